@@ -1,0 +1,106 @@
+"""Every error this package raises.
+
+One root, so that ``except IntakeBlueskyError`` catches all of them; the leaves also inherit the built-in that
+a caller who has never heard of this package would catch::
+
+    IntakeBlueskyError
+    ├── RunNotFound            (KeyError)
+    ├── StreamNotFound         (KeyError)
+    ├── AmbiguousRun           (ValueError)
+    ├── DamagedRun             (ValueError)
+    ├── DuplicateRun           (ValueError)
+    ├── UnsupportedQuery       (ValueError)
+    ├── UnsupportedOperation   (NotImplementedError)
+    ├── AssetUnavailable       (OSError)
+    ├── StoreUnavailable       (OSError)
+    ├── MissingDependency      (ImportError)
+    ├── UntrustedName          (PermissionError)
+    └── PluginError            (LookupError)
+
+A message says what was asked, what was found, and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AmbiguousRun",
+    "AssetUnavailable",
+    "DamagedRun",
+    "DuplicateRun",
+    "IntakeBlueskyError",
+    "MissingDependency",
+    "PluginError",
+    "RunNotFound",
+    "StoreUnavailable",
+    "StreamNotFound",
+    "UnsupportedOperation",
+    "UnsupportedQuery",
+    "UntrustedName",
+]
+
+
+class IntakeBlueskyError(Exception):
+    """Root of every error raised by this package."""
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its argument: a sentence would come out quoted and escaped.
+        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+
+
+class RunNotFound(IntakeBlueskyError, KeyError):
+    """No run in the catalog answers to what was asked."""
+
+
+class StreamNotFound(IntakeBlueskyError, KeyError):
+    """The run has no stream of that name."""
+
+
+class AmbiguousRun(IntakeBlueskyError, ValueError):
+    """What was asked (a partial uid, say) answers to several runs."""
+
+
+class DamagedRun(IntakeBlueskyError, ValueError):
+    """The stored documents contradict themselves or cannot be decoded."""
+
+
+class DuplicateRun(IntakeBlueskyError, ValueError):
+    """A run of that uid is in the store already."""
+
+
+class UnsupportedQuery(IntakeBlueskyError, ValueError):
+    """The query uses an operator or a form that has no meaning here."""
+
+
+class UnsupportedOperation(IntakeBlueskyError, NotImplementedError):
+    """The store or the object does not offer this operation."""
+
+
+class AssetUnavailable(IntakeBlueskyError, OSError):
+    """An external file is missing, too short, or of a kind nothing installed here reads."""
+
+
+class StoreUnavailable(IntakeBlueskyError, OSError):
+    """The store itself (folder, bucket, server) cannot be reached or read."""
+
+
+class MissingDependency(IntakeBlueskyError, ImportError):
+    """An optional package is needed; the message names the extra that brings it."""
+
+    @classmethod
+    def of(cls, package: str, *, extra: str, purpose: str) -> MissingDependency:
+        """Build the error that names the cure.
+
+        Examples
+        --------
+        >>> print(MissingDependency.of("h5py", extra="assets", purpose="to read HDF5 files"))
+        h5py is needed to read HDF5 files and is not installed: pip install "intake-bluesky[assets]"
+        """
+        return cls(f'{package} is needed {purpose} and is not installed: pip install "intake-bluesky[{extra}]"')
+
+
+class UntrustedName(IntakeBlueskyError, PermissionError):
+    """A document or catalog from elsewhere asked for code or files that it may not have."""
+
+
+class PluginError(IntakeBlueskyError, LookupError):
+    """A plugin is unknown, or registered and broken."""
