@@ -1,0 +1,179 @@
+"""Building a `RunHeader` from a run's documents, one at a time, as every store does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from intake_bluesky.columns import Observed
+from intake_bluesky.documents import (
+    Document,
+    RunHeader,
+    Span,
+    StreamAsset,
+    StreamLayout,
+    normalise,
+    stream_name,
+)
+
+__all__ = ["HeaderBuilder", "merge_spans"]
+
+
+@dataclass
+class _Stream:
+    descriptors: list[Document] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list)
+    observed: dict[str, Observed] = field(default_factory=dict)
+    known: bool = True
+
+
+class HeaderBuilder:
+    """Collects what a header needs.
+
+    Give `add` every document but events and datums (others are ignored), and `add_page` each unit of events that the
+    store reads at once.
+
+    Examples
+    --------
+    >>> builder = HeaderBuilder()
+    >>> builder.add("start", {"uid": "abc", "time": 1.0})
+    >>> builder.add("descriptor", {"uid": "d", "run_start": "abc", "data_keys": {}, "name": "primary", "time": 1.0})
+    >>> builder.add_page("d", 3, {})
+    >>> builder.header("v1").streams["primary"].events
+    3
+    """
+
+    def __init__(self) -> None:
+        self.start: Document | None = None
+        self.stop: Document | None = None
+        self._descriptors: dict[str, Document] = {}
+        self._resources: dict[str, Document] = {}
+        self._stream_resources: dict[str, Document] = {}
+        self._spans: dict[tuple[str, str], list[Span]] = {}
+        self._streams: dict[str, _Stream] = {}
+
+    def add(self, name: str, doc: Document) -> None:
+        """Take one document in; events and datums are none of this builder's business."""
+        for today, new in (
+            normalise(name, doc) if name == "stream_resource" else ((name, doc),)
+        ):
+            match today:
+                case "start":
+                    self.start = new
+                case "stop":
+                    self.stop = new
+                case "descriptor":
+                    self._descriptors[new["uid"]] = new
+                    self._streams.setdefault(
+                        stream_name(new), _Stream()
+                    ).descriptors.append(new)
+                case "resource":
+                    self._resources[new["uid"]] = new
+                case "stream_resource":
+                    self._stream_resources[new["uid"]] = new
+                case "stream_datum":
+                    self._add_span(new)
+
+    def _add_span(self, doc: Document) -> None:
+        seq, index = doc["seq_nums"], doc["indices"]
+        span = (
+            int(seq["start"]),
+            int(seq["stop"]),
+            int(index["start"]),
+            int(index["stop"]),
+        )
+        spans = self._spans.setdefault((doc["stream_resource"], doc["descriptor"]), [])
+        spans.append(span)
+        spans[-2:] = merge_spans(spans[-2:])
+
+    def stream_of(self, descriptor: str) -> str | None:
+        """Name of the stream of a descriptor's uid; None when that descriptor was not met."""
+        doc = self._descriptors.get(descriptor)
+        return None if doc is None else stream_name(doc)
+
+    def add_page(
+        self, descriptor: str, events: int, observed: Mapping[str, Observed] | None
+    ) -> None:
+        """Note one unit of `events` events; `observed` None where the store has not looked.
+
+        A key of the stream that the page lacks altogether counts as null in it.
+        """
+        stream = self._streams[stream_name(self._descriptors[descriptor])]
+        if observed is None:
+            stream.known = False
+        elif events:
+            self._observe(stream, observed)
+        stream.pages.append(events)
+
+    @staticmethod
+    def _observe(stream: _Stream, observed: Mapping[str, Observed]) -> None:
+        gap = Observed(frozenset({"null"}))
+        earlier = any(stream.pages)
+        for key, seen in observed.items():
+            before = stream.observed.get(key, gap if earlier else Observed())
+            stream.observed[key] = before | seen
+        for key in stream.observed.keys() - observed.keys():
+            stream.observed[key] |= gap
+
+    def header(self, version: str) -> RunHeader:
+        """The header of what was added so far.
+
+        Raises
+        ------
+        KeyError
+            When no start document was added: callers check that first.
+        """
+        if self.start is None:
+            raise KeyError("start")
+        streams = {
+            name: StreamLayout(
+                name,
+                tuple(s.descriptors),
+                sum(s.pages),
+                tuple(s.pages),
+                dict(s.observed) if s.known else None,
+            )
+            for name, s in self._streams.items()
+        }
+        return RunHeader(
+            self.start,
+            self.stop,
+            tuple(self._descriptors.values()),
+            tuple(self._resources.values()),
+            tuple(self._assets()),
+            streams,
+            version,
+        )
+
+    def _assets(self) -> list[StreamAsset]:
+        assets = []
+        for (resource, descriptor), spans in self._spans.items():
+            doc: dict[str, Any] | None = self._stream_resources.get(resource)
+            if doc is not None:
+                assets.append(
+                    StreamAsset(
+                        doc, str(doc.get("data_key", "")), descriptor, tuple(spans)
+                    )
+                )
+        order = {uid: place for place, uid in enumerate(self._stream_resources)}
+        return sorted(assets, key=lambda a: order[a.resource["uid"]])
+
+
+def merge_spans(spans: list[Span]) -> list[Span]:
+    """Join spans that follow each other in both seq_num and index.
+
+    Examples
+    --------
+    >>> merge_spans([(1, 4, 0, 3), (4, 6, 3, 5)])
+    [(1, 6, 0, 5)]
+    """
+    merged: list[Span] = []
+    for span in spans:
+        last = merged[-1] if merged else None
+        straight = last is not None and last[1] - last[0] == last[3] - last[2]
+        if last is not None and straight and last[1] == span[0] and last[3] == span[2]:
+            merged[-1] = (last[0], span[1], last[2], span[3])
+        else:
+            merged.append(span)
+    return merged

@@ -1,0 +1,224 @@
+"""The contract of a driver: `RunStore`, and the powers that a store may add.
+
+A store finds runs, describes one, and yields its events and documents. Four methods are abstract; the others have
+defaults. `intake_bluesky.testing.StoreTests` holds a store to all of it.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import ClassVar, Protocol, Self, runtime_checkable
+
+from intake_bluesky.documents import (
+    ALL_KEYS,
+    DatumPage,
+    Document,
+    EventPage,
+    Keys,
+    RunHeader,
+    RunSummary,
+)
+from intake_bluesky.query import ALL, Query
+
+__all__ = [
+    "Order",
+    "Plan",
+    "Problem",
+    "RunInsert",
+    "RunStore",
+    "SupportsCount",
+    "SupportsInsert",
+    "sort_runs",
+]
+
+
+class Order(enum.Enum):
+    """The total orders of runs: by (time, uid), runs without a time last in both."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a store takes of a query: ``query == pushed & residual``.
+
+    Attributes
+    ----------
+    pushed : Query
+        What `RunStore.find` will be given.
+    residual : Query
+        What the caller has to finish with `intake_bluesky.query.matches`.
+    ordered : bool
+        Whether `find` yields in the order asked; if not, the caller sorts.
+    """
+
+    pushed: Query
+    residual: Query
+    ordered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that could not be read, and why; the rest of the store is unharmed.
+
+    Attributes
+    ----------
+    where : str
+        File, key or address.
+    message : str
+        What is wrong and what to do.
+    uid : str or None
+        The run concerned, where known.
+    """
+
+    where: str
+    message: str
+    uid: str | None = None
+
+
+class RunStore(ABC):
+    """Everything a driver must do: find runs, describe one, yield its events and documents.
+
+    A store pickles to its arguments and reconnects where it is unpickled. Constructing one touches no storage.
+    """
+
+    exact_documents: ClassVar[bool] = True
+    """Whether `documents` gives back the very documents inserted, in order; False: order and page form are rebuilt."""
+
+    def plan(self, query: Query, order: Order) -> Plan:
+        """Say what of `query` can be pushed down; by default nothing."""
+        return Plan(ALL, query, ordered=False)
+
+    @abstractmethod
+    def find(
+        self,
+        query: Query = ALL,
+        *,
+        order: Order = Order.NEWEST,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[RunSummary]:
+        """Yield the runs that match, in `order`, reading no events.
+
+        Given only queries that `plan` accepted; without a plan that is `ALL`.
+        """
+
+    @abstractmethod
+    def header(self, uid: str) -> RunHeader:
+        """Describe one run, reading no events.
+
+        Raises
+        ------
+        RunNotFound
+            When the store has no run of this (full) uid.
+        DamagedRun
+            When its documents cannot be read.
+        """
+
+    @abstractmethod
+    def event_pages(
+        self,
+        uid: str,
+        stream: str,
+        *,
+        data: Keys = ALL_KEYS,
+        timestamps: Keys = (),
+        events: slice = slice(None),
+    ) -> Iterator[EventPage]:
+        """Yield the stored events of a stream, in stored order, repeats included.
+
+        Parameters
+        ----------
+        uid, stream : str
+        data, timestamps : container of str
+            Keys wanted. With ``()`` for both, seq_num and time come cheaply.
+        events : slice
+            Positions among the stored events of the stream, step 1; pages are cut to it.
+
+        Raises
+        ------
+        RunNotFound, StreamNotFound, DamagedRun
+        """
+
+    @abstractmethod
+    def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
+        """Yield (name, document) of a run as they were inserted."""
+
+    def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
+        """Yield the datums of one resource (legacy assets only)."""
+        return iter(())
+
+    def refresh(self, *, deep: bool = False) -> None:
+        """Look for new and grown runs, cheaply; `deep` looks at all again."""
+
+    def problems(self) -> Sequence[Problem]:
+        """What could not be read so far, and why."""
+        return ()
+
+    def close(self) -> None:
+        """Let go of connections and files; the store opens them anew when used again."""
+
+
+class RunInsert(ABC):
+    """One run being written. Leaving the context, or `close`, makes what was written durable."""
+
+    @abstractmethod
+    def write(self, name: str, doc: Document) -> None:
+        """Append one document; after ``stop`` the run is complete and closed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Make all written so far durable and let go of files; a run without a stop stays readable as far as it got."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@runtime_checkable
+class SupportsInsert(Protocol):
+    """A store that can be written."""
+
+    def insert(self, start: Document) -> RunInsert:
+        """Begin a run with its start document, which is written at once.
+
+        Raises
+        ------
+        DuplicateRun
+            When a run of this uid is there already.
+        """
+
+
+@runtime_checkable
+class SupportsCount(Protocol):
+    """A store that counts without listing."""
+
+    def count(self, query: Query = ALL) -> int:
+        """Count the runs matching a query that `plan` accepted whole."""
+
+
+def sort_runs(runs: Iterable[RunSummary], order: Order) -> list[RunSummary]:
+    """Sort by (time, uid), runs without a time last whichever way.
+
+    Examples
+    --------
+    >>> runs = [RunSummary(uid, time, None, {}, None) for uid, time in (("a", None), ("b", 1.0), ("c", 2.0))]
+    >>> [run.uid for run in sort_runs(runs, Order.NEWEST)]
+    ['c', 'b', 'a']
+    """
+    ranked = sorted(
+        runs, key=lambda r: (r.time or 0.0, r.uid), reverse=order is Order.NEWEST
+    )
+    return sorted(ranked, key=lambda r: r.time is None)
