@@ -1,0 +1,244 @@
+"""What a query is made of: small frozen values that know no storage.
+
+A translator has one case per node; `matches` is what each of them means. ``repr`` is code that rebuilds the
+query, and two queries are equal when that code is the same (so ``True`` and ``1`` are told apart).
+
+Here are the base, `ALL`, and the nodes that combine others. Those that look at a path of a document are in
+``conditions``, those about the run as a whole in ``runs``, which also lists them all: a new node takes a
+class, a place in that list, and a case in `matches`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn, Self
+
+from intake_bluesky.errors import UnsupportedQuery
+from intake_bluesky.query.values import MAX_DEPTH
+
+_TRUTH = (
+    "a query has no truth value before it is put to a run: combine queries with & | ~ and parentheses, as in "
+    "(Start('a') == 1) & ~(Stop('b') == 2), not with and, or, not; write a range as (x >= 1) & (x < 5), not "
+    "1 <= x < 5"
+)
+
+
+class Query:
+    """The base of every query: combine queries with ``&``, ``|`` and ``~``.
+
+    Examples
+    --------
+    >>> from intake_bluesky.query import Start, Stop
+    >>> (Start("plan_name") == "scan") & ~(Stop("exit_status") == "fail")
+    (Start('plan_name') == 'scan') & (Stop('exit_status') != 'fail')
+    """
+
+    __slots__ = ()
+
+    def __and__(self, other: object) -> Query:
+        return all_of((self, other)) if isinstance(other, Query) else NotImplemented
+
+    def __or__(self, other: object) -> Query:
+        return any_of((self, other)) if isinstance(other, Query) else NotImplemented
+
+    def __invert__(self) -> Query:
+        return Not(self)
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(_TRUTH)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    @property
+    def depth(self) -> int:
+        """How many levels of other queries lie below, this one included."""
+        return 1
+
+    @property
+    def infix(self) -> bool:
+        """Whether the code of this query is an operator between operands, which needs parentheses."""
+        return False
+
+    def negated_repr(self) -> str:
+        """Write the code of the negation."""
+        return f"~{enclosed(self)}"
+
+    def expanded(self) -> Query:
+        """Give the same meaning in simpler nodes; a node that is simple gives itself."""
+        return self
+
+    @classmethod
+    def from_fields(cls, **fields: Any) -> Self:
+        """Rebuild a node from the values of its dataclass fields."""
+        return cls(**fields)
+
+    def _fill(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+def enclosed(query: Query) -> str:
+    """Write a query so that it can stand beside an operator."""
+    return f"({query!r})" if query.infix else repr(query)
+
+
+def deeper(children: Iterable[Query]) -> int:
+    """Give the depth of a node over these, if it may be that deep."""
+    depth = 1 + max(child.depth for child in children)
+    if depth > MAX_DEPTH:
+        raise UnsupportedQuery(
+            f"a query is nested deeper than {MAX_DEPTH} levels: say it with fewer parentheses"
+        )
+    return depth
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Everything(Query):
+    """Matches every run. Its instance is `ALL`; ``~ALL`` matches none."""
+
+    def __repr__(self) -> str:
+        return "ALL"
+
+
+ALL: Final[Query] = Everything()
+
+
+def _is_nothing(query: Query) -> bool:
+    return isinstance(query, Not) and isinstance(query.child, Everything)
+
+
+def _is_trivial(query: Query) -> bool:
+    return isinstance(query, Everything) or _is_nothing(query)
+
+
+def _check_children(kind: type[Query], children: tuple[Query, ...]) -> None:
+    if len(children) < 2 or any(isinstance(child, kind) or _is_trivial(child) for child in children):
+        name = "all_of" if kind is And else "any_of"
+        raise ValueError(
+            f"{kind.__name__} takes two or more children, none of them {kind.__name__}, ALL or ~ALL: "
+            f"{name}(queries) brings any queries to that form"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class And(Query):
+    """Matches where every child does. `all_of` and ``&`` make it and keep it flat."""
+
+    children: tuple[Query, ...]
+    depth: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._fill(children=tuple(self.children))
+        _check_children(And, self.children)
+        self._fill(depth=deeper(self.children))
+
+    @property
+    def infix(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return " & ".join(enclosed(child) for child in self.children)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Or(Query):
+    """Matches where any child does. `any_of` and ``|`` make it and keep it flat."""
+
+    children: tuple[Query, ...]
+    depth: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._fill(children=tuple(self.children))
+        _check_children(Or, self.children)
+        self._fill(depth=deeper(self.children))
+
+    @property
+    def infix(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return " | ".join(enclosed(child) for child in self.children)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Not(Query):
+    """Matches where its child does not. ``~`` makes it; ``~~query`` is ``query``."""
+
+    child: Query
+    depth: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.child, Not):
+            raise ValueError("Not takes no Not: ~query removes a double negation")
+        self._fill(depth=deeper((self.child,)))
+
+    def __invert__(self) -> Query:
+        return self.child
+
+    @property
+    def infix(self) -> bool:
+        return not repr(self).startswith("~")
+
+    def __repr__(self) -> str:
+        return self.child.negated_repr()
+
+
+def all_of(queries: Iterable[Query]) -> Query:
+    """Combine any number of queries with ``&``; none gives `ALL`.
+
+    Examples
+    --------
+    >>> all_of([])
+    ALL
+    """
+    flat = _flatten(And, queries)
+    if any(_is_nothing(query) for query in flat):
+        return ~ALL
+    kept = tuple(query for query in flat if not isinstance(query, Everything))
+    return And(kept) if len(kept) > 1 else kept[0] if kept else ALL
+
+
+def any_of(queries: Iterable[Query]) -> Query:
+    """Combine any number of queries with ``|``; none gives ``~ALL``.
+
+    Examples
+    --------
+    >>> any_of([])
+    ~ALL
+    """
+    flat = _flatten(Or, queries)
+    if any(isinstance(query, Everything) for query in flat):
+        return ALL
+    kept = tuple(query for query in flat if not _is_nothing(query))
+    return Or(kept) if len(kept) > 1 else kept[0] if kept else ~ALL
+
+
+def _flatten(kind: type[And | Or], queries: Iterable[Query]) -> list[Query]:
+    return [child for query in queries for child in (query.children if isinstance(query, kind) else (query,))]
+
+
+def leaves(query: Query) -> Iterator[Query]:
+    """Yield what `And`, `Or` and `Not` combine, from left to right."""
+    if isinstance(query, And | Or):
+        for child in query.children:
+            yield from leaves(child)
+    elif isinstance(query, Not):
+        yield from leaves(query.child)
+    else:
+        yield query
+
+
+def replace_leaves(query: Query, function: Callable[[Query], Query]) -> Query:
+    """Put another query in the place of each leaf."""
+    if isinstance(query, And):
+        return all_of(replace_leaves(child, function) for child in query.children)
+    if isinstance(query, Or):
+        return any_of(replace_leaves(child, function) for child in query.children)
+    if isinstance(query, Not):
+        return ~replace_leaves(query.child, function)
+    return function(query)

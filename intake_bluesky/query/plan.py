@@ -1,0 +1,82 @@
+"""Dividing a query between a store, which answers what it can exactly, and `matches`, for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from intake_bluesky.query.nodes import And, Not, Or, Query, all_of, any_of
+
+
+def to_nnf(query: Query) -> Query:
+    """Bring a query to negation normal form: `Not` stands only before a leaf, and sugar is written out.
+
+    After this there is no `TimeRange`, nor a `ScanID` or `ScanIDRange`, of which only ``duplicates="all"``
+    can be written out.
+
+    Raises
+    ------
+    UnsupportedQuery
+        For a `ScanID` or `ScanIDRange` that depends on other runs: use `settle_scan_ids` first.
+
+    Examples
+    --------
+    >>> from intake_bluesky.query import Start
+    >>> to_nnf(~((Start("a") == 1) & (Start("b") < 2)))
+    (Start('a') != 1) | ~(Start('b') < 2)
+    """
+    match query:
+        case And(children):
+            return all_of(to_nnf(child) for child in children)
+        case Or(children):
+            return any_of(to_nnf(child) for child in children)
+        case Not(And(children)):
+            return any_of(to_nnf(~child) for child in children)
+        case Not(Or(children)):
+            return all_of(to_nnf(~child) for child in children)
+    leaf = query.child if isinstance(query, Not) else query
+    simple = leaf.expanded()
+    if simple != leaf:
+        return to_nnf(~simple if isinstance(query, Not) else simple)
+    return query
+
+
+def split(query: Query, exact: Callable[[Query], bool]) -> tuple[Query, Query]:
+    """Divide a query into a part to push down to a store and a residual.
+
+    ``pushed & residual`` means what the query means.
+
+    Parameters
+    ----------
+    query
+        Any query; it is brought to negation normal form first.
+    exact
+        Called with a leaf (`Compare`, `In`, `PartialUID` ...; never `And`, `Or`, `Not`, nor the sugar that
+        `to_nnf` writes out), tells whether the store answers it exactly as `matches` does.
+
+    Returns
+    -------
+    tuple of Query
+        The pushed part and the residual, each in negation normal form, `ALL` if empty. An `And` is split
+        child by child, an `Or` is pushed whole or not at all, and a negation only where what it negates is
+        exact.
+
+    Examples
+    --------
+    >>> from intake_bluesky.query import Start
+    >>> query = (Start("plan_name") == "scan") & Start("sample").regex("^Ni")
+    >>> split(query, lambda leaf: type(leaf).__name__ == "Compare")
+    (Start('plan_name') == 'scan', Start('sample').regex('^Ni'))
+    """
+    normal = to_nnf(query)
+    children = normal.children if isinstance(normal, And) else (normal,)
+    pushed = [_is_exact(child, exact) for child in children]
+    return (
+        all_of(child for child, down in zip(children, pushed, strict=True) if down),
+        all_of(child for child, down in zip(children, pushed, strict=True) if not down),
+    )
+
+
+def _is_exact(query: Query, exact: Callable[[Query], bool]) -> bool:
+    if isinstance(query, And | Or):
+        return all(_is_exact(child, exact) for child in query.children)
+    return exact(query.child if isinstance(query, Not) else query)
