@@ -10,6 +10,8 @@ import enum
 import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any, Final, NoReturn, TypeAlias
 
 import numpy as np
@@ -231,20 +233,11 @@ class RunSummary:
     @classmethod
     def of(cls, start: Document, stop: Document | None) -> RunSummary:
         """Summarise from the documents; odd ``time`` and ``scan_id`` count as absent."""
-        time, scan_id = start.get("time"), start.get("scan_id")
-        good_time = (
-            isinstance(time, (int, float))
-            and not isinstance(time, bool)
-            and math.isfinite(time)
-        )
-        good_id = isinstance(scan_id, int) and not isinstance(scan_id, bool)
-        return cls(
-            str(start["uid"]),
-            float(time) if good_time else None,
-            scan_id if good_id else None,
-            start,
-            stop,
-        )  # type: ignore[arg-type]
+        time: Any = start.get("time")
+        scan_id: Any = start.get("scan_id")
+        timed = type(time) in (int, float) and math.isfinite(time)
+        numbered = type(scan_id) is int
+        return cls(str(start["uid"]), float(time) if timed else None, scan_id if numbered else None, start, stop)
 
 
 def stream_name(descriptor: Mapping[str, Any]) -> str:
@@ -348,10 +341,9 @@ def normalise(name: str, doc: Document) -> Iterator[tuple[str, Document]]:
 
 
 def _pages(events: Iterable[Document]) -> Iterator[Document]:
-    groups: dict[str, list[Document]] = {}
-    for event in events:
-        groups.setdefault(event["descriptor"], []).append(event)
-    for descriptor, group in groups.items():
+    # Only neighbours are joined: several descriptors of one stream may take turns, and stored order counts.
+    for descriptor, neighbours in groupby(events, key=itemgetter("descriptor")):
+        group = list(neighbours)
         yield {
             "descriptor": descriptor,
             **{k: [e.get(k) for e in group] for k in ("uid", "time", "seq_num")},

@@ -1,0 +1,336 @@
+"""In-line data of a stream: event pages to columns, eagerly or as dask arrays.
+
+One task parses a block (several of the store's pages), however many columns are asked of it; each column then picks its
+part. A block is never parsed twice in one compute, and a graph's size follows the blocks, not the events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+
+from intake_bluesky.columns import OBJECT, TEXT, Array, Observed, conform, merge_observed, missing, observe, take
+from intake_bluesky.documents import Document, EventPage, StreamLayout
+from intake_bluesky.errors import AssetUnavailable, DamagedRun
+from intake_bluesky.rows import Rows
+from intake_bluesky.storage import RunStore
+
+__all__ = ["BLOCK_BYTES", "Field", "InlineColumns", "declared"]
+
+BLOCK_BYTES = 2**24
+"""Default size of a block's columns together, in bytes."""
+
+_JSON_DTYPES: dict[str, np.dtype[Any]] = {
+    "number": np.dtype(np.float64),
+    "array": np.dtype(np.float64),
+    "integer": np.dtype(np.int64),
+    "boolean": np.dtype(bool),
+    "string": TEXT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column: what it will be, whatever part of it is computed.
+
+    Attributes
+    ----------
+    key : str
+    dtype : numpy.dtype
+    shape : tuple of int
+        Of one event.
+    """
+
+    key: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes an event."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+def declared(key: str, spec: Mapping[str, Any]) -> Field | None:
+    """What a descriptor says of a key; None where it leaves a dimension open (a null in ``shape``).
+
+    ``dtype_numpy`` counts before ``dtype_str`` before the JSON ``dtype`` (event-model's event_descriptor).
+
+    Examples
+    --------
+    >>> declared("x", {"dtype": "integer", "shape": []})
+    Field(key='x', dtype=dtype('int64'), shape=())
+    """
+    shape = spec.get("shape") or ()
+    if any(n is None or n < 0 for n in shape):
+        return None
+    return Field(key, declared_dtype(spec), tuple(int(n) for n in shape))
+
+
+def declared_dtype(spec: Mapping[str, Any]) -> np.dtype[Any]:
+    """dtype that a data key declares; float64 where it declares nothing numpy understands."""
+    for name in ("dtype_numpy", "dtype_descr", "dtype_str"):
+        given = spec.get(name)
+        if given:
+            try:
+                found = np.dtype(given if isinstance(given, str) else [tuple(pair) for pair in given])
+            except (TypeError, ValueError):
+                continue
+            return TEXT if found.kind in "US" else found
+    return _JSON_DTYPES.get(str(spec.get("dtype")), np.dtype(np.float64))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InlineColumns:
+    """Some columns of a stream's events.
+
+    Attributes
+    ----------
+    store : RunStore
+    uid, version : str
+    layout : StreamLayout
+    rows : Rows
+    part : str
+        ``"data"`` or ``"timestamps"``.
+    fill : bool
+        Whether rows without an event get missing values whatever the dtype; else only floats do, and computing
+        others raises.
+    """
+
+    store: RunStore
+    uid: str
+    version: str
+    layout: StreamLayout
+    rows: Rows
+    part: str = "data"
+    fill: bool = False
+
+    def fields(self, specs: Mapping[str, Document], *, as_object: bool = False) -> list[Field]:
+        """Decide dtype and shape of the keys given with their descriptor's specs, from what was observed if it was.
+
+        Reads data only where neither the store nor the descriptor knows the length of an array.
+        """
+        if self.part == "timestamps":
+            return [Field(key, np.dtype(np.float64)) for key in specs]
+        seen = self.layout.observed
+        if seen is None:
+            open_keys = {key for key, spec in specs.items() if declared(key, spec) is None}
+            seen = self._look(open_keys)
+            if as_object:
+                return [Field(key, OBJECT) for key in specs]
+        return [self._field(key, spec, seen.get(key)) for key, spec in specs.items()]
+
+    def _field(self, key: str, spec: Document, seen: Observed | None) -> Field:
+        said = declared(key, spec)
+        if seen is not None and seen.valued:
+            return Field(key, seen.dtype, seen.shape)
+        if said is None:
+            said = Field(key, declared_dtype(spec), tuple(n or 0 for n in spec["shape"]))
+        if self.layout.observed is None or not self.layout.events:
+            return said
+        gaps = Observed(frozenset({said.dtype.str, "null"})).dtype if said.dtype != TEXT else TEXT
+        return Field(key, gaps, said.shape)  # declared, and never once in the events
+
+    def _look(self, keys: set[str]) -> dict[str, Observed]:
+        found: dict[str, list[Observed]] = {key: [] for key in keys}
+        pages = self.store.event_pages(self.uid, self.layout.name, data=keys) if keys else iter(())
+        for page in pages:
+            for key, col in page.data.items():
+                found[key].append(observe(col))
+        return {key: merge_observed(parts) for key, parts in found.items() if parts}
+
+    def read(self, fields: Sequence[Field]) -> dict[str, Array]:
+        """Read the columns, pages straight into preallocated arrays of shape (rows, *field.shape)."""
+        out = {f.key: missing((len(self.rows), *f.shape), f.dtype) for f in fields}
+        if not fields:
+            return out
+        for field in fields:
+            self._check_gaps(field)
+        row_of = np.full(self.rows.stored, -1, np.int64)
+        row_of[self.rows.event[self.rows.event >= 0]] = np.flatnonzero(self.rows.event >= 0)
+        plain = len(row_of) == len(self.rows) and bool((row_of == np.arange(len(row_of))).all())
+        for start, page in self.source.pages(fields, slice(0, self.rows.stored)):
+            stop = start + len(page)
+            into: Any = slice(start, stop) if plain else row_of[start:stop]
+            for field in fields:
+                values = _values(self.part, page, field, self.uid)
+                if plain:
+                    out[field.key][into] = values
+                else:
+                    out[field.key][into[into >= 0]] = values[into >= 0]
+        return out
+
+    def _check_gaps(self, field: Field) -> None:
+        if not self.fill and field.dtype.kind not in "fc" and (self.rows.event < 0).any():
+            raise AssetUnavailable(_no_event(field.key, self.rows))
+
+    @property
+    def source(self) -> _Source:
+        """The part of this that tasks need."""
+        return _Source(self.store, self.uid, self.layout.name, self.part)
+
+    def bounds(self, fields: Sequence[Field], target: int = BLOCK_BYTES) -> list[int]:
+        """Where blocks begin and end among the stored events: whole pages of the store, merged up to `target` bytes."""
+        width = max(sum(f.nbytes for f in fields), 1)
+        bounds, position = [0], 0
+        for events in self.layout.pages:
+            if position > bounds[-1] and (position + events - bounds[-1]) * width > target:
+                bounds.append(position)
+            position += events
+        return [*bounds, position] if position > bounds[-1] else bounds
+
+    def dask(self, fields: Sequence[Field], *, target: int = BLOCK_BYTES) -> dict[str, da.Array]:
+        """Make the columns as dask arrays of shape (rows, *field.shape) that share their parsed blocks."""
+        bounds = self.bounds(fields, target) if fields else [0]
+        kept = np.sort(self.rows.event[self.rows.event >= 0])
+        cuts = np.searchsorted(kept, bounds)
+        full = [i for i in range(len(bounds) - 1) if cuts[i + 1] > cuts[i]]
+        if not full:
+            return {f.key: self._spread(f, None) for f in fields}
+        spans = [slice(bounds[i], bounds[i + 1]) for i in full]
+        blocks = tuple(
+            _Block(s.start, s.stop, _kept(kept[cuts[i] : cuts[i + 1]], s)) for i, s in zip(full, spans, strict=True)
+        )
+        sizes = tuple(int(cuts[i + 1] - cuts[i]) for i in full)
+        token = tokenize(self.store, self.uid, self.version, self.layout.name, self.part, tuple(fields), bounds)
+        load = partial(_load, (self.source, tuple(fields), blocks))
+        pages = da.map_blocks(
+            load, chunks=((1,) * len(blocks),), dtype=object, meta=np.empty(0, object), name=f"events-{token}"
+        )
+        return {f.key: self._spread(f, _pick(pages, f, sizes, token)) for f in fields}
+
+    def _spread(self, field: Field, found: da.Array | None) -> da.Array:
+        """Bring the kept events, in stored order, to the order of the rows; rows without an event get their gap."""
+        event = self.rows.event
+        if found is not None and len(found) == len(event) and self.rows.straight:
+            return found
+        gap = self._gap(field)
+        if found is None:
+            return gap
+        place = np.searchsorted(np.sort(event[event >= 0]), event)
+        if (event >= 0).all():
+            return found[place]
+        place[event < 0] = len(found) + np.arange(int((event < 0).sum()))
+        return da.concatenate([found, gap])[place]
+
+    def _gap(self, field: Field) -> da.Array:
+        shape = (int((self.rows.event < 0).sum()), *field.shape)
+        if not shape[0] or self.fill or field.dtype.kind in "fc":
+            return da.from_array(missing(shape, field.dtype), chunks=-1)
+        fail = partial(_refuse, _no_event(field.key, self.rows))
+        chunks = tuple((n,) for n in shape)
+        return da.map_blocks(fail, chunks=chunks, dtype=field.dtype, meta=missing((0,) * len(shape), field.dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the events of one stream come from; small, for it travels with every task."""
+
+    store: RunStore
+    uid: str
+    stream: str
+    part: str
+
+    def pages(self, fields: Sequence[Field], events: slice) -> Iterator[tuple[int, EventPage]]:
+        """Yield (position of its first event, page) with the fields' keys."""
+        keys = frozenset(f.key for f in fields)
+        wanted: dict[str, Any] = {"data": keys} if self.part == "data" else {"data": (), "timestamps": keys}
+        position = events.start
+        for page in self.store.event_pages(self.uid, self.stream, events=events, **wanted):
+            yield position, page
+            position += len(page)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Block:
+    """Stored events start to stop; `keep`, the positions within that survived a rewind, None for all."""
+
+    start: int
+    stop: int
+    keep: Array | None
+
+
+def _kept(positions: Array, block: slice) -> Array | None:
+    return None if len(positions) == block.stop - block.start else positions - block.start
+
+
+def _load(plan: tuple[_Source, tuple[Field, ...], tuple[_Block, ...]], block_id: tuple[int]) -> Array:
+    """Parse one block: a 1-element object array with its columns by key."""
+    source, fields, blocks = plan
+    block = blocks[block_id[0]]
+    parts: dict[str, list[Array]] = {f.key: [] for f in fields}
+    for _, page in source.pages(fields, slice(block.start, block.stop)):
+        for field in fields:
+            parts[field.key].append(_values(source.part, page, field, source.uid))
+    columns = {}
+    for field in fields:
+        own = parts[field.key]
+        whole = own[0] if len(own) == 1 else np.concatenate([missing((0, *field.shape), field.dtype), *own])
+        columns[field.key] = whole if block.keep is None else whole[block.keep]
+    out = np.empty(1, dtype=object)
+    out[0] = columns
+    return out
+
+
+def _pick(pages: da.Array, field: Field, sizes: tuple[int, ...], token: str) -> da.Array:
+    chunks = (sizes, *((n,) for n in field.shape))
+    axes = list(range(1, len(chunks)))
+    meta = missing((0,) * len(chunks), field.dtype)
+    name = f"column-{tokenize(token, field.key)}"
+    picker = partial(_take_key, field.key)
+    return da.map_blocks(picker, pages, chunks=chunks, new_axis=axes, dtype=field.dtype, meta=meta, name=name)
+
+
+def _take_key(key: str, block: Array) -> Array:
+    columns: dict[str, Array] = block[0]
+    return columns[key]
+
+
+def _refuse(message: str) -> Array:
+    raise AssetUnavailable(message)
+
+
+def _no_event(key: str, rows: Rows) -> str:
+    lost = rows.seq_num[rows.event < 0]
+    return (
+        f"{key!r} has no value at seq_num {int(lost[0])} ({len(lost)} of {len(rows)} rows): frames were recorded there "
+        'and no event was. Ask for on_missing="fill", or trim=True to keep the rows that are whole'
+    )
+
+
+def _values(part: str, page: EventPage, field: Field, uid: str) -> Array:
+    """One page's values of one key in the dtype and shape declared for the stream."""
+    source = page.data if part == "data" else page.timestamps
+    col = source.get(field.key)
+    if col is None:
+        return missing((len(page), *field.shape), field.dtype)
+    try:
+        return conform(col, field.dtype, field.shape)
+    except (ValueError, TypeError) as error:
+        raise DamagedRun(_mismatch(page, field, uid, str(error))) from error
+
+
+def _mismatch(page: EventPage, field: Field, uid: str, reason: str) -> str:
+    col = page.data[field.key] if field.key in page.data else page.timestamps[field.key]
+    for row in range(len(page)):
+        one = take(col, slice(row, row + 1))
+        try:
+            conform(one, field.dtype, field.shape)
+        except (ValueError, TypeError):
+            value = repr(one.values if not isinstance(one, np.ndarray) else one[0])
+            at = f"event {int(page.seq_num[row])} holds {value[:60]}"
+            break
+    else:
+        at = f"events {int(page.seq_num[0])} to {int(page.seq_num[-1])}"
+    return (
+        f"run {uid}: {field.key!r} was declared {field.dtype} of shape {field.shape}, but {at} ({reason}). "
+        'Ask for on_mismatch="object" to read it as Python objects'
+    )
+
+
