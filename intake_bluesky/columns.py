@@ -7,6 +7,7 @@ does: a column is made from what its values are, `Observed` remembers that over 
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -31,6 +32,7 @@ Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 TEXT = np.dtypes.StringDType()
 OBJECT = np.dtype(object)
+NUMBERS = "biufc"
 WIDE = 2**53  # past it float64 no longer holds every integer
 
 
@@ -55,9 +57,7 @@ class Ragged:
     @property
     def offsets(self) -> Array:
         """Where each event starts in `values`, and the end: shape (events + 1,), dtype int64."""
-        return np.concatenate([[0], np.cumsum(self.shapes.prod(axis=1))]).astype(
-            np.int64
-        )
+        return np.concatenate([[0], np.cumsum(self.shapes.prod(axis=1))]).astype(np.int64)
 
     def padded(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         """All events in one array of `shape` an event; what an event lacks is missing (NaN, "" or None)."""
@@ -81,7 +81,8 @@ class Observed:
     ----------
     kinds : frozenset of str
         numpy dtype strings (``"<i8"``, ``"|b1"``) and the marks ``text``, ``null`` (null, or key missing), ``big``
-        (integers past 64 bits), ``wide`` (past 2**53), ``negative``, ``other`` (dicts, bytes, mixtures).
+        (integers past 64 bits), ``wide`` (past 2**53), ``negative``, ``empty`` (arrays without elements), ``other``
+        (dicts, bytes, mixtures).
     shape : tuple of int
         Shape of one event's value; the largest one where `ragged`.
     ragged : bool
@@ -100,9 +101,7 @@ class Observed:
         if len(self.shape) != len(other.shape):
             return Observed(kinds | {"other"}, (), ragged=False)
         shape = tuple(map(max, self.shape, other.shape))
-        return Observed(
-            kinds, shape, self.ragged or other.ragged or self.shape != other.shape
-        )
+        return Observed(kinds, shape, self.ragged or other.ragged or self.shape != other.shape)
 
     @property
     def valued(self) -> bool:
@@ -143,9 +142,7 @@ class Observed:
 NULLS = Observed(frozenset({"null"}))
 
 
-def _numeric(
-    dtypes: set[np.dtype[Any]], marks: frozenset[str], *, gaps: bool
-) -> np.dtype[Any]:
+def _numeric(dtypes: set[np.dtype[Any]], marks: frozenset[str], *, gaps: bool) -> np.dtype[Any]:
     kinds = {d.kind for d in dtypes}
     if "b" in kinds:
         return OBJECT if kinds != {"b"} or gaps else np.dtype(bool)
@@ -177,8 +174,7 @@ def observe(col: Column, *, nulls: bool = False) -> Observed:
         Whether values were null or missing before the column was made.
     """
     if isinstance(col, Ragged):
-        largest = tuple(int(n) for n in col.shapes.max(axis=0))
-        return Observed(_marks(col.values, nulls=nulls), largest, ragged=True)
+        return Observed(_marks(col.values, nulls=nulls), _largest(col), ragged=True)
     if nulls and col.ndim == 1 and col.dtype.kind == "f" and np.isnan(col).all():
         return NULLS
     return Observed(_marks(col, nulls=nulls), tuple(col.shape[1:]))
@@ -189,13 +185,11 @@ def _marks(values: Array, *, nulls: bool) -> frozenset[str]:
     if values.dtype == TEXT or values.dtype.kind == "U":
         kinds.add("text")
     elif values.dtype == OBJECT:
-        kinds |= _object_marks(values)
+        kinds |= _object_marks(values) if values.size else {"empty"}
     elif not values.size or values.dtype.kind in "fcb":
         kinds.add(values.dtype.str)
     else:
-        kinds |= _integer_marks(int(values.min()), int(values.max())) | {
-            values.dtype.str
-        }
+        kinds |= _integer_marks(int(values.min()), int(values.max())) | {values.dtype.str}
     return frozenset(kinds)
 
 
@@ -212,14 +206,16 @@ def _object_marks(values: Array) -> set[str]:
     marks |= {names.get(t, "other") for t in types - {int}}
     if int in types:
         ints = [v for v in flat if type(v) is int]
-        low, high = min(ints), max(ints)
-        marks |= _integer_marks(low, high)
-        marks |= (
-            {"big"}
-            if low < -(2**63) or high >= 2**64
-            else {"<i8" if high < 2**63 else "<u8"}
-        )
+        marks |= _width_marks(min(ints), max(ints))
     return marks
+
+
+def _width_marks(low: int, high: int) -> set[str]:
+    if low < -(2**63) or high >= 2**64:
+        return {"big"} | _integer_marks(low, high)
+    signed = {"<i8"} if low < 0 or high < 2**63 else set()
+    unsigned = {"<u8"} if high >= 2**63 else set()
+    return signed | unsigned | _integer_marks(low, high)
 
 
 def column(values: Sequence[Any]) -> tuple[Column, bool]:
@@ -245,7 +241,11 @@ def column(values: Sequence[Any]) -> tuple[Column, bool]:
     >>> column([1, None])
     (array([ 1., nan]), True)
     """
+    if isinstance(values, np.ndarray) and values.dtype.kind in NUMBERS:
+        return values, False
     types = set(map(type, values))
+    if any(issubclass(t, enum.Enum) for t in types):
+        return column([v.value if isinstance(v, enum.Enum) else v for v in values])
     if type(None) in types:
         return _with_gaps(values), True
     if len(types) == 1:
@@ -266,8 +266,10 @@ def _one_type(values: Sequence[Any], kind: type) -> tuple[Column, bool]:
         return np.asarray(values, dtype=TEXT), False
     if kind in (list, tuple, np.ndarray):
         return _arrays(values)
-    if issubclass(kind, np.generic):
+    if issubclass(kind, (np.bool_, np.number)):
         return np.asarray(values), False
+    if issubclass(kind, (np.str_, np.bytes_)):
+        return column([v.item() for v in values])
     return _objects(values), False
 
 
@@ -276,11 +278,7 @@ def _integers(values: Sequence[int]) -> Array:
         return np.asarray(values, dtype=np.int64)
     except OverflowError:
         pass
-    return (
-        np.asarray(values, np.uint64)
-        if min(values) >= 0 and max(values) < 2**64
-        else _objects(values)
-    )
+    return np.asarray(values, np.uint64) if min(values) >= 0 and max(values) < 2**64 else _objects(values)
 
 
 def _ints_and_floats(values: Sequence[Any]) -> Array:
@@ -316,11 +314,6 @@ def _with_gaps(values: Sequence[Any]) -> Column:
 
 def _objects(values: Sequence[Any]) -> Array:
     out = np.empty(len(values), dtype=object)
-    out[:] = (
-        values
-        if not any(isinstance(v, (list, tuple, np.ndarray)) for v in values)
-        else None
-    )
     for row, value in enumerate(values):
         out[row] = value
     return out
@@ -331,30 +324,28 @@ def _arrays(values: Sequence[Any]) -> tuple[Column, bool]:
     if not all(isinstance(v, (list, tuple, np.ndarray)) for v in values):
         return _objects(values), False
     shapes = [_shape(v) for v in values]
-    if None in shapes or len({len(s) for s in shapes if s is not None}) > 1:
+    known = [shape for shape in shapes if shape is not None]
+    if len(known) < len(shapes) or len({len(shape) for shape in known}) > 1:
         return _objects(values), False
     flat, nulls = (
-        column(list(chain.from_iterable(map(_leaves, values))))
-        if not _typed(values)
-        else _join(values)
+        column(list(chain.from_iterable(map(_leaves, values)))) if not _typed(values) else _join(values)
     )
     if isinstance(flat, Ragged) or flat.ndim > 1:
         return _objects(values), nulls
     if len(set(shapes)) == 1:
-        return flat.reshape(len(values), *(shapes[0] or ())), nulls
-    return Ragged(flat, np.asarray(shapes, dtype=np.int64)), nulls
+        return flat.reshape(len(values), *known[0]), nulls
+    return Ragged(flat, np.asarray(known, dtype=np.int64)), nulls
 
 
 def _typed(values: Sequence[Any]) -> bool:
     return (
-        all(isinstance(v, np.ndarray) for v in values)
+        all(isinstance(v, np.ndarray) and v.dtype.kind in NUMBERS for v in values)
         and len({v.dtype for v in values}) == 1
     )
 
 
 def _join(values: Sequence[Array]) -> tuple[Array, bool]:
-    flat = np.concatenate([v.ravel() for v in values])
-    return (flat.astype(TEXT) if flat.dtype.kind == "U" else flat), False
+    return np.concatenate([v.ravel() for v in values]), False
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
@@ -398,40 +389,39 @@ def conform(col: Column, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         When a value would change: 2.5 asked as an integer, text as a number, a longer array than `shape`.
     """
     if dtype == OBJECT and not shape:
-        return (
-            _objects(_rows(col))
-            if isinstance(col, Ragged) or col.ndim > 1
-            else _as_objects(col)
-        )
+        return _objects(_rows(col)) if isinstance(col, Ragged) or col.ndim > 1 else _as_objects(col)
     if isinstance(col, Ragged):
-        if col.shapes.shape[1] != len(shape) or (
-            len(col) and (col.shapes.max(axis=0) > shape).any()
-        ):
-            raise ValueError(
-                f"arrays of up to {tuple(col.shapes.max(axis=0))} where {shape} was declared"
-            )
-        return Ragged(_cast(col.values, dtype), col.shapes).padded(dtype, shape)
+        return _padded(col, dtype, shape)
     if col.shape[1:] == shape:
         return _cast(col, dtype)
-    if (
-        col.dtype.kind == "f" and col.ndim == 1 and np.isnan(col).all()
-    ):  # nothing but nulls on this page
-        return missing((len(col), *shape), dtype)
-    if len(col.shape[1:]) != len(shape) or any(
-        n > m for n, m in zip(col.shape[1:], shape, strict=True)
-    ):
-        raise ValueError(f"values of shape {col.shape[1:]} where {shape} was declared")
+    if col.dtype.kind == "f" and col.ndim == 1 and np.isnan(col).all() and _has_missing(dtype):
+        return missing((len(col), *shape), dtype)  # nothing but nulls on this page
     shapes = np.tile(np.asarray(col.shape[1:], np.int64), (len(col), 1))
-    return Ragged(_cast(col.ravel(), dtype), shapes).padded(dtype, shape)
+    return _padded(Ragged(col.ravel(), shapes), dtype, shape)
+
+
+def _padded(col: Ragged, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    if col.shapes.shape[1] != len(shape) or (col.shapes > np.asarray(shape, np.int64)).any():
+        raise ValueError(f"arrays of shapes up to {_largest(col)} where {shape} was declared")
+    if not _has_missing(dtype) and (col.shapes != np.asarray(shape, np.int64)).any():
+        raise ValueError(
+            f"arrays shorter than the declared {shape}, and {dtype} has no missing value to fill up with"
+        )
+    return Ragged(_cast(col.values, dtype), col.shapes).padded(dtype, shape)
+
+
+def _largest(col: Ragged) -> tuple[int, ...]:
+    return tuple(int(n) for n in col.shapes.max(axis=0, initial=0))
+
+
+def _has_missing(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "fcO" or dtype == TEXT
 
 
 def _rows(col: Column) -> list[Any]:
     if isinstance(col, Ragged):
         offsets = col.offsets
-        return [
-            col.values[offsets[i] : offsets[i + 1]].reshape(s)
-            for i, s in enumerate(col.shapes)
-        ]
+        return [col.values[offsets[i] : offsets[i + 1]].reshape(s) for i, s in enumerate(col.shapes)]
     return list(col)
 
 
@@ -439,9 +429,7 @@ def _as_objects(col: Array) -> Array:
     if col.dtype == TEXT:
         return np.array(col.tolist(), dtype=object)
     if col.dtype.kind == "f" and np.isnan(col).any():
-        return np.array(
-            [None if np.isnan(v) else v for v in col.tolist()], dtype=object
-        )
+        return np.array([None if np.isnan(v) else v for v in col.tolist()], dtype=object)
     return col.astype(object)
 
 
@@ -450,26 +438,29 @@ def _cast(col: Array, dtype: np.dtype[Any]) -> Array:
         return col
     if dtype == OBJECT:
         return _as_objects(col) if col.ndim == 1 else col.astype(object)
-    safe = (
-        np.can_cast(col.dtype, dtype, "safe")
-        if dtype != TEXT and col.dtype != TEXT
-        else False
-    )
-    if safe or (col.dtype.kind in "iu" and dtype.kind in "iuf"):
-        out = col.astype(dtype)
-        if safe and dtype.kind != "f":
-            return out
-        if (out.astype(col.dtype) == col).all():
-            return out
-    elif (
-        col.dtype.kind == "f"
-        and col.size
-        and np.isnan(col).all()
-        and dtype in (TEXT, OBJECT)
-    ):
+    if not col.size:
+        return np.empty(col.shape, dtype)
+    if dtype == TEXT and col.dtype.kind == "f" and np.isnan(col).all():
         return missing(col.shape, dtype)
-    bad = next((v for v in col.ravel().tolist()), None)
-    raise ValueError(f"{col.dtype} values such as {bad!r} where {dtype} was declared")
+    wrong = _unheld(col, dtype)
+    if wrong.any():
+        bad = col[wrong].tolist()[0]
+        raise ValueError(f"{col.dtype} values such as {bad!r} where {dtype} was declared")
+    return col.astype(dtype)
+
+
+def _unheld(col: Array, dtype: np.dtype[Any]) -> Array:
+    """Which values `dtype` does not hold exactly; a boolean is no number and a float no integer, whatever its value."""
+    inexact = dtype.kind in "fc"
+    if col.dtype.kind in "iu" and dtype.kind in "iufc":
+        limit = 2 ** (np.finfo(dtype).nmant + 1) if inexact else 0
+        low, high = (-limit, limit) if inexact else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        return np.asarray((col < low) | (col > high))
+    if inexact and (col.dtype.kind == "f" or col.dtype.kind == dtype.kind):
+        with np.errstate(over="ignore", under="ignore"):
+            back = col.astype(dtype).astype(col.dtype) if col.dtype.kind == dtype.kind else col
+        return np.asarray(~((back == col) | np.isnan(col)))
+    return np.ones(col.shape, bool)
 
 
 def take(col: Column, events: Any) -> Column:

@@ -24,6 +24,7 @@ Keys: TypeAlias = Container[str]
 
 STREAM_EXTERNAL: Final = "STREAM:"
 DEFAULT_STREAM: Final = "primary"
+MAX_TIME: Final = 1e300  # seconds; what lies beyond is no time, and may be an integer that no float holds
 NAMES: Final = frozenset(
     {
         "start", "descriptor", "event", "event_page", "bulk_events", "resource", "datum", "datum_page", "bulk_datum",
@@ -65,9 +66,7 @@ class ReadOnlyDocument(dict[str, Any]):
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("documents are read-only: change a copy, made with .to_dict()")
 
-    __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = (
-        __ior__
-    ) = _refuse
+    __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = __ior__ = _refuse
 
     def to_dict(self) -> Document:
         """Return a plain, deep copy."""
@@ -77,9 +76,7 @@ class ReadOnlyDocument(dict[str, Any]):
         return type(self), (dict(self),)
 
     def __dask_tokenize__(self) -> tuple[str, str]:
-        return type(self).__name__, str(
-            self.get("uid", self.get("datum_id", repr(self)))
-        )
+        return type(self).__name__, str(self.get("uid", self.get("datum_id", repr(self))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,11 +173,7 @@ class StreamLayout:
     @property
     def data_keys(self) -> dict[str, Document]:
         """Every data key of every descriptor; where several declare one, the last counts."""
-        return {
-            key: spec
-            for d in self.descriptors
-            for key, spec in d.get("data_keys", {}).items()
-        }
+        return {key: spec for d in self.descriptors for key, spec in d.get("data_keys", {}).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +208,7 @@ class RunHeader:
     def assets_of(self, stream: str, key: str) -> list[StreamAsset]:
         """The stream assets of one key of one stream, in the order they were emitted."""
         uids = {d["uid"] for d in self.streams[stream].descriptors}
-        return [
-            a for a in self.stream_assets if a.data_key == key and a.descriptor in uids
-        ]
+        return [a for a in self.stream_assets if a.data_key == key and a.descriptor in uids]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +224,12 @@ class RunSummary:
     @classmethod
     def of(cls, start: Document, stop: Document | None) -> RunSummary:
         """Summarise from the documents; odd ``time`` and ``scan_id`` count as absent."""
-        time: Any = start.get("time")
-        scan_id: Any = start.get("scan_id")
-        timed = type(time) in (int, float) and math.isfinite(time)
+        time, scan_id = to_plain(start.get("time")), to_plain(start.get("scan_id"))
+        timed = type(time) in (int, float) and abs(time) < MAX_TIME  # false for NaN
         numbered = type(scan_id) is int
-        return cls(str(start["uid"]), float(time) if timed else None, scan_id if numbered else None, start, stop)
+        return cls(
+            str(start["uid"]), float(time) if timed else None, scan_id if numbered else None, start, stop
+        )
 
 
 def stream_name(descriptor: Mapping[str, Any]) -> str:
@@ -322,9 +314,7 @@ def normalise(name: str, doc: Document) -> Iterator[tuple[str, Document]]:
         Not changed.
     """
     if name == "bulk_events":
-        yield from (
-            ("event_page", page) for events in doc.values() for page in _pages(events)
-        )
+        yield from (("event_page", page) for events in doc.values() for page in _pages(events))
     elif name == "bulk_datum":
         yield (
             "datum_page",
@@ -347,10 +337,7 @@ def _pages(events: Iterable[Document]) -> Iterator[Document]:
         yield {
             "descriptor": descriptor,
             **{k: [e.get(k) for e in group] for k in ("uid", "time", "seq_num")},
-            **{
-                k: _columns([e.get(k, {}) for e in group])
-                for k in ("data", "timestamps", "filled")
-            },
+            **{k: _columns([e.get(k, {}) for e in group]) for k in ("data", "timestamps", "filled")},
         }
 
 
@@ -401,42 +388,47 @@ def event_page(
     Raises
     ------
     DamagedRun
-        When columns of one page differ in length or seq_num or time are not numbers.
+        When columns of one page differ in length, seq_num or time are not numbers, or a field is missing.
     """
+    try:
+        return _event_page(doc, data, timestamps)
+    except DamagedRun:
+        raise
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise DamagedRun(
+            f"event page {doc.get('uid')} of descriptor {doc.get('descriptor')} cannot be read: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _event_page(doc: Mapping[str, Any], data: Keys, timestamps: Keys) -> tuple[EventPage, set[str]]:
     single = not isinstance(doc["seq_num"], (list, tuple, np.ndarray))
     wrap = (lambda v: [v]) if single else (lambda v: v)
-    nulls: set[str] = set()
-    columns: dict[str, Column] = {}
-    for key, values in doc.get("data", {}).items():
-        if key in data:
-            columns[key], gaps = column(wrap(values))
-            if gaps:
-                nulls.add(key)
-    stamps = {
-        k: column(wrap(v))[0]
-        for k, v in doc.get("timestamps", {}).items()
-        if k in timestamps
-    }
+    columns = {k: column(wrap(v)) for k, v in (doc.get("data") or {}).items() if k in data}
+    stamps = {k: column(wrap(v))[0] for k, v in (doc.get("timestamps") or {}).items() if k in timestamps}
     filled = {k: wrap(v) for k, v in (doc.get("filled") or {}).items()}
-    try:
-        seq_num, time = (
-            np.asarray(wrap(doc["seq_num"]), np.int64),
-            np.asarray(wrap(doc["time"]), np.float64),
-        )
-    except (TypeError, ValueError) as error:
-        raise DamagedRun(
-            f"event page {doc.get('uid')} has a seq_num or time that is no number: {error}"
-        ) from error
-    _check_lengths(doc, len(seq_num), {"time": time, **columns, **stamps})
-    return EventPage(
-        str(doc["descriptor"]), seq_num, time, columns, stamps, filled
-    ), nulls
+    seq_num = _numbers(wrap(doc["seq_num"]), "seq_num", np.dtype(np.int64))
+    time = _numbers(wrap(doc["time"]), "time", np.dtype(np.float64))
+    values = {k: col for k, (col, _) in columns.items()}
+    _check_lengths(doc, len(seq_num), chain([("time", time)], values.items(), stamps.items()))
+    page = EventPage(str(doc["descriptor"]), seq_num, time, values, stamps, filled)
+    return page, {k for k, (_, gaps) in columns.items() if gaps}
 
 
-def _check_lengths(
-    doc: Mapping[str, Any], events: int, columns: Mapping[str, Column]
-) -> None:
-    for key, col in columns.items():
+def _numbers(values: Sequence[Any], name: str, dtype: np.dtype[Any]) -> Array:
+    """As `numpy.asarray`, but exact: that takes text for numbers and cuts fractions off without a word."""
+    raw = np.asarray(values, dtype=None if len(values) else dtype)
+    if raw.ndim != 1 or raw.dtype.kind not in "iuf":
+        raise ValueError(f"{name} must be numbers, not such as {values[0]!r}")
+    with np.errstate(invalid="ignore"):
+        out = raw.astype(dtype)
+    if dtype.kind == "i" and not (out == raw).all():
+        raise ValueError(f"{name} must be integers, not such as {raw[out != raw][0]!r}")
+    return out
+
+
+def _check_lengths(doc: Mapping[str, Any], events: int, columns: Iterable[tuple[str, Column]]) -> None:
+    for key, col in columns:
         if len(col) != events:
             raise DamagedRun(
                 f"event page {doc.get('uid')} of descriptor {doc['descriptor']} has {events} events, "
@@ -463,11 +455,7 @@ def gather(
         ("filled", ALL_KEYS),
     ):
         rows = [e.get(part) or {} for e in events] if wanted else []
-        keys = [
-            key
-            for key in dict.fromkeys(key for row in rows for key in row)
-            if key in wanted
-        ]
+        keys = [key for key in dict.fromkeys(key for row in rows for key in row) if key in wanted]
         page[part] = {key: [row.get(key) for row in rows] for key in keys}
     return event_page(page, data=data, timestamps=timestamps)
 
@@ -480,8 +468,5 @@ def events_of(page: Mapping[str, Any]) -> Iterator[Document]:
             "time": page["time"][row],
             "seq_num": page["seq_num"][row],
             "descriptor": page["descriptor"],
-            **{
-                k: {n: v[row] for n, v in page.get(k, {}).items()}
-                for k in ("data", "timestamps", "filled")
-            },
+            **{k: {n: v[row] for n, v in page.get(k, {}).items()} for k in ("data", "timestamps", "filled")},
         }

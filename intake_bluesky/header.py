@@ -16,6 +16,7 @@ from intake_bluesky.documents import (
     normalise,
     stream_name,
 )
+from intake_bluesky.errors import DamagedRun
 
 __all__ = ["HeaderBuilder", "merge_spans"]
 
@@ -54,26 +55,39 @@ class HeaderBuilder:
         self._streams: dict[str, _Stream] = {}
 
     def add(self, name: str, doc: Document) -> None:
-        """Take one document in; events and datums are none of this builder's business."""
-        for today, new in (
-            normalise(name, doc) if name == "stream_resource" else ((name, doc),)
-        ):
-            match today:
-                case "start":
-                    self.start = new
-                case "stop":
-                    self.stop = new
-                case "descriptor":
-                    self._descriptors[new["uid"]] = new
-                    self._streams.setdefault(
-                        stream_name(new), _Stream()
-                    ).descriptors.append(new)
-                case "resource":
-                    self._resources[new["uid"]] = new
-                case "stream_resource":
-                    self._stream_resources[new["uid"]] = new
-                case "stream_datum":
-                    self._add_span(new)
+        """Take one document in; events and datums are none of this builder's business.
+
+        Raises
+        ------
+        DamagedRun
+            When a field that every document of that name has is missing or odd.
+        """
+        try:
+            for today, new in normalise(name, doc) if name == "stream_resource" else ((name, doc),):
+                self._add(today, new)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DamagedRun(f"a {name} document cannot be read: {type(error).__name__}: {error}") from error
+
+    def _add(self, name: str, doc: Document) -> None:
+        match name:
+            case "start":
+                self.start = doc
+            case "stop":
+                self.stop = doc
+            case "descriptor":
+                self._add_descriptor(doc)
+            case "resource":
+                self._resources[doc["uid"]] = doc
+            case "stream_resource":
+                self._stream_resources[doc["uid"]] = doc
+            case "stream_datum":
+                self._add_span(doc)
+
+    def _add_descriptor(self, doc: Document) -> None:
+        stream = self._streams.setdefault(stream_name(doc), _Stream())
+        if doc["uid"] not in self._descriptors:
+            stream.descriptors.append(doc)
+        self._descriptors.setdefault(doc["uid"], doc)
 
     def _add_span(self, doc: Document) -> None:
         seq, index = doc["seq_nums"], doc["indices"]
@@ -92,14 +106,22 @@ class HeaderBuilder:
         doc = self._descriptors.get(descriptor)
         return None if doc is None else stream_name(doc)
 
-    def add_page(
-        self, descriptor: str, events: int, observed: Mapping[str, Observed] | None
-    ) -> None:
+    def add_page(self, descriptor: str, events: int, observed: Mapping[str, Observed] | None) -> None:
         """Note one unit of `events` events; `observed` None where the store has not looked.
 
         A key of the stream that the page lacks altogether counts as null in it.
+
+        Raises
+        ------
+        DamagedRun
+            When no descriptor of that uid was added before.
         """
-        stream = self._streams[stream_name(self._descriptors[descriptor])]
+        name = self.stream_of(descriptor)
+        if name is None:
+            raise DamagedRun(
+                f"{events} events belong to descriptor {descriptor!r}, which the run does not have"
+            )
+        stream = self._streams[name]
         if observed is None:
             stream.known = False
         elif events:
@@ -151,17 +173,13 @@ class HeaderBuilder:
         for (resource, descriptor), spans in self._spans.items():
             doc: dict[str, Any] | None = self._stream_resources.get(resource)
             if doc is not None:
-                assets.append(
-                    StreamAsset(
-                        doc, str(doc.get("data_key", "")), descriptor, tuple(spans)
-                    )
-                )
+                assets.append(StreamAsset(doc, str(doc.get("data_key", "")), descriptor, tuple(spans)))
         order = {uid: place for place, uid in enumerate(self._stream_resources)}
         return sorted(assets, key=lambda a: order[a.resource["uid"]])
 
 
 def merge_spans(spans: list[Span]) -> list[Span]:
-    """Join spans that follow each other in both seq_num and index.
+    """Join spans that follow each other in both seq_num and index, with one index a seq_num.
 
     Examples
     --------
@@ -171,9 +189,12 @@ def merge_spans(spans: list[Span]) -> list[Span]:
     merged: list[Span] = []
     for span in spans:
         last = merged[-1] if merged else None
-        straight = last is not None and last[1] - last[0] == last[3] - last[2]
-        if last is not None and straight and last[1] == span[0] and last[3] == span[2]:
+        if last is not None and last[1::2] == span[::2] and _straight(last) and _straight(span):
             merged[-1] = (last[0], span[1], last[2], span[3])
         else:
             merged.append(span)
     return merged
+
+
+def _straight(span: Span) -> bool:
+    return span[1] - span[0] == span[3] - span[2]
