@@ -1,0 +1,1 @@
+"""Bluesky runs as Intake catalogs."""

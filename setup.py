@@ -1,0 +1,128 @@
+"""Packaging: what is installed, what it needs, and which plugins it announces.
+
+The core lives at the root; each folder of ``drivers/`` is a package of its own, installed under its own name.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+CORE = [
+    "intake>=2.0.8",
+    "jinja2>=3.1",  # Intake needs it for the templates of its YAML files and does not declare it
+    "dask[array]>=2024.8",
+    "xarray>=2024.10",
+    "numpy>=2.0",
+    "pandas>=2.2",
+    "fsspec>=2024.6",
+    "event-model>=1.23",
+    "orjson>=3.10",
+    "msgpack>=1.1",
+    "zstandard>=0.23",
+    "platformdirs>=4.2",
+    'pysimdjson>=6.0; python_version < "3.14"',  # no wheel for 3.14; orjson does the same work, slower
+]
+
+EXTRAS = {
+    "assets": ["h5py>=3.11", "hdf5plugin>=4.4", "tifffile>=2024.5", "pillow>=10.3", "fabio>=2024.4"],
+    "mongo": ["pymongo>=4.7"],
+    "sql": ["sqlalchemy>=2.0", "psycopg[binary]>=3.2"],
+    "zarr": ["zarr>=3.0"],
+    "s3": ["s3fs>=2024.6"],
+    "simulation": [],
+    "cli": ["rich>=13.7"],
+}
+EXTRAS["demo"] = [
+    *EXTRAS["assets"],
+    *EXTRAS["cli"],
+    "bluesky>=1.14",
+    "ophyd>=1.9",
+    "ophyd-async[sim]>=0.13",
+    "matplotlib>=3.9",
+]
+EXTRAS["docs"] = ["sphinx>=8.1", "myst-parser>=4.0", "numpydoc>=1.8", "pydata-sphinx-theme>=0.16"]
+EXTRAS["test"] = [
+    *EXTRAS["demo"],
+    *EXTRAS["docs"],
+    *EXTRAS["zarr"],
+    "dask[distributed]>=2024.8",
+    "hypothesis>=6.112",
+    "import-linter>=2.1",
+    "ipython>=8.26",
+    "mypy>=1.13",
+    "netcdf4>=1.7",
+    "pandas-stubs>=2.2",
+    "psutil>=6.0",
+    "pytest>=8.3",
+    "pytest-benchmark>=5.0",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    "ruff>=0.8",
+    "suitcase-jsonl>=0.2",
+    "suitcase-msgpack>=0.3",
+    "sybil>=9.0",
+    "types-pyyaml>=6.0",
+]
+EXTRAS["all"] = sorted({need for name, needs in EXTRAS.items() if name not in ("docs", "test") for need in needs})
+
+DRIVERS = {
+    "bluesky-jsonl-catalog": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
+    "bluesky-msgpack-catalog": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
+}
+
+
+def driver_entry_points() -> list[str]:
+    """Each driver under its name and, so that ``intake.open_<driver>`` exists, under an identifier."""
+    return [f"{alias} = {target}" for name, target in DRIVERS.items() for alias in (name, name.replace("-", "_"))]
+
+
+def version() -> str:
+    """Read the version without importing the package, whose needs are not installed yet."""
+    text = (HERE / "intake_bluesky" / "_version.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError("intake_bluesky/_version.py does not say __version__ = \"...\"")
+    return found[1]
+
+
+core_packages = find_packages(str(HERE), include=["intake_bluesky", "intake_bluesky.*"])
+driver_packages = find_packages(str(HERE / "drivers"), include=["intake_bluesky_*"])
+
+setup(
+    name="intake-bluesky",
+    version=version(),
+    description="Bluesky runs as Intake catalogs: search them, open them as lazy xarray Datasets, no server needed",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="intake-bluesky developers",
+    license="BSD-3-Clause",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=core_packages + driver_packages,
+    package_dir={name: f"drivers/{name}" for name in driver_packages if "." not in name},
+    package_data={name: ["py.typed"] for name in core_packages + driver_packages if "." not in name},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={
+        "intake.drivers": driver_entry_points(),
+        "console_scripts": ["intake-bluesky = intake_bluesky.cli:main"],
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Framework :: Dask",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering",
+        "Typing :: Typed",
+    ],
+    keywords=["bluesky", "intake", "xarray", "dask", "catalog", "synchrotron"],
+)
