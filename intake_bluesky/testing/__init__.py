@@ -1,0 +1,1 @@
+"""What the author of a driver imports to test it."""
