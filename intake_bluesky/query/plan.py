@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from intake_bluesky.query.nodes import And, Not, Or, Query, all_of, any_of
+from intake_bluesky.query.nodes import And, Everything, Not, Or, Query, all_of, any_of
 
 
 def to_nnf(query: Query) -> Query:
@@ -50,8 +50,9 @@ def split(query: Query, exact: Callable[[Query], bool]) -> tuple[Query, Query]:
     query
         Any query; it is brought to negation normal form first.
     exact
-        Called with a leaf (`Compare`, `In`, `PartialUID` ...; never `And`, `Or`, `Not`, nor the sugar that
-        `to_nnf` writes out), tells whether the store answers it exactly as `matches` does.
+        Called with a leaf (`Compare`, `In`, `PartialUID` ...), tells whether the store answers it exactly as
+        `matches` does. Never asked of `And`, `Or`, `Not`, of the sugar that `to_nnf` writes out, nor of `ALL`,
+        which every store knows, as it does ``~ALL``.
 
     Returns
     -------
@@ -79,4 +80,5 @@ def split(query: Query, exact: Callable[[Query], bool]) -> tuple[Query, Query]:
 def _is_exact(query: Query, exact: Callable[[Query], bool]) -> bool:
     if isinstance(query, And | Or):
         return all(_is_exact(child, exact) for child in query.children)
-    return exact(query.child if isinstance(query, Not) else query)
+    leaf = query.child if isinstance(query, Not) else query
+    return isinstance(leaf, Everything) or exact(leaf)

@@ -36,7 +36,9 @@ from intake_bluesky.query import (
     all_of,
     any_of,
     documents_needed,
+    from_json,
     leaves,
+    to_json,
 )
 
 A = Start("a") == 1
@@ -105,6 +107,15 @@ def test_queries_pickle_copy_and_hash(query: Query) -> None:
         assert other == query
         assert hash(other) == hash(query)
         assert repr(other) == repr(query)
+
+
+@pytest.mark.parametrize("query", EXAMPLES, ids=repr)
+def test_json_brings_a_query_back(query: Query) -> None:
+    text = to_json(query)
+    assert text.isascii()
+    assert from_json(text) == query
+    assert from_json(text.encode()) == query
+    assert to_json(from_json(text)) == text
 
 
 def test_no_two_examples_are_equal() -> None:
