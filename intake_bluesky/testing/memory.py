@@ -1,0 +1,247 @@
+"""A store that keeps runs in memory: the contract of a driver, met with nothing else in the way."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+from uuid import uuid4
+
+from intake_bluesky.columns import observe
+from intake_bluesky.documents import (
+    ALL_KEYS,
+    DatumPage,
+    Document,
+    EventPage,
+    Keys,
+    RunHeader,
+    RunSummary,
+    event_page,
+    gather,
+    normalise,
+)
+from intake_bluesky.errors import DamagedRun, DuplicateRun, RunNotFound, StreamNotFound
+from intake_bluesky.header import HeaderBuilder
+from intake_bluesky.query import ALL, PartialUID, Query, matches, split
+from intake_bluesky.storage import Order, Plan, RunInsert, RunStore, sort_runs
+
+__all__ = ["MemoryStore"]
+
+EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
+DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
+
+
+@dataclass(slots=True)
+class _Unit:
+    """What is read at once: one ``event_page``, or neighbouring ``event`` documents of one descriptor."""
+
+    descriptor: str
+    events: int
+    page: Document | None
+    singles: list[Document]
+
+    def read(self, data: Keys, timestamps: Keys) -> tuple[EventPage, set[str]]:
+        if self.page is not None:
+            return event_page(self.page, data=data, timestamps=timestamps)
+        return gather(self.singles, data=data, timestamps=timestamps)
+
+
+class MemoryStore(RunStore):
+    """Runs in memory, as lists of (name, document); for tests of what stands above a store.
+
+    Parameters
+    ----------
+    runs : iterable of runs, optional
+        Each a list of (name, document), its start first.
+    page_size : int
+        How many neighbouring single events make one unit.
+
+    Attributes
+    ----------
+    parsed : list of (uid, stream, unit)
+        One entry whenever a unit was parsed for its data or timestamps.
+
+    Examples
+    --------
+    >>> store = MemoryStore([[("start", {"uid": "abc", "time": 1.0})]])
+    >>> [run.uid for run in store.find()]
+    ['abc']
+    >>> store.reads
+    0
+    """
+
+    def __init__(self, runs: Iterable[Iterable[tuple[str, Document]]] = (), *, page_size: int = 100) -> None:
+        self.page_size = page_size
+        self.parsed: list[tuple[str, str, int]] = []
+        self._token = uuid4().hex
+        self._runs: dict[str, list[tuple[str, Document]]] = {}
+        for run in runs:
+            self.put(run)
+
+    @property
+    def reads(self) -> int:
+        """How many units were parsed for their data or timestamps so far."""
+        return len(self.parsed)
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return type(self).__name__, self._token
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "parsed": []}
+
+    def put(self, documents: Iterable[tuple[str, Document]]) -> None:
+        """Take a whole run, or what it has so far."""
+        first, *rest = documents
+        insert = self.insert(first[1])
+        for name, doc in rest:
+            insert.write(name, doc)
+
+    def append(self, uid: str, documents: Iterable[tuple[str, Document]]) -> None:
+        """Let a run grow."""
+        self._runs[uid] += copy.deepcopy(list(documents))
+
+    def remove(self, uid: str) -> None:
+        """Forget a run."""
+        del self._runs[uid]
+
+    def insert(self, start: Document) -> RunInsert:
+        """Begin a run with its start document."""
+        uid = str(start["uid"])
+        if uid in self._runs:
+            raise DuplicateRun(f"the store has a run {uid} already: remove it first, or write another uid")
+        self._runs[uid] = [("start", copy.deepcopy(start))]
+        return _MemoryInsert(self, uid)
+
+    def plan(self, query: Query, order: Order) -> Plan:
+        """Take partial uids and leave the rest."""
+        pushed, residual = split(query, lambda leaf: isinstance(leaf, PartialUID))
+        return Plan(pushed, residual, ordered=True)
+
+    def find(
+        self,
+        query: Query = ALL,
+        *,
+        order: Order = Order.NEWEST,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[RunSummary]:
+        """Yield the runs that match, in `order`."""
+        summaries = (self._summary(uid) for uid in list(self._runs))
+        found = sort_runs((run for run in summaries if matches(query, run)), order)
+        return islice(found, offset, None if limit is None else offset + limit)
+
+    def count(self, query: Query = ALL) -> int:
+        """Count the runs that match."""
+        return sum(1 for _ in self.find(query))
+
+    def _summary(self, uid: str) -> RunSummary:
+        documents = self._runs[uid]
+        stops = [doc for name, doc in documents if name == "stop"]
+        return RunSummary.of(documents[0][1], stops[-1] if stops else None)
+
+    def _documents(self, uid: str) -> Sequence[tuple[str, Document]]:
+        if uid not in self._runs:
+            raise RunNotFound(f"no run {uid!r} among {len(self._runs)} in memory: a store takes full uids")
+        return self._runs[uid]
+
+    def header(self, uid: str) -> RunHeader:
+        """Describe one run."""
+        documents = self._documents(uid)
+        builder = HeaderBuilder()
+        for name, doc in documents:
+            if name not in EVENTS and name not in DATUMS:
+                builder.add(name, doc)
+        for units in self._units(uid).values():
+            for unit in units:
+                page, nulls = unit.read(ALL_KEYS, ())
+                seen = {key: observe(col, nulls=key in nulls) for key, col in page.data.items()}
+                builder.add_page(unit.descriptor, len(page), seen)
+        return builder.header(f"{self._token}-{len(documents)}")
+
+    def _units(self, uid: str) -> dict[str, list[_Unit]]:
+        builder, units = HeaderBuilder(), dict[str, list[_Unit]]()
+        for stored, whole in self._documents(uid):
+            for name, doc in normalise(stored, whole):
+                builder.add(name, doc)
+                if name == "descriptor":
+                    units.setdefault(str(builder.stream_of(doc["uid"])), [])
+                elif name in EVENTS:
+                    stream = builder.stream_of(doc["descriptor"])
+                    if stream is None:
+                        raise DamagedRun(f"run {uid}: an event of unknown descriptor {doc['descriptor']!r}")
+                    self._add(units[stream], name, doc)
+        return units
+
+    def _add(self, units: list[_Unit], name: str, doc: Document) -> None:
+        if name == "event_page":
+            units.append(_Unit(doc["descriptor"], len(doc["seq_num"]), doc, []))
+            return
+        last = units[-1] if units else None
+        if last is None or not self._continues(last, doc):
+            last = _Unit(doc["descriptor"], 0, None, [])
+            units.append(last)
+        last.singles.append(doc)
+        last.events += 1
+
+    def _continues(self, unit: _Unit, event: Document) -> bool:
+        same = unit.page is None and unit.descriptor == event["descriptor"]
+        return same and unit.events < self.page_size
+
+    def event_pages(
+        self,
+        uid: str,
+        stream: str,
+        *,
+        data: Keys = ALL_KEYS,
+        timestamps: Keys = (),
+        events: slice = slice(None),
+    ) -> Iterator[EventPage]:
+        """Yield the stored events of a stream, cut to `events`."""
+        streams = self._units(uid)
+        if stream not in streams:
+            raise StreamNotFound(f"run {uid} has no stream {stream!r}; it has {', '.join(streams) or 'none'}")
+        units = streams[stream]
+        start, stop, _ = events.indices(sum(unit.events for unit in units))
+        first = 0
+        for place, unit in enumerate(units):
+            low, high = max(start - first, 0), min(stop - first, unit.events)
+            if low < high:
+                if data or timestamps:
+                    self.parsed.append((uid, stream, place))
+                page, _ = unit.read(data, timestamps)
+                yield page if high - low == len(page) else page.select(slice(low, high))
+            first += unit.events
+
+    def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
+        """Yield copies of the documents, as they were inserted."""
+        return iter(copy.deepcopy(list(self._documents(uid))))
+
+    def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
+        """Yield the datums of one resource, page by page as they were inserted."""
+        for stored, whole in self._documents(uid):
+            for name, doc in normalise(stored, whole):
+                if name in DATUMS and doc["resource"] == resource:
+                    yield _datum_page(name, doc)
+
+
+def _datum_page(name: str, doc: Mapping[str, Any]) -> DatumPage:
+    if name == "datum_page":
+        return DatumPage(doc["resource"], list(doc["datum_id"]), dict(doc["datum_kwargs"]))
+    kwargs = {key: [value] for key, value in doc["datum_kwargs"].items()}
+    return DatumPage(doc["resource"], [doc["datum_id"]], kwargs)
+
+
+class _MemoryInsert(RunInsert):
+    def __init__(self, store: MemoryStore, uid: str) -> None:
+        self._store, self._uid, self._open = store, uid, True
+
+    def write(self, name: str, doc: Document) -> None:
+        if not self._open:
+            raise ValueError(f"run {self._uid} is closed: begin another run with insert()")
+        self._store.append(self._uid, [(name, doc)])
+        self._open = name != "stop"
+
+    def close(self) -> None:
+        self._open = False
