@@ -14,9 +14,20 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from intake_bluesky.assets import AssetArray, AssetOptions, datum_array, stream_asset_array
+from intake_bluesky.assets import (
+    AssetArray,
+    AssetOptions,
+    datum_array,
+    stream_asset_array,
+)
 from intake_bluesky.columns import Array, column, conform, observe
-from intake_bluesky.documents import Document, RunHeader, StreamLayout, is_external, is_streamed
+from intake_bluesky.documents import (
+    Document,
+    RunHeader,
+    StreamLayout,
+    is_external,
+    is_streamed,
+)
 from intake_bluesky.errors import StreamNotFound
 from intake_bluesky.inline import BLOCK_BYTES, Field, InlineColumns
 from intake_bluesky.rows import Rows, seq_nums_of

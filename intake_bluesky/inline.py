@@ -15,7 +15,18 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
-from intake_bluesky.columns import OBJECT, TEXT, Array, Observed, conform, merge_observed, missing, observe, take
+from intake_bluesky.assets.declared import declared_dtype, declared_shape
+from intake_bluesky.columns import (
+    OBJECT,
+    TEXT,
+    Array,
+    Observed,
+    conform,
+    merge_observed,
+    missing,
+    observe,
+    take,
+)
 from intake_bluesky.documents import Document, EventPage, StreamLayout
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
 from intake_bluesky.rows import Rows
@@ -25,15 +36,6 @@ __all__ = ["BLOCK_BYTES", "Field", "InlineColumns", "declared"]
 
 BLOCK_BYTES = 2**24
 """Default size of a block's columns together, in bytes."""
-
-_JSON_DTYPES: dict[str, np.dtype[Any]] = {
-    "number": np.dtype(np.float64),
-    "array": np.dtype(np.float64),
-    "integer": np.dtype(np.int64),
-    "boolean": np.dtype(bool),
-    "string": TEXT,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -57,33 +59,17 @@ class Field:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
-def declared(key: str, spec: Mapping[str, Any]) -> Field | None:
-    """What a descriptor says of a key; None where it leaves a dimension open (a null in ``shape``).
-
-    ``dtype_numpy`` counts before ``dtype_str`` before the JSON ``dtype`` (event-model's event_descriptor).
+def declared(key: str, spec: Mapping[str, Any]) -> Field:
+    """What a descriptor says of an in-line key; a length it leaves open (a null in ``shape``) is -1.
 
     Examples
     --------
     >>> declared("x", {"dtype": "integer", "shape": []})
     Field(key='x', dtype=dtype('int64'), shape=())
     """
-    shape = spec.get("shape") or ()
-    if any(n is None or n < 0 for n in shape):
-        return None
-    return Field(key, declared_dtype(spec), tuple(int(n) for n in shape))
-
-
-def declared_dtype(spec: Mapping[str, Any]) -> np.dtype[Any]:
-    """dtype that a data key declares; float64 where it declares nothing numpy understands."""
-    for name in ("dtype_numpy", "dtype_descr", "dtype_str"):
-        given = spec.get(name)
-        if given:
-            try:
-                found = np.dtype(given if isinstance(given, str) else [tuple(pair) for pair in given])
-            except (TypeError, ValueError):
-                continue
-            return TEXT if found.kind in "US" else found
-    return _JSON_DTYPES.get(str(spec.get("dtype")), np.dtype(np.float64))
+    dtype = declared_dtype(spec)
+    shape = tuple(-1 if n is None else n for n in declared_shape(spec))
+    return Field(key, TEXT if dtype.kind in "US" else dtype, shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,22 +106,21 @@ class InlineColumns:
             return [Field(key, np.dtype(np.float64)) for key in specs]
         seen = self.layout.observed
         if seen is None:
-            open_keys = {key for key, spec in specs.items() if declared(key, spec) is None}
+            open_keys = {key for key, spec in specs.items() if -1 in declared(key, spec).shape}
             seen = self._look(open_keys)
             if as_object:
                 return [Field(key, OBJECT) for key in specs]
         return [self._field(key, spec, seen.get(key)) for key, spec in specs.items()]
 
     def _field(self, key: str, spec: Document, seen: Observed | None) -> Field:
-        said = declared(key, spec)
         if seen is not None and seen.valued:
             return Field(key, seen.dtype, seen.shape)
-        if said is None:
-            said = Field(key, declared_dtype(spec), tuple(n or 0 for n in spec["shape"]))
-        if self.layout.observed is None or not self.layout.events:
-            return said
-        gaps = Observed(frozenset({said.dtype.str, "null"})).dtype if said.dtype != TEXT else TEXT
-        return Field(key, gaps, said.shape)  # declared, and never once in the events
+        said = declared(key, spec)
+        shape = tuple(max(n, 0) for n in said.shape)
+        if self.layout.observed is None or not self.layout.events or said.dtype == TEXT:
+            return Field(key, said.dtype, shape)
+        gaps = Observed(frozenset({said.dtype.str, "null"})).dtype  # declared, and never once in the events
+        return Field(key, gaps, shape)
 
     def _look(self, keys: set[str]) -> dict[str, Observed]:
         found: dict[str, list[Observed]] = {key: [] for key in keys}
