@@ -162,7 +162,7 @@ class RunComposer:
         seq_nums: tuple[int, int],
         indices: tuple[int, int] | None = None,
     ) -> None:
-        """Append a stream datum over half-open ranges; by default the indices begin at zero with seq_num 1."""
+        """Append a stream datum over half-open ranges; by default index 0 is seq_num 1."""
         first, last = (seq_nums[0] - 1, seq_nums[1] - 1) if indices is None else indices
         number = sum(
             name == "stream_datum" and doc["stream_resource"] == resource for name, doc in self.documents
