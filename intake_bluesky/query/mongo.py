@@ -219,12 +219,10 @@ def _elem_match(path: Path, condition: object) -> Query:
         raise UnsupportedQuery(f"$elemMatch takes a dict that is not empty, not {condition!r}")
     if _is_operator(first := next(iter(condition))) and first not in _LOGICAL:
         return AnyItem(path, _operators(_ITEM, condition))
-    matched = AnyItem(path, _query(condition, lambda key: Path.parse(key, document="item", descend=True)))
-    if not matched.over_keys:
-        raise UnsupportedQuery(
-            f"$elemMatch takes conditions on keys of the items or operators, not {condition!r}"
-        )
-    return matched
+    query = _query(condition, lambda key: Path.parse(key, document="item", descend=True))
+    if query == ALL:
+        raise UnsupportedQuery(f"$elemMatch takes a condition that not every item meets, not {condition!r}")
+    return AnyItem(path, query)
 
 
 def _size(path: Path, size: object) -> Query:

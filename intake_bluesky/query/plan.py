@@ -51,7 +51,7 @@ def split(query: Query, exact: Callable[[Query], bool]) -> tuple[Query, Query]:
         Any query; it is brought to negation normal form first.
     exact
         Called with a leaf (`Compare`, `In`, `PartialUID` ...), tells whether the store answers it exactly as
-        `matches` does. Never asked of `And`, `Or`, `Not`, of the sugar that `to_nnf` writes out, nor of `ALL`,
+        `matches` does. Never asked of `And`, `Or`, `Not`, the sugar that `to_nnf` writes out, nor `ALL`,
         which every store knows, as it does ``~ALL``.
 
     Returns

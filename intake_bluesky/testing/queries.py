@@ -1,4 +1,4 @@
-"""Hypothesis strategies for queries, and for start and stop documents that they have a fair chance to match."""
+"""Hypothesis strategies for queries, and for start and stop documents that they may well match."""
 
 from __future__ import annotations
 
@@ -28,8 +28,36 @@ from intake_bluesky.query import (
 )
 
 KEYS: Final = ("a", "b", "0", "1", "stop")
-TEXTS: Final = ("", "Ni", "ni", "Straße", "STRASSE foil", "a.b", "nul\0", "half \ud800", "\uffff", "\U0001f600", "x" * 40)
-NUMBERS: Final = (0, 1, -1, 2, 2**53, 2**53 + 1, 2**63, -(2**64) - 1, 0.0, -0.0, 1.0, 0.5, 2.0**53, 1e300, math.inf)
+TEXTS: Final = (
+    "",
+    "Ni",
+    "ni",
+    "Straße",
+    "STRASSE foil",
+    "a.b",
+    "nul\0",
+    "half \ud800",
+    "\uffff",
+    "\U0001f600",
+    "x" * 40,
+)
+NUMBERS: Final = (
+    0,
+    1,
+    -1,
+    2,
+    2**53,
+    2**53 + 1,
+    2**63,
+    -(2**64) - 1,
+    0.0,
+    -0.0,
+    1.0,
+    0.5,
+    2.0**53,
+    1e300,
+    math.inf,
+)
 OPERATORS: Final = ("==", "<", "<=", ">", ">=")
 PATTERNS: Final = ("Ni", "^ni$", r"\d", "s+", "(?m)^n", ".")
 
@@ -43,7 +71,7 @@ class Run:
 
 
 def scalars(*, nan: bool = False) -> st.SearchStrategy[Any]:
-    """Give None, bools, text and numbers, those that are hard to tell apart among them; with `nan` NaN too."""
+    """Give None, bools, text and numbers, some hard to tell apart; with `nan` NaN too."""
     numbers = st.sampled_from((*NUMBERS, math.nan) if nan else NUMBERS)
     return st.one_of(st.none(), st.booleans(), numbers, st.sampled_from(TEXTS))
 
@@ -126,7 +154,9 @@ def leaf_queries(*, descend: bool | None = False) -> st.SearchStrategy[Query]:
     at = paths(descend=descend)
     item_keys = st.lists(st.sampled_from(KEYS), min_size=1, max_size=2).map(tuple)
     item_paths = st.builds(Path, st.just("item"), item_keys, at.map(lambda path: path.descend))
-    items = _conditions(st.just(Path("item", ()))) | st.recursive(_conditions(item_paths), _combined, max_leaves=3)
+    items = _conditions(st.just(Path("item", ()))) | st.recursive(
+        _conditions(item_paths), _combined, max_leaves=3
+    )
     return st.one_of(_conditions(at), st.builds(AnyItem, at, items), _about_the_run(), st.just(ALL))
 
 
@@ -147,7 +177,10 @@ def _about_the_run() -> st.SearchStrategy[Query]:
     times = st.none() | st.floats(1.5e9, 1.8e9)
     ids = st.integers(1, 5)
     return st.one_of(
-        st.builds(lambda uids: PartialUID(*uids), st.lists(st.text("0123456789abcdef", min_size=1, max_size=2), min_size=1)),
+        st.builds(
+            lambda uids: PartialUID(*uids),
+            st.lists(st.text("0123456789abcdef", min_size=1, max_size=2), min_size=1),
+        ),
         st.builds(lambda ends: TimeRange(*_ordered(*ends)), st.tuples(times, times)),
         st.builds(lambda chosen: ScanID(*chosen, duplicates="all"), st.lists(ids, min_size=1, max_size=2)),
         st.builds(ScanIDRange, ids, ids, st.just("all")),

@@ -57,7 +57,9 @@ def test_where_a_key_looks(built: Start, expected: Path) -> None:
     assert built.path == expected
 
 
-@pytest.mark.parametrize("build", [lambda: Start(""), lambda: Key("a..b"), lambda: Start("a."), lambda: Start(), lambda: Start(5)])
+@pytest.mark.parametrize(
+    "build", [lambda: Start(""), lambda: Key("a..b"), lambda: Start("a."), Start, lambda: Start(("",), ())]
+)
 def test_a_key_without_a_name_is_refused(build: Callable[[], Any]) -> None:
     with pytest.raises(UnsupportedQuery):
         build()
@@ -65,7 +67,9 @@ def test_a_key_without_a_name_is_refused(build: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("symbol", ["==", "<", "<=", ">", ">="])
 def test_comparisons_from_both_sides(symbol: str) -> None:
-    compare = {"==": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[symbol]
+    compare = {"==": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[
+        symbol
+    ]
     mirrored = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}[symbol]
     assert compare(Start("x"), 5) == Compare("x", symbol, 5)  # type: ignore[arg-type]
     assert compare(5, Start("x")) == Compare("x", mirrored, 5)  # type: ignore[arg-type]
@@ -96,7 +100,14 @@ def test_a_key_is_no_query_and_no_value() -> None:
 
 
 def test_a_key_prints_as_it_is_written() -> None:
-    for text in ("Start('a.b')", "Stop('x')", "Start('a', 'b.c')", "Item()", "Start(('a.b',))", "Start('a', descend=True)"):
+    for text in (
+        "Start('a.b')",
+        "Stop('x')",
+        "Start('a', 'b.c')",
+        "Item()",
+        "Start(('a.b',))",
+        "Start('a', descend=True)",
+    ):
         assert repr(eval(text)) == text
     assert repr(Key("stop.x")) == "Stop('x')"
 

@@ -24,7 +24,9 @@ def test_the_format_is_stamped_and_strict_json() -> None:
     }
 
 
-@pytest.mark.parametrize("value", [{"node": "Compare"}, {"dict": {}}, {"float": "inf"}, {"query": [{}]}, [[]], {}])
+@pytest.mark.parametrize(
+    "value", [{"node": "Compare"}, {"dict": {}}, {"float": "inf"}, {"query": [{}]}, [[]], {}]
+)
 def test_values_that_look_like_the_format(value: object) -> None:
     query = (Start("x") == value) & Start("y").any(Key("z").contains(value))
     assert from_json(to_json(query)) == query
@@ -73,7 +75,10 @@ PATH = {"node": "Path", "document": "start", "segments": ["x"]}
         ({**NODE, "query": {"node": "AnyItem", "path": PATH, "query": 5}}, "5"),
         ({**NODE, "query": {"node": "PartialUID"}}, "PartialUID"),
         ({**NODE, "query": {"node": "Regex", "path": PATH, "pattern": "("}}, r"'\('"),
-        ({**NODE, "query": {"node": "Compare", "path": PATH, "op": "==", "value": {"x": 1}}}, "not understood"),
+        (
+            {**NODE, "query": {"node": "Compare", "path": PATH, "op": "==", "value": {"x": 1}}},
+            "not understood",
+        ),
         ({**NODE, "query": {"node": "Compare", "path": PATH, "op": "is", "value": 1}}, "is"),
     ],
 )

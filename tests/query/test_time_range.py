@@ -75,7 +75,8 @@ def test_a_naive_datetime_is_refused_in_a_comparison() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "24", "2024-13", "2024-02-30", "2024-3-5", "20240305", "yesterday", "2024-03-05 25:00", "0000"]
+    "text",
+    ["", "24", "2024-13", "2024-02-30", "2024-3-5", "20240305", "yesterday", "2024-03-05 25:00", "0000"],
 )
 def test_texts_that_are_no_time(text: str) -> None:
     with pytest.raises(UnsupportedQuery, match="is no time"):
