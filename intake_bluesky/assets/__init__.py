@@ -1,0 +1,29 @@
+"""External arrays: from resources, stream resources and datums to arrays, read by dask tasks or straight into memory.
+
+A reader (`AssetReader`) reads flat frames of one resource; `AssetArray` says which event of which resource each row of a
+Dataset is, and reads it in blocks. Readers of further formats come by the entry point group ``intake_bluesky.assets``.
+"""
+
+from __future__ import annotations
+
+from intake_bluesky.assets.array import AssetArray
+from intake_bluesky.assets.build import datum_array, stream_asset_array
+from intake_bluesky.assets.files import AssetFile, asset_files
+from intake_bluesky.assets.handlers import discover_handlers
+from intake_bluesky.assets.location import Location, locate
+from intake_bluesky.assets.options import AssetOptions
+from intake_bluesky.assets.reader import AssetReader, FrameStructure
+
+__all__ = [
+    "AssetArray",
+    "AssetFile",
+    "AssetOptions",
+    "AssetReader",
+    "FrameStructure",
+    "Location",
+    "asset_files",
+    "datum_array",
+    "discover_handlers",
+    "locate",
+    "stream_asset_array",
+]

@@ -1,0 +1,157 @@
+"""Third parties' handlers, the fallback: a class per spec, called once per datum."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+
+from intake_bluesky.assets.declared import declared_dtype, declared_shape
+from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.options import AssetOptions
+from intake_bluesky.assets.reader import AssetReader, FrameStructure
+from intake_bluesky.columns import Array
+from intake_bluesky.errors import AssetUnavailable, DamagedRun, PluginError, UntrustedName
+from intake_bluesky.registry import Registry
+
+__all__ = ["GROUP", "Handler", "HandlerReader", "discover_handlers", "find_handler"]
+
+GROUP = "databroker.handlers"
+
+Handler: TypeAlias = Callable[..., Callable[..., Any]]
+"""``Handler(path, **resource_kwargs)(**datum_kwargs)`` is the value of one datum."""
+
+_INSTALLED: Registry[Handler] = Registry(GROUP)
+
+
+def discover_handlers() -> Mapping[str, Handler]:
+    """The handlers that installed packages offer, by spec; each is loaded when first asked for."""
+    return _INSTALLED
+
+
+def find_handler(spec: str, options: AssetOptions) -> Handler | None:
+    """The handler of a spec: of those given, or if none were given of the installed ones.
+
+    Raises
+    ------
+    PluginError
+        When it cannot be imported.
+    UntrustedName
+        When it is a dotted name and the options are not trusted.
+    """
+    known = discover_handlers() if options.handlers is None else options.handlers
+    handler = known[spec] if spec in known else None
+    return _imported(handler, options) if isinstance(handler, str) else handler
+
+
+def _imported(name: str, options: AssetOptions) -> Handler:
+    if not options.trusted:
+        raise UntrustedName(
+            f"the handler {name!r} is a dotted name, which is imported only for trusted catalogs; register the class, or "
+            "trust the catalog"
+        )
+    module, _, attribute = name.replace(":", ".").rpartition(".")
+    try:
+        handler: Handler = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PluginError(f"the handler {name!r} cannot be imported: {error}") from error
+    return handler
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerReader(AssetReader):
+    """Reads the datums of one resource with a third party's handler; frame ``i`` is the datum ``i``.
+
+    A handler has no header to look at: dtype and shape are those of the data key, and values that are not what it
+    declares raise `DamagedRun` (an equal number of values is reshaped). Only a shape with a null, which says nothing, is
+    learnt by calling the handler for one datum.
+
+    Attributes
+    ----------
+    handler : callable
+    location : Location
+    kwargs : mapping
+        The resource's.
+    datums : tuple of mapping
+        ``datum_kwargs`` of each datum used, in the order used.
+    spec : mapping
+        The data key.
+    """
+
+    handler: Handler
+    location: Location
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    datums: tuple[Mapping[str, Any], ...] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
+        """Not the way to make one: a handler is needed."""
+        raise TypeError("a HandlerReader is made with its handler")
+
+    @property
+    def path(self) -> str:
+        """What the handler is given."""
+        return self.location.path
+
+    def files(self) -> Sequence[Location]:
+        """What the handler says, if it says anything; else its path."""
+        try:
+            listed = self.handler(self.path, **self.kwargs).get_file_list(iter(self.datums))  # type: ignore[attr-defined]
+        except Exception:  # a third party's code: whatever it raises, the path is what is known
+            return [self.location]
+        return [self.location.with_path(str(path)) for path in listed]
+
+    def part(self, start: int, stop: int) -> tuple[AssetReader, int]:
+        """One that holds these datums alone, so that a block carries no others."""
+        return HandlerReader(
+            self.handler, self.location, self.kwargs, self.datums[start:stop], self.spec
+        ), start
+
+    def structure(self, first: int = 0) -> FrameStructure:
+        """As the data key declares."""
+        shape = declared_shape(self.spec)
+        known = tuple(n for n in shape if n is not None)
+        if len(known) < len(shape) and self.datums:
+            known = tuple(np.shape(next(self._values(first, first + 1))))
+        return FrameStructure(len(self.datums), known, declared_dtype(self.spec))
+
+    def read_into(self, start: int, stop: int, out: Array) -> None:
+        """Call the handler for each datum."""
+        for row, value in enumerate(self._values(start, stop)):
+            out[row] = self._conform(np.asarray(value), out.shape[1:], out.dtype)
+
+    def _values(self, start: int, stop: int) -> Iterator[Any]:
+        name = getattr(self.handler, "__name__", str(self.handler))
+        try:
+            handler = self.handler(self.path, **self.kwargs)
+            try:
+                for kwargs in self.datums[start:stop]:
+                    yield handler(**kwargs)
+            finally:
+                getattr(handler, "close", bool)()
+        except Exception as error:  # a third party's code raises whatever it likes
+            raise AssetUnavailable(
+                f"the handler {name} failed on {self.path}: {type(error).__name__}: {error}"
+            ) from error
+
+    def _conform(self, value: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        if value.shape != shape:
+            if [n for n in value.shape if n != 1] != [n for n in shape if n != 1]:
+                raise DamagedRun(
+                    f"{self.path} gave a value of shape {value.shape} where {shape} was declared"
+                )
+            value = value.reshape(shape)
+        if np.can_cast(value.dtype, dtype, "safe"):
+            return value
+        with np.errstate(invalid="ignore"):
+            cast = value.astype(dtype)
+        back = cast.astype(value.dtype)
+        if not np.array_equal(back, value, equal_nan=value.dtype.kind in "fc"):
+            raise DamagedRun(
+                f"{self.path} gave {value.dtype} values that {dtype}, which was declared, cannot hold"
+            )
+        return cast

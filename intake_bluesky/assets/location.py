@@ -1,0 +1,149 @@
+"""From what a document says of a file to where it is, and whether it may be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from intake_bluesky.assets.options import AssetOptions
+from intake_bluesky.errors import UntrustedName
+
+__all__ = ["Location", "locate"]
+
+REMOTE: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "http", "https", "memory"})
+"""Schemes that documents may name without trust: none of them reaches local files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where one resource is: a local path, or a URL that fsspec opens.
+
+    Examples
+    --------
+    >>> Location("/data/x.h5").is_local, Location("s3://bucket/x.h5").is_local
+    (True, False)
+    """
+
+    path: str
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the operating system opens it, and not fsspec."""
+        return "://" not in self.path
+
+    def with_path(self, path: str) -> Location:
+        """Another file at the same place."""
+        return Location(path, self.storage_options)
+
+    def status(self) -> tuple[str, int]:
+        """Fingerprint (changes when the file does) and size in bytes.
+
+        Raises
+        ------
+        FileNotFoundError
+        """
+        if self.is_local:
+            stat = os.stat(self.path)
+            return f"{stat.st_ino}:{stat.st_mtime_ns}:{stat.st_size}", stat.st_size
+        import fsspec
+
+        fs, path = fsspec.url_to_fs(self.path, **self.storage_options)
+        info = fs.info(path)
+        return str(fs.ukey(path)), int(info.get("size") or 0)
+
+    def open(self) -> Any:
+        """Open for reading bytes."""
+        if self.is_local:
+            return open(self.path, "rb")
+        import fsspec
+
+        return fsspec.open(self.path, "rb", **self.storage_options).open()
+
+
+def locate(resource: Mapping[str, Any], options: AssetOptions) -> Location:
+    """Find where a resource or stream resource is.
+
+    Parameters
+    ----------
+    resource : mapping
+        With ``resource_path`` (and ``root``), or with ``uri``: ``file://localhost/abs``, ``file:///abs``, a plain path, or
+        a URL of fsspec.
+    options : AssetOptions
+
+    Raises
+    ------
+    UntrustedName
+        When the path climbs with ``..``, or is outside of what documents from elsewhere may name.
+
+    Examples
+    --------
+    >>> resource = {"root": "/data", "resource_path": "2026/x.h5"}
+    >>> locate(resource, AssetOptions(root_map={"/data": "/mnt/archive"})).path
+    '/mnt/archive/2026/x.h5'
+    >>> locate({"uri": "file://localhost/data/x.h5"}, AssetOptions(root_map={"/data": "s3://bucket"})).path
+    's3://bucket/x.h5'
+    """
+    path = (
+        _legacy(resource, options) if "resource_path" in resource else _of_uri(str(resource["uri"]), options)
+    )
+    if not options.trusted:
+        _check(path, options)
+    return Location(path, {} if "://" not in path else dict(options.storage_options))
+
+
+def _legacy(resource: Mapping[str, Any], options: AssetOptions) -> str:
+    root, path = str(resource.get("root") or ""), str(resource["resource_path"])
+    _refuse_climbing(path)
+    target = str(options.root_map.get(root, root))
+    return _plain(
+        f"{target.rstrip('/')}/{path.lstrip('/')}" if "://" in target else os.path.join(target, path)
+    )
+
+
+def _of_uri(uri: str, options: AssetOptions) -> str:
+    path = _plain(uri)
+    _refuse_climbing(path)
+    found = [(_plain(prefix).rstrip("/"), str(target)) for prefix, target in options.root_map.items()]
+    for prefix, target in sorted(found, key=lambda pair: -len(pair[0])):
+        if path == prefix or path.startswith(prefix + "/"):
+            return _plain(target.rstrip("/") + path[len(prefix) :])
+    return path
+
+
+def _plain(uri: str) -> str:
+    """A ``file:`` URI as a path; all else as it is."""
+    if not uri.startswith("file:"):
+        return uri
+    return unquote(urlsplit(uri).path)
+
+
+def _refuse_climbing(path: str) -> None:
+    if ".." in PurePosixPath(path.replace("\\", "/")).parts:
+        raise UntrustedName(f"a document names the file {path!r}: '..' in paths of documents is refused")
+
+
+def _check(path: str, options: AssetOptions) -> None:
+    roots = [_plain(str(root)) for root in (*options.root_map.values(), *options.allowed_roots)]
+    if "://" in path:
+        scheme = path.partition("://")[0]
+        if (scheme in REMOTE and "::" not in path) or any(
+            path.startswith(r.rstrip("/") + "/") for r in roots
+        ):
+            return
+    elif any(_within(path, root) for root in roots if "://" not in root):
+        return
+    raise UntrustedName(
+        f"documents from elsewhere name {path!r}, which is under no root_map target and no allowed root "
+        f"({', '.join(roots) or 'none given'}): add its folder to root_map, or trust the catalog"
+    )
+
+
+def _within(path: str, root: str) -> bool:
+    """Whether a path is inside a folder, links resolved on both sides."""
+    folder = os.path.realpath(root)
+    return os.path.commonpath([folder, os.path.realpath(path)]) == folder

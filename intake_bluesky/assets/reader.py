@@ -1,0 +1,140 @@
+"""The contract of a reader of external files: flat frames of one resource."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.options import JoinMethod
+from intake_bluesky.columns import Array
+from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
+
+__all__ = ["AssetReader", "FrameStructure", "UnreadableReader"]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameStructure:
+    """What the header of a file says of its frames.
+
+    Attributes
+    ----------
+    frames : int or None
+        How many the resource holds; None where only looking at each would tell.
+    frame_shape : tuple of int
+    dtype : numpy.dtype
+    chunk_frames : int
+        Frames that lie in one chunk of the file and so are best read together.
+    version : str
+        Changes when the file does.
+    """
+
+    frames: int | None
+    frame_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunk_frames: int = 1
+    version: str = ""
+
+
+class AssetReader(ABC):
+    """Reads flat frames of one resource: the first axis counts frames, whatever an event has of them.
+
+    Subclasses are frozen dataclasses: they pickle, compare by value, and do no I/O when made. A package offers its
+    reader under the entry point group ``intake_bluesky.assets``, once by the name of each mimetype and spec that it reads
+    (``=`` in a name is written ``%3D``).
+    """
+
+    mimetypes: ClassVar[tuple[str, ...]] = ()
+    """Of stream resources, that this reader is for."""
+    specs: ClassVar[tuple[str, ...]] = ()
+    """Of legacy resources, that this reader is for."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
+        """Make the reader of one resource from its ``parameters`` or ``resource_kwargs``, without I/O."""
+
+    @abstractmethod
+    def structure(self, first: int = 0) -> FrameStructure:
+        """Read the header of the file; of many files, of that which holds the frame `first`.
+
+        Raises
+        ------
+        OSError
+            When the file is not there or not readable.
+        """
+
+    @abstractmethod
+    def read_into(self, start: int, stop: int, out: Array) -> None:
+        """Read the frames from `start` to `stop`.
+
+        Parameters
+        ----------
+        start, stop : int
+        out : numpy.ndarray, shape (stop - start, *frame_shape), C-contiguous
+            Of the dtype of `structure`, or one that holds all its values.
+
+        Raises
+        ------
+        OSError
+            When the file is not there, not readable or too short.
+        """
+
+    @property
+    @abstractmethod
+    def path(self) -> str:
+        """The file, folder or prefix, for messages."""
+
+    def files(self) -> Sequence[Location]:
+        """The files of the resource, whether they exist or not."""
+        return [Location(self.path)]
+
+    @property
+    def frames_per_event(self) -> int | None:
+        """As the resource says, or None."""
+        return None
+
+    @property
+    def join_method(self) -> JoinMethod | None:
+        """``"stack"`` or ``"concat"`` as the resource says, or None."""
+        return None
+
+    @classmethod
+    def event_of(cls, datum_kwargs: Mapping[str, Any]) -> int:
+        """The index, in events, of a legacy datum."""
+        raise KeyError("datum_kwargs")
+
+    def part(self, start: int, stop: int) -> tuple[AssetReader, int]:
+        """A reader that need hold no more than these frames, and the number of its first frame."""
+        return self, 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableReader(AssetReader):
+    """Stands for a resource that nothing here reads; raises when it comes to reading, so that the rest opens."""
+
+    resource_path: str
+    error: type[IntakeBlueskyError]
+    message: str
+
+    @classmethod
+    def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
+        """Make one that says nothing more than that."""
+        return cls(location.path, AssetUnavailable, f"{location.path} cannot be read")
+
+    def structure(self, first: int = 0) -> FrameStructure:
+        """Raise."""
+        raise self.error(self.message)
+
+    def read_into(self, start: int, stop: int, out: Array) -> None:
+        """Raise."""
+        raise self.error(self.message)
+
+    @property
+    def path(self) -> str:
+        """What the document says."""
+        return self.resource_path

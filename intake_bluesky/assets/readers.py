@@ -1,0 +1,140 @@
+"""Which reader a resource gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from intake_bluesky.assets.handlers import GROUP as HANDLERS
+from intake_bluesky.assets.handlers import HandlerReader, find_handler
+from intake_bluesky.assets.hdf5 import HDF5Reader
+from intake_bluesky.assets.location import Location, locate
+from intake_bluesky.assets.npy import NpySequenceReader
+from intake_bluesky.assets.options import AssetOptions
+from intake_bluesky.assets.reader import AssetReader, UnreadableReader
+from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, PluginError, UntrustedName
+from intake_bluesky.registry import Registry
+
+__all__ = ["GROUP", "datum_reader", "native_reader", "stream_reader"]
+
+GROUP = "intake_bluesky.assets"
+
+BUILT_IN: tuple[type[AssetReader], ...] = (HDF5Reader, NpySequenceReader)
+
+_INSTALLED: Registry[type[AssetReader]] = Registry(GROUP)
+_BY_NAME = {name: reader for reader in BUILT_IN for name in (*reader.mimetypes, *reader.specs)}
+
+
+def native_reader(name: str) -> type[AssetReader] | None:
+    """The reader of a mimetype or spec: one that an installed package announces under that name, else one built in.
+
+    In the name of an entry point ``=`` is written ``%3D``, as in ``multipart/related;type%3Dimage/tiff``.
+
+    Examples
+    --------
+    >>> native_reader("application/x-hdf5").__name__
+    'HDF5Reader'
+    """
+    return _INSTALLED.get(name) or _BY_NAME.get(name)
+
+
+def known_names() -> str:
+    """Every mimetype and spec that is read natively, for messages."""
+    return ", ".join(sorted({*_BY_NAME, *_INSTALLED.names()}))
+
+
+def stream_reader(resource: Mapping[str, Any], options: AssetOptions) -> AssetReader:
+    """The reader of a stream resource; one that raises when it comes to reading where there is none."""
+    mimetype = str(resource.get("mimetype") or resource.get("spec") or "")
+    parameters = {**(resource.get("resource_kwargs") or {}), **(resource.get("parameters") or {})}
+    try:
+        reader = native_reader(mimetype)
+    except PluginError as error:
+        return _unreadable(resource, PluginError, str(error))
+    if reader is None:
+        return _unreadable(
+            resource,
+            AssetUnavailable,
+            f"nothing installed reads the mimetype {mimetype!r}; those read are {known_names()}. Install a package that offers a "
+            f"reader for it under the entry point group {GROUP!r}",
+        )
+    return _made(reader, resource, parameters, options)
+
+
+def datum_reader(
+    resource: Mapping[str, Any],
+    datums: list[Mapping[str, Any]],
+    spec: Mapping[str, Any],
+    options: AssetOptions,
+) -> tuple[AssetReader, list[int]]:
+    """The reader of a legacy resource, and the index (in events) of each of its datums.
+
+    Handlers given by the user come first, then the readers of this package, then installed handlers.
+    """
+    name = str(resource.get("spec") or "")
+    kwargs = dict(resource.get("resource_kwargs") or {})
+    native = _native_of_spec(name, options)
+    if native is not None:
+        try:
+            events = [native.event_of(own) for own in datums]
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"a datum of spec {name!r} does not say what {native.__name__} needs: {error!r}"
+            return _unreadable(resource, AssetUnavailable, message), [0] * len(datums)
+        return _made(native, resource, kwargs, options), events
+    return _handler_reader(name, resource, datums, spec, options), list(range(len(datums)))
+
+
+def _native_of_spec(spec: str, options: AssetOptions) -> type[AssetReader] | None:
+    if spec in (options.handlers or {}):
+        return None
+    try:
+        return native_reader(spec)
+    except PluginError:
+        return None
+
+
+def _handler_reader(
+    name: str,
+    resource: Mapping[str, Any],
+    datums: list[Mapping[str, Any]],
+    spec: Mapping[str, Any],
+    options: AssetOptions,
+) -> AssetReader:
+    kwargs = dict(resource.get("resource_kwargs") or {})
+    try:
+        handler = find_handler(name, options)
+        if handler is not None:
+            return HandlerReader(handler, locate(resource, options), kwargs, tuple(datums), dict(spec))
+    except IntakeBlueskyError as error:
+        return _unreadable(resource, type(error), str(error))
+    return _unreadable(
+        resource,
+        AssetUnavailable,
+        f"nothing installed reads the spec {name!r}; those read are {known_names()}. Install a package that offers a handler for "
+        f"it under the entry point group {HANDLERS!r}, or give one as handler_registry={{{name!r}: ...}}",
+    )
+
+
+def _made(
+    reader: type[AssetReader],
+    resource: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    options: AssetOptions,
+) -> AssetReader:
+    try:
+        return reader.of(locate(resource, options), parameters)
+    except UntrustedName as error:
+        return _unreadable(resource, UntrustedName, str(error))
+    except (KeyError, TypeError, ValueError) as error:
+        return _unreadable(
+            resource,
+            AssetUnavailable,
+            f"{reader.__name__} cannot make sense of the parameters {dict(parameters)}: {error}",
+        )
+
+
+def _unreadable(
+    resource: Mapping[str, Any], error: type[IntakeBlueskyError], message: str
+) -> UnreadableReader:
+    path = str(resource.get("uri") or resource.get("resource_path") or "")
+    return UnreadableReader(Location(path).path, error, message)
