@@ -1,1 +1,93 @@
-"""Bluesky runs as Intake catalogs."""
+"""Bluesky runs as Intake catalogs: search them, open them as lazy xarray Datasets, no server needed.
+
+Every name is imported when it is first used, so that ``import intake_bluesky`` costs next to nothing.
+
+>>> import intake_bluesky
+>>> intake_bluesky.Start("plan_name") == "scan"
+Start('plan_name') == 'scan'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from intake_bluesky._version import __version__
+
+if TYPE_CHECKING:
+    from intake import open_catalog
+
+    from intake_bluesky import errors, query
+    from intake_bluesky.catalog import BlueskyCatalog
+    from intake_bluesky.query import (
+        Comparison,
+        Contains,
+        Eq,
+        Exists,
+        FullText,
+        In,
+        Key,
+        NotEq,
+        NotIn,
+        PartialUID,
+        RawMongo,
+        Regex,
+        ScanID,
+        ScanIDRange,
+        Start,
+        Stop,
+        TextQuery,
+        TimeRange,
+    )
+    from intake_bluesky.run import BlueskyRun
+    from intake_bluesky.stream import BlueskyStream
+
+__all__ = [
+    "BlueskyCatalog",
+    "BlueskyRun",
+    "BlueskyStream",
+    "Comparison",
+    "Contains",
+    "Eq",
+    "Exists",
+    "FullText",
+    "In",
+    "Key",
+    "NotEq",
+    "NotIn",
+    "PartialUID",
+    "RawMongo",
+    "Regex",
+    "ScanID",
+    "ScanIDRange",
+    "Start",
+    "Stop",
+    "TextQuery",
+    "TimeRange",
+    "__version__",
+    "errors",
+    "open_catalog",
+    "query",
+]
+
+_ELSEWHERE = {
+    "BlueskyCatalog": "intake_bluesky.catalog",
+    "BlueskyRun": "intake_bluesky.run",
+    "BlueskyStream": "intake_bluesky.stream",
+    "open_catalog": "intake",
+}
+"""Where a name lives that is neither a submodule nor, as all the others are, a query."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in ("errors", "query"):
+        return import_module(f"intake_bluesky.{name}")
+    value = getattr(import_module(_ELSEWHERE.get(name, "intake_bluesky.query")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))

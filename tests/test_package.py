@@ -1,0 +1,143 @@
+"""The package as a whole: what it offers, what importing it costs, and what it announces to Intake."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, distribution, entry_points
+from pathlib import Path
+
+import pytest
+
+import intake_bluesky
+
+HEAVY = {"dask", "h5py", "numpy", "pandas", "pymongo", "sqlalchemy", "xarray"}
+
+PUBLIC = [
+    "BlueskyCatalog",
+    "BlueskyRun",
+    "BlueskyStream",
+    "Comparison",
+    "Contains",
+    "Eq",
+    "Exists",
+    "FullText",
+    "In",
+    "Key",
+    "NotEq",
+    "NotIn",
+    "PartialUID",
+    "RawMongo",
+    "Regex",
+    "ScanID",
+    "ScanIDRange",
+    "Start",
+    "Stop",
+    "TextQuery",
+    "TimeRange",
+    "__version__",
+    "errors",
+    "open_catalog",
+    "query",
+]
+
+DRIVERS = {
+    "bluesky-jsonl-catalog": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
+    "bluesky-msgpack-catalog": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
+    "bluesky_jsonl_catalog": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
+    "bluesky_msgpack_catalog": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
+}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Names of the top-level modules that a fresh interpreter holds after `statement`."""
+    code = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def driver_entry_points() -> dict[str, EntryPoint]:
+    announced = distribution("intake-bluesky").entry_points.select(group="intake.drivers")
+    return {each.name: each for each in announced}
+
+
+def test_the_public_names_are_these() -> None:
+    assert intake_bluesky.__all__ == PUBLIC
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_can_be_had_and_is_listed(name: str) -> None:
+    assert getattr(intake_bluesky, name) is not None
+    assert name in dir(intake_bluesky)
+
+
+def test_type_checkers_are_told_the_same_names() -> None:
+    tree = ast.parse(Path(intake_bluesky.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+
+    observed = {alias.name for node in imports for alias in node.names}
+
+    assert observed == set(PUBLIC) - {"__version__"}
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'BlueskyTable'"):
+        _ = intake_bluesky.BlueskyTable
+
+
+def test_open_catalog_is_that_of_intake() -> None:
+    import intake
+
+    assert intake_bluesky.open_catalog is intake.open_catalog
+
+
+def test_the_version_is_that_of_the_installed_distribution() -> None:
+    assert distribution("intake-bluesky").version == intake_bluesky.__version__
+
+
+def test_importing_loads_nothing_heavy_that_intake_does_not_load() -> None:
+    observed = loaded_by("import intake, intake_bluesky") & HEAVY
+    expected = loaded_by("import intake") & HEAVY
+
+    assert observed == expected
+
+
+@pytest.mark.parametrize("module", ["errors", "query", "registry"])
+def test_the_light_modules_load_nothing_heavy(module: str) -> None:
+    assert loaded_by(f"import intake_bluesky.{module}") & HEAVY == set()
+
+
+def test_intake_is_told_of_each_driver_by_name_and_by_identifier() -> None:
+    assert {name: each.value for name, each in driver_entry_points().items()} == DRIVERS
+
+
+@pytest.mark.parametrize("name", sorted(DRIVERS))
+def test_each_announced_driver_can_be_loaded(name: str) -> None:
+    assert issubclass(driver_entry_points()[name].load(), intake_bluesky.BlueskyCatalog)
+
+
+def test_no_other_package_takes_our_driver_names() -> None:
+    owners = {
+        each.dist.name
+        for each in entry_points(group="intake.drivers")
+        if each.name in DRIVERS and each.dist is not None
+    }
+    assert owners == {"intake-bluesky"}
+
+
+def test_the_source_folder_of_the_drivers_is_not_a_package() -> None:
+    installed = distribution("intake-bluesky").read_text("top_level.txt") or ""
+    assert "drivers" not in installed.split()
+
+
+def test_every_installed_package_says_that_it_is_typed() -> None:
+    installed = (distribution("intake-bluesky").read_text("top_level.txt") or "").split()
+    assert "intake_bluesky" in installed
+    for name in installed:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        assert (Path(spec.origin).parent / "py.typed").is_file(), name
