@@ -183,7 +183,7 @@ class InlineColumns:
             _Block(s.start, s.stop, _kept(kept[cuts[i] : cuts[i + 1]], s)) for i, s in zip(full, spans, strict=True)
         )
         sizes = tuple(int(cuts[i + 1] - cuts[i]) for i in full)
-        token = tokenize(self.store, self.uid, self.version, self.layout.name, self.part, tuple(fields), bounds)
+        token = tokenize(self.store, self.uid, self.version, self.layout.name, self.part, tuple(fields), bounds, kept)
         load = partial(_load, (self.source, tuple(fields), blocks))
         pages = da.map_blocks(
             load, chunks=((1,) * len(blocks),), dtype=object, meta=np.empty(0, object), name=f"events-{token}"
@@ -199,18 +199,20 @@ class InlineColumns:
         if found is None:
             return gap
         place = np.searchsorted(np.sort(event[event >= 0]), event)
-        if (event >= 0).all():
-            return found[place]
         place[event < 0] = len(found) + np.arange(int((event < 0).sum()))
-        return da.concatenate([found, gap])[place]
+        both: da.Array = da.concatenate([found, gap])
+        spread: da.Array = (both if (event < 0).any() else found)[place]
+        return spread
 
     def _gap(self, field: Field) -> da.Array:
         shape = (int((self.rows.event < 0).sum()), *field.shape)
         if not shape[0] or self.fill or field.dtype.kind in "fc":
-            return da.from_array(missing(shape, field.dtype), chunks=-1)
+            filled: da.Array = da.from_array(missing(shape, field.dtype), chunks=-1)
+            return filled
         fail = partial(_refuse, _no_event(field.key, self.rows))
-        chunks = tuple((n,) for n in shape)
-        return da.map_blocks(fail, chunks=chunks, dtype=field.dtype, meta=missing((0,) * len(shape), field.dtype))
+        chunks, meta = tuple((n,) for n in shape), missing((0,) * len(shape), field.dtype)
+        refused: da.Array = da.map_blocks(fail, chunks=chunks, dtype=field.dtype, meta=meta)
+        return refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +271,10 @@ def _pick(pages: da.Array, field: Field, sizes: tuple[int, ...], token: str) -> 
     meta = missing((0,) * len(chunks), field.dtype)
     name = f"column-{tokenize(token, field.key)}"
     picker = partial(_take_key, field.key)
-    return da.map_blocks(picker, pages, chunks=chunks, new_axis=axes, dtype=field.dtype, meta=meta, name=name)
+    picked: da.Array = da.map_blocks(
+        picker, pages, chunks=chunks, new_axis=axes, dtype=field.dtype, meta=meta, name=name
+    )
+    return picked
 
 
 def _take_key(key: str, block: Array) -> Array:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import dask
+import dask.base
 import numpy as np
 import pytest
 import xarray as xr
 
 from intake_bluesky.dataset import DatasetOptions, StreamReader, configuration
-from intake_bluesky.documents import Document, EventPage
+from intake_bluesky.documents import Document
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, StreamNotFound
 from intake_bluesky.testing.memory import MemoryStore
 
@@ -226,34 +225,15 @@ def test_a_stream_without_events() -> None:
     assert ds.n.dtype == np.int64
 
 
-class CountingStore(MemoryStore):
-    """Counts the event pages whose data was asked for."""
-
-    parsed = 0
-
-    def event_pages(self, *args: Any, **kwargs: Any) -> Iterator[EventPage]:
-        for page in super().event_pages(*args, **kwargs):
-            type(self).parsed += bool(page.data)
-            yield page
-
-
-def counting(documents: Documents, **options: Any) -> StreamReader:
-    CountingStore.parsed = 0
-    store = CountingStore()
-    with store.insert(documents[0][1]) as run:
-        for name, doc in documents[1:]:
-            run.write(name, doc)
-    return StreamReader(store, store.header("run"), "primary", DatasetOptions(**options))
-
-
 def test_to_dask_parses_no_data_and_a_compute_parses_each_page_once() -> None:
     keys = {f"x{i}": NUMBER for i in range(6)}
-    documents = run_of([dict.fromkeys(keys, float(i)) for i in range(100)], keys, page=10)
-    lazy = counting(documents, target_chunk=6 * 8 * 20).to_dask()
-    assert CountingStore.parsed == 0
+    store = stored(run_of([dict.fromkeys(keys, float(i)) for i in range(100)], keys, page=10))
+    options = DatasetOptions(target_chunk=6 * 8 * 20)
+    lazy = StreamReader(store, store.header("run"), "primary", options).to_dask()
+    assert store.reads == 0
     assert lazy.x0.chunks == ((20,) * 5,)
-    dask.compute(*(lazy[key].data for key in keys))
-    assert CountingStore.parsed == 10
+    dask.base.compute(*(lazy[key].data for key in keys))
+    assert store.reads == 10
 
 
 def test_tasks_follow_the_blocks_and_not_the_events() -> None:
@@ -277,8 +257,8 @@ def test_read_leaves_what_to_dask_gave_lazy() -> None:
     both_ways = reader(run_of([{"x": 1.0}], {"x": NUMBER}))
     lazy = both_ways.to_dask()
     both_ways.read()
-    assert dask.is_dask_collection(lazy.x.data)
-    assert dask.is_dask_collection(both_ways.to_dask().x.data)
+    assert dask.base.is_dask_collection(lazy.x.data)
+    assert dask.base.is_dask_collection(both_ways.to_dask().x.data)
 
 
 def test_the_graph_of_a_grown_run_has_other_names() -> None:

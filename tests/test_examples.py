@@ -46,8 +46,9 @@ def test_eager_and_dask_are_the_same_and_as_declared(name: str, tmp_path: Path) 
 def test_portable_examples_go_to_netcdf_and_back(name: str, tmp_path: Path) -> None:
     for stream in readable(name, tmp_path):
         ds = stream.to_dask()
-        ds.to_netcdf(tmp_path / f"{stream.layout.name}.nc", engine="h5netcdf")
-        with xr.open_dataset(tmp_path / f"{stream.layout.name}.nc", decode_times=False, engine="h5netcdf") as back:
+        path = tmp_path / f"{stream.layout.name}.nc"
+        ds.to_netcdf(path, engine="h5netcdf")
+        with xr.open_dataset(path, decode_times=False, engine="h5netcdf") as back:
             _same_values(back.load(), ds.compute())
 
 
