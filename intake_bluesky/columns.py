@@ -1,8 +1,8 @@
 """In-line data as columns: lists of event values to numpy arrays, and what was observed of them.
 
-numpy casts silently (``[1, 2.5]`` asked as int, ``[1, None]`` asked as bool, ``["a", 1]`` to text). Nothing here
-does: a column is made from what its values are, `Observed` remembers that over all pages of a stream, and
-`conform` brings one page's column to the dtype and shape of the whole stream or says why it cannot.
+numpy casts silently (``[1, 2.5]`` asked as int, ``[1, None]`` asked as bool, ``["a", 1]`` to text). Nothing
+here does: a column is made from what its values are, `Observed` remembers that over all pages of a stream,
+and `conform` brings one page's column to the dtype and shape of the whole stream or says why it cannot.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ class Observed:
     Attributes
     ----------
     kinds : frozenset of str
-        numpy dtype strings (``"<i8"``, ``"|b1"``) and the marks ``text``, ``null`` (null, or key missing), ``big``
-        (integers past 64 bits), ``wide`` (past 2**53), ``negative``, ``empty`` (arrays without elements), ``other``
-        (dicts, bytes, mixtures).
+        numpy dtype strings (``"<i8"``, ``"|b1"``) and the marks ``text``, ``null`` (null, or key missing),
+        ``big`` (integers past 64 bits), ``wide`` (past 2**53), ``negative``, ``empty`` (arrays without
+        elements), ``other`` (dicts, bytes, mixtures).
     shape : tuple of int
         Shape of one event's value; the largest one where `ragged`.
     ragged : bool
@@ -229,8 +229,8 @@ def column(values: Sequence[Any]) -> tuple[Column, bool]:
     Returns
     -------
     col : numpy.ndarray of shape (events, ...), or Ragged
-        int64, uint64, float64, bool, ``StringDType()`` or the arrays' own dtype; ints with gaps are float64; what no
-        dtype holds exactly is object.
+        int64, uint64, float64, bool, ``StringDType()`` or the arrays' own dtype; ints with gaps are float64;
+        what no dtype holds exactly is object.
     nulls : bool
         Whether there were nulls.
 
@@ -349,7 +349,7 @@ def _join(values: Sequence[Array]) -> tuple[Array, bool]:
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    """The shape of nested lists; None where they are ragged within one event."""
+    """Give the shape of nested lists; None where they are ragged within one event."""
     if isinstance(value, np.ndarray):
         return tuple(value.shape)
     if not isinstance(value, (list, tuple)):
@@ -450,13 +450,13 @@ def _cast(col: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _unheld(col: Array, dtype: np.dtype[Any]) -> Array:
-    """Which values `dtype` does not hold exactly; a boolean is no number and a float no integer, whatever its value."""
+    """Tell which values `dtype` does not hold exactly; a boolean is no number, a float no integer."""
     inexact = dtype.kind in "fc"
     if col.dtype.kind in "iu" and dtype.kind in "iufc":
         limit = 2 ** (np.finfo(dtype).nmant + 1) if inexact else 0
         low, high = (-limit, limit) if inexact else (np.iinfo(dtype).min, np.iinfo(dtype).max)
         return np.asarray((col < low) | (col > high))
-    if inexact and (col.dtype.kind == "f" or col.dtype.kind == dtype.kind):
+    if inexact and col.dtype.kind in {"f", dtype.kind}:
         with np.errstate(over="ignore", under="ignore"):
             back = col.astype(dtype).astype(col.dtype) if col.dtype.kind == dtype.kind else col
         return np.asarray(~((back == col) | np.isnan(col)))
@@ -475,5 +475,5 @@ def take(col: Column, events: Any) -> Column:
 
 
 def merge_observed(parts: Iterable[Observed]) -> Observed:
-    """What is known of all parts together."""
+    """Say what is known of all parts together."""
     return reduce(Observed.__or__, parts, Observed())

@@ -1,7 +1,7 @@
 """Bluesky documents as every part of this package holds them.
 
-Names and fields follow event-model 1.24; what older writers emitted (``bulk_events``, ``bulk_datum``, stream resources
-with ``spec``, descriptors without a name) is brought to today's form by `normalise`.
+Names and fields follow event-model 1.24; what older writers emitted (``bulk_events``, ``bulk_datum``, stream
+resources with ``spec``, descriptors without a name) is brought to today's form by `normalise`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from operator import itemgetter
@@ -27,8 +28,8 @@ DEFAULT_STREAM: Final = "primary"
 MAX_TIME: Final = 1e300  # seconds; what lies beyond is no time, and may be an integer that no float holds
 NAMES: Final = frozenset(
     {
-        "start", "descriptor", "event", "event_page", "bulk_events", "resource", "datum", "datum_page", "bulk_datum",
-        "stream_resource", "stream_datum", "stop",
+        "start", "descriptor", "event", "event_page", "bulk_events", "resource", "datum", "datum_page",
+        "bulk_datum", "stream_resource", "stream_datum", "stop",
     }
 )  # fmt: skip
 
@@ -206,7 +207,7 @@ class RunHeader:
         return str(self.start["uid"])
 
     def assets_of(self, stream: str, key: str) -> list[StreamAsset]:
-        """The stream assets of one key of one stream, in the order they were emitted."""
+        """List the stream assets of one key of one stream, in the order they were emitted."""
         uids = {d["uid"] for d in self.streams[stream].descriptors}
         return [a for a in self.stream_assets if a.data_key == key and a.descriptor in uids]
 
@@ -278,7 +279,8 @@ def to_plain(value: Any) -> Any:
 def identical(a: Any, b: Any) -> bool:
     """Whether two documents are the same.
 
-    Equal after `to_plain`; integers, floats and booleans kept apart; NaN equal to NaN; the order of keys counts.
+    Equal after `to_plain`; integers, floats and booleans kept apart; NaN equal to NaN; the order of keys
+    counts.
 
     Examples
     --------
@@ -308,8 +310,8 @@ def normalise(name: str, doc: Document) -> Iterator[tuple[str, Document]]:
     Parameters
     ----------
     name : str
-        ``bulk_events`` gives event pages, ``bulk_datum`` datum pages, a stream resource of before event-model 1.20 gets
-        ``mimetype``, ``uri`` and ``parameters``.
+        ``bulk_events`` gives event pages, ``bulk_datum`` datum pages, a stream resource of before event-model
+        1.20 gets ``mimetype``, ``uri`` and ``parameters``.
     doc : dict
         Not changed.
     """
@@ -375,7 +377,8 @@ def event_page(
     Parameters
     ----------
     doc : mapping
-        Scalars (an event) or lists (a page) under ``seq_num``, ``time``, ``data``, ``timestamps``, ``filled``.
+        Scalars (an event) or lists (a page) under ``seq_num``, ``time``, ``data``, ``timestamps`` and
+        ``filled``.
     data, timestamps : container of str
         Keys wanted; `ALL_KEYS` for all, ``()`` for none.
 
@@ -390,13 +393,20 @@ def event_page(
     DamagedRun
         When columns of one page differ in length, seq_num or time are not numbers, or a field is missing.
     """
-    try:
+    with _naming_damage(doc):
         return _event_page(doc, data, timestamps)
+
+
+@contextmanager
+def _naming_damage(event: Mapping[str, Any]) -> Iterator[None]:
+    """Turn what a document of an odd form makes Python raise into a `DamagedRun` that names the document."""
+    try:
+        yield
     except DamagedRun:
         raise
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise DamagedRun(
-            f"event page {doc.get('uid')} of descriptor {doc.get('descriptor')} cannot be read: "
+            f"event or page {event.get('uid')} of descriptor {event.get('descriptor')} cannot be read: "
             f"{type(error).__name__}: {error}"
         ) from error
 
@@ -443,6 +453,11 @@ def gather(
 
     A key that only some of the events have is null in the others.
     """
+    with _naming_damage(events[0]):
+        return _event_page(_joined(events, data, timestamps), data, timestamps)
+
+
+def _joined(events: Sequence[Document], data: Keys, timestamps: Keys) -> Document:
     page: Document = {
         "descriptor": events[0]["descriptor"],
         "uid": events[0].get("uid"),
@@ -454,10 +469,10 @@ def gather(
         ("timestamps", timestamps),
         ("filled", ALL_KEYS),
     ):
-        rows = [e.get(part) or {} for e in events] if wanted else []
+        rows = [e.get(part) or {} for e in events] if wanted != () else []
         keys = [key for key in dict.fromkeys(key for row in rows for key in row) if key in wanted]
         page[part] = {key: [row.get(key) for row in rows] for key in keys}
-    return event_page(page, data=data, timestamps=timestamps)
+    return page
 
 
 def events_of(page: Mapping[str, Any]) -> Iterator[Document]:

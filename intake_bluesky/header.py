@@ -32,14 +32,14 @@ class _Stream:
 class HeaderBuilder:
     """Collects what a header needs.
 
-    Give `add` every document but events and datums (others are ignored), and `add_page` each unit of events that the
-    store reads at once.
+    Give `add` every document but events and datums (others are ignored), and `add_page` each unit of events
+    that the store reads at once.
 
     Examples
     --------
     >>> builder = HeaderBuilder()
     >>> builder.add("start", {"uid": "abc", "time": 1.0})
-    >>> builder.add("descriptor", {"uid": "d", "run_start": "abc", "data_keys": {}, "name": "primary", "time": 1.0})
+    >>> builder.add("descriptor", {"uid": "d", "run_start": "abc", "data_keys": {}, "time": 1.0})
     >>> builder.add_page("d", 3, {})
     >>> builder.header("v1").streams["primary"].events
     3
@@ -139,7 +139,7 @@ class HeaderBuilder:
             stream.observed[key] |= gap
 
     def header(self, version: str) -> RunHeader:
-        """The header of what was added so far.
+        """Give the header of what was added so far.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """The contract of a driver: `RunStore`, and the powers that a store may add.
 
-A store finds runs, describes one, and yields its events and documents. Four methods are abstract; the others have
-defaults. `intake_bluesky.testing.StoreTests` holds a store to all of it.
+A store finds runs, describes one, and yields its events and documents. Four methods are abstract; the others
+have defaults. `intake_bluesky.testing.StoreTests` holds a store to all of it.
 """
 
 from __future__ import annotations
@@ -84,11 +84,12 @@ class Problem:
 class RunStore(ABC):
     """Everything a driver must do: find runs, describe one, yield its events and documents.
 
-    A store pickles to its arguments and reconnects where it is unpickled. Constructing one touches no storage.
+    A store pickles to its arguments and reconnects where it is unpickled. Constructing one touches no
+    storage.
     """
 
     exact_documents: ClassVar[bool] = True
-    """Whether `documents` gives back the very documents inserted, in order; False: order and page form are rebuilt."""
+    """Whether `documents` gives back the very documents inserted; if not, order and page form are rebuilt."""
 
     def plan(self, query: Query, order: Order) -> Plan:
         """Say what of `query` can be pushed down; by default nothing."""
@@ -157,7 +158,7 @@ class RunStore(ABC):
         """Look for new and grown runs, cheaply; `deep` looks at all again."""
 
     def problems(self) -> Sequence[Problem]:
-        """What could not be read so far, and why."""
+        """List what could not be read so far, and why."""
         return ()
 
     def close(self) -> None:
@@ -173,7 +174,7 @@ class RunInsert(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Make all written so far durable and let go of files; a run without a stop stays readable as far as it got."""
+        """Make all written so far durable and let go of files; without a stop, a run reads as far as it got."""
 
     def __enter__(self) -> Self:
         return self
@@ -218,7 +219,5 @@ def sort_runs(runs: Iterable[RunSummary], order: Order) -> list[RunSummary]:
     >>> [run.uid for run in sort_runs(runs, Order.NEWEST)]
     ['c', 'b', 'a']
     """
-    ranked = sorted(
-        runs, key=lambda r: (r.time or 0.0, r.uid), reverse=order is Order.NEWEST
-    )
+    ranked = sorted(runs, key=lambda r: (r.time or 0.0, r.uid), reverse=order is Order.NEWEST)
     return sorted(ranked, key=lambda r: r.time is None)
