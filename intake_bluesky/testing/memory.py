@@ -25,7 +25,7 @@ from intake_bluesky.documents import (
 from intake_bluesky.errors import DamagedRun, DuplicateRun, RunNotFound, StreamNotFound
 from intake_bluesky.header import HeaderBuilder
 from intake_bluesky.query import ALL, PartialUID, Query, matches, split
-from intake_bluesky.storage import Order, Plan, RunInsert, RunStore, sort_runs
+from intake_bluesky.storage import Order, Plan, Problem, RunInsert, RunStore, sort_runs
 
 __all__ = ["MemoryStore"]
 
@@ -208,11 +208,21 @@ class MemoryStore(RunStore):
         for place, unit in enumerate(units):
             low, high = max(start - first, 0), min(stop - first, unit.events)
             if low < high:
-                if data or timestamps:
+                if data != () or timestamps != ():
                     self.parsed.append((uid, stream, place))
                 page, _ = unit.read(data, timestamps)
                 yield page if high - low == len(page) else page.select(slice(low, high))
             first += unit.events
+
+    def problems(self) -> Sequence[Problem]:
+        """Say which runs contradict themselves."""
+        found = []
+        for uid in list(self._runs):
+            try:
+                self.header(uid)
+            except DamagedRun as error:
+                found.append(Problem("memory", str(error), uid))
+        return found
 
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
         """Yield copies of the documents, as they were inserted."""

@@ -1,0 +1,68 @@
+"""What must not be read before it is asked for."""
+
+from __future__ import annotations
+
+from intake_bluesky.storage import Order, RunStore
+from intake_bluesky.testing.examples import Run
+from intake_bluesky.testing.plain_runs import count, interleaved, scan, unfinished
+from intake_bluesky.testing.stores.hooks import StoreHooks
+from intake_bluesky.testing.stores.reading import uid_of
+
+__all__ = ["StoreLazinessTests"]
+
+WHY = "event data was parsed where nobody asked for any"
+
+
+class StoreLazinessTests(StoreHooks):
+    """Listing and describing parse no event data; `data_reads` is the witness."""
+
+    def _runs(self, store: RunStore) -> list[Run]:
+        runs = [count(), scan(), interleaved(), unfinished()]
+        self.put(store, *runs)
+        return runs
+
+    def test_the_witness_sees_data_being_read(self, store: RunStore) -> None:
+        for run in self._runs(store):
+            before = self.data_reads(store)
+            for stream in store.header(uid_of(run)).streams:
+                list(store.event_pages(uid_of(run), stream))
+            assert self.data_reads(store) > before, "the hook data_reads() does not count"
+
+    def test_finding_reads_no_data(self, store: RunStore) -> None:
+        self._runs(store)
+        store.refresh()
+        before = self.data_reads(store)
+        for order in Order:
+            assert len(list(store.find(order=order))) == 4
+        assert self.data_reads(store) == before, WHY
+
+    def test_describing_reads_no_data(self, store: RunStore) -> None:
+        runs = self._runs(store)
+        before = self.data_reads(store)
+        for run in runs:
+            store.header(uid_of(run))
+        assert self.data_reads(store) == before, WHY
+
+    def test_seq_num_and_time_read_no_data(self, store: RunStore) -> None:
+        runs = self._runs(store)
+        before = self.data_reads(store)
+        for run in runs:
+            for stream in store.header(uid_of(run)).streams:
+                list(store.event_pages(uid_of(run), stream, data=(), timestamps=()))
+        assert self.data_reads(store) == before, WHY
+
+    def test_asking_reads_nothing_before_the_first_page(self, store: RunStore) -> None:
+        runs = self._runs(store)
+        before = self.data_reads(store)
+        for run in runs:
+            for stream in store.header(uid_of(run)).streams:
+                iter(store.event_pages(uid_of(run), stream))
+        assert self.data_reads(store) == before, WHY
+
+    def test_a_second_look_reads_no_data(self, store: RunStore) -> None:
+        self._runs(store)
+        other = self.reopen(store)
+        before = self.data_reads(other)
+        other.refresh()
+        assert len(list(other.find())) == 4
+        assert self.data_reads(other) == before, WHY
