@@ -68,7 +68,8 @@ EXTRAS["test"] = [
     "sybil>=9.0",
     "types-pyyaml>=6.0",
 ]
-EXTRAS["all"] = sorted({need for name, needs in EXTRAS.items() if name not in ("docs", "test") for need in needs})
+USERS = EXTRAS.keys() - {"docs", "test"}
+EXTRAS["all"] = sorted({need for name in USERS for need in EXTRAS[name]})
 
 DRIVERS = {
     "bluesky-jsonl-catalog": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
@@ -78,7 +79,8 @@ DRIVERS = {
 
 def driver_entry_points() -> list[str]:
     """Each driver under its name and, so that ``intake.open_<driver>`` exists, under an identifier."""
-    return [f"{alias} = {target}" for name, target in DRIVERS.items() for alias in (name, name.replace("-", "_"))]
+    names = {alias: target for name, target in DRIVERS.items() for alias in (name, name.replace("-", "_"))}
+    return [f"{name} = {target}" for name, target in names.items()]
 
 
 def version() -> str:
@@ -86,7 +88,7 @@ def version() -> str:
     text = (HERE / "intake_bluesky" / "_version.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
     if found is None:
-        raise RuntimeError("intake_bluesky/_version.py does not say __version__ = \"...\"")
+        raise RuntimeError('intake_bluesky/_version.py does not say __version__ = "..."')
     return found[1]
 
 
@@ -96,7 +98,7 @@ driver_packages = find_packages(str(HERE / "drivers"), include=["intake_bluesky_
 setup(
     name="intake-bluesky",
     version=version(),
-    description="Bluesky runs as Intake catalogs: search them, open them as lazy xarray Datasets, no server needed",
+    description="Bluesky runs as Intake catalogs, opened as lazy xarray Datasets; no server needed",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="intake-bluesky developers",

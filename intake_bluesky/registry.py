@@ -1,8 +1,8 @@
 """Plugins by name: what installed packages announce under one entry point group, and what is added by hand.
 
-The entry points of a group are collected once and loaded on first use, so that an installed plugin costs nothing
-until it is needed. A plugin that cannot be loaded becomes a warning and a line in ``problems``: it never hides the
-others.
+The entry points of a group are collected once and loaded on first use, so that an installed plugin costs
+nothing until it is needed. A plugin that cannot be loaded becomes a warning and a line in ``problems``: it
+never hides the others.
 """
 
 from __future__ import annotations
@@ -36,23 +36,25 @@ class PluginWarning(UserWarning):
 class Registry(Mapping[str, T]):
     """The plugins of one entry point group, as a mapping from name to loaded object.
 
-    The mapping holds the plugins that work: iterating, or asking for the length, loads them all and leaves out
-    those that do not; ``registry[name]`` and ``name in registry`` load that one. `names` lists what is announced
-    and loads nothing.
+    The mapping holds the plugins that work: iterating, or asking for the length, loads them all and leaves
+    out those that do not; ``registry[name]`` and ``name in registry`` load that one. `names` lists what is
+    announced and loads nothing.
 
     Parameters
     ----------
     group : str or None, optional
-        Entry point group to collect from, ``"databroker.handlers"`` say. None collects nothing: the registry then
-        holds only what is registered by hand.
+        Entry point group to collect from, ``"databroker.handlers"`` say. None collects nothing: the registry
+        then holds only what is registered by hand.
     values : mapping of str to object, optional
-        Registered by hand from the start. What is registered by hand wins over an installed plugin of the same name.
+        Registered by hand from the start; what is registered by hand wins over an installed plugin of that
+        name.
 
     Raises
     ------
     PluginError
-        From ``registry[name]``: the name is unknown, the plugin cannot be loaded, or several installed packages
-        announce different objects under it. ``registry.get(name)`` gives the default in the first two cases.
+        From ``registry[name]``: the name is unknown, the plugin cannot be loaded, or several installed
+        packages announce different objects under it. ``registry.get(name)`` gives the default in the first
+        two cases.
 
     Notes
     -----
@@ -124,7 +126,8 @@ class Registry(Mapping[str, T]):
             present = self.get(name)
             if present is not None and present is not value:
                 raise PluginError(
-                    f"{name!r} is registered already, as {present!r}; to replace it by {value!r} pass overwrite=True"
+                    f"{name!r} is registered already, as {present!r}; "
+                    f"to replace it by {value!r} pass overwrite=True"
                 )
         self._by_hand[name] = value
         self._deregistered.discard(name)
@@ -216,12 +219,12 @@ class Registry(Mapping[str, T]):
     def _load(self, name: str, announced: list[EntryPoint]) -> None:
         if len({each.value for each in announced}) > 1:
             raise PluginError(
-                f"{name!r} of {self._group} is announced by {' and by '.join(map(_origin, announced))}: uninstall all "
-                f"but one, or choose with register({name!r}, ..., overwrite=True)"
+                f"{name!r} of {self._group} is announced by {' and by '.join(map(_origin, announced))}: "
+                f"uninstall all but one, or choose with register({name!r}, ..., overwrite=True)"
             )
         try:
             self._loaded[name] = announced[0].load()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - importing a plugin runs code that may raise anything
             self._broken[name] = f"{_origin(announced[0])} raised {type(error).__name__}: {error}"
             message = f"plugin {name!r} of {self._group} is left out: {self._broken[name]}"
             warnings.warn(message, PluginWarning, stacklevel=4)
@@ -229,8 +232,8 @@ class Registry(Mapping[str, T]):
     def _why_absent(self, name: str) -> PluginError:
         if name in self._broken and name not in self._deregistered:
             return PluginError(
-                f"{name!r} is installed and broken: {self._broken[name]}. Repair that package, or register another "
-                f"object under this name"
+                f"{name!r} is installed and broken: {self._broken[name]}. "
+                f"Repair that package, or register another object under this name"
             )
         known = ", ".join(self.names()) or "none"
         return PluginError(f"no plugin {name!r} in {self._group or 'this registry'}; there are: {known}")

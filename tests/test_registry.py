@@ -19,7 +19,7 @@ Install = Callable[..., Registry[object]]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Install a distribution (module, ``.dist-info``) into a folder of its own and return a fresh registry."""
+    """Install a distribution (module and ``.dist-info``) into a folder; return a fresh registry."""
 
     def install(distribution: str, source: str, **names: str) -> Registry[object]:
         folder = tmp_path / distribution
@@ -51,7 +51,9 @@ def test_an_installed_plugin_is_found_and_loaded_on_first_use(install: Install) 
 
 
 def test_a_mimetype_with_an_equals_sign_is_announced_percent_encoded(install: Install) -> None:
-    registry = install("mime_plugin", "class Reader: ...", **{"multipart/related;type%3Dimage/tiff": "Reader"})
+    registry = install(
+        "mime_plugin", "class Reader: ...", **{"multipart/related;type%3Dimage/tiff": "Reader"}
+    )
 
     assert list(registry) == ["multipart/related;type=image/tiff"]
 
@@ -138,7 +140,7 @@ def test_a_plugin_installed_later_is_seen_after_refresh(install: Install) -> Non
 
 
 def test_a_name_taken_is_replaced_only_on_request() -> None:
-    registry = Registry[type](values={"spec": int})
+    registry = Registry[object](values={"spec": int})
 
     registry.register("spec", int)
     with pytest.raises(PluginError, match="overwrite=True"):
