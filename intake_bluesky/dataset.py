@@ -94,9 +94,7 @@ class StreamReader:
         When the run has no such stream.
     """
 
-    def __init__(
-        self, store: RunStore, header: RunHeader, stream: str, options: DatasetOptions | None = None
-    ) -> None:
+    def __init__(self, store: RunStore, header: RunHeader, stream: str, options: DatasetOptions | None = None) -> None:
         if stream not in header.streams:
             raise StreamNotFound(f"run {header.uid} has no stream {stream!r}; it has {sorted(header.streams)}")
         self.store = store

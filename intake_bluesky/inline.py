@@ -37,6 +37,7 @@ __all__ = ["BLOCK_BYTES", "Field", "InlineColumns", "declared"]
 BLOCK_BYTES = 2**24
 """Default size of a block's columns together, in bytes."""
 
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One column: what it will be, whatever part of it is computed.
@@ -322,5 +323,3 @@ def _mismatch(page: EventPage, field: Field, uid: str, reason: str) -> str:
         f"run {uid}: {field.key!r} was declared {field.dtype} of shape {field.shape}, but {at} ({reason}). "
         'Ask for on_mismatch="object" to read it as Python objects'
     )
-
-

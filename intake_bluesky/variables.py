@@ -86,4 +86,6 @@ def attributes(key: str, name: str, spec: Document, *, device: str | None = None
         found["choices"] = [str(choice) for choice in spec["choices"]]
     if name != key:
         found["key"] = key
-    return {field: value for field, value in found.items() if isinstance(value, (str, int, float, list)) and value != ""}
+    return {
+        field: value for field, value in found.items() if isinstance(value, (str, int, float, list)) and value != ""
+    }
