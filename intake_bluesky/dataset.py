@@ -199,7 +199,7 @@ class StreamReader:
         return found
 
     def to_dask(self) -> xr.Dataset:
-        """Describe the Dataset; seq_num, time and the headers of asset files are read, event data and arrays are not."""
+        """Describe the Dataset; seq_num, time and the headers of asset files are read, no event data and no array."""
         target = self.options.target_chunk or BLOCK_BYTES
         arrays: dict[str, Any] = self._inline.dask(self._fields, target=target)
         arrays |= {key: asset.dask() for key, asset in self._assets.items()}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 
 EVENTS = 1_000_000
