@@ -148,7 +148,7 @@ def test_a_name_taken_is_replaced_only_on_request() -> None:
     assert registry["spec"] is int
     registry.register("spec", str, overwrite=True)
 
-    assert registry["spec"] is str
+    assert registry.get("spec") is str
 
 
 def test_an_installed_name_is_taken_too(install: Install) -> None:
