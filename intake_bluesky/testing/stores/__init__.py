@@ -38,7 +38,5 @@ __all__ = [
 ]
 
 
-class StoreTests(
-    StoreReadingTests, StoreValueTests, StoreLazinessTests, StoreLifeCycleTests, StoreWritingTests
-):
+class StoreTests(StoreReadingTests, StoreValueTests, StoreLazinessTests, StoreLifeCycleTests, StoreWritingTests):
     """All of it."""
