@@ -174,7 +174,7 @@ class RunInsert(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Make all written so far durable and let go of files; without a stop, a run reads as far as it got."""
+        """Make all written so far durable and let go of files; without a stop it reads as far as it got."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,1 +1,51 @@
-"""What the author of a driver imports to test it."""
+"""What the author of a driver imports to test it, and tests of this package with it.
+
+`StoreTests` is the conformance suite (`intake_bluesky.testing.stores`, needs pytest); `EXAMPLES` are example
+runs; `MemoryStore` keeps runs in memory; `RunComposer` composes runs by hand; `InaccessibleArray` raises on
+access. `intake_bluesky.testing.strategies` draws whole runs and `intake_bluesky.testing.queries` queries
+(both need hypothesis).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from intake_bluesky.testing.compose import RunComposer, data_key
+    from intake_bluesky.testing.inaccessible import InaccessibleArray, UnexpectedDataAccess
+    from intake_bluesky.testing.memory import MemoryStore
+    from intake_bluesky.testing.runs import EXAMPLES, PORTABLE
+    from intake_bluesky.testing.stores import StoreTests
+
+__all__ = [
+    "EXAMPLES",
+    "PORTABLE",
+    "InaccessibleArray",
+    "MemoryStore",
+    "RunComposer",
+    "StoreTests",
+    "UnexpectedDataAccess",
+    "data_key",
+]
+
+_HOMES = {
+    "EXAMPLES": "runs",
+    "PORTABLE": "runs",
+    "InaccessibleArray": "inaccessible",
+    "UnexpectedDataAccess": "inaccessible",
+    "MemoryStore": "memory",
+    "RunComposer": "compose",
+    "data_key": "compose",
+    "StoreTests": "stores",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -38,5 +38,7 @@ __all__ = [
 ]
 
 
-class StoreTests(StoreReadingTests, StoreValueTests, StoreLazinessTests, StoreLifeCycleTests, StoreWritingTests):
+class StoreTests(
+    StoreReadingTests, StoreValueTests, StoreLazinessTests, StoreLifeCycleTests, StoreWritingTests
+):
     """All of it."""
