@@ -36,9 +36,8 @@ class PluginWarning(UserWarning):
 class Registry(Mapping[str, T]):
     """The plugins of one entry point group, as a mapping from name to loaded object.
 
-    The mapping holds the plugins that work: iterating, or asking for the length, loads them all and leaves
-    out those that do not; ``registry[name]`` and ``name in registry`` load that one. `names` lists what is
-    announced and loads nothing.
+    The mapping leaves out plugins that cannot be loaded: iterating, or asking for the length, loads them all;
+    ``registry[name]`` and ``name in registry`` load that one. `names` lists what is announced and loads nothing.
 
     Parameters
     ----------
@@ -179,7 +178,7 @@ class Registry(Mapping[str, T]):
         try:
             return isinstance(name, str) and not isinstance(self._find(name), _Absent)
         except PluginError:
-            return False
+            return True  # announced twice: asking for it says what is wrong
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self.names() if name in self)

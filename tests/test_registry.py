@@ -109,8 +109,10 @@ def test_different_objects_under_one_name_raise_and_are_settled_by_hand(install:
     assert "second_plugin" in str(caught.value)
     with pytest.raises(PluginError, match="announced by"):
         registry.get("AD_TWICE")
-    assert list(registry) == ["FIRST"]
+    assert list(registry) == ["AD_TWICE", "FIRST"]
 
+    with pytest.raises(PluginError, match="overwrite=True"):
+        registry.register("AD_TWICE", int)
     registry.register("AD_TWICE", int, overwrite=True)
     assert registry["AD_TWICE"] is int
 
