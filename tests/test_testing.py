@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import event_model
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from intake_bluesky import testing
 from intake_bluesky.documents import identical, to_plain
+from intake_bluesky.testing.examples import Run
+from intake_bluesky.testing.inaccessible import InaccessibleArray, UnexpectedDataAccess
+from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES, INVALID, PORTABLE, VALID
+from intake_bluesky.testing.stores import StoreTests
+from intake_bluesky.testing.strategies import runs
+
+pytest_plugins = ["pytester"]
 
 
 def _faults(documents: list[tuple[str, dict[str, Any]]]) -> list[str]:
@@ -45,3 +58,79 @@ def test_uids_are_unique(tmp_path: Path) -> None:
 def test_registers_name_examples() -> None:
     assert set(EXAMPLES) > PORTABLE
     assert set(EXAMPLES) == VALID | INVALID
+
+
+@given(runs())
+def test_drawn_runs_are_valid(run: Run) -> None:
+    assert _faults(run) == []
+
+
+@given(runs(), st.integers(1, 4))
+def test_drawn_runs_pass_through_a_store(run: Run, page_size: int) -> None:
+    store = MemoryStore([run], page_size=page_size)
+    uid = str(run[0][1]["uid"])
+    assert identical(list(store.documents(uid)), run)
+    suite = StoreTests()
+    suite.test_seq_num_and_time(store, run)
+    suite.test_data(store, run)
+    suite.test_observed_declares_what_is_read(store, run)
+    suite.test_observed_loses_no_value(store, run)
+
+
+def test_inaccessible_array_refuses() -> None:
+    array = InaccessibleArray((3, 2), "u2")
+    assert (array.shape, array.ndim, len(array), array.dtype) == ((3, 2), 2, 3, np.dtype("u2"))
+    for ask in (np.asarray, list, lambda a: a[0], float, bool):
+        with pytest.raises(UnexpectedDataAccess, match=r"\(3, 2\) uint16"):
+            ask(array)
+
+
+IMPORTS = """
+import sys
+import intake_bluesky.testing as testing
+assert "pytest" not in sys.modules, "pytest"
+testing.MemoryStore, testing.EXAMPLES, testing.RunComposer, testing.InaccessibleArray
+heavy = {"pytest", "hypothesis", "h5py", "dask", "xarray"} & set(sys.modules)
+assert not heavy, heavy
+testing.StoreTests
+assert "pytest" in sys.modules
+assert set(dir(testing)) == set(testing.__all__)
+"""
+
+
+def test_pytest_and_hypothesis_are_imported_where_needed_only() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_unknown_name_raises() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = testing.no_such_name
+
+
+def test_gaps_are_expected_failures_and_strict(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(GAPS)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(xfailed=2, failed=1, passed=1)
+
+
+GAPS = """
+import pytest
+from intake_bluesky.testing import MemoryStore
+from intake_bluesky.testing.stores import StoreHooks
+
+class TestGaps(StoreHooks):
+    gaps = {"test_wrong": "known", "test_some[2]": "known", "test_right": "thought wrong"}
+
+    def make_store(self, folder):
+        return MemoryStore()
+
+    def test_wrong(self, store):
+        assert list(store.find()) == ["a run"]
+
+    def test_right(self, store):
+        assert list(store.find()) == []
+
+    @pytest.mark.parametrize("number", [1, 2])
+    def test_some(self, number):
+        assert number == 1
+"""
