@@ -37,7 +37,8 @@ class Registry(Mapping[str, T]):
     """The plugins of one entry point group, as a mapping from name to loaded object.
 
     The mapping leaves out plugins that cannot be loaded: iterating, or asking for the length, loads them all;
-    ``registry[name]`` and ``name in registry`` load that one. `names` lists what is announced and loads nothing.
+    ``registry[name]`` and ``name in registry`` load that one. `names` lists what is announced and loads
+    nothing.
 
     Parameters
     ----------
