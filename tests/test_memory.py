@@ -13,7 +13,7 @@ import pytest
 
 from intake_bluesky.documents import Document, EventPage, RunHeader, RunSummary
 from intake_bluesky.query import ALL, Query
-from intake_bluesky.storage import Order, Plan, RunStore
+from intake_bluesky.storage import Order, Plan
 from intake_bluesky.testing.compose import RunComposer
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.memory import MemoryStore
@@ -23,31 +23,26 @@ from intake_bluesky.testing.stores import StoreTests
 from intake_bluesky.testing.stores.reading import QUERIES
 
 
-class TestMemoryStore(StoreTests):
+class TestMemoryStore(StoreTests[MemoryStore]):
     def make_store(self, folder: Path) -> MemoryStore:
         return MemoryStore(page_size=3)
 
-    def insert(self, store: RunStore, documents: Run) -> None:
-        self._own(store).put(documents)
+    def insert(self, store: MemoryStore, documents: Run) -> None:
+        store.put(documents)
 
-    def append(self, store: RunStore, uid: str, documents: Run) -> None:
-        self._own(store).append(uid, documents)
+    def append(self, store: MemoryStore, uid: str, documents: Run) -> None:
+        store.append(uid, documents)
 
-    def remove(self, store: RunStore, uid: str) -> None:
-        self._own(store).remove(uid)
+    def remove(self, store: MemoryStore, uid: str) -> None:
+        store.remove(uid)
 
-    def damage(self, store: RunStore) -> None:
+    def damage(self, store: MemoryStore) -> None:
         run = RunComposer("damaged")
         run.add("event", {"uid": "e", "descriptor": "nowhere", "seq_num": 1, "time": 1.0, "data": {}})
-        self._own(store).put(run.documents)
+        store.put(run.documents)
 
-    def data_reads(self, store: RunStore) -> int:
-        return self._own(store).reads
-
-    @staticmethod
-    def _own(store: RunStore) -> MemoryStore:
-        assert isinstance(store, MemoryStore)
-        return store
+    def data_reads(self, store: MemoryStore) -> int:
+        return store.reads
 
 
 SUITE = TestMemoryStore()

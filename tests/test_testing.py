@@ -70,7 +70,7 @@ def test_drawn_runs_pass_through_a_store(run: Run, page_size: int) -> None:
     store = MemoryStore([run], page_size=page_size)
     uid = str(run[0][1]["uid"])
     assert identical(list(store.documents(uid)), run)
-    suite = StoreTests()
+    suite = StoreTests[MemoryStore]()
     suite.test_seq_num_and_time(store, run)
     suite.test_data(store, run)
     suite.test_observed_declares_what_is_read(store, run)

@@ -1,16 +1,15 @@
 """The conformance suite: what every store has to pass, as classes for a driver's test file to inherit.
 
-A driver's whole test file, given that something else than the driver can put documents into its storage::
+A driver's test file says how something else than the driver gets documents into its storage, and no more::
 
-    class TestMyStore(StoreTests):
-        def make_store(self, folder):
+    class TestMyStore(StoreTests[MyStore]):
+        def make_store(self, folder: Path) -> MyStore:
             return MyStore(folder)
 
-        def insert(self, store, documents):
+        def insert(self, store: MyStore, documents: Run) -> None:
             write_with_some_other_program(store.folder, documents)
 
-and so on for the hooks of `StoreHooks`. Drivers that cannot be written inherit all the mixins but
-`StoreWritingTests`.
+and so on for the hooks of `StoreHooks`. A driver that cannot write inherits `ReadOnlyStoreTests`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import pytest
 _PARTS = ("hooks", "reading", "values", "laziness", "life_cycle", "writing")
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
-from intake_bluesky.testing.stores.hooks import StoreHooks  # noqa: E402
+from intake_bluesky.testing.stores.hooks import S, StoreHooks  # noqa: E402
 from intake_bluesky.testing.stores.laziness import StoreLazinessTests  # noqa: E402
 from intake_bluesky.testing.stores.life_cycle import StoreLifeCycleTests  # noqa: E402
 from intake_bluesky.testing.stores.reading import StoreReadingTests  # noqa: E402
@@ -28,6 +27,7 @@ from intake_bluesky.testing.stores.values import StoreValueTests  # noqa: E402
 from intake_bluesky.testing.stores.writing import StoreWritingTests  # noqa: E402
 
 __all__ = [
+    "ReadOnlyStoreTests",
     "StoreHooks",
     "StoreLazinessTests",
     "StoreLifeCycleTests",
@@ -38,7 +38,11 @@ __all__ = [
 ]
 
 
-class StoreTests(
-    StoreReadingTests, StoreValueTests, StoreLazinessTests, StoreLifeCycleTests, StoreWritingTests
+class ReadOnlyStoreTests(
+    StoreReadingTests[S], StoreValueTests[S], StoreLazinessTests[S], StoreLifeCycleTests[S]
 ):
+    """All that a store which cannot be written has to pass."""
+
+
+class StoreTests(ReadOnlyStoreTests[S], StoreWritingTests[S]):
     """All of it."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import pytest
 
 from intake_bluesky.storage import RunStore
 from intake_bluesky.testing.runs import EXAMPLES, Run
 
-__all__ = ["StoreHooks"]
+__all__ = ["S", "StoreHooks"]
+
+S = TypeVar("S", bound=RunStore)
 
 
-class StoreHooks:
-    """The hooks, and the fixtures made of them.
+class StoreHooks(Generic[S]):
+    """The hooks, and the fixtures made of them; ``StoreTests[MyStore]`` tells a type checker of which store.
 
     Attributes
     ----------
@@ -28,36 +30,36 @@ class StoreHooks:
 
     gaps: ClassVar[Mapping[str, str]] = {}
 
-    def make_store(self, folder: Path) -> RunStore:
+    def make_store(self, folder: Path) -> S:
         """Make a store over new, empty storage; `folder` exists and is this test's own."""
         raise NotImplementedError(f"{type(self).__name__}.make_store has to make an empty store")
 
-    def insert(self, store: RunStore, documents: Run) -> None:
+    def insert(self, store: S, documents: Run) -> None:
         """Put a run, or what it has so far, into the storage of `store` bypassing the driver."""
         raise NotImplementedError(f"{type(self).__name__}.insert has to put documents in without the driver")
 
-    def append(self, store: RunStore, uid: str, documents: Run) -> None:
+    def append(self, store: S, uid: str, documents: Run) -> None:
         """Put more documents of a run in, bypassing the driver."""
         raise NotImplementedError(f"{type(self).__name__}.append has to let a run grow without the driver")
 
-    def remove(self, store: RunStore, uid: str) -> None:
+    def remove(self, store: S, uid: str) -> None:
         """Take a run out of the storage, bypassing the driver."""
         raise NotImplementedError(f"{type(self).__name__}.remove has to take a run out without the driver")
 
-    def damage(self, store: RunStore) -> None:
+    def damage(self, store: S) -> None:
         """Put something into the storage that looks like a run and cannot be read."""
         raise NotImplementedError(f"{type(self).__name__}.damage has to put in something unreadable")
 
-    def data_reads(self, store: RunStore) -> int:
+    def data_reads(self, store: S) -> int:
         """How often this store (this object) has parsed event data so far."""
         raise NotImplementedError(f"{type(self).__name__}.data_reads has to count parses of event data")
 
-    def reopen(self, store: RunStore) -> RunStore:
+    def reopen(self, store: S) -> S:
         """Make another store over the same storage, as another process would."""
-        other: RunStore = pickle.loads(pickle.dumps(store))
+        other: S = pickle.loads(pickle.dumps(store))
         return other
 
-    def put(self, store: RunStore, *runs: Run) -> None:
+    def put(self, store: S, *runs: Run) -> None:
         """Insert runs and let the store look."""
         for run in runs:
             self.insert(store, run)
@@ -72,7 +74,7 @@ class StoreHooks:
             request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
 
     @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[RunStore]:
+    def store(self, tmp_path: Path) -> Iterator[S]:
         """Give an empty store."""
         folder = tmp_path / "store"
         folder.mkdir()
@@ -86,7 +88,7 @@ class StoreHooks:
         return EXAMPLES[request.param](tmp_path / "assets")
 
     @pytest.fixture
-    def stored(self, store: RunStore, example: Run) -> RunStore:
+    def stored(self, store: S, example: Run) -> S:
         """Give a store with the example run in it, and nothing else."""
         self.put(store, example)
         return store

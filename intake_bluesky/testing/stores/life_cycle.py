@@ -13,7 +13,7 @@ from intake_bluesky.storage import RunStore
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import cells, stored_events
 from intake_bluesky.testing.plain_runs import count, interleaved, rewound, scan
-from intake_bluesky.testing.stores.hooks import StoreHooks
+from intake_bluesky.testing.stores.hooks import S, StoreHooks
 from intake_bluesky.testing.stores.reading import uid_of
 
 __all__ = ["StoreLifeCycleTests"]
@@ -24,10 +24,10 @@ def _read(store: RunStore, run: Run) -> dict[str, list[dict[str, object]]]:
     return {name: cells(list(store.event_pages(header.uid, name))) for name in header.streams}
 
 
-class StoreLifeCycleTests(StoreHooks):
+class StoreLifeCycleTests(StoreHooks[S]):
     """What a store shows is what its storage holds now, in this process and in others."""
 
-    def test_reopened_store_shows_the_same(self, store: RunStore) -> None:
+    def test_reopened_store_shows_the_same(self, store: S) -> None:
         self.put(store, count(), scan())
         other = self.reopen(store)
         assert [run.uid for run in other.find()] == [run.uid for run in store.find()]
@@ -35,21 +35,21 @@ class StoreLifeCycleTests(StoreHooks):
         assert other.header(uid_of(scan())).version == store.header(uid_of(scan())).version
         other.close()
 
-    def test_closed_store_opens_anew(self, store: RunStore) -> None:
+    def test_closed_store_opens_anew(self, store: S) -> None:
         self.put(store, count())
         before = _read(store, count())
         store.close()
         store.close()
         assert _read(store, count()) == before
 
-    def test_new_run_is_seen(self, store: RunStore) -> None:
+    def test_new_run_is_seen(self, store: S) -> None:
         self.put(store, count())
         assert len(list(store.find())) == 1
         self.put(store, scan())
         assert len(list(store.find())) == 2
         assert _read(store, scan()).keys() == stored_events(scan()).keys()
 
-    def test_removed_run_is_gone(self, store: RunStore) -> None:
+    def test_removed_run_is_gone(self, store: S) -> None:
         self.put(store, count(), scan())
         store.header(uid_of(count()))
         self.remove(store, uid_of(count()))
@@ -59,7 +59,7 @@ class StoreLifeCycleTests(StoreHooks):
             store.header(uid_of(count()))
 
     @pytest.mark.parametrize("make", [count, scan, rewound, interleaved])
-    def test_run_grows(self, store: RunStore, make: Callable[[], Run]) -> None:
+    def test_run_grows(self, store: S, make: Callable[[], Run]) -> None:
         run = make()
         half = len(run) // 2
         self.put(store, run[:half])
@@ -81,7 +81,7 @@ class StoreLifeCycleTests(StoreHooks):
         assert identical(next(iter(store.find())).stop, run[-1][1])
         self._check(store, run)
 
-    def _check(self, store: RunStore, run: Run) -> None:
+    def _check(self, store: S, run: Run) -> None:
         observed = store.header(uid_of(run)).streams
         expected = stored_events(run)
         assert {name: layout.events for name, layout in observed.items()} == {
@@ -91,13 +91,13 @@ class StoreLifeCycleTests(StoreHooks):
             _read(store, run), {n: [e["data"] for e in events] for n, events in expected.items()}
         )
 
-    def test_version_stays_while_nothing_changes(self, store: RunStore) -> None:
+    def test_version_stays_while_nothing_changes(self, store: S) -> None:
         self.put(store, count())
         before = store.header(uid_of(count())).version
         self.put(store, scan())
         assert store.header(uid_of(count())).version == before
 
-    def test_damage_hides_no_good_run(self, store: RunStore) -> None:
+    def test_damage_hides_no_good_run(self, store: S) -> None:
         self.put(store, count())
         self.damage(store)
         self.put(store, scan())
@@ -108,7 +108,7 @@ class StoreLifeCycleTests(StoreHooks):
         assert problems, "problems() has to tell what could not be read"
         assert all(problem.where and problem.message for problem in problems)
 
-    def test_threads_share_a_store(self, store: RunStore) -> None:
+    def test_threads_share_a_store(self, store: S) -> None:
         runs = [count(), scan(), interleaved(), rewound()] * 4
         self.put(store, *runs[:4])
         expected = [_read(store, run) for run in runs]

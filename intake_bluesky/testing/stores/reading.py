@@ -15,7 +15,7 @@ from intake_bluesky.testing.compose import EPOCH, RunComposer
 from intake_bluesky.testing.examples import EXAMPLES, Run
 from intake_bluesky.testing.expected import stored_datums, stored_events
 from intake_bluesky.testing.plain_runs import count, failed, rewound, scan, unfinished
-from intake_bluesky.testing.stores.hooks import StoreHooks
+from intake_bluesky.testing.stores.hooks import S, StoreHooks
 
 __all__ = ["StoreReadingTests"]
 
@@ -85,15 +85,15 @@ def _pairs(asset: StreamAsset) -> list[tuple[int, int]]:
     ]
 
 
-class StoreReadingTests(StoreHooks):
+class StoreReadingTests(StoreHooks[S]):
     """`find`, `plan`, `header`, `documents` and `datum_pages`, and asking for what is not there."""
 
-    def test_empty_store_has_no_runs(self, store: RunStore) -> None:
+    def test_empty_store_has_no_runs(self, store: S) -> None:
         assert list(store.find()) == []
         assert list(store.problems()) == []
 
     @pytest.mark.parametrize("order", list(Order))
-    def test_find_yields_by_time_and_uid(self, store: RunStore, order: Order) -> None:
+    def test_find_yields_by_time_and_uid(self, store: S, order: Order) -> None:
         runs = _timed_runs()
         self.put(store, *runs)
         observed = [run.uid for run in store.find(order=order)]
@@ -103,7 +103,7 @@ class StoreReadingTests(StoreHooks):
         assert observed == expected, "find() has to yield by (time, uid), runs without a time last"
 
     @pytest.mark.parametrize("order", list(Order))
-    def test_find_takes_offset_and_limit(self, store: RunStore, order: Order) -> None:
+    def test_find_takes_offset_and_limit(self, store: S, order: Order) -> None:
         self.put(store, *_timed_runs())
         whole = [run.uid for run in store.find(order=order)]
         for offset, limit in product((0, 1, 3, 8, 20), (None, 0, 1, 4, 30)):
@@ -112,7 +112,7 @@ class StoreReadingTests(StoreHooks):
             assert observed == expected, f"find(offset={offset}, limit={limit}) of {whole}"
 
     @pytest.mark.parametrize("query", QUERIES, ids=repr)
-    def test_pushed_and_residual_make_the_query(self, store: RunStore, query: Query) -> None:
+    def test_pushed_and_residual_make_the_query(self, store: S, query: Query) -> None:
         runs = [count(), scan(), rewound(), failed(), unfinished()]
         self.put(store, *runs)
         views = [RunSummary.of(run[0][1], next(iter(documents_of(run, "stop")), None)) for run in runs]
@@ -122,13 +122,13 @@ class StoreReadingTests(StoreHooks):
             assert observed == expected, f"{query!r} was planned as {store.plan(query, order)}"
 
     @pytest.mark.parametrize("query", QUERIES, ids=repr)
-    def test_count_agrees_with_find(self, store: RunStore, query: Query) -> None:
+    def test_count_agrees_with_find(self, store: S, query: Query) -> None:
         self.put(store, count(), scan(), rewound(), failed(), unfinished())
         pushed = store.plan(query, Order.NEWEST).pushed
         if isinstance(store, SupportsCount):
             assert store.count(pushed) == len(list(store.find(pushed)))
 
-    def test_summary(self, stored: RunStore, example: Run) -> None:
+    def test_summary(self, stored: S, example: Run) -> None:
         start, stops = example[0][1], documents_of(example, "stop")
         [observed] = stored.find()
         expected = RunSummary.of(to_plain(start), to_plain(stops[0]) if stops else None)
@@ -140,7 +140,7 @@ class StoreReadingTests(StoreHooks):
         assert identical(observed.start, expected.start)
         assert identical(observed.stop, expected.stop)
 
-    def test_header_documents(self, stored: RunStore, example: Run) -> None:
+    def test_header_documents(self, stored: S, example: Run) -> None:
         header = stored.header(uid_of(example))
         stops = documents_of(example, "stop")
         assert header.uid == uid_of(example)
@@ -149,7 +149,7 @@ class StoreReadingTests(StoreHooks):
         assert identical(header.descriptors, documents_of(example, "descriptor"))
         assert identical(header.resources, documents_of(example, "resource"))
 
-    def test_header_streams(self, stored: RunStore, example: Run) -> None:
+    def test_header_streams(self, stored: S, example: Run) -> None:
         streams = stored.header(uid_of(example)).streams
         expected = stored_events(example)
         assert list(streams) == list(expected), "streams come in the order of their first descriptors"
@@ -162,7 +162,7 @@ class StoreReadingTests(StoreHooks):
                 layout.descriptors, [d for d in descriptors if (d.get("name") or "primary") == name]
             )
 
-    def test_header_stream_assets(self, stored: RunStore, example: Run) -> None:
+    def test_header_stream_assets(self, stored: S, example: Run) -> None:
         observed = stored.header(uid_of(example)).stream_assets
         datums = documents_of(example, "stream_datum")
         resources = [
@@ -183,7 +183,7 @@ class StoreReadingTests(StoreHooks):
             ]
             assert _pairs(asset) == expected, "(seq_num, index) pairs of the merged spans"
 
-    def test_documents(self, stored: RunStore, example: Run) -> None:
+    def test_documents(self, stored: S, example: Run) -> None:
         observed = list(stored.documents(uid_of(example)))
         if not stored.exact_documents:
             assert observed[0][0] == "start"
@@ -192,11 +192,11 @@ class StoreReadingTests(StoreHooks):
         for place, ((name, doc), (_, expected)) in enumerate(zip(observed, example, strict=True)):
             assert identical(doc, expected), f"document {place}, a {name}"
 
-    def test_documents_hold_the_events(self, stored: RunStore, example: Run) -> None:
+    def test_documents_hold_the_events(self, stored: S, example: Run) -> None:
         observed = stored_events(stored.documents(uid_of(example)))
         assert identical(observed, stored_events(example))
 
-    def test_datum_pages(self, stored: RunStore, example: Run) -> None:
+    def test_datum_pages(self, stored: S, example: Run) -> None:
         for resource, expected in stored_datums(example).items():
             observed: list[tuple[str, dict[str, Any]]] = []
             for page in stored.datum_pages(uid_of(example), resource):
@@ -207,7 +207,7 @@ class StoreReadingTests(StoreHooks):
             assert identical(observed, expected)
 
     @pytest.mark.parametrize("uid", ["0000-no-such-run", "", count()[0][1]["uid"][:8]])
-    def test_unknown_run(self, store: RunStore, uid: str) -> None:
+    def test_unknown_run(self, store: S, uid: str) -> None:
         self.put(store, count())
         with pytest.raises(RunNotFound) as caught:
             store.header(uid)
@@ -217,14 +217,14 @@ class StoreReadingTests(StoreHooks):
         with pytest.raises(RunNotFound):
             list(store.event_pages(uid, "primary"))
 
-    def test_unknown_stream(self, store: RunStore) -> None:
+    def test_unknown_stream(self, store: S) -> None:
         self.put(store, scan())
         with pytest.raises(StreamNotFound) as caught:
             list(store.event_pages(uid_of(scan()), "no such stream"))
         assert "no such stream" in str(caught.value), "the message names what was asked"
         assert "baseline" in str(caught.value), "the message names what there is"
 
-    def test_all_examples_live_together(self, store: RunStore, tmp_path: Any) -> None:
+    def test_all_examples_live_together(self, store: S, tmp_path: Any) -> None:
         runs = [make(tmp_path / "assets") for make in EXAMPLES.values()]
         self.put(store, *runs)
         assert {run.uid for run in store.find()} == {uid_of(run) for run in runs}

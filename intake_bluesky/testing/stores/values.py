@@ -9,10 +9,9 @@ import numpy as np
 
 from intake_bluesky.columns import conform
 from intake_bluesky.documents import ALL_KEYS, Document, EventPage
-from intake_bluesky.storage import RunStore
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import cells, same_value, stored_events
-from intake_bluesky.testing.stores.hooks import StoreHooks
+from intake_bluesky.testing.stores.hooks import S, StoreHooks
 from intake_bluesky.testing.stores.reading import uid_of
 
 __all__ = ["StoreValueTests"]
@@ -35,10 +34,10 @@ def _slices(events: int) -> list[slice]:
     return [slice(None), slice(1, None), slice(None, 2), slice(-2, None), slice(None, -1), *spans]
 
 
-class StoreValueTests(StoreHooks):
+class StoreValueTests(StoreHooks[S]):
     """`event_pages` against the documents inserted, worked out in plain Python."""
 
-    def test_seq_num_and_time(self, stored: RunStore, example: Run) -> None:
+    def test_seq_num_and_time(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             pages = list(stored.event_pages(uid_of(example), stream, data=()))
             for page in pages:
@@ -50,21 +49,21 @@ class StoreValueTests(StoreHooks):
             descriptors = [page.descriptor for page in pages for _ in range(len(page))]
             assert descriptors == [e["descriptor"] for e in events]
 
-    def test_data(self, stored: RunStore, example: Run) -> None:
+    def test_data(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             pages = list(stored.event_pages(uid_of(example), stream))
             keys = frozenset(key for event in events for key in event["data"])
             _check(pages, events, "data", keys)
             assert all(page.timestamps == {} for page in pages), "timestamps come only when asked for"
 
-    def test_timestamps(self, stored: RunStore, example: Run) -> None:
+    def test_timestamps(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             pages = list(stored.event_pages(uid_of(example), stream, data=(), timestamps=ALL_KEYS))
             keys = frozenset(key for event in events for key in event["timestamps"])
             _check(pages, events, "timestamps", keys)
             assert all(page.data == {} for page in pages), "data come only when asked for"
 
-    def test_filled(self, stored: RunStore, example: Run) -> None:
+    def test_filled(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             pages = list(stored.event_pages(uid_of(example), stream))
             observed = [
@@ -75,7 +74,7 @@ class StoreValueTests(StoreHooks):
             expected = [{k: v for k, v in event["filled"].items() if v is not None} for event in events]
             assert observed == expected
 
-    def test_each_key_alone(self, stored: RunStore, example: Run) -> None:
+    def test_each_key_alone(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             for key in sorted({key for event in events for key in event["data"]}):
                 wanted = frozenset({key})
@@ -83,13 +82,13 @@ class StoreValueTests(StoreHooks):
                 _check(pages, events, "data", wanted)
                 _check(pages, events, "timestamps", wanted)
 
-    def test_unknown_keys_are_passed_over(self, stored: RunStore, example: Run) -> None:
+    def test_unknown_keys_are_passed_over(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             pages = list(stored.event_pages(uid_of(example), stream, data={"no such key"}))
             assert sum(map(len, pages)) == len(events)
             assert all(page.data == {} for page in pages)
 
-    def test_slices(self, stored: RunStore, example: Run) -> None:
+    def test_slices(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             keys = frozenset(key for event in events for key in event["data"])
             for part in _slices(len(events)):
@@ -98,7 +97,7 @@ class StoreValueTests(StoreHooks):
                 assert observed == [e["seq_num"] for e in events[part]], f"events={part} of {stream}"
                 _check(pages, events[part], "data", keys)
 
-    def test_observed_declares_what_is_read(self, stored: RunStore, example: Run) -> None:
+    def test_observed_declares_what_is_read(self, stored: S, example: Run) -> None:
         for stream, layout in stored.header(uid_of(example)).streams.items():
             events = stored_events(example)[stream]
             if layout.observed is None:
@@ -112,7 +111,7 @@ class StoreValueTests(StoreHooks):
                     assert values.dtype == seen.dtype
                     assert values.shape == (len(page), *seen.shape)
 
-    def test_observed_loses_no_value(self, stored: RunStore, example: Run) -> None:
+    def test_observed_loses_no_value(self, stored: S, example: Run) -> None:
         for stream, layout in stored.header(uid_of(example)).streams.items():
             events = stored_events(example)[stream]
             columns: dict[str, list[Any]] = {key: [] for key in layout.observed or ()}

@@ -12,7 +12,7 @@ from intake_bluesky.storage import RunInsert, RunStore, SupportsInsert
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import stored_events
 from intake_bluesky.testing.plain_runs import count, interleaved, scan
-from intake_bluesky.testing.stores.hooks import StoreHooks
+from intake_bluesky.testing.stores.hooks import S, StoreHooks
 from intake_bluesky.testing.stores.reading import uid_of
 
 __all__ = ["StoreWritingTests"]
@@ -37,28 +37,28 @@ def _check(store: RunStore, run: Run) -> None:
         assert identical(observed, run)
 
 
-class StoreWritingTests(StoreHooks):
+class StoreWritingTests(StoreHooks[S]):
     """`insert`: what is written is there, whole, for everyone."""
 
-    def test_written_run_is_read_back(self, store: RunStore, example: Run) -> None:
+    def test_written_run_is_read_back(self, store: S, example: Run) -> None:
         _write(store, example)
         _check(store, example)
         stops = [doc for name, doc in example if name == "stop"]
         assert identical(store.header(uid_of(example)).stop, stops[0] if stops else None)
 
-    def test_written_run_is_there_for_others(self, store: RunStore) -> None:
+    def test_written_run_is_there_for_others(self, store: S) -> None:
         _write(store, scan())
         other = self.reopen(store)
         _check(other, scan())
         other.close()
 
-    def test_start_is_written_at_once(self, store: RunStore) -> None:
+    def test_start_is_written_at_once(self, store: S) -> None:
         insert = _begin(store, scan())
         store.refresh()
         assert [run.uid for run in store.find()] == [uid_of(scan())]
         insert.close()
 
-    def test_duplicate_is_refused(self, store: RunStore) -> None:
+    def test_duplicate_is_refused(self, store: S) -> None:
         _write(store, scan())
         with pytest.raises(DuplicateRun) as caught:
             _begin(store, scan())
@@ -66,19 +66,19 @@ class StoreWritingTests(StoreHooks):
         store.refresh()
         _check(store, scan())
 
-    def test_duplicate_of_a_foreign_run_is_refused(self, store: RunStore) -> None:
+    def test_duplicate_of_a_foreign_run_is_refused(self, store: S) -> None:
         self.put(store, scan())
         with pytest.raises(DuplicateRun):
             _begin(store, scan())
         _check(store, scan())
 
-    def test_unfinished_run_is_readable(self, store: RunStore) -> None:
+    def test_unfinished_run_is_readable(self, store: S) -> None:
         run = scan()[:-1]
         _write(store, run)
         assert store.header(uid_of(run)).stop is None
         _check(store, run)
 
-    def test_error_in_the_block_keeps_what_was_written(self, store: RunStore) -> None:
+    def test_error_in_the_block_keeps_what_was_written(self, store: S) -> None:
         run = count()
         with contextlib.suppress(ZeroDivisionError), _begin(store, run) as insert:
             insert.write(*run[1])
@@ -87,7 +87,7 @@ class StoreWritingTests(StoreHooks):
         store.refresh()
         _check(store, run[:3])
 
-    def test_runs_written_in_turns_stay_apart(self, store: RunStore) -> None:
+    def test_runs_written_in_turns_stay_apart(self, store: S) -> None:
         runs = [scan(), interleaved(), count()]
         inserts = [_begin(store, run) for run in runs]
         for place in range(1, max(map(len, runs))):
@@ -100,14 +100,14 @@ class StoreWritingTests(StoreHooks):
         for run in runs:
             _check(store, run)
 
-    def test_closing_twice_is_harmless(self, store: RunStore) -> None:
+    def test_closing_twice_is_harmless(self, store: S) -> None:
         insert = _begin(store, count())
         insert.close()
         insert.close()
         store.refresh()
         _check(store, count()[:1])
 
-    def test_written_documents_may_change_afterwards(self, store: RunStore) -> None:
+    def test_written_documents_may_change_afterwards(self, store: S) -> None:
         run = count()
         with _begin(store, run) as insert:
             for name, doc in run[1:]:
