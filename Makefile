@@ -63,8 +63,9 @@ clean:
 .venvs/test/.installed: EXTRA = test
 .venvs/demo/.installed: EXTRA = demo
 .venvs/%/.installed: $(PACKAGING)
-	@[ -n '$(PYTHON)' ] || { echo 'intake-bluesky needs Python 3.11 or newer, and found none: python3 is' \
-		"$$(python3 --version 2>&1). Install one, or name it: make PYTHON=/path/to/python3.12 ..."; exit 1; } >&2
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+		"intake-bluesky needs Python 3.11 or newer, and $(or $(PYTHON),python3) is $$($(or $(PYTHON),python3) --version 2>&1)." \
+		'Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12'; exit 1; } >&2
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo '$(PYTHON) cannot make virtual environments.' \
 		'On Debian and Ubuntu: apt install python3-venv'; exit 1; } >&2
 	$(PYTHON) -m venv --clear .venvs/$*
