@@ -1,0 +1,33 @@
+"""Importing the package, in fresh interpreters, beside importing Intake alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+ADDED = """
+import time, intake
+began = time.perf_counter()
+import intake_bluesky
+print(time.perf_counter() - began)
+"""
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.benchmark(group="import")
+def test_floor_import_intake(benchmark: BenchmarkFixture) -> None:
+    benchmark.pedantic(run, args=("import intake",), rounds=10, warmup_rounds=1)
+
+
+@pytest.mark.benchmark(group="import")
+def test_import_intake_and_intake_bluesky(benchmark: BenchmarkFixture) -> None:
+    added = min(float(run(ADDED)) for _ in range(5))
+    benchmark.extra_info["added"] = f"{added * 1e3:.1f} ms"
+    benchmark.pedantic(run, args=("import intake, intake_bluesky",), rounds=10, warmup_rounds=1)
+    assert added < 0.050
