@@ -134,3 +134,11 @@ class TestGaps(StoreHooks):
     def test_some(self, number):
         assert number == 1
 """
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_portable_means_no_object_columns(name: str, tmp_path: Path) -> None:
+    run = EXAMPLES[name](tmp_path)
+    streams = MemoryStore([run]).header(str(run[0][1]["uid"])).streams.values()
+    dtypes = [seen.dtype for layout in streams for seen in (layout.observed or {}).values()]
+    assert (name in PORTABLE) is (np.dtype(object) not in dtypes)
