@@ -1,0 +1,131 @@
+"""What the index keeps of a file: by a glance at its two ends, or by a scan."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from intake_bluesky.codec import Codec
+from intake_bluesky.documents import MAX_TIME, Document, RunSummary, to_plain
+from intake_bluesky.errors import DamagedRun
+from intake_bluesky.files.contents import content_of
+from intake_bluesky.files.layout import Layout
+from intake_bluesky.files.scan import NotARun, Scan, guard_of, item_beginnings, uid_of
+from intake_bluesky.files.sources import Source
+from intake_bluesky.index import IndexEntry
+
+__all__ = ["END", "glance", "scan"]
+
+END: Final = 1 << 16  # bytes looked at, at each end of a file
+BIGGEST: Final = 2**63
+
+
+def glance(codec: Codec, path: str, stamp: str, head: bytes, tail: bytes) -> IndexEntry | None:
+    """Make an entry of a run by the start document at one end of its file and the stop at the other.
+
+    Parameters
+    ----------
+    head, tail : bytes
+        The beginning and the end of the content; both all of it where it is short.
+
+    Returns
+    -------
+    IndexEntry or None
+        Without a layout; None where it takes a scan to tell what the file holds.
+    """
+    try:
+        first = next(codec.split(head), None)
+        if first is None or first.name != "start":
+            return None
+        raw = head[first.start : first.stop]
+        _, start = codec.decode(raw)
+        stop = _last_stop(codec, tail, uid_of(start))
+        return None if stop is None else entry_of(path, stamp, start, raw, stop)
+    except (DamagedRun, NotARun):
+        return None
+
+
+def _last_stop(codec: Codec, tail: bytes, uid: str) -> bytes | None:
+    """The item of the stop document of this run, if the content ends with it."""
+    pattern = item_beginnings(codec, "stop")
+    for found in reversed(list(pattern.finditer(tail))):
+        item = next(codec.split(tail, found.start()), None)
+        if item is not None and item.stop == len(tail):
+            raw = tail[item.start : item.stop]
+            name, doc = codec.decode(raw)
+            return raw if name == "stop" and doc.get("run_start") == uid else None
+    return None
+
+
+def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = None) -> tuple[IndexEntry, Layout]:
+    """Scan a file, or only what was appended since an earlier scan.
+
+    Raises
+    ------
+    NotARun
+        When it holds no run.
+    """
+    known = _resumed(codec, path, source, earlier)
+    work = Scan(codec, Layout()) if known is None else known
+    work.run(content_of(source, path, work.layout.members))
+    assert work.start is not None  # run() has raised otherwise
+    _, start = codec.decode(work.start)
+    problem = "\n".join(work.layout.problems())
+    entry = entry_of(
+        path, source.stamp, start, work.start, work.stop, layout=work.layout.pack(), problem=problem
+    )
+    return entry, work.layout
+
+
+def _resumed(codec: Codec, path: str, source: Source, earlier: IndexEntry | None) -> Scan | None:
+    """A scan that goes on where the last one ended; None where the file is not the one it was, only longer."""
+    if earlier is None or earlier.layout is None or not earlier.stamp:
+        return None
+    try:
+        layout = Layout.unpack(earlier.layout)
+    except ValueError:
+        return None
+    content = content_of(source, path, list(layout.members))
+    try:
+        same = guard_of(content, layout.scanned) == layout.guard
+    except DamagedRun:
+        return None
+    return Scan(codec, layout, earlier.start, earlier.stop) if same else None
+
+
+def entry_of(
+    path: str,
+    stamp: str,
+    doc: Document,
+    start: bytes,
+    stop: bytes | None,
+    *,
+    layout: bytes | None = None,
+    problem: str = "",
+) -> IndexEntry:
+    """The entry of a run, whose start document is `doc`."""
+    summary = RunSummary.of(doc, None)
+    return IndexEntry(
+        path,
+        stamp,
+        summary.uid,
+        summary.time,
+        _odd_time(doc.get("time")) if summary.time is None else None,
+        _comparable(doc.get("scan_id")),
+        start,
+        stop,
+        layout,
+        problem,
+    )
+
+
+def _odd_time(value: Any) -> float | None:
+    found = _comparable(value)
+    return None if found is None else float(found)
+
+
+def _comparable(value: Any) -> float | None:
+    """A number as SQLite compares it with numbers of 64 bits; None for what is none."""
+    value = to_plain(value)
+    if type(value) is int and not -BIGGEST <= value < BIGGEST:
+        return float("inf") if value > 0 else float("-inf")
+    return value if type(value) in (int, float) and value == value else None  # noqa: PLR0124: NaN

@@ -1,0 +1,171 @@
+"""Where in a file which documents lie, small enough to keep for every run."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgpack
+
+from intake_bluesky.columns import Observed
+from intake_bluesky.documents import Span
+from intake_bluesky.files.contents import Member
+
+__all__ = ["Block", "Layout"]
+
+FORMAT: Final = 1
+
+
+@dataclass(slots=True)
+class Block:
+    """A range of the content with events or datums in it, of any number of streams.
+
+    Attributes
+    ----------
+    start, stop : int
+        Range of bytes: complete items, none of them damaged.
+    events : dict of int to int
+        Place of a descriptor's uid in `Layout.uids`, and how many of its events are there.
+    resources : set of int
+        Places in `Layout.uids` of the resources whose datums are there.
+    """
+
+    start: int
+    stop: int
+    events: dict[int, int] = field(default_factory=dict)
+    resources: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Layout:
+    """What a scan found in a file, and where to go on when the file has grown.
+
+    Attributes
+    ----------
+    scanned : int
+        Where in the content the last complete item ends.
+    guard : int
+        Checksum of the bytes before `scanned`, to tell a file that grew from another one.
+    heads : list of (start, stop)
+        The descriptors, resources and stream resources.
+    uids : list of str
+        uids of descriptors and resources, which blocks name by their place.
+    blocks : list of Block
+    extensible : bool
+        Whether the last block may still grow.
+    spans : dict of (stream resource, descriptor) to list of Span
+        The stream datums, merged.
+    observed : dict of descriptor to dict of key to Observed
+    members : list of Member
+        For compressed files: the members that ended, and where the next begins.
+    damage : list of (start, stop, message)
+        Ranges of the content that are no documents.
+    rest : str
+        What is wrong with the bytes after `scanned`, if there are any.
+    """
+
+    scanned: int = 0
+    guard: int = 0
+    heads: list[tuple[int, int]] = field(default_factory=list)
+    uids: list[str] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    extensible: bool = False
+    spans: dict[tuple[str, str], list[Span]] = field(default_factory=dict)
+    observed: dict[str, dict[str, Observed]] = field(default_factory=dict)
+    members: list[Member] = field(default_factory=lambda: [(0, 0)])
+    damage: list[tuple[int, int, str]] = field(default_factory=list)
+    rest: str = ""
+
+    def problems(self) -> list[str]:
+        """What to report of the file."""
+        shown = [f"bytes {start} to {stop} are passed over: {why}" for start, stop, why in self.damage[:5]]
+        if len(self.damage) > len(shown):
+            shown.append(f"and {len(self.damage) - len(shown)} more such places")
+        return shown + ([self.rest] if self.rest else [])
+
+    def pack(self) -> bytes:
+        """Write it in few bytes; `unpack` reads them."""
+        kinds: dict[Observed, int] = {}
+        observed = {
+            descriptor: {key: kinds.setdefault(seen, len(kinds)) for key, seen in keys.items()}
+            for descriptor, keys in self.observed.items()
+        }
+        fields = [
+            FORMAT,
+            [self.scanned, self.guard, self.extensible, self.rest],
+            _deltas(self.heads),
+            self.uids,
+            [[*pair, block.events, sorted(block.resources)] for pair, block in _paired(self.blocks)],
+            [[*names, spans] for names, spans in self.spans.items()],
+            [seen.to_list() for seen in kinds],
+            observed,
+            self.members,
+            self.damage,
+        ]
+        return zlib.compress(msgpack.packb(fields), 1)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Layout:
+        """Read what `pack` wrote.
+
+        Raises
+        ------
+        ValueError
+            Another version's, or damaged: scan the file again.
+        """
+        try:
+            fields = msgpack.unpackb(zlib.decompress(packed), strict_map_key=False)
+            if fields[0] != FORMAT:
+                raise ValueError(f"a layout of format {fields[0]}, this version reads {FORMAT}")
+            return cls._of(fields)
+        except (zlib.error, msgpack.UnpackException, IndexError, KeyError, TypeError) as error:
+            raise ValueError(f"not a layout: {error}") from error
+
+    @classmethod
+    def _of(cls, fields: list[Any]) -> Layout:
+        _, (scanned, guard, extensible, rest), heads, uids, blocks, spans, kinds, observed, members, damage = fields
+        seen = [Observed.from_list(kind) for kind in kinds]
+        ranges = _sums([block[:2] for block in blocks])
+        return cls(
+            scanned,
+            guard,
+            _sums(heads),
+            uids,
+            [Block(*pair, block[2], set(block[3])) for pair, block in zip(ranges, blocks, strict=True)],
+            extensible,
+            {(resource, descriptor): [_span(s) for s in found] for resource, descriptor, found in spans},
+            {uid: _with_kinds(keys, seen) for uid, keys in observed.items()},
+            [(offset, start) for offset, start in members],
+            [(start, stop, why) for start, stop, why in damage],
+            rest,
+        )
+
+
+def _span(saved: list[int]) -> Span:
+    first, last, index, end = saved
+    return first, last, index, end
+
+
+def _with_kinds(keys: Mapping[str, int], kinds: list[Observed]) -> dict[str, Observed]:
+    return {key: kinds[place] for key, place in keys.items()}
+
+
+def _paired(blocks: list[Block]) -> list[tuple[tuple[int, int], Block]]:
+    return list(zip(_deltas([(b.start, b.stop) for b in blocks]), blocks, strict=True))
+
+
+def _deltas(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Distance from the range before, and length: small numbers take fewer bytes."""
+    ends = [0, *(stop for _, stop in ranges)]
+    return [(start - end, stop - start) for (start, stop), end in zip(ranges, ends, strict=False)]
+
+
+def _sums(deltas: list[Any]) -> list[tuple[int, int]]:
+    ranges, end = [], 0
+    for distance, length in deltas:
+        start = end + distance
+        end = start + length
+        ranges.append((start, end))
+    return ranges

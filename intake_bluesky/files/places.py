@@ -1,0 +1,203 @@
+"""Where the files are: patterns, local or of any fsspec filesystem, listed and opened."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from intake_bluesky.files.contents import COMPRESSIONS
+from intake_bluesky.files.sources import LocalSource, RemoteSource, Source, local_stamp, remote_stamp
+
+__all__ = ["LocalPlace", "Place", "RemotePlace", "place_of", "shown"]
+
+Listing = Iterator[tuple[str, str]]
+"""Pairs of path and stamp."""
+
+
+def place_of(path: str | os.PathLike[str], suffix: str, storage_options: Mapping[str, Any]) -> Place:
+    """The place that a path, a pattern or a URL names; nothing is looked at."""
+    text = os.fspath(path)
+    protocol, mark, rest = text.partition("://")
+    if not mark and "::" not in text:
+        return LocalPlace(os.path.abspath(os.path.expanduser(text)), suffix)
+    if protocol in ("file", "local"):
+        return LocalPlace(os.path.abspath(rest.removeprefix("localhost")), suffix)
+    return RemotePlace(text, suffix, storage_options)
+
+
+def shown(text: str) -> str:
+    """A URL without the user and password that it may hold."""
+    return re.sub(r"://[^/@]*@", "://", text)
+
+
+class Place(ABC):
+    """One of the paths a store was given.
+
+    Attributes
+    ----------
+    pattern : str
+        Absolute.
+    folder : str or None
+        The local folder in which new files can be made; None where there is none.
+    """
+
+    pattern: str
+    folder: str | None = None
+
+    def __init__(self, pattern: str, suffix: str) -> None:
+        self.pattern = pattern
+        self.endings = (suffix, *(f"{suffix}.{compression}" for compression in COMPRESSIONS))
+
+    @abstractmethod
+    def listing(self) -> Listing:
+        """Yield each file's path and stamp.
+
+        Raises
+        ------
+        OSError
+            Where the place cannot be looked into; FileNotFoundError where there is none.
+        """
+
+    @abstractmethod
+    def holds(self, path: str) -> bool:
+        """Whether a path of the index may be one of this place."""
+
+    @abstractmethod
+    def open(self, path: str) -> Source:
+        """Open a file for reading."""
+
+    def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
+        """Fetch beginning and end of many files at once, where that is faster than one by one."""
+        return {}
+
+
+class LocalPlace(Place):
+    """A folder, a file, or a pattern of files on disk."""
+
+    def __init__(self, pattern: str, suffix: str) -> None:
+        super().__init__(pattern, suffix)
+        self.folder = pattern if not self._matches_files else os.path.dirname(pattern)
+
+    @property
+    def _matches_files(self) -> bool:
+        return glob.has_magic(self.pattern) or self.pattern.endswith(self.endings)
+
+    def matches(self, path: str) -> bool:
+        """Whether a file at this path, were there one, would be listed."""
+        if self._matches_files and not os.path.isdir(self.pattern):
+            return fnmatch.fnmatchcase(path, self.pattern)
+        return os.path.dirname(path) == self.pattern and path.endswith(self.endings)
+
+    def listing(self) -> Listing:
+        if os.path.isdir(self.pattern):
+            return _scandir(self.pattern, lambda name: name.endswith(self.endings))
+        folder, last = os.path.split(self.pattern)
+        if os.path.exists(self.pattern) or not glob.has_magic(self.pattern):
+            return iter([_looked_at(self.pattern)])
+        if glob.has_magic(folder) or last == "**":
+            found = glob.iglob(self.pattern, recursive=True)
+            return (_looked_at(path) for path in found if os.path.isfile(path))
+        matches = re.compile(fnmatch.translate(last)).match
+        return _scandir(folder, lambda name: matches(name) is not None)
+
+    def holds(self, path: str) -> bool:
+        return "://" not in path
+
+    def open(self, path: str) -> Source:
+        return LocalSource(path)
+
+
+def _looked_at(path: str) -> tuple[str, str]:
+    return path, local_stamp(os.stat(path))
+
+
+def _scandir(folder: str, wanted: Callable[[str], bool]) -> Listing:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if wanted(entry.name) and not entry.name.startswith("."):
+                try:
+                    found = entry.stat()
+                except OSError:  # a link to nowhere: opening it tells
+                    yield entry.path, ""
+                    continue
+                if stat.S_ISREG(found.st_mode):
+                    yield entry.path, local_stamp(found)
+
+
+class RemotePlace(Place):
+    """A folder, a file or a pattern on an fsspec filesystem."""
+
+    def __init__(self, pattern: str, suffix: str, storage_options: Mapping[str, Any]) -> None:
+        super().__init__(pattern, suffix)
+        self._options = dict(storage_options)
+        self._prefix = pattern.partition("://")[0] + "://"
+        self._opened: tuple[int, Any, str] | None = None
+
+    def _filesystem(self) -> tuple[Any, str]:
+        if self._opened is None or self._opened[0] != os.getpid():
+            from fsspec.core import url_to_fs
+
+            fs, name = url_to_fs(self.pattern, **self._options)
+            self._opened = os.getpid(), fs, name
+        return self._opened[1:]
+
+    def listing(self) -> Listing:
+        fs, name = self._filesystem()
+        fs.invalidate_cache()
+        if glob.has_magic(name):
+            found = fs.glob(name, detail=True)
+        elif fs.isdir(name):
+            listed = {info["name"]: info for info in fs.ls(name, detail=True)}
+            found = {path: info for path, info in listed.items() if path.endswith(self.endings)}
+        else:
+            found = {name: fs.info(name)}
+        return (
+            (self._path(path), remote_stamp(info)) for path, info in found.items() if info["type"] == "file"
+        )
+
+    def _path(self, name: str) -> str:
+        return name if name.startswith(self._prefix) else self._prefix + name
+
+    def _name(self, path: str) -> str:
+        _, name = self._filesystem()
+        return path if name.startswith(self._prefix) else path.removeprefix(self._prefix)
+
+    def holds(self, path: str) -> bool:
+        return path.startswith(self._prefix)
+
+    def open(self, path: str) -> Source:
+        fs, _ = self._filesystem()
+        fs.invalidate_cache()
+        info = fs.info(self._name(path))
+        return RemoteSource(fs, self._name(path), int(info.get("size") or 0), remote_stamp(info))
+
+    def trusted(self, path: str, stamp: str) -> Source:
+        """Open a file without asking whether it is still the one listed: one request less."""
+        fs, _ = self._filesystem()
+        return RemoteSource(fs, self._name(path), int(stamp.partition("-")[0], 16), stamp)
+
+    def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
+        fs, _ = self._filesystem()
+        sizes = [int(stamps[path].partition("-")[0], 16) for path in paths]
+        names = [self._name(path) for path in paths]
+        heads = fs.cat_ranges(names, [0] * len(names), [min(s, 2 * end) for s in sizes], on_error="return")
+        longer = [n for n, size in enumerate(sizes) if size > 2 * end]
+        tails = fs.cat_ranges(
+            [names[n] for n in longer],
+            [sizes[n] - end for n in longer],
+            [sizes[n] for n in longer],
+            on_error="return",
+        )
+        ending = dict(zip(longer, tails, strict=True))
+        pairs = ((head, ending.get(n, head)) for n, head in enumerate(heads))
+        return {
+            path: (bytes(head), bytes(tail))
+            for path, (head, tail) in zip(paths, pairs, strict=True)
+            if not isinstance(head, BaseException) and not isinstance(tail, BaseException)
+        }

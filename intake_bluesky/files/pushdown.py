@@ -1,0 +1,86 @@
+"""What the index answers of a query by itself: uids, scan_ids and times; the rest is left to `matches`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from intake_bluesky.query import And, Compare, Everything, In, Not, Or, PartialUID, Path, Query
+
+__all__ = ["condition", "exact"]
+
+LAST: Final = "\U0010ffff"  # no character comes after it
+MAX: Final = 2**63
+EXACT: Final = 2**53  # up to here the float that is kept of a time is that time
+SQL = tuple[str, list[Any]]
+
+
+def exact(leaf: Query) -> bool:
+    """Whether `condition` says of every run what `matches` says."""
+    match leaf:
+        case Everything():
+            return True
+        case PartialUID():
+            return all(map(_storable, leaf.uids))
+        case Compare():
+            return _answers(leaf.path, leaf.op, (leaf.value,))
+        case In():
+            return _answers(leaf.path, "==", leaf.values)
+    return False
+
+
+def _answers(path: Path, op: str, values: tuple[Any, ...]) -> bool:
+    if path.document != "start":
+        return False
+    if path.segments == ("uid",):
+        return op == "==" and all(isinstance(value, str) and _storable(value) for value in values)
+    # A path that descends looks into lists, of which the index knows nothing.
+    if path.descend or not all(map(_number, values)):
+        return False
+    return path.segments == ("scan_id",) or (
+        path.segments == ("time",) and all(abs(value) < EXACT for value in values)
+    )
+
+
+def _storable(text: str) -> bool:
+    return text.isprintable() and text.isascii()  # past that, text may hold NUL or surrogates
+
+
+def _number(value: Any) -> bool:
+    if type(value) is int:
+        return -MAX <= value < MAX
+    return type(value) is float and math.isfinite(value)
+
+
+def condition(query: Query) -> SQL:
+    """The condition on the table ``files`` and its values, for a query whose leaves are all `exact`."""
+    match query:
+        case Everything():
+            return "1", []
+        case And():
+            return _joined(" AND ", query.children)
+        case Or():
+            return _joined(" OR ", query.children)
+        case Not():
+            inner, values = condition(query.child)
+            return f"NOT coalesce({inner}, 0)", values  # what a run lacks is not equal to anything
+        case PartialUID():
+            parts = ["(uid >= ? AND uid < ?)"] * len(query.uids)
+            return f"({' OR '.join(parts)})", [end for uid in query.uids for end in (uid, uid + LAST)]
+        case Compare():
+            return _compare(query.path.segments[0], query.op, query.value)
+        case In():
+            return _joined(" OR ", tuple(Compare(query.path, "==", value) for value in query.values))
+    raise TypeError(f"the index does not answer {query!r}: plan() has to be asked first")
+
+
+def _joined(word: str, queries: tuple[Query, ...]) -> SQL:
+    parts = [condition(query) for query in queries]
+    return f"({word.join(sql for sql, _ in parts)})", [value for _, values in parts for value in values]
+
+
+def _compare(field: str, op: str, value: Any) -> SQL:
+    sign = "=" if op == "==" else op
+    if field == "time":
+        return f"(time {sign} ? OR odd_time {sign} ?)", [value, value]
+    return f"{field} {sign} ?", [value]

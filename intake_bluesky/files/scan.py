@@ -1,0 +1,205 @@
+"""One pass over a file, or over what was appended to it: where its documents lie, and what its events hold."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from intake_bluesky.codec import Codec, Item
+from intake_bluesky.documents import NAMES, Document, normalise
+from intake_bluesky.errors import DamagedRun
+from intake_bluesky.files.blocks import ODD, BlockBuilder
+from intake_bluesky.files.contents import Content
+from intake_bluesky.files.layout import Layout
+from intake_bluesky.header import HeaderBuilder, merge_spans
+
+__all__ = ["DATUMS", "EVENTS", "NotARun", "Scan", "guard_of", "item_beginnings", "uid_of"]
+
+EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
+DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
+HEADS: Final = frozenset({"descriptor", "resource", "stream_resource"})
+GUARDED: Final = 256  # bytes before the place where a later scan goes on, checked before it does
+HOPELESS: Final = 1 << 20  # bytes without a start document after which a file is no run
+OVERLAP: Final = 32  # bytes in which the beginning of an item may be cut
+
+
+class NotARun(Exception):
+    """The file is readable and holds no run; the message says what it is instead."""
+
+
+@dataclass(slots=True)
+class Scan:
+    """Adds what a file's content holds from ``layout.scanned`` on to its layout.
+
+    Attributes
+    ----------
+    layout : Layout
+        Changed in place.
+    start, stop : bytes or None
+        The items of the start and stop documents, as they stand in the file.
+    """
+
+    codec: Codec
+    layout: Layout
+    start: bytes | None = None
+    stop: bytes | None = None
+    _several: bool = False
+    _buffer: bytes = b""
+    _blocks: BlockBuilder = field(init=False)
+    _probe: HeaderBuilder = field(default_factory=HeaderBuilder)
+
+    def run(self, content: Content) -> None:
+        """Go over the content from where the last scan ended.
+
+        Raises
+        ------
+        NotARun
+            When there is no start document at its beginning.
+        """
+        self.layout.rest = ""
+        self._blocks = BlockBuilder(self.layout)
+        try:
+            for data in content.stream(self.layout.scanned):
+                self._feed(data)
+                if self._several:
+                    break
+            self._finish(content)
+        except DamagedRun as error:
+            self.layout.rest = f"{error}; what comes before is used"
+        self._blocks.finish()
+        if self.start is None:
+            raise NotARun(self.layout.rest or "it holds no run start document")
+        self.layout.guard = guard_of(content, self.layout.scanned)
+
+    def _feed(self, data: bytes) -> None:
+        self._buffer = self._buffer + data if self._buffer else data
+        base, used = self.layout.scanned, 0
+        while (failure := self._take_items(base, used)) is not None:
+            used, why = failure
+            after = self._next_item(used)
+            self._damaged(base + used, base + after, why)
+            used = after
+        self._buffer = self._buffer[self.layout.scanned - base :]
+
+    def _take_items(self, base: int, used: int) -> tuple[int, str] | None:
+        """Take the items from `used` on; say where one could not be read and why, or None at the end."""
+        try:
+            for item in self.codec.split(self._buffer, used):
+                used = item.start
+                if item.name == "start" and self.start is not None:
+                    self._several = True
+                if self._several:
+                    return None
+                self._take(item, base)
+                used = item.stop
+                self.layout.scanned = base + used
+        except DamagedRun as error:
+            return used, str(error)
+        return None
+
+    def _next_item(self, failed: int) -> int:
+        """Where the next item may begin, after one that cannot be read."""
+        found = item_beginnings(self.codec, *sorted(NAMES)).search(self._buffer, failed + 1)
+        return found.start() if found else max(failed + 1, len(self._buffer) - OVERLAP)
+
+    def _damaged(self, start: int, stop: int, why: str) -> None:
+        self._blocks.close()
+        damage = self.layout.damage
+        if damage and damage[-1][1] == start:
+            start, _, why = damage.pop()
+        damage.append((start, stop, why))
+        self.layout.scanned = stop
+        if self.start is None and stop > HOPELESS:
+            raise DamagedRun(f"no run start document in its first {stop} bytes: {why}")
+
+    def _take(self, item: Item, base: int) -> None:
+        raw = self._buffer[item.start : item.stop]
+        name, doc = self.codec.decode(raw)
+        if name == "start" and self.start is not None:
+            raise DamagedRun("another run begins here")
+        if name == "start":
+            uid_of(doc)
+            self.start = raw
+        elif self.start is None:
+            raise NotARun(f"its first document is a {name}, not a run start")
+        try:
+            self._place(name, doc, base + item.start, base + item.stop)
+        except DamagedRun:
+            raise
+        except ODD as error:
+            raise DamagedRun(f"a {name} document lacks what each has: {type(error).__name__}: {error}") from error
+        if name == "stop":
+            self.stop = raw
+
+    def _place(self, name: str, doc: Document, start: int, stop: int) -> None:
+        if name in EVENTS:
+            self._blocks.add_events(normalise(name, doc), start, stop)
+        elif name in DATUMS:
+            self._blocks.add_datums(str(doc["resource"]), start, stop)
+        elif name == "stream_datum":
+            self._add_span(doc)
+        elif name in HEADS:
+            self._probe.add(name, doc)
+            self.layout.heads.append((start, stop))
+
+    def _add_span(self, doc: Document) -> None:
+        seq, index = doc["seq_nums"], doc["indices"]
+        names = str(doc["stream_resource"]), str(doc["descriptor"])
+        span = int(seq["start"]), int(seq["stop"]), int(index["start"]), int(index["stop"])
+        spans = self.layout.spans.setdefault(names, [])
+        spans.append(span)
+        spans[-2:] = merge_spans(spans[-2:])
+
+    def _finish(self, content: Content) -> None:
+        """Take a last item that lacks its delimiter, or say what is wrong with the end of the file."""
+        if self._buffer and not self._several:
+            self._take_last()
+        if self._several:
+            self.layout.rest = "it holds several runs, of which the first is used: put each into its own file"
+        elif self._buffer:
+            self.layout.rest = (
+                f"the last {len(self._buffer)} bytes, from byte {self.layout.scanned}, are no complete document: "
+                f"cut off, or being written just now"
+            )
+        elif content.cut:
+            self.layout.rest = "the compressed data ends before its time: cut off, or being written just now"
+
+    def _take_last(self) -> None:
+        try:
+            self._take(Item("", 0, len(self._buffer)), self.layout.scanned)
+        except DamagedRun:
+            return
+        self.layout.scanned += len(self._buffer)
+        self._buffer = b""
+
+
+def uid_of(start: Document) -> str:
+    """The uid of a start document.
+
+    Raises
+    ------
+    NotARun
+        When it has none.
+    """
+    uid = start.get("uid")
+    if not isinstance(uid, str) or not uid:
+        raise NotARun(f"its run start document has no uid but {uid!r}")
+    return uid
+
+
+def guard_of(content: Content, scanned: int) -> int:
+    """Checksum of the bytes before `scanned`."""
+    return zlib.crc32(content.read(max(scanned - GUARDED, 0), scanned))
+
+
+@lru_cache
+def item_beginnings(codec: Codec, *names: str) -> re.Pattern[bytes]:
+    """The pattern of how items of these names begin in this format."""
+    beginnings = []
+    for name in names:
+        item, text = codec.encode(name, {}), name.encode()
+        beginnings.append(re.escape(item[: item.index(text) + len(text)]))
+    return re.compile(b"|".join(beginnings))

@@ -1,0 +1,195 @@
+"""A store of runs in files, one run a file."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, ClassVar, Final
+
+from intake_bluesky.codec import Codec
+from intake_bluesky.documents import (
+    ALL_KEYS,
+    DatumPage,
+    Document,
+    EventPage,
+    Keys,
+    RunHeader,
+    RunSummary,
+)
+from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.files.indexed import IndexedFiles
+from intake_bluesky.files.insert import FileInsert, Target
+from intake_bluesky.files.places import shown
+from intake_bluesky.files.pushdown import condition, exact
+from intake_bluesky.files.reading import RunFile
+from intake_bluesky.index import IndexLost
+from intake_bluesky.query import ALL, Query, split
+from intake_bluesky.storage import Order, Plan, Problem, RunInsert, RunStore
+
+__all__ = ["FileStore"]
+
+KEPT: Final = 32  # headers kept in memory
+
+
+class FileStore(RunStore):
+    """Runs in files, found and read through an index in the user's cache.
+
+    A driver is a subclass that names its codec.
+
+    Parameters
+    ----------
+    paths : str, Path or list of them
+        Folders, files, patterns (``/data/**/*.jsonl``) or URLs of any fsspec filesystem; of a folder, all files of the
+        codec's suffix count, plain or compressed.
+    storage_options : mapping, optional
+        Passed on to fsspec: endpoint, credentials.
+    directory : str or Path, optional
+        Where new runs are written; by default the first local folder of `paths`.
+    compression : {None, "gz", "zst"}
+        Of new files.
+
+    Notes
+    -----
+    A file whose documents cannot all be read is in `problems`, with the place of the damage; the run shows what can be
+    read, from before and after it, in `header`, `event_pages` and `documents` alike. Of two files with one uid the one
+    with a stop document is used, or else the first by name. Numbers of events and such are counted when a run is first
+    described; finding runs reads the two ends of each file.
+    """
+
+    codec: ClassVar[Codec]
+
+    def __init__(
+        self,
+        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        compression: str | None = None,
+    ) -> None:
+        several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+        self._options = dict(storage_options or {})
+        self._target = Target(directory, compression)
+        self.files = IndexedFiles(self.codec, [os.fspath(path) for path in several], self._options)
+        self._headers: OrderedDict[str, RunHeader] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "paths": [place.pattern for place in self.files.places],
+            "storage_options": self._options,
+            "directory": self._target.directory,
+            "compression": self._target.compression,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        type(self).__init__(self, **state)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({[shown(place.pattern) for place in self.files.places]})"
+
+    def plan(self, query: Query, order: Order) -> Plan:
+        """Take what the index answers: uids, scan_ids, times."""
+        return Plan(*split(query, exact), ordered=True)
+
+    def find(
+        self,
+        query: Query = ALL,
+        *,
+        order: Order = Order.NEWEST,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[RunSummary]:
+        """Yield the runs that match, in `order`, out of the index alone."""
+        where, values = condition(query)
+        self.files.watch()
+        found = self.files.ask(lambda index: index.find(where, values, order, offset=offset, limit=limit))
+        try:
+            for start, stop in found:
+                yield self._summary(start, stop)
+        except IndexLost as error:
+            raise StoreUnavailable(f"{error}; it is made anew: search again") from error
+
+    def _summary(self, start: bytes, stop: bytes | None) -> RunSummary:
+        decode = self.codec.decode
+        return RunSummary.of(decode(start)[1], None if stop is None else decode(stop)[1])
+
+    def count(self, query: Query = ALL) -> int:
+        """Count the runs that match."""
+        where, values = condition(query)
+        self.files.watch()
+        return self.files.ask(lambda index: index.count(where, values))
+
+    def header(self, uid: str) -> RunHeader:
+        """Describe one run as it is now."""
+        with ExitStack() as files:
+            return self._open(uid, files)[1]
+
+    def event_pages(
+        self,
+        uid: str,
+        stream: str,
+        *,
+        data: Keys = ALL_KEYS,
+        timestamps: Keys = (),
+        events: slice = slice(None),
+    ) -> Iterator[EventPage]:
+        """Yield the stored events of a stream, reading the byte ranges they are in."""
+        with ExitStack() as files:
+            run, header = self._open(uid, files)
+            yield from run.event_pages(header, stream, data=data, timestamps=timestamps, events=events)
+
+    def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
+        """Yield the documents of a run, exactly as they are in its file; damaged ones are left out (`problems`)."""
+        with ExitStack() as files:
+            yield from self._open(uid, files)[0].documents()
+
+    def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
+        """Yield the datums of one resource."""
+        with ExitStack() as files:
+            yield from self._open(uid, files)[0].datum_pages(resource)
+
+    def _open(self, uid: str, files: ExitStack) -> tuple[RunFile, RunHeader]:
+        entry, content, layout = self.files.open(uid, files)
+        run = RunFile(self.codec, content, layout)
+        with self._lock:
+            header = self._headers.pop(uid, None)
+        if header is None or header.version != entry.stamp:
+            assert entry.start is not None  # open() gives runs only
+            header = run.header(entry.start, entry.stop, entry.stamp)
+        with self._lock:
+            self._headers[uid] = header
+            while len(self._headers) > KEPT:
+                self._headers.popitem(last=False)
+        return run, header
+
+    def refresh(self, *, deep: bool = False) -> None:
+        """List the files and look at those that are new or changed; `deep` scans all of them again."""
+        self.files.refresh(deep=deep)
+
+    def problems(self) -> Sequence[Problem]:
+        """What could not be read so far: files, or places in them."""
+        return self.files.problems()
+
+    def insert(self, start: Document) -> RunInsert:
+        """Begin a file of its own for a run; each document is one write, so that a crash loses at most the last.
+
+        Raises
+        ------
+        DuplicateRun
+            When a run of this uid is in the store.
+        UntrustedName
+            When the uid cannot be the name of a file.
+        UnsupportedOperation
+            When no path of this store is a local folder: remote filesystems cannot append.
+        """
+        insert = FileInsert(self.codec, self._target.file_for(start, self.files), self._target.compression)
+        insert.begin(start)
+        self.files.wrote(str(start["uid"]), insert.path)
+        return insert
+
+    def close(self) -> None:
+        """Let go of the index."""
+        self.files.close()

@@ -1,0 +1,346 @@
+"""The embedded index: an SQLite file in the user's cache that makes a folder or bucket of files searchable.
+
+It is a cache and nothing else: lost, damaged or of another version it is made anew from the files. It is never written
+beside the data, which is often read-only or on a filesystem where SQLite is not safe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import sqlite3
+import tempfile
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from intake_bluesky.storage import Order
+
+__all__ = ["Index", "IndexEntry", "IndexLost", "index_path"]
+
+T = TypeVar("T")
+VERSION: Final = 1
+BUSY: Final = 30.0  # seconds to wait for another process's transaction
+FEW: Final = 256  # runs that a search fetches at once; more are read as they are asked for
+TABLES: Final = """
+CREATE TABLE files(
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, uid TEXT, time REAL, odd_time REAL,
+    scan_id NUMERIC, finished INTEGER NOT NULL, listed INTEGER NOT NULL, problem TEXT
+);
+CREATE TABLE documents(
+    file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, start BLOB NOT NULL, stop BLOB, layout BLOB
+);
+CREATE INDEX by_uid ON files(uid) WHERE uid IS NOT NULL;
+CREATE INDEX by_time ON files(time IS NULL, time) WHERE listed;
+CREATE INDEX by_time_down ON files(time IS NULL, time DESC) WHERE listed;
+CREATE INDEX by_scan_id ON files(scan_id) WHERE scan_id IS NOT NULL;
+CREATE INDEX by_odd_time ON files(odd_time) WHERE odd_time IS NOT NULL;
+CREATE INDEX unfinished ON files(time) WHERE NOT finished;
+CREATE INDEX troubled ON files(path) WHERE problem IS NOT NULL;
+"""
+# Of two files with one uid the finished one is listed, else the first by path.
+SETTLE: Final = """
+UPDATE files SET listed = (id = (
+    SELECT id FROM files AS other WHERE other.uid = files.uid ORDER BY other.finished DESC, other.path LIMIT 1
+)) WHERE uid IN (SELECT uid FROM files WHERE uid IS NOT NULL GROUP BY uid HAVING count(*) > 1)
+    OR (uid IS NOT NULL AND NOT listed)
+"""
+ORDERS: Final = {
+    Order.NEWEST: "time IS NULL, time DESC, uid DESC",
+    Order.OLDEST: "time IS NULL, time, uid",
+}
+GONE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+UNUSABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)  # fmt: skip
+
+
+class IndexLost(Exception):
+    """The index was damaged and is empty now: look at the files again and repeat what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """What is kept of one file.
+
+    Attributes
+    ----------
+    path : str
+    stamp : str
+        Size and time of change, or what else a filesystem tells; "" asks to look at the file again.
+    uid : str or None
+        None where the file holds no run.
+    time, scan_id : float, int or None
+        As in `RunSummary`.
+    odd_time : float or None
+        A time that is a number and no time: past every date, which comparisons have to know all the same.
+    start, stop : bytes or None
+        The documents, as they stand in the file.
+    layout : bytes or None
+        Where the rest lies; None until someone needed to know.
+    problem : str
+        What is wrong with the file, one line each.
+    """
+
+    path: str
+    stamp: str
+    uid: str | None = None
+    time: float | None = None
+    odd_time: float | None = None
+    scan_id: float | None = None
+    start: bytes | None = None
+    stop: bytes | None = None
+    layout: bytes | None = None
+    problem: str = ""
+
+
+def index_path(key: str) -> Path:
+    """Where the index of a set of files lies: in ``INTAKE_BLUESKY_CACHE``, else the user's cache folder.
+
+    The host's name is part of it, because homes are shared between hosts and SQLite's shared memory is not.
+    """
+    folder = os.environ.get("INTAKE_BLUESKY_CACHE")
+    if not folder:
+        import platformdirs
+
+        folder = platformdirs.user_cache_dir("intake-bluesky", appauthor=False)
+    host = re.sub(r"[^\w.-]", "_", platform.node()) or "localhost"
+    return Path(folder) / f"files-{host}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.sqlite"
+
+
+class Index:
+    """One SQLite file; shared by threads and processes, each with a connection of its own.
+
+    Parameters
+    ----------
+    path : Path
+        The file. Where it cannot be written a temporary one takes its place, with a warning.
+
+    Raises
+    ------
+    IndexLost
+        From any method: the file was damaged, and was emptied with a warning.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.generation = 0
+        self._lock = threading.Lock()
+        self._connections: list[tuple[int, sqlite3.Connection]] = []
+        self._local = threading.local()
+
+    def put(self, entries: Sequence[IndexEntry]) -> None:
+        """Keep entries, in place of what was kept of the same files."""
+        if not entries:
+            return
+        with self._writing() as db:
+            db.executemany("DELETE FROM files WHERE path = ?", [(e.path,) for e in entries])
+            [first] = db.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()
+            rows = list(enumerate(entries, start=first))
+            db.executemany(
+                "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (n, e.path, e.stamp, e.uid, e.time, e.odd_time, e.scan_id, e.stop is not None, e.uid is not None,
+                     e.problem or None)
+                    for n, e in rows
+                ],
+            )  # fmt: skip
+            db.executemany(
+                "INSERT INTO documents VALUES (?, ?, ?, ?)",
+                [(n, e.start, e.stop, e.layout) for n, e in rows if e.start is not None],
+            )
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Drop what is kept of files that are gone."""
+        with self._writing() as db:
+            db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+
+    def settle(self) -> None:
+        """Choose which file is listed of those that hold a run of one uid."""
+        with self._writing() as db:
+            db.execute(SETTLE)
+
+    def stamps(self) -> dict[str, str]:
+        """Each file's stamp, by path."""
+        return dict(self._ask("SELECT path, stamp FROM files"))
+
+    def unfinished(self, limit: int) -> list[tuple[str, str]]:
+        """(path, stamp) of the latest runs that have no stop."""
+        return self._ask("SELECT path, stamp FROM files WHERE NOT finished ORDER BY time DESC LIMIT ?", limit)
+
+    def entry(self, uid: str) -> IndexEntry | None:
+        """What is kept of the run of this uid."""
+        return self._entry("uid = ? AND listed", uid)
+
+    def entry_at(self, path: str) -> IndexEntry | None:
+        """What is kept of the file at this path."""
+        return self._entry("path = ?", path)
+
+    def _entry(self, where: str, value: str) -> IndexEntry | None:
+        found = self._ask(
+            "SELECT path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '') "
+            f"FROM files LEFT JOIN documents ON file = id WHERE {where}",  # noqa: S608: no value in it
+            value,
+        )
+        return IndexEntry(*found[0]) if found else None
+
+    def find(
+        self, where: str, values: Sequence[Any], order: Order, *, offset: int = 0, limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield the start and stop documents of the runs that meet a condition, in order."""
+        query = (
+            f"SELECT start, stop FROM files JOIN documents ON file = id WHERE listed AND {where} "  # noqa: S608
+            f"ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
+        )
+        arguments = (*values, -1 if limit is None else limit, offset)
+        if limit is not None and limit <= FEW:
+            yield from self._ask(query, *arguments)
+            return
+        # A connection of its own: one on which rows are being read cannot write what others changed meanwhile.
+        with self._guarded(), closing(self._connect()) as db:
+            yield from db.execute(query, arguments)
+
+    def count(self, where: str, values: Sequence[Any]) -> int:
+        """Count the runs that meet a condition."""
+        return int(self._ask(f"SELECT count(*) FROM files WHERE listed AND {where}", *values)[0][0])  # noqa: S608
+
+    def problems(self) -> list[tuple[str, str | None, str]]:
+        """(path, uid, what is wrong) of files, by path."""
+        return self._ask("SELECT path, uid, problem FROM files WHERE problem IS NOT NULL ORDER BY path")
+
+    def duplicates(self) -> list[tuple[str, str, str]]:
+        """(path, uid, path of the file that is listed instead) of runs that are in several files."""
+        return self._ask(
+            "SELECT hidden.path, hidden.uid, shown.path FROM files AS hidden JOIN files AS shown "
+            "ON shown.uid = hidden.uid AND shown.listed WHERE hidden.uid IS NOT NULL AND NOT hidden.listed "
+            "ORDER BY hidden.path"
+        )
+
+    def close(self) -> None:
+        """Close this process's connections; used again, the index opens new ones."""
+        with self._lock:
+            mine = [db for pid, db in self._connections if pid == os.getpid()]
+            self._connections = [(pid, db) for pid, db in self._connections if pid != os.getpid()]
+            self._local = threading.local()
+        for db in mine:
+            db.close()
+
+    def _ask(self, query: str, *values: Any) -> list[Any]:
+        with self._guarded():
+            return self._connection().execute(query, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._guarded():
+            db = self._connection()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest says more of the same
+            if code not in GONE | UNUSABLE and not str(error).startswith("no such table"):
+                raise
+            self._replace(error, temporary=code in UNUSABLE)
+            raise IndexLost(str(error)) from error
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's connection, in this process: a connection does not survive a fork."""
+        known = getattr(self._local, "connection", None)
+        if known is None or known[0] != (os.getpid(), self.generation):
+            with self._lock:
+                known = (os.getpid(), self.generation), self._connect()
+                self._connections.append((os.getpid(), known[1]))
+            self._local.connection = known
+        connection: sqlite3.Connection = known[1]
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        with _making(self.path):
+            db = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last entries, not harm the file
+            db.execute("PRAGMA foreign_keys = ON")
+            if db.execute("PRAGMA user_version").fetchone() != (VERSION,):
+                _create(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _replace(self, error: Exception, *, temporary: bool) -> None:
+        """Begin with an empty index: at the same place, or in a temporary one where that cannot be written."""
+        self.close()
+        with self._lock:
+            self.generation += 1
+            if temporary:
+                self._use_temporary(error)
+            else:
+                self._remove(error)
+
+    def _use_temporary(self, error: Exception) -> None:
+        folder = tempfile.mkdtemp(prefix="intake-bluesky-")
+        warnings.warn(
+            f"the index {self.path} cannot be used ({error}): one in {folder} takes its place for this session; "
+            f"set INTAKE_BLUESKY_CACHE to a folder that can be written to keep it",
+            stacklevel=2,
+        )
+        self.path = Path(folder) / self.path.name
+        weakref.finalize(self, _remove_folder, folder, os.getpid())
+
+    def _remove(self, error: Exception) -> None:
+        warnings.warn(
+            f"the index {self.path} cannot be read ({error}): it is made anew from the files", stacklevel=2
+        )
+        for end in ("", "-wal", "-shm"):
+            Path(f"{self.path}{end}").unlink(missing_ok=True)
+
+
+@contextmanager
+def _making(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        failure = sqlite3.OperationalError(str(error))
+        failure.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise failure from error
+    yield
+
+
+def _create(db: sqlite3.Connection) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    [version] = db.execute("PRAGMA user_version").fetchone()  # another process may have been faster
+    if version not in (0, VERSION):
+        failure = sqlite3.DatabaseError(f"of version {version}, this one needs {VERSION}")
+        failure.sqlite_errorcode = sqlite3.SQLITE_NOTADB
+        raise failure
+    if version == 0:
+        for statement in TABLES.split(";"):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute("COMMIT")
+
+
+def _remove_folder(folder: str, pid: int) -> None:
+    if os.getpid() == pid:
+        shutil.rmtree(folder, ignore_errors=True)
