@@ -1,0 +1,114 @@
+"""What validation finds, and what each code means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+__all__ = ["CODES", "Finding", "Level", "Tally", "finding"]
+
+Level: TypeAlias = Literal["error", "warning"]
+
+CODES: Final[dict[str, tuple[Level, str]]] = {
+    "unreadable": ("error", "A file, a run or a document cannot be read at all."),
+    "unknown-descriptor": (
+        "error",
+        "An event or stream datum belongs to a descriptor that the run does not have.",
+    ),
+    "unknown-resource": (
+        "error",
+        "A datum or stream datum belongs to a resource that the run does not have.",
+    ),
+    "unknown-datum": ("error", "An event names a datum that the run does not have."),
+    "no-resource": ("error", "A streamed key has no stream resource, though its stream has rows."),
+    "num-events": (
+        "error",
+        "The stop counts other events than are stored (repeats after a rewind count once).",
+    ),
+    "unknown-format": ("error", "Nothing installed reads the mimetype or spec of a resource."),
+    "file-missing": ("error", "A file that the documents name is not there."),
+    "file-unreadable": ("error", "A file is there and cannot be read."),
+    "file-short": ("error", "A file has fewer frames than the documents speak of."),
+    "file-long": ("warning", "A file has more frames than the documents speak of."),
+    "file-mismatch": ("warning", "A file holds another dtype or shape than its data key declares."),
+    "no-stop": ("warning", "The run has no stop: it is going on, or was cut off."),
+    "schema": ("warning", "A document is not what event-model's schema asks for."),
+    "seq-num-gap": ("warning", "Some seq_nums between 1 and the last were never recorded."),
+    "incomplete": (
+        "warning",
+        "The parts of a stream disagree: rows lack their event, or the frames of a key.",
+    ),
+    "unused-descriptor": ("warning", "A descriptor has neither events nor stream datums."),
+    "unused-resource": ("warning", "A resource has no datums."),
+    "unexpected-key": (
+        "warning",
+        "Events or a stream resource have a key that their descriptor does not declare.",
+    ),
+    "missing-key": ("warning", "Events lack a key that their descriptor declares."),
+    "dtype": ("warning", "A value in an event is not of the dtype that its data key declares."),
+    "shape": ("warning", "A value in an event is not of the shape that its data key declares."),
+}
+"""Code to level and meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something damaged, missing or odd.
+
+    Attributes
+    ----------
+    where : str
+        A file, or ``uid``, ``uid/stream``, ``uid/stream/key``.
+    level : {"error", "warning"}
+        Whether data is lost or unreadable, or only not as it should be.
+    code : str
+        One of `CODES`.
+    message : str
+
+    Examples
+    --------
+    >>> print(finding("9acjef12", "no-stop", "the run has no stop document"))
+    warning  no-stop  9acjef12: the run has no stop document
+    """
+
+    where: str
+    level: Level
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.level}  {self.code}  {self.where}: {self.message}"
+
+
+def finding(where: str, code: str, message: str) -> Finding:
+    """Make a finding of a code's level."""
+    return Finding(where, CODES[code][0], code, message)
+
+
+class Tally:
+    """Collects what is found again and again, and gives one finding for each place and code.
+
+    Examples
+    --------
+    >>> tally = Tally()
+    >>> for seq_num in (3, 4):
+    ...     tally.add("9acjef12/primary/x", "dtype", f"event {seq_num} holds text")
+    >>> [found.message for found in tally]
+    ['event 3 holds text (and 1 more)']
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[str, str], str] = {}
+        self._count: dict[tuple[str, str], int] = {}
+
+    def add(self, where: str, code: str, message: str, *, times: int = 1) -> None:
+        """Count one more, or `times` more; the first message is the one kept."""
+        place = (where, code)
+        self._first.setdefault(place, message)
+        self._count[place] = self._count.get(place, 0) + times
+
+    def __iter__(self) -> Iterator[Finding]:
+        for (where, code), message in self._first.items():
+            more = self._count[where, code] - 1
+            yield finding(where, code, f"{message} (and {more} more)" if more else message)
