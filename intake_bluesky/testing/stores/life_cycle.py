@@ -49,6 +49,13 @@ class StoreLifeCycleTests(StoreHooks[S]):
         assert len(list(store.find())) == 2
         assert _read(store, scan()).keys() == stored_events(scan()).keys()
 
+    def test_deep_refresh_shows_the_same(self, store: S) -> None:
+        self.put(store, count(), scan())
+        before = _read(store, scan()), store.header(uid_of(scan())).version
+        store.refresh(deep=True)
+        assert (_read(store, scan()), store.header(uid_of(scan())).version) == before
+        assert len(list(store.find())) == 2
+
     def test_removed_run_is_gone(self, store: S) -> None:
         self.put(store, count(), scan())
         store.header(uid_of(count()))
