@@ -33,7 +33,7 @@ ODD = {
     "unfinished": {"no-stop"},
     "empty_stream": {"unused-descriptor"},
 }
-"""Examples with something odd; nothing is wrong with the others, not with a rewind nor with a plan that failed."""
+"""Examples with something odd; nothing is wrong with the others, such as a rewind."""
 
 
 def found(run: Run, **options: Any) -> list[Finding]:
@@ -56,7 +56,9 @@ def scan(events: int = 3, **counts: int) -> RunComposer:
     primary = run.descriptor({"x": X, "n": data_key("integer"), "v": data_key("array", [2])})
     for point in range(events):
         run.event(primary, {"x": float(point), "n": point, "v": [1, 2]})
-    run.stop(**({"num_events": counts} if counts else {}))
+    run.stop()
+    if counts:
+        run.documents[-1][1]["num_events"] = counts
     return run
 
 
@@ -133,12 +135,12 @@ def test_documents_of_an_unknown_kind_and_form() -> None:
     }
 
 
-def streamed(folder: Path, *, stored: int = 3, spoken: int = 3, **key: object) -> RunComposer:
+def streamed(folder: Path, *, stored: int = 3, key: Document | None = None) -> RunComposer:
     uri = write_hdf5(folder / "validate.h5", frames(stored))
     run = RunComposer("validate", scan_id=2)
-    primary = run.descriptor({"image": {**IMAGE, **key}})
+    primary = run.descriptor({"image": {**IMAGE, **(key or {})}})
     image = run.stream_resource("image", mimetype=HDF5, uri=uri, dataset=DATASET)
-    run.stream_datum(image, primary, (1, spoken + 1))
+    run.stream_datum(image, primary, (1, 4))
     run.stop()
     return run
 
@@ -153,9 +155,9 @@ def streamed(folder: Path, *, stored: int = 3, spoken: int = 3, **key: object) -
     ],
 )
 def test_files_that_are_not_as_the_documents_say(
-    tmp_path: Path, stored: int, key: dict[str, object], code: str, words: str
+    tmp_path: Path, stored: int, key: Document, code: str, words: str
 ) -> None:
-    observed = only(found(streamed(tmp_path, stored=stored, **key).documents))
+    observed = only(found(streamed(tmp_path, stored=stored, key=key).documents))
     assert observed.code == code
     assert words in observed.message
     assert str(tmp_path / "validate.h5") in observed.message
