@@ -14,7 +14,7 @@ OTHERS := 3.12 3.13
 PACKAGING := setup.py intake_bluesky/_version.py $(wildcard drivers/*/__init__.py)
 BIN := .venvs/test/bin
 
-.PHONY: help demo test lint docs unit test-others bench clean
+.PHONY: help demo test lint style types imports docs unit test-others bench clean
 .SECONDARY:
 
 help:
@@ -32,10 +32,16 @@ demo: .venvs/demo/.installed
 # unit comes last, so that the closing line of pytest is the last thing on the screen
 test: lint docs unit
 
-lint: .venvs/test/.installed
+lint: style types imports
+
+style: .venvs/test/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: .venvs/test/.installed
 	$(BIN)/mypy
+
+imports: .venvs/test/.installed
 	$(BIN)/lint-imports
 
 docs: .venvs/test/.installed
