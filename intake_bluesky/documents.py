@@ -11,8 +11,8 @@ import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, groupby
-from operator import itemgetter
+from itertools import chain, groupby, islice
+from operator import itemgetter, methodcaller
 from typing import Any, Final, NoReturn, TypeAlias
 
 import numpy as np
@@ -25,6 +25,8 @@ Keys: TypeAlias = Container[str]
 
 STREAM_EXTERNAL: Final = "STREAM:"
 DEFAULT_STREAM: Final = "primary"
+TOGETHER: Final = 64  # events joined at once: what was parsed just now is still in the processor's cache
+KEYS_OF: Final = methodcaller("keys")
 MAX_TIME: Final = 1e300  # seconds; what lies beyond is no time, and may be an integer that no float holds
 NAMES: Final = frozenset(
     {
@@ -447,32 +449,51 @@ def _check_lengths(doc: Mapping[str, Any], events: int, columns: Iterable[tuple[
 
 
 def gather(
-    events: Sequence[Document], *, data: Keys = ALL_KEYS, timestamps: Keys = ()
+    events: Iterable[Document], *, data: Keys = ALL_KEYS, timestamps: Keys = ()
 ) -> tuple[EventPage, set[str]]:
     """Build one `EventPage` from single ``event`` documents of one descriptor; see `event_page`.
 
-    A key that only some of the events have is null in the others.
+    A key that only some of the events have is null in the others. Of an iterator, few events are held at
+    once; there must be at least one.
     """
-    with _naming_damage(events[0]):
-        return _event_page(_joined(events, data, timestamps), data, timestamps)
+    rest = iter(events)
+    first = next(rest)
+    with _naming_damage(first):
+        return _event_page(_joined(chain([first], rest), data, timestamps), data, timestamps)
 
 
-def _joined(events: Sequence[Document], data: Keys, timestamps: Keys) -> Document:
-    page: Document = {
-        "descriptor": events[0]["descriptor"],
-        "uid": events[0].get("uid"),
-        "seq_num": [e["seq_num"] for e in events],
-        "time": [e["time"] for e in events],
-    }
-    for part, wanted in (
-        ("data", data),
-        ("timestamps", timestamps),
-        ("filled", ALL_KEYS),
-    ):
-        rows = [e.get(part) or {} for e in events] if wanted != () else []
-        keys = [key for key in dict.fromkeys(key for row in rows for key in row) if key in wanted]
-        page[part] = {key: [row.get(key) for row in rows] for key in keys}
-    return page
+def _joined(events: Iterator[Document], data: Keys, timestamps: Keys) -> Document:
+    page: Document = {"seq_num": [], "time": []}
+    parts = {"data": _Grown(data), "timestamps": _Grown(timestamps), "filled": _Grown(ALL_KEYS)}
+    while some := list(islice(events, TOGETHER)):
+        page.setdefault("descriptor", some[0]["descriptor"])
+        page.setdefault("uid", some[0].get("uid"))
+        page["seq_num"] += [e["seq_num"] for e in some]
+        page["time"] += [e["time"] for e in some]
+        for name, part in parts.items():
+            if part.wanted != ():
+                part.add([e.get(name) or {} for e in some])
+    return page | {name: part.columns for name, part in parts.items()}
+
+
+class _Grown:
+    """Columns that grow by rows; None where a row lacks a key of the others."""
+
+    def __init__(self, wanted: Keys) -> None:
+        self.wanted = wanted
+        self.columns: dict[str, list[Any]] = {}
+        self._rows = 0
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        first = rows[0].keys()
+        keys = first if all(map(first.__eq__, map(KEYS_OF, rows))) else dict.fromkeys(chain(*rows))
+        for key in keys:
+            if key in self.wanted and key not in self.columns:
+                self.columns[key] = [None] * self._rows
+        for key, values in self.columns.items():
+            whole = keys is first and key in first
+            values += [row[key] for row in rows] if whole else [row.get(key) for row in rows]
+        self._rows += len(rows)
 
 
 def events_of(page: Mapping[str, Any]) -> Iterator[Document]:
