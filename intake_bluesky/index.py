@@ -1,7 +1,7 @@
 """The embedded index: an SQLite file in the user's cache that makes a folder or bucket of files searchable.
 
-It is a cache and nothing else: lost, damaged or of another version it is made anew from the files. It is never written
-beside the data, which is often read-only or on a filesystem where SQLite is not safe.
+It is a cache and nothing else: lost, damaged or of another version it is made anew from the files. It is
+never written beside the data, which is often read-only or on a filesystem where SQLite is not safe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +32,8 @@ BUSY: Final = 30.0  # seconds to wait for another process's transaction
 FEW: Final = 256  # runs that a search fetches at once; more are read as they are asked for
 TABLES: Final = """
 CREATE TABLE files(
-    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, uid TEXT, time REAL, odd_time REAL,
-    scan_id NUMERIC, finished INTEGER NOT NULL, listed INTEGER NOT NULL, problem TEXT
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, uid TEXT, time REAL,
+    odd_time REAL, scan_id NUMERIC, finished INTEGER NOT NULL, listed INTEGER NOT NULL, problem TEXT
 );
 CREATE TABLE documents(
     file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, start BLOB NOT NULL, stop BLOB, layout BLOB
@@ -50,9 +50,9 @@ CREATE INDEX troubled ON files(path) WHERE problem IS NOT NULL;
 SETTLE: Final = """
 UPDATE files SET listed = (id = (
     SELECT id FROM files AS other WHERE other.uid = files.uid ORDER BY other.finished DESC, other.path LIMIT 1
-)) WHERE uid IN (SELECT uid FROM files WHERE uid IS NOT NULL GROUP BY uid HAVING count(*) > 1)
-    OR (uid IS NOT NULL AND NOT listed)
-"""
+)) WHERE """
+UNSETTLED: Final = """uid IN (SELECT uid FROM files WHERE uid IS NOT NULL GROUP BY uid HAVING count(*) > 1)
+    OR (uid IS NOT NULL AND NOT listed)"""
 ORDERS: Final = {
     Order.NEWEST: "time IS NULL, time DESC, uid DESC",
     Order.OLDEST: "time IS NULL, time, uid",
@@ -151,8 +151,8 @@ class Index:
             db.executemany(
                 "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (n, e.path, e.stamp, e.uid, e.time, e.odd_time, e.scan_id, e.stop is not None, e.uid is not None,
-                     e.problem or None)
+                    (n, e.path, e.stamp, e.uid, e.time, e.odd_time, e.scan_id, e.stop is not None,
+                     e.uid is not None, e.problem or None)
                     for n, e in rows
                 ],
             )  # fmt: skip
@@ -166,10 +166,13 @@ class Index:
         with self._writing() as db:
             db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
 
-    def settle(self) -> None:
-        """Choose which file is listed of those that hold a run of one uid."""
+    def settle(self, uids: Iterable[str] | None = None) -> None:
+        """Choose which file is listed of those that hold a run of one uid; None looks at all uids."""
         with self._writing() as db:
-            db.execute(SETTLE)
+            if uids is None:
+                db.execute(SETTLE + UNSETTLED)
+            else:
+                db.executemany(f"{SETTLE}uid = ?", [(uid,) for uid in uids])
 
     def stamps(self) -> dict[str, str]:
         """Each file's stamp, by path."""
@@ -189,8 +192,8 @@ class Index:
 
     def _entry(self, where: str, value: str) -> IndexEntry | None:
         found = self._ask(
-            "SELECT path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '') "
-            f"FROM files LEFT JOIN documents ON file = id WHERE {where}",  # noqa: S608: no value in it
+            "SELECT path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '') "  # noqa: S608
+            f"FROM files LEFT JOIN documents ON file = id WHERE {where}",
             value,
         )
         return IndexEntry(*found[0]) if found else None
@@ -207,7 +210,7 @@ class Index:
         if limit is not None and limit <= FEW:
             yield from self._ask(query, *arguments)
             return
-        # A connection of its own: one on which rows are being read cannot write what others changed meanwhile.
+        # A connection of its own: one on which rows are being read cannot write when others wrote meanwhile.
         with self._guarded(), closing(self._connect()) as db:
             yield from db.execute(query, arguments)
 
@@ -257,14 +260,14 @@ class Index:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest says more of the same
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest are details
             if code not in GONE | UNUSABLE and not str(error).startswith("no such table"):
                 raise
             self._replace(error, temporary=code in UNUSABLE)
             raise IndexLost(str(error)) from error
 
     def _connection(self) -> sqlite3.Connection:
-        """This thread's connection, in this process: a connection does not survive a fork."""
+        """Give each thread a connection of its own, and each process: none survives a fork."""
         known = getattr(self._local, "connection", None)
         if known is None or known[0] != (os.getpid(), self.generation):
             with self._lock:
@@ -279,7 +282,7 @@ class Index:
             db = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last entries, not harm the file
+            db.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the last entries at most
             db.execute("PRAGMA foreign_keys = ON")
             if db.execute("PRAGMA user_version").fetchone() != (VERSION,):
                 _create(db)
@@ -289,7 +292,7 @@ class Index:
         return db
 
     def _replace(self, error: Exception, *, temporary: bool) -> None:
-        """Begin with an empty index: at the same place, or in a temporary one where that cannot be written."""
+        """Begin with an empty index, at the same place or, where that cannot be written, at another."""
         self.close()
         with self._lock:
             self.generation += 1
@@ -301,8 +304,8 @@ class Index:
     def _use_temporary(self, error: Exception) -> None:
         folder = tempfile.mkdtemp(prefix="intake-bluesky-")
         warnings.warn(
-            f"the index {self.path} cannot be used ({error}): one in {folder} takes its place for this session; "
-            f"set INTAKE_BLUESKY_CACHE to a folder that can be written to keep it",
+            f"the index {self.path} cannot be used ({error}): one in {folder} takes its place for now; set "
+            f"INTAKE_BLUESKY_CACHE to a folder that can be written to keep it",
             stacklevel=2,
         )
         self.path = Path(folder) / self.path.name

@@ -47,7 +47,7 @@ class BlockBuilder:
         self._open = layout.blocks[-1] if layout.blocks and layout.extensible else None
 
     def add_events(self, pages: Iterable[tuple[str, Document]], start: int, stop: int) -> None:
-        """Take an item with events: (name, document) of ``event`` or ``event_page``, several in bulk events."""
+        """Take an item with events: ``event`` or ``event_page`` documents, several in bulk events."""
         unit = _Unit(start, stop, list(pages))
         for _, doc in unit.events:
             if not isinstance(doc["descriptor"], str):

@@ -1,8 +1,8 @@
 """What a file holds once it is decompressed, by ranges.
 
-A compressed file is a row of members (gzip) or frames (zstd), each of which can be decompressed without the others. A
-range is read from the beginning of the member that holds it: cheap where members are small, as this package writes
-them; a pass over all that comes before where a file is one member.
+A compressed file is a row of members (gzip) or frames (zstd), each of which can be decompressed without the
+others. A range is read from the beginning of the member that holds it: cheap where members are small, as this
+package writes them; a pass over all that comes before where a file is one member.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class Content(ABC):
 
     @abstractmethod
     def apart(self, before: Range, after: Range) -> bool:
-        """Whether two ranges are better asked for apart than read in one go with what lies between them."""
+        """Whether two ranges are better asked for apart than read with what lies between them."""
 
     def unit(self, place: int) -> int:
-        """Which of the parts that can only be read whole this place is in; -1 where every byte can be read."""
+        """Tell which of the parts that are read whole this place is in; -1 where every byte can be read."""
         return -1
 
     def read(self, start: int, stop: int) -> bytes:
@@ -113,7 +113,8 @@ class PackedContent(Content):
         self.cut = False
         offset, place = self.members[self.unit(start)]
         while offset < self.source.size and not self.cut and (stop is None or place < stop):
-            for data, offset in self._member(offset):  # noqa: B020: the next member begins where this one ended
+            for data, after in self._member(offset):
+                offset = after
                 window = data[max(start - place, 0) : None if stop is None else max(stop - place, 0)]
                 place += len(data)
                 if window:
@@ -149,7 +150,7 @@ class PackedContent(Content):
             return bytes(engine.decompress(raw))
         except (zlib.error, ZstdError) as error:
             raise DamagedRun(
-                f"the {self._compression} data cannot be decompressed, somewhere before byte {offset}: {error}"
+                f"the {self._compression} data cannot be decompressed, before byte {offset}: {error}"
             ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from intake_bluesky.codec import Codec
-from intake_bluesky.documents import MAX_TIME, Document, RunSummary, to_plain
+from intake_bluesky.documents import Document, RunSummary, to_plain
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.contents import content_of
 from intake_bluesky.files.layout import Layout
@@ -56,7 +56,9 @@ def _last_stop(codec: Codec, tail: bytes, uid: str) -> bytes | None:
     return None
 
 
-def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = None) -> tuple[IndexEntry, Layout]:
+def scan(
+    codec: Codec, path: str, source: Source, earlier: IndexEntry | None = None
+) -> tuple[IndexEntry, Layout]:
     """Scan a file, or only what was appended since an earlier scan.
 
     Raises
@@ -77,7 +79,7 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
 
 
 def _resumed(codec: Codec, path: str, source: Source, earlier: IndexEntry | None) -> Scan | None:
-    """A scan that goes on where the last one ended; None where the file is not the one it was, only longer."""
+    """Take up the last scan where it ended; None where the file is not the one it was, only longer."""
     if earlier is None or earlier.layout is None or not earlier.stamp:
         return None
     try:
@@ -128,4 +130,4 @@ def _comparable(value: Any) -> float | None:
     value = to_plain(value)
     if type(value) is int and not -BIGGEST <= value < BIGGEST:
         return float("inf") if value > 0 else float("-inf")
-    return value if type(value) in (int, float) and value == value else None  # noqa: PLR0124: NaN
+    return value if type(value) in (int, float) and value == value else None  # noqa: PLR0124  # NaN

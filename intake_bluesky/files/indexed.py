@@ -6,7 +6,8 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from intake_bluesky.codec import Codec
@@ -25,7 +26,20 @@ __all__ = ["IndexedFiles"]
 T = TypeVar("T")
 BATCH: Final = 500  # files looked at between two transactions
 WATCHED: Final = 64  # unfinished runs, the latest, looked at before every search
+LONG: Final = 0.02  # seconds: listings that take longer are not repeated all the time
+SHARE: Final = 20  # but after this many times what the last one took
+SETTLED: Final = 2_000_000_000  # nanoseconds after which a folder's time of change can be relied on
 PATIENCE: Final = 1.0  # seconds after a listing in which a run that was not found is not looked for again
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """The last listing: into which index, when, how long it took, and when the places had changed."""
+
+    generation: int
+    when: float
+    cost: float
+    changes: list[int | None]
 
 
 class IndexedFiles:
@@ -46,7 +60,7 @@ class IndexedFiles:
         options = sorted((key, repr(value)) for key, value in storage_options.items())
         self._key = json.dumps([codec.suffix, sorted(place.pattern for place in self.places), options])
         self._index: Index | None = None
-        self._listed: tuple[int, float] | None = None  # generation of the index, and when
+        self._listed: _Listing | None = None
         self._troubles: list[Problem] = []
         self._written: dict[str, str] = {}
         self._lock = threading.RLock()
@@ -63,13 +77,13 @@ class IndexedFiles:
         """Ask the index about all files, listing them before the first question."""
         for _ in range(3):
             try:
-                if self._listed is None or self._listed[0] != self.index.generation:
+                if self._listed is None or self._listed.generation != self.index.generation:
                     self.refresh()
                 return question(self.index)
             except IndexLost:
                 continue
         raise StoreUnavailable(
-            f"the index {self.index.path} was lost three times over: set INTAKE_BLUESKY_CACHE to another folder"
+            f"the index {self.index.path} was lost three times: set INTAKE_BLUESKY_CACHE to another folder"
         )
 
     def wrote(self, uid: str, path: str) -> None:
@@ -88,11 +102,32 @@ class IndexedFiles:
                     continue
         raise StoreUnavailable(f"the index {self.index.path} cannot be written")
 
+    def _unchanged(self) -> bool:
+        """Whether a long listing was made not long ago, and no file was added or removed since."""
+        last = self._listed
+        if last is None or last.generation != self.index.generation or last.cost < LONG:
+            return False
+        recent = time.monotonic() - last.when < SHARE * last.cost
+        return recent and None not in last.changes and self._changes() == last.changes
+
+    def _changes(self) -> list[int | None]:
+        """When each place changed; None where that is unknown, or so recent that more may follow unseen."""
+        settled = time.time_ns() - SETTLED
+        changes = (place.changed() for place in self.places)
+        return [change if change is not None and change < settled else None for change in changes]
+
     def _refresh(self, deep: bool) -> None:
+        if not deep and self._unchanged():
+            self.watch()
+            return
         self._written.clear()
+        when, changes = time.monotonic(), self._changes()
         stamps, whole = self._list()
         known = self.index.stamps()
-        changed = sorted(path for path, stamp in stamps.items() if deep or not stamp or known.get(path) != stamp)
+        cost = time.monotonic() - when
+        changed = sorted(
+            path for path, stamp in stamps.items() if deep or not stamp or known.get(path) != stamp
+        )
         gone = known.keys() - stamps.keys() if whole else set()
         for start in range(0, len(changed), BATCH):
             self._look(changed[start : start + BATCH], stamps, known, deep=deep)
@@ -100,7 +135,7 @@ class IndexedFiles:
             self.index.forget(gone)
         if gone or changed:
             self.index.settle()
-        self._listed = self.index.generation, time.monotonic()
+        self._listed = _Listing(self.index.generation, time.monotonic(), cost, changes)
 
     def _list(self) -> tuple[dict[str, str], bool]:
         """Stamps by path, and whether every place could be listed."""
@@ -112,7 +147,7 @@ class IndexedFiles:
                 stamps.update(place.listing())
             except FileNotFoundError:
                 troubles.append(Problem(shown(place.pattern), "there is no such file or folder (yet)"))
-            except Exception as error:  # noqa: BLE001: each filesystem has errors of its own
+            except Exception as error:  # noqa: BLE001  # each filesystem has errors of its own
                 why = f"cannot be listed: {type(error).__name__}: {error}"
                 troubles.append(Problem(shown(place.pattern), shown(why)))
                 failures.append(error)
@@ -123,8 +158,9 @@ class IndexedFiles:
 
     def _look(
         self, paths: Sequence[str], stamps: Mapping[str, str], known: Mapping[str, str], *, deep: bool = False
-    ) -> None:
-        """Make entries of some files and keep them."""
+    ) -> set[str]:
+        """Make entries of some files and keep them; say which runs are or were in them."""
+        uids: set[str | None] = set()
         ends = {} if deep else self._ends([path for path in paths if path not in known], stamps)
         entries = []
         for path in paths:
@@ -133,9 +169,12 @@ class IndexedFiles:
                 entry = glance(self.codec, path, stamps[path], *ends[path])
             if entry is None:
                 earlier = self.index.entry_at(path) if path in known and not deep else None
+                uids.add(earlier.uid if earlier else None)
                 entry = self._entry(path, stamps.get(path, ""), earlier, deep=deep)
+            uids.add(entry.uid)
             entries.append(entry)
         self.index.put(entries)
+        return {uid for uid in uids if uid is not None}
 
     def _ends(self, paths: Sequence[str], stamps: Mapping[str, str]) -> dict[str, tuple[bytes, bytes]]:
         found: dict[str, tuple[bytes, bytes]] = {}
@@ -154,7 +193,7 @@ class IndexedFiles:
             return IndexEntry(path, stamp, problem=f"not a run: {error}")
         except OSError as error:
             return IndexEntry(path, "", problem=f"cannot be read: {shown(str(error))}")
-        except Exception as error:  # noqa: BLE001: whatever a file does to its codec, the others open
+        except Exception as error:  # noqa: BLE001  # whatever a file does to its codec, the others open
             return IndexEntry(path, stamp, problem=f"cannot be read: {type(error).__name__}: {error}")
 
     def _entry_of(self, path: str, source: Source, earlier: IndexEntry | None, *, deep: bool) -> IndexEntry:
@@ -201,8 +240,7 @@ class IndexedFiles:
         todo = sorted(set(paths))
         if todo:
             with self._lock:
-                self._look(todo, {}, dict.fromkeys(todo, ""))
-                self.index.settle()
+                self.index.settle(self._look(todo, {}, dict.fromkeys(todo, "")))
 
     def problems(self) -> list[Problem]:
         """What is wrong with which file, by path."""
@@ -213,7 +251,9 @@ class IndexedFiles:
         ]
         for hidden, uid, used in self.ask(Index.duplicates):
             found.append(Problem(hidden, f"holds run {uid}, as {used} does, which is used: remove one", uid))
-            found.append(Problem(used, f"holds run {uid}, as {hidden} does, which is not used: remove one", uid))
+            found.append(
+                Problem(used, f"holds run {uid}, as {hidden} does, which is not used: remove one", uid)
+            )
         return [*self._troubles, *sorted(found, key=lambda problem: problem.where)]
 
     def open(self, uid: str, files: ExitStack) -> tuple[IndexEntry, Content, Layout]:
@@ -262,8 +302,12 @@ class IndexedFiles:
         return path is not None
 
     def _list_again(self, uid: str) -> bool:
-        fresh = self._listed is not None and time.monotonic() - self._listed[1] < PATIENCE
-        if not fresh or self._listed is None or self._listed[0] != self.index.generation:
+        last = self._listed
+        if (
+            last is None
+            or last.generation != self.index.generation
+            or time.monotonic() - last.when > PATIENCE
+        ):
             self.refresh()
         return True
 
@@ -295,18 +339,13 @@ class IndexedFiles:
             except ValueError:
                 pass
         try:
-            entry, layout = scan(self.codec, entry.path, source, entry)
+            now, layout = scan(self.codec, entry.path, source, entry)
         except NotARun as error:
-            raise DamagedRun(f"{entry.path}, where run {entry.uid} was, holds no run any more: {error}") from error
-        self._keep(entry)
-        return entry, layout
-
-    def _keep(self, entry: IndexEntry) -> None:
-        try:
-            self.index.put([entry])
-            self.index.settle()
-        except IndexLost:  # the next search lists the files again
-            pass
+            raise DamagedRun(f"{entry.path}, where run {entry.uid} was, holds no run now: {error}") from error
+        with suppress(IndexLost):  # the next search lists the files again
+            self.index.put([now])
+            self.index.settle({str(entry.uid), str(now.uid)})
+        return now, layout
 
     def close(self) -> None:
         """Let go of the index's connections."""

@@ -39,7 +39,9 @@ class Target:
         """The path of the file for a run that is not there yet."""
         uid = start.get("uid")
         if not isinstance(uid, str) or not SAFE.fullmatch(uid) or uid.endswith((".", " ")):
-            raise UntrustedName(f"a run's uid names its file, and {uid!r} cannot: use letters, digits, - and _")
+            raise UntrustedName(
+                f"a run's uid names its file, and {uid!r} cannot: use letters, digits, - and _"
+            )
         folder = self._folder(files)
         known = files.ask(lambda index: index.entry(uid))
         if known is not None and (not os.path.isabs(known.path) or os.path.exists(known.path)):
@@ -49,7 +51,7 @@ class Target:
         if not any(place.matches(path) for place in files.places if isinstance(place, LocalPlace)):
             patterns = ", ".join(shown(place.pattern) for place in files.places)
             raise UnsupportedOperation(
-                f"{path} would not be found again under {patterns}: give a folder or *{files.codec.suffix} as path"
+                f"{path} would not be found again under {patterns}: give the folder itself as a path"
             )
         os.makedirs(folder, exist_ok=True)
         return path
@@ -61,8 +63,8 @@ class Target:
         if folder is None:
             patterns = ", ".join(shown(place.pattern) for place in files.places)
             raise UnsupportedOperation(
-                f"cannot write to {patterns}: files grow document by document, which remote filesystems do not "
-                f"offer; write to a local folder and copy, or give directory="
+                f"cannot write to {patterns}: files grow document by document, in a local folder; write "
+                f"to one and copy, or give directory="
             )
         return folder
 
@@ -74,8 +76,8 @@ def _duplicate(uid: str, path: str) -> DuplicateRun:
 class FileInsert(RunInsert):
     """A run being written: one write to the operating system a document, nothing held back.
 
-    A crash of this program, even by SIGKILL, loses at most the document being written; a power cut what the operating
-    system had not put on disk yet.
+    A crash of this program, even by SIGKILL, loses at most the document being written; a power cut what the
+    operating system had not put on disk yet.
 
     Parameters
     ----------

@@ -125,7 +125,18 @@ class Layout:
 
     @classmethod
     def _of(cls, fields: list[Any]) -> Layout:
-        _, (scanned, guard, extensible, rest), heads, uids, blocks, spans, kinds, observed, members, damage = fields
+        (
+            _,
+            (scanned, guard, extensible, rest),
+            heads,
+            uids,
+            blocks,
+            spans,
+            kinds,
+            observed,
+            members,
+            damage,
+        ) = fields
         seen = [Observed.from_list(kind) for kind in kinds]
         ranges = _sums([block[:2] for block in blocks])
         return cls(

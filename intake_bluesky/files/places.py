@@ -64,6 +64,10 @@ class Place(ABC):
             Where the place cannot be looked into; FileNotFoundError where there is none.
         """
 
+    def changed(self) -> int | None:
+        """When a file was last added or removed, in nanoseconds; None where that takes a listing to tell."""
+        return None
+
     @abstractmethod
     def holds(self, path: str) -> bool:
         """Whether a path of the index may be one of this place."""
@@ -72,7 +76,9 @@ class Place(ABC):
     def open(self, path: str) -> Source:
         """Open a file for reading."""
 
-    def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
+    def ends(
+        self, paths: Sequence[str], stamps: Mapping[str, str], end: int
+    ) -> dict[str, tuple[bytes, bytes]]:
         """Fetch beginning and end of many files at once, where that is faster than one by one."""
         return {}
 
@@ -105,6 +111,15 @@ class LocalPlace(Place):
             return (_looked_at(path) for path in found if os.path.isfile(path))
         matches = re.compile(fnmatch.translate(last)).match
         return _scandir(folder, lambda name: matches(name) is not None)
+
+    def changed(self) -> int | None:
+        folder = self.pattern if os.path.isdir(self.pattern) else os.path.dirname(self.pattern)
+        if glob.has_magic(folder):
+            return None
+        try:
+            return os.stat(folder).st_mtime_ns
+        except OSError:
+            return None
 
     def holds(self, path: str) -> bool:
         return "://" not in path
@@ -182,7 +197,9 @@ class RemotePlace(Place):
         fs, _ = self._filesystem()
         return RemoteSource(fs, self._name(path), int(stamp.partition("-")[0], 16), stamp)
 
-    def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
+    def ends(
+        self, paths: Sequence[str], stamps: Mapping[str, str], end: int
+    ) -> dict[str, tuple[bytes, bytes]]:
         fs, _ = self._filesystem()
         sizes = [int(stamps[path].partition("-")[0], 16) for path in paths]
         names = [self._name(path) for path in paths]

@@ -45,7 +45,7 @@ class RunFile:
         self._codec, self._content, self._layout = codec, content, layout
 
     def header(self, start: bytes, stop: bytes | None, version: str) -> RunHeader:
-        """The run's header, given its start and stop; events of descriptors that the run lacks are left out."""
+        """Make the header; events of descriptors that the run lacks are left out."""
         builder = HeaderBuilder()
         for raw in (start, *self._content.pick(self._layout.heads), *(() if stop is None else (stop,))):
             builder.add(*self._codec.decode(raw))
@@ -125,9 +125,7 @@ class RunFile:
         self, raw: bytes, descriptors: frozenset[str], data: Keys, timestamps: Keys
     ) -> Iterator[EventPage]:
         """Pages of several descriptors of one stream, in stored order."""
-        found = (
-            (name, doc) for name, doc in self._decoded(raw, EVENTS) if doc["descriptor"] in descriptors
-        )
+        found = ((name, doc) for name, doc in self._decoded(raw, EVENTS) if doc["descriptor"] in descriptors)
         for (name, _), group in groupby(found, key=lambda pair: (pair[0], pair[1]["descriptor"])):
             docs = [doc for _, doc in group]
             if name == "event":

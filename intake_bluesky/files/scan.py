@@ -1,4 +1,4 @@
-"""One pass over a file, or over what was appended to it: where its documents lie, and what its events hold."""
+"""One pass over a file, or what was appended to it: where its documents lie, and what its events hold."""
 
 from __future__ import annotations
 
@@ -130,7 +130,9 @@ class Scan:
         except DamagedRun:
             raise
         except ODD as error:
-            raise DamagedRun(f"a {name} document lacks what each has: {type(error).__name__}: {error}") from error
+            raise DamagedRun(
+                f"a {name} document lacks what each has: {type(error).__name__}: {error}"
+            ) from error
         if name == "stop":
             self.stop = raw
 
@@ -155,14 +157,16 @@ class Scan:
 
     def _finish(self, content: Content) -> None:
         """Take a last item that lacks its delimiter, or say what is wrong with the end of the file."""
-        if self._buffer and not self._several:
+        if self._buffer.isspace():
+            self.layout.scanned, self._buffer = self.layout.scanned + len(self._buffer), b""
+        elif self._buffer and not self._several:
             self._take_last()
         if self._several:
             self.layout.rest = "it holds several runs, of which the first is used: put each into its own file"
         elif self._buffer:
             self.layout.rest = (
-                f"the last {len(self._buffer)} bytes, from byte {self.layout.scanned}, are no complete document: "
-                f"cut off, or being written just now"
+                f"the last {len(self._buffer)} bytes, from byte {self.layout.scanned} on, are no whole document: "
+                "cut off, or being written just now"
             )
         elif content.cut:
             self.layout.rest = "the compressed data ends before its time: cut off, or being written just now"

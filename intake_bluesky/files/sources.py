@@ -53,7 +53,7 @@ class LocalSource(Source):
     """A file on disk."""
 
     def __init__(self, path: str) -> None:
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115: closed by close()
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by close()
         found = os.fstat(self._file.fileno())
         self.size, self.stamp = found.st_size, local_stamp(found)
 
@@ -72,7 +72,17 @@ class LocalSource(Source):
 
 def remote_stamp(info: Mapping[str, Any]) -> str:
     """Size, and of what else the filesystem tells the first that changes with the content."""
-    marks = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
+    marks = (
+        "ETag",
+        "etag",
+        "md5Hash",
+        "mtime",
+        "LastModified",
+        "last_modified",
+        "updated",
+        "modified",
+        "created",
+    )
     mark = next((str(info[key]) for key in marks if info.get(key)), "")
     return f"{info.get('size') or 0:x}-{mark}"
 

@@ -22,7 +22,7 @@ from intake_bluesky.documents import (
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.files.indexed import IndexedFiles
 from intake_bluesky.files.insert import FileInsert, Target
-from intake_bluesky.files.places import shown
+from intake_bluesky.files.places import RemotePlace, shown
 from intake_bluesky.files.pushdown import condition, exact
 from intake_bluesky.files.reading import RunFile
 from intake_bluesky.index import IndexLost
@@ -42,8 +42,8 @@ class FileStore(RunStore):
     Parameters
     ----------
     paths : str, Path or list of them
-        Folders, files, patterns (``/data/**/*.jsonl``) or URLs of any fsspec filesystem; of a folder, all files of the
-        codec's suffix count, plain or compressed.
+        Folders, files, patterns (``/data/**/*.jsonl``) or URLs of any fsspec filesystem; of a folder, all
+        files of the codec's suffix count, plain or compressed.
     storage_options : mapping, optional
         Passed on to fsspec: endpoint, credentials.
     directory : str or Path, optional
@@ -53,10 +53,13 @@ class FileStore(RunStore):
 
     Notes
     -----
-    A file whose documents cannot all be read is in `problems`, with the place of the damage; the run shows what can be
-    read, from before and after it, in `header`, `event_pages` and `documents` alike. Of two files with one uid the one
-    with a stop document is used, or else the first by name. Numbers of events and such are counted when a run is first
-    described; finding runs reads the two ends of each file.
+    Finding runs reads the two ends of each file; where its documents lie, and what its events hold, is learnt
+    by a scan when the run is first described, and kept.
+
+    A file whose documents cannot all be read is in `problems` once it was scanned (``refresh(deep=True)``
+    scans all), with the place of the damage; the run shows what can be read, from before and after it, in
+    `header`, `event_pages` and `documents` alike. Of two files with one uid the one with a stop document is
+    used, or else the first by name.
     """
 
     codec: ClassVar[Codec]
@@ -75,6 +78,11 @@ class FileStore(RunStore):
         self.files = IndexedFiles(self.codec, [os.fspath(path) for path in several], self._options)
         self._headers: OrderedDict[str, RunHeader] = OrderedDict()
         self._lock = threading.Lock()
+
+    @property
+    def remote(self) -> bool:
+        """Whether any of the files is on another machine."""
+        return any(isinstance(place, RemotePlace) for place in self.files.places)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -142,7 +150,7 @@ class FileStore(RunStore):
             yield from run.event_pages(header, stream, data=data, timestamps=timestamps, events=events)
 
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
-        """Yield the documents of a run, exactly as they are in its file; damaged ones are left out (`problems`)."""
+        """Yield the documents of a run exactly as its file has them, damaged ones left out (`problems`)."""
         with ExitStack() as files:
             yield from self._open(uid, files)[0].documents()
 
@@ -174,7 +182,7 @@ class FileStore(RunStore):
         return self.files.problems()
 
     def insert(self, start: Document) -> RunInsert:
-        """Begin a file of its own for a run; each document is one write, so that a crash loses at most the last.
+        """Begin a file for a run; each document is one write, so that a crash loses at most the last.
 
         Raises
         ------
