@@ -1,0 +1,138 @@
+"""The JSONL driver against the conformance suite, suitcase-jsonl and databroker's YAML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import intake
+import pytest
+import suitcase.jsonl
+from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLCodec, JSONLStore
+
+from intake_bluesky.documents import EventPage, identical, to_plain
+from intake_bluesky.testing.examples import EXAMPLES, Run
+from intake_bluesky.testing.plain_runs import count, scan
+from intake_bluesky.testing.stores import StoreTests
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
+
+
+class _CountingCodec(JSONLCodec):
+    reads: ClassVar[int] = 0
+
+    def event_pages(self, *args: Any, **kwargs: Any) -> Iterator[EventPage]:
+        if kwargs.get("data") != () or kwargs.get("timestamps", ()) != ():
+            _CountingCodec.reads += 1
+        yield from super().event_pages(*args, **kwargs)
+
+
+class _CountingStore(JSONLStore):
+    codec = _CountingCodec()
+
+
+def _lines(documents: Run) -> str:
+    return "".join(json.dumps([name, to_plain(doc)]) + "\n" for name, doc in documents)
+
+
+class TestJSONLStore(StoreTests[_CountingStore]):
+    """Runs put in by Python's json, in plain files."""
+
+    compression: ClassVar[str | None] = None
+
+    def make_store(self, folder: Path) -> _CountingStore:
+        return _CountingStore(folder, compression=self.compression)
+
+    def _path(self, store: JSONLStore, uid: str) -> Path:
+        return Path(store.files.places[0].pattern, f"{uid}.jsonl")
+
+    def insert(self, store: _CountingStore, documents: Run) -> None:
+        self.append(store, documents[0][1]["uid"], documents)
+
+    def append(self, store: _CountingStore, uid: str, documents: Run) -> None:
+        with self._path(store, uid).open("a", encoding="utf-8") as file:
+            file.write(_lines(documents))
+
+    def remove(self, store: _CountingStore, uid: str) -> None:
+        self._path(store, uid).unlink()
+
+    def damage(self, store: _CountingStore) -> None:
+        self._path(store, "damaged").write_text('["start", {"uid": "cut o', encoding="utf-8")
+
+    def data_reads(self, store: _CountingStore) -> int:
+        return _CountingCodec.reads
+
+
+class TestGzip(TestJSONLStore):
+    """Runs written through the driver are compressed; others beside them are not."""
+
+    compression = "gz"
+
+
+class TestZstandard(TestJSONLStore):
+    compression = "zst"
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_reads_what_suitcase_writes(name: str, tmp_path: Path) -> None:
+    run = EXAMPLES[name](tmp_path / "assets")
+    with suitcase.jsonl.Serializer(tmp_path / "runs") as write:
+        for pair in run:
+            write(*pair)
+    store = JSONLStore(tmp_path / "runs")
+    assert identical(list(store.documents(run[0][1]["uid"])), run)
+    store.close()
+
+
+def test_suitcase_writes_what_is_read(tmp_path: Path) -> None:
+    """What suitcase's readers do: one JSON pair a line."""
+    store = JSONLStore(tmp_path)
+    with store.insert(scan()[0][1]) as insert:
+        for name, doc in scan()[1:]:
+            insert.write(name, doc)
+    [path] = tmp_path.glob("*.jsonl")
+    observed = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert path.name == f"{scan()[0][1]['uid']}.jsonl"
+    assert identical(observed, scan())
+    store.close()
+
+
+YAML = """
+sources:
+  beamline:
+    driver: bluesky-jsonl-catalog
+    container: catalog
+    args:
+      paths:
+        - "{{ CATALOG_DIR }}/runs/*.jsonl"
+      root_map: {/old: new}
+      handler_registry: {}
+      transforms: {}
+      filler_class: event_model.Filler
+    metadata: {beamline: hx}
+"""
+
+
+def test_yaml_of_databroker_opens(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "one.jsonl").write_text(_lines(scan()), encoding="utf-8")
+    (tmp_path / "catalog.yml").write_text(YAML, encoding="utf-8")
+    catalog = intake.open_catalog(str(tmp_path / "catalog.yml"))["beamline"]
+    assert isinstance(catalog, BlueskyJSONLCatalog)
+    assert list(catalog) == [scan()[0][1]["uid"]]
+    assert len(catalog[-1].primary.read().time) == 11
+
+
+@pytest.mark.parametrize("form", ["text", "path", "list", "folder", "url"])
+def test_paths_take_every_form(form: str, tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_text(_lines(count()), encoding="utf-8")
+    pattern = tmp_path / "*.jsonl"
+    forms: dict[str, Any] = {
+        "text": str(pattern), "path": pattern, "list": [pattern], "folder": tmp_path, "url": f"file://{pattern}",
+    }  # fmt: skip
+    assert list(BlueskyJSONLCatalog(forms[form])) == [count()[0][1]["uid"]]
