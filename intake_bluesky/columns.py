@@ -381,7 +381,7 @@ def conform(col: Column, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
 
     Returns
     -------
-    numpy.ndarray of shape (events, *shape) and `dtype`
+    numpy.ndarray of shape ``(events, *shape)`` and `dtype`
 
     Raises
     ------

@@ -60,7 +60,7 @@ class _Flavoured(float):
         (np.arange(4).reshape(2, 2), [[0, 1], [2, 3]]),
         (np.array(1.5), 1.5),
         ((1, (2,)), [1, [2]]),
-        ({"b", "a"}, ["a", "b"]),
+        pytest.param({"b", "a"}, ["a", "b"], id="set"),
         (_State.IDLE, "idle"),
         (_Level.LOW, 1),
         (_Flavoured(1.5), 1.5),
