@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from intake_bluesky.assets import AssetOptions
+from intake_bluesky.catalog import BlueskyCatalog
 from intake_bluesky.documents import Document
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.storage import Problem
@@ -15,7 +16,7 @@ from intake_bluesky.testing.asset_runs import DATASET, HDF5, frames, write_hdf5
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES, Run
-from intake_bluesky.validate import CODES, Finding, validate_run, validate_store
+from intake_bluesky.validate import CODES, Finding, validate, validate_run
 
 X = data_key("number")
 IMAGE = data_key("array", [1, 4, 6], dtype_numpy="<u2", external="STREAM:")
@@ -120,8 +121,8 @@ def test_repetitions_are_one_finding() -> None:
 
 def test_events_of_an_unknown_descriptor() -> None:
     run = change(scan(), "event", 2, lambda event: event.update(descriptor="gone"))
-    codes = [finding.code for finding in found(run)]
-    assert codes == ["unknown-descriptor", "num-events", "unreadable"]
+    observed = {finding.code for finding in found(run)}
+    assert observed == {"unknown-descriptor", "num-events", "unreadable"}
 
 
 def test_documents_of_an_unknown_kind_and_form() -> None:
@@ -254,7 +255,8 @@ class Unreadable(MemoryStore):
     """Has a file that is no run."""
 
     def problems(self) -> list[Problem]:
-        return [Problem("/data/notes.jsonl", "not a run: the first line is no start document")]
+        damaged = Problem("/data/count.jsonl", "line 3 is cut off", next(self.find()).uid)
+        return [Problem("/data/notes.jsonl", "the first line is no start document"), damaged]
 
     def header(self, uid: str) -> Any:
         raise DamagedRun("the descriptor is cut off")
@@ -262,12 +264,13 @@ class Unreadable(MemoryStore):
 
 def test_a_store_gives_its_problems_and_goes_on(tmp_path: Path) -> None:
     store = Unreadable([EXAMPLES["count"](tmp_path), EXAMPLES["unfinished"](tmp_path)])
-    observed = [(finding.code, finding.message) for finding in validate_store(store)]
-    assert observed == [
-        ("unreadable", "not a run: the first line is no start document"),
+    observed = [(finding.code, finding.message) for finding in validate(BlueskyCatalog(store))]
+    assert sorted(observed) == [
         ("no-stop", "the run has no stop: it is going on, or was cut off"),
+        ("unreadable", "line 3 is cut off"),
         ("unreadable", "the descriptor is cut off"),
         ("unreadable", "the descriptor is cut off"),
+        ("unreadable", "the first line is no start document"),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intake_bluesky.validate.checks import validate_run, validate_store
+from intake_bluesky.validate.checks import validate, validate_run
 from intake_bluesky.validate.findings import CODES, Finding, Level
 
-__all__ = ["CODES", "Finding", "Level", "validate_run", "validate_store"]
+__all__ = ["CODES", "Finding", "Level", "validate", "validate_run"]

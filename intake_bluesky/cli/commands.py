@@ -1,0 +1,123 @@
+"""Arguments, errors and exit codes; each command is a module of its own, imported when it is used."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+from intake_bluesky._version import __version__
+from intake_bluesky.errors import IntakeBlueskyError
+
+__all__ = ["FINE", "FOUND", "UNUSABLE", "main"]
+
+FINE: Final = 0
+FOUND: Final = 1
+"""`validate` found something."""
+UNUSABLE: Final = 2
+"""Bad usage, or what was asked for cannot be opened."""
+INTERRUPTED: Final = 130  # as shells report SIGINT
+
+CATALOG: Final = """a YAML catalog (catalogs/demo.yml; :NAME after it chooses an entry), or files (a
+folder, a file, or a quoted pattern such as 'data/*.jsonl')"""
+RUN: Final = "a uid, the first letters of one, a scan_id, or -1 for the newest run, -2 for the one before ..."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process if not given.
+
+    Returns
+    -------
+    int
+        Exit code: 0 fine, 1 `validate` found something, 2 bad usage or what was asked for cannot be opened.
+
+    Examples
+    --------
+    >>> main(["ls", "/nowhere/catalog.yml"])
+    2
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has said why
+        return int(stop.code or 0)
+    try:
+        code: int = import_module(f"intake_bluesky.cli.{arguments.module}").run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe has seen enough; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the edge of the program: a line for the user, a code for the script
+        return _complain(error, debug=arguments.debug)
+    return code
+
+
+def _complain(error: Exception, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    expected = isinstance(error, (IntakeBlueskyError, OSError))
+    text = str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
+    sys.stderr.write(f"intake-bluesky: {' '.join(text.split())}\n")
+    return UNUSABLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="intake-bluesky",
+        description="Bluesky runs as Intake catalogs.",
+        epilog="Exit codes: 0 fine, 1 validate found something, 2 bad usage or cannot be opened.",
+    )
+    parser.add_argument("--version", action="version", version=f"intake-bluesky {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    demo = _command(
+        commands, "demo", "demonstrating", "run simulated experiments, open them as a catalog, draw a picture"
+    )
+    demo.add_argument("folder", nargs="?", default="demo-data", help="where to put the data (default: %(default)s)")
+    listing = _command(commands, "ls", "listing", "list the runs of a catalog, newest first", catalog=True)
+    listing.add_argument(
+        "-n", "--limit", type=_count, default=50, help="at most so many; 0 for all (default: %(default)s)"
+    )
+    show = _command(commands, "show", "showing", "show one run: streams, variables, configuration, files", catalog=True)
+    show.add_argument("run", metavar="RUN", help=RUN)
+    validate = _command(
+        commands, "validate", "validating", "find what is damaged, missing or odd, and where", catalog=True
+    )
+    validate.add_argument("run", metavar="RUN", nargs="?", help=f"{RUN} (default: all runs)")
+    validate.add_argument(
+        "--no-schema", action="store_true", help="do not hold documents to event-model's schemas: faster"
+    )
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    module: str,
+    purpose: str,
+    *,
+    catalog: bool = False,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+    command.set_defaults(module=module)
+    command.add_argument("--debug", action="store_true", help="show where in the program an error came from")
+    if catalog:
+        command.add_argument("catalog", metavar="CATALOG", help=CATALOG)
+        command.add_argument("--json", action="store_true", help="write one JSON document to standard output")
+    return command
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError("negative")
+    return count
