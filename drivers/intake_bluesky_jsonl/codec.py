@@ -1,0 +1,162 @@
+"""JSON lines: ``["event", {...}]`` a line, as suitcase-jsonl writes and reads it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+import orjson
+
+from intake_bluesky.codec import Codec, Item
+from intake_bluesky.columns import Observed
+from intake_bluesky.documents import ALL_KEYS, Document, EventPage, Keys, to_plain
+from intake_bluesky.errors import DamagedRun, UnsupportedOperation
+from intake_bluesky_jsonl.events import event_pages
+
+__all__ = ["JSONLCodec"]
+
+BEGINNING: Final = re.compile(rb'[ \t\r]*\[[ \t]*"([^"\\\n]{1,64})"[ \t]*,[ \t]*\{')
+OPTIONS: Final = (
+    orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+)
+
+# An integer past 64 bits has at least 19 digits after what may stand before a number. With every digit made "0"
+# and every separator ":", one search finds all candidates.
+SEPARATORS: Final = b":,[- \t\r\n"
+TOKENS: Final = bytes.maketrans(b"0123456789" + SEPARATORS, b"0" * 10 + b":" * len(SEPARATORS))
+LONG_INTEGER: Final = b":" + b"0" * 19
+
+
+class JSONLCodec(Codec):
+    r"""One line of JSON a document.
+
+    NaN and the infinities are written as Python's `json` writes them (``NaN``, ``Infinity``); integers of any
+    size, any text and numpy values are kept. What JSON does not have (bytes, complex numbers, dates) is refused.
+    Keys that are no text become text, as with `json`.
+
+    Examples
+    --------
+    >>> codec = JSONLCodec()
+    >>> line = codec.encode("event", {"seq_num": 1, "data": {"x": float("nan")}})
+    >>> line
+    b'["event",{"seq_num":1,"data":{"x":NaN}}]\n'
+    >>> [item] = codec.split(line)
+    >>> codec.decode(line[item.start : item.stop])
+    ('event', {'seq_num': 1, 'data': {'x': nan}})
+    """
+
+    suffix = ".jsonl"
+
+    def encode(self, name: str, doc: Document) -> bytes:
+        """Make one line, line end included.
+
+        Raises
+        ------
+        UnsupportedOperation
+            When the document holds what JSON has no form for.
+        """
+        try:
+            line = orjson.dumps((name, doc), default=_plain, option=OPTIONS)
+        except orjson.JSONEncodeError:
+            return _encode_exactly(name, doc)
+        if b"null" in line and not _unchanged(line, doc):  # orjson writes NaN as null
+            return _encode_exactly(name, doc)
+        return line
+
+    def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[Item]:
+        """Yield the lines from `start` on, each with the blank ones after it.
+
+        A last line without its end may be cut anywhere and is left out, whole or not; `decode` can tell.
+        """
+        raw = data if isinstance(data, bytes) else bytes(data)
+        while (newline := raw.find(b"\n", start)) >= 0:
+            name, stop = _name(raw, start, newline), newline + 1
+            if raw[stop : stop + 1].isspace():
+                stop = _after_blank_lines(raw, stop)
+            if name:
+                yield Item(name, start, stop)
+            start = stop
+
+    def decode(self, item: bytes | memoryview) -> tuple[str, Document]:
+        """Decode one line."""
+        raw = bytes(item)
+        try:
+            found = _loads(raw)
+        except (RecursionError, ValueError) as error:
+            raise DamagedRun(f"a line is not JSON ({error}): {_excerpt(raw)}") from error
+        match found:
+            case [str() as name, dict() as doc]:
+                return name, doc
+        raise DamagedRun(f'a line is JSON, but no ["name", {{document}}] pair: {_excerpt(raw)}')
+
+    def event_pages(
+        self,
+        block: bytes | memoryview,
+        descriptor: str,
+        *,
+        data: Keys = ALL_KEYS,
+        timestamps: Keys = (),
+        observed: Mapping[str, Observed] | None = None,
+    ) -> Iterator[EventPage]:
+        """Decode the events of one descriptor; lines that cannot be its events are passed over."""
+        yield from event_pages(bytes(block), descriptor, data, timestamps, self.decode)
+
+
+def _plain(value: Any) -> Any:
+    """What orjson and json cannot write themselves, as something that they can."""
+    if isinstance(value, UUID):
+        return str(value)
+    plain = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else to_plain(value)
+    if type(plain) is type(value):
+        raise TypeError(f"JSON has no form for {type(value).__name__}")
+    return plain
+
+
+def _encode_exactly(name: str, doc: Document) -> bytes:
+    try:
+        return json.dumps((name, doc), default=_plain, separators=(",", ":")).encode() + b"\n"
+    except (RecursionError, TypeError, ValueError) as error:
+        raise UnsupportedOperation(
+            f"a {name} document cannot be written as JSON: {error}. Write text or numbers instead, "
+            "or into a MessagePack catalog if it is bytes or complex numbers"
+        ) from error
+
+
+def _unchanged(line: bytes, doc: Document) -> bool:
+    try:
+        return bool(orjson.loads(line)[1] == doc)
+    except ValueError:  # numpy arrays do not say whether they are equal
+        return False
+
+
+def _loads(raw: bytes) -> Any:
+    try:
+        found = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return json.loads(raw.decode())
+    return json.loads(raw.decode()) if LONG_INTEGER in raw.translate(TOKENS) else found
+
+
+def _name(raw: bytes, start: int, stop: int) -> str:
+    """Name of the item in a line; empty for a blank line."""
+    beginning = BEGINNING.match(raw, start, stop)
+    if beginning and (raw[stop - 1] == ord("]") or raw[start:stop].rstrip().endswith(b"]")):
+        return beginning[1].decode(errors="replace")
+    line = raw[start:stop]
+    if line.strip():
+        raise DamagedRun(f'the line at byte {start} is no ["name", {{document}}] pair: {_excerpt(line)}')
+    return ""
+
+
+def _after_blank_lines(raw: bytes, start: int) -> int:
+    while (newline := raw.find(b"\n", start)) >= 0 and not raw[start:newline].strip():
+        start = newline + 1
+    return start
+
+
+def _excerpt(raw: bytes) -> str:
+    return repr(raw[:60] + b"..." if len(raw) > 60 else raw)
