@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
-from operator import itemgetter, methodcaller
+from operator import itemgetter
 from typing import Any, Final, NoReturn, TypeAlias
 
 import numpy as np
@@ -26,7 +26,6 @@ Keys: TypeAlias = Container[str]
 STREAM_EXTERNAL: Final = "STREAM:"
 DEFAULT_STREAM: Final = "primary"
 TOGETHER: Final = 64  # events joined at once: what was parsed just now is still in the processor's cache
-KEYS_OF: Final = methodcaller("keys")
 MAX_TIME: Final = 1e300  # seconds; what lies beyond is no time, and may be an integer that no float holds
 NAMES: Final = frozenset(
     {
@@ -346,6 +345,9 @@ def _pages(events: Iterable[Document]) -> Iterator[Document]:
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    if len(set(map(len, rows))) == 1:
+        with suppress(KeyError):  # as a rule all rows have the keys of the first
+            return {key: list(map(itemgetter(key), rows)) for key in rows[0]}
     keys = dict.fromkeys(key for row in rows for key in row)
     return {key: [row.get(key) for row in rows] for key in keys}
 
@@ -485,15 +487,12 @@ class _Grown:
         self._rows = 0
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        first = rows[0].keys()
-        keys = first if all(map(first.__eq__, map(KEYS_OF, rows))) else dict.fromkeys(chain(*rows))
-        for key in keys:
-            if key in self.wanted and key not in self.columns:
-                self.columns[key] = [None] * self._rows
-        for key, values in self.columns.items():
-            whole = keys is first and key in first
-            values += [row[key] for row in rows] if whole else [row.get(key) for row in rows]
+        for key, values in _columns(rows).items():
+            if key in self.wanted:
+                self.columns.setdefault(key, [None] * self._rows).extend(values)
         self._rows += len(rows)
+        for values in self.columns.values():
+            values += [None] * (self._rows - len(values))
 
 
 def events_of(page: Mapping[str, Any]) -> Iterator[Document]:
