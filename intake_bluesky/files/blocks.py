@@ -15,6 +15,7 @@ from intake_bluesky.files.layout import Block, Layout
 __all__ = ["BLOCK", "BlockBuilder"]
 
 BLOCK: Final = 1 << 20  # bytes from which a block is closed
+GROUP: Final = 200  # items held decoded: more of them would keep the garbage collector busy
 NULL: Final = Observed(frozenset({"null"}))
 ODD: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
@@ -63,6 +64,8 @@ class BlockBuilder:
         first = self._open.start if self._open else self._units[0].start
         if unit.stop - first >= BLOCK:
             self.close()
+        elif len(self._units) >= GROUP:
+            self._flush()
 
     def close(self) -> None:
         """End the block: it is large enough, or what follows is damaged."""

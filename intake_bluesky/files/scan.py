@@ -164,9 +164,10 @@ class Scan:
         if self._several:
             self.layout.rest = "it holds several runs, of which the first is used: put each into its own file"
         elif self._buffer:
+            size, place = len(self._buffer), self.layout.scanned
             self.layout.rest = (
-                f"the last {len(self._buffer)} bytes, from byte {self.layout.scanned} on, are no whole document: "
-                "cut off, or being written just now"
+                f"the last {size} bytes, from byte {place} on, are no whole document: cut off, or being written "
+                "just now"
             )
         elif content.cut:
             self.layout.rest = "the compressed data ends before its time: cut off, or being written just now"
