@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from intake_bluesky.demo.tour import run_demo
+from intake_bluesky.demo.tour import Demonstration, run_demo
 
-__all__ = ["run_demo"]
+__all__ = ["Demonstration", "run_demo"]

@@ -34,8 +34,13 @@ def console(*, stderr: bool = False) -> Console:
         from rich.console import Console
     except ImportError as error:
         raise MissingDependency.of("rich", extra="cli", purpose="for tables and trees") from error
+
+    class Page(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end the program here, and call it a failure
+
     file = sys.stderr if stderr else sys.stdout
-    return Console(file=file, width=None if file.isatty() else WIDE, highlight=False)
+    return Page(file=file, width=None if file.isatty() else WIDE, highlight=False)
 
 
 def counted(number: int, thing: str) -> str:

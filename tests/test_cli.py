@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intake_bluesky.catalog import BlueskyCatalog, open_catalog
+from intake_bluesky.cli import main
+from intake_bluesky.cli.opening import find_catalog, find_run
+from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.testing.runs import EXAMPLES, Run
+
+JSONL, MSGPACK = "bluesky-jsonl-catalog", "bluesky-msgpack-catalog"
+YAML = """
+sources:
+  runs:
+    driver: bluesky-jsonl-catalog
+    args: {paths: "{{ CATALOG_DIR }}/runs"}
+"""
+SECOND = """
+  nested:
+    driver: yaml_file_cat
+    args: {path: "{{ CATALOG_DIR }}/inner.yml"}
+  notes:
+    driver: textfiles
+    args: {urlpath: "{{ CATALOG_DIR }}/*.txt"}
+"""
+
+
+def write(folder: Path, *runs: Run, driver: str = JSONL) -> None:
+    """Into a folder, by the store alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store = open_catalog(str(folder), driver=driver).store
+    for run in runs:
+        with store.insert(run[0][1]) as insert:
+            for name, doc in run[1:]:
+                insert.write(name, doc)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with catalog.yml and four runs: from the newest, scan, unfinished, npy_seq and count."""
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
+    runs = [EXAMPLES[name](tmp_path / "files") for name in ("count", "npy_seq", "unfinished", "scan")]
+    for later, run in enumerate(runs):
+        run[0][1]["time"] = 1.7e9 + later
+    write(tmp_path / "runs", *runs)
+    (tmp_path / "catalog.yml").write_text(YAML)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def printed(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> str:
+    observed = main(argv)
+    out, err = capsys.readouterr()
+    assert (observed, err) == (code, "")
+    return out
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The one line that a command that cannot go on writes."""
+    observed = main(argv)
+    out, err = capsys.readouterr()
+    assert (observed, out) == (2, "")
+    assert re.fullmatch(r"intake-bluesky: .+\n", err), err
+    return err
+
+
+def test_ls(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    header, *rows, total = printed(capsys, "ls", "catalog.yml").splitlines()
+    assert header.split() == ["uid", "scan_id", "started", "plan", "status", "events"]
+    assert [row.split()[1] for row in rows] == ["2", "6", "67", "1"]
+    assert " ".join(rows[0].split()).endswith("success primary 11, baseline 2, ring_current_monitor 3")
+    assert "unfinished" in rows[1]
+    assert re.search(r"2023-11-14 \d\d:13:23 \S+", rows[0])  # local time with its zone
+    assert total == "4 runs"
+
+
+def test_ls_opens_no_run(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a run was opened")
+
+    monkeypatch.setattr("intake_bluesky.catalog.BlueskyRun", refuse)
+    assert printed(capsys, "ls", "catalog.yml").endswith("4 runs\n")
+
+
+def test_ls_limit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, "ls", "catalog.yml", "-n", "2").splitlines()
+    assert [line.split()[1] for line in lines[1:3]] == ["2", "6"]
+    assert lines[3] == "2 runs, of 4 (--limit 0 shows all)"
+    assert len(printed(capsys, "ls", "catalog.yml", "--limit", "0").splitlines()) == 6
+
+
+def test_ls_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    observed = json.loads(printed(capsys, "ls", "catalog.yml", "--json", "-n", "2"))
+    assert (observed["catalog"], observed["total"]) == ("catalog.yml", 4)
+    first, second = observed["runs"]
+    assert first | {"uid": ""} == {
+        "uid": "",
+        "scan_id": 2,
+        "time": 1.7e9 + 3,
+        "plan_name": "scan",
+        "exit_status": "success",
+        "num_events": {"baseline": 2, "ring_current_monitor": 3, "primary": 11},
+    }
+    assert (second["exit_status"], second["num_events"]) == (None, None)
+
+
+def test_show(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "show", "catalog.yml", "2")
+    assert out.startswith("run ")
+    for line in (
+        "scan_id 2  scan  success",
+        "baseline  2 events",
+        "primary  11 events",
+        "theta  float64 (time: 11)  deg",
+        "counts  int64 (time: 11)",
+        "det  exposure_time=0.1, model='Sim'",
+    ):
+        assert line in out
+
+
+def test_show_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "files" / "npy_1.npy").unlink()
+    out = printed(capsys, "show", "catalog.yml", "67")
+    assert "image  uint16 (time: 3, dim_0: 4, dim_1: 6)" in out
+    assert "files (2)" in out
+    assert re.search(r"npy_0\.npy  \d+ bytes", out)
+
+
+def test_show_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    observed = json.loads(printed(capsys, "show", "catalog.yml", "2", "--json"))
+    primary = observed["streams"]["primary"]
+    theta = {"dtype": "float64", "dims": ["time"], "shape": [11], "units": "deg", "object": "theta"}
+    assert primary["events"] == 11
+    assert primary["variables"]["theta"] == theta
+    assert primary["configuration"]["det"] == {"exposure_time": 0.1, "model": "Sim"}
+    assert observed["start"]["sample"] == {"name": "Ni foil", "temperature": 295.5}
+    assert observed["stop"]["exit_status"] == "success"
+    assert observed["files"] == []
+
+
+def test_json_has_no_word_for_what_is_not_finite(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder / "runs", EXAMPLES["not_finite"](folder))
+    observed = json.loads(printed(capsys, "show", "catalog.yml", "39", "--json"), parse_constant=pytest.fail)
+    assert (observed["start"]["bias"], observed["start"]["bounds"]) == (None, [None, None])
+
+
+def test_every_example_is_listed_shown_and_validated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
+    runs = tmp_path / "runs"
+    write(runs, *(make(tmp_path / "files") for make in EXAMPLES.values()))
+    listed = json.loads(printed(capsys, "ls", str(runs), "--json", "-n", "0"))["runs"]
+    assert len(listed) == len(EXAMPLES)
+    for run in listed:
+        observed = json.loads(printed(capsys, "show", str(runs), run["uid"], "--json"))
+        assert observed["uid"] == run["uid"]
+        assert run["uid"] in printed(capsys, "show", str(runs), run["uid"])
+    lines = printed(capsys, "validate", str(runs), code=1).splitlines()
+    assert re.fullmatch(rf"{len(EXAMPLES)} runs, \d+ errors?, \d+ warnings", lines[-1])
+    assert any("file-missing" in line and "gone.h5 is not there" in line for line in lines)
+
+
+def test_validate_finds_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, "validate", "catalog.yml", "2") == "1 run, 0 errors, 0 warnings\n"
+
+
+def test_validate_finds_what_is_wrong_and_where(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "files" / "npy_1.npy").unlink()
+    (folder / "runs" / "notes.jsonl").write_text("remember the milk\n")
+    out = printed(capsys, "validate", "catalog.yml", code=1)
+    assert out.endswith("4 runs, 2 errors, 1 warning\n")
+    found = {(line.split()[0], line.split()[1]) for line in out.splitlines()[:-1]}
+    assert found == {("warning", "no-stop"), ("error", "file-missing"), ("error", "unreadable")}
+    assert str(folder / "files" / "npy_1.npy") in out
+    assert "notes.jsonl" in out
+
+
+def test_validate_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    observed = json.loads(printed(capsys, "validate", "catalog.yml", "--json", code=1))
+    assert (observed["runs"], len(observed["findings"])) == (4, 1)
+    assert set(observed["findings"][0]) == {"where", "level", "code", "message"}
+    assert observed["findings"][0]["code"] == "no-stop"
+
+
+def test_validate_without_schemas(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder / "odd", EXAMPLES["slashes"](folder))
+    assert "schema" in printed(capsys, "validate", "odd", code=1)
+    assert printed(capsys, "validate", "odd", "--no-schema") == "1 run, 0 errors, 0 warnings\n"
+
+
+@pytest.mark.parametrize("catalog", ["catalog.yml", "catalog.yml:runs", "runs", "runs/*.jsonl", "./runs/"])
+def test_ways_to_say_a_catalog(folder: Path, catalog: str) -> None:
+    assert len(find_catalog(catalog)) == 4
+
+
+def test_driver_by_suffix(folder: Path) -> None:
+    write(folder / "packed", EXAMPLES["count"](folder), driver=MSGPACK)
+    (file,) = (folder / "packed").iterdir()
+    for catalog in ("packed", str(file), "packed/*"):
+        assert len(find_catalog(catalog)) == 1
+    one = next((folder / "runs").iterdir())
+    assert len(find_catalog(str(one))) == 1
+    (folder / "packed" / one.name).write_bytes(one.read_bytes())
+    with pytest.raises(StoreUnavailable, match="several kinds"):
+        find_catalog("packed")
+
+
+def test_entries_of_a_yaml_file(folder: Path) -> None:
+    (folder / "outer.yml").write_text(YAML + SECOND)
+    (folder / "inner.yml").write_text(YAML)
+    assert len(find_catalog("outer.yml:runs")) == 4
+    assert len(find_catalog("outer.yml:nested.runs")) == 4
+    for catalog, words in {
+        "outer.yml": "has 3 entries: choose one, outer.yml:{runs,nested,notes}",
+        "outer.yml:gone": "has no entry 'gone'; it has 'runs', 'nested', 'notes'",
+        "outer.yml:nested.gone": "has no entry 'nested.gone'",
+        "outer.yml:notes": "not a catalog of Bluesky runs",
+    }.items():
+        with pytest.raises(StoreUnavailable, match=re.escape(words)):
+            find_catalog(catalog)
+
+
+@pytest.mark.parametrize(("run", "scan_id"), [("-1", 2), ("-4", 1), ("67", 67)])
+def test_a_run_by_place_and_scan_id(folder: Path, run: str, scan_id: int) -> None:
+    assert find_run(find_catalog("runs"), run).scan_id == scan_id
+
+
+@pytest.mark.parametrize("letters", [2, 8, 12])
+def test_a_run_by_uid(folder: Path, letters: int) -> None:
+    (_, start), *_ = EXAMPLES["empty"](folder)
+    write(folder / "own", [("start", {**start, "uid": "98765432-abc"})])
+    assert find_run(find_catalog("own"), "98765432-abc"[:letters]).uid == "98765432-abc"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["ls", "nowhere.yml"], "there is no file nowhere.yml"),
+        (["ls", "nowhere"], "nowhere is no catalog"),
+        (["ls", "files"], "files is no catalog: it has no files of *.jsonl or *.msgpack"),
+        (["show", "runs", "zzz"], "no run has a uid that begins with 'zzz'"),
+        (["show", "runs", "99"], "no run has scan_id 99"),
+        (["show", "runs", "-5"], "there are 4 runs"),
+        (["validate", "runs", "zzz"], "no run has a uid that begins with 'zzz'"),
+        (["ls", "broken.yml"], "broken.yml is no catalog that Intake opens"),
+    ],
+)
+def test_what_cannot_be_opened(folder: Path, capsys: pytest.CaptureFixture[str], argv: list[str], words: str) -> None:
+    (folder / "broken.yml").write_text("sources: [")
+    assert words in complaint(capsys, *argv)
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["fly"], ["ls"], ["show", "runs"], ["ls", "runs", "-n", "few"], ["ls", "runs", "-n", "-1"]]
+)
+def test_bad_usage(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    assert capsys.readouterr().err.startswith("usage: intake-bluesky")
+
+
+def test_traceback_on_request(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "nowhere", "--debug"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback")
+    assert err.splitlines()[-1].startswith("intake-bluesky: nowhere is no catalog")
+
+
+def test_missing_rich_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert 'pip install "intake-bluesky[cli]"' in complaint(capsys, "ls", "runs")
+    assert json.loads(printed(capsys, "ls", "runs", "--json"))["total"] == 4
+
+
+def test_missing_bluesky_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("intake_bluesky.demo")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "bluesky", None)
+    observed = complaint(capsys, "demo", str(tmp_path))
+    assert observed == (
+        "intake-bluesky: bluesky is needed for the demonstration and is not installed: "
+        'pip install "intake-bluesky[demo]"\n'
+    )
+
+
+def process(*argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "intake_bluesky.cli", *argv]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+def test_as_a_process(folder: Path) -> None:
+    done = process("show", "runs", "-1", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["start"]["scan_id"] == 2
+    done = process("validate", "runs")
+    assert (done.returncode, done.stderr) == (1, "")
+    done = process("ls", "nowhere")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("intake-bluesky: ")
+
+
+def test_a_reader_that_has_seen_enough(folder: Path) -> None:
+    command = [sys.executable, "-m", "intake_bluesky.cli", "show", "runs", "-1"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_progress_goes_to_a_terminal_on_standard_error_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    class Terminal:
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> int:
+            shown.append(text)
+            return len(text)
+
+        def flush(self) -> None:
+            pass
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert main(["validate", "runs"]) == 1
+    assert "validating" in "".join(shown)
+
+
+def test_the_script_is_installed() -> None:
+    (script,) = entry_points(group="console_scripts", name="intake-bluesky")
+    assert script.load() is main
+
+
+def test_catalogs_are_bluesky_catalogs(folder: Path) -> None:
+    assert isinstance(find_catalog("catalog.yml"), BlueskyCatalog)
