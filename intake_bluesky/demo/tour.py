@@ -92,7 +92,7 @@ def _catalog_file(folder: Path) -> Path:
 
 
 def _step(page: Console, title: str) -> None:
-    page.print(f"\n[bold]{title}[/bold]")
+    page.print(f"\n{title}", style="bold")
 
 
 def _record(page: Console, folder: Path, yaml: Path, grid_points: int) -> Runs:
@@ -128,7 +128,7 @@ def _read(page: Console, catalog: BlueskyCatalog, runs: Runs) -> None:
     _step(page, "A Dataset: the scan that was paused; of the events taken twice, the later ones count")
     uid = runs["rewound"][0]
     page.print(f'>>> cat["{uid[:8]}"].primary.read()', style="cyan")
-    page.print(repr(catalog[uid].primary.read()), markup=False)
+    page.print(repr(catalog[uid].primary.read()))
 
 
 def _mean(page: Console, catalog: BlueskyCatalog, runs: Runs) -> Any:

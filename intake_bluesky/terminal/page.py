@@ -40,7 +40,7 @@ def console(*, stderr: bool = False) -> Console:
             raise BrokenPipeError  # rich would end the program here, and call it a failure
 
     file = sys.stderr if stderr else sys.stdout
-    return Page(file=file, width=None if file.isatty() else WIDE, highlight=False)
+    return Page(file=file, width=None if file.isatty() else WIDE, highlight=False, markup=False, emoji=False)
 
 
 def counted(number: int, thing: str) -> str:
