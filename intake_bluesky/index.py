@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 
 from intake_bluesky.storage import Order
 
-__all__ = ["Index", "IndexEntry", "IndexLost", "index_path"]
+__all__ = ["Index", "IndexEntry", "IndexLost", "index_path", "storable"]
 
 T = TypeVar("T")
 VERSION: Final = 1
@@ -105,6 +105,11 @@ class IndexEntry:
     problem: str = ""
 
 
+def storable(text: str) -> bool:
+    """Whether SQLite can hold a text: lone surrogates, which JSON and file names may have, have no UTF-8 form."""
+    return text == text.encode(errors="ignore").decode()
+
+
 def index_path(key: str) -> Path:
     """Where the index of a set of files lies: in ``INTAKE_BLUESKY_CACHE``, else the user's cache folder.
 
@@ -152,7 +157,7 @@ class Index:
                 "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (n, e.path, e.stamp, e.uid, e.time, e.odd_time, e.scan_id, e.stop is not None,
-                     e.uid is not None, e.problem or None)
+                     e.uid is not None, e.problem.encode(errors="backslashreplace").decode() or None)
                     for n, e in rows
                 ],
             )  # fmt: skip
@@ -191,6 +196,8 @@ class Index:
         return self._entry("path = ?", path)
 
     def _entry(self, where: str, value: str) -> IndexEntry | None:
+        if not storable(value):
+            return None
         found = self._ask(
             "SELECT path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '') "  # noqa: S608
             f"FROM files LEFT JOIN documents ON file = id WHERE {where}",

@@ -20,6 +20,7 @@ __all__ = ["COMPRESSIONS", "Content", "Member", "Range", "compression_of", "cont
 
 STEP: Final = 4 << 20  # bytes read at once from a plain file
 PACKED_STEP: Final = 1 << 18  # and from a compressed one, where they become many times more
+MORSEL: Final = 1 << 13  # compressed bytes that are lost where their like are damaged
 GAP: Final = 1 << 16  # bytes between two ranges that are read along rather than asked for apart
 
 Member = tuple[int, int]
@@ -135,13 +136,15 @@ class PackedContent(Content):
         engine = _decompressor(self._compression)
         self.cut = True
         while raw := self.source.read(offset, offset + PACKED_STEP):
-            offset += len(raw)
-            data = self._decompress(engine, raw, offset)
-            if engine.eof:
-                self.cut = False
-                yield data, offset - len(engine.unused_data)
-                return
-            yield data, offset
+            for start in range(0, len(raw), MORSEL):
+                morsel = raw[start : start + MORSEL]
+                offset += len(morsel)
+                data = self._decompress(engine, morsel, offset)
+                if engine.eof:
+                    self.cut = False
+                    yield data, offset - len(engine.unused_data)
+                    return
+                yield data, offset
 
     def _decompress(self, engine: Any, raw: bytes, offset: int) -> bytes:
         from zstandard import ZstdError

@@ -18,7 +18,7 @@ from intake_bluesky.files.layout import Layout
 from intake_bluesky.files.places import LocalPlace, Place, RemotePlace, place_of, shown
 from intake_bluesky.files.scan import NotARun
 from intake_bluesky.files.sources import Source
-from intake_bluesky.index import Index, IndexEntry, IndexLost, index_path
+from intake_bluesky.index import Index, IndexEntry, IndexLost, index_path, storable
 from intake_bluesky.storage import Problem
 
 __all__ = ["IndexedFiles"]
@@ -29,7 +29,7 @@ WATCHED: Final = 64  # unfinished runs, the latest, looked at before every searc
 LONG: Final = 0.02  # seconds: listings that take longer are not repeated all the time
 SHARE: Final = 20  # but after this many times what the last one took
 SETTLED: Final = 2_000_000_000  # nanoseconds after which a folder's time of change can be relied on
-PATIENCE: Final = 1.0  # seconds after a listing in which a run that was not found is not looked for again
+PATIENCE: Final = 1.0  # seconds after a long listing in which another is not made for a run that it had not
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,9 @@ class IndexedFiles:
                 why = f"cannot be listed: {type(error).__name__}: {error}"
                 troubles.append(Problem(shown(place.pattern), shown(why)))
                 failures.append(error)
+        for path in [path for path in stamps if not storable(path)]:
+            del stamps[path]
+            troubles.append(Problem(ascii(path), "its name is not UTF-8: rename it"))
         self._troubles = troubles
         if failures and len(failures) == len(self.places):
             raise StoreUnavailable(f"{troubles[-1].where} {troubles[-1].message}") from failures[-1]
@@ -306,7 +309,7 @@ class IndexedFiles:
         if (
             last is None
             or last.generation != self.index.generation
-            or time.monotonic() - last.when > PATIENCE
+            or time.monotonic() - last.when > min(SHARE * last.cost, PATIENCE)
         ):
             self.refresh()
         return True

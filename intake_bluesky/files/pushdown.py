@@ -9,7 +9,6 @@ from intake_bluesky.query import And, Compare, Everything, In, Not, Or, PartialU
 
 __all__ = ["condition", "exact"]
 
-LAST: Final = "\U0010ffff"  # no character comes after it
 MAX: Final = 2**63
 EXACT: Final = 2**53  # up to here the float that is kept of a time is that time
 SQL = tuple[str, list[Any]]
@@ -66,12 +65,17 @@ def condition(query: Query) -> SQL:
             return f"NOT coalesce({inner}, 0)", values  # what a run lacks is not equal to anything
         case PartialUID():
             parts = ["(uid >= ? AND uid < ?)"] * len(query.uids)
-            return f"({' OR '.join(parts)})", [end for uid in query.uids for end in (uid, uid + LAST)]
+            return f"({' OR '.join(parts)})", [end for uid in query.uids for end in (uid, _after(uid))]
         case Compare():
             return _compare(query.path.segments[0], query.op, query.value)
         case In():
             return _joined(" OR ", tuple(Compare(query.path, "==", value) for value in query.values))
     raise TypeError(f"the index does not answer {query!r}: plan() has to be asked first")
+
+
+def _after(prefix: str) -> str:
+    """The first text after all that begin so."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def _joined(word: str, queries: tuple[Query, ...]) -> SQL:

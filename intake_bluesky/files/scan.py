@@ -15,6 +15,7 @@ from intake_bluesky.files.blocks import ODD, BlockBuilder
 from intake_bluesky.files.contents import Content
 from intake_bluesky.files.layout import Layout
 from intake_bluesky.header import HeaderBuilder, merge_spans
+from intake_bluesky.index import storable
 
 __all__ = ["DATUMS", "EVENTS", "NotARun", "Scan", "guard_of", "item_beginnings", "uid_of"]
 
@@ -190,7 +191,7 @@ def uid_of(start: Document) -> str:
         When it has none.
     """
     uid = start.get("uid")
-    if not isinstance(uid, str) or not uid:
+    if not isinstance(uid, str) or not uid or not storable(uid):
         raise NotARun(f"its run start document has no uid but {uid!r}")
     return uid
 
