@@ -20,9 +20,7 @@ from intake_bluesky_jsonl.events import event_pages
 __all__ = ["JSONLCodec"]
 
 BEGINNING: Final = re.compile(rb'[ \t\r]*\[[ \t]*"([^"\\\n]{1,64})"[ \t]*,[ \t]*\{')
-OPTIONS: Final = (
-    orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-)
+OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 # An integer past 64 bits has at least 19 digits after what may stand before a number. With every digit made "0"
 # and every separator ":", one search finds all candidates.
