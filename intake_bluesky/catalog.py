@@ -1,0 +1,410 @@
+"""A store of runs as an Intake catalog."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Self
+
+import intake
+import yaml
+from intake.catalog.base import Catalog
+from intake.catalog.entry import CatalogEntry
+
+from intake_bluesky import display
+from intake_bluesky.documents import ReadOnlyDocument, RunHeader, RunSummary
+from intake_bluesky.errors import RunNotFound, UnsupportedOperation
+from intake_bluesky.listing import RunEntries, as_key
+from intake_bluesky.query import Everything, Query
+from intake_bluesky.run import BlueskyRun
+from intake_bluesky.selection import Selection, as_query
+from intake_bluesky.settings import Origin, Settings, plain_argument
+from intake_bluesky.storage import Plan, Problem, RunStore, SupportsInsert
+from intake_bluesky.stream import KeepsState, description
+from intake_bluesky.trust import is_local
+
+__all__ = ["BlueskyCatalog", "RunEntry", "open_catalog"]
+
+TTL: Final = (
+    1.0  # seconds after which an access looks for new runs: a run being written is seen within a second
+)
+SHOWN: Final = 10  # runs in a table
+COMPLETED: Final = 100  # runs offered by tab completion
+
+
+class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships no types
+    """What a listing holds of a run: making and describing it reads nothing, opening it the header."""
+
+    def __init__(self, catalog: BlueskyCatalog, summary: RunSummary) -> None:
+        super().__init__()
+        self.name, self.description = summary.uid, None
+        self._catalog, self._summary = catalog, summary
+        self._container = "catalog"
+        self._user_parameters: list[Any] = []
+
+    @property
+    def _metadata(self) -> dict[str, Any]:
+        stop = self._summary.stop
+        return {
+            "start": ReadOnlyDocument(self._summary.start),
+            "stop": None if stop is None else ReadOnlyDocument(stop),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the run; reads nothing."""
+        return description(self, "catalog", self._metadata)
+
+    def get(self, **kwargs: Any) -> Any:
+        """Open the run."""
+        return self._catalog._opened(self._catalog._view.header(self.name))(**kwargs)
+
+
+class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
+    """The runs of a store; drivers subclass it to make the store of a YAML file's arguments.
+
+    ``cat[uid]`` (or the beginning of a uid), ``cat[scan_id]`` (the newest of that scan_id) and ``cat[-1]``
+    (the newest) open a run; ``cat[uid, "primary"]`` a stream. ``cat[-5:]`` and ``cat[[uid, scan_id, -1]]``
+    give a narrowed catalog; slices count places from the oldest run at 0 to the newest at -1, and take the
+    runs that are there at that moment. Iteration gives uids, the newest first.
+
+    Parameters
+    ----------
+    store : RunStore
+    handler_registry : mapping of spec to class or dotted name, optional
+        Handlers of legacy resources. Given: those come before the readers of this package, and installed ones
+        are not looked for. Not given: those that packages offer under the entry point group
+        ``databroker.handlers``.
+    root_map : mapping of str to str, optional
+        Where data moved, see `AssetOptions`; relative values are relative to the YAML file.
+    transforms : mapping of str to callable or dotted name, optional
+        Functions that mend documents as they are read; keys ``start``, ``stop``, ``resource``,
+        ``descriptor``, ``datum``.
+    query : Query, dict in MongoDB's form or str, optional
+        Show only the runs that match.
+    filler_class : optional
+        Taken so that YAML files written for databroker open, and never used: the readers of assets fill.
+    trust : bool
+        Whether a YAML file from elsewhere may name Python objects to import, and folders of this machine. It
+        counts only when the user says it, ``cat["name"](trust=True)``: in a YAML file it does nothing.
+    **intake_kwargs
+        Of `intake.catalog.Catalog`: ``name``, ``description``, ``metadata``, ``ttl`` (seconds after which an
+        access looks for new runs, by default 1), ``storage_options`` ...
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> from intake_bluesky.testing.runs import EXAMPLES
+    >>> cat = BlueskyCatalog(MemoryStore([EXAMPLES["count"](None), EXAMPLES["scan"](None)]), name="examples")
+    >>> cat
+    <BlueskyCatalog examples>
+    >>> len(cat), cat[-1].start["plan_name"], cat[1].start["plan_name"]
+    (2, 'scan', 'count')
+    >>> [cat[uid].scan_id for uid in cat.search({"plan_name": "count"})]
+    [1]
+    """
+
+    container = "catalog"
+    name = "bluesky-catalog"
+    FORGOTTEN: ClassVar[frozenset[str]] = KeepsState.FORGOTTEN | {"_entries", "cat", "_seen"}
+
+    def __init__(
+        self,
+        store: RunStore,
+        *,
+        handler_registry: Mapping[str, Any] | None = None,
+        root_map: Mapping[str, Any] | None = None,
+        transforms: Mapping[str, Any] | None = None,
+        query: Query | Mapping[str, Any] | str | None = None,
+        filler_class: Any = None,
+        trust: bool = False,
+        **intake_kwargs: Any,
+    ) -> None:
+        self._store = store
+        self._settings = Settings(handler_registry, root_map, transforms)
+        asked = as_query(query)
+        self._stages = () if isinstance(asked, Everything) else (asked,)
+        self._trust = trust
+        self._origin_kept: Origin | None = None
+        self._is_open = False
+        super().__init__(**{"ttl": TTL, **intake_kwargs})
+        self._is_open = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The YAML file's entry stays behind, so what follows from it is settled now.
+        return {**super().__getstate__(), "_origin_kept": self._origin}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._entries = self._make_entries_container()
+
+    def _make_entries_container(self) -> RunEntries:
+        return RunEntries(self)
+
+    def _load(self) -> None:
+        if self._is_open:  # making a catalog touches no store
+            self._store.refresh()
+
+    @property
+    def _origin(self) -> Origin:
+        """Where the arguments come from, by all that Intake tells: YAML may give ``metadata`` and ``trust``."""
+        if self._origin_kept is not None:
+            return self._origin_kept
+        entry, parent = self._entry, self.cat
+        told = (
+            getattr(entry, "_catalog_dir", None),
+            getattr(parent, "_dir", None),
+            self.metadata.get("catalog_dir"),
+        )
+        places = [str(place) for place in told if place]
+        said = bool(self._trust) and "trust" in self.__dict__.get("_passed_kwargs", ())
+        return Origin(places[0] if places else None, said or all(map(is_local, places)))
+
+    @property
+    def _view(self) -> RunStore:
+        """The store as users see it, through the transforms."""
+        if "_seen" not in self.__dict__:
+            self._seen = self._settings.view(self._store, self._origin)
+        return self._seen
+
+    @property
+    def selection(self) -> Selection:
+        """The runs this catalog shows."""
+        return Selection(self._view, self._stages)
+
+    def entry_of(self, run: RunSummary) -> RunEntry:
+        """Make the entry of one run, reading nothing."""
+        return RunEntry(self, run)
+
+    @property
+    def store(self) -> RunStore:
+        """The driver's store, all of it and as it is."""
+        return self._store
+
+    @property
+    def query(self) -> Query:
+        """What the runs shown match; `ALL` where nothing was searched."""
+        return Selection(self._store, self._stages).query
+
+    @property
+    def root_map(self) -> Mapping[str, str]:
+        """Where data moved, read-only; relative values resolved."""
+        return MappingProxyType(self._settings.root_map(self._origin))
+
+    @property
+    def handler_registry(self) -> Mapping[str, Any]:
+        """Handlers of legacy resources by spec, read-only: see `register_handler`."""
+        return MappingProxyType(self._settings.handlers(self._origin))
+
+    def register_handler(self, spec: str, handler: Any, overwrite: bool = False) -> None:
+        """Add a handler for runs opened from now on; a catalog and its searches share their handlers.
+
+        Raises
+        ------
+        PluginError
+            When there is another for this spec and `overwrite` is false.
+        """
+        self._settings.register_handler(spec, handler, overwrite=overwrite)
+
+    def deregister_handler(self, spec: str) -> None:
+        """Take a handler out.
+
+        Raises
+        ------
+        PluginError
+            When there is none for this spec.
+        """
+        self._settings.deregister_handler(spec)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What could not be read so far, and why."""
+        return tuple(self._store.problems())
+
+    def refresh(self, *, deep: bool = False) -> Self:
+        """Look for new and grown runs now; `deep` looks at all runs again."""
+        self._store.refresh(deep=deep)
+        self.updated = time.time()
+        return self
+
+    def explain(self) -> Plan:
+        """Say what of the query the store does itself, and what is left to do run by run."""
+        return self.selection.plan()
+
+    def writer(self, **options: Any) -> Any:
+        """A callable for ``RunEngine.subscribe`` that writes into this catalog's store; see `DocumentWriter`.
+
+        Raises
+        ------
+        UnsupportedOperation
+            When the store cannot be written.
+        """
+        if not isinstance(self._store, SupportsInsert):
+            raise UnsupportedOperation(
+                f"{self!r} cannot be written: its store, {type(self._store).__name__}, takes no runs"
+            )
+        from intake_bluesky.writing import DocumentWriter
+
+        return DocumentWriter(self._store, **options)
+
+    def search(self, query: Query | Mapping[str, Any] | str) -> Self:
+        """The runs that match, among those of this catalog; nothing is read until it is used.
+
+        Parameters
+        ----------
+        query : Query, dict in MongoDB's form, or str
+            A str is words that all have to occur in the run start document: see `FullText`.
+        """
+        return self._with_stages(Selection(self._store, self._stages).narrowed(as_query(query)).stages)
+
+    def _with_stages(self, stages: tuple[Query, ...]) -> Self:
+        if stages == self._stages:
+            return self
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        query = Selection(self._store, stages).query
+        new._captured_init_kwargs = {**self._captured_init_kwargs, "query": query}
+        new._origin_kept, new._entry, new._stages = self._origin, None, stages
+        new._entries = new._make_entries_container()
+        return new
+
+    def _opened(self, header: RunHeader) -> BlueskyRun:
+        trusted = (self._origin.trusted or bool(self._trust)) and not getattr(self._store, "remote", False)
+        assets = self._settings.assets(self._origin, trusted=trusted, storage_options=self.storage_options)
+        run = BlueskyRun(self._view, header, assets=assets, getenv=self.getenv, getshell=self.getshell)
+        run.cat = self
+        return run
+
+    def __getitem__(self, key: Any) -> Any:
+        """One run, a stream of it, or a narrowed catalog.
+
+        Raises
+        ------
+        RunNotFound
+            When no run has this uid or scan_id.
+        AmbiguousRun
+            When several uids begin so.
+        IndexError
+            When there are not so many runs.
+        """
+        self.reload()
+        if isinstance(key, slice):
+            return self._with_stages(self.selection.cut(key).stages)
+        if isinstance(key, tuple):
+            first, *rest = key
+            found = self[first]
+            return (found[rest[0] if len(rest) == 1 else tuple(rest)]) if rest else found
+        if not isinstance(key, str) and isinstance(key, Iterable):
+            return self._with_stages(self.selection.listed(map(as_key, key)).stages)
+        key = as_key(key)
+        if not isinstance(key, str):
+            return self._opened(self._view.header(self.selection.at(key).uid))
+        try:
+            return self._opened(self.selection.header(key))
+        except RunNotFound:
+            uid, dot, stream = key.partition(".")
+            if not dot:
+                raise
+            return self[uid][stream]
+
+    def __getattr__(self, name: str) -> Any:
+        # By full uid only: ``cat.add`` must not be the run whose uid begins so.
+        if name.startswith("_") or name == "entry":
+            return super().__getattr__(name)
+        try:
+            return self._opened(self.selection.exact(name))
+        except RunNotFound:
+            raise AttributeError(f"{type(self).__name__} has no attribute and no run {name!r}") from None
+
+    def walk(
+        self, sofar: dict[str, Any] | None = None, prefix: list[str] | None = None, depth: int = 1
+    ) -> dict[str, Any]:
+        """Entries by dotted name: of runs, which opens none; with ``depth=2`` of streams too, which opens all."""
+        return super().walk(sofar, prefix, depth)  # type: ignore[no-any-return]
+
+    def configure_new(self, **kwargs: Any) -> Any:
+        """The catalog itself, or with arguments a new one that has them."""
+        return super().configure_new(**kwargs) if kwargs else self
+
+    __call__ = get = configure_new
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the catalog as Intake does; reads nothing."""
+        if self._entry is not None:
+            return self._entry.describe()  # type: ignore[no-any-return]
+        return description(self, "catalog", self.metadata)
+
+    def _yaml(self) -> dict[str, Any]:
+        data: dict[str, Any] = super()._yaml()
+        (source,) = data["sources"].values()
+        if any(isinstance(value, RunStore) for value in source["args"].values()):
+            raise UnsupportedOperation(
+                f"{self!r} was made of a store object, which YAML cannot name: open it by a driver"
+            )
+        source["args"] = {
+            name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"
+        }
+        source["metadata"] = plain_argument(
+            {k: v for k, v in source["metadata"].items() if k != "catalog_dir"}
+        )
+        return {"sources": {self.name or type(self).name: source}}
+
+    def serialize(self) -> str:
+        """YAML of a file with this catalog as its one source, query included: `save` writes it."""
+        return yaml.safe_dump({"metadata": {}, **self._yaml()}, sort_keys=False)
+
+    def __dir__(self) -> list[str]:
+        return sorted(object.__dir__(self))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        self.reload()
+        return [run.uid for run in self.selection.runs(limit=COMPLETED)]
+
+    def __eq__(self, other: object) -> bool:
+        same = (
+            type(self) is type(other) and isinstance(other, BlueskyCatalog) and self._stages == other._stages
+        )
+        return same and (self._store is other._store or super().__eq__(other))  # type: ignore[union-attr]
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.name))
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return type(self).__name__, self._store, repr(self.query)
+
+    def __repr__(self) -> str:
+        name = f" {self.name}" if self.name else ""
+        asked = repr(self.query)
+        where = f" where {asked[:77]}..." if len(asked) > 80 else f" where {asked}"
+        return f"<{type(self).__name__}{name}{where if self._stages else ''}>"
+
+    _ipython_display_ = None  # Intake's shows YAML; IPython takes the two below
+
+    def _shown(self) -> tuple[str, list[RunSummary], int]:
+        self.reload()
+        return repr(self).strip("<>"), list(self.selection.runs(limit=SHOWN)), self.selection.count()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self) if cycle else display.listing_text(*self._shown()))
+
+    def _repr_html_(self) -> str:
+        return display.listing_html(*self._shown())
+
+
+def open_catalog(uri: Any = None, **kwargs: Any) -> Any:
+    """Open a YAML file, or several, with Intake.
+
+    As `intake.open_catalog`, but that in files from elsewhere ``env(...)`` stays as it is written, unless
+    asked for with ``getenv=True``: their templates would otherwise see the environment of this machine.
+    """
+    places = (
+        [uri]
+        if isinstance(uri, str)
+        else [str(place) for place in uri or ()]
+        if not isinstance(uri, Path)
+        else []
+    )
+    if not all(map(is_local, places)):
+        kwargs.setdefault("getenv", False)
+    return intake.open_catalog(uri, **kwargs)

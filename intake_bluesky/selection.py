@@ -1,0 +1,239 @@
+"""Some runs of a store: how queries are finished, and how one run is found by uid, scan_id or place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from intake_bluesky.documents import RunHeader, RunSummary
+from intake_bluesky.errors import AmbiguousRun, RunNotFound, UnsupportedQuery
+from intake_bluesky.query import (
+    ALL,
+    Everything,
+    FullText,
+    PartialUID,
+    Query,
+    Start,
+    all_of,
+    from_json,
+    from_mongo,
+    matches,
+    settle_scan_ids,
+)
+from intake_bluesky.storage import Order, Plan, RunStore, SupportsCount, sort_runs
+
+__all__ = ["Selection", "as_query"]
+
+JSON_STAMP = "intake-bluesky query"
+SHOWN = 5  # how many of several candidates a message names
+
+
+def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
+    """Make a query of what people write: a query, MongoDB's form, words, or None for all.
+
+    Examples
+    --------
+    >>> as_query({"plan_name": "scan"}) == from_mongo({"plan_name": "scan"})
+    True
+    >>> as_query("nickel foil")
+    FullText('nickel foil')
+    """
+    if query is None:
+        return ALL
+    if isinstance(query, Query):
+        return query
+    if isinstance(query, str):
+        return FullText(query)
+    if isinstance(query, Mapping):
+        return from_json(json.dumps(query)) if JSON_STAMP in query else from_mongo(query)
+    raise UnsupportedQuery(
+        f"a search takes a query, a dict in MongoDB's form, or words, not {type(query).__name__}: {query!r}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The runs of a store that several queries, one within the other, leave.
+
+    Making one reads nothing. What the store cannot do of a query is finished here, run by run.
+
+    Attributes
+    ----------
+    store : RunStore
+    stages : tuple of Query
+        A `ScanID` that takes the latest of several takes it among what the stages before it left.
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> starts = {"uid": "old", "time": 1.0, "scan_id": 5}, {"uid": "new", "time": 2.0, "scan_id": 5}
+    >>> runs = [[("start", start)] for start in starts]
+    >>> selection = Selection(MemoryStore(runs))
+    >>> [run.uid for run in selection.runs()], selection.latest(5).uid
+    (['new', 'old'], 'new')
+    """
+
+    store: RunStore
+    stages: tuple[Query, ...] = ()
+
+    @property
+    def query(self) -> Query:
+        """All stages in one."""
+        return all_of(self.stages)
+
+    def narrowed(self, query: Query) -> Selection:
+        """Those of these runs that match."""
+        return self if isinstance(query, Everything) else replace(self, stages=(*self.stages, query))
+
+    def settled(self) -> Query:
+        """The query with each `ScanID` written out; asks the store only where there is one to settle."""
+        query = ALL
+        for stage in self.stages:
+            within = query
+            query = within & settle_scan_ids(
+                stage,
+                lambda asked, within=within: self._starts(within & asked),  # type: ignore[misc]
+            )
+        return query
+
+    def _starts(self, query: Query) -> Iterator[Mapping[str, Any]]:
+        return (run.start for run in Selection(self.store).runs(query))
+
+    def plan(self, query: Query = ALL, order: Order = Order.NEWEST) -> Plan:
+        """How the store shares the work, for those of these runs that match `query` as well."""
+        return self.store.plan(self.settled() & query, order)
+
+    def runs(
+        self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None
+    ) -> Iterator[RunSummary]:
+        """Yield those of these runs that match `query` as well.
+
+        Reads no header and no event. Runs are held in memory only where the store does not order them.
+        """
+        plan = self.plan(query, order)
+        if plan.ordered and isinstance(plan.residual, Everything):
+            yield from self.store.find(plan.pushed, order=order, offset=offset, limit=limit)
+            return
+        found: Iterable[RunSummary] = self.store.find(plan.pushed, order=order)
+        if not isinstance(plan.residual, Everything):
+            found = (run for run in found if matches(plan.residual, run))
+        if not plan.ordered:
+            found = sort_runs(found, order)
+        yield from islice(found, offset, None if limit is None else offset + limit)
+
+    def count(self, query: Query = ALL) -> int:
+        """Count those of these runs that match `query` as well."""
+        plan = self.plan(query)
+        whole = isinstance(plan.residual, Everything)
+        if whole and isinstance(self.store, SupportsCount):
+            return self.store.count(plan.pushed)
+        return sum(1 for run in self.store.find(plan.pushed) if whole or matches(plan.residual, run))
+
+    def __contains__(self, run: RunSummary) -> bool:
+        return matches(self.settled(), run)
+
+    def exact(self, uid: str) -> RunHeader:
+        """Open the run of a full uid.
+
+        Raises
+        ------
+        RunNotFound
+        """
+        header = self.store.header(uid)
+        if RunSummary.of(header.start, header.stop) not in self:
+            raise RunNotFound(f"run {uid} is in the store and not among those that match {self.query!r}")
+        return header
+
+    def header(self, uid: str) -> RunHeader:
+        """Open the run of a full uid, or of the beginning of one.
+
+        Raises
+        ------
+        RunNotFound, AmbiguousRun
+        """
+        try:
+            return self.exact(uid)
+        except RunNotFound:
+            return self.store.header(self.summary(uid).uid)
+
+    def summary(self, uid: str) -> RunSummary:
+        """Find the run of a full uid, or of the beginning of one, without opening it.
+
+        Raises
+        ------
+        RunNotFound, AmbiguousRun
+        """
+        found = list(self.runs(PartialUID(uid), limit=SHOWN + 1)) if uid else []
+        whole = [run for run in found if run.uid == uid]
+        if len(found) == 1 or whole:
+            return (whole or found)[0]
+        if found:
+            more = " ..." if len(found) > SHOWN else ""
+            raise AmbiguousRun(
+                f"several runs have uids that begin with {uid!r}: {', '.join(run.uid for run in found[:SHOWN])}{more}. "
+                "Give more of the uid"
+            )
+        raise RunNotFound(
+            f"no run has a uid that begins with {uid!r}{self._among()}; a scan_id is given as an int"
+        )
+
+    def latest(self, scan_id: int) -> RunSummary:
+        """Find the newest run of a scan_id.
+
+        Raises
+        ------
+        RunNotFound
+        """
+        for run in self.runs(Start("scan_id") == scan_id, limit=1):
+            return run
+        raise RunNotFound(f"no run has scan_id {scan_id}{self._among()}")
+
+    def newest(self, place: int) -> RunSummary:
+        """Find the newest run but `place`: 0 is the newest.
+
+        Raises
+        ------
+        IndexError
+        """
+        for run in self.runs(offset=place, limit=1):
+            return run
+        raise IndexError(f"{-place - 1} was asked and there are {self.count()} runs{self._among()}")
+
+    def _among(self) -> str:
+        return f" among those that match {self.query!r}" if self.stages else ""
+
+    def cut(self, part: slice) -> Selection:
+        """The runs at the places of a slice, as they are now: the oldest is at 0, the newest at -1."""
+        if part == slice(None):
+            return self
+        if (part.step or 1) == 1 and part.stop is None and (part.start or 0) < 0:
+            return self._of(run.uid for run in self.runs(limit=-part.start))
+        total = self.count()
+        from_newest = {total - 1 - place for place in range(*part.indices(total))}
+        first, last = min(from_newest, default=0), max(from_newest, default=-1)
+        found = enumerate(self.runs(offset=first, limit=last - first + 1), first)
+        return self._of(run.uid for place, run in found if place in from_newest)
+
+    def listed(self, keys: Iterable[str | int]) -> Selection:
+        """The runs of these uids (or their beginnings), scan_ids and negative places.
+
+        Raises
+        ------
+        RunNotFound, AmbiguousRun, IndexError
+        """
+        keys = list(keys)
+        texts = [key for key in keys if isinstance(key, str)]
+        whole = {run.uid for run in self.runs(Start("uid").is_in(texts))} if texts else set()
+        return self._of(key if isinstance(key, str) and key in whole else self.at(key).uid for key in keys)
+
+    def at(self, key: str | int) -> RunSummary:
+        """Find the run of a uid (or its beginning), a scan_id, or a negative place, without opening it."""
+        if isinstance(key, str):
+            return self.summary(key)
+        return self.newest(-key - 1) if key < 0 else self.latest(key)
+
+    def _of(self, uids: Iterable[str]) -> Selection:
+        return self.narrowed(Start("uid").is_in(list(uids)))

@@ -1,0 +1,159 @@
+"""Writing documents as they are emitted: one point of entry for every store that can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypeAlias
+
+from intake_bluesky.documents import Document
+from intake_bluesky.errors import DamagedRun, DuplicateRun, UnsupportedOperation
+from intake_bluesky.storage import RunInsert, SupportsInsert
+
+__all__ = ["DocumentWriter"]
+
+OnDuplicate: TypeAlias = Literal["raise", "skip"]
+
+
+class DocumentWriter:
+    """Writes every run whose documents it is called with; for ``RunEngine.subscribe``.
+
+    Runs may be interleaved: each document goes to the run that it, its descriptor or its resource names. Documents are
+    written as they are, one after the other, with what durability the store's `RunInsert` gives.
+
+    Parameters
+    ----------
+    store : SupportsInsert
+    on_duplicate : {"raise", "skip"}
+        What to do with a run that is in the store already: raise `DuplicateRun`, or take its documents and drop them.
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> store = MemoryStore()
+    >>> with DocumentWriter(store) as write:
+    ...     write("start", {"uid": "abc", "time": 1.0})
+    ...     write("stop", {"uid": "def", "time": 2.0, "run_start": "abc", "exit_status": "success"})
+    >>> [run.uid for run in store.find()]
+    ['abc']
+    """
+
+    def __init__(self, store: SupportsInsert, *, on_duplicate: OnDuplicate = "raise") -> None:
+        if not isinstance(store, SupportsInsert):
+            raise UnsupportedOperation(f"{store!r} cannot be written: it has no insert()")
+        if on_duplicate not in ("raise", "skip"):
+            raise ValueError(f'on_duplicate is "raise" or "skip", not {on_duplicate!r}')
+        self._store = store
+        self._on_duplicate = on_duplicate
+        self._runs: dict[str, _Run] = {}
+        self._run_of: dict[str, _Run] = {}  # by the uids of descriptors, resources and stream resources
+
+    def __repr__(self) -> str:
+        return f"<DocumentWriter {self._store!r} running={sorted(self._runs)}>"
+
+    def __call__(self, name: str, doc: Document) -> None:
+        """Write one document.
+
+        Raises
+        ------
+        DuplicateRun
+            For the start of a run that is being written, or in the store and not to be skipped.
+        DamagedRun
+            For a document of a run whose start was not met, or that has stopped.
+        """
+        if name == "start":
+            self._begin(doc)
+            return
+        run = self._find(name, doc)
+        if name in INTRODUCES:
+            self._run_of[doc["uid"]] = run
+            run.uids.append(doc["uid"])
+        try:
+            if run.insert is not None:
+                run.insert.write(name, doc)
+        finally:
+            if name == "stop":
+                self._end(run)
+
+    def _begin(self, start: Document) -> None:
+        uid = str(start["uid"])
+        if uid in self._runs:
+            raise DuplicateRun(f"run {uid} is being written just now: its start document came twice")
+        insert: RunInsert | None = None
+        try:
+            insert = self._store.insert(start)
+        except DuplicateRun:
+            if self._on_duplicate == "raise":
+                raise
+        self._runs[uid] = _Run(uid, insert)
+
+    def _find(self, name: str, doc: Document) -> _Run:
+        try:
+            route = ROUTES[name]
+        except KeyError:
+            raise UnsupportedOperation(f"{name!r} is the name of no Bluesky document") from None
+        field, uid = route(doc)
+        run = (self._runs if field == "run_start" else self._run_of).get(uid)
+        if run is not None:
+            return run
+        if uid is None and len(self._runs) == 1:  # old writers' resources do not name their run
+            return next(iter(self._runs.values()))
+        raise DamagedRun(
+            f"a {name} document belongs to {field} {uid!r}, which is of no run being written (there are "
+            f"{', '.join(self._runs) or 'none'}): subscribe the writer before the run starts"
+        )
+
+    def _end(self, run: _Run) -> None:
+        del self._runs[run.uid]
+        for uid in run.uids:
+            self._run_of.pop(uid, None)
+        if run.insert is not None:
+            run.insert.close()
+
+    def close(self) -> None:
+        """Close every run being written; those without a stop stay readable as far as they got."""
+        with ExitStack() as runs:
+            for run in list(self._runs.values()):
+                runs.callback(self._end, run)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run being written; `insert` is None where its documents are dropped."""
+
+    uid: str
+    insert: RunInsert | None
+    uids: list[str] = field(default_factory=list)
+
+
+def _by(field: str) -> Callable[[Mapping[str, Any]], tuple[str, Any]]:
+    return lambda doc: (field, doc.get(field))
+
+
+def _by_first_event(doc: Mapping[str, Any]) -> tuple[str, Any]:
+    """Bulk events are lists of events by stream, any of which may be empty."""
+    return "descriptor", next((event["descriptor"] for events in doc.values() for event in events), None)
+
+
+INTRODUCES: Final = frozenset({"descriptor", "resource", "stream_resource"})
+ROUTES: Final[dict[str, Callable[[Mapping[str, Any]], tuple[str, Any]]]] = {
+    **dict.fromkeys(("stop", "descriptor", "resource", "stream_resource"), _by("run_start")),
+    **dict.fromkeys(("event", "event_page"), _by("descriptor")),
+    "bulk_events": _by_first_event,
+    **dict.fromkeys(("datum", "datum_page", "bulk_datum"), _by("resource")),
+    "stream_datum": _by("stream_resource"),
+}
+"""Document name to what tells its run: a field's name and the uid in it."""
