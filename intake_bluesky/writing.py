@@ -68,8 +68,8 @@ class DocumentWriter:
             return
         run = self._find(name, doc)
         if name in INTRODUCES:
-            self._run_of[doc["uid"]] = run
-            run.uids.append(doc["uid"])
+            self._run_of[str(doc.get("uid"))] = run
+            run.uids.append(str(doc.get("uid")))
         try:
             if run.insert is not None:
                 run.insert.write(name, doc)
@@ -98,7 +98,7 @@ class DocumentWriter:
         run = (self._runs if field == "run_start" else self._run_of).get(uid)
         if run is not None:
             return run
-        if uid is None and len(self._runs) == 1:  # old writers' resources do not name their run
+        if len(self._runs) == 1 and (name in DATUMS or (name in RUNLESS and uid is None)):
             return next(iter(self._runs.values()))
         raise DamagedRun(
             f"a {name} document belongs to {field} {uid!r}, which is of no run being written (there are "
@@ -149,6 +149,8 @@ def _by_first_event(doc: Mapping[str, Any]) -> tuple[str, Any]:
 
 
 INTRODUCES: Final = frozenset({"descriptor", "resource", "stream_resource"})
+RUNLESS: Final = frozenset({"resource", "bulk_events"})  # old writers' resources do not name their run
+DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})  # may be of a resource from the run before
 ROUTES: Final[dict[str, Callable[[Mapping[str, Any]], tuple[str, Any]]]] = {
     **dict.fromkeys(("stop", "descriptor", "resource", "stream_resource"), _by("run_start")),
     **dict.fromkeys(("event", "event_page"), _by("descriptor")),
