@@ -149,6 +149,7 @@ def test_engine_leaves_no_event_loop() -> None:
     assert threading.active_count() <= before + 1  # the thread may still be on its way out
 
 
+@pytest.mark.slow
 def test_as_a_process_twice_beside_catalogs(tmp_path: Path) -> None:
     """As ``make demo`` in a clone: it opens catalogs/demo.yml, and a second time adds to what is there."""
     (tmp_path / "catalogs").mkdir()

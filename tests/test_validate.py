@@ -276,8 +276,6 @@ def test_a_store_gives_its_problems_and_goes_on(tmp_path: Path) -> None:
 
 def test_every_code_is_documented() -> None:
     page = Path(__file__).parent.parent / "docs" / "reference" / "findings.md"
-    rows = [
-        line.split("|") for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `")
-    ]
+    rows = [line.split("|") for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     observed = {row[1].strip(" `"): (row[2].strip(), row[3].strip()) for row in rows}
     assert observed == dict(CODES)

@@ -99,14 +99,15 @@ def _record(page: Console, folder: Path, yaml: Path, grid_points: int) -> Runs:
     _step(page, f"Experiments: a bluesky RunEngine with simulated devices, recorded into {folder}/runs")
     catalog = open_catalog(str(yaml)).demo
     newest = next(catalog.selection.runs(limit=1), None)
-    experiments = Experiments(
-        folder.resolve(),
-        catalog.writer(),
-        say=lambda text: page.print(f"  - {text}"),
-        scan_id=(newest.scan_id or 0) if newest else 0,
-        grid_points=grid_points,
-    )
-    return experiments.run()
+    with catalog.writer() as writer:
+        experiments = Experiments(
+            folder.resolve(),
+            writer,
+            say=lambda text: page.print(f"  - {text}"),
+            scan_id=(newest.scan_id or 0) if newest else 0,
+            grid_points=grid_points,
+        )
+        return experiments.run()
 
 
 def _open(page: Console, yaml: Path) -> BlueskyCatalog:

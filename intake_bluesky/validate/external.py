@@ -51,9 +51,7 @@ def check_external(
         rows = StreamReader(store, header, name, DatasetOptions(assets=options)).rows
         for part, lacking in rows.lacking.items():
             where, what = (name, "event") if part == "events" else (f"{name}/{part}", "frames")
-            yield finding(
-                f"{header.uid}/{where}", "incomplete", f"{lacking} of {len(rows)} rows have no {what}"
-            )
+            yield finding(f"{header.uid}/{where}", "incomplete", f"{lacking} of {len(rows)} rows have no {what}")
         for key, spec in layout.data_keys.items():
             where = f"{header.uid}/{name}/{key}"
             if is_streamed(spec) and not header.assets_of(name, key):

@@ -83,9 +83,7 @@ class DocumentChecks:
 
     def _check_schema(self, name: str, doc: Document) -> None:
         if name not in DocumentNames.__members__:
-            self._tally.add(
-                f"{self.uid}/{name}", "schema", f"there is no document called {name!r} in event-model"
-            )
+            self._tally.add(f"{self.uid}/{name}", "schema", f"there is no document called {name!r} in event-model")
             return
         errors = list(islice(schema_validators[DocumentNames[name]].iter_errors(to_plain(doc)), 3))
         if errors:
@@ -105,10 +103,7 @@ class DocumentChecks:
                 self._datum(doc["resource"], [doc["datum_id"]], [doc["datum_kwargs"]])
             case "datum_page":
                 kwargs = doc["datum_kwargs"]
-                rows = [
-                    {key: column[row] for key, column in kwargs.items()}
-                    for row in range(len(doc["datum_id"]))
-                ]
+                rows = [{key: column[row] for key, column in kwargs.items()} for row in range(len(doc["datum_id"]))]
                 self._datum(doc["resource"], doc["datum_id"], rows)
             case "stream_datum":
                 self._stream_datum(doc)
@@ -194,9 +189,7 @@ class DocumentChecks:
         for (stream, key), ids in self.datum_ids.items():
             unknown = [datum_id for datum_id in ids if datum_id and datum_id not in self.datums]
             if unknown:
-                message = (
-                    f"{len(unknown)} of {len(ids)} events name datums not in the run, {unknown[0]!r} first"
-                )
+                message = f"{len(unknown)} of {len(ids)} events name datums not in the run, {unknown[0]!r} first"
                 yield finding(f"{self.uid}/{stream}/{key}", "unknown-datum", message)
         for name, met in self._streams.items():
             yield from self._numbers(name, met)
@@ -218,24 +211,18 @@ class DocumentChecks:
         lost = last - sum(1 for number in recorded if number >= 1)
         if lost > 0:
             first = next(number for number in range(1, last) if number not in recorded)
-            yield finding(
-                where, "seq-num-gap", f"{lost} of the seq_nums 1 to {last} are missing, {first} first"
-            )
+            yield finding(where, "seq-num-gap", f"{lost} of the seq_nums 1 to {last} are missing, {first} first")
         counts = (self._stop or {}).get("num_events") or {}
         stored = len(stream.seq_nums or stream.frames)
         if self._stop is not None and counts and counts.get(name, 0) != stored:
-            yield finding(
-                where, "num-events", f"the stop counts {counts.get(name, 0)} events, {stored} are stored"
-            )
+            yield finding(where, "num-events", f"the stop counts {counts.get(name, 0)} events, {stored} are stored")
 
     def _ending(self) -> Iterator[Finding]:
         if self._stop is None:
             yield finding(self.uid, "no-stop", "the run has no stop: it is going on, or was cut off")
             return
         for name in (self._stop.get("num_events") or {}).keys() - self._streams.keys():
-            message = (
-                f"the stop counts {self._stop['num_events'][name]} events of a stream that has no descriptor"
-            )
+            message = f"the stop counts {self._stop['num_events'][name]} events of a stream that has no descriptor"
             yield finding(f"{self.uid}/{name}", "num-events", message)
 
 
