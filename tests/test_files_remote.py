@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
 
 from intake_bluesky.documents import identical, to_plain
 from intake_bluesky.errors import RunNotFound
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, scan
+from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
 
 EVENTS = 4000
 WIDE = 300
@@ -59,7 +59,9 @@ class Traffic:
         self.bytes, self.requests = 0, list[str]()
         cat_file, info = MemoryFileSystem.cat_file, MemoryFileSystem.info
 
-        def counted_cat_file(fs: Any, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+        def counted_cat_file(
+            fs: Any, path: str, start: int | None = None, end: int | None = None, **kwargs: Any
+        ) -> bytes:
             data = bytes(cat_file(fs, path, start=start, end=end, **kwargs))
             self.bytes += len(data)
             self.requests.append("read")
@@ -166,7 +168,7 @@ def test_bad_file_hides_no_other(memory: Any) -> None:
 @pytest.fixture(scope="module")
 def s3() -> Iterator[dict[str, Any]]:
     """An S3 server of this test, with a bucket."""
-    import boto3
+    import boto3  # type: ignore[import-untyped]
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -180,7 +182,7 @@ def s3() -> Iterator[dict[str, Any]]:
 
 
 def test_bucket(s3: dict[str, Any]) -> None:
-    import s3fs
+    import s3fs  # type: ignore[import-untyped]
 
     fs = s3fs.S3FileSystem(**s3)
     large = _large_run()

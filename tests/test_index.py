@@ -104,6 +104,12 @@ def test_second_process_sees_what_the_first_wrote(index: Index, path: Path) -> N
     assert _uids(index) == ["b", "a"]
 
 
+def _read_all(index: Index) -> None:
+    for n in range(3000):
+        index.entry(f"{n:05}")
+    _uids(index)
+
+
 @pytest.mark.parametrize("where", ["beginning", "middle", "not a database"])
 def test_damaged_index_is_emptied_with_a_warning(path: Path, where: str) -> None:
     index = Index(path)
@@ -117,9 +123,7 @@ def test_damaged_index_is_emptied_with_a_warning(path: Path, where: str) -> None
         content[first : first + len(content) // 2] = os.urandom(len(content) // 2)
     path.write_bytes(content)
     with pytest.warns(UserWarning, match="made anew"), pytest.raises(IndexLost):
-        for n in range(3000):
-            index.entry(f"{n:05}")
-        _uids(index)
+        _read_all(index)
     index.put([_entry("new", 1.0)])
     assert _uids(index) == ["new"]
     index.close()
@@ -195,7 +199,12 @@ def test_forked_process_uses_a_connection_of_its_own(index: Index) -> None:
     index.put([_entry("a", 1.0)])
     context = multiprocessing.get_context("fork")
     results = context.SimpleQueue()
-    child = context.Process(target=lambda: (index.put([_entry("b", 2.0)]), results.put(_uids(index))))
+
+    def write() -> None:
+        index.put([_entry("b", 2.0)])
+        results.put(_uids(index))
+
+    child = context.Process(target=write)
     child.start()
     child.join(30)
     assert child.exitcode == 0

@@ -56,9 +56,7 @@ def _last_stop(codec: Codec, tail: bytes, uid: str) -> bytes | None:
     return None
 
 
-def scan(
-    codec: Codec, path: str, source: Source, earlier: IndexEntry | None = None
-) -> tuple[IndexEntry, Layout]:
+def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = None) -> tuple[IndexEntry, Layout]:
     """Scan a file, or only what was appended since an earlier scan.
 
     Raises
@@ -72,9 +70,7 @@ def scan(
     assert work.start is not None  # run() has raised otherwise
     _, start = codec.decode(work.start)
     problem = "\n".join(work.layout.problems())
-    entry = entry_of(
-        path, source.stamp, start, work.start, work.stop, layout=work.layout.pack(), problem=problem
-    )
+    entry = entry_of(path, source.stamp, start, work.start, work.stop, layout=work.layout.pack(), problem=problem)
     return entry, work.layout
 
 

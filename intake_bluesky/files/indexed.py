@@ -125,9 +125,7 @@ class IndexedFiles:
         stamps, whole = self._list()
         known = self.index.stamps()
         cost = time.monotonic() - when
-        changed = sorted(
-            path for path, stamp in stamps.items() if deep or not stamp or known.get(path) != stamp
-        )
+        changed = sorted(path for path, stamp in stamps.items() if deep or not stamp or known.get(path) != stamp)
         gone = known.keys() - stamps.keys() if whole else set()
         for start in range(0, len(changed), BATCH):
             self._look(changed[start : start + BATCH], stamps, known, deep=deep)
@@ -248,15 +246,11 @@ class IndexedFiles:
     def problems(self) -> list[Problem]:
         """What is wrong with which file, by path."""
         found = [
-            Problem(path, line, uid)
-            for path, uid, problem in self.ask(Index.problems)
-            for line in problem.split("\n")
+            Problem(path, line, uid) for path, uid, problem in self.ask(Index.problems) for line in problem.split("\n")
         ]
         for hidden, uid, used in self.ask(Index.duplicates):
             found.append(Problem(hidden, f"holds run {uid}, as {used} does, which is used: remove one", uid))
-            found.append(
-                Problem(used, f"holds run {uid}, as {hidden} does, which is not used: remove one", uid)
-            )
+            found.append(Problem(used, f"holds run {uid}, as {hidden} does, which is not used: remove one", uid))
         return [*self._troubles, *sorted(found, key=lambda problem: problem.where)]
 
     def open(self, uid: str, files: ExitStack) -> tuple[IndexEntry, Content, Layout]:

@@ -39,9 +39,7 @@ class Target:
         """The path of the file for a run that is not there yet."""
         uid = start.get("uid")
         if not isinstance(uid, str) or not SAFE.fullmatch(uid) or uid.endswith((".", " ")):
-            raise UntrustedName(
-                f"a run's uid names its file, and {uid!r} cannot: use letters, digits, - and _"
-            )
+            raise UntrustedName(f"a run's uid names its file, and {uid!r} cannot: use letters, digits, - and _")
         folder = self._folder(files)
         known = files.ask(lambda index: index.entry(uid))
         if known is not None and (not os.path.isabs(known.path) or os.path.exists(known.path)):

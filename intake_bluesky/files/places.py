@@ -76,9 +76,7 @@ class Place(ABC):
     def open(self, path: str) -> Source:
         """Open a file for reading."""
 
-    def ends(
-        self, paths: Sequence[str], stamps: Mapping[str, str], end: int
-    ) -> dict[str, tuple[bytes, bytes]]:
+    def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
         """Fetch beginning and end of many files at once, where that is faster than one by one."""
         return {}
 
@@ -172,9 +170,7 @@ class RemotePlace(Place):
             found = {path: info for path, info in listed.items() if path.endswith(self.endings)}
         else:
             found = {name: fs.info(name)}
-        return (
-            (self._path(path), remote_stamp(info)) for path, info in found.items() if info["type"] == "file"
-        )
+        return ((self._path(path), remote_stamp(info)) for path, info in found.items() if info["type"] == "file")
 
     def _path(self, name: str) -> str:
         return name if name.startswith(self._prefix) else self._prefix + name
@@ -197,9 +193,7 @@ class RemotePlace(Place):
         fs, _ = self._filesystem()
         return RemoteSource(fs, self._name(path), int(stamp.partition("-")[0], 16), stamp)
 
-    def ends(
-        self, paths: Sequence[str], stamps: Mapping[str, str], end: int
-    ) -> dict[str, tuple[bytes, bytes]]:
+    def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
         fs, _ = self._filesystem()
         sizes = [int(stamps[path].partition("-")[0], 16) for path in paths]
         names = [self._name(path) for path in paths]

@@ -36,9 +36,7 @@ def _answers(path: Path, op: str, values: tuple[Any, ...]) -> bool:
     # A path that descends looks into lists, of which the index knows nothing.
     if path.descend or not all(map(_number, values)):
         return False
-    return path.segments == ("scan_id",) or (
-        path.segments == ("time",) and all(abs(value) < EXACT for value in values)
-    )
+    return path.segments == ("scan_id",) or (path.segments == ("time",) and all(abs(value) < EXACT for value in values))
 
 
 def _storable(text: str) -> bool:

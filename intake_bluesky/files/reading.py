@@ -109,9 +109,7 @@ class RunFile:
         here = [places[place] for place in block.events if place in places and block.events[place]]
         if len(here) == 1:
             observed = self._layout.observed.get(here[0])
-            pages = list(
-                self._codec.event_pages(raw, here[0], data=data, timestamps=timestamps, observed=observed)
-            )
+            pages = list(self._codec.event_pages(raw, here[0], data=data, timestamps=timestamps, observed=observed))
         else:
             pages = list(self._in_turns(raw, frozenset(here), data, timestamps))
         if sum(map(len, pages)) != _events_in(block, places):
@@ -121,9 +119,7 @@ class RunFile:
             )
         return pages
 
-    def _in_turns(
-        self, raw: bytes, descriptors: frozenset[str], data: Keys, timestamps: Keys
-    ) -> Iterator[EventPage]:
+    def _in_turns(self, raw: bytes, descriptors: frozenset[str], data: Keys, timestamps: Keys) -> Iterator[EventPage]:
         """Pages of several descriptors of one stream, in stored order."""
         found = ((name, doc) for name, doc in self._decoded(raw, EVENTS) if doc["descriptor"] in descriptors)
         for (name, _), group in groupby(found, key=lambda pair: (pair[0], pair[1]["descriptor"])):

@@ -67,12 +67,13 @@ class Scan:
                 self._feed(data)
                 if self._several:
                     break
-            self._finish(content)
+            self._finish()
         except DamagedRun as error:
             self.layout.rest = f"{error}; what comes before is used"
         self._blocks.finish()
         if self.start is None:
-            raise NotARun(self.layout.rest or "it holds no run start document")
+            cut = "it is cut off before its" if content.cut else "it holds no"
+            raise NotARun(self.layout.rest or f"{cut} run start document")
         self.layout.guard = guard_of(content, self.layout.scanned)
 
     def _feed(self, data: bytes) -> None:
@@ -131,9 +132,7 @@ class Scan:
         except DamagedRun:
             raise
         except ODD as error:
-            raise DamagedRun(
-                f"a {name} document lacks what each has: {type(error).__name__}: {error}"
-            ) from error
+            raise DamagedRun(f"a {name} document lacks what each has: {type(error).__name__}: {error}") from error
         if name == "stop":
             self.stop = raw
 
@@ -156,7 +155,7 @@ class Scan:
         spans.append(span)
         spans[-2:] = merge_spans(spans[-2:])
 
-    def _finish(self, content: Content) -> None:
+    def _finish(self) -> None:
         """Take a last item that lacks its delimiter, or say what is wrong with the end of the file."""
         if self._buffer.isspace():
             self.layout.scanned, self._buffer = self.layout.scanned + len(self._buffer), b""
@@ -170,8 +169,6 @@ class Scan:
                 f"the last {size} bytes, from byte {place} on, are no whole document: cut off, or being written "
                 "just now"
             )
-        elif content.cut:
-            self.layout.rest = "the compressed data ends before its time: cut off, or being written just now"
 
     def _take_last(self) -> None:
         try:

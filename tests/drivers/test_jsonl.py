@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import intake
 import pytest
 import suitcase.jsonl
-from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLCodec, JSONLStore
 
 from intake_bluesky.documents import EventPage, identical, to_plain
 from intake_bluesky.testing.examples import EXAMPLES, Run
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky.testing.stores import StoreTests
+from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLCodec, JSONLStore
 
 
 @pytest.fixture(autouse=True)

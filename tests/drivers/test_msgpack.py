@@ -12,12 +12,12 @@ import msgpack_numpy
 import numpy as np
 import pytest
 import suitcase.msgpack
-from intake_bluesky_msgpack import BlueskyMsgpackCatalog, MsgpackCodec, MsgpackStore
 
 from intake_bluesky.documents import EventPage, identical, to_plain
 from intake_bluesky.testing.examples import EXAMPLES, Run
 from intake_bluesky.testing.plain_runs import scan
 from intake_bluesky.testing.stores import StoreTests
+from intake_bluesky_msgpack import BlueskyMsgpackCatalog, MsgpackCodec, MsgpackStore
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,7 @@ class TestZstandard(TestMsgpackStore):
     compression = "zst"
 
 
-# suitcase-msgpack has no event pages of single events, and refuses integers past 64 bits.
+# MessagePack has no integers past 64 bits.
 SUITCASE = sorted(set(EXAMPLES) - {"big_integers"})
 
 
@@ -123,6 +123,20 @@ def test_object_arrays_are_refused_and_reported(tmp_path: Path) -> None:
     assert [run.uid for run in store.find()] == [scan()[0][1]["uid"]]
     [problem] = store.problems()
     assert problem.where.endswith("bad.msgpack")
+    store.close()
+
+
+def test_damage_in_the_middle_loses_only_what_is_damaged(tmp_path: Path) -> None:
+    items = [MsgpackCodec().encode(name, doc) for name, doc in scan()]
+    second = [place for place, (name, _) in enumerate(scan()) if name == "event_page"][1]
+    items[second] = b"\xc1" * len(items[second])
+    (tmp_path / "run.msgpack").write_bytes(b"".join(items))
+    store = MsgpackStore(tmp_path)
+    header = store.header(scan()[0][1]["uid"])
+    assert header.streams["primary"].events == 7
+    assert header.stop is not None
+    [problem] = store.problems()
+    assert "passed over" in problem.message
     store.close()
 
 

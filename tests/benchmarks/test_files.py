@@ -1,0 +1,248 @@
+"""A folder of 20,000 runs, a long run, and writing both, beside what the same work takes by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from intake_bluesky.documents import Document
+from intake_bluesky_jsonl import JSONLStore
+
+RUNS = 20_000
+LONG = 100_000
+Run = list[tuple[str, Document]]
+
+
+def _descriptor(uid: str, run: str, name: str, keys: list[str]) -> tuple[str, Document]:
+    spec = {"source": "PV:sim", "dtype": "number", "shape": [], "units": "mm", "precision": 3}
+    device = {"data": {"velocity": 1.0}, "timestamps": {"velocity": 1.7e9}, "data_keys": {"velocity": spec}}
+    return "descriptor", {
+        "uid": uid, "run_start": run, "name": name, "time": 1.7e9,
+        "data_keys": {key: {**spec, "object_name": key} for key in keys},
+        "configuration": dict.fromkeys(keys, device),
+        "hints": {key: {"fields": [key]} for key in keys}, "object_keys": {key: [key] for key in keys},
+    }  # fmt: skip
+
+
+def _event(descriptor: str, seq_num: int, values: dict[str, float]) -> tuple[str, Document]:
+    return "event", {
+        "uid": f"{descriptor}-{seq_num:06}", "descriptor": descriptor, "seq_num": seq_num, "time": 1.7e9 + seq_num,
+        "data": values, "timestamps": dict.fromkeys(values, 1.7e9 + seq_num), "filled": {},
+    }  # fmt: skip
+
+
+def small_run(number: int) -> Run:
+    """17 documents, about 20 kB: a baseline of 20 keys, 11 events of 5 keys."""
+    uid = f"{number * 2654435761 % 2**32:08x}-aaaa-4bbb-8ccc-dddddddddddd"
+    start = {
+        "uid": uid, "time": 1.7e9 + 60.0 * number, "scan_id": number, "plan_name": ["scan", "count"][number % 2],
+        "plan_type": "generator", "detectors": ["det"], "motors": ["theta"], "num_points": 11, "num_intervals": 10,
+        "plan_args": {"args": ["theta", -1, 1], "num": 11}, "hints": {"dimensions": [[["theta"], "primary"]]},
+        "sample": {"name": f"sample {number % 50}"}, "proposal": "2024-1234", "beamline": "hx", "operator": "anna",
+    }  # fmt: skip
+    baseline, primary = [f"motor_{n}_readback" for n in range(20)], [f"det_{n}" for n in range(5)]
+    run: Run = [("start", start), _descriptor(f"{uid}-b", uid, "baseline", baseline)]
+    run += [
+        _event(f"{uid}-b", 1, dict.fromkeys(baseline, 0.123456789)),
+        _descriptor(f"{uid}-p", uid, "primary", primary),
+    ]
+    run += [_event(f"{uid}-p", n, dict.fromkeys(primary, number + n / 7)) for n in range(1, 12)]
+    run.append(_event(f"{uid}-b", 2, dict.fromkeys(baseline, 0.987654321)))
+    events = {"baseline": 2, "primary": 11}
+    stop = {"uid": f"{uid}-s", "run_start": uid, "time": 1.7e9, "exit_status": "success", "num_events": events}
+    return [*run, ("stop", stop)]
+
+
+def long_run() -> Run:
+    """Single events of 6 keys."""
+    keys = [f"x{n}" for n in range(6)]
+    values = np.random.default_rng(0).normal(size=(LONG, 6)).tolist()
+    run: Run = [("start", {"uid": "long", "time": 1.7e9}), _descriptor("d", "long", "primary", keys)]
+    run += [_event("d", n + 1, dict(zip(keys, row, strict=True))) for n, row in enumerate(values)]
+    return [*run, ("stop", {"uid": "s", "run_start": "long", "time": 1.8e9, "exit_status": "success"})]
+
+
+def _size(folder: Path) -> int:
+    return sum(entry.stat().st_size for entry in os.scandir(folder))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    for number in range(RUNS):
+        run = small_run(number)
+        (folder / f"{run[0][1]['uid']}.jsonl").write_bytes(b"".join(orjson.dumps(pair) + b"\n" for pair in run))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[JSONLStore]:
+    """A store whose index is there already."""
+    store = JSONLStore(folder)
+    assert store.count() == RUNS
+    yield store
+    store.close()
+
+
+OPENING = f"open a folder of {RUNS:,} runs and count them"
+
+
+def test_floor_list_and_parse_start_and_stop(benchmark: Any, folder: Path) -> None:
+    benchmark.group = OPENING
+
+    def parse() -> int:
+        runs = 0
+        for entry in os.scandir(folder):
+            entry.stat()
+            with open(entry.path, "rb") as file:
+                lines = file.read().splitlines()
+            orjson.loads(lines[0]), orjson.loads(lines[-1])
+            runs += 1
+        return runs
+
+    assert benchmark.pedantic(parse, rounds=3) == RUNS
+
+
+def test_first_open(benchmark: Any, folder: Path, cache: Path) -> None:
+    benchmark.group = OPENING
+
+    def count() -> int:
+        shutil.rmtree(cache, ignore_errors=True)
+        store = JSONLStore(folder)
+        runs = store.count()
+        store.close()
+        return runs
+
+    assert benchmark.pedantic(count, rounds=3) == RUNS
+    benchmark.extra_info["index / data"] = f"{_size(cache) / _size(folder):.1%}"
+
+
+def test_later_open(benchmark: Any, folder: Path, store: JSONLStore) -> None:
+    benchmark.group = OPENING
+
+    def count() -> int:
+        other = JSONLStore(folder)
+        runs = other.count()
+        other.close()
+        return runs
+
+    assert benchmark.pedantic(count, rounds=5) == RUNS
+
+
+FINDING = f"one run among {RUNS:,}"
+
+
+def test_newest(benchmark: Any, store: JSONLStore) -> None:
+    benchmark.group = FINDING
+    assert benchmark(lambda: next(store.find(limit=1))).scan_id == RUNS - 1
+
+
+def test_first_header(benchmark: Any, store: JSONLStore) -> None:
+    benchmark.group = FINDING
+    uids = iter([run.uid for run in store.find(limit=200)])
+    header = benchmark.pedantic(lambda: store.header(next(uids)), rounds=200)
+    assert header.streams["primary"].events == 11
+
+
+def test_known_header(benchmark: Any, store: JSONLStore) -> None:
+    benchmark.group = FINDING
+    [run] = store.find(limit=1)
+    store.header(run.uid)
+    assert benchmark(lambda: store.header(run.uid)).streams["primary"].events == 11
+
+
+def test_11_events(benchmark: Any, store: JSONLStore) -> None:
+    benchmark.group = FINDING
+    [run] = store.find(limit=1)
+    pages = benchmark(lambda: list(store.event_pages(run.uid, "primary")))
+    assert sum(map(len, pages)) == 11
+
+
+def test_every_run_listed(benchmark: Any, store: JSONLStore) -> None:
+    benchmark.group = f"list {RUNS:,} runs with start and stop"
+    assert len(benchmark.pedantic(lambda: list(store.find()), rounds=3)) == RUNS
+
+
+SCANNING = f"first look at a run of {LONG:,} single events"
+
+
+@pytest.fixture(scope="module")
+def long_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("long")
+    (folder / "long.jsonl").write_bytes(b"".join(orjson.dumps(pair) + b"\n" for pair in long_run()))
+    return folder
+
+
+def test_floor_parse_each_line(benchmark: Any, long_folder: Path) -> None:
+    benchmark.group = SCANNING
+
+    def parse() -> int:
+        with (long_folder / "long.jsonl").open("rb") as file:
+            return sum(1 for line in file if orjson.loads(line))
+
+    assert benchmark.pedantic(parse, rounds=3) == LONG + 3
+
+
+def test_scan(benchmark: Any, long_folder: Path, cache: Path) -> None:
+    benchmark.group = SCANNING
+
+    def header() -> int:
+        shutil.rmtree(cache, ignore_errors=True)
+        store = JSONLStore(long_folder)
+        events = store.header("long").streams["primary"].events
+        store.close()
+        return events
+
+    assert benchmark.pedantic(header, rounds=3) == LONG
+    benchmark.extra_info["index / data"] = f"{_size(cache) / _size(long_folder):.2%}"
+
+
+WRITES = 1000
+
+
+def _write_by_hand(folder: Path, runs: list[Run]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for number, run in enumerate(runs):
+        with (folder / f"{number}.jsonl").open("xb", buffering=0) as file:
+            for pair in run:
+                file.write(orjson.dumps(pair) + b"\n")
+
+
+def _write(folder: Path, runs: list[Run]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    store = JSONLStore(folder)
+    for run in runs:
+        with store.insert(run[0][1]) as insert:
+            for name, doc in run[1:]:
+                insert.write(name, doc)
+    store.close()
+
+
+@pytest.mark.parametrize("what", ["small", "long"])
+@pytest.mark.parametrize("write", [_write_by_hand, _write], ids=["floor", "store"])
+def test_write(benchmark: Any, tmp_path: Path, what: str, write: Any) -> None:
+    runs = [long_run()] if what == "long" else [small_run(number) for number in range(WRITES)]
+    documents = sum(map(len, runs))
+    benchmark.group = f"write {documents:,} documents, {what} runs, each at once"
+    benchmark.pedantic(write, (tmp_path / "written", runs), rounds=3)
+    benchmark.extra_info["documents/s"] = f"{documents / benchmark.stats.stats.median:,.0f}"
+    written = sorted((tmp_path / "written").iterdir())
+    assert sum(len(path.read_bytes().splitlines()) for path in written) == documents
+    assert json.loads(written[0].read_bytes().splitlines()[-1])[0] == "stop"

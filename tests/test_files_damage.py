@@ -1,0 +1,295 @@
+"""Files that are no runs, damaged, cut off or double: reported, and no others hidden."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intake_bluesky.documents import identical, to_plain
+from intake_bluesky.errors import (
+    RunNotFound,
+    StoreUnavailable,
+)
+from intake_bluesky.files import FileStore
+from intake_bluesky.files.sources import LocalSource
+from intake_bluesky.testing.compose import RunComposer, data_key
+from intake_bluesky.testing.examples import Run
+from intake_bluesky.testing.plain_runs import count, scan
+from intake_bluesky_jsonl import JSONLStore
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[JSONLStore]:
+    store = JSONLStore(folder)
+    yield store
+    store.close()
+
+
+def lines(run: Run) -> bytes:
+    return b"".join(json.dumps([name, to_plain(doc)]).encode() + b"\n" for name, doc in run)
+
+
+def uid_of(run: Run) -> str:
+    return str(run[0][1]["uid"])
+
+
+def uids(store: FileStore) -> list[str]:
+    return [run.uid for run in store.find()]
+
+
+def two_monitors(events: int) -> Run:
+    """Two streams whose events alternate, and a page of a third."""
+    run = RunComposer("two monitors")
+    streams = [run.descriptor({name: data_key("number")}, stream=name) for name in ("left", "right")]
+    table = run.descriptor({"n": data_key("integer")}, stream="table")
+    for n in range(events):
+        for name, descriptor in zip(("left", "right"), streams, strict=True):
+            run.event(descriptor, {name: n + 0.5})
+        if n % 1000 == 0:
+            run.page(table, {"n": list(range(n, n + 100))})
+    run.stop()
+    return run.documents
+
+
+def _damaged(change: Callable[[bytes], bytes]) -> bytes:
+    """The scan with its second event page's line changed."""
+    before = lines(scan()).split(b"\n")
+    [_, second, *_] = [n for n, line in enumerate(before) if line.startswith(b'["event_page"')]
+    before[second] = change(before[second])
+    return b"\n".join(before)
+
+
+BAD_FILES: dict[str, tuple[str, bytes, str]] = {
+    "no run": ("x.jsonl", b'["event", {"uid": "e"}]\n', "not a run: its first document is a event"),
+    "other JSON": ("x.jsonl", b'{"name": "value"}\n', "not a run"),
+    "text": ("x.jsonl", b"hello\nworld\n", "not a run"),
+    "empty": ("x.jsonl", b"", "empty"),
+    "no uid": ("x.jsonl", b'["start", {"time": 1.0}]\n', "no uid"),
+    "uid is no text": ("x.jsonl", b'["start", {"uid": "\\ud800"}]\n', "no uid"),
+    "binary": ("x.jsonl", bytes(range(256)) * 8192, "not a run"),
+    "NULs": ("x.jsonl", b"\x00" * 5000, "not a run"),
+    "not UTF-8": ("x.jsonl", b'["start", {"uid": "\xff\xfe"}]\n', "not a run"),
+    "truncated start": ("x.jsonl", b'["start", {"uid": "cut', "not a run"),
+    "no gzip": ("x.jsonl.gz", lines(count()), "decompressed"),
+    "truncated gzip start": ("x.jsonl.gz", gzip.compress(lines(count()))[:20], "cut off"),
+    "no zstandard": ("x.jsonl.zst", b"\x28\xb5\x2f\xfd garbage", "decompressed"),
+}
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("name", BAD_FILES)
+    def test_bad_file_is_reported_and_hides_no_other(self, name: str, folder: Path, store: JSONLStore) -> None:
+        file, content, expected = BAD_FILES[name]
+        (folder / file).write_bytes(content)
+        (folder / "good.jsonl").write_bytes(lines(scan()))
+        assert uids(store) == [uid_of(scan())]
+        [problem] = store.problems()
+        assert problem.where == str(folder / file)
+        assert expected in problem.message
+        assert len(uids(store)) == 1
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda line: line[:40],
+            lambda line: line.replace(b'"theta"', b'"\xff\xfe"', 1),
+            lambda line: line.replace(b'"theta"', b'"\x00\x00"', 1),
+            lambda line: b"\x00" * len(line),
+            lambda line: line.replace(b'"seq_num": [', b'"seq_num": [1, '),
+            lambda line: line.replace(b'"descriptor"', b'"descriptr"'),
+        ],
+        ids=["cut", "not UTF-8", "control characters", "NULs", "columns disagree", "field missing"],
+    )
+    def test_damage_in_the_middle_loses_only_what_is_damaged(
+        self, change: Callable[[bytes], bytes], folder: Path, store: JSONLStore
+    ) -> None:
+        content = _damaged(change)
+        (folder / "run.jsonl").write_bytes(content)
+        (folder / "good.jsonl").write_bytes(lines(count()))
+        header = store.header(uid_of(scan()))
+        assert header.stop is not None
+        assert header.streams["primary"].events == 7
+        assert sum(map(len, store.event_pages(uid_of(scan()), "primary"))) == 7
+        assert len(uids(store)) == 2
+        [problem] = store.problems()
+        assert "passed over" in problem.message
+        assert problem.uid == uid_of(scan())
+        names = [name for name, _ in store.documents(uid_of(scan()))]
+        assert names[0] == "start"
+        assert names[-1] == "stop"
+        assert len(names) >= len(scan()) - 1
+
+    def test_place_of_the_damage_is_named(self, folder: Path, store: JSONLStore) -> None:
+        content = _damaged(lambda line: b"#" * 100)
+        (folder / "run.jsonl").write_bytes(content)
+        store.header(uid_of(scan()))
+        [problem] = store.problems()
+        start = content.index(b"#")
+        assert f"bytes {start} to {start + 101} are passed over" in problem.message
+
+    def test_event_that_fits_no_page_is_passed_over_and_kept_as_document(self, folder: Path, store: JSONLStore) -> None:
+        run = count()
+        run[3][1]["seq_num"] = "two"
+        (folder / "run.jsonl").write_bytes(lines(run))
+        pages = list(store.event_pages(uid_of(run), "primary"))
+        assert [n for page in pages for n in page.seq_num.tolist()] == [1, 3]
+        assert identical(list(store.documents(uid_of(run))), run)
+        [problem] = store.problems()
+        assert "seq_num" in problem.message
+
+    def test_truncated_last_line(self, folder: Path, store: JSONLStore) -> None:
+        (folder / "run.jsonl").write_bytes(lines(scan())[:-10])
+        header = store.header(uid_of(scan()))
+        assert header.stop is None
+        assert header.streams["primary"].events == 11
+        [problem] = store.problems()
+        assert "cut off" in problem.message
+
+    def test_last_line_without_its_end_is_whole(self, folder: Path, store: JSONLStore) -> None:
+        (folder / "run.jsonl").write_bytes(lines(scan()).rstrip(b"\n"))
+        assert [run.stop for run in store.find()] == [scan()[-1][1]]
+        assert identical(list(store.documents(uid_of(scan()))), scan())
+        assert store.problems() == []
+
+    def test_line_end_that_comes_later_is_no_damage(self, folder: Path, store: JSONLStore) -> None:
+        whole = lines(scan())
+        (folder / "run.jsonl").write_bytes(b"\n".join(whole.split(b"\n")[:5]))
+        store.header(uid_of(scan()))
+        with (folder / "run.jsonl").open("ab") as file:
+            file.write(b"\n" + b"\n".join(whole.split(b"\n")[5:]))
+        assert identical(list(store.documents(uid_of(scan()))), scan())
+        assert store.problems() == []
+
+    @pytest.mark.parametrize("ends", [b"\r\n", b"\n\n", b"\n \n"], ids=["CRLF", "blank", "spaces"])
+    def test_odd_line_ends(self, ends: bytes, folder: Path, store: JSONLStore) -> None:
+        (folder / "run.jsonl").write_bytes(lines(scan()).replace(b"\n", ends))
+        store.refresh(deep=True)
+        assert identical(list(store.documents(uid_of(scan()))), scan())
+        assert store.problems() == []
+
+    def test_truncated_gzip_gives_what_it_has(self, folder: Path, store: JSONLStore) -> None:
+        run = two_monitors(2000)
+        packed = gzip.compress(lines(run))
+        (folder / "run.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+        (folder / "good.jsonl").write_bytes(lines(count()))
+        events = store.header(uid_of(run)).streams["left"].events
+        assert 500 < events < 2000
+        assert sum(map(len, store.event_pages(uid_of(run), "left"))) == events
+        assert len(uids(store)) == 2
+        assert any("cut off" in problem.message for problem in store.problems())
+
+    def test_corrupt_gzip_gives_what_comes_before(self, folder: Path, store: JSONLStore) -> None:
+        run = two_monitors(2000)
+        packed = bytearray(gzip.compress(lines(run)))
+        middle = len(packed) // 2
+        packed[middle : middle + 200] = b"\x00" * 200
+        (folder / "run.jsonl.gz").write_bytes(packed)
+        header = store.header(uid_of(run))
+        assert header.stop is None
+        assert any("decompressed" in problem.message for problem in store.problems())
+
+    def test_two_runs_in_one_file_are_reported(self, folder: Path, store: JSONLStore) -> None:
+        (folder / "run.jsonl").write_bytes(lines(count()) + lines(scan()))
+        assert uids(store) == [uid_of(count())]
+        assert identical(list(store.documents(uid_of(count()))), count())
+        [problem] = store.problems()
+        assert "several runs" in problem.message
+
+    def test_one_uid_in_two_files_is_reported_for_both(self, folder: Path, store: JSONLStore) -> None:
+        (folder / "a.jsonl").write_bytes(lines(scan()[:-1]))
+        (folder / "b.jsonl").write_bytes(lines(scan()))
+        (folder / "c.jsonl").write_bytes(lines(scan()))
+        assert uids(store) == [uid_of(scan())]
+        assert store.count() == 1
+        assert store.header(uid_of(scan())).stop is not None
+        assert {Path(problem.where).name for problem in store.problems()} == {"a.jsonl", "b.jsonl", "c.jsonl"}
+        (folder / "b.jsonl").unlink()
+        (folder / "c.jsonl").unlink()
+        store.refresh()
+        assert uids(store) == [uid_of(scan())]
+        assert store.problems() == []
+
+    def test_event_of_an_unknown_descriptor_does_no_harm(self, folder: Path, store: JSONLStore) -> None:
+        run = [pair for pair in scan() if pair[1].get("name") != "baseline"]
+        (folder / "run.jsonl").write_bytes(lines(run))
+        assert list(store.header(uid_of(run)).streams)[-1:] == ["primary"]
+        assert sum(map(len, store.event_pages(uid_of(run), "primary"))) == 11
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every file name is Unicode")
+    def test_name_that_is_not_utf8(self, folder: Path, store: JSONLStore) -> None:
+        (folder / "good.jsonl").write_bytes(lines(scan()))
+        Path(os.fsdecode(os.fsencode(folder) + b"/\xff.jsonl")).write_bytes(lines(count()))
+        assert uids(store) == [uid_of(scan())]
+        [problem] = store.problems()
+        assert "not UTF-8" in problem.message
+        with pytest.raises(RunNotFound):
+            store.header("\udcff")
+
+    def test_folder_called_like_a_run_and_link_to_nowhere(self, folder: Path, store: JSONLStore) -> None:
+        (folder / "folder.jsonl").mkdir()
+        (folder / "link.jsonl").symlink_to(folder / "nowhere")
+        (folder / "good.jsonl").write_bytes(lines(scan()))
+        assert uids(store) == [uid_of(scan())]
+        [problem] = store.problems()
+        assert problem.where.endswith("link.jsonl")
+
+    def test_file_without_permission_is_reported_and_tried_again(
+        self, folder: Path, store: JSONLStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / "locked.jsonl").write_bytes(lines(count()))
+        (folder / "good.jsonl").write_bytes(lines(scan()))
+        begin = LocalSource.__init__
+
+        def refuse(source: LocalSource, path: str) -> None:
+            if path.endswith("locked.jsonl"):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            begin(source, path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalSource, "__init__", refuse)
+            assert uids(store) == [uid_of(scan())]
+            [problem] = store.problems()
+            assert "Permission denied" in problem.message
+        store.refresh()
+        assert store.count() == 2
+        assert store.problems() == []
+
+    def test_missing_folder_is_a_problem_beside_others(self, folder: Path, tmp_path: Path) -> None:
+        (folder / "good.jsonl").write_bytes(lines(scan()))
+        store = JSONLStore([tmp_path / "missing", folder])
+        assert uids(store) == [uid_of(scan())]
+        [problem] = store.problems()
+        assert problem.where == str(tmp_path / "missing")
+        store.close()
+
+    def test_filesystem_out_of_reach(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = JSONLStore("s3://user:secret@bucket/runs")
+
+        def refuse(*args: Any, **kwargs: Any) -> None:
+            raise ConnectionError("no route to host")
+
+        monkeypatch.setattr("fsspec.core.url_to_fs", refuse)
+        with pytest.raises(StoreUnavailable, match="no route") as caught:
+            uids(store)
+        assert "secret" not in str(caught.value) + repr(store)
