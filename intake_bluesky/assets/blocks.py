@@ -156,7 +156,8 @@ class Block:
         if self.reader is None or not present.any():
             return
         try:
-            self._read(self.reader, index, out)
+            with self.reader.session():
+                self._read(self.reader, index, out)
         except (DamagedRun, MissingDependency, UntrustedName):
             raise
         except OSError as error:
@@ -207,12 +208,11 @@ class Block:
         present = np.flatnonzero(index >= 0)
         rows = present[np.argsort(index[present], kind="stable")]
         events = index[rows]
-        size = self.layout.event_bytes
-        apart = np.diff(events) > 1 + GAP_BYTES // size
+        size, chunk = self.layout.event_bytes, self.layout.chunk_frames // self.layout.frames
+        apart = np.diff(events) > 1 + max(GAP_BYTES // size, chunk)
         group = np.r_[0, np.cumsum(apart)]
-        dense = (np.diff(events) == 1) & (np.diff(rows) == 1)
-        if not dense.all():  # bound what is read beside the point
-            group = group * len(events) + (events - events[0]) // max(1, PIECE_BYTES // size)
+        if not ((np.diff(events) == 1) & (np.diff(rows) == 1)).all():  # bound what is read beside the point
+            group = group * len(events) + (events - events[0]) // max(1, PIECE_BYTES // size, chunk)
         bounds = np.flatnonzero(np.diff(group)) + 1
         yield from zip(np.split(rows, bounds), np.split(events, bounds), strict=True)
 

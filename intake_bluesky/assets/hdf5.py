@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self, TypeAlias
 
@@ -97,6 +97,10 @@ class HDF5Reader(AssetReader):
         """The one file."""
         return [self.location]
 
+    def session(self) -> AbstractContextManager[Any]:
+        """Keep the file open."""
+        return hdf5_file(self.location, swmr=self.swmr, locking=self.locking)
+
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape, dtype and chunks, from the file's header."""
         with self._open() as data:
@@ -134,7 +138,7 @@ class HDF5Reader(AssetReader):
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
-        with hdf5_file(self.location, swmr=self.swmr, locking=self.locking) as file:
+        with self.session() as file:
             try:
                 data = file[self.dataset]
             except KeyError as error:

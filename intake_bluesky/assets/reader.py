@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -83,6 +84,10 @@ class AssetReader(ABC):
         OSError
             When the file is not there, not readable or too short.
         """
+
+    def session(self) -> AbstractContextManager[Any]:
+        """Stay open for the calls that follow, where that spares opening a file for each."""
+        return nullcontext()
 
     @property
     @abstractmethod
