@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,9 +152,19 @@ def _mean(page: Console, catalog: BlueskyCatalog, runs: Runs) -> Any:
 
 def _next(yaml: Path, runs: Runs) -> str:
     uid = runs["rocking"][0][:8]
+    command, python = _typed("intake-bluesky"), _typed("python")
     return (
-        f"  intake-bluesky ls {yaml}\n"
-        f"  intake-bluesky show {yaml} {uid}\n"
-        f"  intake-bluesky validate {yaml}\n"
-        f"  python -c \"import intake; print(intake.open_catalog('{yaml}').demo[-1].primary.read())\""
+        f"  {command} ls {yaml}\n"
+        f"  {command} show {yaml} {uid}\n"
+        f"  {command} validate {yaml}\n"
+        f"  {python} -c \"import intake; print(intake.open_catalog('{yaml}').demo[-1].primary.read())\""
     )
+
+
+def _typed(name: str) -> str:
+    """What to type for a program of this environment: its name where the shell finds it, else its path."""
+    own = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    if not own.exists() or (found and Path(found).samefile(own)):
+        return name
+    return os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own)
