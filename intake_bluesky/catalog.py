@@ -27,9 +27,7 @@ from intake_bluesky.trust import is_local
 
 __all__ = ["BlueskyCatalog", "RunEntry", "open_catalog"]
 
-TTL: Final = (
-    1.0  # seconds after which an access looks for new runs: a run being written is seen within a second
-)
+TTL: Final = 1.0  # seconds after which an access looks for new runs: a run being written is seen within a second
 SHOWN: Final = 10  # runs in a table
 COMPLETED: Final = 100  # runs offered by tab completion
 
@@ -40,7 +38,7 @@ class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships 
     def __init__(self, catalog: BlueskyCatalog, summary: RunSummary) -> None:
         super().__init__()
         self.name, self.description = summary.uid, None
-        self._catalog, self._summary = catalog, summary
+        self._listed_by, self._summary = catalog, summary  # Intake sets `_catalog` as it likes
         self._container = "catalog"
         self._user_parameters: list[Any] = []
 
@@ -58,7 +56,7 @@ class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships 
 
     def get(self, **kwargs: Any) -> Any:
         """Open the run."""
-        return self._catalog._opened(self._catalog._view.header(self.name))(**kwargs)
+        return self._listed_by._opened(self._listed_by._view.header(self.name))(**kwargs)
 
 
 class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
@@ -124,7 +122,7 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
         self._store = store
         self._settings = Settings(handler_registry, root_map, transforms)
         asked = as_query(query)
-        self._stages = () if isinstance(asked, Everything) else (asked,)
+        self._stages: tuple[Query, ...] = () if isinstance(asked, Everything) else (asked,)
         self._trust = trust
         self._origin_kept: Origin | None = None
         self._is_open = False
@@ -158,8 +156,9 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
             self.metadata.get("catalog_dir"),
         )
         places = [str(place) for place in told if place]
-        said = bool(self._trust) and "trust" in self.__dict__.get("_passed_kwargs", ())
-        return Origin(places[0] if places else None, said or all(map(is_local, places)))
+        local = all(map(is_local, places))
+        said = bool(self._trust) and (local or "trust" in self.__dict__.get("_passed_kwargs", ()))
+        return Origin(places[0] if places else None, local or said, said)
 
     @property
     def _view(self) -> RunStore:
@@ -270,8 +269,9 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
         return new
 
     def _opened(self, header: RunHeader) -> BlueskyRun:
-        trusted = (self._origin.trusted or bool(self._trust)) and not getattr(self._store, "remote", False)
-        assets = self._settings.assets(self._origin, trusted=trusted, storage_options=self.storage_options)
+        origin = self._origin
+        trusted = origin.said or (origin.trusted and not getattr(self._store, "remote", False))
+        assets = self._settings.assets(origin, trusted=trusted, storage_options=self.storage_options)
         run = BlueskyRun(self._view, header, assets=assets, getenv=self.getenv, getshell=self.getshell)
         run.cat = self
         return run
@@ -342,12 +342,8 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
             raise UnsupportedOperation(
                 f"{self!r} was made of a store object, which YAML cannot name: open it by a driver"
             )
-        source["args"] = {
-            name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"
-        }
-        source["metadata"] = plain_argument(
-            {k: v for k, v in source["metadata"].items() if k != "catalog_dir"}
-        )
+        source["args"] = {name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"}
+        source["metadata"] = plain_argument({k: v for k, v in source["metadata"].items() if k != "catalog_dir"})
         return {"sources": {self.name or type(self).name: source}}
 
     def serialize(self) -> str:
@@ -362,10 +358,9 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
         return [run.uid for run in self.selection.runs(limit=COMPLETED)]
 
     def __eq__(self, other: object) -> bool:
-        same = (
-            type(self) is type(other) and isinstance(other, BlueskyCatalog) and self._stages == other._stages
-        )
-        return same and (self._store is other._store or super().__eq__(other))  # type: ignore[union-attr]
+        if not isinstance(other, BlueskyCatalog) or type(self) is not type(other) or self._stages != other._stages:
+            return False
+        return self._store is other._store or bool(super().__eq__(other))
 
     def __hash__(self) -> int:
         return hash((type(self), self.name))
@@ -398,13 +393,7 @@ def open_catalog(uri: Any = None, **kwargs: Any) -> Any:
     As `intake.open_catalog`, but that in files from elsewhere ``env(...)`` stays as it is written, unless
     asked for with ``getenv=True``: their templates would otherwise see the environment of this machine.
     """
-    places = (
-        [uri]
-        if isinstance(uri, str)
-        else [str(place) for place in uri or ()]
-        if not isinstance(uri, Path)
-        else []
-    )
+    places = [uri] if isinstance(uri, str) else [str(place) for place in uri or ()] if not isinstance(uri, Path) else []
     if not all(map(is_local, places)):
         kwargs.setdefault("getenv", False)
     return intake.open_catalog(uri, **kwargs)

@@ -124,7 +124,7 @@ def run_html(header: RunHeader) -> str:
 
 
 def _rows(runs: Iterable[RunSummary]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for run in runs:
         start, stop = to_plain(run.start), to_plain(run.stop)
         took = duration(run.time, (stop or {}).get("time"))
@@ -151,9 +151,7 @@ def listing_text(title: str, runs: Sequence[RunSummary], total: int) -> str:
     """
     rows = [COLUMNS, *_rows(runs)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     more = _more(len(runs), total)
     return "\n".join([f"{title}: {total:,} runs", *(lines if runs else []), *([f"({more})"] if more else [])])
 
@@ -168,10 +166,6 @@ def listing_html(title: str, runs: Sequence[RunSummary], total: int) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     def line(cells: Sequence[str], tag: str) -> str:
-        return (
-            "<tr>"
-            + "".join(f"<{tag} style='text-align:left'>{html.escape(c)}</{tag}>" for c in cells)
-            + "</tr>"
-        )
+        return "<tr>" + "".join(f"<{tag} style='text-align:left'>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
 
     return f"<table><thead>{line(head, 'th')}</thead><tbody>{''.join(line(row, 'td') for row in rows)}</tbody></table>"

@@ -91,7 +91,8 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         self._show(header)
         intake_kwargs = {"name": header.uid, "ttl": None, **intake_kwargs}
         super().__init__(**intake_kwargs)
-        self.metadata = {**self.metadata, "start": self.start, "stop": self.stop}
+        given = intake_kwargs.get("metadata") or {}
+        self.metadata: dict[str, Any] = {**given, "start": self.start, "stop": self.stop}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -181,9 +182,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         """The run itself, or with arguments of the constructor a copy that has them."""
         if not kwargs:
             return self
-        new: Self = type(self)(
-            self._store, self.header, **{"assets": self._assets, "name": self.name, **kwargs}
-        )
+        new: Self = type(self)(self._store, self.header, **{"assets": self._assets, "name": self.name, **kwargs})
         new.cat = self.cat
         return new
 
@@ -230,8 +229,10 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         if any(file.exists for file in listed):
             return listed
         pages = self._store.datum_pages(self.uid, str(resource["uid"]))
-        datums = [
-            {k: v[row] for k, v in page.datum_kwargs.items()} for page in pages for row in range(len(page))
+        datums: list[Mapping[str, Any]] = [
+            {key: column[row] for key, column in page.datum_kwargs.items()}
+            for page in pages
+            for row in range(len(page))
         ]
         reader, _ = datum_reader(resource, datums, {}, self._assets)
         places = reader.files()
@@ -271,9 +272,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         """
         import xarray as xr
 
-        tree: dict[str, Any] = {
-            "/": xr.Dataset(attrs={"start": _jsonable(self.start), "stop": _jsonable(self.stop)})
-        }
+        tree: dict[str, Any] = {"/": xr.Dataset(attrs={"start": _jsonable(self.start), "stop": _jsonable(self.stop)})}
         for name in self.header.streams if streams is None else streams:
             stream = self[name]
             node = name.replace("/", "_") + ("_" if name == "config" else "")
@@ -305,7 +304,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         return description(self, "catalog", self.metadata)
 
     def _yaml(self) -> dict[str, Any]:
-        if self.cat is None or not hasattr(self.cat, "_selection"):
+        if self.cat is None or not hasattr(type(self.cat), "selection"):
             raise UnsupportedOperation("this run was not opened from a catalog that YAML can name")
         data: dict[str, Any] = self.cat.search({"uid": self.uid})._yaml()
         (source,) = data["sources"].values()

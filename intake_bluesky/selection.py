@@ -173,12 +173,10 @@ class Selection:
         if found:
             more = " ..." if len(found) > SHOWN else ""
             raise AmbiguousRun(
-                f"several runs have uids that begin with {uid!r}: {', '.join(run.uid for run in found[:SHOWN])}{more}. "
-                "Give more of the uid"
+                f"several runs have uids that begin with {uid!r}: "
+                f"{', '.join(run.uid for run in found[:SHOWN])}{more}. Give more of the uid"
             )
-        raise RunNotFound(
-            f"no run has a uid that begins with {uid!r}{self._among()}; a scan_id is given as an int"
-        )
+        raise RunNotFound(f"no run has a uid that begins with {uid!r}{self._among()}; a scan_id is given as an int")
 
     def latest(self, scan_id: int) -> RunSummary:
         """Find the newest run of a scan_id.

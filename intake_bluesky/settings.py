@@ -31,10 +31,13 @@ class Origin:
         Folder or URL of the YAML file; None where Python code gave the arguments.
     trusted : bool
         Whether they may name Python objects and folders of this machine.
+    said : bool
+        Whether the user said ``trust=True``: then documents, too, may name any file.
     """
 
     folder: str | None = None
     trusted: bool = True
+    said: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,9 +101,7 @@ class Settings:
         root_map: Mapping[str, Any] | None = None,
         transforms: Mapping[str, Any] | None = None,
     ) -> None:
-        self.registry: Registry[Any] = (
-            Registry(GROUP) if handlers is None else Registry(values=dict(handlers))
-        )
+        self.registry: Registry[Any] = Registry(GROUP) if handlers is None else Registry(values=dict(handlers))
         self._own: frozenset[str] | None = frozenset() if handlers is None else None
         self._root_map = dict(root_map or {})
         self._transforms = check_transforms(transforms)
@@ -129,9 +130,7 @@ class Settings:
         UntrustedName
             When a YAML file from elsewhere names a folder of this machine.
         """
-        resolved = {
-            str(root): resolve_against(origin.folder, str(path)) for root, path in self._root_map.items()
-        }
+        resolved = {str(root): resolve_against(origin.folder, str(path)) for root, path in self._root_map.items()}
         local = [path for path in resolved.values() if is_local(path)]
         if local and not origin.trusted:
             raise UntrustedName(
@@ -140,9 +139,7 @@ class Settings:
             )
         return resolved
 
-    def assets(
-        self, origin: Origin, *, trusted: bool, storage_options: Mapping[str, Any] | None
-    ) -> AssetOptions:
+    def assets(self, origin: Origin, *, trusted: bool, storage_options: Mapping[str, Any] | None) -> AssetOptions:
         """How external files are found and read; `trusted`: whether documents may name any local file."""
         own = frozenset(self._own) if self._own is not None else None
         handlers = CatalogHandlers(self.registry.copy(), origin.trusted, own)

@@ -62,9 +62,7 @@ def check_keys(asked: Sequence[str], known: Sequence[str], *, what: str, where: 
         if key not in known:
             close = get_close_matches(str(key), known, n=3, cutoff=0.5)
             meant = (
-                f"did you mean {' or '.join(map(repr, close))}?"
-                if close
-                else f"it has {', '.join(known) or 'none'}"
+                f"did you mean {' or '.join(map(repr, close))}?" if close else f"it has {', '.join(known) or 'none'}"
             )
             raise KeyError(f"{where} has no {what} {key!r}; {meant}")
 
@@ -264,9 +262,7 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
         IndexError
         """
         if not 0 <= i < self.npartitions:
-            raise IndexError(
-                f"{self._where} has {self.npartitions} partitions, counted from 0: there is no {i}"
-            )
+            raise IndexError(f"{self._where} has {self.npartitions} partitions, counted from 0: there is no {i}")
         return self._configuration() if self._device is not None else self._reader.partition(i)
 
     def read_chunked(self) -> Iterator[xr.Dataset]:
@@ -286,8 +282,7 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
             "dtype": {str(name): str(v.dtype) for name, v in dataset.data_vars.items()},
             "shape": {str(name): v.shape for name, v in dataset.data_vars.items()},
             "npartitions": self.npartitions,
-            "metadata": self.metadata
-            | {"dims": dict(dataset.sizes), "coords": [str(c) for c in dataset.coords]},
+            "metadata": self.metadata | {"dims": dict(dataset.sizes), "coords": [str(c) for c in dataset.coords]},
         }
 
     def describe(self) -> dict[str, Any]:
@@ -317,7 +312,8 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
     def __repr__(self) -> str:
         layout = self._header.streams[self._stream]
         shown = ", ".join(self.keys[:6]) + (", ..." if len(self.keys) > 6 else "")
-        return f"<BlueskyStream {self._stream} of run {self._header.uid[:8]}: {layout.events:,} stored events, keys=[{shown}]>"
+        of = f"{self._stream} of run {self._header.uid[:8]}"
+        return f"<BlueskyStream {of}: {layout.events:,} stored events, keys=[{shown}]>"
 
     _ipython_display_ = None  # Intake's shows YAML; IPython takes the two below
 

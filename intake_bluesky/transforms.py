@@ -39,9 +39,7 @@ def check_transforms(transforms: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     unknown = sorted(set(transforms or {}) - set(TRANSFORMED))
     if unknown:
-        raise ValueError(
-            f"transforms are given for {', '.join(TRANSFORMED)}, not for {', '.join(map(repr, unknown))}"
-        )
+        raise ValueError(f"transforms are given for {', '.join(TRANSFORMED)}, not for {', '.join(map(repr, unknown))}")
     return dict(transforms or {})
 
 
@@ -84,8 +82,8 @@ class TransformedStore(RunStore):
         identity = "datum_id" if name == "datum" else "uid"
         if not isinstance(changed, Mapping) or changed.get(identity) != doc.get(identity):
             raise DamagedRun(
-                f"the transform of {name} documents, {transform!r}, has to return the document with the same {identity}, "
-                f"{doc.get(identity)!r}, and gave {type(changed).__name__} {str(changed)[:60]}"
+                f"the transform of {name} documents, {transform!r}, has to return the document with the same "
+                f"{identity}, {doc.get(identity)!r}, and gave {type(changed).__name__} {str(changed)[:60]}"
             )
         return dict(changed)
 
