@@ -1,13 +1,32 @@
-"""The examples of the README and of docs/ run as tests, each page in an empty folder of its own."""
+"""No test touches the user's index cache; the examples of the README and of docs/ run as tests.
+
+Each page of the documentation runs in an empty folder of its own.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
+
+
+CACHE = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Doctests open stores before any fixture could."""
+    config.stash[CACHE] = os.environ["INTAKE_BLUESKY_CACHE"] = tempfile.mkdtemp(prefix="intake-bluesky-cache-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(config.stash[CACHE], ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
