@@ -15,7 +15,6 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 
-
 CACHE = pytest.StashKey[str]()
 
 
