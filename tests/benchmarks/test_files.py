@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from intake_bluesky.documents import Document
-from intake_bluesky_jsonl import JSONLStore
+from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
 
 RUNS = 20_000
 LONG = 100_000
@@ -176,6 +176,52 @@ def test_11_events(benchmark: Any, store: JSONLStore) -> None:
 def test_every_run_listed(benchmark: Any, store: JSONLStore) -> None:
     benchmark.group = f"list {RUNS:,} runs with start and stop"
     assert len(benchmark.pedantic(lambda: list(store.find()), rounds=3)) == RUNS
+
+
+USING = f"a catalog of {RUNS:,} runs, as used"
+
+
+@pytest.fixture
+def catalog(folder: Path) -> BlueskyJSONLCatalog:
+    """A catalog whose index is there already."""
+    catalog = BlueskyJSONLCatalog(str(folder))
+    assert len(catalog) == RUNS
+    return catalog
+
+
+def test_newest_run_opened(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
+    benchmark.group = USING
+    assert benchmark(lambda: catalog[-1]).scan_id == RUNS - 1
+
+
+def test_partial_uid_opened(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
+    benchmark.group = USING
+    uid = catalog[-1].uid
+    assert benchmark(lambda: catalog[uid[:8]]).uid == uid
+
+
+def test_scan_id_opened(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
+    benchmark.group = USING
+    assert benchmark(lambda: catalog[777]).scan_id == 777
+
+
+def test_known_run_opened_and_11_events_read(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
+    benchmark.group = USING
+    uid = catalog[-1].uid
+    ds = benchmark(lambda: catalog[uid].primary.read())
+    assert ds.sizes == {"time": 11}
+
+
+def test_run_never_opened_before_and_11_events_read(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
+    benchmark.group = USING
+    uids = iter(list(catalog[-150:])[50:])
+    ds = benchmark.pedantic(lambda: catalog[next(uids)].primary.read(), rounds=100)
+    assert ds.sizes == {"time": 11}
+
+
+def test_search_plan_name_and_count(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
+    benchmark.group = USING
+    assert benchmark.pedantic(lambda: len(catalog.search({"plan_name": "scan"})), rounds=3) == RUNS // 2
 
 
 SCANNING = f"first look at a run of {LONG:,} single events"
