@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, Union
 
 from intake_bluesky.errors import UnsupportedQuery
 
-Value: TypeAlias = Union[None, bool, int, float, str, tuple["Value", ...], "FrozenDict"]
+Value: TypeAlias = Union[bool, int, float, str, tuple["Value", ...], "FrozenDict", None]
 
 MAX_DEPTH: Final = 100
 # Python refuses to print integers of more than 4300 digits, and a query must print.
