@@ -218,7 +218,7 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
         """
         import pandas as pd
 
-        source = self._without_external() if self._device is None else self
+        source = self(exclude=[*self._options.exclude, *self._external()]) if self._device is None else self
         dataset = source.read()
         columns: dict[str, Any] = {"time": dataset["time"].values} if "time" in dataset.coords else {}
         for name, variable in dataset.data_vars.items():
@@ -228,11 +228,11 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
         index = pd.Index(dataset["seq_num"].values, name="seq_num") if "seq_num" in dataset.coords else None
         return pd.DataFrame(columns, index=index)
 
-    def _without_external(self) -> Self:
+    def _external(self) -> list[str]:
+        """The keys of external data that were not asked for by name."""
         specs = self._header.streams[self._stream].data_keys
         asked = self._options.include or ()
-        external = [key for key, spec in specs.items() if is_external(spec) and key not in asked]
-        return self.configure_new(exclude=[*self._options.exclude, *external])
+        return [key for key, spec in specs.items() if is_external(spec) and key not in asked]
 
     @property
     def timestamps(self) -> Self:
