@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import dask.array as da
@@ -98,7 +99,7 @@ class AssetArray:
         """Describe the array to dask: a task a block, which carries nothing but itself."""
         layout, shape = self.layout, self.shape
         if 0 in shape:
-            empty: da.Array = da.from_array(  # type: ignore[no-untyped-call]
+            empty: da.Array = da.from_array(
                 np.empty(shape, self.dtype), chunks=-1, name=f"asset-{self.key}-{self.token}"
             )
             return empty
@@ -120,8 +121,8 @@ class AssetArray:
 
     def _graph(self, blocks: Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
         token = self.token
-        plan = da.from_array(blocks, chunks=1, name=f"blocks-{self.key}-{token}")  # type: ignore[no-untyped-call]
-        array: da.Array = da.map_blocks(  # type: ignore[no-untyped-call]
+        plan = da.from_array(blocks, chunks=1, name=f"blocks-{self.key}-{token}")
+        array: da.Array = da.map_blocks(
             load_block,
             plan,
             name=f"asset-{self.key}-{token}",
@@ -148,16 +149,14 @@ class AssetArray:
         out: Array = np.empty((len(self.index), layout.frames, *layout.frame_shape), layout.dtype)
         bounds = cut_rows(self.reader, self.index, layout, self.target_chunk)
         parts = windows(layout, self.target_chunk)
-        targets = [
-            out[a:b, begin:end] for a, b in zip(bounds[:-1], bounds[1:], strict=True) for begin, end in parts
-        ]
+        targets = [out[a:b, begin:end] for a, b in pairwise(bounds.tolist()) for begin, end in parts]
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
             for _ in pool.map(Block.load_into, self._blocks(bounds, parts), targets):
                 pass
         return out.reshape(self.shape)
 
     def _blocks(self, bounds: Array, parts: list[tuple[int, int]]) -> Iterator[Block]:
-        for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        for start, stop in pairwise(bounds.tolist()):
             reader, index = self._of_rows(start, stop)
             for part in parts:
                 yield Block(self.key, reader, index, part, self.layout, self.fill, self.note)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -163,14 +164,24 @@ class Block:
         except OSError as error:
             if not self.fill:
                 raise self._unavailable(self.reader, error) from error
-            out[...] = missing(out.shape, out.dtype)
+            self._fill_around(self.reader, index, out)
+
+    def _fill_around(self, reader: AssetReader, index: Array, out: Array) -> None:
+        """Fill what cannot be read: all of a file, or of many files those that are not there."""
+        out[...] = missing(out.shape, out.dtype)
+        if not reader.frame_by_frame:
+            return
+        for row in np.flatnonzero(index >= 0).tolist():
+            one = replace(self, index=index[row : row + 1], fill=False)
+            with suppress(AssetUnavailable):
+                out[row] = one.load()[0]
 
     def _lacking(self, out: Array, rows: Array) -> None:
         if not self.fill and out.dtype.kind not in "fc":
+            why = f": {self.note}" if self.note else ""
             raise AssetUnavailable(
-                f"{self.key!r} has no frames for {int(rows.sum())} of {len(rows)} rows{self.note and ': ' + self.note}; "
-                f'{out.dtype} has no value that says so: ask with on_missing="fill" for zeros, or trim=True for the rows '
-                "that have all"
+                f"{self.key!r} has no frames for {int(rows.sum())} of {len(rows)} rows{why}; {out.dtype} has no value "
+                'that says so: ask with on_missing="fill" for zeros, or trim=True for the rows that have all'
             )
         out[rows] = missing((int(rows.sum()), *out.shape[1:]), out.dtype)
 
@@ -180,8 +191,8 @@ class Block:
         what = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
         file = getattr(error, "filename", None) or reader.path
         return AssetUnavailable(
-            f"{self.key!r} cannot be read from {file}: {what}. If the data moved, say where to with root_map={{old: new}}; "
-            'with on_missing="fill" what is missing is filled'
+            f"{self.key!r} cannot be read from {file}: {what}. If the data moved, say where to with "
+            'root_map={old: new}; with on_missing="fill" what is missing is filled'
         )
 
     def _read(self, reader: AssetReader, index: Array, out: Array) -> None:

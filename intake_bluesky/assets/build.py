@@ -15,7 +15,7 @@ from intake_bluesky.assets.reader import AssetReader, FrameStructure
 from intake_bluesky.assets.readers import datum_reader, stream_reader
 from intake_bluesky.columns import Array
 from intake_bluesky.documents import Document, Span, StreamAsset
-from intake_bluesky.errors import MissingDependency
+from intake_bluesky.errors import MissingDependency, PluginError
 
 __all__ = ["datum_array", "stream_asset_array"]
 
@@ -47,44 +47,50 @@ def stream_asset_array(
 
     Notes
     -----
-    A stream datum's ``indices`` are "a slice object passed to the StreamResource handler" (event-model's schema), so they
-    count from the beginning of their own resource, in events; ophyd-async starts each file at 0. Other writers count on
-    over the files of one key. So where a resource's first index is the one at which the resource before it stopped, and
-    its file is too short to be meant otherwise, its indices are taken to count on.
+    A stream datum's ``indices`` are "a slice object passed to the StreamResource handler" (event-model's schema), so
+    they count from the beginning of their own resource, in events; ophyd-async starts each file at 0. Other writers
+    count on over the files of one key (bluesky-tiled-plugins takes file sequences so). So where a resource's first
+    index is the one at which the resource before it stopped, and its file is too short to be meant otherwise, its
+    indices are taken to count on.
     """
     options = options or AssetOptions()
     known: dict[str, int] = {}
-    readers: list[AssetReader] = []
-    reader, index = np.full((2, len(seq_num)), -1, np.int64)
+    rows = _Rows.none(len(seq_num))
     ranges: list[tuple[int, int]] = []
     for asset in assets:
+        low, high = _indices(asset.spans)
         uid = str(asset.resource.get("uid", id(asset)))
         if uid not in known:
-            known[uid] = len(readers)
-            readers.append(stream_reader(asset.resource, options))
-            ranges.append(_indices(asset.spans))
+            known[uid] = len(rows.readers)
+            rows.readers.append(stream_reader(asset.resource, options))
+            ranges.append((low, high))
         number = known[uid]
-        low, high = _indices(asset.spans)
         ranges[number] = (min(ranges[number][0], low), max(ranges[number][1], high))
-        _place(asset.spans, seq_num, number, reader, index)
-    return _assembled(key, spec, readers, reader, index, options, ranges=ranges)
+        _place(asset.spans, seq_num, number, rows)
+    headers = _Headers.read(rows)
+    layout = _layout(spec, rows, headers, options)
+    for number in range(1, len(ranges)):
+        held = headers.events(number, layout)
+        if held is not None and _counts_on(ranges[number - 1], ranges[number], held):
+            rows.index[rows.reader == number] -= ranges[number][0]
+    return _array(key, rows, headers, layout, options)
 
 
 def _indices(spans: Sequence[Span]) -> tuple[int, int]:
     return min((s[2] for s in spans), default=0), max((s[3] for s in spans), default=0)
 
 
-def _place(spans: Sequence[Span], seq_num: Array, number: int, reader: Array, index: Array) -> None:
+def _place(spans: Sequence[Span], seq_num: Array, number: int, rows: _Rows) -> None:
     """Give each row the frames of its seq_num; a later span of the same seq_num wins."""
     starts = [s[0] for s in spans]
     stops = [s[0] + min(s[1] - s[0], s[3] - s[2]) for s in spans]
     begins, ends = np.searchsorted(seq_num, starts), np.searchsorted(seq_num, stops)
     for span, begin, end in zip(spans, begins.tolist(), ends.tolist(), strict=True):
-        reader[begin:end] = number
-        index[begin:end] = seq_num[begin:end] - span[0] + span[2]
+        rows.reader[begin:end] = number
+        rows.index[begin:end] = seq_num[begin:end] - span[0] + span[2]
 
 
-def datum_array(
+def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made of, and the options
     datum_ids: Sequence[str],
     key: str,
     spec: Mapping[str, Any],
@@ -110,23 +116,36 @@ def datum_array(
     AssetArray
     """
     options = options or AssetOptions()
-    rows: dict[str, list[int]] = {}
+    by_resource: dict[str, list[int]] = {}
     for row, datum_id in enumerate(datum_ids):
         if datum_id in datums:
-            rows.setdefault(datums[datum_id][0], []).append(row)
-    readers: list[AssetReader] = []
-    reader, index = np.full((2, len(datum_ids)), -1, np.int64)
-    for uid, own in rows.items():
+            by_resource.setdefault(datums[datum_id][0], []).append(row)
+    rows = _Rows.none(len(datum_ids))
+    for uid, own in by_resource.items():
         kwargs = [datums[datum_ids[row]][1] for row in own]
-        resource = resources.get(
-            uid, {"spec": f"of the resource {uid!r}, which is not in the run", "resource_path": ""}
-        )
-        made, events = datum_reader(resource, kwargs, spec, options)
-        reader[own], index[own] = len(readers), events
-        readers.append(made)
+        absent = {"spec": f"of the resource {uid!r}, which is not in the run", "resource_path": ""}
+        made, events = datum_reader(resources.get(uid, absent), kwargs, spec, options)
+        rows.reader[own], rows.index[own] = len(rows.readers), events
+        rows.readers.append(made)
     unknown = sum(1 for datum_id in datum_ids if datum_id and datum_id not in datums)
-    note = f"{unknown} datum_ids are of no datum in the run" if unknown else ""
-    return _assembled(key, spec, readers, reader, index, options, note=note, legacy=True)
+    if unknown:
+        rows.notes.append(f"{unknown} datum_ids are of no datum in the run")
+    headers = _Headers.read(rows)
+    return _array(key, rows, headers, _layout(spec, rows, headers, options, legacy=True), options)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Which event of which resource each row is: -1 where it is none."""
+
+    readers: list[AssetReader]
+    reader: Array
+    index: Array
+    notes: list[str]
+
+    @classmethod
+    def none(cls, rows: int) -> _Rows:
+        return cls([], np.full(rows, -1, np.int64), np.full(rows, -1, np.int64), [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +155,13 @@ class _Headers:
     each: tuple[FrameStructure | None, ...]
 
     @classmethod
-    def read(cls, readers: Sequence[AssetReader], reader: Array, index: Array) -> _Headers:
+    def read(cls, rows: _Rows) -> _Headers:
         found: list[FrameStructure | None] = []
-        for number, one in enumerate(readers):
-            used = index[reader == number]
+        for number, reader in enumerate(rows.readers):
+            used = rows.index[rows.reader == number]
             try:
-                found.append(one.structure(int(used.min()) if len(used) else 0))
-            except (OSError, MissingDependency, LookupError):
+                found.append(reader.structure(int(used.min()) if len(used) else 0))
+            except (OSError, MissingDependency, PluginError):
                 found.append(None)  # reading will raise it; the rest of the stream opens
         return cls(tuple(found))
 
@@ -155,54 +174,46 @@ class _Headers:
         dtypes = {h.dtype for h in known}
         return known[0] if len(dtypes) == 1 else replace(known[0], dtype=np.result_type(*dtypes))
 
+    def events(self, number: int, layout: EventLayout) -> int | None:
+        """Whole events that a resource holds; None where its header does not say."""
+        header = self.each[number]
+        return None if header is None or header.frames is None else header.frames // layout.frames
 
-def _assembled(
-    key: str,
-    spec: Mapping[str, Any],
-    readers: Sequence[AssetReader],
-    reader: Array,
-    index: Array,
-    options: AssetOptions,
-    *,
-    ranges: Sequence[tuple[int, int]] = (),
-    note: str = "",
-    legacy: bool = False,
-) -> AssetArray:
-    headers = _Headers.read(readers, reader, index)
-    told = next((r for r in readers if r.frames_per_event), None)
-    joined = options.join_method or next((r.join_method for r in readers if r.join_method), None)
-    layout = EventLayout.of(
+
+def _layout(
+    spec: Mapping[str, Any], rows: _Rows, headers: _Headers, options: AssetOptions, *, legacy: bool = False
+) -> EventLayout:
+    told = [r.frames_per_event for r in rows.readers if r.frames_per_event]
+    joins = [r.join_method for r in rows.readers if r.join_method]
+    return EventLayout.of(
         spec,
         headers.common,
-        multiplier=told.frames_per_event if told else None,
+        multiplier=told[0] if told else None,
         whole=legacy,
-        join=joined or "stack",
+        join=options.join_method or (joins[0] if joins else "stack"),
         squeeze=options.squeeze,
     )
-    notes = [note] if note else []
-    for number, header in enumerate(headers.each):
-        if header is not None and header.frames is not None:
-            held = header.frames // layout.frames
-            if ranges and number and _counts_on(ranges[number - 1], ranges[number], held):
-                index[reader == number] -= ranges[number][0]
-            late = (reader == number) & (index >= held)
-            if late.any():
-                asked = int(index[late].max() + 1) * layout.frames
-                notes.append(
-                    f"{readers[number].path} has {header.frames} frames where the documents speak of {asked}"
-                )
-            index[late] = -1
-    reader[index < 0] = -1
+
+
+def _array(key: str, rows: _Rows, headers: _Headers, layout: EventLayout, options: AssetOptions) -> AssetArray:
+    for number, reader in enumerate(rows.readers):
+        held = headers.events(number, layout)
+        late = (rows.reader == number) & (rows.index >= (held if held is not None else np.inf))
+        if late.any():
+            asked = int(rows.index[late].max()) + 1
+            rows.notes.append(f"{reader.path} has frames for {held} events where the documents speak of {asked}")
+            rows.index[late] = -1
+    rows.reader[rows.index < 0] = -1
     return AssetArray(
         key,
-        tuple(readers),
-        reader,
-        index,
+        tuple(rows.readers),
+        rows.reader,
+        rows.index,
         layout,
         tuple(h.version if h else "" for h in headers.each),
         options.target_chunk,
         options.on_missing == "fill",
-        "; ".join(notes),
+        "; ".join(rows.notes),
     )
 
 

@@ -56,8 +56,7 @@ def _fields(value: Any) -> Any:
     if len(value) == 1 and len(value[0]) == 2 and value[0][0] == "":
         return value[0][1]
     return [
-        (name, _fields(kind), *(tuple(s) if isinstance(s, list) else s for s in rest))
-        for name, kind, *rest in value
+        (name, _fields(kind), *(tuple(s) if isinstance(s, list) else s for s in rest)) for name, kind, *rest in value
     ]
 
 

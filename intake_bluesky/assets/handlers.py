@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -43,15 +43,17 @@ def find_handler(spec: str, options: AssetOptions) -> Handler | None:
         When it is a dotted name and the options are not trusted.
     """
     known = discover_handlers() if options.handlers is None else options.handlers
-    handler = known[spec] if spec in known else None
+    if spec not in (known.names() if isinstance(known, Registry) else known):
+        return None
+    handler = known[spec]
     return _imported(handler, options) if isinstance(handler, str) else handler
 
 
 def _imported(name: str, options: AssetOptions) -> Handler:
     if not options.trusted:
         raise UntrustedName(
-            f"the handler {name!r} is a dotted name, which is imported only for trusted catalogs; register the class, or "
-            "trust the catalog"
+            f"the handler {name!r} is a dotted name, which is imported only for trusted catalogs; register the class, "
+            "or trust the catalog"
         )
     module, _, attribute = name.replace(":", ".").rpartition(".")
     try:
@@ -66,8 +68,8 @@ class HandlerReader(AssetReader):
     """Reads the datums of one resource with a third party's handler; frame ``i`` is the datum ``i``.
 
     A handler has no header to look at: dtype and shape are those of the data key, and values that are not what it
-    declares raise `DamagedRun` (an equal number of values is reshaped). Only a shape with a null, which says nothing, is
-    learnt by calling the handler for one datum.
+    declares raise `DamagedRun` (axes of length one come and go). Only a shape with a null, which says nothing, is learnt
+    by calling the handler for one datum.
 
     Attributes
     ----------
@@ -80,6 +82,8 @@ class HandlerReader(AssetReader):
     spec : mapping
         The data key.
     """
+
+    frame_by_frame: ClassVar[bool] = True
 
     handler: Handler
     location: Location
@@ -101,15 +105,13 @@ class HandlerReader(AssetReader):
         """What the handler says, if it says anything; else its path."""
         try:
             listed = self.handler(self.path, **self.kwargs).get_file_list(iter(self.datums))  # type: ignore[attr-defined]
-        except Exception:  # a third party's code: whatever it raises, the path is what is known
+        except Exception:  # noqa: BLE001  # a third party's code: whatever it raises, the path is what is known
             return [self.location]
         return [self.location.with_path(str(path)) for path in listed]
 
     def part(self, start: int, stop: int) -> tuple[AssetReader, int]:
         """One that holds these datums alone, so that a block carries no others."""
-        return HandlerReader(
-            self.handler, self.location, self.kwargs, self.datums[start:stop], self.spec
-        ), start
+        return HandlerReader(self.handler, self.location, self.kwargs, self.datums[start:stop], self.spec), start
 
     def structure(self, first: int = 0) -> FrameStructure:
         """As the data key declares."""
@@ -141,9 +143,7 @@ class HandlerReader(AssetReader):
     def _conform(self, value: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         if value.shape != shape:
             if [n for n in value.shape if n != 1] != [n for n in shape if n != 1]:
-                raise DamagedRun(
-                    f"{self.path} gave a value of shape {value.shape} where {shape} was declared"
-                )
+                raise DamagedRun(f"{self.path} gave a value of shape {value.shape} where {shape} was declared")
             value = value.reshape(shape)
         if np.can_cast(value.dtype, dtype, "safe"):
             return value
@@ -151,7 +151,5 @@ class HandlerReader(AssetReader):
             cast = value.astype(dtype)
         back = cast.astype(value.dtype)
         if not np.array_equal(back, value, equal_nan=value.dtype.kind in "fc"):
-            raise DamagedRun(
-                f"{self.path} gave {value.dtype} values that {dtype}, which was declared, cannot hold"
-            )
+            raise DamagedRun(f"{self.path} gave {value.dtype} values that {dtype}, which was declared, cannot hold")
         return cast

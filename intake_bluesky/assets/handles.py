@@ -1,7 +1,7 @@
 """Open HDF5 files, shared by the threads that read them and closed when the last one is done.
 
-Nothing stays open between uses. Opening costs about half a millisecond, once a block; a handle that lingers costs the user
-more: HDF5 refuses to open a file twice in one process in different ways, so it would be in the way of their own
+Nothing stays open between uses. Opening costs about half a millisecond, once a block; a handle that lingers costs the
+user more: HDF5 refuses to open a file twice in one process in different ways, so it would be in the way of their own
 ``h5py.File``, and of a writer.
 """
 

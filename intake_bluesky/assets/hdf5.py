@@ -142,9 +142,7 @@ class HDF5Reader(AssetReader):
             try:
                 data = file[self.dataset]
             except KeyError as error:
-                raise AssetUnavailable(
-                    f"{self.path} has no dataset {self.dataset!r}; it has {sorted(file)}"
-                ) from error
+                raise AssetUnavailable(f"{self.path} has no dataset {self.dataset!r}; it has {sorted(file)}") from error
             if not isinstance(data, import_h5py().Dataset) or not data.shape:
                 raise AssetUnavailable(f"{self.dataset!r} of {self.path} is no array: it cannot hold frames")
             if self.swmr and file.swmr_mode:
@@ -177,9 +175,7 @@ class HDF5Reader(AssetReader):
         """Shape of the flat frames: the first axis counts them."""
         lengths = [len(axis) for axis in self._axes(data) if isinstance(axis, range)]
         if not lengths:
-            raise AssetUnavailable(
-                f"the slice of {self.dataset!r} of {self.path} leaves no axis that counts frames"
-            )
+            raise AssetUnavailable(f"the slice of {self.dataset!r} of {self.path} leaves no axis that counts frames")
         rest = [n for n in lengths[1:] if n != 1] if self.squeeze else lengths[1:]
         return (lengths[0], *rest)
 
@@ -204,11 +200,7 @@ def _join(value: Any) -> JoinMethod | None:
 
 
 def _locking(value: Any) -> bool | None:
-    return (
-        value
-        if isinstance(value, bool) or value is None
-        else str(value).lower() in ("true", "1", "best-effort")
-    )
+    return value if isinstance(value, bool) or value is None else str(value).lower() in ("true", "1", "best-effort")
 
 
 def parse_slice(value: Any) -> tuple[int | tuple[int | None, int | None, int | None], ...]:
@@ -253,9 +245,7 @@ def _check_filters(data: Any, path: str) -> None:
         import hdf5plugin  # noqa: F401  # registers its filters when imported
     except ImportError as error:
         names = ", ".join(f"{name.decode(errors='replace')} ({code})" for code, _, _, name in wanted)
-        raise MissingDependency.of(
-            "hdf5plugin", extra="assets", purpose=f"to decompress {path}: {names}"
-        ) from error
+        raise MissingDependency.of("hdf5plugin", extra="assets", purpose=f"to decompress {path}: {names}") from error
     lacking = [code for code, *_ in wanted if not h5z.filter_avail(code)]
     if lacking:
         raise AssetUnavailable(

@@ -71,8 +71,8 @@ def locate(resource: Mapping[str, Any], options: AssetOptions) -> Location:
     Parameters
     ----------
     resource : mapping
-        With ``resource_path`` (and ``root``), or with ``uri``: ``file://localhost/abs``, ``file:///abs``, a plain path, or
-        a URL of fsspec.
+        With ``resource_path`` (and ``root``), or with ``uri``: ``file://localhost/abs``, ``file:///abs``, a plain path,
+        or a URL of fsspec.
     options : AssetOptions
 
     Raises
@@ -88,9 +88,7 @@ def locate(resource: Mapping[str, Any], options: AssetOptions) -> Location:
     >>> locate({"uri": "file://localhost/data/x.h5"}, AssetOptions(root_map={"/data": "s3://bucket"})).path
     's3://bucket/x.h5'
     """
-    path = (
-        _legacy(resource, options) if "resource_path" in resource else _of_uri(str(resource["uri"]), options)
-    )
+    path = _legacy(resource, options) if "resource_path" in resource else _of_uri(str(resource["uri"]), options)
     if not options.trusted:
         _check(path, options)
     return Location(path, {} if "://" not in path else dict(options.storage_options))
@@ -100,9 +98,7 @@ def _legacy(resource: Mapping[str, Any], options: AssetOptions) -> str:
     root, path = str(resource.get("root") or ""), str(resource["resource_path"])
     _refuse_climbing(path)
     target = str(options.root_map.get(root, root))
-    return _plain(
-        f"{target.rstrip('/')}/{path.lstrip('/')}" if "://" in target else os.path.join(target, path)
-    )
+    return _plain(f"{target.rstrip('/')}/{path.lstrip('/')}" if "://" in target else os.path.join(target, path))
 
 
 def _of_uri(uri: str, options: AssetOptions) -> str:
@@ -131,9 +127,7 @@ def _check(path: str, options: AssetOptions) -> None:
     roots = [_plain(str(root)) for root in (*options.root_map.values(), *options.allowed_roots)]
     if "://" in path:
         scheme = path.partition("://")[0]
-        if (scheme in REMOTE and "::" not in path) or any(
-            path.startswith(r.rstrip("/") + "/") for r in roots
-        ):
+        if (scheme in REMOTE and "::" not in path) or any(path.startswith(r.rstrip("/") + "/") for r in roots):
             return
     elif any(_within(path, root) for root in roots if "://" not in root):
         return

@@ -28,6 +28,7 @@ class NpySequenceReader(AssetReader):
     """
 
     specs: ClassVar[tuple[str, ...]] = ("NPY_SEQ",)
+    frame_by_frame: ClassVar[bool] = True
 
     location: Location
 
@@ -85,9 +86,7 @@ class NpySequenceReader(AssetReader):
 def _header(file: BinaryIO, path: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     try:
         version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
     except ValueError as error:
         raise AssetUnavailable(f"{path} is not a NumPy file: {error}") from error

@@ -45,14 +45,16 @@ class AssetReader(ABC):
     """Reads flat frames of one resource: the first axis counts frames, whatever an event has of them.
 
     Subclasses are frozen dataclasses: they pickle, compare by value, and do no I/O when made. A package offers its
-    reader under the entry point group ``intake_bluesky.assets``, once by the name of each mimetype and spec that it reads
-    (``=`` in a name is written ``%3D``).
+    reader under the entry point group ``intake_bluesky.assets``, once by the name of each mimetype and spec that it
+    reads (``=`` in a name is written ``%3D``).
     """
 
     mimetypes: ClassVar[tuple[str, ...]] = ()
     """Of stream resources, that this reader is for."""
     specs: ClassVar[tuple[str, ...]] = ()
     """Of legacy resources, that this reader is for."""
+    frame_by_frame: ClassVar[bool] = False
+    """Whether each frame may be missing on its own: a file each, say."""
 
     @classmethod
     @abstractmethod

@@ -55,8 +55,8 @@ def stream_reader(resource: Mapping[str, Any], options: AssetOptions) -> AssetRe
         return _unreadable(
             resource,
             AssetUnavailable,
-            f"nothing installed reads the mimetype {mimetype!r}; those read are {known_names()}. Install a package that offers a "
-            f"reader for it under the entry point group {GROUP!r}",
+            f"nothing installed reads the mimetype {mimetype!r}; those read are {known_names()}. "
+            f"Install a package that offers a reader for it under the entry point group {GROUP!r}",
         )
     return _made(reader, resource, parameters, options)
 
@@ -110,8 +110,8 @@ def _handler_reader(
     return _unreadable(
         resource,
         AssetUnavailable,
-        f"nothing installed reads the spec {name!r}; those read are {known_names()}. Install a package that offers a handler for "
-        f"it under the entry point group {HANDLERS!r}, or give one as handler_registry={{{name!r}: ...}}",
+        f"nothing installed reads the spec {name!r}; those read are {known_names()}. Install a package that "
+        f"offers a handler for it under the entry point group {HANDLERS!r}, or give one as handler_registry={{{name!r}: ...}}",
     )
 
 
@@ -133,8 +133,6 @@ def _made(
         )
 
 
-def _unreadable(
-    resource: Mapping[str, Any], error: type[IntakeBlueskyError], message: str
-) -> UnreadableReader:
+def _unreadable(resource: Mapping[str, Any], error: type[IntakeBlueskyError], message: str) -> UnreadableReader:
     path = str(resource.get("uri") or resource.get("resource_path") or "")
     return UnreadableReader(Location(path).path, error, message)
