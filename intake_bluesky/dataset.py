@@ -127,7 +127,16 @@ class StreamReader:
         time = np.concatenate([np.empty(0), *(p.time for p in pages)])
         streamed = [k for k, spec in self.layout.data_keys.items() if is_streamed(spec)]
         frames = {key: self._frames(key) for key in streamed}
-        return Rows.of(seq_num, time, frames, trim=self.options.trim)
+        rows = Rows.of(seq_num, time, frames, trim=self.options.trim)
+        return rows.without(self._short) if self.options.trim else rows
+
+    @cached_property
+    def _short(self) -> Array:
+        """The seq_nums for which the files hold less than the documents say; reads the files' headers."""
+        options = replace(self.options, trim=False, sub_dict="data")
+        whole = StreamReader(self.store, self.header, self.layout.name, options)
+        missing = [whole.rows.seq_num[array.missing] for array in whole._assets.values()]
+        return np.concatenate([np.empty(0, np.int64), *missing])
 
     def _frames(self, key: str) -> Array:
         return seq_nums_of(s for asset in self.header.assets_of(self.layout.name, key) for s in asset.spans)
@@ -251,9 +260,11 @@ class StreamReader:
         for name in ("scan_id", "plan_name"):
             if isinstance(self.header.start.get(name), (str, int)):
                 attrs[name] = self.header.start[name]
-        if self.rows.lacking:
+        short = {key: len(array.missing) for key, array in self._assets.items()}
+        lacking = {**self.rows.lacking, **{key: n for key, n in short.items() if n}}
+        if lacking:
             total = len(self.rows)
-            attrs["incomplete"] = "; ".join(f"{k}: {total - n} of {total} rows" for k, n in self.rows.lacking.items())
+            attrs["incomplete"] = "; ".join(f"{k}: {total - n} of {total} rows" for k, n in lacking.items())
         return attrs
 
 

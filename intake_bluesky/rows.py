@@ -7,7 +7,7 @@ event of each seq_num is the one that counts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -107,6 +107,11 @@ class Rows:
         if len(seq_num):
             lacking["events"] = int((~found).sum())
         return cls(rows, event, times, len(seq_num), {key: n for key, n in lacking.items() if n})
+
+    def without(self, seq_nums: Array) -> Rows:
+        """The rows but those of these seq_nums."""
+        kept = ~np.isin(self.seq_num, seq_nums)
+        return replace(self, seq_num=self.seq_num[kept], event=self.event[kept], time=self.time[kept])
 
     def __len__(self) -> int:
         return len(self.seq_num)

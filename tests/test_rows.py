@@ -52,6 +52,13 @@ def test_trim_keeps_the_common_rows() -> None:
     assert rows.lacking == {}
 
 
+def test_rows_can_be_left_out_by_seq_num() -> None:
+    rows = rows_of([1, 2, 1, 3]).without(np.array([2, 7]))
+    assert rows.seq_num.tolist() == [1, 3]
+    assert rows.event.tolist() == [2, 3]
+    assert rows.time.tolist() == [102.0, 103.0]
+
+
 def test_a_stream_without_events_has_the_rows_of_its_frames() -> None:
     rows = rows_of([], {"det": [1, 2, 3]})
     assert rows.seq_num.tolist() == [1, 2, 3]
