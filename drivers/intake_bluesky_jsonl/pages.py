@@ -148,6 +148,6 @@ def _numbers(array: Any) -> Array:
         return np.frombuffer(array.as_buffer(of_type="u"), np.uint64)
     except TypeError:
         values = np.frombuffer(array.as_buffer(of_type="d"), np.float64)
-    if np.abs(values).max() > WIDE:
+    if np.abs(values).max() >= WIDE:  # 2**53 + 1 rounds to 2**53
         raise ValueError("there may be integers among these that no double holds")
     return values
