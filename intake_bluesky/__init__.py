@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING
 from intake_bluesky._version import __version__
 
 if TYPE_CHECKING:
-    from intake import open_catalog
-
     from intake_bluesky import errors, query
-    from intake_bluesky.catalog import BlueskyCatalog
+    from intake_bluesky.catalog import BlueskyCatalog, open_catalog
     from intake_bluesky.query import (
         Comparison,
         Contains,
@@ -74,7 +72,7 @@ _ELSEWHERE = {
     "BlueskyCatalog": "intake_bluesky.catalog",
     "BlueskyRun": "intake_bluesky.run",
     "BlueskyStream": "intake_bluesky.stream",
-    "open_catalog": "intake",
+    "open_catalog": "intake_bluesky.catalog",
 }
 """Where a name lives that is neither a submodule nor, as all the others are, a query."""
 

@@ -88,10 +88,15 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = intake_bluesky.BlueskyTable
 
 
-def test_open_catalog_is_that_of_intake() -> None:
+def test_open_catalog_is_that_of_intake_with_an_environment_kept_to_itself(tmp_path: Path) -> None:
     import intake
 
-    assert intake_bluesky.open_catalog is intake.open_catalog
+    from intake_bluesky.catalog import open_catalog
+
+    (tmp_path / "empty.yml").write_text("sources: {}", encoding="utf-8")
+    assert intake_bluesky.open_catalog is open_catalog
+    path = str(tmp_path / "empty.yml")
+    assert type(intake_bluesky.open_catalog(path)) is type(intake.open_catalog(path))
 
 
 def test_the_version_is_that_of_the_installed_distribution() -> None:
