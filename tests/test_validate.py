@@ -149,7 +149,7 @@ def streamed(folder: Path, *, stored: int = 3, key: Document | None = None) -> R
 @pytest.mark.parametrize(
     ("stored", "key", "code", "words"),
     [
-        (2, {}, "file-short", "has 2 frames where the documents speak of 3"),
+        (2, {}, "file-short", "has frames for 2 events where the documents speak of 3"),
         (4, {}, "file-long", "has 4 frames where the documents speak of 3"),
         (3, {"dtype_numpy": "<f8"}, "file-mismatch", "holds uint16 where float64 is declared"),
         (3, {"shape": [1, 4, 7]}, "file-mismatch", "has frames of shape [4, 6] where [1, 4, 7] is declared"),
