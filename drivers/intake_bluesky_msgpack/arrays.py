@@ -6,6 +6,7 @@ An array is a map of ``nd`` (true), ``type``, ``kind``, ``shape`` and ``data``; 
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Final
 from uuid import UUID
@@ -59,7 +60,7 @@ def packable(value: Any) -> Any:
 def _buffered(dtype: np.dtype[Any]) -> bool:
     if dtype.kind == "V" and dtype.names and not dtype.hasobject:
         return np.dtype(dtype.descr) == dtype  # it is not where fields are padded
-    return dtype.kind in BUFFERS
+    return dtype.kind in BUFFERS and dtype.itemsize > 0
 
 
 def _coded(array: np.ndarray[Any, Any]) -> dict[bytes, Any]:
@@ -105,10 +106,10 @@ def from_map(found: dict[Any, Any]) -> Any:
     dtype = _dtype(fields["type"])
     if not fields["nd"]:
         return np.frombuffer(data, dtype)[0]
-    array: np.ndarray[Any, Any] = np.ndarray(tuple(fields["shape"]), dtype, buffer=data)
-    if array.nbytes != len(data):
-        raise ValueError(f"an array of {array.nbytes} bytes in a buffer of {len(data)}")
-    return array.copy()  # the buffer is read-only
+    shape = tuple(fields["shape"])
+    if not dtype.itemsize or math.prod(shape) * dtype.itemsize != len(data) or min(shape, default=0) < 0:
+        raise ValueError(f"an array of {dtype} and shape {shape} in {len(data)} bytes")
+    return np.frombuffer(data, dtype).reshape(shape).copy()  # the buffer is read-only
 
 
 def _text(value: Any) -> Any:
@@ -117,7 +118,10 @@ def _text(value: Any) -> Any:
 
 def _dtype(coded: Any) -> np.dtype[Any]:
     if isinstance(coded, list):
-        return np.dtype([(_text(field[0]), _dtype(field[1]), *map(tuple, field[2:])) for field in coded])
+        names = [_text(field[0]) or f"padding {place}" for place, field in enumerate(coded)]
+        fields = zip(names, coded, strict=True)
+        whole = np.dtype([(name, _dtype(field[1]), *map(tuple, field[2:])) for name, field in fields])
+        return whole[[name for name, field in zip(names, coded, strict=True) if _text(field[0])]]
     name = _text(coded)
     if isinstance(name, str) and name.strip("<>|=")[:1] == "O":
         raise PickledObjects("an array of Python objects, pickled")

@@ -40,7 +40,7 @@ TEXT_8: Final = 0xD9
 MAPS: Final = frozenset({*range(0x80, 0x90), 0xDE, 0xDF})
 # What msgpack raises on damaged bytes; RecursionError and MemoryError are not for it to raise: depth and lengths are
 # bounded by the data.
-DAMAGE: Final = (TypeError, ValueError, msgpack.UnpackException)
+DAMAGE: Final = (LookupError, TypeError, ValueError, msgpack.UnpackException)
 
 
 class MsgpackCodec(Codec):

@@ -1,0 +1,351 @@
+"""MessagePack: what is written and read, by this and by suitcase-msgpack, and what is refused."""
+
+from __future__ import annotations
+
+import enum
+import os
+import pickle
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgpack
+import msgpack_numpy
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from suitcase.msgpack import Serializer
+
+from intake_bluesky.documents import events_of, identical
+from intake_bluesky.errors import DamagedRun, UnsupportedOperation
+from intake_bluesky.testing import strategies
+from intake_bluesky.testing.runs import EXAMPLES, Run
+from intake_bluesky_msgpack.codec import MsgpackCodec
+
+CODEC = MsgpackCodec()
+TEXT = st.text(st.characters() | st.sampled_from("\ud800\udc00\x00"), max_size=6)
+SCALARS = st.none() | st.booleans() | st.integers() | st.integers(-(2**70), 2**70) | st.floats() | TEXT
+VALUES = st.recursive(
+    SCALARS | st.binary(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | st.integers(), inner, max_size=3),
+    max_leaves=8,
+)
+DOCUMENTS = st.dictionaries(TEXT, VALUES, max_size=4)
+
+
+def decoded(raw: bytes) -> Run:
+    return [CODEC.decode(raw[item.start : item.stop]) for item in CODEC.split(raw)]
+
+
+def encoded(documents: Any) -> bytes:
+    return b"".join(CODEC.encode(name, doc) for name, doc in documents)
+
+
+def read_by_suitcases_reader(raw: bytes) -> list[Any]:
+    unpacker = msgpack.Unpacker(object_hook=msgpack_numpy.decode, use_list=True)
+    unpacker.feed(raw)
+    return list(unpacker)
+
+
+def pack(value: Any) -> bytes:
+    packed: bytes = msgpack.packb(value, default=msgpack_numpy.encode, use_bin_type=True)
+    return packed
+
+
+@given(st.lists(st.tuples(st.sampled_from(["start", "event"]), DOCUMENTS), max_size=3))
+@example([("start", {"x": 2**64, "y": -(2**63) - 1, "z": [2**64 - 1, -(2**63), 2**63]})])
+@example([("start", {"nd": True, "type": "<f8", "kind": "", "shape": [1], "data": "text", "complex": True})])
+@example([("start", {"\ud83d\udc4d": "\ud83d\udc4d", "x": [float("nan"), {"y": "\ud800"}]})])
+def test_documents_come_back_identical(documents: Run) -> None:
+    observed = decoded(encoded(documents))
+    assert [name for name, _ in observed] == [name for name, _ in documents]
+    assert identical([doc for _, doc in observed], [doc for _, doc in documents])
+
+
+@given(strategies.runs())
+def test_runs_come_back_identical(run: Run) -> None:
+    assert identical(decoded(encoded(run)), run)
+
+
+class Mode(enum.Enum):
+    STEP = "step"
+    ODD = "\ud800"
+
+
+STRUCTURED = np.array([(1, 2.5), (3, 4.5)], [("a", "<i4"), ("b", "<f8")])
+PADDED = np.array([(1, 2.5)], np.dtype([("a", "i1"), ("b", "<f8")], align=True))
+VALUES_OF_A_RUN_ENGINE = [
+    np.float64(0.1), np.float32(0.1), np.float16(0.1), np.int64(-3), np.uint64(2**64 - 1), np.bool_(True),
+    np.str_("text"), np.array(3.5), np.array([0.1, 0.2], np.float32), np.arange(6).reshape(2, 3).T,
+    np.array([1, 2], ">i4"), np.array([[1.5, np.nan]]), np.zeros((0, 3)), np.array(["a", "bc"]), np.array([b"a"]),
+    np.array([True, False]), np.array([None, 2**70, "x"], object), np.complex64(1j), 1 + 2j, np.array([1j]),
+    np.array(["a", "b"], np.dtypes.StringDType()), (1, (2.5, None)), {3, 1, 2}, Mode.STEP, Mode.ODD, STRUCTURED, PADDED,
+    np.array(["2026-01-01"], "M8[s]"), {"deep": [np.array([1, 2])]}, bytearray(b"x"), [np.arange(3), "\ud800"],
+    np.array([("a", [1, 2])], [("t", "<U1"), ("v", "<i2", (2,))]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES_OF_A_RUN_ENGINE, ids=repr)
+def test_what_a_run_engine_emits_is_kept(value: Any) -> None:
+    doc = {"uid": "a", "value": value}
+    [(_, observed)] = decoded(CODEC.encode("event", doc))
+    expected = bytes(value) if isinstance(value, bytearray) else value
+    assert identical(observed, {"uid": "a", "value": expected})
+
+
+@pytest.mark.parametrize(
+    "value", [np.arange(6.0).reshape(2, 3), STRUCTURED, np.array(["a", "bc"]), np.array([1j])], ids=repr
+)
+def test_arrays_keep_dtype_and_shape_and_can_be_changed(value: Any) -> None:
+    [(_, doc)] = decoded(CODEC.encode("event", {"value": value}))
+    observed = doc["value"]
+    assert (observed.dtype, observed.shape) == (value.dtype, value.shape)
+    observed[0] = observed[1] if len(observed) > 1 else 0
+
+
+def test_uuids_are_written_as_text() -> None:
+    [(_, observed)] = decoded(CODEC.encode("start", {"uid": UUID(int=7)}))
+    assert observed == {"uid": str(UUID(int=7))}
+
+
+@pytest.mark.parametrize("value", [datetime(2026, 1, 1), object(), [object()], {"a": "\ud800", "b": object()}])
+def test_what_has_no_form_is_refused(value: Any) -> None:
+    with pytest.raises(UnsupportedOperation, match="a start document cannot be written as MessagePack"):
+        CODEC.encode("start", {"uid": "a", "sample": value})
+
+
+def test_a_document_within_itself_is_refused() -> None:
+    doc: dict[str, Any] = {}
+    doc["self"] = doc
+    with pytest.raises(UnsupportedOperation):
+        CODEC.encode("start", doc)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_suitcases_reader_reads_what_this_writes(name: str, tmp_path: Path) -> None:
+    run = EXAMPLES[name](tmp_path)
+    run = [(name, doc) for name, doc in run if not any(type(leaf) is int and leaf >= 2**64 for leaf in leaves(doc))]
+    assert identical(read_by_suitcases_reader(encoded(run)), [list(pair) for pair in run])
+
+
+def leaves(value: Any) -> list[Any]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else None
+    return [value] if inner is None else [leaf for part in inner for leaf in leaves(part)]
+
+
+def test_others_see_extension_types_where_messagepack_has_no_form() -> None:
+    [[_, doc]] = read_by_suitcases_reader(CODEC.encode("start", {"big": 2**70, "text": "\ud800", "plain": "é"}))
+    assert doc["big"] == msgpack.ExtType(73, (2**70).to_bytes(9, "big"))
+    assert doc["text"] == msgpack.ExtType(84, b"\xed\xa0\x80")
+    assert doc["plain"] == "é"
+
+
+def is_suitcases(name: str, doc: Any) -> bool:
+    """Whether suitcase-msgpack writes such documents: it has no streamed assets, and no integers past 64 bits."""
+    return not name.startswith("stream_") and not any(type(leaf) is int and leaf >= 2**64 for leaf in leaves(doc))
+
+
+@pytest.mark.filterwarnings("ignore:The document type 'bulk_:UserWarning")
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - {"big_integers"}))  # suitcase cannot write its start document
+def test_this_reads_what_suitcase_writes(name: str, tmp_path: Path) -> None:
+    with Serializer(tmp_path / "suitcase") as serializer:
+        for pair in EXAMPLES[name](tmp_path):
+            if is_suitcases(*pair):
+                serializer(*pair)
+    [path] = serializer.artifacts["all"]
+    theirs = Path(path).read_bytes()
+    assert decoded(theirs)[0][0] == "start"
+    assert identical(decoded(theirs), read_by_suitcases_reader(theirs))
+
+
+CODED = [
+    np.float32(0.1), np.int64(-3), np.bool_(True), np.complex64(1j), 1 + 2j, np.array(3.5),
+    np.arange(6).reshape(2, 3).T,
+    np.array([1, 2], ">i4"), np.array([[1.5, np.nan]]), np.zeros((0, 3)), np.array(["a", "bc"]), np.array([b"a"]),
+    np.array([1j]), STRUCTURED, PADDED, np.array([("a", [1, 2])], [("t", "<U1"), ("v", "<i2", (2,))]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", CODED, ids=repr)
+def test_numpys_values_as_msgpack_numpy_codes_them(value: Any) -> None:
+    [(_, observed)] = decoded(pack(("event", {"value": value})))
+    assert identical(observed["value"], value)
+    assert np.asarray(observed["value"]).dtype == np.asarray(value).dtype
+
+
+def test_arrays_of_objects_as_msgpack_numpy_pickles_them_are_refused() -> None:
+    with pytest.raises(DamagedRun, match="pickled"):
+        CODEC.decode(pack(("event", {"value": np.array([None, "x"], object)})))
+
+
+def test_text_keys_of_old_files_are_read_as_well() -> None:
+    coded = {"nd": True, "type": "<i2", "kind": "", "shape": [2], "data": b"\1\0\2\0"}
+    assert identical(CODEC.decode(pack(("event", {"value": coded})))[1]["value"], np.array([1, 2], np.int16))
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (os.environ["BOMB"],)
+
+
+@pytest.mark.parametrize(
+    "coded",
+    [
+        {b"kind": b"O", b"type": "|O"}, {b"kind": "O", b"type": [["", "|O"]]}, {b"kind": b"", b"type": "|O"},
+        {b"kind": b"", b"type": "O"}, {b"kind": b"V", b"type": [["a", "<i4"], ["b", "|O"]]},
+        {b"kind": b"V", b"type": [["a", [["b", "|O8"]]]]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_pickled_objects_are_refused_unread_and_named(
+    coded: dict[bytes, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOMB", str(tmp_path / "bomb"))
+    array = {b"nd": True, b"shape": [1], b"data": pickle.dumps(np.array([Bomb()], object)), **coded}
+    raw = pack(("event", {"data": {"fine": np.arange(2), "x": [1, array]}}))
+    with pytest.raises(DamagedRun, match=r"event\['data'\]\['x'\]\[1\] is an array of Python objects"):
+        CODEC.decode(raw)
+    assert not (tmp_path / "bomb").exists()
+
+
+def test_msgpack_numpy_is_not_needed() -> None:
+    code = "import sys, intake_bluesky_msgpack; sys.exit('msgpack_numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "coded",
+    [
+        {b"type": "<f8", b"shape": [2], b"data": b"123"}, {b"type": "<f8", b"shape": [1], b"data": b"0" * 16},
+        {b"type": "<f8", b"shape": [-1], b"data": b"0" * 8}, {b"type": "<f8", b"shape": [2**62, 8], b"data": b""},
+        {b"type": "V8", b"shape": "abc", b"data": b"0" * 8}, {b"type": "(9,)f8,O", b"shape": [1], b"data": b"0"},
+        {b"type": 5, b"shape": [1], b"data": b"0"}, {b"type": [["a"]], b"shape": [1], b"data": b"0"},
+        {b"type": "<U0", b"shape": [2**40], b"data": b""}, {b"type": "|T16", b"shape": [1], b"data": b"0" * 16},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_arrays_that_contradict_themselves_are_damage(coded: dict[bytes, Any]) -> None:
+    with pytest.raises(DamagedRun):
+        CODEC.decode(pack(("event", {"value": {b"nd": True, b"kind": b"", **coded}})))
+
+
+RUN: Run = [
+    ("start", {"uid": "a", "text": "é\ud800\x00", "big": 2**70, "n": None, "many": list(range(300))}),
+    ("event", {"data": {"x": np.arange(4.0), "y": "long" * 100}}),
+    ("stop", {}),
+]
+
+
+def test_cut_anywhere_only_whole_items_come() -> None:
+    raw = encoded(RUN)
+    ends = [item.stop for item in CODEC.split(raw)]
+    assert ends[-1] == len(raw)
+    for cut in range(len(raw) + 1):
+        assert [item.stop for item in CODEC.split(raw[:cut])] == [end for end in ends if end <= cut]
+
+
+@pytest.mark.parametrize("kind", [bytes, memoryview])
+def test_items_tile_the_data(kind: Any) -> None:
+    raw = encoded(RUN)
+    items = list(CODEC.split(kind(raw)))
+    assert [item.name for item in items] == ["start", "event", "stop"]
+    assert [item.start for item in items] == [0, *(item.stop for item in items[:-1])]
+    assert list(CODEC.split(kind(raw), items[1].start)) == items[1:]
+    assert CODEC.decode(kind(raw)[items[2].start :]) == ("stop", {})
+
+
+def test_a_long_name_has_its_length_in_a_byte_of_its_own() -> None:
+    raw = encoded([("x" * 40, {"a": 1}), ("y" * 200, {})])
+    assert [item.name for item in CODEC.split(raw)] == ["x" * 40, "y" * 200]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"hello", b"\x00" * 5, b"\xff\xfe\xfd", b"\x93\xa1a\x80\x80", b"\x92\xa1a\xc0", b"\x92\x01\x80",
+        b"\x92\xa0\x80\x80",
+        b"\x92\xa1a\x81\xa1a\xc1", b"\x92\xa1a\x81\xa1a" + b"\x91" * 5000,
+    ],
+)  # fmt: skip
+def test_what_is_no_item_is_damage_with_its_place(rest: bytes) -> None:
+    raw = CODEC.encode("start", {"uid": "a"})
+    items = CODEC.split(raw + rest)
+    assert next(items).stop == len(raw)
+    with pytest.raises(DamagedRun, match=f"byte {len(raw)}"):
+        next(items)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"", b"\x92\xa1a", pack(5), pack(["a", []]), pack(["a", {}, 1]), pack([1, {}]), pack(["a", {}]) + b"\x01",
+        b"\x92\xa1a\x81\xa1b\xa1\xff", pack(["a", {"b": msgpack.ExtType(5, b"x")}]), b"\x92\xa1a\x81\x91\x01\x02",
+        b"\x92\xa1a\x81\xa1b\xdd\xff\xff\xff\xff", b"\x92\xa1a\x81\xa1b\xdf\xff\xff\xff\xff",
+        b"\x92\xa1a\x81\xa1b\xc6\xff\xff\xff\xff", b"\x92\xa1a\x81\xa1b" + b"\x91" * 5000,
+    ],
+    ids=lambda raw: repr(raw[:16]),
+)  # fmt: skip
+def test_what_cannot_be_decoded_is_damage(raw: bytes) -> None:
+    with pytest.raises(DamagedRun):
+        CODEC.decode(raw)
+
+
+def test_dates_of_other_writers_are_seconds() -> None:
+    raw = msgpack.packb(["start", {"time": msgpack.Timestamp(5, 500_000_000)}])
+    assert CODEC.decode(raw) == ("start", {"time": 5.5})
+
+
+def test_the_codec_pickles() -> None:
+    assert type(pickle.loads(pickle.dumps(CODEC))) is MsgpackCodec
+
+
+def page_of(data: dict[str, Any], **more: Any) -> dict[str, Any]:
+    events = len(next(iter(data.values())))
+    times = [1.5 * n for n in range(events)]
+    page = {"uid": [str(n) for n in range(events)], "seq_num": [*range(1, events + 1)], "time": times}
+    return {"descriptor": "d", **page, "data": data, "timestamps": dict.fromkeys(data, times), "filled": {}, **more}
+
+
+def test_only_the_descriptors_events_come_and_in_order() -> None:
+    single = {"uid": "e", "time": 1.5, "timestamps": {"x": 2.5}, "filled": {}}
+    raw = encoded(
+        [
+            ("descriptor", {"uid": "d", "run_start": "a"}),
+            *(("event", {**single, "descriptor": "d", "seq_num": n, "data": {"x": n}}) for n in (1, 2)),
+            ("stream_datum", {"descriptor": "d", "stream_resource": "s"}),
+            ("event", {**single, "descriptor": "other", "seq_num": 1, "data": {"x": 9, "mentions": "d"}}),
+            ("event", {**single, "descriptor": "d", "seq_num": 3, "data": {"x": 3}}),
+            ("event_page", page_of({"x": np.array([4, 5])}, seq_num=[4, 5])),
+            ("event_page", page_of({"x": [9]}, descriptor="other")),
+            ("bulk_events", {"p": [{**single, "descriptor": "d", "seq_num": n, "data": {"x": n}} for n in (6, 7)]}),
+            ("event", {**single, "descriptor": "d", "seq_num": 8, "data": {"x": 8}}),
+        ]
+    )
+    pages = list(CODEC.event_pages(memoryview(raw), "d"))
+    assert [page.seq_num.tolist() for page in pages] == [[1, 2, 3], [4, 5], [6, 7], [8]]
+    assert [list(page.data["x"]) for page in pages] == [[1, 2, 3], [4, 5], [6, 7], [8]]  # type: ignore[arg-type]
+    assert list(CODEC.event_pages(raw, "nobody")) == []
+
+
+@given(st.data())
+def test_pages_and_single_events_give_the_same_columns(data: st.DataObject) -> None:
+    kind = data.draw(strategies.kinds())
+    page = page_of(
+        {
+            "x": data.draw(strategies.columns(kind)),
+        }
+    )
+    [whole] = CODEC.event_pages(CODEC.encode("event_page", page), "d", timestamps={"x"})
+    singles = encoded(("event", event) for event in events_of(page))
+    [joined] = CODEC.event_pages(singles, "d", timestamps={"x"})
+    assert identical(joined.seq_num, whole.seq_num)
+    assert identical(joined.timestamps["x"], whole.timestamps["x"])
+    one, other = joined.data["x"], whole.data["x"]
+    assert type(one) is type(other)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        assert one.dtype == other.dtype
+        assert identical(one, other)
