@@ -484,6 +484,17 @@ class TestHandlers:
         with pytest.raises(PluginError):
             cat.deregister_handler("SPEC")
 
+    def test_installed_ones_come_after_our_readers(self, store: CountingStore) -> None:
+        cat = BlueskyCatalog(store)
+        cat._settings.registry.register("OTHER", dict)  # as if it were installed
+        assert {"NPY_SEQ", "OTHER"} <= set(cat.handler_registry)  # the first is ophyd's
+        for_assets = cat[-1]._assets.handlers
+        assert "OTHER" in for_assets
+        assert "NPY_SEQ" not in for_assets
+        cat.register_handler("NPY_SEQ", dict, overwrite=True)
+        assert cat[-1]._assets.handlers["NPY_SEQ"] is dict
+        assert "NPY_SEQ" not in for_assets
+
     def test_views_are_read_only(self, store: CountingStore) -> None:
         cat = BlueskyCatalog(store, handler_registry={}, root_map={"/a": "/b"})
         for view in (cat.handler_registry, cat.root_map):

@@ -129,6 +129,20 @@ class TestDottedNames:
         with pytest.raises(UntrustedName):
             len(entry())
 
+    def test_nor_when_it_was_found_by_a_search(self, probe: str) -> None:
+        elsewhere(transforms={"start": f"{probe}.same"}, metadata={}, trust=True)
+        found = intake.open_catalog(URL, name="all").search("bluesky " + DRIVER, depth=1)
+        with pytest.raises(UntrustedName):
+            len(found["runs"])
+
+    def test_a_folder_told_in_python_counts(self, probe: str, tmp_path: Path) -> None:
+        transforms = {"start": f"{probe}.same"}
+        far = SharedCatalog(transforms=transforms, metadata={"catalog_dir": "s3://bucket/"})
+        with pytest.raises(UntrustedName):
+            len(far)
+        near = SharedCatalog(root_map={"/data": "moved"}, metadata={"catalog_dir": f"{tmp_path}/"})
+        assert dict(near.root_map) == {"/data": f"{tmp_path}/moved"}
+
 
 class TestFiles:
     def test_a_file_from_elsewhere_names_no_folder_of_this_machine(self, tmp_path: Path) -> None:
