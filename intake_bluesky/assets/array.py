@@ -45,7 +45,7 @@ class AssetArray:
     fill : bool
         Whether what is missing is filled, whatever the dtype.
     note : str
-        Why rows have no frames.
+        How many rows have no frames, and why.
     """
 
     key: str
@@ -103,8 +103,7 @@ class AssetArray:
                 np.empty(shape, self.dtype), chunks=-1, name=f"asset-{self.key}-{self.token}"
             )
             return empty
-        bounds = cut_rows(self.reader, self.index, layout, self.target_chunk)
-        parts = windows(layout, self.target_chunk)
+        bounds, parts = self._cuts()
         made = list(self._blocks(bounds, parts))
         rest: Sequence[tuple[int, ...]] = [(n,) for n in shape[1:]]
         if len(parts) > 1 and layout.join == "stack":
@@ -147,13 +146,19 @@ class AssetArray:
         """
         layout = self.layout
         out: Array = np.empty((len(self.index), layout.frames, *layout.frame_shape), layout.dtype)
-        bounds = cut_rows(self.reader, self.index, layout, self.target_chunk)
-        parts = windows(layout, self.target_chunk)
+        bounds, parts = self._cuts()
         targets = [out[a:b, begin:end] for a, b in pairwise(bounds.tolist()) for begin, end in parts]
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
             for _ in pool.map(Block.load_into, self._blocks(bounds, parts), targets):
                 pass
         return out.reshape(self.shape)
+
+    def _cuts(self) -> tuple[Array, list[tuple[int, int]]]:
+        """Where the rows are cut into blocks, and into which frames each event is, if one alone is too large."""
+        parts = windows(self.layout, self.target_chunk)
+        if len(parts) > 1:
+            return np.arange(len(self.index) + 1), parts
+        return cut_rows(self.reader, self.index, self.layout, self.target_chunk), parts
 
     def _blocks(self, bounds: Array, parts: list[tuple[int, int]]) -> Iterator[Block]:
         for start, stop in pairwise(bounds.tolist()):

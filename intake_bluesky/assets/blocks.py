@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,8 @@ __all__ = ["Block", "cut_rows", "load_block", "windows"]
 
 GAP_BYTES: Final = 256 * 2**10
 """What is read rather than skipped between two wanted frames: a call costs about as much."""
+MOST_GAPS: Final = 64
+"""Runs of rows without frames that get blocks of their own; more are read with their neighbours."""
 PIECE_BYTES: Final = 16 * 2**20
 """Most that is read at once where wanted and unwanted frames alternate."""
 
@@ -48,25 +51,26 @@ def cut_rows(reader: Array, index: Array, layout: EventLayout, target: int) -> A
     rows = len(index)
     if not rows:
         return np.zeros(1, np.int64)
-    last = np.maximum.accumulate(np.where(index >= 0, np.arange(rows), -1))
-    first = int(np.argmax(index >= 0))
-    known = np.where(last >= 0, last, first)  # a row without frames goes with the one before it
+    there = index >= 0
+    last = np.maximum.accumulate(np.where(there, np.arange(rows), int(np.argmax(there))))
+    change = np.diff(reader[last]) != 0
+    gaps = np.diff(there)
+    if gaps.sum() <= MOST_GAPS:  # so that rows without frames are in the way of as few others as can be
+        change |= gaps
+    edges = [0, *(np.flatnonzero(change) + 1).tolist(), rows]
     events = _events_per_block(layout, target)
-    change = np.flatnonzero(np.diff(reader[known])) + 1
-    cuts = [np.zeros(1, np.int64)]
-    for begin, end in zip(np.r_[0, change], np.r_[change, rows], strict=True):
-        cuts.append(begin + _cut_file(index[known[begin:end]], events))
-    bounds: Array = np.concatenate([*cuts, [rows]])[1:].astype(np.int64)
+    parts = [begin + _cut_file(index[last[begin:end]], events) for begin, end in pairwise(edges)]
+    bounds: Array = np.concatenate([*parts, [rows]]).astype(np.int64)
     return bounds
 
 
 def _cut_file(index: Array, events: int) -> Array:
-    """Where blocks begin within the rows of one file."""
-    span = int(index[-1] - index[0]) + 1
-    if span > 2 * len(index) or (np.diff(index) < 0).any():
+    """Where blocks begin within rows of one file: where the storage chunks do, if the rows follow the file."""
+    steps = np.diff(index)
+    dense = (steps >= 0).all() and int(index[-1] - index[0]) < 2 * len(index) < 4 * int(index[-1] - index[0] + 1)
+    if not dense:
         return np.arange(0, len(index), events)
-    block = index // events
-    cuts: Array = np.r_[0, np.flatnonzero(np.diff(block)) + 1]
+    cuts: Array = np.r_[0, np.flatnonzero(np.diff(index // events)) + 1]
     return cuts
 
 
@@ -108,7 +112,7 @@ class Block:
     fill : bool
         Whether missing frames are filled, whatever their dtype.
     note : str
-        Why rows have no frames.
+        How many rows have no frames, and why.
     """
 
     key: str
@@ -178,10 +182,9 @@ class Block:
 
     def _lacking(self, out: Array, rows: Array) -> None:
         if not self.fill and out.dtype.kind not in "fc":
-            why = f": {self.note}" if self.note else ""
             raise AssetUnavailable(
-                f"{self.key!r} has no frames for {int(rows.sum())} of {len(rows)} rows{why}; {out.dtype} has no value "
-                'that says so: ask with on_missing="fill" for zeros, or trim=True for the rows that have all'
+                f"{self.key!r} {self.note}; {out.dtype} has no value that says so: ask with "
+                'on_missing="fill" for zeros, or trim=True for the rows that have all'
             )
         out[rows] = missing((int(rows.sum()), *out.shape[1:]), out.dtype)
 

@@ -68,8 +68,8 @@ class HandlerReader(AssetReader):
     """Reads the datums of one resource with a third party's handler; frame ``i`` is the datum ``i``.
 
     A handler has no header to look at: dtype and shape are those of the data key, and values that are not what it
-    declares raise `DamagedRun` (axes of length one come and go). Only a shape with a null, which says nothing, is learnt
-    by calling the handler for one datum.
+    declares raise `DamagedRun` (axes of length one come and go). Only a shape with a null, which says nothing, is
+    learnt by calling the handler for one datum.
 
     Attributes
     ----------

@@ -80,7 +80,7 @@ def _open(location: Location, *, swmr: bool, locking: bool | None) -> Any:
     h5py = import_h5py()
     if not location.is_local:
         return h5py.File(location.open(), "r", rdcc_nbytes=0)
-    refused: OSError | ValueError | None = None
+    refused: Exception | None = None
     # A file being written in SWMR mode opens only so, an old one only plainly; and where this process has it open
     # already, HDF5 opens it only as it is open.
     for as_swmr, lock in ((swmr, locking), (not swmr, locking), (swmr, None), (not swmr, None)):
@@ -91,7 +91,7 @@ def _open(location: Location, *, swmr: bool, locking: bool | None) -> Any:
             )
         except FileNotFoundError:
             raise
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             refused = refused or error
     raise OSError(f"{location.path} does not open as HDF5: {refused}") from refused
 

@@ -145,9 +145,12 @@ class HDF5Reader(AssetReader):
                 raise AssetUnavailable(f"{self.path} has no dataset {self.dataset!r}; it has {sorted(file)}") from error
             if not isinstance(data, import_h5py().Dataset) or not data.shape:
                 raise AssetUnavailable(f"{self.dataset!r} of {self.path} is no array: it cannot hold frames")
-            if self.swmr and file.swmr_mode:
+            if file.swmr_mode:
                 data.id.refresh()
-            yield data
+            try:
+                yield data
+            except RuntimeError as error:  # what h5py makes of most damage
+                raise AssetUnavailable(f"{self.path} is damaged: {error}") from error
 
     @staticmethod
     def _dtype(data: Any) -> np.dtype[Any]:
@@ -215,13 +218,15 @@ def parse_slice(value: Any) -> tuple[int | tuple[int | None, int | None, int | N
     """
     if value is None or value is False or value is True:
         return ()
-    parts = value.strip("()[] ").split(",") if isinstance(value, str) else value
-    return tuple(_slice_of(part) for part in parts if part not in ("", None))
+    parts = value.strip("()[] ").rstrip(",").split(",") if isinstance(value, str) else value
+    return tuple(_slice_of(part) for part in parts)
 
 
 def _slice_of(part: Any) -> int | tuple[int | None, int | None, int | None]:
     if isinstance(part, int):
         return part
+    if part is None:
+        return None, None, None
     if isinstance(part, Mapping):
         part = [part.get(name) for name in ("start", "stop", "step")]
     if isinstance(part, slice):

@@ -111,7 +111,8 @@ def _handler_reader(
         resource,
         AssetUnavailable,
         f"nothing installed reads the spec {name!r}; those read are {known_names()}. Install a package that "
-        f"offers a handler for it under the entry point group {HANDLERS!r}, or give one as handler_registry={{{name!r}: ...}}",
+        f"offers a handler for it under the entry point group {HANDLERS!r}, or give one as "
+        f"handler_registry={{{name!r}: ...}}",
     )
 
 
