@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import intake
 import pytest
 import suitcase.jsonl
+import zstandard
 
 from intake_bluesky.documents import EventPage, identical, to_plain
 from intake_bluesky.testing.examples import EXAMPLES, Run
@@ -49,32 +51,41 @@ class TestJSONLStore(StoreTests[_CountingStore]):
         return _CountingStore(folder, compression=self.compression)
 
     def _path(self, store: JSONLStore, uid: str) -> Path:
-        return Path(store.files.places[0].pattern, f"{uid}.jsonl")
+        ending = f".{self.compression}" if self.compression else ""
+        return Path(store.files.places[0].pattern, f"{uid}.jsonl{ending}")
+
+    def _compressed(self, raw: bytes) -> bytes:
+        compress = {"gz": gzip.compress, "zst": zstandard.compress, None: bytes}[self.compression]
+        return compress(raw)
 
     def insert(self, store: _CountingStore, documents: Run) -> None:
         self.append(store, documents[0][1]["uid"], documents)
 
     def append(self, store: _CountingStore, uid: str, documents: Run) -> None:
-        with self._path(store, uid).open("a", encoding="utf-8") as file:
-            file.write(_lines(documents))
+        with self._path(store, uid).open("ab") as file:
+            file.write(self._compressed(_lines(documents).encode()))
 
     def remove(self, store: _CountingStore, uid: str) -> None:
         self._path(store, uid).unlink()
 
     def damage(self, store: _CountingStore) -> None:
-        self._path(store, "damaged").write_text('["start", {"uid": "cut o', encoding="utf-8")
+        self._path(store, "damaged").write_bytes(self._compressed(b'["start", {"uid": "cut o'))
 
     def data_reads(self, store: _CountingStore) -> int:
         return _CountingCodec.reads
 
 
+@pytest.mark.slow
 class TestGzip(TestJSONLStore):
-    """Runs written through the driver are compressed; others beside them are not."""
+    """Files of gzip members, one for each time documents were appended."""
 
     compression = "gz"
 
 
+@pytest.mark.slow
 class TestZstandard(TestJSONLStore):
+    """Files of zstd frames, one for each time documents were appended."""
+
     compression = "zst"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ import msgpack_numpy
 import numpy as np
 import pytest
 import suitcase.msgpack
+import zstandard
 
 from intake_bluesky.documents import EventPage, identical, to_plain
 from intake_bluesky.testing.examples import EXAMPLES, Run
@@ -47,33 +49,42 @@ class TestMsgpackStore(StoreTests[_CountingStore]):
         return _CountingStore(folder, compression=self.compression)
 
     def _path(self, store: MsgpackStore, uid: str) -> Path:
-        return Path(store.files.places[0].pattern, f"{uid}.msgpack")
+        ending = f".{self.compression}" if self.compression else ""
+        return Path(store.files.places[0].pattern, f"{uid}.msgpack{ending}")
+
+    def _compressed(self, raw: bytes) -> bytes:
+        compress = {"gz": gzip.compress, "zst": zstandard.compress, None: bytes}[self.compression]
+        return compress(raw)
 
     def insert(self, store: _CountingStore, documents: Run) -> None:
         self.append(store, documents[0][1]["uid"], documents)
 
     def append(self, store: _CountingStore, uid: str, documents: Run) -> None:
         with self._path(store, uid).open("ab") as file:
-            file.writelines(MsgpackCodec().encode(name, doc) for name, doc in documents)
+            file.write(self._compressed(b"".join(MsgpackCodec().encode(name, doc) for name, doc in documents)))
 
     def remove(self, store: _CountingStore, uid: str) -> None:
         self._path(store, uid).unlink()
 
     def damage(self, store: _CountingStore) -> None:
         whole = MsgpackCodec().encode("start", scan()[0][1])
-        self._path(store, "damaged").write_bytes(whole[: len(whole) // 2])
+        self._path(store, "damaged").write_bytes(self._compressed(whole[: len(whole) // 2]))
 
     def data_reads(self, store: _CountingStore) -> int:
         return _CountingCodec.reads
 
 
+@pytest.mark.slow
 class TestGzip(TestMsgpackStore):
-    """Runs written through the driver are compressed; others beside them are not."""
+    """Files of gzip members, one for each time documents were appended."""
 
     compression = "gz"
 
 
+@pytest.mark.slow
 class TestZstandard(TestMsgpackStore):
+    """Files of zstd frames, one for each time documents were appended."""
+
     compression = "zst"
 
 
