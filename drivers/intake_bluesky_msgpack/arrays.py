@@ -16,7 +16,7 @@ import numpy as np
 
 from intake_bluesky.documents import to_plain
 
-__all__ = ["INTEGER", "TEXT", "PickledObjects", "from_extension", "from_map", "may_hold_arrays", "packable"]
+__all__ = ["INTEGER", "TEXT", "PickledObjects", "from_extension", "from_map", "packable"]
 
 INTEGER: Final = 73
 """Extension type of integers past 64 bits: two's complement, big-endian."""
@@ -24,6 +24,7 @@ TEXT: Final = 84
 """Extension type of text with surrogates, which UTF-8 does not have: UTF-8 as Python's "surrogatepass" writes it."""
 
 DTYPE: Final = re.compile(r"[<>|=]?[?biufcSUVMm][0-9]*(\[[0-9A-Za-z]+\])?")
+MARKS: Final = frozenset({"nd", b"nd", "complex", b"complex"})
 BUFFERS: Final = frozenset("biufcSUMm")  # kinds of dtype whose bytes are their values
 
 
@@ -80,11 +81,6 @@ def _coded_scalar(value: np.generic) -> Any:
     return {b"nd": False, b"type": value.dtype.str, b"data": value.tobytes()}
 
 
-def may_hold_arrays(raw: bytes) -> bool:
-    """Whether `from_map` has anything to do in these bytes."""
-    return b"nd" in raw or b"complex" in raw
-
-
 def from_map(found: dict[Any, Any]) -> Any:
     """Turn a map that codes a numpy value into that value; others are left as they are.
 
@@ -95,6 +91,8 @@ def from_map(found: dict[Any, Any]) -> Any:
     ValueError, TypeError
         When the bytes do not fit dtype and shape.
     """
+    if MARKS.isdisjoint(found):
+        return found
     fields = {_text(key): value for key, value in found.items()}
     data = fields.get("data")
     if fields.get("complex") is True and isinstance(data, (str, bytes)) and len(fields) == 2:

@@ -27,13 +27,15 @@ from intake_bluesky_msgpack.arrays import (
     PickledObjects,
     from_extension,
     from_map,
-    may_hold_arrays,
     packable,
 )
 
 __all__ = ["MsgpackCodec"]
 
-EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
+PAGES: Final = frozenset({"event_page", "bulk_events"})
+EVENTS: Final = PAGES | {"event"}
+OPTIONS: Final[dict[str, Any]] = {"strict_map_key": False, "timestamp": 1, "ext_hook": from_extension}
+SMALL: Final = 1 << 12  # bytes of an item that is decoded sooner than skipped
 PAIR: Final = 0x92  # an array of two
 SHORT_TEXT: Final = range(0xA0, 0xC0)
 TEXT_8: Final = 0xD9
@@ -104,7 +106,7 @@ class MsgpackCodec(Codec):
         """Decode one item; nothing is unpickled."""
         raw = bytes(item)
         try:
-            found = _unpack(raw, from_map if may_hold_arrays(raw) else None)
+            found = _unpack(raw, from_map)
         except PickledObjects as error:
             raise DamagedRun(
                 f"{_pickled(raw)} is {error}: reading it would run the code in it. Whoever wrote the file can write "
@@ -138,12 +140,35 @@ class MsgpackCodec(Codec):
 
     def _events(self, raw: bytes, descriptor: str) -> Iterator[tuple[str, Document]]:
         uid = descriptor.encode(errors="surrogatepass")
+        first = next(self.split(raw), None)
+        if first is None or uid not in raw:
+            return
+        small = first.stop - first.start < SMALL
+        for name, doc in self._all(raw) if small else self._mentioning(raw, uid):
+            if name == "event" and doc.get("descriptor") == descriptor:
+                yield name, doc
+            elif name in PAGES:
+                pages = normalise(name, doc)
+                yield from (page for page in pages if page[1].get("descriptor") == descriptor)
+
+    def _mentioning(self, raw: bytes, uid: bytes) -> Iterator[tuple[str, Document]]:
         for item in self.split(raw):
-            if item.name not in EVENTS or raw.find(uid, item.start, item.stop) < 0:
-                continue
-            for name, doc in normalise(*self.decode(raw[item.start : item.stop])):
-                if doc.get("descriptor") == descriptor:
-                    yield name, doc
+            if item.name in EVENTS and raw.find(uid, item.start, item.stop) >= 0:
+                yield self.decode(raw[item.start : item.stop])
+
+    def _all(self, raw: bytes) -> Iterator[list[Any]]:
+        """Decode item after item: where they are small, finding out which are needed takes as long."""
+        unpacker = msgpack.Unpacker(max_buffer_size=len(raw), object_hook=from_map, **OPTIONS)
+        unpacker.feed(raw)
+        try:
+            for pair in unpacker:
+                if type(pair) is not list or len(pair) != 2 or type(pair[1]) is not dict:
+                    raise ValueError("no (name, document) pair")
+                yield pair
+        except DAMAGE as error:
+            for item in self.split(raw):
+                self.decode(raw[item.start : item.stop])  # says which is wrong, and how
+            raise DamagedRun(f"items are not MessagePack: {error}") from error
 
 
 def _packed(name: str, doc: Document) -> bytes:
@@ -176,7 +201,7 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def _unpack(raw: bytes, hook: Any) -> Any:
-    return msgpack.unpackb(raw, strict_map_key=False, timestamp=1, object_hook=hook, ext_hook=from_extension)
+    return msgpack.unpackb(raw, object_hook=hook, **OPTIONS)
 
 
 def _name(raw: bytes, place: int) -> str:

@@ -349,3 +349,31 @@ def test_pages_and_single_events_give_the_same_columns(data: st.DataObject) -> N
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
         assert one.dtype == other.dtype
         assert identical(one, other)
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"\x92\xa5event\x82\xaadescriptor\xa1d\xa1a\xa1\xff", b"\x01", pack(["event", 5]),
+        pack(("event", {"data": {"x": {b"nd": True, b"kind": b"O", b"type": "|O", b"shape": [1], b"data": b""}}})),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_damage_in_a_block_is_told(size: int, bad: bytes) -> None:
+    whole = CODEC.encode("event_page", page_of({"x": list(range(size))}))
+    with pytest.raises(DamagedRun):
+        list(CODEC.event_pages(whole + bad + CODEC.encode("stop", {"d": "d"}), "d"))
+
+
+def test_large_items_of_other_descriptors_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [CODEC.encode("event_page", page_of({"x": list(range(1000))}, descriptor=uid)) for uid in ("one", "two")]
+    decode, seen = MsgpackCodec.decode, list[str]()
+
+    def counted(self: MsgpackCodec, item: Any) -> Any:
+        seen.append(decode(self, item)[1]["descriptor"])
+        return decode(self, item)
+
+    monkeypatch.setattr(MsgpackCodec, "decode", counted)
+    assert [len(page) for page in CODEC.event_pages(b"".join(items * 2), "two")] == [1000, 1000]
+    assert seen == ["two", "two"]
