@@ -270,7 +270,7 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
 
     def _opened(self, header: RunHeader) -> BlueskyRun:
         origin = self._origin
-        trusted = origin.said or (origin.trusted and not getattr(self._store, "remote", False))
+        trusted = origin.said or (origin.trusted and not self._store.remote)
         assets = self._settings.assets(origin, trusted=trusted, storage_options=self.storage_options)
         run = BlueskyRun(self._view, header, assets=assets, getenv=self.getenv, getshell=self.getshell)
         run.cat = self

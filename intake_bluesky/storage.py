@@ -91,6 +91,11 @@ class RunStore(ABC):
     exact_documents: ClassVar[bool] = True
     """Whether `documents` gives back the very documents inserted; if not, order and page form are rebuilt."""
 
+    @property
+    def remote(self) -> bool:
+        """Whether documents come from another machine, and so may not name any file of this one."""
+        return False
+
     def plan(self, query: Query, order: Order) -> Plan:
         """Say what of `query` can be pushed down; by default nothing."""
         return Plan(ALL, query, ordered=False)

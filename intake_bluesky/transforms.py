@@ -90,6 +90,11 @@ class TransformedStore(RunStore):
     def _optional(self, name: str, doc: Document | None) -> Document | None:
         return None if doc is None else self._apply(name, doc)
 
+    @property
+    def remote(self) -> bool:
+        """As the store behind."""
+        return self.inner.remote
+
     def plan(self, query: Query, order: Order) -> Plan:
         """Push a query down where the documents it looks at are as stored."""
         if not self.transforms.keys() & {"start", "stop"}:

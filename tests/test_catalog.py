@@ -449,21 +449,6 @@ class TestIO:
         cat.refresh(deep=True)
         assert store.calls == ["refresh", "deep refresh"]
 
-    def test_reading_a_short_run_is_quick(self) -> None:
-        composed = RunComposer("quick")
-        primary = composed.descriptor({key: data_key("number") for key in "abcde"})
-        for n in range(11):
-            composed.event(primary, dict.fromkeys("abcde", float(n)))
-        composed.stop()
-        cat = BlueskyCatalog(MemoryStore([composed.documents]))
-        uid = composed.run_uid
-        durations = []
-        for _ in range(10):
-            start = time.perf_counter()
-            assert cat[uid].primary.read().sizes["time"] == 11
-            durations.append(time.perf_counter() - start)
-        assert min(durations) < 0.010
-
 
 class TestHandlers:
     def test_given_ones_are_the_only_ones(self, store: CountingStore) -> None:

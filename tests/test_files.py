@@ -18,7 +18,7 @@ from intake_bluesky.errors import (
 )
 from intake_bluesky.files import FileStore
 from intake_bluesky.files.sources import LocalSource
-from intake_bluesky.query import In, PartialUID, Query, ScanIDRange, Start, TimeRange, matches
+from intake_bluesky.query import In, PartialUID, Query, ScanIDRange, Start, TimeRange, all_of, any_of, matches
 from intake_bluesky.storage import Order
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
@@ -373,6 +373,25 @@ def test_what_the_index_answers_is_what_the_query_means(query: Query, folder: Pa
     expected = {start["uid"] for start in ODD_STARTS if matches(query, RunSummary.of(start, None))}
     assert observed == expected
     assert store.count(plan.pushed) == len(list(store.find(plan.pushed)))
+
+
+MANY = [f"{number:05x}" for number in range(3000)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        In("uid", [*MANY, "a"]),
+        In("scan_id", [*range(3000), 2.5]),
+        In("time", [*range(3000), 1e305]),
+        PartialUID(*MANY, "a"),
+        any_of(Start("uid") == uid for uid in [*MANY, "a"]),
+        all_of(Start("uid") != uid for uid in [*MANY, "a"]),
+    ],
+    ids=["uids", "scan_ids", "times", "partial uids", "or", "and"],
+)
+def test_long_queries(query: Query, folder: Path, store: JSONLStore) -> None:
+    test_what_the_index_answers_is_what_the_query_means(query, folder, store)
 
 
 def test_lookups_are_pushed_down(store: JSONLStore) -> None:

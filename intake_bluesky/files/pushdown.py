@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 from intake_bluesky.query import And, Compare, Everything, In, Not, Or, PartialUID, Path, Query
@@ -11,6 +13,7 @@ __all__ = ["condition", "exact"]
 
 MAX: Final = 2**63
 EXACT: Final = 2**53  # up to here the float that is kept of a time is that time
+MANY: Final = 1000  # terms of one condition; SQLite has limits on terms and on values
 SQL = tuple[str, list[Any]]
 
 
@@ -20,11 +23,12 @@ def exact(leaf: Query) -> bool:
         case Everything():
             return True
         case PartialUID():
-            return all(map(_storable, leaf.uids))
+            return len(leaf.uids) <= MANY and all(map(_storable, leaf.uids))
         case Compare():
             return _answers(leaf.path, leaf.op, (leaf.value,))
         case In():
-            return _answers(leaf.path, "==", leaf.values)
+            timed = leaf.path.segments == ("time",) and len(leaf.values) > MANY
+            return not timed and _answers(leaf.path, "==", leaf.values)
     return False
 
 
@@ -55,19 +59,18 @@ def condition(query: Query) -> SQL:
         case Everything():
             return "1", []
         case And():
-            return _joined(" AND ", query.children)
+            return _joined(" AND ", [condition(child) for child in query.children])
         case Or():
-            return _joined(" OR ", query.children)
+            return _joined(" OR ", [condition(child) for child in query.children])
         case Not():
             inner, values = condition(query.child)
             return f"NOT coalesce({inner}, 0)", values  # what a run lacks is not equal to anything
         case PartialUID():
-            parts = ["(uid >= ? AND uid < ?)"] * len(query.uids)
-            return f"({' OR '.join(parts)})", [end for uid in query.uids for end in (uid, _after(uid))]
+            return _joined(" OR ", [("(uid >= ? AND uid < ?)", [uid, _after(uid)]) for uid in query.uids])
         case Compare():
             return _compare(query.path.segments[0], query.op, query.value)
         case In():
-            return _joined(" OR ", tuple(Compare(query.path, "==", value) for value in query.values))
+            return _one_of(query.path.segments[0], query.values)
     raise TypeError(f"the index does not answer {query!r}: plan() has to be asked first")
 
 
@@ -76,9 +79,20 @@ def _after(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
-def _joined(word: str, queries: tuple[Query, ...]) -> SQL:
-    parts = [condition(query) for query in queries]
-    return f"({word.join(sql for sql, _ in parts)})", [value for _, values in parts for value in values]
+def _joined(word: str, parts: Sequence[SQL]) -> SQL:
+    """Join conditions, halves with halves: SQLite limits how deep an expression is."""
+    if len(parts) == 1:
+        return parts[0]
+    half = len(parts) // 2
+    left, right = _joined(word, parts[:half]), _joined(word, parts[half:])
+    return f"({left[0]}{word}{right[0]})", left[1] + right[1]
+
+
+def _one_of(field: str, values: Sequence[Any]) -> SQL:
+    if field == "time":  # SQLite reads the digits of a float less exactly than it compares floats
+        return _joined(" OR ", [_compare(field, "==", value) for value in values])
+    sql = f"{field} IN (SELECT value FROM json_each(?))"  # noqa: S608  # a field is one of three names, see _answers
+    return sql, [json.dumps(list(values))]
 
 
 def _compare(field: str, op: str, value: Any) -> SQL:
