@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -154,10 +155,9 @@ class Selection:
         ------
         RunNotFound, AmbiguousRun
         """
-        try:
+        with suppress(RunNotFound):
             return self.exact(uid)
-        except RunNotFound:
-            return self.store.header(self.summary(uid).uid)
+        return self.store.header(self.summary(uid).uid)
 
     def summary(self, uid: str) -> RunSummary:
         """Find the run of a full uid, or of the beginning of one, without opening it.
