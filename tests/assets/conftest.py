@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # for tests.assets.by_hand, however pytest was started
 
-from tests.assets.by_hand import frames, write  # noqa: E402
+from tests.assets.by_hand import frames, write
 
 
 @pytest.fixture

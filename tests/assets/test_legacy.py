@@ -249,7 +249,7 @@ def test_handlers_given_come_before_native_readers(one_file: Path) -> None:
 
 def test_handlers_given_are_the_only_ones(tmp_path: Path) -> None:
     array = opened(tiffs(tmp_path, 2), points(0), key(2, 4, 6), handlers={"OURS": CountingHandler})
-    with pytest.raises(AssetUnavailable, match="nothing installed reads the spec 'AD_TIFF'.*handler_registry"):
+    with pytest.raises(AssetUnavailable, match=r"nothing installed reads the spec 'AD_TIFF'.*handler_registry"):
         array.read()
 
 
@@ -272,14 +272,15 @@ def test_dotted_name_of_nothing(tmp_path: Path) -> None:
 def test_handler_that_fails(tmp_path: Path) -> None:
     one = resource("OURS", "x", root=tmp_path)
     array = opened(one, numbers(3), key(2, 3, **I4), handlers={"OURS": FailingHandler})
-    with pytest.raises(AssetUnavailable, match="FailingHandler failed.*RuntimeError: frame dropped"):
+    with pytest.raises(AssetUnavailable, match=r"FailingHandler failed.*RuntimeError: frame dropped"):
         array.read()
     filled = opened(one, numbers(3), key(2, 3, **I4), handlers={"OURS": FailingHandler}, on_missing="fill")
     assert both(filled)[:, 0, 0].tolist() == [0, 0, 2]
 
 
 def test_handler_values_that_fit_no_declaration(tmp_path: Path) -> None:
-    one, given = resource("OURS", "x", root=tmp_path, factor=300), {"handlers": {"OURS": CountingHandler}}
+    one = resource("OURS", "x", root=tmp_path, factor=300)
+    given: dict[str, Any] = {"handlers": {"OURS": CountingHandler}}
     assert both(opened(one, numbers(2), key(1, 2, 3), **given)).dtype == np.float64, "no number is changed by it"
     with pytest.raises(DamagedRun, match=r"shape \(2, 3\) where \(3, 3\)"):
         opened(one, numbers(2), key(3, 3), **given).read()

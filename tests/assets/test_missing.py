@@ -50,7 +50,9 @@ def test_shorter_than_declared(one_file: Path) -> None:
     streamed = asset(one_file, [(1, 13, 0, 12)])
     array = opened(streamed, key(4, 6), 12)
     assert array.missing.tolist() == [10, 11]
-    with pytest.raises(AssetUnavailable, match="2 of 12 rows.*one.h5 has frames for 10 events.*speak of 12.*trim=True"):
+    with pytest.raises(
+        AssetUnavailable, match=r"2 of 12 rows.*one\.h5 has frames for 10 events.*speak of 12.*trim=True"
+    ):
         array.read()
     filled = both(opened(streamed, key(4, 6), 12, on_missing="fill"))
     np.testing.assert_array_equal(filled, np.concatenate([frames(10), np.zeros((2, 4, 6))]))
@@ -125,7 +127,7 @@ def test_unknown_mimetype(tmp_path: Path) -> None:
     streamed = asset(tmp_path / "x.odd", [(1, 4, 0, 3)], mimetype="application/x-odd")
     described = opened(streamed, key(1, 4, 6, dtype_numpy="<u2"), 3).dask()
     assert (described.shape, described.dtype) == ((3, 1, 4, 6), np.uint16)
-    with pytest.raises(AssetUnavailable, match="'det'.*'application/x-odd'; those read are.*application/x-hdf5"):
+    with pytest.raises(AssetUnavailable, match=r"'det'.*'application/x-odd'; those read are.*application/x-hdf5"):
         described.compute(scheduler="sync")
 
 
@@ -155,7 +157,8 @@ import numpy as np
 from intake_bluesky.assets import stream_asset_array
 from intake_bluesky.documents import StreamAsset
 resource = {"uid": "r", "mimetype": "application/x-hdf5", "uri": sys.argv[1], "parameters": {}}
-array = stream_asset_array([StreamAsset(resource, "det", "d", ((1, 4, 0, 3),))], "det", {"shape": [4, 6]}, np.arange(1, 4))
+assets = [StreamAsset(resource, "det", "d", ((1, 4, 0, 3),))]
+array = stream_asset_array(assets, "det", {"shape": [4, 6]}, np.arange(1, 4))
 try:
     array.read()
 except ImportError as error:
