@@ -329,7 +329,7 @@ class Index:
 @contextmanager
 def _making(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # start documents are in it, and URLs
     except OSError as error:
         failure = sqlite3.OperationalError(str(error))
         failure.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN

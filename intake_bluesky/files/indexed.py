@@ -219,7 +219,7 @@ class IndexedFiles:
         for place in self.places:
             if place.holds(path):
                 return place
-        raise FileNotFoundError(f"none of the paths of this catalog holds {path}")
+        raise FileNotFoundError(f"none of the paths of this catalog holds {shown(path)}")
 
     def watch(self) -> None:
         """Look again at files written here and, on disk, at the latest runs that have no stop."""
@@ -246,9 +246,12 @@ class IndexedFiles:
     def problems(self) -> list[Problem]:
         """What is wrong with which file, by path."""
         found = [
-            Problem(path, line, uid) for path, uid, problem in self.ask(Index.problems) for line in problem.split("\n")
+            Problem(shown(path), shown(line), uid)
+            for path, uid, problem in self.ask(Index.problems)
+            for line in problem.split("\n")
         ]
         for hidden, uid, used in self.ask(Index.duplicates):
+            hidden, used = shown(hidden), shown(used)
             found.append(Problem(hidden, f"holds run {uid}, as {used} does, which is used: remove one", uid))
             found.append(Problem(used, f"holds run {uid}, as {hidden} does, which is not used: remove one", uid))
         return [*self._troubles, *sorted(found, key=lambda problem: problem.where)]
@@ -338,7 +341,7 @@ class IndexedFiles:
         try:
             now, layout = scan(self.codec, entry.path, source, entry)
         except NotARun as error:
-            raise DamagedRun(f"{entry.path}, where run {entry.uid} was, holds no run now: {error}") from error
+            raise DamagedRun(f"{shown(entry.path)}, where run {entry.uid} was, holds no run now: {error}") from error
         with suppress(IndexLost):  # the next search lists the files again
             self.index.put([now])
             self.index.settle({str(entry.uid), str(now.uid)})

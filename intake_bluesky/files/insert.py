@@ -68,7 +68,7 @@ class Target:
 
 
 def _duplicate(uid: str, path: str) -> DuplicateRun:
-    return DuplicateRun(f"run {uid} is in {path} already: remove that file, or write another uid")
+    return DuplicateRun(f"run {uid} is in {shown(path)} already: remove that file, or write another uid")
 
 
 class FileInsert(RunInsert):

@@ -9,12 +9,15 @@ import re
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from intake_bluesky.files.contents import COMPRESSIONS
-from intake_bluesky.files.sources import LocalSource, RemoteSource, Source, local_stamp, remote_stamp
+from intake_bluesky.files.sources import LocalSource, RemoteSource, Source, cut, local_stamp, remote_stamp
 
 __all__ = ["LocalPlace", "Place", "RemotePlace", "place_of", "shown"]
+
+USER: Final = re.compile(r"://[^/?#\s]*@")
+QUERY: Final = re.compile(r"([?&][\w.~%-]+)=[^&#\s'\")\]]+")
 
 Listing = Iterator[tuple[str, str]]
 """Pairs of path and stamp."""
@@ -32,8 +35,14 @@ def place_of(path: str | os.PathLike[str], suffix: str, storage_options: Mapping
 
 
 def shown(text: str) -> str:
-    """A URL without the user and password that it may hold."""
-    return re.sub(r"://[^/@]*@", "://", text)
+    """A URL, or a text with URLs, without the users, passwords and signatures in them.
+
+    Examples
+    --------
+    >>> shown("https://user:p@ss@host/x.jsonl?sig=abc&se=2026"), shown("s3://bucket/run_?.jsonl")
+    ('https://host/x.jsonl?sig=...&se=...', 's3://bucket/run_?.jsonl')
+    """
+    return QUERY.sub(r"\1=...", USER.sub("://", text)) if "://" in text else text
 
 
 class Place(ABC):
@@ -197,18 +206,18 @@ class RemotePlace(Place):
         fs, _ = self._filesystem()
         sizes = [int(stamps[path].partition("-")[0], 16) for path in paths]
         names = [self._name(path) for path in paths]
-        heads = fs.cat_ranges(names, [0] * len(names), [min(s, 2 * end) for s in sizes], on_error="return")
+        heads = _ranges(fs, names, [0] * len(names), [min(size, 2 * end) for size in sizes])
         longer = [n for n, size in enumerate(sizes) if size > 2 * end]
-        tails = fs.cat_ranges(
-            [names[n] for n in longer],
-            [sizes[n] - end for n in longer],
-            [sizes[n] for n in longer],
-            on_error="return",
-        )
+        tails = _ranges(fs, [names[n] for n in longer], [sizes[n] - end for n in longer], [sizes[n] for n in longer])
         ending = dict(zip(longer, tails, strict=True))
-        pairs = ((head, ending.get(n, head)) for n, head in enumerate(heads))
-        return {
-            path: (bytes(head), bytes(tail))
-            for path, (head, tail) in zip(paths, pairs, strict=True)
-            if not isinstance(head, BaseException) and not isinstance(tail, BaseException)
-        }
+        pairs = ((path, head, ending.get(n, head)) for n, (path, head) in enumerate(zip(paths, heads, strict=True)))
+        return {path: (head, tail) for path, head, tail in pairs if head is not None and tail is not None}
+
+
+def _ranges(fs: Any, names: Sequence[str], starts: Sequence[int], stops: Sequence[int]) -> list[bytes | None]:
+    """A range of bytes of each file; None where it could not be had."""
+    found = fs.cat_ranges(list(names), list(starts), list(stops), on_error="return")
+    return [
+        None if isinstance(data, BaseException) else cut(bytes(data), start, stop)
+        for data, start, stop in zip(found, starts, stops, strict=True)
+    ]
