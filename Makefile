@@ -59,7 +59,7 @@ test-on-%:
 
 bench: .venvs/test/.installed
 	mkdir -p .benchmarks
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-json=.benchmarks/results.json
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-json=.benchmarks/results.json
 	$(BIN)/python tests/benchmarks/table.py .benchmarks/results.json docs/reference/benchmarks.md
 
 clean:
