@@ -188,7 +188,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
     handler = functools.partial(Quiet, directory=str(tmp_path / "www"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
         yield f"127.0.0.1:{httpd.server_port}"
         httpd.shutdown()
 
