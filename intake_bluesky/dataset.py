@@ -232,17 +232,26 @@ class StreamReader:
 
     def partition(self, i: int) -> xr.Dataset:
         """Read the rows of part `i` into memory."""
-        part = slice(self._partitions[i], self._partitions[i + 1])
-        return self.to_dask().isel(time=part).compute()
+        ds, (start, stop) = self.to_dask(), self._partitions[i : i + 2]
+        per_row = {dim: size // len(self.rows) for dim, size in ds.sizes.items() if str(dim) in self._frame_dims}
+        parts = {dim: slice(start * n, stop * n) for dim, n in ({"time": 1} | per_row).items()}
+        return ds.isel(parts).compute()
+
+    @property
+    def _frame_dims(self) -> dict[str, str]:
+        """Dimension of each key whose frames, several an event, are joined end to end and so do not lie on the rows."""
+        names = variable_names(self.specs)
+        return {f"{names[key]}_frame": key for key, array in self._assets.items() if not array.on_rows}
 
     def _assemble(self, arrays: Mapping[str, Any]) -> xr.Dataset:
         names = variable_names(self.specs)
         dimensions = Dimensions(taken=set(names.values()))
         owner = {k: device for d in self.layout.descriptors for device, ks in _object_keys(d) for k in ks}
+        leading = {key: dim for dim, key in self._frame_dims.items()}
         variables = {}
         for key, spec in self.specs.items():
             if key in arrays:
-                dims = ("time", *dimensions.of(spec, arrays[key].shape[1:]))
+                dims = (leading.get(key, "time"), *dimensions.of(spec, arrays[key].shape[1:]))
                 attrs = attributes(key, names[key], spec, device=owner.get(key))
                 variables[names[key]] = (dims, arrays[key], attrs)
         return xr.Dataset(variables, coords=self._coordinates(), attrs=self._attributes())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dask.base
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -329,8 +330,6 @@ def _streamed() -> Document:
 
 
 def _frames(folder: Path, frames: int) -> Documents:
-    import h5py
-
     with h5py.File(folder / "det.h5", "w") as file:
         file["data"] = np.arange(float(frames))
     resource = {
@@ -349,6 +348,19 @@ def _frames(folder: Path, frames: int) -> Documents:
         "seq_nums": {"start": 1, "stop": frames + 1},
     }
     return [("stream_resource", resource), ("stream_datum", datum)]
+
+
+def test_frames_joined_end_to_end_have_a_dimension_of_their_own(tmp_path: Path) -> None:
+    spec = {**_streamed(), "shape": [2, 3]}
+    documents = run_of([{"x": 1.0}, {"x": 2.0}], {"x": NUMBER, "det": spec})
+    documents[2:2] = _frames(tmp_path, 2)
+    with h5py.File(tmp_path / "det.h5", "w") as file:
+        file["data"] = np.arange(12.0).reshape(4, 3)
+    documents[2][1]["parameters"] |= {"join_method": "concat"}
+    ds = both(documents)
+    assert ds.det.dims == ("det_frame", "dim_0")
+    np.testing.assert_array_equal(ds.det.values, np.arange(12.0).reshape(4, 3))
+    np.testing.assert_array_equal(reader(documents).partition(0).det.values[:2], [[0, 1, 2], [3, 4, 5]])
 
 
 def test_configuration_of_any_dimension() -> None:
