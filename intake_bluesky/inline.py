@@ -132,7 +132,7 @@ class InlineColumns:
         return {key: merge_observed(parts) for key, parts in found.items() if parts}
 
     def read(self, fields: Sequence[Field]) -> dict[str, Array]:
-        """Read the columns, pages straight into preallocated arrays of shape (rows, *field.shape)."""
+        """Read the columns, pages straight into preallocated arrays of shape ``(rows, *field.shape)``."""
         out = {f.key: missing((len(self.rows), *f.shape), f.dtype) for f in fields}
         if not fields:
             return out
@@ -172,7 +172,7 @@ class InlineColumns:
         return [*bounds, position] if position > bounds[-1] else bounds
 
     def dask(self, fields: Sequence[Field], *, target: int = BLOCK_BYTES) -> dict[str, da.Array]:
-        """Make the columns as dask arrays of shape (rows, *field.shape) that share their parsed blocks."""
+        """Make the columns as dask arrays of shape ``(rows, *field.shape)`` that share their parsed blocks."""
         bounds = self.bounds(fields, target) if fields else [0]
         kept = np.sort(self.rows.event[self.rows.event >= 0])
         cuts = np.searchsorted(kept, bounds)

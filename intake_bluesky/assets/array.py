@@ -66,7 +66,7 @@ class AssetArray:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(rows, *event shape), or with ``concat`` (rows * event shape[0], *rest)."""
+        """``(rows, *event shape)``, or with ``concat`` ``(rows * event shape[0], *rest)``."""
         return self.layout.shape(len(self.index))
 
     @property

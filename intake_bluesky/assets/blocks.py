@@ -125,7 +125,7 @@ class Block:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(rows, frames of each, *frame)."""
+        """``(rows, frames of each, *frame)``."""
         return (len(self.index), self.window[1] - self.window[0], *self.layout.frame_shape)
 
     @property

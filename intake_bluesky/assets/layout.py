@@ -60,7 +60,7 @@ class EventLayout:
         return (rows, *self.event_shape)
 
     def arrange(self, block: Array) -> Array:
-        """Bring a block of shape (rows, frames of each, *frame) to the shape that the array has there."""
+        """Bring a block of shape ``(rows, frames of each, *frame)`` to the shape that the array has there."""
         if self.join == "concat" and self.event_shape:
             return block.reshape(-1, *self.event_shape[1:])
         return block.reshape(len(block), *self.event_shape) if block.shape[1] == self.frames else block

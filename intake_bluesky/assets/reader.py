@@ -78,7 +78,7 @@ class AssetReader(ABC):
         Parameters
         ----------
         start, stop : int
-        out : numpy.ndarray, shape (stop - start, *frame_shape), C-contiguous
+        out : numpy.ndarray, shape ``(stop - start, *frame_shape)``, C-contiguous
             Of the dtype of `structure`, or one that holds all its values.
 
         Raises
