@@ -327,9 +327,7 @@ def _arrays(values: Sequence[Any]) -> tuple[Column, bool]:
     known = [shape for shape in shapes if shape is not None]
     if len(known) < len(shapes) or len({len(shape) for shape in known}) > 1:
         return _objects(values), False
-    flat, nulls = (
-        column(list(chain.from_iterable(map(_leaves, values)))) if not _typed(values) else _join(values)
-    )
+    flat, nulls = column(list(chain.from_iterable(map(_leaves, values)))) if not _typed(values) else _join(values)
     if isinstance(flat, Ragged) or flat.ndim > 1:
         return _objects(values), nulls
     if len(set(shapes)) == 1:
@@ -404,9 +402,7 @@ def _padded(col: Ragged, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
     if col.shapes.shape[1] != len(shape) or (col.shapes > np.asarray(shape, np.int64)).any():
         raise ValueError(f"arrays of shapes up to {_largest(col)} where {shape} was declared")
     if not _has_missing(dtype) and (col.shapes != np.asarray(shape, np.int64)).any():
-        raise ValueError(
-            f"arrays shorter than the declared {shape}, and {dtype} has no missing value to fill up with"
-        )
+        raise ValueError(f"arrays shorter than the declared {shape}, and {dtype} has no missing value to fill up with")
     return Ragged(_cast(col.values, dtype), col.shapes).padded(dtype, shape)
 
 

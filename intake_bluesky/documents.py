@@ -229,9 +229,7 @@ class RunSummary:
         time, scan_id = to_plain(start.get("time")), to_plain(start.get("scan_id"))
         timed = type(time) in (int, float) and abs(time) < MAX_TIME  # false for NaN
         numbered = type(scan_id) is int
-        return cls(
-            str(start["uid"]), float(time) if timed else None, scan_id if numbered else None, start, stop
-        )
+        return cls(str(start["uid"]), float(time) if timed else None, scan_id if numbered else None, start, stop)
 
 
 def stream_name(descriptor: Mapping[str, Any]) -> str:
@@ -373,9 +371,7 @@ def _today(doc: Document) -> Document:
     }
 
 
-def event_page(
-    doc: Mapping[str, Any], *, data: Keys = ALL_KEYS, timestamps: Keys = ()
-) -> tuple[EventPage, set[str]]:
+def event_page(doc: Mapping[str, Any], *, data: Keys = ALL_KEYS, timestamps: Keys = ()) -> tuple[EventPage, set[str]]:
     """Build an `EventPage` from an ``event`` or ``event_page`` document.
 
     Parameters
@@ -450,9 +446,7 @@ def _check_lengths(doc: Mapping[str, Any], events: int, columns: Iterable[tuple[
             )
 
 
-def gather(
-    events: Iterable[Document], *, data: Keys = ALL_KEYS, timestamps: Keys = ()
-) -> tuple[EventPage, set[str]]:
+def gather(events: Iterable[Document], *, data: Keys = ALL_KEYS, timestamps: Keys = ()) -> tuple[EventPage, set[str]]:
     """Build one `EventPage` from single ``event`` documents of one descriptor; see `event_page`.
 
     A key that only some of the events have is null in the others. Of an iterator, few events are held at

@@ -118,9 +118,7 @@ class HeaderBuilder:
         """
         name = self.stream_of(descriptor)
         if name is None:
-            raise DamagedRun(
-                f"{events} events belong to descriptor {descriptor!r}, which the run does not have"
-            )
+            raise DamagedRun(f"{events} events belong to descriptor {descriptor!r}, which the run does not have")
         stream = self._streams[name]
         if observed is None:
             stream.known = False

@@ -319,9 +319,7 @@ class Index:
         weakref.finalize(self, _remove_folder, folder, os.getpid())
 
     def _remove(self, error: Exception) -> None:
-        warnings.warn(
-            f"the index {self.path} cannot be read ({error}): it is made anew from the files", stacklevel=2
-        )
+        warnings.warn(f"the index {self.path} cannot be read ({error}): it is made anew from the files", stacklevel=2)
         for end in ("", "-wal", "-shm"):
             Path(f"{self.path}{end}").unlink(missing_ok=True)
 

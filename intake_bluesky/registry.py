@@ -126,8 +126,7 @@ class Registry(Mapping[str, T]):
             present = self.get(name)
             if present is not None and present is not value:
                 raise PluginError(
-                    f"{name!r} is registered already, as {present!r}; "
-                    f"to replace it by {value!r} pass overwrite=True"
+                    f"{name!r} is registered already, as {present!r}; to replace it by {value!r} pass overwrite=True"
                 )
         self._by_hand[name] = value
         self._deregistered.discard(name)

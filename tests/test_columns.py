@@ -152,8 +152,7 @@ def test_exact_casts_are_made(values: list[Any], dtype: Any) -> None:
     observed = conform(column(values)[0], np.dtype(dtype), ())
     assert observed.dtype == np.dtype(dtype)
     assert (
-        all(map(same_value, observed.tolist(), [getattr(v, "item", lambda v=v: v)() for v in values]))
-        or dtype == "c16"
+        all(map(same_value, observed.tolist(), [getattr(v, "item", lambda v=v: v)() for v in values])) or dtype == "c16"
     )
 
 
@@ -201,9 +200,7 @@ def test_missing_is_nan_empty_or_none() -> None:
     assert missing((1,), OBJECT).tolist() == [None]
 
 
-@pytest.mark.parametrize(
-    "events", [slice(1, 3), [2, 0], np.array([True, False, True]), slice(0, 0)], ids=repr
-)
+@pytest.mark.parametrize("events", [slice(1, 3), [2, 0], np.array([True, False, True]), slice(0, 0)], ids=repr)
 def test_take_selects_events(events: Any) -> None:
     rows = [[1.5], [2.5, 3.5], []]
     expected = [rows[i] for i in np.arange(3)[events]]

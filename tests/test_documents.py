@@ -178,18 +178,14 @@ def test_all_keys_is_one_object_in_every_process() -> None:
     ],
     ids=repr,
 )
-def test_summary_takes_good_times_and_scan_ids(
-    start: Document, time: float | None, scan_id: int | None
-) -> None:
+def test_summary_takes_good_times_and_scan_ids(start: Document, time: float | None, scan_id: int | None) -> None:
     observed = RunSummary.of({"uid": "a", **start}, None)
     assert (observed.time, observed.scan_id) == (time, scan_id)
     assert type(observed.time) in (float, type(None))
 
 
 def test_names_and_places_of_data() -> None:
-    assert [stream_name(d) for d in ({}, {"name": None}, {"name": ""}, {"name": "x"})] == ["primary"] * 3 + [
-        "x"
-    ]
+    assert [stream_name(d) for d in ({}, {"name": None}, {"name": ""}, {"name": "x"})] == ["primary"] * 3 + ["x"]
     assert is_external({"external": "FILESTORE:"})
     assert not is_streamed({"external": "FILESTORE:"})
     assert is_streamed({"external": "STREAM:"})

@@ -101,9 +101,7 @@ def test_no_key_has_gaps_without_reason() -> None:
 
 
 def test_one_page_not_looked_at_makes_the_stream_unknown() -> None:
-    builder = _built(
-        [("start", START), ("descriptor", _descriptor("d")), ("descriptor", _descriptor("e", "other"))]
-    )
+    builder = _built([("start", START), ("descriptor", _descriptor("d")), ("descriptor", _descriptor("e", "other"))])
     builder.add_page("d", 1, {"x": _seen(1)})
     builder.add_page("d", 1, None)
     builder.add_page("e", 1, {"y": _seen(1)})

@@ -51,9 +51,7 @@ def test_an_installed_plugin_is_found_and_loaded_on_first_use(install: Install) 
 
 
 def test_a_mimetype_with_an_equals_sign_is_announced_percent_encoded(install: Install) -> None:
-    registry = install(
-        "mime_plugin", "class Reader: ...", **{"multipart/related;type%3Dimage/tiff": "Reader"}
-    )
+    registry = install("mime_plugin", "class Reader: ...", **{"multipart/related;type%3Dimage/tiff": "Reader"})
 
     assert list(registry) == ["multipart/related;type=image/tiff"]
 

@@ -12,9 +12,7 @@ from intake_bluesky_jsonl.store import JSONLStore
 
 __all__ = ["BlueskyJSONLCatalog", "JSONLCodec", "JSONLStore"]
 
-REMOTE_TTL: Final = (
-    10.0  # seconds between listings of a bucket, each of which is a request for every 1000 files
-)
+REMOTE_TTL: Final = 10.0  # seconds between listings of a bucket, each of which is a request for every 1000 files
 
 
 class BlueskyJSONLCatalog(BlueskyCatalog):
@@ -44,9 +42,7 @@ class BlueskyJSONLCatalog(BlueskyCatalog):
         compression: str | None = None,
         **kwargs: Any,
     ) -> None:
-        store = JSONLStore(
-            paths, storage_options=storage_options, directory=directory, compression=compression
-        )
+        store = JSONLStore(paths, storage_options=storage_options, directory=directory, compression=compression)
         if store.remote:
             kwargs.setdefault("ttl", REMOTE_TTL)
         super().__init__(store, storage_options=storage_options, **kwargs)

@@ -77,9 +77,7 @@ class Field:
 
     def _compare(self, op: Operator, value: object) -> Query:
         if isinstance(value, Field):
-            raise UnsupportedQuery(
-                f"a key is compared with a value, not with another key: {self!r} {op} {value!r}"
-            )
+            raise UnsupportedQuery(f"a key is compared with a value, not with another key: {self!r} {op} {value!r}")
         return Compare(self.path, op, value)
 
     def exists(self) -> Query:

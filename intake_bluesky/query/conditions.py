@@ -41,9 +41,7 @@ class Compare(Query):
             raise UnsupportedQuery(f"a comparison is one of {', '.join(get_args(Operator))}, not {op!r}")
         frozen = freeze(value)
         if op != "==" and not (frozen is None or isinstance(frozen, bool | int | float | str)):
-            raise UnsupportedQuery(
-                f"lists and dicts are equal or not, but have no order: {op} {show(frozen)}"
-            )
+            raise UnsupportedQuery(f"lists and dicts are equal or not, but have no order: {op} {show(frozen)}")
         self._fill(path=Path.of(path), op=op, value=frozen)
 
     @property
@@ -170,9 +168,7 @@ class Regex(Query):
         if not isinstance(pattern, str):
             raise UnsupportedQuery(f"a pattern is a str, not {pattern!r}")
         if not isinstance(flags, str) or not set(flags) <= _FLAGS.keys():
-            raise UnsupportedQuery(
-                f"the flags of a pattern are letters among {''.join(_FLAGS)}, not {flags!r}"
-            )
+            raise UnsupportedQuery(f"the flags of a pattern are letters among {''.join(_FLAGS)}, not {flags!r}")
         letters = set(flags) | (set() if case_sensitive else {"i"})
         self._fill(path=Path.of(path), pattern=str(pattern), flags="".join(sorted(letters)))
         try:
@@ -213,9 +209,7 @@ class AnyItem(Query):
     def __init__(self, path: Path | str, query: Query) -> None:
         relative = replace_leaves(query, _relative)
         if len({bool(found.segments) for found in _paths(relative)}) > 1:
-            raise UnsupportedQuery(
-                f"a query inside .any() is over keys of the items or the items, not both: {query!r}"
-            )
+            raise UnsupportedQuery(f"a query inside .any() is over keys of the items or the items, not both: {query!r}")
         self._fill(path=Path.of(path), query=relative, depth=deeper((relative,)))
 
     @property
@@ -238,9 +232,7 @@ def _relative(leaf: Query) -> Query:
     if isinstance(leaf, Everything):
         return leaf
     if not isinstance(leaf, PathQuery) or leaf.path.document == "stop":
-        raise UnsupportedQuery(
-            f"inside .any() a query is over the items of the list, by Key(...) or Item(): {leaf!r}"
-        )
+        raise UnsupportedQuery(f"inside .any() a query is over the items of the list, by Key(...) or Item(): {leaf!r}")
     fields = {name: getattr(leaf, name) for name in leaf.__match_args__}
     return type(leaf).from_fields(**{**fields, "path": leaf.path.within("item")})
 

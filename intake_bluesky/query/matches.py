@@ -110,17 +110,11 @@ def _holds(query: Query, documents: Mapping[str, Any]) -> bool:
         case FullText(text):
             return _has_words(documents["start"], words(text))
     if not isinstance(query, PathQuery):
-        raise UnsupportedQuery(
-            f"{query!r} of type {type(query).__name__} is no query that this version knows"
-        )
+        raise UnsupportedQuery(f"{query!r} of type {type(query).__name__} is no query that this version knows")
     if query.path.document not in documents:
-        raise UnsupportedQuery(
-            f"Item(...) is the item of a list, and stands inside .any(...) only: {query!r}"
-        )
+        raise UnsupportedQuery(f"Item(...) is the item of a list, and stands inside .any(...) only: {query!r}")
     whole = isinstance(query, HasSize | AnyItem | Contains)
-    return any(
-        _satisfies(value, query) for value in lookup(documents[query.path.document], query.path, whole=whole)
-    )
+    return any(_satisfies(value, query) for value in lookup(documents[query.path.document], query.path, whole=whole))
 
 
 def _satisfies(value: Any, query: PathQuery) -> bool:
@@ -146,9 +140,7 @@ def _satisfies(value: Any, query: PathQuery) -> bool:
         case HasSize(_, size):
             return is_list(value) and len(value) == size
         case AnyItem(_, inner):
-            return is_list(value) and any(
-                _item_holds(item, inner, over_keys=query.over_keys) for item in value
-            )
+            return is_list(value) and any(_item_holds(item, inner, over_keys=query.over_keys) for item in value)
 
 
 def _equals(value: Any, expected: Value, path: Path) -> bool:

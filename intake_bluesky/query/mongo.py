@@ -115,25 +115,20 @@ def _is_operator(key: object) -> bool:
 def _unsupported(key: object) -> UnsupportedQuery:
     known = sorted([*_OPERATORS, "$regex", "$options"])
     return UnsupportedQuery(
-        f"{key!r} is not understood here. At a key: {' '.join(known)}; among queries: "
-        f"{' '.join(sorted(_LOGICAL))}"
+        f"{key!r} is not understood here. At a key: {' '.join(known)}; among queries: {' '.join(sorted(_LOGICAL))}"
     )
 
 
 def _list(operator: str, argument: object, *, least: int = 0) -> Sequence[Any]:
     if not isinstance(argument, list | tuple) or len(argument) < least:
-        raise UnsupportedQuery(
-            f"{operator} takes a list{' of one or more' if least else ''}, not {argument!r}"
-        )
+        raise UnsupportedQuery(f"{operator} takes a list{' of one or more' if least else ''}, not {argument!r}")
     return argument
 
 
 def _literal(value: object) -> object:
     """Refuse operators inside a value: MongoDB takes them for keys, which is never what was meant."""
     if isinstance(value, re.Pattern):
-        raise UnsupportedQuery(
-            f"a regular expression is no value to compare with: use $regex ({value.pattern!r})"
-        )
+        raise UnsupportedQuery(f"a regular expression is no value to compare with: use $regex ({value.pattern!r})")
     if isinstance(value, Mapping):
         for key, item in value.items():
             if _is_operator(key):
@@ -195,9 +190,7 @@ def _not(path: Path, condition: object) -> Query:
     if isinstance(condition, re.Pattern):
         return ~Regex(path, condition)
     if not isinstance(condition, Mapping) or not condition or not all(_is_operator(key) for key in condition):
-        raise UnsupportedQuery(
-            f"$not takes operators, as in {{'$not': {{'$gt': 5}}}}, not {condition!r}; use $ne"
-        )
+        raise UnsupportedQuery(f"$not takes operators, as in {{'$not': {{'$gt': 5}}}}, not {condition!r}; use $ne")
     return ~_operators(path, condition)
 
 

@@ -91,9 +91,7 @@ def deeper(children: Iterable[Query]) -> int:
     """Give the depth of a node over these, if it may be that deep."""
     depth = 1 + max(child.depth for child in children)
     if depth > MAX_DEPTH:
-        raise UnsupportedQuery(
-            f"a query is nested deeper than {MAX_DEPTH} levels: say it with fewer parentheses"
-        )
+        raise UnsupportedQuery(f"a query is nested deeper than {MAX_DEPTH} levels: say it with fewer parentheses")
     return depth
 
 

@@ -59,18 +59,14 @@ class Path:
 
     def __post_init__(self) -> None:
         if isinstance(self.segments, str):
-            raise UnsupportedQuery(
-                f"the segments of a path are several: ({self.segments!r},), not {self.segments!r}"
-            )
+            raise UnsupportedQuery(f"the segments of a path are several: ({self.segments!r},), not {self.segments!r}")
         object.__setattr__(self, "segments", tuple(self.segments))
         if self.document not in get_args(DocumentName):
             raise UnsupportedQuery(f"a path starts in 'start', 'stop' or 'item', not in {self.document!r}")
         if not all(isinstance(segment, str) for segment in self.segments):
             raise UnsupportedQuery(f"the segments of a path are str, not {self.segments!r}")
         if not self.segments and self.document != "item":
-            raise UnsupportedQuery(
-                f"say which key of the {self.document} document: {self.document.title()}('...')"
-            )
+            raise UnsupportedQuery(f"say which key of the {self.document} document: {self.document.title()}('...')")
 
     @classmethod
     def parse(cls, key: str, *, document: DocumentName | None = None, descend: bool = False) -> Path:

@@ -124,8 +124,7 @@ def _scan_id(value: object) -> int:
 
 def _need_catalog(query: ScanID | ScanIDRange) -> UnsupportedQuery:
     return UnsupportedQuery(
-        f"{query!r} depends on the other runs of the catalog: search a catalog with it, or say "
-        f"duplicates='all'"
+        f"{query!r} depends on the other runs of the catalog: search a catalog with it, or say duplicates='all'"
     )
 
 
@@ -279,9 +278,7 @@ def words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
-Node: TypeAlias = (
-    Everything | And | Or | Not | PathQuery | PartialUID | TimeRange | ScanID | ScanIDRange | FullText
-)
+Node: TypeAlias = Everything | And | Or | Not | PathQuery | PartialUID | TimeRange | ScanID | ScanIDRange | FullText
 """Every node there is."""
 
 
@@ -299,8 +296,6 @@ def documents_needed(query: Query) -> frozenset[Literal["start", "stop"]]:
             continue
         document = leaf.path.document if isinstance(leaf, PathQuery) else "start"
         if document == "item":
-            raise UnsupportedQuery(
-                f"Item(...) is the item of a list, and stands inside .any(...) only: {leaf!r}"
-            )
+            raise UnsupportedQuery(f"Item(...) is the item of a list, and stands inside .any(...) only: {leaf!r}")
         found.add(document)
     return frozenset(found)

@@ -39,9 +39,7 @@ def to_json(query: Query) -> str:
     """
     document = {FORMAT: VERSION, "query": _encode(query)}
     if _PAIR.search(json.dumps(document, ensure_ascii=False)):
-        raise UnsupportedQuery(
-            f"text with a surrogate pair in two characters has no JSON form of its own: {query!r}"
-        )
+        raise UnsupportedQuery(f"text with a surrogate pair in two characters has no JSON form of its own: {query!r}")
     return json.dumps(document, allow_nan=False)
 
 

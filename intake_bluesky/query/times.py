@@ -68,11 +68,7 @@ def epoch(moment: object, timezone: str | tzinfo | None = None) -> float:
     if isinstance(moment, datetime):
         return _in_zone(moment, zone(timezone))
     value = freeze(moment)
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or value in (float("inf"), float("-inf"))
-    ):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value in (float("inf"), float("-inf")):
         raise UnsupportedQuery(f"a time is seconds since the epoch, a datetime, or a text, not {moment!r}")
     try:
         return float(value)

@@ -67,9 +67,7 @@ def freeze(value: object, *, depth: int = 0) -> Value:
     (1, 2.5, {'a': None})
     """
     if depth > MAX_DEPTH:
-        raise UnsupportedQuery(
-            f"a value in a query is nested deeper than {MAX_DEPTH} levels: compare a part of it"
-        )
+        raise UnsupportedQuery(f"a value in a query is nested deeper than {MAX_DEPTH} levels: compare a part of it")
     if isinstance(value, Enum):
         return freeze(value.value, depth=depth + 1)
     if isinstance(value, Mapping):
@@ -108,9 +106,7 @@ def _key(key: object) -> str:
 
 def _int(value: int) -> int:
     if value.bit_length() > MAX_BITS:
-        raise UnsupportedQuery(
-            f"an integer of {value.bit_length()} bits is too long for a query: {MAX_BITS} at most"
-        )
+        raise UnsupportedQuery(f"an integer of {value.bit_length()} bits is too long for a query: {MAX_BITS} at most")
     return value
 
 
@@ -195,6 +191,4 @@ def _equal_mappings(observed: object, expected: Mapping[Any, Any], *, ordered: b
         return False
     if ordered and list(observed) != list(expected):
         return False
-    return all(
-        key in observed and equal(observed[key], item, ordered=ordered) for key, item in expected.items()
-    )
+    return all(key in observed and equal(observed[key], item, ordered=ordered) for key, item in expected.items())

@@ -87,9 +87,7 @@ def two_files(folder: Path) -> Run:
     for number, seq_nums in enumerate(((1, 4), (4, 6))):
         events = seq_nums[1] - seq_nums[0]
         uri = write_hdf5(folder / f"part{number}.h5", frames(2 * events, first=2 * (seq_nums[0] - 1)))
-        resource = run.stream_resource(
-            "image", mimetype=HDF5, uri=uri, dataset=DATASET, chunk_shape=[1, 4, 6]
-        )
+        resource = run.stream_resource("image", mimetype=HDF5, uri=uri, dataset=DATASET, chunk_shape=[1, 4, 6])
         run.stream_datum(resource, primary, seq_nums, (0, events))
     run.page(primary, {"x": [1.0, 2.0, 3.0, 4.0, 5.0]})
     run.stop()

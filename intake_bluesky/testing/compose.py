@@ -75,9 +75,7 @@ class RunComposer:
         """Append any document as it is."""
         self.documents.append((name, doc))
 
-    def descriptor(
-        self, data_keys: Mapping[str, Document], *, stream: str | None = "primary", **more: Any
-    ) -> str:
+    def descriptor(self, data_keys: Mapping[str, Document], *, stream: str | None = "primary", **more: Any) -> str:
         """Append a descriptor and give its uid; with `stream` None it has no name."""
         uid = self.uid()
         doc = {
@@ -117,9 +115,7 @@ class RunComposer:
             **more,
         }
 
-    def event(
-        self, descriptor: str, data: Mapping[str, Any], *, seq_num: int | None = None, **more: Any
-    ) -> None:
+    def event(self, descriptor: str, data: Mapping[str, Any], *, seq_num: int | None = None, **more: Any) -> None:
         """Append one event; without `seq_num` the next of its stream."""
         self.add("event", self.make_event(descriptor, data, seq_num=seq_num, **more))
 
@@ -164,9 +160,7 @@ class RunComposer:
     ) -> None:
         """Append a stream datum over half-open ranges; by default index 0 is seq_num 1."""
         first, last = (seq_nums[0] - 1, seq_nums[1] - 1) if indices is None else indices
-        number = sum(
-            name == "stream_datum" and doc["stream_resource"] == resource for name, doc in self.documents
-        )
+        number = sum(name == "stream_datum" and doc["stream_resource"] == resource for name, doc in self.documents)
         doc = {
             "uid": f"{resource}/{number}",
             "stream_resource": resource,

@@ -64,9 +64,7 @@ def stored_datums(documents: Iterable[tuple[str, Document]]) -> dict[str, list[t
             datums[plain["resource"]] += zip(plain["datum_ids"], plain["datum_kwarg_list"], strict=True)
         elif name == "datum_page":
             kwargs = plain["datum_kwargs"]
-            rows = [
-                {key: column[row] for key, column in kwargs.items()} for row in range(len(plain["datum_id"]))
-            ]
+            rows = [{key: column[row] for key, column in kwargs.items()} for row in range(len(plain["datum_id"]))]
             datums[plain["resource"]] += zip(plain["datum_id"], rows, strict=True)
     return datums
 
@@ -107,9 +105,7 @@ def same_value(observed: Any, expected: Any) -> bool:
         return _is_missing(observed)
     if isinstance(expected, list):
         return (
-            isinstance(observed, list)
-            and len(observed) == len(expected)
-            and all(map(same_value, observed, expected))
+            isinstance(observed, list) and len(observed) == len(expected) and all(map(same_value, observed, expected))
         )
     if isinstance(expected, float) and math.isnan(expected):
         return observed is None or (isinstance(observed, float) and math.isnan(observed))

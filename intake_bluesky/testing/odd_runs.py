@@ -160,9 +160,7 @@ def not_finite() -> Run:
     """NaN and the infinities, in data, arrays and metadata."""
     run = RunComposer("not_finite", scan_id=39, bias=math.nan, bounds=[-math.inf, math.inf])
     primary = run.descriptor({"x": X, "spectrum": data_key("array", [2])})
-    run.page(
-        primary, {"x": [1.0, math.nan, math.inf], "spectrum": [[math.nan, 1.0], [-math.inf, 2.0], [3.0, 4.0]]}
-    )
+    run.page(primary, {"x": [1.0, math.nan, math.inf], "spectrum": [[math.nan, 1.0], [-math.inf, 2.0], [3.0, 4.0]]})
     run.event(primary, {"x": math.nan, "spectrum": [math.nan, math.nan]})
     run.stop()
     return run.documents
@@ -300,9 +298,7 @@ def run_engine_types() -> Run:
     """What a RunEngine hands on unchanged: numpy scalars and arrays, tuples, enums."""
     import numpy as np
 
-    run = RunComposer(
-        "run_engine_types", scan_id=49, motors=("x", "y"), gain=_Gain.HIGH, start=np.float64(1.5)
-    )
+    run = RunComposer("run_engine_types", scan_id=49, motors=("x", "y"), gain=_Gain.HIGH, start=np.float64(1.5))
     keys = {
         "x": X,
         "n": N,

@@ -155,9 +155,7 @@ def failed() -> Run:
 def empty_stream() -> Run:
     """A stream that was declared and got no event."""
     run = RunComposer("empty_stream", scan_id=9)
-    run.descriptor(
-        {"x": X, "name": data_key("string"), "image": data_key("array", [2, 3], dtype_numpy="<u2")}
-    )
+    run.descriptor({"x": X, "name": data_key("string"), "image": data_key("array", [2, 3], dtype_numpy="<u2")})
     run.stop(num_events={})
     return run.documents
 
@@ -250,9 +248,7 @@ def ragged() -> Run:
         "tags": data_key("array", [None]),
     }
     primary = run.descriptor(keys)
-    run.page(
-        primary, {"peaks": [[1.5], [2.5, 3.5], []], "hits": [[1], [2], [3]], "tags": [["a"], [], ["b", "c"]]}
-    )
+    run.page(primary, {"peaks": [[1.5], [2.5, 3.5], []], "hits": [[1], [2], [3]], "tags": [["a"], [], ["b", "c"]]})
     run.event(primary, {"peaks": [4.5, 5.5, 6.5], "hits": [4, 5], "tags": []})
     run.event(primary, {"peaks": [], "hits": [], "tags": ["d", "e", "f"]})
     run.stop()

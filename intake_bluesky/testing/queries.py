@@ -154,9 +154,7 @@ def leaf_queries(*, descend: bool | None = False) -> st.SearchStrategy[Query]:
     at = paths(descend=descend)
     item_keys = st.lists(st.sampled_from(KEYS), min_size=1, max_size=2).map(tuple)
     item_paths = st.builds(Path, st.just("item"), item_keys, at.map(lambda path: path.descend))
-    items = _conditions(st.just(Path("item", ()))) | st.recursive(
-        _conditions(item_paths), _combined, max_leaves=3
-    )
+    items = _conditions(st.just(Path("item", ()))) | st.recursive(_conditions(item_paths), _combined, max_leaves=3)
     return st.one_of(_conditions(at), st.builds(AnyItem, at, items), _about_the_run(), st.just(ALL))
 
 

@@ -18,9 +18,7 @@ Values: TypeAlias = st.SearchStrategy[Any]
 TEXT: Final = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NUMBER: Final = st.floats(width=64)
 SMALL: Final = st.integers(-(2**31), 2**31 - 1)
-FIELD: Final = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="./"), min_size=1, max_size=6
-)
+FIELD: Final = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="./"), min_size=1, max_size=6)
 
 
 def _arrays(elements: Values, length: int) -> Values:

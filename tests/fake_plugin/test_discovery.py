@@ -82,7 +82,5 @@ def test_driver_is_found_and_read(opening: str, tmp_path: Path) -> None:
 
 def test_driver_that_is_not_installed_is_not_found(tmp_path: Path) -> None:
     code = "import intake; assert 'bluesky-one-file-catalog' not in intake.registry"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -67,9 +67,7 @@ def test_a_key_without_a_name_is_refused(build: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("symbol", ["==", "<", "<=", ">", ">="])
 def test_comparisons_from_both_sides(symbol: str) -> None:
-    compare = {"==": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[
-        symbol
-    ]
+    compare = {"==": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[symbol]
     mirrored = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}[symbol]
     assert compare(Start("x"), 5) == Compare("x", symbol, 5)  # type: ignore[arg-type]
     assert compare(5, Start("x")) == Compare("x", mirrored, 5)  # type: ignore[arg-type]

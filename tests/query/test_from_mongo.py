@@ -225,9 +225,7 @@ def test_elem_match_over_keys_passes_by_what_has_none() -> None:
     assert not found(query, {"a": {"c": 1}})
     assert not found({"a": {"$elemMatch": {"b": {"$gt": None}}}}, {"a": [{"b": 1}, 5]})
     assert found({"a": {"$elemMatch": {"0": 5}}}, {"a": [[5]]})
-    assert found(
-        {"a": {"$all": [{"$elemMatch": {"b": 1}}, {"$elemMatch": {"b": 2}}]}}, {"a": [{"b": 1}, {"b": 2}]}
-    )
+    assert found({"a": {"$all": [{"$elemMatch": {"b": 1}}, {"$elemMatch": {"b": 2}}]}}, {"a": [{"b": 1}, {"b": 2}]})
 
 
 def test_elem_match_over_items_takes_each_as_it_is() -> None:

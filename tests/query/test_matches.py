@@ -33,9 +33,7 @@ def holds(query: Query, value: Any) -> bool:
 
 
 at_x = Start("x")
-HERE = Run(
-    {"uid": "9acjef", "time": 100.0, "scan_id": 5, "plan_name": "scan"}, {"exit_status": "success", "n": 3}
-)
+HERE = Run({"uid": "9acjef", "time": 100.0, "scan_id": 5, "plan_name": "scan"}, {"exit_status": "success", "n": 3})
 GOING_ON = Run(HERE.start, None)
 
 
@@ -52,9 +50,7 @@ def test_combinations() -> None:
     assert not matches(no | ~yes, HERE)
 
 
-@pytest.mark.parametrize(
-    "path", [Start("missing"), Start("plan_name.x"), Stop("missing"), Start("scan_id.0")]
-)
+@pytest.mark.parametrize("path", [Start("missing"), Start("plan_name.x"), Stop("missing"), Start("scan_id.0")])
 def test_a_missing_key_makes_comparisons_false_and_negations_true(path: Start) -> None:
     for query in (
         path == 1,
@@ -269,9 +265,7 @@ def test_scan_ids() -> None:
     assert not matches(ScanIDRange(4, 5, duplicates="all"), HERE)
 
 
-@pytest.mark.parametrize(
-    "query", [ScanID(5), ScanID(5, duplicates="error"), ScanIDRange(1, 9), ~ScanID(5)], ids=repr
-)
+@pytest.mark.parametrize("query", [ScanID(5), ScanID(5, duplicates="error"), ScanIDRange(1, 9), ~ScanID(5)], ids=repr)
 def test_what_depends_on_other_runs_is_not_answered_for_one(query: Query) -> None:
     with pytest.raises(UnsupportedQuery, match="duplicates='all'"):
         matches(query, HERE)

@@ -51,12 +51,9 @@ def random_value(chance: random.Random, depth: int = 0) -> Any:
 
 def documents() -> list[dict[str, Any]]:
     chance = random.Random(20240305)
-    drawn = [
-        {key: random_value(chance) for key in chance.sample(KEYS, chance.randrange(3))} for _ in range(250)
-    ]
+    drawn = [{key: random_value(chance) for key in chance.sample(KEYS, chance.randrange(3))} for _ in range(250)]
     return [
-        {**document, "_id": number}
-        for number, document in enumerate([*({"a": value} for value in SCALARS), *drawn])
+        {**document, "_id": number} for number, document in enumerate([*({"a": value} for value in SCALARS), *drawn])
     ]
 
 
@@ -150,9 +147,7 @@ def conditions(*, nested: bool = True) -> st.SearchStrategy[dict[str, Any]]:
         st.builds(lambda left, right: {**left, **right}, some, some),
         st.builds(lambda inner: {"$not": inner}, inside),
         st.builds(lambda inner: {"$elemMatch": inner}, inside),
-        st.builds(
-            lambda key, inner: {"$elemMatch": {key: inner}}, st.sampled_from([*KEYS, "a.b", "a.0"]), over_keys
-        ),
+        st.builds(lambda key, inner: {"$elemMatch": {key: inner}}, st.sampled_from([*KEYS, "a.b", "a.0"]), over_keys),
     )
 
 
@@ -197,9 +192,7 @@ def compared(query: dict[str, Any]) -> list[dict[str, Any]]:
 def holds_list_of_lists(value: Any) -> bool:
     if isinstance(value, dict):
         return any(holds_list_of_lists(item) for item in value.values())
-    return isinstance(value, list) and any(
-        isinstance(item, list) or holds_list_of_lists(item) for item in value
-    )
+    return isinstance(value, list) and any(isinstance(item, list) or holds_list_of_lists(item) for item in value)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))

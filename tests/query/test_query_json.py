@@ -24,9 +24,7 @@ def test_the_format_is_stamped_and_strict_json() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "value", [{"node": "Compare"}, {"dict": {}}, {"float": "inf"}, {"query": [{}]}, [[]], {}]
-)
+@pytest.mark.parametrize("value", [{"node": "Compare"}, {"dict": {}}, {"float": "inf"}, {"query": [{}]}, [[]], {}])
 def test_values_that_look_like_the_format(value: object) -> None:
     query = (Start("x") == value) & Start("y").any(Key("z").contains(value))
     assert from_json(to_json(query)) == query

@@ -129,9 +129,7 @@ def test_a_frozen_dict_hashes_by_content_and_pickles() -> None:
         first["a"] = 2  # type: ignore[index]
 
 
-@pytest.mark.parametrize(
-    "value", [float("-inf"), "nul\0 \ud800 '\"", -(10**30), (1, ({"a": None},)), 0.1 + 0.2]
-)
+@pytest.mark.parametrize("value", [float("-inf"), "nul\0 \ud800 '\"", -(10**30), (1, ({"a": None},)), 0.1 + 0.2])
 def test_show_is_code_for_the_same_value(value: object) -> None:
     observed = freeze(eval(show(freeze(value))))
     assert observed == freeze(value)

@@ -38,9 +38,7 @@ __all__ = [
 ]
 
 
-class ReadOnlyStoreTests(
-    StoreReadingTests[S], StoreValueTests[S], StoreLazinessTests[S], StoreLifeCycleTests[S]
-):
+class ReadOnlyStoreTests(StoreReadingTests[S], StoreValueTests[S], StoreLazinessTests[S], StoreLifeCycleTests[S]):
     """All that a store which cannot be written has to pass."""
 
 

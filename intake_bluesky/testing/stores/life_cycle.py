@@ -81,9 +81,7 @@ class StoreLifeCycleTests(StoreHooks[S]):
         self.append(store, uid_of(run), run[-1:])
         store.refresh()
         last = store.header(uid_of(run))
-        assert last.version not in (early.version, later.version), (
-            "a run that got its stop has another version"
-        )
+        assert last.version not in (early.version, later.version), "a run that got its stop has another version"
         assert identical(last.stop, run[-1][1])
         assert identical(next(iter(store.find())).stop, run[-1][1])
         self._check(store, run)
@@ -94,9 +92,7 @@ class StoreLifeCycleTests(StoreHooks[S]):
         assert {name: layout.events for name, layout in observed.items()} == {
             name: len(events) for name, events in expected.items()
         }
-        assert identical(
-            _read(store, run), {n: [e["data"] for e in events] for n, events in expected.items()}
-        )
+        assert identical(_read(store, run), {n: [e["data"] for e in events] for n, events in expected.items()})
 
     def test_version_stays_while_nothing_changes(self, store: S) -> None:
         self.put(store, count())

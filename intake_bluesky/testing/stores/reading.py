@@ -80,9 +80,7 @@ def _search(store: RunStore, query: Query, order: Order) -> list[RunSummary]:
 
 
 def _pairs(asset: StreamAsset) -> list[tuple[int, int]]:
-    return [
-        pair for s0, s1, i0, i1 in asset.spans for pair in zip(range(s0, s1), range(i0, i1), strict=False)
-    ]
+    return [pair for s0, s1, i0, i1 in asset.spans for pair in zip(range(s0, s1), range(i0, i1), strict=False)]
 
 
 class StoreReadingTests(StoreHooks[S]):
@@ -158,9 +156,7 @@ class StoreReadingTests(StoreHooks[S]):
             assert layout.events == len(expected[name]), f"stored events of {name}, repeats included"
             assert sum(layout.pages) == layout.events, f"pages of {name} sum to its events"
             descriptors = documents_of(example, "descriptor")
-            assert identical(
-                layout.descriptors, [d for d in descriptors if (d.get("name") or "primary") == name]
-            )
+            assert identical(layout.descriptors, [d for d in descriptors if (d.get("name") or "primary") == name])
 
     def test_header_stream_assets(self, stored: S, example: Run) -> None:
         observed = stored.header(uid_of(example)).stream_assets

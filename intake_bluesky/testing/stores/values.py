@@ -119,11 +119,7 @@ class StoreValueTests(StoreHooks[S]):
                 for key, values in columns.items():
                     seen = (layout.observed or {})[key]
                     known = page.data.get(key)
-                    rows = (
-                        [None] * len(page)
-                        if known is None
-                        else conform(known, seen.dtype, seen.shape).tolist()
-                    )
+                    rows = [None] * len(page) if known is None else conform(known, seen.dtype, seen.shape).tolist()
                     values += rows
             for key, values in columns.items():
                 for observed, event in zip(values, events, strict=True):
