@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from intake_bluesky.columns import Observed
 from intake_bluesky.documents import ALL_KEYS, Document, EventPage, Keys
@@ -13,8 +12,7 @@ from intake_bluesky.documents import ALL_KEYS, Document, EventPage, Keys
 __all__ = ["Codec", "Item"]
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One (name, document) pair in a file: its name and the bytes ``data[start:stop]`` it occupies."""
 
     name: str

@@ -47,9 +47,9 @@ class BlockBuilder:
         self._places = {uid: place for place, uid in enumerate(layout.uids)}
         self._open = layout.blocks[-1] if layout.blocks and layout.extensible else None
 
-    def add_events(self, pages: Iterable[tuple[str, Document]], start: int, stop: int) -> None:
+    def add_events(self, pages: list[tuple[str, Document]], start: int, stop: int) -> None:
         """Take an item with events: ``event`` or ``event_page`` documents, several in bulk events."""
-        unit = _Unit(start, stop, list(pages))
+        unit = _Unit(start, stop, pages)
         for _, doc in unit.events:
             if not isinstance(doc["descriptor"], str):
                 raise DamagedRun(f"an event's descriptor is {doc['descriptor']!r}, not a uid")

@@ -138,7 +138,8 @@ class Scan:
 
     def _place(self, name: str, doc: Document, start: int, stop: int) -> None:
         if name in EVENTS:
-            self._blocks.add_events(normalise(name, doc), start, stop)
+            pages = [(name, doc)] if name == "event" else list(normalise(name, doc))
+            self._blocks.add_events(pages, start, stop)
         elif name in DATUMS:
             self._blocks.add_datums(str(doc["resource"]), start, stop)
         elif name == "stream_datum":
