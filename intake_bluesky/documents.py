@@ -51,8 +51,32 @@ class _AllKeys:
 ALL_KEYS: Final[Keys] = _AllKeys()
 
 
+def _refuse(self: Any, *_: Any, **__: Any) -> NoReturn:
+    raise TypeError("documents are read-only: change a copy, made with .to_dict()")
+
+
+class _ReadOnlyList(list[Any]):
+    """A list in a document that refuses to be changed."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = extend = insert = remove = pop = clear = sort = reverse = _refuse
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        super().__init__(map(_read_only, values))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (list(self),)
+
+
+def _read_only(value: Any) -> Any:
+    if type(value) is dict:
+        return ReadOnlyDocument(value)
+    return _ReadOnlyList(value) if type(value) is list else value
+
+
 class ReadOnlyDocument(dict[str, Any]):
-    """A document that refuses to be changed; `to_dict` gives a copy that does not.
+    """A document that refuses to be changed, as do the dicts and lists in it; `to_dict` gives a copy that does not.
 
     Examples
     --------
@@ -64,11 +88,10 @@ class ReadOnlyDocument(dict[str, Any]):
     """
 
     __slots__ = ()
-
-    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError("documents are read-only: change a copy, made with .to_dict()")
-
     __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = __ior__ = _refuse
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__({key: _read_only(value) for key, value in dict(*args, **kwargs).items()})
 
     def to_dict(self) -> Document:
         """Return a plain, deep copy."""

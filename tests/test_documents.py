@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import enum
+import json
 import math
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -137,6 +139,27 @@ def test_read_only_documents_refuse_change(how: str) -> None:
     with pytest.raises(TypeError, match="to_dict"):
         _change(doc, how)
     assert doc == {"uid": "a", "x": [1]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda doc: doc["sample"].update(name="b"),
+        lambda doc: doc["motors"].append("y"),
+        lambda doc: doc["motors"].__setitem__(0, "y"),
+        lambda doc: doc["layers"][0].pop("name"),
+        lambda doc: doc["layers"][0]["sizes"].sort(),
+        lambda doc: doc["layers"].__iadd__([1]),
+    ],
+)
+def test_read_only_documents_refuse_change_inside(change: Callable[[Any], Any]) -> None:
+    content = {"sample": {"name": "a"}, "motors": ["x"], "layers": [{"name": "top", "sizes": [2, 1]}]}
+    doc = ReadOnlyDocument(content)
+    for one in (doc, pickle.loads(pickle.dumps(doc)), copy.deepcopy(doc)):
+        with pytest.raises(TypeError, match="to_dict"):
+            change(one)
+        assert one == content
+    assert json.loads(json.dumps(doc)) == content
 
 
 def test_read_only_documents_give_changeable_copies() -> None:

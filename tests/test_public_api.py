@@ -400,7 +400,7 @@ class TestDocuments:
         for change in (
             lambda: start.update(a=1), lambda: start.pop("uid"), start.clear, lambda: start.setdefault("a", 1),
             lambda: start.__setitem__("a", 1), lambda: start.__delitem__("uid"), start.popitem,
-            lambda: start.__ior__({"a": 1}),
+            lambda: start.__ior__({"a": 1}), lambda: start["sample"].update(a=1), lambda: start["motors"].append("b"),
         ):  # fmt: skip
             with pytest.raises(TypeError):
                 change()
