@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import intake_bluesky
 
 project = "intake-bluesky"
@@ -30,16 +27,3 @@ numpydoc_class_members_toctree = False
 html_theme = "pydata_sphinx_theme"
 html_title = "intake-bluesky"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
-
-SHAPE = re.compile(r"([(,]\s*)\*(?=[\w. \[\]:]+[,)])")
-
-
-def escape_shapes(*event: Any) -> None:
-    """Shapes such as (frames, *frame) begin no emphasis; the last argument of this event is the docstring."""
-    lines: list[str] = event[-1]
-    lines[:] = [SHAPE.sub(r"\1\\*", line) for line in lines]
-
-
-def setup(app: Any) -> None:
-    """Come before numpydoc, whose priority is the default one."""
-    app.connect("autodoc-process-docstring", escape_shapes, priority=100)
