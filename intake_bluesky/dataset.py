@@ -29,7 +29,7 @@ from intake_bluesky.documents import (
     is_streamed,
 )
 from intake_bluesky.errors import StreamNotFound
-from intake_bluesky.inline import BLOCK_BYTES, Field, InlineColumns
+from intake_bluesky.inline import BLOCK_BYTES, Field, InlineColumns, Stored
 from intake_bluesky.rows import Rows, seq_nums_of
 from intake_bluesky.storage import RunStore
 from intake_bluesky.variables import Dimensions, attributes, variable_names
@@ -116,18 +116,16 @@ class StreamReader:
         return {k: s for k, s in wanted.items() if k not in opt.exclude}
 
     @cached_property
+    def _index(self) -> Stored:
+        """seq_num, time and datum_ids of all stored events: what has to be known before anything lazy is made."""
+        return self._inline.stored(self._datum_fields)
+
+    @cached_property
     def rows(self) -> Rows:
-        """The Dataset's rows; reads seq_num and time of all stored events, and nothing else."""
-        pages = list(
-            self.store.event_pages(
-                self.header.uid, self.layout.name, data=(), timestamps=(), events=slice(0, self.layout.events)
-            )
-        )
-        seq_num = np.concatenate([np.empty(0, np.int64), *(p.seq_num for p in pages)])
-        time = np.concatenate([np.empty(0), *(p.time for p in pages)])
+        """The Dataset's rows; reads seq_num, time and datum_ids of all stored events, and nothing else."""
         streamed = [k for k, spec in self.layout.data_keys.items() if is_streamed(spec)]
         frames = {key: self._frames(key) for key in streamed}
-        rows = Rows.of(seq_num, time, frames, trim=self.options.trim)
+        rows = Rows.of(self._index.seq_num, self._index.time, frames, trim=self.options.trim)
         return rows.without(self._short) if self.options.trim else rows
 
     @cached_property
@@ -145,7 +143,7 @@ class StreamReader:
     def _inline(self) -> InlineColumns:
         fill = self.options.on_missing == "fill"
         version, part = self.header.version, self.options.sub_dict
-        return InlineColumns(self.store, self.header.uid, version, self.layout, self.rows, part=part, fill=fill)
+        return InlineColumns(self.store, self.header.uid, version, self.layout, part=part, fill=fill)
 
     @cached_property
     def _fields(self) -> list[Field]:
@@ -175,9 +173,8 @@ class StreamReader:
             if is_streamed(spec):
                 assets = self.header.assets_of(self.layout.name, key)
                 arrays[key] = stream_asset_array(assets, key, spec, self.rows.seq_num, options)
-        datum_keys = [k for k, s in self.specs.items() if self._is_datum(k, s)]
-        for key, ids in self._datum_ids(datum_keys).items():
-            resources = {r["uid"]: r for r in self.header.resources}
+        resources = {r["uid"]: r for r in self.header.resources}
+        for key, ids in self._datum_ids().items():
             arrays[key] = datum_array(ids, key, self.specs[key], resources, self._datums(ids), options)
         return arrays
 
@@ -188,12 +185,15 @@ class StreamReader:
             chosen["target_chunk"] = self.options.target_chunk
         return replace(options, **chosen)
 
-    def _datum_ids(self, keys: list[str]) -> dict[str, list[str]]:
+    @cached_property
+    def _datum_fields(self) -> list[Field]:
+        if self.options.sub_dict == "timestamps":
+            return []
+        return [Field(key, np.dtype(object)) for key, spec in self.specs.items() if self._is_datum(key, spec)]
+
+    def _datum_ids(self) -> dict[str, list[str]]:
         """datum_id of each row, "" where it has none, by key."""
-        if not keys:
-            return {}
-        fields = [Field(key, np.dtype(object)) for key in keys]
-        ids = replace(self._inline, fill=True).read(fields)
+        ids = replace(self._inline, fill=True).arrange(self._datum_fields, self._index, self.rows)
         return {key: [str(v) if v is not None else "" for v in column] for key, column in ids.items()}
 
     def _datums(self, ids: Iterable[str]) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -210,13 +210,15 @@ class StreamReader:
     def to_dask(self) -> xr.Dataset:
         """Describe the Dataset; seq_num, time and the headers of asset files are read, no event data and no array."""
         target = self.options.target_chunk or BLOCK_BYTES
-        arrays: dict[str, Any] = self._inline.dask(self._fields, target=target)
+        arrays: dict[str, Any] = self._inline.dask(self._fields, self.rows, target=target)
         arrays |= {key: asset.dask() for key, asset in self._assets.items()}
         return self._assemble(arrays)
 
     def read(self) -> xr.Dataset:
-        """Read the Dataset into memory, without dask."""
-        arrays = self._inline.read(self._fields)
+        """Read the Dataset into memory, without dask, the events in one pass."""
+        stored = self._inline.stored([*self._fields, *self._datum_fields])
+        self.__dict__.setdefault("_index", stored)
+        arrays = self._inline.arrange(self._fields, stored, self.rows)
         arrays |= {key: asset.read() for key, asset in self._assets.items()}
         return self._assemble(arrays)
 

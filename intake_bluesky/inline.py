@@ -32,7 +32,7 @@ from intake_bluesky.errors import AssetUnavailable, DamagedRun
 from intake_bluesky.rows import Rows
 from intake_bluesky.storage import RunStore
 
-__all__ = ["BLOCK_BYTES", "Field", "InlineColumns", "declared"]
+__all__ = ["BLOCK_BYTES", "Field", "InlineColumns", "Stored", "declared"]
 
 BLOCK_BYTES = 2**24
 """Default size of a block's columns together, in bytes."""
@@ -74,6 +74,22 @@ def declared(key: str, spec: Mapping[str, Any]) -> Field:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """Events as they are stored, repeats after a rewind included.
+
+    Attributes
+    ----------
+    seq_num : numpy.ndarray, shape (stored events,), dtype int64
+    time : numpy.ndarray, shape (stored events,), dtype float64
+    columns : mapping of key to numpy.ndarray, shape ``(stored events, *field.shape)``
+    """
+
+    seq_num: Array
+    time: Array
+    columns: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class InlineColumns:
     """Some columns of a stream's events.
 
@@ -82,7 +98,6 @@ class InlineColumns:
     store : RunStore
     uid, version : str
     layout : StreamLayout
-    rows : Rows
     part : str
         ``"data"`` or ``"timestamps"``.
     fill : bool
@@ -94,7 +109,6 @@ class InlineColumns:
     uid: str
     version: str
     layout: StreamLayout
-    rows: Rows
     part: str = "data"
     fill: bool = False
 
@@ -131,30 +145,36 @@ class InlineColumns:
                 found[key].append(observe(col))
         return {key: merge_observed(parts) for key, parts in found.items() if parts}
 
-    def read(self, fields: Sequence[Field]) -> dict[str, Array]:
-        """Read the columns, pages straight into preallocated arrays of shape ``(rows, *field.shape)``."""
-        out = {f.key: missing((len(self.rows), *f.shape), f.dtype) for f in fields}
-        if not fields:
-            return out
-        for field in fields:
-            self._check_gaps(field)
-        row_of = np.full(self.rows.stored, -1, np.int64)
-        row_of[self.rows.event[self.rows.event >= 0]] = np.flatnonzero(self.rows.event >= 0)
-        plain = len(row_of) == len(self.rows) and bool((row_of == np.arange(len(row_of))).all())
-        for start, page in self.source.pages(fields, slice(0, self.rows.stored)):
-            stop = start + len(page)
-            into: Any = slice(start, stop) if plain else row_of[start:stop]
+    def stored(self, fields: Sequence[Field]) -> Stored:
+        """Read columns, seq_num and time in one pass over the pages, straight into preallocated arrays."""
+        events = self.layout.events
+        seq_num, time = np.empty(events, np.int64), np.empty(events)
+        columns = {f.key: np.empty((events, *f.shape), f.dtype) for f in fields}
+        for start, page in self.source.pages(fields, slice(0, events)):
+            part = slice(start, start + len(page))
+            seq_num[part], time[part] = page.seq_num, page.time
             for field in fields:
-                values = _values(self.part, page, field, self.uid)
-                if plain:
-                    out[field.key][into] = values
-                else:
-                    out[field.key][into[into >= 0]] = values[into >= 0]
-        return out
+                columns[field.key][part] = _values(self.part, page, field, self.uid)
+        return Stored(seq_num, time, columns)
 
-    def _check_gaps(self, field: Field) -> None:
-        if not self.fill and field.dtype.kind not in "fc" and (self.rows.event < 0).any():
-            raise AssetUnavailable(_no_event(field.key, self.rows))
+    def arrange(self, fields: Sequence[Field], stored: Stored, rows: Rows) -> dict[str, Array]:
+        """Bring stored columns to the rows: arrays of shape ``(rows, *field.shape)``.
+
+        Raises
+        ------
+        AssetUnavailable
+            Where rows have no event, and the dtype no missing value.
+        """
+        if rows.whole:
+            return {f.key: stored.columns[f.key] for f in fields}
+        has = rows.event >= 0
+        out = {}
+        for field in fields:
+            if not (self.fill or field.dtype.kind in "fc" or has.all()):
+                raise AssetUnavailable(_no_event(field.key, rows))
+            out[field.key] = missing((len(rows), *field.shape), field.dtype)
+            out[field.key][has] = stored.columns[field.key][rows.event[has]]
+        return out
 
     @property
     def source(self) -> _Source:
@@ -171,14 +191,14 @@ class InlineColumns:
             position += events
         return [*bounds, position] if position > bounds[-1] else bounds
 
-    def dask(self, fields: Sequence[Field], *, target: int = BLOCK_BYTES) -> dict[str, da.Array]:
+    def dask(self, fields: Sequence[Field], rows: Rows, *, target: int = BLOCK_BYTES) -> dict[str, da.Array]:
         """Make the columns as dask arrays of shape ``(rows, *field.shape)`` that share their parsed blocks."""
         bounds = self.bounds(fields, target) if fields else [0]
-        kept = np.sort(self.rows.event[self.rows.event >= 0])
+        kept = np.sort(rows.event[rows.event >= 0])
         cuts = np.searchsorted(kept, bounds)
         full = [i for i in range(len(bounds) - 1) if cuts[i + 1] > cuts[i]]
         if not full:
-            return {f.key: self._spread(f, None) for f in fields}
+            return {f.key: self._spread(f, None, rows) for f in fields}
         spans = [slice(bounds[i], bounds[i + 1]) for i in full]
         blocks = tuple(
             _Block(s.start, s.stop, _kept(kept[cuts[i] : cuts[i + 1]], s)) for i, s in zip(full, spans, strict=True)
@@ -189,14 +209,14 @@ class InlineColumns:
         pages = da.map_blocks(
             load, chunks=((1,) * len(blocks),), dtype=object, meta=np.empty(0, object), name=f"events-{token}"
         )
-        return {f.key: self._spread(f, _pick(pages, f, sizes, token)) for f in fields}
+        return {f.key: self._spread(f, _pick(pages, f, sizes, token), rows) for f in fields}
 
-    def _spread(self, field: Field, found: da.Array | None) -> da.Array:
+    def _spread(self, field: Field, found: da.Array | None, rows: Rows) -> da.Array:
         """Bring the kept events, in stored order, to the order of the rows; rows without an event get their gap."""
-        event = self.rows.event
-        if found is not None and len(found) == len(event) and self.rows.straight:
+        event = rows.event
+        if found is not None and len(found) == len(event) and rows.straight:
             return found
-        gap = self._gap(field)
+        gap = self._gap(field, rows)
         if found is None:
             return gap
         place = np.searchsorted(np.sort(event[event >= 0]), event)
@@ -205,12 +225,12 @@ class InlineColumns:
         spread: da.Array = (both if (event < 0).any() else found)[place]
         return spread
 
-    def _gap(self, field: Field) -> da.Array:
-        shape = (int((self.rows.event < 0).sum()), *field.shape)
+    def _gap(self, field: Field, rows: Rows) -> da.Array:
+        shape = (int((rows.event < 0).sum()), *field.shape)
         if not shape[0] or self.fill or field.dtype.kind in "fc":
             filled: da.Array = da.from_array(missing(shape, field.dtype), chunks=-1)
             return filled
-        fail = partial(_refuse, _no_event(field.key, self.rows))
+        fail = partial(_refuse, _no_event(field.key, rows))
         chunks, meta = tuple((n,) for n in shape), missing((0,) * len(shape), field.dtype)
         refused: da.Array = da.map_blocks(fail, chunks=chunks, dtype=field.dtype, meta=meta)
         return refused
@@ -227,7 +247,7 @@ class _Source:
 
     def pages(self, fields: Sequence[Field], events: slice) -> Iterator[tuple[int, EventPage]]:
         """Yield (position of its first event, page) with the fields' keys."""
-        keys = frozenset(f.key for f in fields)
+        keys = frozenset(f.key for f in fields) or ()
         wanted: dict[str, Any] = {"data": keys} if self.part == "data" else {"data": (), "timestamps": keys}
         position = events.start
         for page in self.store.event_pages(self.uid, self.stream, events=events, **wanted):

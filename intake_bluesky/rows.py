@@ -117,6 +117,11 @@ class Rows:
         return len(self.seq_num)
 
     @property
+    def whole(self) -> bool:
+        """Whether each stored event is a row, in stored order, and there are no others."""
+        return len(self) == self.stored and bool((self.event == np.arange(self.stored)).all())
+
+    @property
     def straight(self) -> bool:
         """Whether the rows that have an event follow the stored order."""
         events = self.event[self.event >= 0]
