@@ -45,7 +45,7 @@ class AssetArray:
     fill : bool
         Whether what is missing is filled, whatever the dtype.
     note : str
-        How many rows have no frames, and why.
+        Why files lack frames that the documents speak of; empty where they do not.
     """
 
     key: str
@@ -161,10 +161,12 @@ class AssetArray:
         return cut_rows(self.reader, self.index, self.layout, self.target_chunk), parts
 
     def _blocks(self, bounds: Array, parts: list[tuple[int, int]]) -> Iterator[Block]:
+        lacking = f"has no frames for {len(self.missing)} of {len(self.index)} rows"
+        note = f"{lacking}: {self.note}" if self.note else lacking
         for start, stop in pairwise(bounds.tolist()):
             reader, index = self._of_rows(start, stop)
             for part in parts:
-                yield Block(self.key, reader, index, part, self.layout, self.fill, self.note)
+                yield Block(self.key, reader, index, part, self.layout, self.fill, note)
 
     def _of_rows(self, start: int, stop: int) -> tuple[AssetReader | None, range | Array]:
         index = self.index[start:stop]

@@ -204,7 +204,6 @@ def _array(key: str, rows: _Rows, headers: _Headers, layout: EventLayout, option
             rows.notes.append(f"{reader.path} has frames for {held} events where the documents speak of {asked}")
             rows.index[late] = -1
     rows.reader[rows.index < 0] = -1
-    lacking = f"has no frames for {int((rows.index < 0).sum())} of {len(rows.index)} rows"
     return AssetArray(
         key,
         tuple(rows.readers),
@@ -214,7 +213,7 @@ def _array(key: str, rows: _Rows, headers: _Headers, layout: EventLayout, option
         tuple(h.version if h else "" for h in headers.each),
         options.target_chunk,
         options.on_missing == "fill",
-        ": ".join([lacking, *(["; ".join(rows.notes)] if rows.notes else [])]),
+        "; ".join(rows.notes),
     )
 
 
