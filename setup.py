@@ -52,6 +52,7 @@ EXTRAS["test"] = [
     *EXTRAS["mongo"],
     *EXTRAS["s3"],
     *EXTRAS["zarr"],
+    "area-detector-handlers>=0.0.10",
     "boto3>=1.34",
     "dask[distributed]>=2024.8",
     "h5netcdf>=1.4",

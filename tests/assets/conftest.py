@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))  # for tests.assets.by_hand, however pytest was started
 
 from tests.assets.by_hand import frames, write
 
