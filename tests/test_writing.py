@@ -181,15 +181,15 @@ def test_closing_closes_every_run_even_if_one_fails() -> None:
 
 
 def test_a_run_engine_writes_through_it() -> None:
-    from bluesky import RunEngine
     from bluesky.plans import scan
     from ophyd.sim import hw
 
+    from intake_bluesky.demo.experiments import run_engine
+
     store, devices = MemoryStore(), hw()
     expected: Run = []
-    engine = RunEngine()
-    engine.subscribe(lambda name, doc: expected.append((name, doc)))
-    with DocumentWriter(store) as write:
+    with run_engine({}) as engine, DocumentWriter(store) as write:
+        engine.subscribe(lambda name, doc: expected.append((name, doc)))
         engine.subscribe(write)
         engine(scan([devices.det], devices.motor, -1, 1, 3))
     assert identical(stored(store, expected[0][1]["uid"]), expected)

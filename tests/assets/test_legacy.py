@@ -296,14 +296,15 @@ def test_null_in_the_shape_is_learnt_from_one_datum(tmp_path: Path) -> None:
 
 
 def test_simulated_image_detector_of_ophyd(tmp_path: Path) -> None:
-    from bluesky import RunEngine
     from bluesky.plans import count
     from ophyd.sim import hw
 
+    from intake_bluesky.demo.experiments import run_engine
+
     documents: list[tuple[str, dict[str, Any]]] = []
-    RunEngine({}, call_returns_result=False)(
-        count([hw(save_path=str(tmp_path)).img], 3), lambda name, doc: documents.append((name, dict(doc)))
-    )
+    with run_engine({}) as engine:
+        plan = count([hw(save_path=str(tmp_path)).img], 3)
+        engine(plan, lambda name, doc: documents.append((name, dict(doc))))
     resources = {doc["uid"]: doc for name, doc in documents if name == "resource"}
     datums = {doc["datum_id"]: (doc["resource"], doc["datum_kwargs"]) for name, doc in documents if name == "datum"}
     spec = next(doc for name, doc in documents if name == "descriptor")["data_keys"]["img"]

@@ -26,27 +26,25 @@ def fly_scan(tmp_path_factory: pytest.TempPathFactory) -> RunHeader:
     """Two points of ophyd-async's simulated detector, restaged between them, by a RunEngine."""
     import bluesky.plan_stubs as bps
     import bluesky.preprocessors as bpp
-    from bluesky import RunEngine
     from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
     from ophyd_async.sim import PatternGenerator, SimBlobDetector
 
-    engine = RunEngine({}, call_returns_result=False)
-    with init_devices():
-        detector = SimBlobDetector(
-            StaticPathProvider(UUIDFilenameProvider(), tmp_path_factory.mktemp("fly")), PatternGenerator(), name="det"
-        )
+    from intake_bluesky.demo.experiments import run_engine
 
     @bpp.run_decorator()  # type: ignore[untyped-decorator]
-    def plan() -> Any:
+    def plan(detector: Any) -> Any:
         for _ in range(2):
             yield from bps.stage(detector, wait=True)
             for _ in range(3):
                 yield from bps.trigger_and_read([detector])
             yield from bps.unstage(detector, wait=True)
 
-    builder = HeaderBuilder()
-    engine(plan(), lambda name, doc: builder.add(name, dict(doc)))
-    engine.loop.call_soon_threadsafe(engine.loop.stop)
+    builder, folder = HeaderBuilder(), tmp_path_factory.mktemp("fly")
+    with run_engine({}) as engine:
+        with init_devices():
+            paths = StaticPathProvider(UUIDFilenameProvider(), folder)
+            detector = SimBlobDetector(paths, PatternGenerator(), name="det")
+        engine(plan(detector), lambda name, doc: builder.add(name, dict(doc)))
     return builder.header("v1")
 
 
