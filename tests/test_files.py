@@ -394,6 +394,18 @@ def test_long_queries(query: Query, folder: Path, store: JSONLStore) -> None:
     test_what_the_index_answers_is_what_the_query_means(query, folder, store)
 
 
+def test_a_folder_that_comes_later_is_no_problem(tmp_path: Path) -> None:
+    store = JSONLStore(tmp_path / "later")
+    assert store.count() == 0
+    assert "no such file or folder" in store.problems()[0].message
+    with store.insert(scan()[0][1]) as insert:
+        for name, doc in scan()[1:]:
+            insert.write(name, doc)
+    assert store.problems() == []
+    assert store.count() == 1
+    store.close()
+
+
 def test_lookups_are_pushed_down(store: JSONLStore) -> None:
     for query in (
         Start("uid") == "a",

@@ -245,6 +245,9 @@ class IndexedFiles:
 
     def problems(self) -> list[Problem]:
         """What is wrong with which file, by path."""
+        if self._troubles:  # what could not be listed may be there by now
+            with suppress(StoreUnavailable):
+                self.refresh()
         found = [
             Problem(shown(path), shown(line), uid)
             for path, uid, problem in self.ask(Index.problems)
