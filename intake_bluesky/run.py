@@ -174,6 +174,11 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
             raise self._no_stream(key)
         return self._open(key)
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in self.header.streams:
+            return super().__getattr__(name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, and {self._no_stream(name)}")
+
     def __dir__(self) -> list[str]:
         names = [name for name in self.header.streams if name.isidentifier() and not keyword.iskeyword(name)]
         return sorted({*object.__dir__(self), *names})

@@ -198,7 +198,9 @@ class Selection:
         """
         for run in self.runs(offset=place, limit=1):
             return run
-        raise IndexError(f"{-place - 1} was asked and there are {self.count()} runs{self._among()}")
+        problems = self.store.problems()
+        more = f"; not read: {problems[0].where}, {problems[0].message} ({len(problems)} in all)" if problems else ""
+        raise IndexError(f"{-place - 1} was asked and there are {self.count()} runs{self._among()}{more}")
 
     def _among(self) -> str:
         return f" among those that match {self.query!r}" if self.stages else ""

@@ -293,7 +293,7 @@ class TestRun:
         assert len(run) == 3
         with pytest.raises(KeyError, match="primary"):
             run["secondary"]
-        with pytest.raises(AttributeError):
+        with pytest.raises(AttributeError, match="'secondary'; it has baseline"):
             _ = run.secondary
 
     def test_called_it_is_itself(self, run: Any) -> None:
@@ -438,7 +438,7 @@ def test_runs_may_be_missing(tmp_path: Path) -> None:
     cat = opened(tmp_path, "jsonl", "ttl: 0.0")
     assert len(cat) == 0
     assert list(cat) == []
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match=r"0 runs; not read: .*runs.*no such file"):
         cat[-1]
     with pytest.raises(RunNotFound):
         cat[SCAN]
