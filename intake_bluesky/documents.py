@@ -290,6 +290,8 @@ def to_plain(value: Any) -> Any:
         return [to_plain(v) for v in value]
     if isinstance(value, (set, frozenset)):
         return sorted(to_plain(v) for v in value)
+    if isinstance(value, np.longdouble):  # whose tolist() is itself
+        return float(value)
     if isinstance(value, (np.ndarray, np.generic)):
         return to_plain(value.tolist())
     for base in (str, int, float):

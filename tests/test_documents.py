@@ -57,6 +57,8 @@ class _Flavoured(float):
     [
         (np.int8(3), 3),
         (np.float32(0.5), 0.5),
+        (np.longdouble(0.5), 0.5),
+        (np.array([0.5], np.longdouble), [0.5]),
         (np.bool_(True), True),
         (np.str_("a"), "a"),
         (np.arange(4).reshape(2, 2), [[0, 1], [2, 3]]),
