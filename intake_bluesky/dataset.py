@@ -142,8 +142,8 @@ class StreamReader:
     @cached_property
     def _inline(self) -> InlineColumns:
         fill = self.options.on_missing == "fill"
-        version, part = self.header.version, self.options.sub_dict
-        return InlineColumns(self.store, self.header.uid, version, self.layout, part=part, fill=fill)
+        run = self.header.uid, self.header.version, self.header.stop is not None
+        return InlineColumns(self.store, *run, self.layout, part=self.options.sub_dict, fill=fill)
 
     @cached_property
     def _fields(self) -> list[Field]:

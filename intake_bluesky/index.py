@@ -143,6 +143,7 @@ class Index:
         self.generation = 0
         self._lock = threading.Lock()
         self._connections: list[tuple[int, sqlite3.Connection]] = []
+        weakref.finalize(self, _close, self._connections)
         self._local = threading.local()
 
     def put(self, entries: Sequence[IndexEntry]) -> None:
@@ -240,11 +241,8 @@ class Index:
     def close(self) -> None:
         """Close this process's connections; used again, the index opens new ones."""
         with self._lock:
-            mine = [db for pid, db in self._connections if pid == os.getpid()]
-            self._connections = [(pid, db) for pid, db in self._connections if pid != os.getpid()]
             self._local = threading.local()
-        for db in mine:
-            db.close()
+            _close(self._connections)
 
     def _ask(self, query: str, *values: Any) -> list[Any]:
         with self._guarded():
@@ -347,6 +345,13 @@ def _create(db: sqlite3.Connection) -> None:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {VERSION}")
     db.execute("COMMIT")
+
+
+def _close(connections: list[tuple[int, sqlite3.Connection]]) -> None:
+    """Close those of this process and take them off the list."""
+    for known in [known for known in connections if known[0] == os.getpid()]:
+        connections.remove(known)
+        known[1].close()
 
 
 def _remove_folder(folder: str, pid: int) -> None:

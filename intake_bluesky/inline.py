@@ -97,6 +97,8 @@ class InlineColumns:
     ----------
     store : RunStore
     uid, version : str
+    complete : bool
+        Whether the run has stopped, and so is not to change.
     layout : StreamLayout
     part : str
         ``"data"`` or ``"timestamps"``.
@@ -108,6 +110,7 @@ class InlineColumns:
     store: RunStore
     uid: str
     version: str
+    complete: bool
     layout: StreamLayout
     part: str = "data"
     fill: bool = False
@@ -179,7 +182,8 @@ class InlineColumns:
     @property
     def source(self) -> _Source:
         """The part of this that tasks need."""
-        return _Source(self.store, self.uid, self.layout.name, self.part)
+        version = self.version if self.complete else None
+        return _Source(self.store, self.uid, self.layout.name, self.part, version)
 
     def bounds(self, fields: Sequence[Field], target: int = BLOCK_BYTES) -> list[int]:
         """Where blocks begin and end among the stored events: whole pages of the store, merged up to `target` bytes."""
@@ -244,9 +248,18 @@ class _Source:
     uid: str
     stream: str
     part: str
+    version: str | None
 
     def pages(self, fields: Sequence[Field], events: slice) -> Iterator[tuple[int, EventPage]]:
-        """Yield (position of its first event, page) with the fields' keys."""
+        """Yield (position of its first event, page) with the fields' keys.
+
+        Raises
+        ------
+        DamagedRun
+            When a run that was complete has changed: two versions are never mixed. One that was not may have grown.
+        """
+        if self.version is not None and self.store.header(self.uid).version != self.version:
+            raise DamagedRun(f"run {self.uid} was replaced since it was opened: open it again, or refresh() it")
         keys = frozenset(f.key for f in fields) or ()
         wanted: dict[str, Any] = {"data": keys} if self.part == "data" else {"data": (), "timestamps": keys}
         position = events.start

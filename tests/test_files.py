@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 
 from intake_bluesky.documents import Document, RunSummary, identical, to_plain
-from intake_bluesky.errors import (
-    RunNotFound,
-)
+from intake_bluesky.errors import DamagedRun, RunNotFound
 from intake_bluesky.files import FileStore
 from intake_bluesky.files.sources import LocalSource
 from intake_bluesky.query import In, PartialUID, Query, ScanIDRange, Start, TimeRange, all_of, any_of, matches
@@ -23,7 +21,7 @@ from intake_bluesky.storage import Order
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, rewound, scan
-from intake_bluesky_jsonl import JSONLCodec, JSONLStore
+from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLCodec, JSONLStore
 
 
 @pytest.fixture(autouse=True)
@@ -392,6 +390,32 @@ MANY = [f"{number:05x}" for number in range(3000)]
 )
 def test_long_queries(query: Query, folder: Path, store: JSONLStore) -> None:
     test_what_the_index_answers_is_what_the_query_means(query, folder, store)
+
+
+def one_key(values: list[float]) -> Run:
+    """A run of one key, the same but for the values."""
+    composed = RunComposer("replaced")
+    primary = composed.descriptor({"x": data_key("number")})
+    for value in values:
+        composed.event(primary, {"x": value})
+    composed.stop()
+    return composed.documents
+
+
+@pytest.mark.parametrize("values", [[4.0, 5.0, 6.0], [4.0, 5.0, 6.0, 7.0], [4.0]], ids=["as long", "longer", "shorter"])
+def test_a_run_replaced_after_it_was_opened_is_never_half_of_each(folder: Path, values: list[float]) -> None:
+    path = folder / "run.jsonl"
+    path.write_bytes(lines(one_key([1.0, 2.0, 3.0])))
+    cat = BlueskyJSONLCatalog(str(folder))
+    run = cat[-1]
+    stream, lazy = run.primary, run.primary.to_dask()
+    path.unlink()
+    path.write_bytes(lines(one_key(values)))
+    for look in (lazy.compute, stream.read):
+        with pytest.raises(DamagedRun, match="replaced since it was opened"):
+            look()
+    assert run.refresh().primary.read().x.values.tolist() == values
+    assert cat[-1].primary.read().x.values.tolist() == values
 
 
 def test_a_folder_that_comes_later_is_no_problem(tmp_path: Path) -> None:
