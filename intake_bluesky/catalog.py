@@ -50,6 +50,11 @@ class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships 
             "stop": None if stop is None else ReadOnlyDocument(stop),
         }
 
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The start and stop documents, for `Catalog.filter`."""
+        return self._metadata
+
     def describe(self) -> dict[str, Any]:
         """Describe the run; reads nothing."""
         return description(self, "catalog", self._metadata)
@@ -292,6 +297,8 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
         if isinstance(key, slice):
             return self._with_stages(self.selection.cut(key).stages)
         if isinstance(key, tuple):
+            if not key:
+                raise RunNotFound("an empty tuple names no run: give (uid, stream)")
             first, *rest = key
             found = self[first]
             return (found[rest[0] if len(rest) == 1 else tuple(rest)]) if rest else found

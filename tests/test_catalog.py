@@ -272,6 +272,15 @@ class TestListing:
         assert "header" not in store.calls
         assert "aaa-1.primary" in cat.walk(depth=2)
 
+    def test_filter_by_documents_opens_no_run(self, cat: BlueskyCatalog) -> None:
+        expected = [uid for uid in cat if cat[uid].start.get("plan_name") == "scan"]
+        assert expected
+        assert list(cat.filter(lambda entry: entry.metadata["start"].get("plan_name") == "scan")) == expected
+
+    def test_an_empty_tuple_names_no_run(self, cat: BlueskyCatalog) -> None:
+        with pytest.raises(RunNotFound, match="empty tuple"):
+            cat[()]
+
     def test_filter_looks_at_entries(self, cat: BlueskyCatalog) -> None:
         found = cat.filter(lambda entry: entry.describe()["metadata"]["start"]["plan_name"] == "count")
         assert list(found) == ["bcd-4", "aaa-1"]
