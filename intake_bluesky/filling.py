@@ -9,7 +9,8 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 
 from intake_bluesky.assets import AssetOptions, datum_array
-from intake_bluesky.documents import Document, RunHeader, is_external, is_streamed, normalise
+from intake_bluesky.documents import Document, RunHeader, is_external, is_streamed
+from intake_bluesky.pages import normalise
 from intake_bluesky.storage import RunStore
 
 __all__ = ["Fill", "filled_documents"]

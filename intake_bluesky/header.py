@@ -7,16 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from intake_bluesky.columns import Observed
-from intake_bluesky.documents import (
-    Document,
-    RunHeader,
-    Span,
-    StreamAsset,
-    StreamLayout,
-    normalise,
-    stream_name,
-)
+from intake_bluesky.documents import Document, RunHeader, Span, StreamAsset, StreamLayout, stream_name
 from intake_bluesky.errors import DamagedRun
+from intake_bluesky.pages import normalise
 
 __all__ = ["HeaderBuilder", "merge_spans"]
 

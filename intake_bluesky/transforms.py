@@ -7,17 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from intake_bluesky.documents import (
-    ALL_KEYS,
-    DatumPage,
-    Document,
-    EventPage,
-    Keys,
-    RunHeader,
-    RunSummary,
-    normalise,
-)
+from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.errors import DamagedRun
+from intake_bluesky.pages import normalise
 from intake_bluesky.query import ALL, Query
 from intake_bluesky.storage import Order, Plan, Problem, RunStore
 

@@ -24,17 +24,14 @@ from intake_bluesky.documents import (
     ReadOnlyDocument,
     RunSummary,
     StreamLayout,
-    event_page,
-    events_of,
-    gather,
     identical,
     is_external,
     is_streamed,
-    normalise,
     stream_name,
     to_plain,
 )
 from intake_bluesky.errors import DamagedRun
+from intake_bluesky.pages import event_page, events_of, gather, normalise
 from intake_bluesky.testing.expected import cells, same_value, stored_events
 from intake_bluesky.testing.odd_runs import run_engine_types
 from intake_bluesky.testing.strategies import metadata, runs

@@ -1,6 +1,6 @@
 """Lines with an event page, straight to numpy columns through simdjson's typed buffers.
 
-`PageParser.parse` gives None wherever it is not certain that `intake_bluesky.documents.event_page` would give the
+`PageParser.parse` gives None wherever it is not certain that `intake_bluesky.pages.event_page` would give the
 same: the caller then takes that way. Without pysimdjson, that is always.
 """
 

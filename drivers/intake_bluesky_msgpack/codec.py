@@ -11,17 +11,9 @@ import msgpack
 
 from intake_bluesky.codec import Codec, Item
 from intake_bluesky.columns import Observed
-from intake_bluesky.documents import (
-    ALL_KEYS,
-    Document,
-    EventPage,
-    Keys,
-    event_page,
-    gather,
-    normalise,
-    to_plain,
-)
+from intake_bluesky.documents import ALL_KEYS, Document, EventPage, Keys, to_plain
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
+from intake_bluesky.pages import event_page, gather, normalise
 from intake_bluesky_msgpack.arrays import (
     TEXT,
     PickledObjects,

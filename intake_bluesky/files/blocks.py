@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from intake_bluesky.columns import Observed, observe
-from intake_bluesky.documents import Document, EventPage, event_page, gather
+from intake_bluesky.documents import Document, EventPage
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.layout import Block, Layout
+from intake_bluesky.pages import event_page, gather
 
 __all__ = ["BLOCK", "BlockBuilder"]
 

@@ -8,22 +8,13 @@ from itertools import groupby
 from typing import Any, TypeAlias
 
 from intake_bluesky.codec import Codec
-from intake_bluesky.documents import (
-    DatumPage,
-    Document,
-    EventPage,
-    Keys,
-    RunHeader,
-    StreamLayout,
-    event_page,
-    gather,
-    normalise,
-)
+from intake_bluesky.documents import DatumPage, Document, EventPage, Keys, RunHeader, StreamLayout
 from intake_bluesky.errors import DamagedRun, StreamNotFound
 from intake_bluesky.files.contents import Content
 from intake_bluesky.files.layout import Block, Layout
 from intake_bluesky.files.scan import DATUMS, EVENTS
 from intake_bluesky.header import HeaderBuilder
+from intake_bluesky.pages import event_page, gather, normalise
 
 __all__ = ["RunFile"]
 

@@ -9,13 +9,14 @@ from functools import lru_cache
 from typing import Final
 
 from intake_bluesky.codec import Codec, Item
-from intake_bluesky.documents import NAMES, Document, normalise
+from intake_bluesky.documents import NAMES, Document
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.blocks import ODD, BlockBuilder
 from intake_bluesky.files.contents import Content
 from intake_bluesky.files.layout import Layout
 from intake_bluesky.header import HeaderBuilder, merge_spans
 from intake_bluesky.index import storable
+from intake_bluesky.pages import normalise
 
 __all__ = ["DATUMS", "EVENTS", "NotARun", "Scan", "guard_of", "item_beginnings", "uid_of"]
 

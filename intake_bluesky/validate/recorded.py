@@ -9,14 +9,8 @@ from typing import Any
 
 from event_model import DocumentNames, schema_validators
 
-from intake_bluesky.documents import (
-    Document,
-    is_external,
-    is_streamed,
-    normalise,
-    stream_name,
-    to_plain,
-)
+from intake_bluesky.documents import Document, is_external, is_streamed, stream_name, to_plain
+from intake_bluesky.pages import normalise
 from intake_bluesky.validate.findings import Finding, Tally, finding
 from intake_bluesky.validate.values import wrong_dtype, wrong_shape
 

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from suitcase.jsonl import Serializer
 
 from intake_bluesky.columns import Column, Ragged, column
-from intake_bluesky.documents import EventPage, event_page, events_of, identical
+from intake_bluesky.documents import EventPage, identical
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
+from intake_bluesky.pages import event_page, events_of
 from intake_bluesky.testing import strategies
 from intake_bluesky.testing.runs import EXAMPLES, Run
 from intake_bluesky_jsonl import pages as typed
