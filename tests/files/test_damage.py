@@ -4,72 +4,23 @@ from __future__ import annotations
 
 import errno
 import gzip
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from intake_bluesky.documents import identical, to_plain
+from intake_bluesky.documents import identical
 from intake_bluesky.errors import (
     RunNotFound,
     StoreUnavailable,
 )
-from intake_bluesky.files import FileStore
 from intake_bluesky.files.sources import LocalSource
-from intake_bluesky.testing.compose import RunComposer, data_key
-from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_jsonl import JSONLStore
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "runs"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def store(folder: Path) -> Iterator[JSONLStore]:
-    store = JSONLStore(folder)
-    yield store
-    store.close()
-
-
-def lines(run: Run) -> bytes:
-    return b"".join(json.dumps([name, to_plain(doc)]).encode() + b"\n" for name, doc in run)
-
-
-def uid_of(run: Run) -> str:
-    return str(run[0][1]["uid"])
-
-
-def uids(store: FileStore) -> list[str]:
-    return [run.uid for run in store.find()]
-
-
-def two_monitors(events: int) -> Run:
-    """Two streams whose events alternate, and a page of a third."""
-    run = RunComposer("two monitors")
-    streams = [run.descriptor({name: data_key("number")}, stream=name) for name in ("left", "right")]
-    table = run.descriptor({"n": data_key("integer")}, stream="table")
-    for n in range(events):
-        for name, descriptor in zip(("left", "right"), streams, strict=True):
-            run.event(descriptor, {name: n + 0.5})
-        if n % 1000 == 0:
-            run.page(table, {"n": list(range(n, n + 100))})
-    run.stop()
-    return run.documents
+from tests.files.runs import lines, two_monitors, uid_of, uids
 
 
 def _damaged(change: Callable[[bytes], bytes]) -> bytes:

@@ -4,62 +4,29 @@ from __future__ import annotations
 
 import errno
 import importlib
-import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from intake_bluesky.documents import identical, to_plain
+from intake_bluesky.documents import identical
 from intake_bluesky.errors import (
     DuplicateRun,
     UnsupportedOperation,
     UntrustedName,
 )
 from intake_bluesky.files import FileStore
-from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_jsonl import JSONLStore
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "runs"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def store(folder: Path) -> Iterator[JSONLStore]:
-    store = JSONLStore(folder)
-    yield store
-    store.close()
-
-
-def lines(run: Run) -> bytes:
-    return b"".join(json.dumps([name, to_plain(doc)]).encode() + b"\n" for name, doc in run)
-
-
-def uid_of(run: Run) -> str:
-    return str(run[0][1]["uid"])
-
-
-def uids(store: FileStore) -> list[str]:
-    return [run.uid for run in store.find()]
+from tests.files.runs import lines, uid_of, uids
 
 
 class TestWriting:
