@@ -16,7 +16,6 @@ from intake_bluesky._version import __version__
 
 if TYPE_CHECKING:
     from intake_bluesky import errors, query
-    from intake_bluesky.catalog import BlueskyCatalog, open_catalog
     from intake_bluesky.query import (
         Comparison,
         Contains,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
         TimeRange,
     )
     from intake_bluesky.run import BlueskyRun
+    from intake_bluesky.runs import BlueskyCatalog, open_catalog
     from intake_bluesky.stream import BlueskyStream
 
 __all__ = [
@@ -69,10 +69,10 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
-    "BlueskyCatalog": "intake_bluesky.catalog",
+    "BlueskyCatalog": "intake_bluesky.runs",
     "BlueskyRun": "intake_bluesky.run",
     "BlueskyStream": "intake_bluesky.stream",
-    "open_catalog": "intake_bluesky.catalog",
+    "open_catalog": "intake_bluesky.runs",
 }
 """Where a name lives that is neither a submodule nor, as all the others are, a query."""
 

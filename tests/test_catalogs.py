@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from intake_bluesky.catalog import BlueskyCatalog, open_catalog
 from intake_bluesky.demo.tour import CATALOG
+from intake_bluesky.runs import BlueskyCatalog, open_catalog
 from intake_bluesky.testing.runs import EXAMPLES
 
 CATALOGS = Path(__file__).parent.parent / "catalogs"

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from intake_bluesky.catalog import BlueskyCatalog, open_catalog
 from intake_bluesky.cli import main
 from intake_bluesky.cli.opening import find_catalog, find_run
 from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.runs import BlueskyCatalog, open_catalog
 from intake_bluesky.testing.runs import EXAMPLES, Run
 
 JSONL, MSGPACK = "bluesky-jsonl-catalog", "bluesky-msgpack-catalog"
@@ -87,7 +87,7 @@ def test_ls_opens_no_run(folder: Path, capsys: pytest.CaptureFixture[str], monke
     def refuse(*_: object) -> None:
         raise AssertionError("a run was opened")
 
-    monkeypatch.setattr("intake_bluesky.catalog.BlueskyRun", refuse)
+    monkeypatch.setattr("intake_bluesky.runs.BlueskyRun", refuse)
     assert printed(capsys, "ls", "catalog.yml").endswith("4 runs\n")
 
 

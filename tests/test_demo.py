@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 import pytest
 
-from intake_bluesky.catalog import BlueskyCatalog, open_catalog
 from intake_bluesky.demo import Demonstration, run_demo
 from intake_bluesky.demo.beamline import peak, powder_rings
 from intake_bluesky.demo.experiments import TEMPERATURES, run_engine
+from intake_bluesky.runs import BlueskyCatalog, open_catalog
 from intake_bluesky.validate import validate
 
 SIDE = 7

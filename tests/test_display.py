@@ -11,8 +11,8 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 
 from intake_bluesky import display
-from intake_bluesky.catalog import BlueskyCatalog
 from intake_bluesky.documents import RunSummary
+from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES

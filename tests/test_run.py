@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 
 from intake_bluesky.assets import AssetOptions
-from intake_bluesky.catalog import BlueskyCatalog
 from intake_bluesky.documents import RunHeader, identical
 from intake_bluesky.errors import AssetUnavailable, StreamNotFound, UnsupportedOperation
 from intake_bluesky.pages import normalise
 from intake_bluesky.run import BlueskyRun, Dimension
+from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.stream import BlueskyStream
 from intake_bluesky.testing.asset_runs import frames
 from intake_bluesky.testing.compose import RunComposer, data_key

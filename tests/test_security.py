@@ -13,8 +13,8 @@ import intake
 import pytest
 import yaml
 
-from intake_bluesky.catalog import BlueskyCatalog, open_catalog
 from intake_bluesky.errors import UntrustedName
+from intake_bluesky.runs import BlueskyCatalog, open_catalog
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES
 

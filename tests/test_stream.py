@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from intake_bluesky.catalog import BlueskyCatalog
 from intake_bluesky.errors import AssetUnavailable, StreamNotFound
+from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.stream import BlueskyStream
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.memory import MemoryStore

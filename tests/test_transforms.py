@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from intake_bluesky.catalog import BlueskyCatalog
 from intake_bluesky.documents import Document, identical
 from intake_bluesky.errors import DamagedRun, PluginError
+from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.testing.asset_runs import frames
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES

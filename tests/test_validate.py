@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from intake_bluesky.assets import AssetOptions
-from intake_bluesky.catalog import BlueskyCatalog
 from intake_bluesky.documents import Document
 from intake_bluesky.errors import DamagedRun
+from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.storage import Problem
 from intake_bluesky.testing.asset_runs import DATASET, HDF5, frames, write_hdf5
 from intake_bluesky.testing.compose import RunComposer, data_key

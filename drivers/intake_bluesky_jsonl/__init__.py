@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from intake_bluesky.catalog import BlueskyCatalog
+from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky_jsonl.codec import JSONLCodec
 from intake_bluesky_jsonl.store import JSONLStore
 

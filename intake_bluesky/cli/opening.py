@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from intake_bluesky.catalog import BlueskyCatalog, open_catalog
 from intake_bluesky.errors import RunNotFound, StoreUnavailable
+from intake_bluesky.runs import BlueskyCatalog, open_catalog
 
 if TYPE_CHECKING:
     from intake_bluesky.run import BlueskyRun

@@ -11,7 +11,7 @@ from intake_bluesky.columns import Array
 from intake_bluesky.demo.experiments import Runs
 
 if TYPE_CHECKING:
-    from intake_bluesky.catalog import BlueskyCatalog
+    from intake_bluesky.runs import BlueskyCatalog
 
 __all__ = ["draw", "radial_profiles"]
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from intake_bluesky.catalog import open_catalog
 from intake_bluesky.demo.experiments import GRID_POINTS, Experiments, Runs
 from intake_bluesky.demo.picture import draw
+from intake_bluesky.runs import open_catalog
 from intake_bluesky.terminal import console, counted, describe_run, run_tree, runs_table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from intake_bluesky.catalog import BlueskyCatalog
+    from intake_bluesky.runs import BlueskyCatalog
 
 __all__ = ["CATALOG", "Demonstration", "run_demo"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from intake_bluesky.assets import AssetOptions
-from intake_bluesky.catalog import BlueskyCatalog
 from intake_bluesky.errors import IntakeBlueskyError
 from intake_bluesky.run import BlueskyRun
+from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.storage import Problem, RunStore
 from intake_bluesky.validate.external import check_external
 from intake_bluesky.validate.findings import Finding, finding
