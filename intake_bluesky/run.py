@@ -11,7 +11,7 @@ from intake.catalog.base import Catalog
 
 from intake_bluesky import display
 from intake_bluesky.assets import AssetFile, AssetOptions, asset_files
-from intake_bluesky.assets.readers import datum_reader
+from intake_bluesky.assets.readers import datum_readers
 from intake_bluesky.documents import Document, ReadOnlyDocument, RunHeader, RunSummary, to_plain
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
 from intake_bluesky.filling import Fill, filled_documents
@@ -239,9 +239,9 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
             for page in pages
             for row in range(len(page))
         ]
-        reader, _ = datum_reader(resource, datums, {}, self._assets)
-        places = reader.files()
-        return [AssetFile(p.path, *_looked_at(p)) for p in places] or listed
+        readers, _, _ = datum_readers(resource, datums, {}, self._assets)
+        places = {file.path: file for reader in readers for file in reader.files()}
+        return [AssetFile(path, *_looked_at(place)) for path, place in places.items()] or listed
 
     def get_file_list(self, resource: Mapping[str, Any] | str) -> list[str]:
         """The paths of the files of one resource or stream resource, given as document or uid.

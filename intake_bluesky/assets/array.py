@@ -173,10 +173,7 @@ class AssetArray:
         present = index[index >= 0]
         if not len(present):
             return None, index
-        reader, first = self.readers[int(self.reader[start:stop].max())].part(
-            int(present.min()), int(present.max()) + 1
-        )
-        index = np.where(index >= 0, index - first, -1)
+        reader = self.readers[int(self.reader[start:stop].max())]
         if len(present) == len(index) and (np.diff(index) == 1).all():
             return reader, range(int(index[0]), int(index[-1]) + 1)
         return reader, index

@@ -12,7 +12,7 @@ from intake_bluesky.assets.array import AssetArray
 from intake_bluesky.assets.layout import EventLayout
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import AssetReader, FrameStructure
-from intake_bluesky.assets.readers import datum_reader, stream_reader
+from intake_bluesky.assets.readers import datum_readers, stream_reader
 from intake_bluesky.columns import Array
 from intake_bluesky.documents import Document, Span, StreamAsset
 from intake_bluesky.errors import MissingDependency, PluginError
@@ -124,9 +124,9 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
     for uid, own in by_resource.items():
         kwargs = [datums[datum_ids[row]][1] for row in own]
         absent = {"spec": f"of the resource {uid!r}, which is not in the run", "resource_path": ""}
-        made, events = datum_reader(resources.get(uid, absent), kwargs, spec, options)
-        rows.reader[own], rows.index[own] = len(rows.readers), events
-        rows.readers.append(made)
+        made, places, events = datum_readers(resources.get(uid, absent), kwargs, spec, options)
+        rows.reader[own], rows.index[own] = np.array(places) + len(rows.readers), events
+        rows.readers.extend(made)
     unknown = sum(1 for datum_id in datum_ids if datum_id and datum_id not in datums)
     if unknown:
         rows.notes.append(f"{unknown} datum_ids are of no datum in the run")

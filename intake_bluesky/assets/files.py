@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.options import AssetOptions
-from intake_bluesky.assets.readers import datum_reader, stream_reader
+from intake_bluesky.assets.readers import datum_readers, stream_reader
 from intake_bluesky.documents import RunHeader
 from intake_bluesky.errors import IntakeBlueskyError
 
@@ -55,7 +55,7 @@ def _files(resource: Mapping[str, Any], options: AssetOptions) -> list[AssetFile
     except IntakeBlueskyError:
         return [AssetFile(str(resource.get("uri") or resource.get("resource_path")), exists=False, size=None)]
     streamed = "data_key" in resource or "mimetype" in resource
-    reader = stream_reader(resource, options) if streamed else datum_reader(resource, [], {}, options)[0]
+    reader = stream_reader(resource, options) if streamed else datum_readers(resource, [], {}, options)[0][0]
     listed = reader.files() if reader.path == here.path else [here]
     return [_looked_at(location) for location in listed or [here]]
 

@@ -12,7 +12,7 @@ import numpy as np
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import AssetOptions
-from intake_bluesky.assets.reader import AssetReader, FrameStructure
+from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
 from intake_bluesky.columns import Array
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, PluginError, UntrustedName
 from intake_bluesky.registry import Registry
@@ -109,22 +109,27 @@ class HandlerReader(AssetReader):
             return [self.location]
         return [self.location.with_path(str(path)) for path in listed]
 
-    def part(self, start: int, stop: int) -> tuple[AssetReader, int]:
-        """One that holds these datums alone, so that a block carries no others."""
-        return HandlerReader(self.handler, self.location, self.kwargs, self.datums[start:stop], self.spec), start
-
     def structure(self, first: int = 0) -> FrameStructure:
         """As the data key declares."""
+        shape = self._declared
+        if shape is None:
+            shape = tuple(np.shape(next(self._values(first, first + 1)))) if self.datums else ()
+        return FrameStructure(len(self.datums), shape, declared_dtype(self.spec))
+
+    @property
+    def _declared(self) -> tuple[int, ...] | None:
+        """Shape as declared; None where it has a null."""
         shape = declared_shape(self.spec)
         known = tuple(n for n in shape if n is not None)
-        if len(known) < len(shape) and self.datums:
-            known = tuple(np.shape(next(self._values(first, first + 1))))
-        return FrameStructure(len(self.datums), known, declared_dtype(self.spec))
+        return known if len(known) == len(shape) else None
 
-    def read_into(self, start: int, stop: int, out: Array) -> None:
+    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
         """Call the handler for each datum."""
         for row, value in enumerate(self._values(start, stop)):
-            out[row] = self._conform(np.asarray(value), out.shape[1:], out.dtype)
+            part = self._conform(np.asarray(value), out.dtype)[window]
+            if part.shape != out.shape[1:]:
+                raise DamagedRun(f"{self.path} gave a value of shape {np.shape(value)}, others are {out.shape[1:]}")
+            out[row] = part
 
     def _values(self, start: int, stop: int) -> Iterator[Any]:
         name = getattr(self.handler, "__name__", str(self.handler))
@@ -140,8 +145,9 @@ class HandlerReader(AssetReader):
                 f"the handler {name} failed on {self.path}: {type(error).__name__}: {error}"
             ) from error
 
-    def _conform(self, value: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        if value.shape != shape:
+    def _conform(self, value: Array, dtype: np.dtype[Any]) -> Array:
+        shape = self._declared
+        if shape is not None and value.shape != shape:
             if [n for n in value.shape if n != 1] != [n for n in shape if n != 1]:
                 raise DamagedRun(f"{self.path} gave a value of shape {value.shape} where {shape} was declared")
             value = value.reshape(shape)

@@ -13,7 +13,7 @@ import numpy as np
 from intake_bluesky.assets.handles import hdf5_file, import_h5py
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import JoinMethod
-from intake_bluesky.assets.reader import AssetReader, FrameStructure
+from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
 from intake_bluesky.columns import TEXT, Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency
 
@@ -109,7 +109,7 @@ class HDF5Reader(AssetReader):
             chunk = max(1, data.chunks[axis] // step) if data.chunks else 1
             return FrameStructure(frames, tuple(rest), self._dtype(data), chunk, self.location.status()[0])
 
-    def read_into(self, start: int, stop: int, out: Array) -> None:
+    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
         """Read frames straight from the file into `out`."""
         with self._open() as data:
             shape = self._frames(data)
@@ -117,13 +117,13 @@ class HDF5Reader(AssetReader):
                 raise AssetUnavailable(
                     f"{self.path} has {shape[0]} frames in {self.dataset}, frame {stop - 1} was asked"
                 )
-            if tuple(shape[1:]) != out.shape[1:]:
+            if not window and tuple(shape[1:]) != out.shape[1:]:
                 raise AssetUnavailable(
                     f"{self.path} has frames of shape {tuple(shape[1:])}, where {out.shape[1:]} was found or declared"
                 )
             if not out.size:
                 return
-            selected = self._window(data, start, stop)
+            selected = self._window(data, start, stop, window)
             lengths = tuple(len(s) for s in selected if isinstance(s, range))
             source = tuple(_as_slice(s) if isinstance(s, range) else s for s in selected)
             _check_filters(data, self.path)
@@ -182,13 +182,13 @@ class HDF5Reader(AssetReader):
         rest = [n for n in lengths[1:] if n != 1] if self.squeeze else lengths[1:]
         return (lengths[0], *rest)
 
-    def _window(self, data: Any, start: int, stop: int) -> list[int | range]:
-        """The axes, with that of the frames cut to the frames wanted."""
-        axes = self._axes(data)
-        number, _ = self._axis(data)
-        counted = axes[number]
-        if isinstance(counted, range):
-            axes[number] = counted[start:stop]
+    def _window(self, data: Any, start: int, stop: int, window: Window) -> list[int | range]:
+        """The axes, with that of the frames cut to the frames wanted and the others to the window."""
+        axes: list[Any] = self._axes(data)
+        first, *others = [n for n, axis in enumerate(axes) if isinstance(axis, range)]
+        kept = [n for n in others if not self.squeeze or len(axes[n]) != 1]
+        for number, part in [(first, slice(start, stop)), *zip(kept, window, strict=False)]:
+            axes[number] = axes[number][part]
         return axes
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, ClassVar, Self
 import numpy as np
 
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import AssetReader, FrameStructure
+from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
 from intake_bluesky.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
@@ -69,12 +69,13 @@ class NpySequenceReader(AssetReader):
             shape, dtype = _header(file, location.path)
         return FrameStructure(None, shape, dtype, 1, location.status()[0])
 
-    def read_into(self, start: int, stop: int, out: Array) -> None:
+    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
         """Read the files one after the other."""
         for row, frame in enumerate(range(start, stop)):
             location = self.file(frame)
             with location.open() as file:
                 value = _load(file, location.path)
+            value = value[window] if len(window) <= value.ndim else value
             if value.shape != out.shape[1:] or not np.can_cast(value.dtype, out.dtype, "safe"):
                 raise AssetUnavailable(
                     f"{location.path} has {value.dtype} of shape {value.shape}, where {out.dtype} of shape "

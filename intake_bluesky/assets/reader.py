@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from intake_bluesky.assets.options import JoinMethod
 from intake_bluesky.columns import Array
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
 
-__all__ = ["AssetReader", "FrameStructure", "UnreadableReader"]
+__all__ = ["AssetReader", "FrameStructure", "UnreadableReader", "Window"]
+
+Window: TypeAlias = tuple[slice, ...]
+"""Part of a frame: for each of its axes a slice with start and stop, step 1; ``()`` is the whole frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class FrameStructure:
     frame_shape : tuple of int
     dtype : numpy.dtype
     chunk_frames : int
-        Frames that lie in one chunk of the file and so are best read together.
+        Frames that lie in one chunk of the file and so are best read together; of a sequence, those in one file.
     version : str
         Changes when the file does.
     """
@@ -72,14 +75,19 @@ class AssetReader(ABC):
         """
 
     @abstractmethod
-    def read_into(self, start: int, stop: int, out: Array) -> None:
-        """Read the frames from `start` to `stop`.
+    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+        """Read the frames from `start` to `stop`, or the same part of each.
+
+        Called by several threads at once. Reads no more of a file than it has to: of chunked formats the chunks
+        that the window touches.
 
         Parameters
         ----------
         start, stop : int
-        out : numpy.ndarray, shape ``(stop - start, *frame_shape)``, C-contiguous
+        out : numpy.ndarray, shape ``(stop - start, *frame_shape)``, or with a window its lengths, C-contiguous
             Of the dtype of `structure`, or one that holds all its values.
+        window : tuple of slice
+            A slice with start and stop for each axis of a frame; ``()`` for all of it.
 
         Raises
         ------
@@ -112,12 +120,22 @@ class AssetReader(ABC):
 
     @classmethod
     def event_of(cls, datum_kwargs: Mapping[str, Any]) -> int:
-        """The index, in events, of a legacy datum."""
+        """The index, in events, of a legacy datum among those that share its `parameters_of`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            When the datum does not say it.
+        """
         raise KeyError("datum_kwargs")
 
-    def part(self, start: int, stop: int) -> tuple[AssetReader, int]:
-        """A reader that need hold no more than these frames, and the number of its first frame."""
-        return self, 0
+    @classmethod
+    def parameters_of(cls, datum_kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a legacy datum adds to its resource's kwargs: the channel, the file of a series.
+
+        Datums that say the same are read by one reader, which is made with it; values are hashable.
+        """
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +155,7 @@ class UnreadableReader(AssetReader):
         """Raise."""
         raise self.error(self.message)
 
-    def read_into(self, start: int, stop: int, out: Array) -> None:
+    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
         """Raise."""
         raise self.error(self.message)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from intake_bluesky.assets.handlers import GROUP as HANDLERS
@@ -15,7 +15,7 @@ from intake_bluesky.assets.reader import AssetReader, UnreadableReader
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, PluginError, UntrustedName
 from intake_bluesky.registry import Registry
 
-__all__ = ["GROUP", "datum_reader", "native_reader", "stream_reader"]
+__all__ = ["GROUP", "datum_readers", "native_reader", "stream_reader"]
 
 GROUP = "intake_bluesky.assets"
 
@@ -61,27 +61,31 @@ def stream_reader(resource: Mapping[str, Any], options: AssetOptions) -> AssetRe
     return _made(reader, resource, parameters, options)
 
 
-def datum_reader(
+def datum_readers(
     resource: Mapping[str, Any],
-    datums: list[Mapping[str, Any]],
+    datums: Sequence[Mapping[str, Any]],
     spec: Mapping[str, Any],
     options: AssetOptions,
-) -> tuple[AssetReader, list[int]]:
-    """The reader of a legacy resource, and the index (in events) of each of its datums.
+) -> tuple[list[AssetReader], list[int], list[int]]:
+    """The readers of a legacy resource, and for each of its datums the place of its reader and its index in events.
 
     Handlers given by the user come first, then the readers of this package, then installed handlers.
     """
     name = str(resource.get("spec") or "")
     kwargs = dict(resource.get("resource_kwargs") or {})
     native = _native_of_spec(name, options)
-    if native is not None:
-        try:
-            events = [native.event_of(own) for own in datums]
-        except (KeyError, TypeError, ValueError) as error:
-            message = f"a datum of spec {name!r} does not say what {native.__name__} needs: {error!r}"
-            return _unreadable(resource, AssetUnavailable, message), [0] * len(datums)
-        return _made(native, resource, kwargs, options), events
-    return _handler_reader(name, resource, datums, spec, options), list(range(len(datums)))
+    if native is None:
+        return [_handler_reader(name, resource, datums, spec, options)], [0] * len(datums), list(range(len(datums)))
+    try:
+        events = [native.event_of(own) for own in datums]
+        added = [native.parameters_of(own) for own in datums] or [{}]
+        kinds = [tuple(own.items()) for own in added]
+        places = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"a datum of spec {name!r} does not say what {native.__name__} needs: {error!r}"
+        return [_unreadable(resource, AssetUnavailable, message)], [0] * len(datums), [0] * len(datums)
+    readers = [_made(native, resource, {**kwargs, **dict(kind)}, options) for kind in places]
+    return readers, [places[kind] for kind in kinds[: len(datums)]], events
 
 
 def _native_of_spec(spec: str, options: AssetOptions) -> type[AssetReader] | None:
@@ -96,7 +100,7 @@ def _native_of_spec(spec: str, options: AssetOptions) -> type[AssetReader] | Non
 def _handler_reader(
     name: str,
     resource: Mapping[str, Any],
-    datums: list[Mapping[str, Any]],
+    datums: Sequence[Mapping[str, Any]],
     spec: Mapping[str, Any],
     options: AssetOptions,
 ) -> AssetReader:
