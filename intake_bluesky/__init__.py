@@ -16,6 +16,7 @@ from intake_bluesky._version import __version__
 
 if TYPE_CHECKING:
     from intake_bluesky import errors, query
+    from intake_bluesky.catalogs import catalog
     from intake_bluesky.query import (
         Comparison,
         Contains,
@@ -63,6 +64,7 @@ __all__ = [
     "TextQuery",
     "TimeRange",
     "__version__",
+    "catalog",
     "errors",
     "open_catalog",
     "query",
@@ -72,6 +74,7 @@ _ELSEWHERE = {
     "BlueskyCatalog": "intake_bluesky.runs",
     "BlueskyRun": "intake_bluesky.run",
     "BlueskyStream": "intake_bluesky.stream",
+    "catalog": "intake_bluesky.catalogs",
     "open_catalog": "intake_bluesky.runs",
 }
 """Where a name lives that is neither a submodule nor, as all the others are, a query."""

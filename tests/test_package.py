@@ -38,6 +38,7 @@ PUBLIC = [
     "TextQuery",
     "TimeRange",
     "__version__",
+    "catalog",
     "errors",
     "open_catalog",
     "query",

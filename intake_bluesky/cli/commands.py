@@ -22,8 +22,8 @@ UNUSABLE: Final = 2
 """Bad usage, or what was asked for cannot be opened."""
 INTERRUPTED: Final = 130  # as shells report SIGINT
 
-CATALOG: Final = """a YAML catalog (catalogs/demo.yml; :NAME after it chooses an entry), or files (a
-folder, a file, or a quoted pattern such as 'data/*.jsonl')"""
+CATALOG: Final = """a YAML catalog (catalogs/demo.yml; :NAME after it chooses an entry), files (a folder,
+a file, or a quoted pattern such as 'data/*.jsonl'), or the name of an installed catalog"""
 RUN: Final = "a uid, the first letters of one, a scan_id, or -1 for the newest run, -2 for the one before ..."
 
 
@@ -83,6 +83,14 @@ def _parser() -> argparse.ArgumentParser:
         commands, "demo", "demonstrating", "run simulated experiments, open them as a catalog, draw a picture"
     )
     demo.add_argument("folder", nargs="?", default="demo-data", help="where to put the data (default: %(default)s)")
+    installed = _command(
+        commands,
+        "catalogs",
+        "cataloguing",
+        "list the catalogs that this machine offers by name",
+    )
+    installed.add_argument("--json", action="store_true", help="write one JSON document to standard output")
+    installed.add_argument("--yaml", metavar="NAME", help="write a configuration file of databroker in Intake's YAML")
     listing = _command(commands, "ls", "listing", "list the runs of a catalog, newest first", catalog=True)
     listing.add_argument(
         "-n", "--limit", type=_count, default=50, help="at most so many; 0 for all (default: %(default)s)"

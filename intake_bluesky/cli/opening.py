@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from intake_bluesky.errors import RunNotFound, StoreUnavailable
+from intake_bluesky.catalogs import CatalogNotFound, catalog
+from intake_bluesky.errors import IntakeBlueskyError, RunNotFound, StoreUnavailable
 from intake_bluesky.runs import BlueskyCatalog, open_catalog
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def find_catalog(text: str) -> BlueskyCatalog:
     Parameters
     ----------
     text : str
-        A YAML file, ``:entry`` or ``:nested.entry`` after it unless it has but one; or a folder, file or
-        pattern of run files.
+        A YAML file, ``:entry`` or ``:nested.entry`` after it unless it has but one; a folder, file or pattern
+        of run files; or the name of an installed catalog, ``.nested.entry`` after it.
 
     Raises
     ------
@@ -44,7 +45,23 @@ def find_catalog(text: str) -> BlueskyCatalog:
         return _entry(_open_yaml(yaml["file"]), yaml["entry"], yaml["file"])
     if _is_path(text):
         return open_catalog(text, driver=_driver(text))  # type: ignore[no-any-return]
-    raise StoreUnavailable(f"{text} is no catalog: no YAML file, no folder, and no file or pattern of {KINDS}")
+    return _installed(text)
+
+
+def _installed(name: str) -> BlueskyCatalog:
+    try:
+        found = catalog[name]
+    except CatalogNotFound as error:
+        why = f"no YAML file, no folder, no file or pattern of {KINDS}, and {error}"
+        raise StoreUnavailable(f"{name} is no catalog: {why}") from error
+    except IntakeBlueskyError as error:
+        line, more, _ = str(error).partition(":\n")  # YAML follows, which one line cannot hold
+        raise (type(error)(f"{line}: intake-bluesky catalogs --yaml {name}") if more else error) from error
+    if isinstance(found, BlueskyCatalog):
+        return found
+    entries = [f"{name}.{entry}" for entry in found] if getattr(found, "container", "") == "catalog" else []
+    advice = f": choose one of its entries, {', '.join(entries)}" if entries else ""
+    raise StoreUnavailable(f"{name!r} is a {type(found).__name__}, not a catalog of Bluesky runs{advice}")
 
 
 def _open_yaml(path: str) -> Any:

@@ -1,0 +1,124 @@
+"""What a listing holds of a catalog: its name, where it comes from, and how to open it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import intake
+
+from intake_bluesky.errors import (
+    IntakeBlueskyError,
+    MissingDependency,
+    PluginError,
+    StoreUnavailable,
+    UnsupportedOperation,
+)
+from intake_bluesky.runs import open_catalog
+
+__all__ = ["Installed", "Offered", "Source", "installed"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offered(ABC):
+    """A catalog by name; making it opens and imports nothing.
+
+    Attributes
+    ----------
+    name : str
+    where : str
+        The YAML file, or the package and its entry point.
+    driver : str or None
+        Name of the driver; None where only opening tells.
+    description : str or None
+    """
+
+    name: str
+    where: str
+    driver: str | None = None
+    description: str | None = None
+
+    @property
+    def installed(self) -> bool | None:
+        """Whether Intake knows the driver; None where nothing tells."""
+        if self.driver is None or "." in self.driver:
+            return None
+        return self.driver in intake.registry
+
+    @abstractmethod
+    def open(self) -> Any:
+        """Open it.
+
+        Raises
+        ------
+        StoreUnavailable, PluginError, MissingDependency, UnsupportedOperation
+        """
+
+    def yaml(self) -> str:
+        """A configuration file of databroker in Intake's YAML, passwords left out.
+
+        Raises
+        ------
+        UnsupportedOperation
+            When it is no such file, or no driver has what it asks for.
+        """
+        raise UnsupportedOperation(f"{self.name!r} of {self.where} is no configuration file of databroker")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Installed(Offered):
+    """A catalog that an installed package announces; opening it imports that package."""
+
+    entry_point: EntryPoint = field(kw_only=True)
+
+    def open(self) -> Any:
+        try:
+            return self.entry_point.load()
+        except Exception as error:
+            raise PluginError(
+                f"the catalog {self.name!r} is installed and broken: {self.where} raised {type(error).__name__}: "
+                f"{error}. Repair that package"
+            ) from error
+
+
+def installed(group: str) -> list[Installed]:
+    """What packages announce, those that win first; imports none of them.
+
+    >>> installed("no_such_group")
+    []
+    """
+    return [Installed(each.name, _origin(each), entry_point=each) for each in entry_points(group=group)]
+
+
+def _origin(each: EntryPoint) -> str:
+    package = each.dist.name if each.dist else "a package without a name"
+    return f"{package} ({each.value})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source(Offered):
+    """A source of one of Intake's YAML files."""
+
+    def open(self) -> Any:
+        if self.installed is False:
+            raise MissingDependency(
+                f"{self.name!r} of {self.where} needs the driver {self.driver!r}, which no installed package "
+                "announces: install the package that has it"
+            )
+        try:
+            return open_catalog(self.where)[self.name]
+        except (IntakeBlueskyError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - Intake and drivers raise whatever they do
+            cause = None if hasattr(error, "errors") else error
+            raise StoreUnavailable(f"{self.name!r} of {self.where} cannot be opened: {_told(error)}") from cause
+
+
+def _told(error: Exception) -> str:
+    """What is wrong, without the source's arguments, which Intake's errors of validation show: passwords too."""
+    found = getattr(error, "errors", None)
+    if found is None:
+        return f"{type(error).__name__}: {error}"
+    return "; ".join(str(one).removeprefix("(").partition(", {")[0].strip("'\"") for one in found)
