@@ -12,6 +12,7 @@ from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.npy import NpySequenceReader
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
+from intake_bluesky.assets.zarr_arrays import ZarrReader
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, PluginError, UntrustedName
 from intake_bluesky.registry import Registry
 
@@ -19,7 +20,7 @@ __all__ = ["GROUP", "datum_readers", "native_reader", "stream_reader"]
 
 GROUP = "intake_bluesky.assets"
 
-BUILT_IN: tuple[type[AssetReader], ...] = (HDF5Reader, NpySequenceReader)
+BUILT_IN: tuple[type[AssetReader], ...] = (HDF5Reader, NpySequenceReader, ZarrReader)
 
 _INSTALLED: Registry[type[AssetReader]] = Registry(GROUP)
 _BY_NAME = {name: reader for reader in BUILT_IN for name in (*reader.mimetypes, *reader.specs)}

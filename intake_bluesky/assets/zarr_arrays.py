@@ -1,0 +1,298 @@
+"""Zarr arrays of stream resources: format 2 and 3, in folders, buckets and zip files."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+
+from intake_bluesky.assets.hdf5 import parse_slice
+from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.options import JoinMethod
+from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
+from intake_bluesky.assets.slices import ArraySlice
+from intake_bluesky.columns import TEXT, Array
+from intake_bluesky.errors import AssetUnavailable, MissingDependency, UntrustedName
+
+__all__ = ["ZarrReader"]
+
+MOST_NAMES: Final = 20
+"""Arrays that a message lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrReader(AssetReader):
+    """Reads one array of one Zarr store, whose first axis counts frames.
+
+    What the array is comes from its own metadata, whatever the documents say: a store that is still written is longer
+    each time it is looked at. As Zarr has it, a chunk that is not there holds the fill value.
+
+    Attributes
+    ----------
+    location : Location
+        Of the store: a folder, a ``.zip`` file, or either of these at a URL of fsspec.
+    array : str
+        Path of the array inside the store; ``""`` is the array at its root, or the only array of the group there.
+    part : ArraySlice
+        Part of the array that is meant.
+    multiplier : int or None
+        Frames per event.
+    """
+
+    mimetypes: ClassVar[tuple[str, ...]] = ("application/x-zarr",)
+
+    location: Location
+    array: str = ""
+    part: ArraySlice = field(default_factory=ArraySlice)
+    multiplier: int | None = None
+    join: JoinMethod | None = None
+
+    @classmethod
+    def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
+        """Make the reader from a stream resource's parameters.
+
+        Raises
+        ------
+        UntrustedName
+            When the path of the array climbs out of the store.
+        """
+        path = parameters.get("dataset") or parameters.get("path") or ""
+        frames = parameters.get("multiplier") or parameters.get("frame_per_point")
+        join = parameters.get("join_method")
+        return cls(
+            location.with_path(location.path.rstrip("/")),
+            _inside(path if isinstance(path, str) else "/".join(map(str, path))),
+            ArraySlice(parse_slice(parameters.get("slice")), bool(parameters.get("squeeze", False))),
+            multiplier=int(frames) if frames else None,
+            join=join if join in ("stack", "concat") else None,
+        )
+
+    @property
+    def path(self) -> str:
+        """The store."""
+        return self.location.path
+
+    @property
+    def frames_per_event(self) -> int | None:
+        """``multiplier`` or ``frame_per_point``."""
+        return self.multiplier
+
+    @property
+    def join_method(self) -> JoinMethod | None:
+        """As the stream resource says."""
+        return self.join
+
+    def files(self) -> Sequence[Location]:
+        """The store."""
+        return [self.location]
+
+    def session(self) -> AbstractContextManager[Any]:
+        """Keep the array's metadata."""
+        return open_arrays.use(self.location, self.array)
+
+    def structure(self, first: int = 0) -> FrameStructure:
+        """Shape, dtype and chunks, from the array's metadata as it is now."""
+        with _opened(self.location, self.array) as array:
+            frames, *rest = self.part.shape(array.shape)
+            axis, step = self.part.frame_axis(array.shape)
+            chunk = max(1, (array.shards or array.chunks)[axis] // step)
+            return FrameStructure(frames, tuple(rest), _dtype(array), chunk, _version(self.location, array))
+
+    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+        """Have Zarr decode the chunks straight into `out`."""
+        with self.session() as array:
+            if stop <= self.part.shape(array.shape)[0]:
+                self._read(array, start, stop, out, window)
+                return
+        with _opened(self.location, self.array) as array:  # it may have grown since others began to use it
+            self._read(array, start, stop, out, window)
+
+    def _read(self, array: Any, start: int, stop: int, out: Array, window: Window) -> None:
+        frames, *rest = self.part.shape(array.shape)
+        where = f"{array.path or '/'} of {self.path}"
+        if stop > frames:
+            raise AssetUnavailable(f"{where} has {frames} frames, frame {stop - 1} was asked")
+        if not window and tuple(rest) != out.shape[1:]:
+            raise AssetUnavailable(
+                f"{where} has frames of shape {tuple(rest)}, where {out.shape[1:]} was found or declared"
+            )
+        if not out.size:
+            return
+        source = self.part.source(array.shape, start, stop, window)
+        lengths = [len(range(s.start, s.stop, s.step)) for s in source if isinstance(s, slice)]
+        with _named(where):
+            array.get_basic_selection(source, out=_buffer(out.reshape(lengths)))
+
+
+def _inside(path: str) -> str:
+    """A path inside a store, without slashes at its ends; zarr refuses dots too, but not with these words."""
+    parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise UntrustedName(f"a document names the array {path!r}: '..' in paths of documents is refused")
+    return "/".join(parts)
+
+
+def _buffer(out: Array) -> Any:
+    from zarr.buffer.cpu import NDBuffer
+
+    return NDBuffer.from_ndarray_like(out)
+
+
+def _dtype(array: Any) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = array.dtype
+    return TEXT if dtype.kind in "TO" else dtype
+
+
+def _version(location: Location, array: Any) -> str:
+    if _is_zip(location):
+        return location.status()[0]
+    name = "zarr.json" if array.metadata.zarr_format == 3 else ".zarray"
+    return location.with_path("/".join(part for part in (location.path, array.path, name) if part)).status()[0]
+
+
+def _is_zip(location: Location) -> bool:
+    return location.path.endswith(".zip") and not (location.is_local and os.path.isdir(location.path))
+
+
+def _import_zarr() -> Any:
+    try:
+        import zarr
+    except ImportError as error:
+        raise MissingDependency.of("zarr", extra="zarr", purpose="to read Zarr arrays") from error
+    return zarr
+
+
+def _store(location: Location) -> Any:
+    storage = _import_zarr().storage
+    if not location.is_local:
+        scheme = location.path.partition("://")[0]
+        if _is_zip(location):
+            options = {scheme: dict(location.storage_options)}
+            return storage.FsspecStore.from_url(f"zip://::{location.path}", storage_options=options, read_only=True)
+        return storage.FsspecStore.from_url(
+            location.path, storage_options=dict(location.storage_options), read_only=True
+        )
+    if not os.path.exists(location.path):
+        raise FileNotFoundError(f"there is no Zarr store at {location.path}")
+    if _is_zip(location):
+        return storage.ZipStore(location.path, mode="r", read_only=True)
+    return storage.LocalStore(location.path, read_only=True)
+
+
+@contextmanager
+def _opened(location: Location, path: str) -> Iterator[Any]:
+    """Open an array, and close its store in the end.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no store.
+    AssetUnavailable
+        When the store has no such array, or one that is not to be read.
+    """
+    with _named(f"the Zarr store {location.path}"):
+        store = _store(location)
+    try:
+        with _named(f"{path or '/'} of {location.path}"):
+            array = _find(store, location, path)
+        yield array
+    finally:
+        store.close()
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Say what it was that could not be read: codecs and stores raise whatever they like."""
+    try:
+        yield
+    except (OSError, MissingDependency, MemoryError):
+        raise
+    except Exception as error:
+        raise AssetUnavailable(f"{what} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _find(store: Any, location: Location, path: str) -> Any:
+    zarr = _import_zarr()
+    try:
+        node = zarr.open(store, path=path, mode="r")
+    except FileNotFoundError:
+        node = None
+    if isinstance(node, zarr.Group) and not path:
+        arrays = [array for _, array in node.arrays()]
+        node = arrays[0] if len(arrays) == 1 else node
+    if not isinstance(node, zarr.Array):
+        raise AssetUnavailable(f"{location.path} has no array {path or '/'!r}; {_listed(zarr, store)}")
+    if not node.shape:
+        raise AssetUnavailable(f"{path or '/'!r} of {location.path} is a single value: it cannot hold frames")
+    _refuse_pickles(node, location)
+    return node
+
+
+def _listed(zarr: Any, store: Any) -> str:
+    names: list[str] = []
+    with suppress(Exception):  # a store that is no store, or on a server that does not list
+        members = zarr.open_group(store, mode="r").members(max_depth=3)
+        names = sorted(name for name, node in members if isinstance(node, zarr.Array))
+    shown = ", ".join(names[:MOST_NAMES]) + (" ..." if len(names) > MOST_NAMES else "")
+    return f"its arrays are {shown}" if shown else "it has none that can be listed"
+
+
+def _refuse_pickles(array: Any, location: Location) -> None:
+    """Zarr 2 may name numcodecs' pickle codec, which runs whatever code the chunk holds."""
+    codecs = [*array.filters, *array.compressors]
+    if any("pickle" in type(codec).__name__.lower() for codec in codecs):
+        raise AssetUnavailable(
+            f"{array.path or '/'} of {location.path} holds pickled Python objects: they are not read"
+        )
+
+
+@dataclass(eq=False, slots=True)
+class _Use:
+    opened: AbstractContextManager[Any]
+    array: Any
+    users: int = 0
+
+
+class OpenArrays:
+    """Arrays in use at this moment, opened once for all threads; nothing stays open between uses."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: what a forked child does, whose event loop is not that of its parent."""
+        self._lock = threading.Lock()
+        self._uses: dict[tuple[str, str], _Use] = {}
+
+    def __len__(self) -> int:
+        return len(self._uses)
+
+    @contextmanager
+    def use(self, location: Location, path: str) -> Iterator[Any]:
+        """Lend the array."""
+        key = (location.path, path)
+        with self._lock:
+            use = self._uses.get(key)
+            if use is None:
+                opened = _opened(location, path)
+                use = self._uses[key] = _Use(opened, opened.__enter__())
+            use.users += 1
+        try:
+            yield use.array
+        finally:
+            with self._lock:
+                use.users -= 1
+                if not use.users:
+                    self._uses.pop(key, None)
+                    use.opened.__exit__(None, None, None)
+
+
+open_arrays = OpenArrays()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=open_arrays.reset)
