@@ -16,6 +16,7 @@ from intake_bluesky.assets import AssetOptions
 from intake_bluesky.dataset import DatasetOptions, StreamReader, configuration
 from intake_bluesky.documents import ReadOnlyDocument, RunHeader, is_external
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
+from intake_bluesky.grids import gridded, position_key, scanned
 from intake_bluesky.storage import RunStore
 
 if TYPE_CHECKING:
@@ -206,6 +207,70 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
     def _configuration(self) -> xr.Dataset:
         stamps = self._options.sub_dict == "timestamps"
         return configuration(self._header, self._stream, str(self._device), timestamps=stamps)
+
+    def to_grid(
+        self,
+        *,
+        shape: Sequence[int] | None = None,
+        axes: Sequence[str] | None = None,
+        snaking: Sequence[bool] | None = None,
+    ) -> xr.Dataset:
+        """Describe lazily a scan over a grid of points (``grid_scan``, ``list_grid_scan`` ...) in the grid's shape.
+
+        Read is what `to_dask` reads, and the positions of the motors: the first page of them, or all where the start
+        document does not say what was planned. The rest is read when it is computed.
+
+        Parameters
+        ----------
+        shape : sequence of int, optional
+            Points along each axis, slowest first. What is not given here is taken from the start document.
+        axes : sequence of str, optional
+            Key of the motor of each axis.
+        snaking : sequence of bool, optional
+            Whether the axis is passed in alternating directions.
+
+        Returns
+        -------
+        xarray.Dataset
+            In the place of ``time`` there is a dimension for each axis, with the motor's name. Its coordinate has the
+            positions that were planned, or else the medians of those measured (setpoints, if the stream has them),
+            float64. What the motor read at each point is in ``<motor>_readback``. ``time`` and ``seq_num`` are
+            coordinates on the grid. What was not measured is NaN (NaT, ``""``, None), and integers of events are then
+            float64; integers of files stay what they are, and raise `AssetUnavailable` when they are computed there,
+            unless ``on_missing="fill"``.
+
+        Raises
+        ------
+        UnsupportedOperation
+            When the stream is no grid.
+        KeyError
+            When an axis is no key of the stream.
+
+        Examples
+        --------
+        >>> from intake_bluesky import BlueskyCatalog
+        >>> from intake_bluesky.testing import MemoryStore, RunComposer, data_key
+        >>> run = RunComposer("grid", shape=[2, 3], extents=[[0, 1], [0, 4]], snaking=[False, True], motors=["y", "x"],
+        ...                   hints={"gridding": "rectilinear"})
+        >>> primary = run.descriptor({key: data_key("number") for key in ("y", "x", "det")})
+        >>> run.page(primary, {"y": [0, 0, 0, 1, 1, 1], "x": [0, 2, 4, 4, 2, 0], "det": [1, 2, 3, 4, 5, 6]})
+        >>> grid = BlueskyCatalog(MemoryStore([run.documents]))[-1].primary.to_grid()
+        >>> grid["det"].values
+        array([[1, 2, 3],
+               [6, 5, 4]])
+        >>> grid["det"].sel(y=1, x=3.9, method="nearest").values
+        array(4)
+        """
+        if self._device is not None:
+            raise UnsupportedOperation(f"configuration is no grid: ask for that of the events of {self._where}")
+        check_keys(axes or (), self.keys, what="key", where=self._where)
+        grid = scanned(self._header, self._stream, self.keys, shape=shape, axes=axes, snaking=snaking)
+        positions = {key for axis in grid.axes for key in (axis, position_key(axis, self.keys))}
+        motors = self(include=positions, exclude=(), sub_dict="data", trim=False, decode_times=False, target_chunk=1)
+        specs = self._header.streams[self._stream].data_keys
+        external = [key for key, spec in specs.items() if is_external(spec)]
+        fill = self._options.on_missing == "fill"
+        return gridded(self.to_dask(), grid, motors.to_dask(), external=external, fill=fill)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Read into pandas, a row an event.

@@ -1,0 +1,96 @@
+"""In which order the points of a grid are visited, and so which row of a stream belongs to which point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from intake_bluesky.columns import Array
+
+__all__ = ["Order", "Region", "visits"]
+
+Region: TypeAlias = tuple[slice, ...]
+"""A part of a grid: from where to where along each axis."""
+
+
+def visits(shape: Sequence[int], snaking: Sequence[bool], region: Region | None = None) -> Array:
+    """Number the points of a grid in the order in which they are visited.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Slowest axis first.
+    snaking : sequence of bool
+        Axes that are gone through backwards on every second pass.
+    region : tuple of slice, optional
+        Only this part of the grid, with starts and stops.
+
+    Returns
+    -------
+    numpy.ndarray, shape `shape` (of the region), dtype int64
+        From 0.
+
+    Examples
+    --------
+    >>> visits((2, 3), (False, True))
+    array([[0, 1, 2],
+           [5, 4, 3]])
+    """
+    number: Array = np.zeros((1,) * len(shape), np.int64)
+    places = np.ogrid[region or tuple(slice(n) for n in shape)]
+    for points, snake, place in zip(shape, snaking, places, strict=True):
+        backwards = snake & (number % 2 == 1)
+        number = number * points + np.where(backwards, points - 1 - place, place)
+    return number
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """Which row of a stream belongs to which point of a grid.
+
+    Small, for it travels with every task: what a point needs is computed from the shape.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    snaking : tuple of bool
+    reached : int
+        How many points were visited, those included whose rows are lost.
+    lost : numpy.ndarray, dtype int64
+        Numbers of the visits before `reached` that have no row.
+    """
+
+    shape: tuple[int, ...]
+    snaking: tuple[bool, ...]
+    reached: int
+    lost: Array
+
+    @classmethod
+    def of(cls, shape: Sequence[int], snaking: Sequence[bool], seq_num: Array) -> Order:
+        """Find the order from the seq_nums of the rows, rising, within 1 to the number of points."""
+        reached = int(seq_num[-1]) if len(seq_num) else 0
+        lost = np.setdiff1d(np.arange(1, reached + 1), seq_num) - 1
+        return cls(tuple(shape), tuple(snaking), reached, lost)
+
+    @property
+    def size(self) -> int:
+        """How many points the grid has."""
+        return math.prod(self.shape)
+
+    @property
+    def measured(self) -> int:
+        """How many points have a row."""
+        return self.reached - len(self.lost)
+
+    def rows(self, region: Region | None = None) -> Array:
+        """Row of each point, of the whole grid or a region; -1 where there is none. dtype int64."""
+        visit = visits(self.shape, self.snaking, region)
+        before = np.searchsorted(self.lost, visit)
+        gone = visit >= self.reached
+        if len(self.lost):
+            gone |= self.lost[np.minimum(before, len(self.lost) - 1)] == visit
+        return np.where(gone, -1, visit - before)
