@@ -172,11 +172,16 @@ class StreamReader:
         for key, spec in self.specs.items():
             if is_streamed(spec):
                 assets = self.header.assets_of(self.layout.name, key)
-                arrays[key] = stream_asset_array(assets, key, spec, self.rows.seq_num, options)
+                arrays[key] = stream_asset_array(
+                    assets, key, spec, self.rows.seq_num, options, specs=self._specs_by_descriptor(key)
+                )
         resources = {r["uid"]: r for r in self.header.resources}
         for key, ids in self._datum_ids().items():
             arrays[key] = datum_array(ids, key, self.specs[key], resources, self._datums(ids), options)
         return arrays
+
+    def _specs_by_descriptor(self, key: str) -> dict[str, Document]:
+        return {d["uid"]: d["data_keys"][key] for d in self.layout.descriptors if key in d["data_keys"]}
 
     def _asset_options(self) -> AssetOptions:
         options = self.options.assets

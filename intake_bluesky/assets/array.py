@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Final
 
@@ -13,15 +14,25 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
-from intake_bluesky.assets.blocks import Block, cut_rows, load_block, windows
+from intake_bluesky.assets.blocks import cut_rows, windows
+from intake_bluesky.assets.events import Box, read_events
 from intake_bluesky.assets.layout import EventLayout
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import AssetReader
-from intake_bluesky.columns import Array
+from intake_bluesky.assets.reader import AssetReader, UnreadableReader
+from intake_bluesky.assets.selecting import Selected, cover, pick
+from intake_bluesky.columns import Array, missing
+from intake_bluesky.errors import (
+    AssetUnavailable,
+    DamagedRun,
+    IntakeBlueskyError,
+    MissingDependency,
+    UntrustedName,
+)
 
 __all__ = ["AssetArray"]
 
 THREADS: Final = 4
+FILL: Final = 'ask with on_missing="fill" for zeros'
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +40,7 @@ class AssetArray:
     """Values of one external data key for the rows of a Dataset.
 
     Every row is one event of one file, or none. What the array is was decided from the headers of the files when it was
-    made; no values were read.
+    made; no values were read. Indexing it reads what was asked for, and no more of the files than that takes.
 
     Attributes
     ----------
@@ -37,7 +48,10 @@ class AssetArray:
     readers : tuple of AssetReader
     reader, index : numpy.ndarray, shape (rows,), dtype int64
         Number of the reader, and event in its resource, of each row; -1 where a row has none.
+    layouts : tuple of EventLayout
+        Of the values in each resource.
     layout : EventLayout
+        Of the values in the array: as large as the largest, where resources differ.
     versions : tuple of str
         Of the files, as their headers were read.
     target_chunk : int
@@ -52,6 +66,7 @@ class AssetArray:
     readers: tuple[AssetReader, ...]
     reader: Array
     index: Array
+    layouts: tuple[EventLayout, ...]
     layout: EventLayout
     versions: tuple[str, ...]
     target_chunk: int
@@ -64,10 +79,21 @@ class AssetArray:
     def __repr__(self) -> str:
         return f"<AssetArray {self.key} {self.dtype} {self.shape} of {len(self.readers)} resources>"
 
+    def __reduce__(self) -> tuple[Callable[..., AssetArray], tuple[Any, ...]]:
+        # Rows follow their files, so that runs of them take no more space than the documents did.
+        kept = {field.name: getattr(self, field.name) for field in fields(self)}
+        del kept["reader"], kept["index"]
+        return _restored, (kept, *_runs(self.reader, self.index))
+
     @property
     def shape(self) -> tuple[int, ...]:
         """``(rows, *event shape)``, or with ``concat`` ``(rows * event shape[0], *rest)``."""
         return self.layout.shape(len(self.index))
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -88,48 +114,45 @@ class AssetArray:
     def token(self) -> str:
         """Changes with the files and with what is read of them."""
         what = [(type(r).__qualname__, r.path, str(r)) for r in self.readers]
-        plan = (self.reader, self.index, str(self.layout), self.versions, self.target_chunk, self.fill)
-        return str(tokenize(self.key, what, plan))
+        plan = (self.reader, self.index, self.layouts, self.layout, self.versions, self.fill)
+        return str(tokenize(self.key, what, plan, self.target_chunk))
 
     def files(self) -> list[Location]:
         """The files of all resources, whether they exist or not."""
         return [file for reader in self.readers for file in reader.files()]
 
-    def dask(self) -> da.Array:
-        """Describe the array to dask: a task a block, which carries nothing but itself."""
-        layout, shape = self.layout, self.shape
-        if 0 in shape:
-            empty: da.Array = da.from_array(
-                np.empty(shape, self.dtype), chunks=-1, name=f"asset-{self.key}-{self.token}"
-            )
-            return empty
+    @property
+    def chunks(self) -> tuple[tuple[int, ...], ...]:
+        """Lengths of the blocks on each axis: storage chunks merged up to the target, each of one file."""
         bounds, parts = self._cuts()
-        made = list(self._blocks(bounds, parts))
-        rest: Sequence[tuple[int, ...]] = [(n,) for n in shape[1:]]
-        if len(parts) > 1 and layout.join == "stack":
-            grid: tuple[int, ...] = (len(bounds) - 1, len(parts))
-            first = np.diff(bounds).tolist()
-            rest = [tuple(end - begin for begin, end in parts), *rest[1:]]
-        else:
-            grid = (len(made),)
-            first = [block.rows_on_first_axis for block in made]
-        blocks: Array = np.empty(grid, dtype=object)
-        for place, block in enumerate(made):
-            blocks.flat[place] = block
-        return self._graph(blocks, (tuple(first), *rest))
+        lengths = [end - begin for begin, end in parts]
+        rest = [(n,) for n in self.shape[1:]]
+        if len(parts) == 1:
+            return (tuple((np.diff(bounds) * self.layout.rows_per_event).tolist()), *rest)
+        if self._joined:
+            return (tuple(lengths * len(self.index)), *rest)
+        return ((1,) * len(self.index), tuple(lengths), *rest[1:])
 
-    def _graph(self, blocks: Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
-        token = self.token
-        plan = da.from_array(blocks, chunks=1, name=f"blocks-{self.key}-{token}")
-        array: da.Array = da.map_blocks(
-            load_block,
-            plan,
-            name=f"asset-{self.key}-{token}",
-            chunks=chunks,
-            new_axis=list(range(blocks.ndim, len(chunks))),
-            dtype=self.dtype,
-            meta=np.empty((0,) * len(chunks), self.dtype),
-        )
+    @property
+    def _joined(self) -> bool:
+        """Whether events lie end to end on their first axis."""
+        return self.layout.join == "concat" and bool(self.layout.event_shape)
+
+    def _cuts(self) -> tuple[Array, list[tuple[int, int]]]:
+        """Where the rows are cut into blocks, and into which frames each event is, if one alone is too large."""
+        parts = windows(self.layout, self.target_chunk)
+        if len(parts) > 1:
+            return np.arange(len(self.index) + 1), parts
+        return cut_rows(self.reader, self.index, self.layouts or (self.layout,), self.target_chunk), parts
+
+    def dask(self) -> da.Array:
+        """Describe the array to dask, a task a block; dask passes on what is sliced off before it is read."""
+        name = f"asset-{self.key}-{self.token}"
+        if 0 in self.shape:
+            empty: da.Array = da.from_array(np.empty(self.shape, self.dtype), chunks=-1, name=name)
+            return empty
+        meta: Array = np.empty((0,) * self.ndim, self.dtype)
+        array: da.Array = da.from_array(self, chunks=self.chunks, name=name, meta=meta)
         return array
 
     def read(self) -> Array:
@@ -144,36 +167,159 @@ class AssetArray:
         AssetUnavailable
             When frames are missing and not to be filled.
         """
-        layout = self.layout
-        out: Array = np.empty((len(self.index), layout.frames, *layout.frame_shape), layout.dtype)
+        out: Array = np.empty((len(self.index), *self.layout.event_shape), self.dtype)
         bounds, parts = self._cuts()
-        targets = [out[a:b, begin:end] for a, b in pairwise(bounds.tolist()) for begin, end in parts]
+        whole = tuple(slice(0, length) for length in self.layout.event_shape)
+        jobs = (
+            (np.arange(start, stop), (slice(begin, end), *whole[1:]), out[start:stop, begin:end])
+            if len(parts) > 1
+            else (np.arange(start, stop), whole, out[start:stop])
+            for start, stop in pairwise(bounds.tolist())
+            for begin, end in parts
+        )
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-            for _ in pool.map(Block.load_into, self._blocks(bounds, parts), targets):
+            for _ in pool.map(lambda job: self._read_into(*job), jobs):
                 pass
         return out.reshape(self.shape)
 
-    def _cuts(self) -> tuple[Array, list[tuple[int, int]]]:
-        """Where the rows are cut into blocks, and into which frames each event is, if one alone is too large."""
-        parts = windows(self.layout, self.target_chunk)
-        if len(parts) > 1:
-            return np.arange(len(self.index) + 1), parts
-        return cut_rows(self.reader, self.index, self.layout, self.target_chunk), parts
+    def __getitem__(self, key: Any) -> Array:
+        """Read a part into memory.
 
-    def _blocks(self, bounds: Array, parts: list[tuple[int, int]]) -> Iterator[Block]:
-        lacking = f"has no frames for {len(self.missing)} of {len(self.index)} rows"
-        note = f"{lacking}: {self.note}" if self.note else lacking
-        for start, stop in pairwise(bounds.tolist()):
-            reader, index = self._of_rows(start, stop)
-            for part in parts:
-                yield Block(self.key, reader, index, part, self.layout, self.fill, note)
+        Parameters
+        ----------
+        key : int, slice, list of int, ... or a tuple of them
 
-    def _of_rows(self, start: int, stop: int) -> tuple[AssetReader | None, range | Array]:
-        index = self.index[start:stop]
-        present = index[index >= 0]
-        if not len(present):
-            return None, index
-        reader = self.readers[int(self.reader[start:stop].max())]
-        if len(present) == len(index) and (np.diff(index) == 1).all():
-            return reader, range(int(index[0]), int(index[-1]) + 1)
-        return reader, index
+        Returns
+        -------
+        numpy.ndarray
+
+        Raises
+        ------
+        AssetUnavailable
+            When frames are missing and not to be filled.
+        """
+        wanted = Selected.of(key, self.shape)
+        if 0 in wanted.shape:
+            return wanted.finish(np.empty(wanted.shape, self.dtype))
+        first, *others = wanted.axes
+        box = tuple(map(cover, others))
+        values = self._joined_rows(cover(first), box) if self._joined else self._rows(np.asarray(first), box)
+        for axis, positions in enumerate(wanted.axes):
+            if axis or self._joined:
+                values = pick(values, axis, positions)
+        return wanted.finish(values)
+
+    def _rows(self, rows: Array, box: Box) -> Array:
+        out: Array = np.empty((len(rows), *(part.stop - part.start for part in box)), self.dtype)
+        self._read_into(rows, box, out)
+        return out
+
+    def _joined_rows(self, wanted: slice, box: Box) -> Array:
+        """Positions on the first axis of events that lie end to end; of one event only the frames wanted."""
+        length = self.layout.rows_per_event
+        rows = np.arange(wanted.start // length, -(-wanted.stop // length))
+        base = int(rows[0]) * length
+        alone = len(rows) == 1
+        inner = slice(wanted.start - base, wanted.stop - base) if alone else slice(0, length)
+        values = self._rows(rows, (inner, *box))
+        joined = values.reshape(-1, *values.shape[2:])
+        return joined if alone else joined[wanted.start - base : wanted.stop - base]
+
+    def _read_into(self, rows: Array, box: Box, out: Array) -> None:
+        """Read a part of some rows, file by file."""
+        reader, index = self.reader[rows], self.index[rows]
+        lacking = index < 0
+        if lacking.any():
+            self._lack(out, lacking)
+        there = np.flatnonzero(~lacking)
+        for own in np.split(there, np.flatnonzero(np.diff(reader[there])) + 1):
+            if len(own):
+                self._read_file(int(reader[own[0]]), own, index[own], box, out)
+
+    def _read_file(self, number: int, rows: Array, events: Array, box: Box, out: Array) -> None:
+        layout = self.layouts[number]
+        part = self._clipped(number, box)
+        straight = part == box and rows[-1] - rows[0] + 1 == len(rows)
+        shape = (len(rows), *(p.stop - p.start for p in part))
+        target = out[rows[0] : rows[-1] + 1] if straight else np.empty(shape, out.dtype)
+        try:
+            if target.size:
+                read_events(self.readers[number], layout, events, target, part)
+        except (DamagedRun, MissingDependency, UntrustedName):
+            raise
+        except OSError as error:
+            if not self.fill:
+                raise self._unavailable(self.readers[number], error) from error
+            self._fill_around(number, events, target, part)
+        if straight:
+            return
+        if part != box:
+            padded = missing((len(rows), *out.shape[1:]), out.dtype)
+            padded[:, *(slice(0, p.stop - p.start) for p in part)] = target
+            target = padded
+        out[rows] = target
+
+    def _clipped(self, number: int, box: Box) -> Box:
+        """What a file has of a part of the values, where others have larger ones."""
+        own, most = self.layouts[number].event_shape, self.layout.event_shape
+        if own == most:
+            return box
+        path = self.readers[number].path
+        if len(own) != len(most):
+            raise AssetUnavailable(
+                f"{self.key!r} has values of shape {own} in {path}, others of {most}: no array holds both. Take apart "
+                "the rows, which `seq_num` tells"
+            )
+        stops = [min(part.stop, length) for part, length in zip(box, own, strict=True)]
+        clipped = tuple(slice(min(part.start, stop), stop) for part, stop in zip(box, stops, strict=True))
+        if clipped != box and not self.fill and self.dtype.kind not in "fc":
+            raise AssetUnavailable(
+                f"{self.key!r} has values of shape {own} in {path}, others of {most}; {self.dtype} has no value that "
+                f"says what is not there: {FILL}, or take the part that all have"
+            )
+        return clipped
+
+    def _fill_around(self, number: int, events: Array, out: Array, box: Box) -> None:
+        """Fill what cannot be read: all of a file, or of many files those that are not there."""
+        out[...] = missing(out.shape, out.dtype)
+        reader = self.readers[number]
+        if not reader.frame_by_frame:
+            return
+        for row in range(len(events)):
+            with suppress(OSError):
+                one: Array = np.empty((1, *out.shape[1:]), out.dtype)
+                read_events(reader, self.layouts[number], events[row : row + 1], one, box)
+                out[row] = one[0]
+
+    def _lack(self, out: Array, rows: Array) -> None:
+        if not self.fill and out.dtype.kind not in "fc":
+            lacking = f"has no frames for {len(self.missing)} of {len(self.index)} rows"
+            raise AssetUnavailable(
+                f"{self.key!r} {f'{lacking}: {self.note}' if self.note else lacking}; {out.dtype} has no value that "
+                f"says so: {FILL}, or trim=True for the rows that have all"
+            )
+        out[rows] = missing((int(rows.sum()), *out.shape[1:]), out.dtype)
+
+    def _unavailable(self, reader: AssetReader, error: OSError) -> IntakeBlueskyError:
+        if isinstance(reader, UnreadableReader):
+            return AssetUnavailable(f"{self.key!r} cannot be read: {error}")
+        what = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
+        file = getattr(error, "filename", None) or reader.path
+        return AssetUnavailable(
+            f"{self.key!r} cannot be read from {file}: {what}. If the data moved, say where to with "
+            'root_map={old: new}; with on_missing="fill" what is missing is filled'
+        )
+
+
+def _runs(reader: Array, index: Array) -> tuple[Array, Array, Array]:
+    """Lengths of the runs of rows that follow one file or none, the file, and how far events are from rows."""
+    rows = np.arange(len(index))
+    apart = np.where(index >= 0, index - rows, 0)
+    starts = np.r_[0, np.flatnonzero(np.diff(reader) | np.diff(apart)) + 1] if len(rows) else rows
+    return np.diff(np.r_[starts, len(rows)]), reader[starts], apart[starts]
+
+
+def _restored(kept: dict[str, Any], lengths: Array, reader: Array, apart: Array) -> AssetArray:
+    readers = np.repeat(reader, lengths)
+    index = np.where(readers >= 0, np.arange(len(readers)) + np.repeat(apart, lengths), -1)
+    return AssetArray(reader=readers, index=index, **kept)

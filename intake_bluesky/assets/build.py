@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from intake_bluesky.errors import MissingDependency, PluginError
 
 __all__ = ["datum_array", "stream_asset_array"]
 
+THREADS: Final = 4
+
 
 def stream_asset_array(
     assets: Sequence[StreamAsset],
@@ -26,6 +29,8 @@ def stream_asset_array(
     spec: Mapping[str, Any],
     seq_num: Array,
     options: AssetOptions | None = None,
+    *,
+    specs: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> AssetArray:
     """Array of one streamed data key.
 
@@ -39,6 +44,8 @@ def stream_asset_array(
     seq_num : numpy.ndarray, shape (rows,), dtype int64
         Rising: those of the Dataset's rows.
     options : AssetOptions
+    specs : mapping of descriptor uid to mapping, optional
+        The data key as each descriptor has it, where they differ.
 
     Returns
     -------
@@ -63,17 +70,18 @@ def stream_asset_array(
         if uid not in known:
             known[uid] = len(rows.readers)
             rows.readers.append(stream_reader(asset.resource, options))
+            rows.specs.append((specs or {}).get(asset.descriptor, spec))
             ranges.append((low, high))
         number = known[uid]
         ranges[number] = (min(ranges[number][0], low), max(ranges[number][1], high))
         _place(asset.spans, seq_num, number, rows)
     headers = _Headers.read(rows)
-    layout = _layout(spec, rows, headers, options)
+    layouts = _layouts(rows, headers, options)
     for number in range(1, len(ranges)):
-        held = headers.events(number, layout)
+        held = headers.events(number, layouts[number])
         if held is not None and _counts_on(ranges[number - 1], ranges[number], held):
             rows.index[rows.reader == number] -= ranges[number][0]
-    return _array(key, rows, headers, layout, options)
+    return _array(key, rows, headers, layouts or (_as_declared(spec, options),), options)
 
 
 def _indices(spans: Sequence[Span]) -> tuple[int, int]:
@@ -127,11 +135,13 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
         made, places, events = datum_readers(resources.get(uid, absent), kwargs, spec, options)
         rows.reader[own], rows.index[own] = np.array(places) + len(rows.readers), events
         rows.readers.extend(made)
+        rows.specs.extend([spec] * len(made))
     unknown = sum(1 for datum_id in datum_ids if datum_id and datum_id not in datums)
     if unknown:
         rows.notes.append(f"{unknown} datum_ids are of no datum in the run")
     headers = _Headers.read(rows)
-    return _array(key, rows, headers, _layout(spec, rows, headers, options, legacy=True), options)
+    layouts = _layouts(rows, headers, options, legacy=True)
+    return _array(key, rows, headers, layouts or (_as_declared(spec, options),), options)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,13 +149,18 @@ class _Rows:
     """Which event of which resource each row is: -1 where it is none."""
 
     readers: list[AssetReader]
+    specs: list[Mapping[str, Any]]
     reader: Array
     index: Array
     notes: list[str]
 
     @classmethod
     def none(cls, rows: int) -> _Rows:
-        return cls([], np.full(rows, -1, np.int64), np.full(rows, -1, np.int64), [])
+        return cls([], [], np.full(rows, -1, np.int64), np.full(rows, -1, np.int64), [])
+
+    def used(self) -> list[Array]:
+        """Which events of each resource are used."""
+        return [self.index[self.reader == number] for number in range(len(self.readers))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,23 +171,9 @@ class _Headers:
 
     @classmethod
     def read(cls, rows: _Rows) -> _Headers:
-        found: list[FrameStructure | None] = []
-        for number, reader in enumerate(rows.readers):
-            used = rows.index[rows.reader == number]
-            try:
-                found.append(reader.structure(int(used.min()) if len(used) else 0))
-            except (OSError, MissingDependency, PluginError):
-                found.append(None)  # reading will raise it; the rest of the stream opens
-        return cls(tuple(found))
-
-    @property
-    def common(self) -> FrameStructure | None:
-        """The first, with a dtype that holds the values of all."""
-        known = [h for h in self.each if h is not None]
-        if not known:
-            return None
-        dtypes = {h.dtype for h in known}
-        return known[0] if len(dtypes) == 1 else replace(known[0], dtype=np.result_type(*dtypes))
+        with ThreadPoolExecutor(THREADS) as pool:
+            first = [int(used.min()) if len(used) else 0 for used in rows.used()]
+            return cls(tuple(pool.map(_header, rows.readers, first)))
 
     def events(self, number: int, layout: EventLayout) -> int | None:
         """Whole events that a resource holds; None where its header does not say."""
@@ -180,24 +181,40 @@ class _Headers:
         return None if header is None or header.frames is None else header.frames // layout.frames
 
 
-def _layout(
-    spec: Mapping[str, Any], rows: _Rows, headers: _Headers, options: AssetOptions, *, legacy: bool = False
-) -> EventLayout:
-    told = [r.frames_per_event for r in rows.readers if r.frames_per_event]
+def _header(reader: AssetReader, first: int) -> FrameStructure | None:
+    try:
+        return reader.structure(first)
+    except (OSError, MissingDependency, PluginError):
+        return None  # reading will raise it; the rest of the stream opens
+
+
+def _layouts(rows: _Rows, headers: _Headers, options: AssetOptions, *, legacy: bool = False) -> tuple[EventLayout, ...]:
+    """The layout of each resource; where its header could not be read, that of one whose header could."""
     joins = [r.join_method for r in rows.readers if r.join_method]
-    return EventLayout.of(
-        spec,
-        headers.common,
-        multiplier=told[0] if told else None,
-        whole=legacy,
-        join=options.join_method or (joins[0] if joins else "stack"),
-        squeeze=options.squeeze,
-    )
+    told = [r.frames_per_event for r in rows.readers if r.frames_per_event]
+    join = options.join_method or (joins[0] if joins else "stack")
+
+    def layout(number: int, header: FrameStructure | None) -> EventLayout:
+        frames = rows.readers[number].frames_per_event or (told[0] if told else None)
+        return EventLayout.of(
+            rows.specs[number], header, multiplier=frames, whole=legacy, join=join, squeeze=options.squeeze
+        )
+
+    known = {number: layout(number, header) for number, header in enumerate(headers.each) if header is not None}
+    common = next(iter(known.values()), None)
+    return tuple(known.get(n) or common or layout(n, None) for n in range(len(rows.readers)))
 
 
-def _array(key: str, rows: _Rows, headers: _Headers, layout: EventLayout, options: AssetOptions) -> AssetArray:
+def _as_declared(spec: Mapping[str, Any], options: AssetOptions) -> EventLayout:
+    """The layout of a key without any resource."""
+    return EventLayout.of(spec, None, join=options.join_method or "stack", squeeze=options.squeeze)
+
+
+def _array(
+    key: str, rows: _Rows, headers: _Headers, layouts: tuple[EventLayout, ...], options: AssetOptions
+) -> AssetArray:
     for number, reader in enumerate(rows.readers):
-        held = headers.events(number, layout)
+        held = headers.events(number, layouts[number])
         late = (rows.reader == number) & (rows.index >= (held if held is not None else np.inf))
         if late.any():
             asked = int(rows.index[late].max()) + 1
@@ -209,7 +226,8 @@ def _array(key: str, rows: _Rows, headers: _Headers, layout: EventLayout, option
         tuple(rows.readers),
         rows.reader,
         rows.index,
-        layout,
+        layouts,
+        EventLayout.around(layouts),
         tuple(h.version if h else "" for h in headers.each),
         options.target_chunk,
         options.on_missing == "fill",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ import numpy as np
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.assets.options import JoinMethod
 from intake_bluesky.assets.reader import FrameStructure
-from intake_bluesky.columns import Array
 
 __all__ = ["EventLayout"]
 
@@ -59,11 +58,23 @@ class EventLayout:
             return (rows * self.event_shape[0], *self.event_shape[1:])
         return (rows, *self.event_shape)
 
-    def arrange(self, block: Array) -> Array:
-        """Bring a block of shape ``(rows, frames of each, *frame)`` to the shape that the array has there."""
-        if self.join == "concat" and self.event_shape:
-            return block.reshape(-1, *self.event_shape[1:])
-        return block.reshape(len(block), *self.event_shape) if block.shape[1] == self.frames else block
+    @property
+    def axes(self) -> tuple[int, ...] | None:
+        """Which axis of ``(frames, *frame)`` each axis of an event's value is; -1 where its length is one.
+
+        None where a value is its frames in another shape altogether.
+
+        Examples
+        --------
+        >>> EventLayout(1, (1, 4, 6), (4, 1, 6), np.dtype("u2")).axes
+        (2, -1, 3)
+        """
+        stored = (self.frames, *self.frame_shape)
+        long = [number for number, length in enumerate(stored) if length != 1]
+        if [stored[number] for number in long] != [length for length in self.event_shape if length != 1]:
+            return None
+        numbers = iter(long)
+        return tuple(next(numbers) if length != 1 else -1 for length in self.event_shape)
 
     @property
     def divisible(self) -> bool:
@@ -115,6 +126,20 @@ class EventLayout:
             shape = _event_shape(declared, frames, frame, whole=whole or multiplier is None)
         kept = tuple(n for n in shape if n != 1) if squeeze else shape
         return cls(frames, frame, () if kept == (1,) and join == "stack" else kept, dtype, chunk, join)
+
+    @classmethod
+    def around(cls, layouts: Sequence[EventLayout]) -> EventLayout:
+        """The layout of an array that holds the values of all: of the largest shape, of a dtype that holds all dtypes.
+
+        Where numbers of dimensions differ, that of the first.
+        """
+        first = layouts[0]
+        shapes = {own.event_shape for own in layouts if len(own.event_shape) == len(first.event_shape)}
+        shape = tuple(max(lengths) for lengths in zip(*shapes, strict=True))
+        dtypes = {own.dtype for own in layouts}
+        dtype = first.dtype if len(dtypes) == 1 else np.result_type(*dtypes)
+        like = next((own for own in layouts if own.event_shape == shape), first)
+        return replace(like, event_shape=shape, dtype=dtype, join=first.join)
 
 
 def _frames_of(declared: tuple[int | None, ...], frame: tuple[int, ...]) -> int:

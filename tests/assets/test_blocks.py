@@ -24,7 +24,7 @@ def layout(frames: int = 1, chunk: int = 1, size: int = 10) -> EventLayout:
 def cuts(index: Any, target: int, *, reader: Any = None, how: EventLayout | None = None) -> list[int]:
     rows = np.asarray(index)
     files = np.where(rows >= 0, 0, -1) if reader is None else np.asarray(reader)
-    return [int(n) for n in cut_rows(files, rows, how or layout(), target)]
+    return [int(n) for n in cut_rows(files, rows, [how or layout()] * 3, target)]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_blocks_are_of_one_file_and_no_larger_than_asked(
     index = np.array([i for _, i in rows], dtype=np.int64)
     reader = np.array([r if i >= 0 else -1 for r, i in rows], dtype=np.int64)
     how = layout(frames, chunk)
-    bounds = cut_rows(reader, index, how, target)
+    bounds = cut_rows(reader, index, [how] * 3, target)
     assert bounds[0] == 0
     assert bounds[-1] == len(rows)
     assert (np.diff(bounds) > 0).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +131,46 @@ def test_files_of_different_dtype_share_one_that_holds_both(tmp_path: Path) -> N
     np.testing.assert_array_equal(both(array)[2:, 0], frames(2, first=90))
 
 
-def test_files_of_different_shape_are_an_error(tmp_path: Path) -> None:
-    parts = [write(tmp_path / "a.h5", frames(2)), write(tmp_path / "b.h5", frames(2, (5, 6)))]
+def detector_that_changed(folder: Path, dtype: str = "<u2") -> list[StreamAsset]:
+    """Two frames of 4 x 6, then two of 5 x 3."""
+    parts = [write(folder / "a.h5", frames(2, dtype=dtype)), write(folder / "b.h5", frames(2, (5, 3), dtype=dtype))]
+    return [asset(p, [(2 * i + 1, 2 * i + 3, 0, 2)]) for i, p in enumerate(parts)]
+
+
+def test_files_of_different_shape(tmp_path: Path) -> None:
+    array = opened(detector_that_changed(tmp_path), key(1, 4, 6), 4)
+    assert array.shape == (4, 1, 5, 6), "as large as the largest"
+    with pytest.raises(AssetUnavailable, match=r"shape \(1, 4, 6\) in .*a\.h5, others of \(1, 5, 6\); uint16.*fill"):
+        array.read()
+    described = array.dask()
+    np.testing.assert_array_equal(described[:2, 0, :4].compute(scheduler="sync"), frames(2))
+    np.testing.assert_array_equal(described[2:, 0, :, :3].compute(scheduler="sync"), frames(2, (5, 3)))
+
+
+@pytest.mark.parametrize(("dtype", "absent"), [("<u2", 0), ("<f4", np.nan)])
+def test_files_of_different_shape_filled(tmp_path: Path, dtype: str, absent: float) -> None:
+    how = {"on_missing": "fill"} if dtype == "<u2" else {}
+    observed = both(opened(detector_that_changed(tmp_path, dtype), key(1, 4, 6), 4, **how))
+    expected = np.full((4, 5, 6), absent, dtype)
+    expected[:2, :4], expected[2:, :, :3] = frames(2), frames(2, (5, 3))
+    np.testing.assert_array_equal(observed[:, 0], expected)
+
+
+def test_frames_per_event_that_change_between_descriptors(tmp_path: Path) -> None:
+    first, later = (write(tmp_path / f"{name}.h5", frames(count, dtype="<f4")) for name, count in (("a", 2), ("b", 6)))
+    assets = [asset(first, [(1, 3, 0, 2)]), replace(asset(later, [(3, 5, 0, 2)]), descriptor="later")]
+    specs = {"descriptor": key(1, 4, 6), "later": key(3, 4, 6)}
+    array = stream_asset_array(assets, "det", key(1, 4, 6), np.arange(1, 5), specs=specs)
+    expected = np.full((4, 3, 4, 6), np.nan, "<f4")
+    expected[:2, 0], expected[2:] = frames(2), frames(6).reshape(2, 3, 4, 6)
+    np.testing.assert_array_equal(both(array), expected)
+
+
+def test_dimensions_that_change_are_an_error(tmp_path: Path) -> None:
+    parts = [write(tmp_path / "a.h5", frames(2)), write(tmp_path / "b.h5", frames(2, (5,)))]
     array = opened([asset(p, [(2 * i + 1, 2 * i + 3, 0, 2)]) for i, p in enumerate(parts)], key(1, 4, 6), 4)
-    with pytest.raises(AssetUnavailable, match=r"b\.h5.*shape \(5, 6\)"):
+    np.testing.assert_array_equal(array[:2, 0], frames(2))
+    with pytest.raises(AssetUnavailable, match=r"values of shape \(1, 5\) in .*b\.h5, others of \(1, 4, 6\)"):
         array.read()
 
 
@@ -229,16 +266,16 @@ def test_opening_reads_no_data(one_file: Path, monkeypatch: pytest.MonkeyPatch) 
     reads: list[tuple[int, int]] = []
     original = HDF5Reader.read_into
 
-    def counting(self: HDF5Reader, start: int, stop: int, out: Any) -> None:
+    def counting(self: HDF5Reader, start: int, stop: int, out: Any, window: Any = ()) -> None:
         reads.append((start, stop))
-        original(self, start, stop, out)
+        original(self, start, stop, out, window)
 
     monkeypatch.setattr(HDF5Reader, "read_into", counting)
     described = opened(asset(one_file, [(1, 11, 0, 10)]), key(1, 4, 6), 10).dask()
     selected = described[3:5].mean()
     assert reads == []
     selected.compute(scheduler="sync")
-    assert reads == [(0, 10)], "one block, one read"
+    assert reads == [(3, 5)], "one block, one read of what was asked"
 
 
 def test_tasks_go_with_blocks_not_with_events(tmp_path: Path) -> None:
