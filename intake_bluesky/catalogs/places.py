@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
-from intake.config import conf, intake_path_dirs
+from intake.config import conf
 
 from intake_bluesky.storage import Problem
 from intake_bluesky.trust import is_local
@@ -48,7 +49,10 @@ def search_path() -> list[Place]:
     places = [Place(folder) for folder in (*_of_databroker(), *_of_intake())]
     places += [Place(path, "catalog_path of Intake's configuration") for path in _split(conf.get("catalog_path"))]
     places += [Place(path, "INTAKE_PATH") for path in _split(os.environ.get("INTAKE_PATH"))]
-    return list({os.path.realpath(place.path): place for place in reversed(places)}.values())[::-1]
+    once: dict[str, Place] = {}
+    for place in places:
+        once.setdefault(os.path.realpath(place.path), place)
+    return list(once.values())
 
 
 def _of_databroker() -> Iterator[str]:
@@ -73,10 +77,9 @@ def _of_intake() -> Iterator[str]:
 
 
 def _split(setting: str | list[str] | tuple[str, ...] | None) -> list[str]:
-    """The paths of a setting: a list, or text with the separator of this machine between them."""
-    if not setting:
-        return []
-    return [os.path.expanduser(str(path)) for path in intake_path_dirs(setting) if path]
+    """The paths of a setting: a list, or text with this machine's separator, which URLs hold too, between them."""
+    paths = re.split(";" if os.name == "nt" else ":(?!//)", setting) if isinstance(setting, str) else setting or ()
+    return [os.path.expanduser(str(path)) for path in paths if path]
 
 
 def yaml_files(place: Place) -> tuple[list[str], Problem | None]:

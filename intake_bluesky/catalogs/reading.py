@@ -47,7 +47,7 @@ def read_file(path: str) -> Contents:
         return _broken(path, f"it cannot be read: {error.strerror}")
     except UnicodeDecodeError:
         return _broken(path, "it is no text in UTF-8")
-    except (yaml.YAMLError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - constructors raise what they like, and none may hide other files
         return _broken(path, f"it is no YAML: {_where(error)}")
     if not isinstance(data, dict):
         return _broken(path, "it is empty" if data is None else f"it holds a {type(data).__name__}, no mapping")
@@ -72,6 +72,8 @@ def _broken(path: str, message: str, *names: str) -> Contents:
 
 def _where(error: Exception) -> str:
     """Place and problem, without the lines of the file, which may hold a password."""
+    if isinstance(error, TypeError):
+        return f"{error}; a template, '{{{{ ... }}}}', has to be quoted"
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return str(error).partition("\n")[0]
     mark = error.problem_mark
