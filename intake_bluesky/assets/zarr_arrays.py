@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -101,7 +102,8 @@ class ZarrReader(AssetReader):
             frames, *rest = self.part.shape(array.shape)
             axis, step = self.part.frame_axis(array.shape)
             chunk = max(1, (array.shards or array.chunks)[axis] // step)
-            return FrameStructure(frames, tuple(rest), _dtype(array), chunk, _version(self.location, array))
+            dtype = _dtype(array, self._where(array))
+            return FrameStructure(frames, tuple(rest), dtype, chunk, _version(self.location, array))
 
     def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
         """Have Zarr decode the chunks straight into `out`."""
@@ -112,9 +114,12 @@ class ZarrReader(AssetReader):
         with _opened(self.location, self.array) as array:  # it may have grown since others began to use it
             self._read(array, start, stop, out, window)
 
+    def _where(self, array: Any) -> str:
+        return f"{array.path or '/'} of {self.path}"
+
     def _read(self, array: Any, start: int, stop: int, out: Array, window: Window) -> None:
         frames, *rest = self.part.shape(array.shape)
-        where = f"{array.path or '/'} of {self.path}"
+        where = self._where(array)
         if stop > frames:
             raise AssetUnavailable(f"{where} has {frames} frames, frame {stop - 1} was asked")
         if not window and tuple(rest) != out.shape[1:]:
@@ -143,9 +148,11 @@ def _buffer(out: Array) -> Any:
     return NDBuffer.from_ndarray_like(out)
 
 
-def _dtype(array: Any) -> np.dtype[Any]:
+def _dtype(array: Any, where: str) -> np.dtype[Any]:
     dtype: np.dtype[Any] = array.dtype
-    return TEXT if dtype.kind in "TO" else dtype
+    if dtype.hasobject and dtype != TEXT:
+        raise AssetUnavailable(f"{where} holds values of varying length, of which only text is read")
+    return dtype
 
 
 def _version(location: Location, array: Any) -> str:
@@ -180,6 +187,8 @@ def _store(location: Location) -> Any:
     if not os.path.exists(location.path):
         raise FileNotFoundError(f"there is no Zarr store at {location.path}")
     if _is_zip(location):
+        if not zipfile.is_zipfile(location.path):
+            raise AssetUnavailable(f"{location.path} is not a zip file, or was not finished")
         return storage.ZipStore(location.path, mode="r", read_only=True)
     return storage.LocalStore(location.path, read_only=True)
 
