@@ -267,10 +267,8 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
         grid = scanned(self._header, self._stream, self.keys, shape=shape, axes=axes, snaking=snaking)
         positions = {key for axis in grid.axes for key in (axis, position_key(axis, self.keys))}
         motors = self(include=positions, exclude=(), sub_dict="data", trim=False, decode_times=False, target_chunk=1)
-        specs = self._header.streams[self._stream].data_keys
-        external = [key for key, spec in specs.items() if is_external(spec)]
         fill = self._options.on_missing == "fill"
-        return gridded(self.to_dask(), grid, motors.to_dask(), external=external, fill=fill)
+        return gridded(self.to_dask(), grid, motors.to_dask(), files=self._reader._assets, fill=fill)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Read into pandas, a row an event.

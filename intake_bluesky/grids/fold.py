@@ -8,8 +8,10 @@ from typing import Any
 import dask.array as da
 import xarray as xr
 
+from intake_bluesky.assets import AssetArray
 from intake_bluesky.errors import UnsupportedOperation
-from intake_bluesky.grids.gather import Gaps, gather, gather_dask
+from intake_bluesky.grids.files import GridOfFiles
+from intake_bluesky.grids.gather import gather, gather_dask, with_gaps
 from intake_bluesky.grids.order import Order
 from intake_bluesky.grids.positions import axis_positions
 from intake_bluesky.grids.scanned import Grid
@@ -19,19 +21,20 @@ __all__ = ["gridded"]
 
 
 def gridded(
-    flat: xr.Dataset, grid: Grid, motors: xr.Dataset, *, external: Collection[str] = (), fill: bool = False
+    flat: xr.Dataset, grid: Grid, motors: xr.Dataset, *, files: Mapping[str, AssetArray], fill: bool = False
 ) -> xr.Dataset:
     """Fold a Dataset of events into the shape of the grid on which they were taken.
 
     Parameters
     ----------
     flat : xarray.Dataset
-        Of dask arrays, with ``time`` as first dimension and the coordinate ``seq_num``.
+        Of dask arrays, with ``time`` as first dimension, and the coordinate ``seq_num``.
     grid : Grid
     motors : xarray.Dataset
         The readings of the grid's motors, and their setpoints, likewise.
-    external : collection of str
-        Keys of external data: integers stay integers, and what was not measured raises when it is computed.
+    files : mapping of key to AssetArray
+        The arrays in files that `flat` has; their dtype stays, and where it has no missing value, computing what was
+        not measured raises.
     fill : bool
         Keep all dtypes and fill what was not measured with zeros.
 
@@ -50,10 +53,15 @@ def gridded(
         name = renamed.get(str(old), str(old))
         own = tuple(renamed_dims.get(str(dim), str(dim)) for dim in variable.dims[1:])
         attrs = {**({"key": str(old)} if name != old else {}), **variable.attrs}
-        refusal = _refusal(name, order) if attrs.get("key", name) in external else ""
-        gaps = Gaps.of(variable.dtype, order, fill=fill, refusal=refusal)
-        lazy = isinstance(variable.data, da.Array)
-        values = gather_dask(order, variable.data, gaps) if lazy else gather(rows, variable.values, gaps)
+        key, dtype = attrs.get("key", name), variable.dtype
+        if order.measured < order.size and not fill:
+            dtype = with_gaps(dtype)
+        if key in files:
+            values: Any = GridOfFiles(files[key], order, fill).dask()
+        elif isinstance(variable.data, da.Array):
+            values = gather_dask(order, variable.data, dtype)
+        else:
+            values = gather(rows, variable.values, dtype)
         variables[name] = ((*dims, *own), values, attrs)
     coords = {str(name): variables.pop(str(name)) for name in flat.coords}
     return xr.Dataset(variables, {**_axes(grid, order, motors, names), **coords}, _attributes(flat, order))
@@ -119,15 +127,6 @@ def _axes(grid: Grid, order: Order, motors: xr.Dataset, names: Mapping[str, str]
         attrs = {field: value for field, value in motors[of_motors[axis]].attrs.items() if field != "key"}
         coords[names[axis]] = (names[axis], positions, attrs)
     return coords
-
-
-def _refusal(name: str, order: Order) -> str:
-    if order.measured == order.size:
-        return ""
-    return (
-        f"{name!r} was measured at {order.measured} of the {order.size} points of the grid, and is asked for where it "
-        'was not: select from the others (those where "time" is not NaN), or ask stream(on_missing="fill") for zeros'
-    )
 
 
 def _attributes(flat: xr.Dataset, order: Order) -> dict[str, Any]:

@@ -1,12 +1,12 @@
-"""Arrays of rows brought to the shape of a grid, in memory or as dask arrays."""
+"""Columns of events brought to the shape of a grid, in memory or as dask arrays."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any, Final
+from itertools import pairwise, product
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -14,50 +14,23 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from intake_bluesky.columns import Array, Observed, missing
-from intake_bluesky.errors import AssetUnavailable
-from intake_bluesky.grids.order import Order, Region
+from intake_bluesky.grids.order import Order
 
-__all__ = ["Gaps", "gather", "gather_dask"]
-
-MOST_CUTS: Final = 16
-"""Along one axis, to part what was measured from what was not; a grid full of holes is not cut to pieces."""
+__all__ = ["chunked", "gather", "gather_dask", "with_gaps"]
 
 
-@dataclass(frozen=True, slots=True)
-class Gaps:
-    """What one variable has where the grid was not measured.
+def with_gaps(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What a column becomes where the grid has gaps, as a column of events does: integers float64, booleans objects.
 
-    Attributes
-    ----------
-    dtype : numpy.dtype
-        Of the whole variable.
-    refusal : str
-        Message of the `AssetUnavailable` that computing raises; empty to give missing values.
+    Examples
+    --------
+    >>> with_gaps(np.dtype("int32"))
+    dtype('float64')
     """
-
-    dtype: np.dtype[Any]
-    refusal: str = ""
-
-    @classmethod
-    def of(cls, dtype: np.dtype[Any], order: Order, *, fill: bool, refusal: str = "") -> Gaps:
-        """Decide as columns of events do: integers with gaps become float64, booleans objects, floats have NaN.
-
-        With `fill` the dtype stays, with a `refusal` too, and what has no missing value raises.
-        """
-        if fill or order.measured == order.size or dtype.kind in "fcMTO":
-            return cls(dtype, refusal if dtype.kind not in "fc" and not fill else "")
-        return cls(dtype, refusal) if refusal else cls(Observed(frozenset({dtype.str, "null"})).dtype)
-
-    def values(self, shape: tuple[int, ...]) -> Array:
-        """Missing values."""
-        if self.refusal:
-            raise AssetUnavailable(self.refusal)
-        return (
-            np.full(shape, np.datetime64("NaT"), self.dtype) if self.dtype.kind == "M" else missing(shape, self.dtype)
-        )
+    return dtype if dtype.kind in "fcMTO" else Observed(frozenset({dtype.str, "null"})).dtype
 
 
-def gather(rows: Array, values: Array, gaps: Gaps) -> Array:
+def gather(rows: Array, values: Array, dtype: np.dtype[Any]) -> Array:
     """Bring values to a grid.
 
     Parameters
@@ -65,100 +38,89 @@ def gather(rows: Array, values: Array, gaps: Gaps) -> Array:
     rows : numpy.ndarray, dtype int64
         Row of each point, -1 where there is none.
     values : numpy.ndarray, shape (rows, ...)
-    gaps : Gaps
+    dtype : numpy.dtype
 
     Returns
     -------
-    numpy.ndarray, shape ``(*rows.shape, ...)``, dtype ``gaps.dtype``
+    numpy.ndarray, shape ``(*rows.shape, ...)``, dtype `dtype`
     """
-    return _gather(rows, (0,), [values], values.shape[1:], gaps)
+    return _gather(rows, (0,), [values], values.shape[1:], dtype)
 
 
-def _gather(rows: Array, starts: Sequence[int], blocks: Sequence[Array], event: tuple[int, ...], gaps: Gaps) -> Array:
-    """Take the rows from blocks that begin at the rows `starts`."""
-    there = rows >= 0
-    whole = bool(there.all())
-    if whole and len(blocks) == 1 and blocks[0].dtype == gaps.dtype:
-        taken: Array = blocks[0][rows - starts[0]]
-        return taken
-    shape = (*rows.shape, *event)
-    out: Array = np.empty(shape, gaps.dtype) if whole else gaps.values(shape)
+def _gather(
+    rows: Array, starts: Sequence[int], blocks: Sequence[Array], event: tuple[int, ...], dtype: np.dtype[Any]
+) -> Array:
+    """Take the rows out of blocks that begin at the rows `starts`."""
+    out = np.full((*rows.shape, *event), _nothing(dtype), dtype)
     for start, block in zip(starts, blocks, strict=True):
         inside = (rows >= start) & (rows < start + len(block))
         out[inside] = block[rows[inside] - start]
     return out
 
 
+def _nothing(dtype: np.dtype[Any]) -> Any:
+    return np.datetime64("NaT") if dtype.kind == "M" else missing((), dtype)[()]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """One chunk of a grid: what its task does with the blocks of rows it is given."""
+    """One chunk of a grid: which of its points, and what is taken from which blocks of rows."""
 
     order: Order
-    region: Region
+    places: tuple[range, ...]
     starts: tuple[int, ...]
     event: tuple[int, ...]
-    gaps: Gaps
-
-    def __call__(self, blocks: Sequence[Array]) -> Array:
-        return _gather(self.order.rows(self.region), self.starts, blocks, self.event, self.gaps)
+    dtype: np.dtype[Any]
 
 
 def _load(part: _Part, blocks: Sequence[Array]) -> Array:
-    return part(blocks)
+    return _gather(part.order.rows(part.places), part.starts, blocks, part.event, part.dtype)
 
 
-def gather_dask(order: Order, values: da.Array, gaps: Gaps) -> da.Array:
-    """Bring a lazy array, rows first, to a grid: a task a chunk, each of whole scan lines or one part of a line.
-
-    A chunk is about half as large as the blocks it is taken from, so that few chunks straddle two of them; where
-    computing what was not measured raises, no chunk has both.
-    """
-    cuts = _edges(order) if gaps.refusal else [set[int]() for _ in order.shape]
-    bounds = _bounds(order.shape, values.chunks[0], cuts)
-    name = f"grid-{tokenize(values.name, order.shape, order.snaking, order.reached, order.lost, bounds, gaps)}"
+def gather_dask(order: Order, values: da.Array, dtype: np.dtype[Any]) -> da.Array:
+    """Bring a lazy column, of shape (rows, ...), to a grid: a task a chunk, about as large as the blocks it is from."""
+    edges = chunked(order.shape, values.chunks[0])
+    name = f"grid-{tokenize(values.name, order.shape, order.snaking, order.reached, order.lost, edges, dtype)}"
     offsets = np.cumsum([0, *values.chunks[0]])
     tasks: dict[Any, Any] = {}
-    for place, region in _regions(bounds):
-        needed = _needed(order.rows(region), offsets)
+    for number, places in _chunks(edges):
+        rows = order.rows(places)
+        needed = np.unique(np.searchsorted(offsets, rows[rows >= 0], side="right") - 1).tolist()
         starts = tuple(offsets[needed].tolist())
-        for rest in product(*(range(n) for n in values.numblocks[1:])):
+        for rest in product(*map(range, values.numblocks[1:])):
             event = tuple(sizes[i] for sizes, i in zip(values.chunks[1:], rest, strict=True))
-            blocks = [(values.name, int(block), *rest) for block in needed]
-            tasks[name, *place, *rest] = (_load, _Part(order, region, starts, event, gaps), blocks)
+            blocks = [(values.name, block, *rest) for block in needed]
+            tasks[name, *number, *rest] = (_load, _Part(order, places, starts, event, dtype), blocks)
     sources: list[Any] = [values]
     graph = HighLevelGraph.from_collections(name, tasks, dependencies=sources)
-    chunks = (*(tuple(np.diff(edges).tolist()) for edges in bounds), *values.chunks[1:])
-    return da.Array(graph, name, chunks=chunks, meta=missing((0,) * len(chunks), gaps.dtype))
+    chunks = (*(tuple(np.diff(axis).tolist()) for axis in edges), *values.chunks[1:])
+    return da.Array(graph, name, chunks=chunks, meta=missing((0,) * len(chunks), dtype))
 
 
-def _needed(rows: Array, offsets: Array) -> Array:
-    """Numbers of the blocks in which the rows are."""
-    return np.unique(np.searchsorted(offsets, rows[rows >= 0], side="right") - 1)
+def _chunks(edges: Sequence[Sequence[int]]) -> Iterator[tuple[tuple[int, ...], tuple[range, ...]]]:
+    """Number along each axis, and places, of each chunk."""
+    axes = [[range(*ends) for ends in pairwise(axis)] for axis in edges]
+    numbers = product(*(range(len(axis)) for axis in axes))
+    yield from zip(numbers, product(*axes), strict=True)
 
 
-def _regions(bounds: Sequence[Sequence[int]]) -> Iterator[tuple[tuple[int, ...], Region]]:
-    """Place and region of each chunk."""
-    for place in product(*(range(len(edges) - 1) for edges in bounds)):
-        yield place, tuple(slice(edges[i], edges[i + 1]) for edges, i in zip(bounds, place, strict=True))
+def chunked(shape: Sequence[int], blocks: Sequence[int]) -> list[list[int]]:
+    """Cut a grid into chunks of whole scan lines, or equal parts of them, of as many points as the blocks have rows.
 
+    Returns
+    -------
+    list of list of int
+        Where chunks begin along each axis, and its end.
 
-def _bounds(shape: Sequence[int], blocks: Sequence[int], cuts: Sequence[set[int]]) -> list[list[int]]:
-    """Where chunks begin and end along each axis of a grid whose rows come in blocks of these lengths."""
-    left = math.prod(shape) if len(blocks) == 1 else max(max(blocks) // 2, 1)
-    bounds: list[list[int]] = []
-    for points, own in zip(reversed(shape), reversed(cuts), strict=True):
+    Examples
+    --------
+    >>> chunked((4, 10), (24, 16)), chunked((4, 10), (8, 8, 8, 8, 8))
+    ([[0, 2, 4], [0, 10]], [[0, 1, 2, 3, 4], [0, 5, 10]])
+    """
+    left = math.prod(shape) if len(blocks) == 1 else max(*blocks, 1)
+    edges: list[list[int]] = []
+    for points in reversed(shape):
         step = math.ceil(points / math.ceil(points / left))
-        bounds.append(sorted({*range(0, points, step), points} | own))
+        edges.append([*range(0, points, step), points])
         left = max(left // points, 1)
-    return bounds[::-1]
-
-
-def _edges(order: Order) -> list[set[int]]:
-    """Where along each axis to cut, so that every chunk was measured as a whole or not at all."""
-    there = order.rows() >= 0
-    edges: list[set[int]] = []
-    for axis in range(there.ndim):
-        lines = np.moveaxis(there, axis, 0).reshape(there.shape[axis], -1)
-        changes = {int(i) + 1 for i in np.flatnonzero((lines[1:] != lines[:-1]).any(axis=1))}
-        edges.append(changes if len(changes) <= MOST_CUTS else set())
-    return edges
+    return edges[::-1]

@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
 from intake_bluesky.columns import Array
 
-__all__ = ["Order", "Region", "visits"]
-
-Region: TypeAlias = tuple[slice, ...]
-"""A part of a grid: from where to where along each axis."""
+__all__ = ["Order", "visits"]
 
 
-def visits(shape: Sequence[int], snaking: Sequence[bool], region: Region | None = None) -> Array:
+def visits(shape: Sequence[int], snaking: Sequence[bool], places: Sequence[range | Array] | None = None) -> Array:
     """Number the points of a grid in the order in which they are visited.
 
     Parameters
@@ -26,12 +22,12 @@ def visits(shape: Sequence[int], snaking: Sequence[bool], region: Region | None 
         Slowest axis first.
     snaking : sequence of bool
         Axes that are gone through backwards on every second pass.
-    region : tuple of slice, optional
-        Only this part of the grid, with starts and stops.
+    places : sequence of (range or numpy.ndarray), optional
+        Which places along each axis, independent of those along the others; all of them by default.
 
     Returns
     -------
-    numpy.ndarray, shape `shape` (of the region), dtype int64
+    numpy.ndarray, shape `shape`, or as many as there are places, dtype int64
         From 0.
 
     Examples
@@ -41,8 +37,8 @@ def visits(shape: Sequence[int], snaking: Sequence[bool], region: Region | None 
            [5, 4, 3]])
     """
     number: Array = np.zeros((1,) * len(shape), np.int64)
-    places = np.ogrid[region or tuple(slice(n) for n in shape)]
-    for points, snake, place in zip(shape, snaking, places, strict=True):
+    mesh = np.ix_(*(np.asarray(axis, np.int64) for axis in places or map(range, shape)))
+    for points, snake, place in zip(shape, snaking, mesh, strict=True):
         backwards = snake & (number % 2 == 1)
         number = number * points + np.where(backwards, points - 1 - place, place)
     return number
@@ -86,11 +82,12 @@ class Order:
         """How many points have a row."""
         return self.reached - len(self.lost)
 
-    def rows(self, region: Region | None = None) -> Array:
-        """Row of each point, of the whole grid or a region; -1 where there is none. dtype int64."""
-        visit = visits(self.shape, self.snaking, region)
-        before = np.searchsorted(self.lost, visit)
+    def rows(self, places: Sequence[range | Array] | None = None) -> Array:
+        """Row of each point, of the whole grid or at some places along each axis; -1 where there is none."""
+        visit = visits(self.shape, self.snaking, places)
         gone = visit >= self.reached
-        if len(self.lost):
-            gone |= self.lost[np.minimum(before, len(self.lost) - 1)] == visit
+        if not len(self.lost):
+            return np.where(gone, -1, visit)
+        before = np.searchsorted(self.lost, visit)
+        gone |= self.lost[np.minimum(before, len(self.lost) - 1)] == visit
         return np.where(gone, -1, visit - before)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from intake_bluesky.columns import Array
 from intake_bluesky.errors import UnsupportedOperation
-from intake_bluesky.grids.gather import Gaps, gather
+from intake_bluesky.grids.gather import gather
 from intake_bluesky.grids.order import Order
 from intake_bluesky.grids.scanned import Grid
 
@@ -86,8 +86,8 @@ def _on_grid(
     rows = order.rows()
     rows[rows >= part.stop] = -1
     there = np.isfinite(motors["time"].values[part].astype(np.float64)) if "time" in motors.coords else np.True_
-    gaps = Gaps(np.dtype(np.float64))
-    return {axis: gather(rows, np.where(there, computed[axis].values, np.nan), gaps) for axis in found}
+    floats = np.dtype(np.float64)
+    return {axis: gather(rows, np.where(there, computed[axis].values, np.nan), floats) for axis in found}
 
 
 def _settled(plan: Array, values: Array, axis: int, *, exact: bool) -> Array | None:
