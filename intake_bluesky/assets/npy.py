@@ -1,16 +1,19 @@
-"""Sequences of NumPy files, one a frame, as ophyd's simulated detectors write them."""
+"""Sequences of NumPy files, as ophyd's simulated detectors write them."""
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
+from intake_bluesky.assets.raw import RawArray
+from intake_bluesky.assets.reader import Window
+from intake_bluesky.assets.sequences import FrameFile, SequenceReader
 from intake_bluesky.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
@@ -18,87 +21,53 @@ __all__ = ["NpySequenceReader"]
 
 
 @dataclass(frozen=True, slots=True)
-class NpySequenceReader(AssetReader):
-    """Reads ``<path>_<frame>.npy``. Files that need pickle are refused.
+class NpySequenceReader(SequenceReader):
+    """Reads ``<path>_<number>.npy``. Files that need pickle are refused.
 
-    Attributes
-    ----------
-    location : Location
-        The part of the name that all files have in common.
+    Notes
+    -----
+    A resource of spec ``NPY_SEQ`` has no parameters, and each of its datums says an ``index``. Stream resources may
+    have those of every `SequenceReader`; with a ``chunk_shape`` of several frames the first axis of what a file holds
+    counts them.
     """
 
     specs: ClassVar[tuple[str, ...]] = ("NPY_SEQ",)
-    frame_by_frame: ClassVar[bool] = True
-
-    location: Location
-
-    @classmethod
-    def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
-        """Make the reader; such resources have no parameters."""
-        return cls(location)
+    mimetypes: ClassVar[tuple[str, ...]] = ("multipart/related;type=application/x-npy",)
+    format: ClassVar[str] = "NumPy"
+    default_template: ClassVar[str] = "%s_%d.npy"
 
     @classmethod
     def event_of(cls, datum_kwargs: Mapping[str, Any]) -> int:
         """Each datum is a file."""
         return int(datum_kwargs["index"])
 
-    @property
-    def path(self) -> str:
-        """What the names begin with."""
-        return self.location.path
-
-    def file(self, frame: int) -> Location:
-        """The file of one frame."""
-        return self.location.with_path(f"{self.location.path}_{frame}.npy")
-
-    def files(self) -> Sequence[Location]:
-        """The files that are there (a resource does not say how many there should be)."""
-        if self.location.is_local:
-            found = glob.glob(glob.escape(self.location.path) + "_*.npy")
-        else:
-            import fsspec
-
-            fs, path = fsspec.url_to_fs(self.location.path, **self.location.storage_options)
-            found = [fs.unstrip_protocol(name) for name in fs.glob(f"{path}_*.npy")]
-        return [self.location.with_path(name) for name in sorted(found, key=lambda name: (len(name), name))]
-
-    def structure(self, first: int = 0) -> FrameStructure:
-        """Shape and dtype, from the header of the frame `first`."""
-        location = self.file(first)
+    @contextmanager
+    def opened(self, location: Location) -> Iterator[FrameFile]:
         with location.open() as file:
-            shape, dtype = _header(file, location.path)
-        return FrameStructure(None, shape, dtype, 1, location.status()[0])
+            shape, columns, dtype = _header(file, location.path)
+            several = self.per_file > 1 or not self.template.numbered
+            frame = shape[1:] if several else shape
+            size, offset = math.prod(frame) * dtype.itemsize, file.tell()
 
-    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
-        """Read the files one after the other."""
-        for row, frame in enumerate(range(start, stop)):
-            location = self.file(frame)
-            with location.open() as file:
-                value = _load(file, location.path)
-            value = value[window] if len(window) <= value.ndim else value
-            if value.shape != out.shape[1:] or not np.can_cast(value.dtype, out.dtype, "safe"):
-                raise AssetUnavailable(
-                    f"{location.path} has {value.dtype} of shape {value.shape}, where {out.dtype} of shape "
-                    f"{out.shape[1:]} was found in the sequence before"
-                )
-            out[row] = value
+            def read(number: int, out: Array, window: Window) -> None:
+                if not columns:
+                    RawArray(file, location.path, offset + number * size, frame, dtype).read(out, window)
+                    return
+                whole: Array = np.empty(shape[::-1], dtype)
+                RawArray(file, location.path, offset, whole.shape, dtype).read(whole)
+                out[...] = (whole.T[number] if several else whole.T)[window]
+
+            yield FrameFile(shape[0] if several else 1, frame, dtype, read)
 
 
-def _header(file: BinaryIO, path: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _header(file: BinaryIO, path: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is in Fortran's order, and dtype."""
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
+        shape, columns, dtype = read(file)
     except ValueError as error:
         raise AssetUnavailable(f"{path} is not a NumPy file: {error}") from error
     if dtype.hasobject:
         raise AssetUnavailable(f"{path} holds pickled Python objects, which are not read")
-    return shape, dtype
-
-
-def _load(file: BinaryIO, path: str) -> Array:
-    try:
-        value: Array = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise AssetUnavailable(f"{path} is not a NumPy file that can be read: {error}") from error
-    return value
+    return shape, columns, dtype

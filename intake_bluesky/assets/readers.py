@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from intake_bluesky.assets.cbf import CbfReader
 from intake_bluesky.assets.handlers import GROUP as HANDLERS
 from intake_bluesky.assets.handlers import HandlerReader, find_handler
 from intake_bluesky.assets.hdf5 import HDF5Reader
+from intake_bluesky.assets.jpeg import JpegReader
 from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.npy import NpySequenceReader
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
+from intake_bluesky.assets.spe import SpeReader
+from intake_bluesky.assets.tiff import TiffReader
 from intake_bluesky.assets.zarr_arrays import ZarrReader
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, PluginError, UntrustedName
 from intake_bluesky.registry import Registry
@@ -20,7 +24,15 @@ __all__ = ["GROUP", "datum_readers", "native_reader", "stream_reader"]
 
 GROUP = "intake_bluesky.assets"
 
-BUILT_IN: tuple[type[AssetReader], ...] = (HDF5Reader, NpySequenceReader, ZarrReader)
+BUILT_IN: tuple[type[AssetReader], ...] = (
+    CbfReader,
+    HDF5Reader,
+    JpegReader,
+    NpySequenceReader,
+    SpeReader,
+    TiffReader,
+    ZarrReader,
+)
 
 _INSTALLED: Registry[type[AssetReader]] = Registry(GROUP)
 _BY_NAME = {name: reader for reader in BUILT_IN for name in (*reader.mimetypes, *reader.specs)}

@@ -1,0 +1,74 @@
+"""A few threads of this process that read files, however many ask for them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Final, TypeVar
+
+__all__ = ["THREADS", "run_all"]
+
+T = TypeVar("T")
+
+THREADS: Final = 8
+"""Files read at once: enough to hide the latency of a file server, few enough for any limit on open files."""
+
+
+class _Pool:
+    """Threads that are started when first needed, and again in a forked child, which has none of its parent's."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._lock = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+
+    def executor(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(THREADS, "intake-bluesky-files")
+            return self._executor
+
+
+_POOL: Final = _Pool()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_POOL.reset)
+
+
+def run_all(do: Callable[[T], None], items: Iterable[T]) -> None:
+    """Do something with each item, a few at a time; with one alone in the calling thread.
+
+    What is done must not call this itself: all threads could be waiting for each other then. When something raises,
+    no further item is begun, and the error is raised when those that were begun are done.
+
+    Examples
+    --------
+    >>> seen = []
+    >>> run_all(seen.append, range(100))
+    >>> sorted(seen) == list(range(100))
+    True
+    """
+    todo = list(items)
+    if len(todo) == 1:
+        do(todo[0])
+        return
+    left = iter(todo)
+    executor = _POOL.executor()
+    futures = [executor.submit(_drain, do, left) for _ in range(min(THREADS, len(todo)))]
+    try:
+        for future in futures:
+            future.result()
+    finally:
+        for _ in left:
+            pass
+        wait(futures)
+
+
+def _drain(do: Callable[[T], None], left: Iterator[T]) -> None:
+    """Take items until there are none: a list's iterator hands each of them out once, to whichever thread asks."""
+    for item in left:
+        do(item)
