@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
 
 from intake_bluesky.assets.location import Location
 from intake_bluesky.errors import MissingDependency
 
-__all__ = ["SharedFiles", "hdf5_file", "import_h5py", "open_files"]
+__all__ = ["OpenFile", "SharedFiles", "hdf5_file", "import_h5py", "open_files"]
 
-_Key: TypeAlias = "tuple[str, str, bool, bool | None]"
+T = TypeVar("T")
+
+_Key: TypeAlias = "tuple[str, str, bool, bool | None, tuple[str, ...] | None]"
 
 
 def import_h5py() -> Any:
@@ -32,9 +34,31 @@ def import_h5py() -> Any:
 
 
 @dataclass(eq=False, slots=True)
-class _Handle:
+class OpenFile:
+    """One file while it is in use.
+
+    Attributes
+    ----------
+    file : h5py.File
+    location : Location
+    users : int
+    kept : dict
+        What was found out about the file, so that the next read of the same session need not look again.
+    linked : contextlib.ExitStack
+        Holds the files that links of this one lead to.
+    """
+
     file: Any
+    location: Location
     users: int = 0
+    kept: dict[Hashable, Any] = field(default_factory=dict)
+    linked: ExitStack = field(default_factory=ExitStack)
+
+    def close(self) -> None:
+        """Let go of everything; a dataset that lives on would keep its file open."""
+        self.kept.clear()
+        self.linked.close()
+        self.file.close()
 
 
 class SharedFiles:
@@ -45,35 +69,54 @@ class SharedFiles:
 
     def reset(self) -> None:
         """Forget everything without closing it: what a forked child does with the handles of its parent."""
-        self._lock = threading.Lock()
-        self._handles: dict[_Key, _Handle] = {}
+        self._lock = threading.RLock()
+        self._handles: dict[_Key, OpenFile] = {}
 
     def __len__(self) -> int:
         return len(self._handles)
 
     @contextmanager
-    def use(self, location: Location, *, swmr: bool = False, locking: bool | None = False) -> Iterator[Any]:
-        """Lend the open file.
+    def lend(self, location: Location, *, swmr: bool = False, locking: bool | None = False) -> Iterator[OpenFile]:
+        """Lend the open file and what is known of it.
 
         Raises
         ------
         OSError
             When it cannot be opened; FileNotFoundError when it is not there.
         """
-        key = (location.path, location.status()[0], swmr, locking)
+        key = (location.path, location.status()[0], swmr, locking, location.roots)
         with self._lock:
             handle = self._handles.get(key)
             if handle is None:
-                handle = self._handles[key] = _Handle(_open(location, swmr=swmr, locking=locking))
+                handle = OpenFile(_open(location, swmr=swmr, locking=locking), location)
+                self._handles[key] = handle
             handle.users += 1
         try:
-            yield handle.file
+            yield handle
         finally:
             with self._lock:
                 handle.users -= 1
                 if not handle.users:
-                    self._handles.pop(key, None)
-                    handle.file.close()
+                    if self._handles.get(key) is handle:
+                        del self._handles[key]
+                    handle.close()
+
+    @contextmanager
+    def use(self, location: Location, *, swmr: bool = False, locking: bool | None = False) -> Iterator[Any]:
+        """Lend the open `h5py.File`."""
+        with self.lend(location, swmr=swmr, locking=locking) as handle:
+            yield handle.file
+
+    def keep(self, handle: OpenFile, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made for a file before; made now, by one thread, if it was not."""
+        found: T | None = handle.kept.get(key)
+        if found is not None:
+            return found
+        with self._lock:
+            found = handle.kept.get(key)
+            if found is None:
+                found = handle.kept[key] = make()
+            return found
 
 
 def _open(location: Location, *, swmr: bool, locking: bool | None) -> Any:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Self, TypeAlias
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
-from intake_bluesky.assets.handles import hdf5_file, import_h5py
+from intake_bluesky.assets.handles import OpenFile, import_h5py, open_files
+from intake_bluesky.assets.hdf5_filters import Deflated, check_filters, read_box
+from intake_bluesky.assets.hdf5_links import Absent, absent_sources, find_dataset
+from intake_bluesky.assets.hdf5_slices import Axes, Box, Part, parse_slice
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import JoinMethod
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
 from intake_bluesky.columns import TEXT, Array
-from intake_bluesky.errors import AssetUnavailable, MissingDependency
+from intake_bluesky.errors import AssetUnavailable
 
-__all__ = ["HDF5Reader", "parse_slice"]
+__all__ = ["HDF5Reader", "TimepixReader", "parse_slice"]
 
 AREA_DETECTOR_DATASET: Final = "/entry/data/data"
-
-Selection: TypeAlias = "int | slice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class HDF5Reader(AssetReader):
     ----------
     location : Location
     dataset : str
-        Path inside the file.
+        Path inside the file, through links if need be.
     swmr : bool
         Open as one of many readers of a file that is being written; where that fails the file is opened plainly.
     locking : bool or None
         HDF5's file locking, off unless the resource asks for it; None leaves it to ``HDF5_USE_FILE_LOCKING``.
-    selection : tuple of int or (start, stop, step)
-        Part of the dataset that is meant; an integer drops its axis.
+    selection : tuple
+        Part of the dataset that is meant, as `parse_slice` gives it; an integer drops its axis.
     squeeze : bool
         Drop axes of length one after the first.
     multiplier : int or None
@@ -47,12 +47,14 @@ class HDF5Reader(AssetReader):
 
     mimetypes: ClassVar[tuple[str, ...]] = ("application/x-hdf5",)
     specs: ClassVar[tuple[str, ...]] = ("AD_HDF5", "AD_HDF5_SWMR", "AD_HDF5_STREAM", "AD_HDF5_SWMR_STREAM")
+    default: ClassVar[str] = AREA_DETECTOR_DATASET
+    """The dataset where the resource does not say."""
 
     location: Location
     dataset: str = AREA_DETECTOR_DATASET
     swmr: bool = False
     locking: bool | None = False
-    selection: tuple[int | tuple[int | None, int | None, int | None], ...] = ()
+    selection: tuple[Part, ...] = ()
     squeeze: bool = False
     multiplier: int | None = None
     join: JoinMethod | None = None
@@ -60,7 +62,7 @@ class HDF5Reader(AssetReader):
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make the reader from a stream resource's parameters or a resource's kwargs."""
-        dataset = parameters.get("dataset") or parameters.get("path") or AREA_DETECTOR_DATASET
+        dataset = parameters.get("dataset") or parameters.get("path") or cls.default
         frames = parameters.get("multiplier") or parameters.get("frame_per_point")
         return cls(
             location,
@@ -98,104 +100,120 @@ class HDF5Reader(AssetReader):
         return [self.location]
 
     def session(self) -> AbstractContextManager[Any]:
-        """Keep the file open."""
-        return hdf5_file(self.location, swmr=self.swmr, locking=self.locking)
+        """Keep the file open, and what is known of the dataset."""
+        return open_files.lend(self.location, swmr=self.swmr, locking=self.locking)
 
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape, dtype and chunks, from the file's header."""
-        with self._open() as data:
-            frames, *rest = self._frames(data)
-            axis, step = self._axis(data)
-            chunk = max(1, data.chunks[axis] // step) if data.chunks else 1
-            return FrameStructure(frames, tuple(rest), self._dtype(data), chunk, self.location.status()[0])
+        with self._opened() as dataset:
+            return FrameStructure(
+                dataset.shape[0], dataset.shape[1:], dataset.dtype, dataset.chunk_frames, dataset.version
+            )
 
     def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
         """Read frames straight from the file into `out`."""
-        with self._open() as data:
-            shape = self._frames(data)
-            if stop > shape[0]:
+        with self._opened(stop) as dataset:
+            if stop > dataset.shape[0]:
                 raise AssetUnavailable(
-                    f"{self.path} has {shape[0]} frames in {self.dataset}, frame {stop - 1} was asked"
+                    f"{self.path} has {dataset.shape[0]} frames in {self.dataset}, frame {stop - 1} was asked"
                 )
-            if not window and tuple(shape[1:]) != out.shape[1:]:
+            if not window and dataset.shape[1:] != out.shape[1:]:
                 raise AssetUnavailable(
-                    f"{self.path} has frames of shape {tuple(shape[1:])}, where {out.shape[1:]} was found or declared"
+                    f"{self.path} has frames of shape {dataset.shape[1:]}, where {out.shape[1:]} was found or declared"
                 )
-            if not out.size:
-                return
-            selected = self._window(data, start, stop, window)
-            lengths = tuple(len(s) for s in selected if isinstance(s, range))
-            source = tuple(_as_slice(s) if isinstance(s, range) else s for s in selected)
-            _check_filters(data, self.path)
-            self._transfer(data, source, out.reshape(lengths))
-
-    @staticmethod
-    def _transfer(data: Any, source: tuple[Selection, ...], out: Array) -> None:
-        if out.dtype == TEXT:
-            out[...] = data.asstr(errors="replace")[source]
-        else:
-            data.read_direct(out, source_sel=source)
+            if out.size:
+                dataset.read(dataset.axes.box(start, stop, window), out)
 
     @contextmanager
-    def _open(self) -> Iterator[Any]:
-        with self.session() as file:
+    def _opened(self, frames: int = 0) -> Iterator[_Dataset]:
+        """The dataset with at least so many frames, if it has grown to have them."""
+        with self.session() as handle:
+            key = (self.dataset, self.selection, self.squeeze)
             try:
-                data = file[self.dataset]
-            except KeyError as error:
-                raise AssetUnavailable(f"{self.path} has no dataset {self.dataset!r}; it has {sorted(file)}") from error
-            if not isinstance(data, import_h5py().Dataset) or not data.shape:
-                raise AssetUnavailable(f"{self.dataset!r} of {self.path} is no array: it cannot hold frames")
-            if file.swmr_mode:
-                data.id.refresh()
-            try:
-                yield data
+                found = open_files.keep(handle, key, lambda: self._look(handle))
+                if found.shape[0] < frames and handle.file.swmr_mode:
+                    found = handle.kept[key] = self._look(handle)
+                yield found
             except RuntimeError as error:  # what h5py makes of most damage
                 raise AssetUnavailable(f"{self.path} is damaged: {error}") from error
 
-    @staticmethod
-    def _dtype(data: Any) -> np.dtype[Any]:
-        if import_h5py().check_string_dtype(data.dtype) is not None:
-            return TEXT
-        dtype: np.dtype[Any] = data.dtype
-        return dtype
-
-    def _axes(self, data: Any) -> list[int | range]:
-        """What is meant of each axis of the dataset: one position, or a range of them."""
-        given = [*self.selection, *([(None, None, None)] * (data.ndim - len(self.selection)))]
-        axes: list[int | range] = []
-        for wanted, length in zip(given, data.shape, strict=False):
-            axes.append(wanted if isinstance(wanted, int) else range(length)[slice(*wanted)])
-        return axes
-
-    def _axis(self, data: Any) -> tuple[int, int]:
-        """Which axis of the dataset counts frames, and in steps of what."""
-        axes = self._axes(data)
-        number = next(i for i, axis in enumerate(axes) if isinstance(axis, range))
-        counted = axes[number]
-        return number, abs(counted.step) if isinstance(counted, range) else 1
-
-    def _frames(self, data: Any) -> tuple[int, ...]:
-        """Shape of the flat frames: the first axis counts them."""
-        lengths = [len(axis) for axis in self._axes(data) if isinstance(axis, range)]
-        if not lengths:
+    def _look(self, handle: OpenFile) -> _Dataset:
+        owner, data = find_dataset(handle, self.dataset)
+        if owner.file.swmr_mode:
+            data.id.refresh()
+        try:
+            axes = Axes.of(self.selection, data.shape, squeeze=self.squeeze)
+        except IndexError as error:
+            raise AssetUnavailable(f"the slice of {self.dataset!r} of {self.path}, {data.shape}: {error}") from error
+        if not axes.shape:
             raise AssetUnavailable(f"the slice of {self.dataset!r} of {self.path} leaves no axis that counts frames")
-        rest = [n for n in lengths[1:] if n != 1] if self.squeeze else lengths[1:]
-        return (lengths[0], *rest)
-
-    def _window(self, data: Any, start: int, stop: int, window: Window) -> list[int | range]:
-        """The axes, with that of the frames cut to the frames wanted and the others to the window."""
-        axes: list[Any] = self._axes(data)
-        first, *others = [n for n, axis in enumerate(axes) if isinstance(axis, range)]
-        kept = [n for n in others if not self.squeeze or len(axes[n]) != 1]
-        for number, part in [(first, slice(start, stop)), *zip(kept, window, strict=False)]:
-            axes[number] = axes[number][part]
-        return axes
+        files = {place.path: place for place in (handle.location, owner.location)}
+        version = " ".join(place.status()[0] for place in files.values())
+        return _Dataset(data, axes, axes.shape, _dtype(data), absent_sources(owner, data), version)
 
 
-def _as_slice(positions: range) -> slice:
-    if positions.step < 0:
-        raise AssetUnavailable("a slice of HDF5 data that runs backwards cannot be read")
-    return slice(positions.start, positions.stop, positions.step)
+@dataclass(slots=True)
+class _Dataset:
+    """A dataset of a file that is open, and all that reading it needs.
+
+    Attributes
+    ----------
+    data : h5py.Dataset
+    axes : Axes
+        What is meant of it.
+    shape : tuple of int
+        Of the flat frames.
+    dtype : numpy.dtype
+    absent : tuple of Absent
+    version : str
+    """
+
+    data: Any
+    axes: Axes
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    absent: tuple[Absent, ...]
+    version: str
+    deflated: Deflated | None = None
+    checked: bool = False
+
+    @property
+    def chunk_frames(self) -> int:
+        """Frames in one chunk."""
+        axis, step = self.axes.counted
+        return max(1, self.data.chunks[axis] // step) if self.data.chunks and axis >= 0 else 1
+
+    def read(self, box: Box, out: Array) -> None:
+        """Read a part of it."""
+        for file in self.absent:
+            if file.overlaps(box.start, box.stop):
+                raise FileNotFoundError(2, "a virtual dataset leads to a file that is not there", file.path)
+        if not self.checked:
+            check_filters(self.data, self.data.file.filename)
+            self.deflated = Deflated.of(self.data)
+            self.checked = True
+        shaped = out.reshape(box.shape)
+        if self.dtype == TEXT:
+            shaped[...] = self.data.asstr(errors="replace")[box.slices].reshape(box.shape)
+        elif self.deflated is not None and out.dtype == self.dtype and set(box.step) == {1}:
+            self.deflated.read(box, out)
+        else:
+            read_box(self.data, box, out)
+        box.flip(shaped)
+
+
+@dataclass(frozen=True, slots=True)
+class TimepixReader(HDF5Reader):
+    """Reads the files of Timepix detectors, which differ in the name of the dataset."""
+
+    mimetypes: ClassVar[tuple[str, ...]] = ()
+    specs: ClassVar[tuple[str, ...]] = ("TPX_HDF5",)
+    default: ClassVar[str] = "/entry/instrument/detector/data"
+
+
+def _dtype(data: Any) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = TEXT if import_h5py().check_string_dtype(data.dtype) is not None else data.dtype
+    return dtype
 
 
 def _join(value: Any) -> JoinMethod | None:
@@ -204,55 +222,3 @@ def _join(value: Any) -> JoinMethod | None:
 
 def _locking(value: Any) -> bool | None:
     return value if isinstance(value, bool) or value is None else str(value).lower() in ("true", "1", "best-effort")
-
-
-def parse_slice(value: Any) -> tuple[int | tuple[int | None, int | None, int | None], ...]:
-    """Bring the ``slice`` of a resource to one form: as numpy writes it, or lists of integers and triples.
-
-    Examples
-    --------
-    >>> parse_slice("[:, 0, ::2]")
-    ((None, None, None), 0, (None, None, 2))
-    >>> parse_slice([[0, 4], 3])
-    ((0, 4, None), 3)
-    """
-    if value is None or value is False or value is True:
-        return ()
-    parts = value.strip("()[] ").rstrip(",").split(",") if isinstance(value, str) else value
-    return tuple(_slice_of(part) for part in parts)
-
-
-def _slice_of(part: Any) -> int | tuple[int | None, int | None, int | None]:
-    if isinstance(part, int):
-        return part
-    if part is None:
-        return None, None, None
-    if isinstance(part, Mapping):
-        part = [part.get(name) for name in ("start", "stop", "step")]
-    if isinstance(part, slice):
-        part = [part.start, part.stop, part.step]
-    if isinstance(part, str):
-        if re.fullmatch(r"\s*-?\d+\s*", part):
-            return int(part)
-        part = [int(n) if n.strip() else None for n in part.split(":")]
-    start, stop, step = (*part, None, None, None)[:3]
-    return start, stop, step
-
-
-def _check_filters(data: Any, path: str) -> None:
-    """Bring in the decompressors that the dataset needs, or say how to get them."""
-    h5z = import_h5py().h5z
-    pipeline = data.id.get_create_plist()
-    wanted = [pipeline.get_filter(i) for i in range(pipeline.get_nfilters())]
-    if all(h5z.filter_avail(code) for code, *_ in wanted):
-        return
-    try:
-        import hdf5plugin  # noqa: F401  # registers its filters when imported
-    except ImportError as error:
-        names = ", ".join(f"{name.decode(errors='replace')} ({code})" for code, _, _, name in wanted)
-        raise MissingDependency.of("hdf5plugin", extra="assets", purpose=f"to decompress {path}: {names}") from error
-    lacking = [code for code, *_ in wanted if not h5z.filter_avail(code)]
-    if lacking:
-        raise AssetUnavailable(
-            f"{path} is compressed with HDF5 filters {lacking}, which hdf5plugin does not have either"
-        )

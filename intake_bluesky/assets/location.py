@@ -22,6 +22,15 @@ REMOTE: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "http"
 class Location:
     """Where one resource is: a local path, or a URL that fsspec opens.
 
+    Attributes
+    ----------
+    path : str
+    storage_options : mapping
+        For fsspec.
+    roots : tuple of str or None
+        Folders that files may be in which this one names (links in HDF5 files do), besides its own; None where the
+        documents are trusted.
+
     Examples
     --------
     >>> Location("/data/x.h5").is_local, Location("s3://bucket/x.h5").is_local
@@ -30,6 +39,7 @@ class Location:
 
     path: str
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    roots: tuple[str, ...] | None = field(default=None, repr=False)
 
     @property
     def is_local(self) -> bool:
@@ -38,7 +48,12 @@ class Location:
 
     def with_path(self, path: str) -> Location:
         """Another file at the same place."""
-        return Location(path, self.storage_options)
+        return Location(path, self.storage_options, self.roots)
+
+    def may_lead_to(self, path: str) -> bool:
+        """Whether this file may name a local file: any if it is trusted, else one in its folder or in `roots`."""
+        folders = (*(self.roots or ()), os.path.dirname(self.path))
+        return self.roots is None or any(_within(path, folder) for folder in folders)
 
     def status(self) -> tuple[str, int]:
         """Fingerprint (changes when the file does) and size in bytes.
@@ -91,7 +106,8 @@ def locate(resource: Mapping[str, Any], options: AssetOptions) -> Location:
     path = _legacy(resource, options) if "resource_path" in resource else _of_uri(str(resource["uri"]), options)
     if not options.trusted:
         _check(path, options)
-    return Location(path, {} if "://" not in path else dict(options.storage_options))
+    roots = None if options.trusted else tuple(root for root in _roots(options) if "://" not in root)
+    return Location(path, {} if "://" not in path else dict(options.storage_options), roots)
 
 
 def _legacy(resource: Mapping[str, Any], options: AssetOptions) -> str:
@@ -124,7 +140,7 @@ def _refuse_climbing(path: str) -> None:
 
 
 def _check(path: str, options: AssetOptions) -> None:
-    roots = [_plain(str(root)) for root in (*options.root_map.values(), *options.allowed_roots)]
+    roots = _roots(options)
     if "://" in path:
         scheme = path.partition("://")[0]
         if (scheme in REMOTE and "::" not in path) or any(path.startswith(r.rstrip("/") + "/") for r in roots):
@@ -135,6 +151,10 @@ def _check(path: str, options: AssetOptions) -> None:
         f"documents from elsewhere name {path!r}, which is under no root_map target and no allowed root "
         f"({', '.join(roots) or 'none given'}): add its folder to root_map, or trust the catalog"
     )
+
+
+def _roots(options: AssetOptions) -> list[str]:
+    return [_plain(str(root)) for root in (*options.root_map.values(), *options.allowed_roots)]
 
 
 def _within(path: str, root: str) -> bool:

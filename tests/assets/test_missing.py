@@ -137,9 +137,15 @@ def test_parameters_without_meaning(one_file: Path, parameters: dict[str, str]) 
         opened(asset(one_file, [(1, 4, 0, 3)], **parameters), key(4, 6), 3).read()
 
 
-def test_a_slice_that_runs_backwards(one_file: Path) -> None:
-    with pytest.raises(AssetUnavailable, match="backwards"):
-        opened(asset(one_file, [(1, 4, 0, 3)], slice="[::-1]"), key(4, 6), 3).read()
+@pytest.mark.parametrize("wanted", ["[99]", "[:, :, :, 0]", "[..., ...]"])
+def test_a_slice_that_does_not_fit(one_file: Path, wanted: str) -> None:
+    with pytest.raises(AssetUnavailable, match=r"the slice of '/entry/data/data' of .*one\.h5"):
+        opened(asset(one_file, [(1, 4, 0, 3)], slice=wanted), key(4, 6), 3).read()
+
+
+def test_a_slice_that_leaves_no_frames(one_file: Path) -> None:
+    with pytest.raises(AssetUnavailable, match="leaves no axis that counts frames"):
+        opened(asset(one_file, [(1, 2, 0, 1)], slice="[0, 0, 0]"), key(), 1).read()
 
 
 def test_without_h5py(one_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,235 @@
+"""Datasets of HDF5 files, through links to other files: of a master file to its data files, of virtual datasets.
+
+What a file names is as little to be trusted as what a document names, so links are followed here and not by HDF5: to
+files of other folders only where `Location.may_lead_to` says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from intake_bluesky.assets.handles import OpenFile, import_h5py, open_files
+from intake_bluesky.assets.location import Location
+from intake_bluesky.errors import AssetUnavailable, UntrustedName
+
+__all__ = ["Absent", "absent_sources", "find_dataset", "list_group"]
+
+MOST_LINKS: Final = 32
+LINKS: Final = "HDF5_EXT_PREFIX"
+SOURCES: Final = "HDF5_VDS_PREFIX"
+RAW: Final = "HDF5_EXTFILE_PREFIX"
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A file that a virtual dataset names and that is not there: HDF5 would make up what it does not find.
+
+    Attributes
+    ----------
+    path : str
+    first, last : tuple of int
+        Of the dataset, the corners of the part that the file should hold.
+    """
+
+    path: str
+    first: tuple[int, ...]
+    last: tuple[int, ...]
+
+    def overlaps(self, start: tuple[int, ...], stop: tuple[int, ...]) -> bool:
+        """Whether a part of the dataset needs the file."""
+        return all(a < q and p <= b for a, b, p, q in zip(self.first, self.last, start, stop, strict=True))
+
+
+def find_dataset(handle: OpenFile, name: str) -> tuple[OpenFile, Any]:
+    """Find a dataset, and the file that it is in.
+
+    Files that links lead to stay open as long as the one that names them.
+
+    Raises
+    ------
+    AssetUnavailable
+        When there is none of that name.
+    FileNotFoundError
+        When a link leads to a file that is not there.
+    UntrustedName
+        When a link leads to a file that documents from elsewhere may not name.
+    """
+    owner, path = _follow(handle, name)
+    data = owner.file[path] if path else owner.file
+    if not isinstance(data, import_h5py().Dataset) or not data.shape:
+        raise AssetUnavailable(f"{name!r} of {handle.location.path} is no array: it cannot hold frames")
+    return owner, data
+
+
+def list_group(handle: OpenFile, name: str) -> list[str]:
+    """Names in a group; none where there is no such group."""
+    try:
+        owner, path = _follow(handle, name)
+    except AssetUnavailable:
+        return []
+    group = owner.file[path] if path else owner.file
+    return list(group) if isinstance(group, import_h5py().Group) else []
+
+
+def _follow(handle: OpenFile, name: str) -> tuple[OpenFile, str]:
+    """Follow links until only groups are left on the way."""
+    h5l = import_h5py().h5l
+    parts, done, links = _parts(name), 0, 0
+    while done < len(parts):
+        prefix = "/".join(parts[: done + 1]).encode()
+        try:
+            kind = handle.file.id.links.get_info(prefix).type
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise AssetUnavailable(
+                f"{handle.location.path} has no dataset {name!r}; it has {sorted(handle.file)}"
+            ) from error
+        if kind == h5l.TYPE_HARD:
+            done += 1
+            continue
+        links += 1
+        if links > MOST_LINKS:
+            raise AssetUnavailable(f"the dataset {name!r} of {handle.location.path} is a link that leads nowhere")
+        target = handle.file.id.links.get_val(prefix)
+        if kind == h5l.TYPE_SOFT:
+            path = os.fsdecode(target)
+            parts = [*([] if path.startswith("/") else parts[:done]), *_parts(path), *parts[done + 1 :]]
+        else:
+            handle = _linked(handle, os.fsdecode(target[0]))
+            parts = [*_parts(os.fsdecode(target[1])), *parts[done + 1 :]]
+        done = 0
+    return handle, "/".join(parts)
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.split("/") if part not in ("", ".")]
+
+
+def _linked(handle: OpenFile, name: str) -> OpenFile:
+    """Open a file that a link names."""
+    swmr = bool(handle.file.swmr_mode)
+    location = handle.location.with_path(_file_named(handle.location, name, LINKS))
+
+    def opened() -> OpenFile:
+        return handle.linked.enter_context(open_files.lend(location, swmr=swmr))
+
+    return open_files.keep(handle, ("linked", location.path), opened)
+
+
+def _file_named(here: Location, name: str, variable: str) -> str:
+    """The file that a name inside another file means.
+
+    Raises
+    ------
+    FileNotFoundError
+    UntrustedName
+    """
+    if not here.is_local:
+        return _remote(here, name)
+    places = list(_places(here, name, variable))
+    found = [path for place in places for path in _expanded(place)]
+    _refuse(here, found)
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, f"{here.path} leads to a file that is not there", places[0])
+    return found[0]
+
+
+def _refuse(here: Location, found: list[str]) -> None:
+    for path in found:
+        if not here.may_lead_to(path):
+            raise UntrustedName(
+                f"{here.path} leads to {path}, which is under no root_map target and no allowed root: add its folder "
+                "to root_map, or trust the catalog"
+            )
+
+
+def _places(here: Location, name: str, variable: str) -> Iterator[str]:
+    """Where HDF5 looks for a file that is named in another, in its order."""
+    folder = os.path.dirname(here.path)
+    last = name
+    if os.path.isabs(name):
+        yield name
+        last = os.path.basename(name)
+    for prefix in os.environ.get(variable, "").split(os.pathsep):
+        if prefix:
+            yield os.path.join(prefix.replace("${ORIGIN}", folder), last)
+    yield os.path.join(folder, last)
+    yield os.path.join(os.path.dirname(os.path.realpath(here.path)), last)
+    yield os.path.abspath(last)
+
+
+def _expanded(place: str) -> list[str]:
+    """The files that are there; names of virtual datasets may count blocks with ``%b``."""
+    if "%" not in place:
+        return [place] if os.path.exists(place) else []
+    return sorted(glob.glob(re.sub(r"%\d*b", "*", glob.escape(place)).replace("%%", "%")))
+
+
+def _remote(here: Location, name: str) -> str:
+    """Beside the file itself: a name inside of a remote file never leads to another host, or to local files."""
+    path = PurePosixPath(PurePosixPath(name).name if os.path.isabs(name) else name)
+    if ".." in path.parts or ":" in name:
+        raise UntrustedName(f"{here.path} leads to {name!r}: from URLs only links to files beside them are followed")
+    return f"{here.path.rpartition('/')[0]}/{path}"
+
+
+def absent_sources(handle: OpenFile, data: Any) -> tuple[Absent, ...]:
+    """Look at the other files that a dataset takes its data from.
+
+    Parameters
+    ----------
+    handle : OpenFile
+        Of the file that the dataset is in.
+    data : h5py.Dataset
+
+    Returns
+    -------
+    tuple of Absent
+
+    Raises
+    ------
+    UntrustedName
+        When one may not be named.
+    """
+    return tuple(_absent(handle, data, MOST_LINKS))
+
+
+def _absent(handle: OpenFile, data: Any, depth: int) -> Iterator[Absent]:
+    here, how = handle.location, data.id.get_create_plist()
+    for number in range(how.get_external_count()):
+        name = os.fsdecode(how.get_external(number)[0])
+        _refuse(here, [path for place in _places(here, name, RAW) for path in _expanded(place)])
+    if how.get_layout() != import_h5py().h5d.VIRTUAL:
+        return
+    if not depth:
+        raise AssetUnavailable(f"{here.path} has virtual datasets of virtual datasets without end")
+    looked_at: dict[tuple[str, str], str] = {}
+    for source in data.virtual_sources():
+        key = (source.file_name, source.dset_name)
+        if key not in looked_at:
+            looked_at[key] = _source(handle, *key, depth)
+        if looked_at[key]:
+            yield Absent(looked_at[key], *source.vspace.get_select_bounds())
+
+
+def _source(handle: OpenFile, file: str, dataset: str, depth: int) -> str:
+    """The name of the file if it is not there; where names matter also what it leads to in its turn."""
+    here = handle.location
+    if not here.is_local and file != ".":
+        raise AssetUnavailable(f"{here.path} is a virtual dataset of other files, which is not read from URLs")
+    try:
+        path = here.path if file == "." else _file_named(here, file, SOURCES)
+    except FileNotFoundError as error:
+        return str(error.filename)
+    if here.roots is not None:
+        if "%" in file or "%" in dataset:
+            raise UntrustedName(f"{here.path} names files by a pattern, {file!r}: trust the catalog to read it")
+        with open_files.lend(here.with_path(path), swmr=bool(handle.file.swmr_mode)) as source:
+            tuple(_absent(*find_dataset(source, dataset), depth - 1))
+    return ""
