@@ -121,7 +121,7 @@ class TestSearchPath:
     def test_windows(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from intake_bluesky.catalogs import places
 
-        monkeypatch.setattr(places.os, "name", "nt")
+        monkeypatch.setattr("intake_bluesky.catalogs.places.os.name", "nt")
         monkeypatch.setenv("APPDATA", str(home / "AppData"))
         assert list(places._of_databroker()) == [str(home / "AppData" / "databroker")]
 
