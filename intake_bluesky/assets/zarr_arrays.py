@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import zipfile
@@ -22,6 +23,8 @@ from intake_bluesky.errors import AssetUnavailable, MissingDependency, Untrusted
 
 __all__ = ["ZarrReader"]
 
+LARGE_SHARD: Final = 128 * 2**20
+"""Bytes; of larger shards the chunks inside are read, a request each."""
 MOST_NAMES: Final = 20
 """Arrays that a message lists."""
 
@@ -101,7 +104,7 @@ class ZarrReader(AssetReader):
         with _opened(self.location, self.array) as array:
             frames, *rest = self.part.shape(array.shape)
             axis, step = self.part.frame_axis(array.shape)
-            chunk = max(1, (array.shards or array.chunks)[axis] // step)
+            chunk = max(1, _unit(array)[axis] // step)
             dtype = _dtype(array, self._where(array))
             return FrameStructure(frames, tuple(rest), dtype, chunk, _version(self.location, array))
 
@@ -153,6 +156,14 @@ def _dtype(array: Any, where: str) -> np.dtype[Any]:
     if dtype.hasobject and dtype != TEXT:
         raise AssetUnavailable(f"{where} holds values of varying length, of which only text is read")
     return dtype
+
+
+def _unit(array: Any) -> tuple[int, ...]:
+    """Shape of what is best read together: a shard, which is one request, unless that is a lot of memory."""
+    shards: tuple[int, ...] | None = array.shards
+    small = shards is not None and math.prod(shards) * array.dtype.itemsize <= LARGE_SHARD
+    unit: tuple[int, ...] = shards if shards is not None and small else array.chunks
+    return unit
 
 
 def _version(location: Location, array: Any) -> str:

@@ -153,6 +153,13 @@ def test_shards(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(reader(url), 3, 5, np.s_[1:3, 2:5]), frames(12)[3:5, 1:3, 2:5])
 
 
+def test_large_shards_are_read_by_the_chunks_inside(tmp_path: Path) -> None:
+    zarr.create_array(
+        tmp_path / "x", shape=(1000, 1024, 1024), chunks=(5, 256, 256), shards=(100, 1024, 1024), dtype="u2"
+    )
+    assert ZarrReader.of(Location(str(tmp_path / "x")), {}).structure().chunk_frames == 5
+
+
 @pytest.mark.parametrize("chunks", [(1, 4, 6), (3, 4, 6), (4, 3, 4), (10, 1, 6)])
 @pytest.mark.parametrize("target", [1, 100, 250, 10**6])
 def test_storage_chunks_and_target_change_no_value(tmp_path: Path, chunks: tuple[int, ...], target: int) -> None:
