@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from intake_bluesky.errors import UntrustedName
 
@@ -22,6 +22,7 @@ _BRACES: Final = re.compile(
     r"\{\{|\}\}|%s|\{0?(?::(?:(?P<fill>[0 ])?(?P<align>[<>]))?(?P<zero>0)?(?P<width>[1-9]\d*)?d?)?\}"
 )
 _PERCENT: Final = re.compile(r"%%|%s|%(?P<flags>[-0]*)(?P<width>[1-9]\d*)?(?:\.(?P<precision>\d+))?[diu]")
+_Padding: TypeAlias = tuple[int, int, bool]
 _ESCAPED: Final = ("{{", "}}", "%%")
 
 
@@ -82,9 +83,7 @@ class NameTemplate:
         old = "{" not in template or any(t[0] not in (*_ESCAPED, "%s") for t in _PERCENT.finditer(template))
         strings = len([t for t in _PERCENT.finditer(template) if t[0] == "%s"])
         if strings > 2:
-            raise ValueError(
-                f"the template {template!r} has {strings} '%s': two are known, the folder and the filename"
-            )
+            raise ValueError(f"the template {template!r} has {strings} '%s', two are known: folder and filename")
         given = ["", filename][-strings:] if strings else []
         parts, numbers = _assemble(template, _PERCENT if old else _BRACES, given)
         if len(numbers) > 1:
@@ -137,11 +136,10 @@ def _joined(base: str, name: str, *, folder: bool) -> str:
     return whole
 
 
-def _assemble(
-    template: str, of: re.Pattern[str], given: Sequence[str]
-) -> tuple[list[str], list[tuple[int, int, bool]]]:
+def _assemble(template: str, of: re.Pattern[str], given: Sequence[str]) -> tuple[list[str], list[_Padding]]:
     """The text before, between and after the numbers, and the padding of each; `given` takes the places of ``%s``."""
-    parts, numbers, strings = [""], [], iter(given)
+    parts, strings = [""], iter(given)
+    numbers: list[_Padding] = []
     for literal, token in _tokens(template, of):
         parts[-1] += literal
         if token is None:
@@ -175,7 +173,7 @@ def _literal(text: str, template: str, of: re.Pattern[str]) -> str:
     return text
 
 
-def _padding(token: re.Match[str], template: str) -> tuple[int, int, bool]:
+def _padding(token: re.Match[str], template: str) -> _Padding:
     """Digits, width and whether spaces come after, of the number that a token stands for."""
     own = token.groupdict()
     width, precision = int(own["width"] or 0), int(own.get("precision") or 0)

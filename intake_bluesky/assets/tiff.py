@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar
 
-import numpy as np
-
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.raw import RawArray
 from intake_bluesky.assets.reader import Window

@@ -1,0 +1,205 @@
+"""Every format that is read: how its own library writes it, and what documents say of it.
+
+A reader's entry in `FORMATS` brings it under all tests of ``test_every_reader.py``. It says how to write frames with
+the library that the format belongs to, and what the documents of both ways (``resource`` and ``datum``,
+``stream_resource`` and ``stream_datum``) say of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import tifffile
+
+from intake_bluesky.assets import AssetArray, AssetOptions, datum_array, stream_asset_array
+from intake_bluesky.documents import StreamAsset
+from tests.assets.by_hand import DATASET, HDF5, Array, frames, key, write
+
+SHAPE = (128, 96)
+"""Of a frame: 24 KiB of uint16, so that what is read of a file for its header is little beside it."""
+EVENTS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One format, or one way to lay it out.
+
+    Attributes
+    ----------
+    name : str
+        Of the tests.
+    write : callable
+        Writes flat frames, shape ``(events * per_event, *shape)``, into a folder; returns the files in their order.
+    spec, path, kwargs, datum
+        Of a resource in the folder (``root``): its spec, ``resource_path`` and ``resource_kwargs``, and the
+        ``datum_kwargs`` of each event. No spec: there is no such way.
+    mimetype, uri, parameters
+        Of a stream resource: the URI within the folder. No mimetype: there is no such way.
+    per_event : int
+        Frames.
+    make : callable
+        Makes the frames of so many; those of `frames` in by_hand by default.
+    read : callable or None
+        The library's own reading of the files, where it does not give back what was written.
+    one_file : bool
+        Whether all frames are in one file: then nothing but it can be missing.
+    opens_in_python : bool
+        Whether its files are opened by Python, so that opening them can be counted.
+    reads_part : bool
+        Whether reading a part of each frame reads less of the files.
+    """
+
+    name: str
+    write: Callable[[Path, Array], Sequence[Path]]
+    spec: str = ""
+    path: str = ""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    datum: Callable[[int], dict[str, Any]] = lambda number: {"point_number": number}
+    mimetype: str = ""
+    uri: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    per_event: int = 1
+    make: Callable[[int], Array] = lambda count: frames(count, SHAPE)
+    read: Callable[[Sequence[Path]], Array] | None = None
+    one_file: bool = False
+    opens_in_python: bool = True
+    reads_part: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def ways(self) -> list[str]:
+        """The documents that there are for it."""
+        return [way for way, there in (("datum", self.spec), ("stream", self.mimetype)) if there]
+
+
+@dataclass(frozen=True)
+class Made:
+    """Files of a format, and what is in them.
+
+    Attributes
+    ----------
+    expected : numpy.ndarray, shape ``(events, per_event, *frame)``
+        As the format's own library reads it.
+    """
+
+    format: Format
+    folder: Path
+    files: Sequence[Path]
+    expected: Array
+
+    @classmethod
+    def of(cls, form: Format, folder: Path, events: int = EVENTS) -> Made:
+        """Write the files."""
+        flat = form.make(events * form.per_event)
+        files = list(form.write(folder, flat))
+        read = flat if form.read is None else form.read(files)
+        return cls(form, folder, files, read.reshape(events, form.per_event, *read.shape[1:]))
+
+    def array(self, way: str, **options: Any) -> AssetArray:
+        """The array that the documents of one way describe."""
+        shape = key(*self.expected.shape[1:])
+        return (self._datum if way == "datum" else self._stream)(shape, AssetOptions(**options))
+
+    def _datum(self, spec: dict[str, Any], options: AssetOptions) -> AssetArray:
+        form = self.format
+        resource = {
+            "uid": "r",
+            "spec": form.spec,
+            "root": str(self.folder),
+            "resource_path": form.path,
+            "resource_kwargs": dict(form.kwargs),
+        }
+        ids = [f"r/{number}" for number in range(len(self.expected))]
+        datums = {name: ("r", form.datum(number)) for number, name in enumerate(ids)}
+        return datum_array(ids, "det", spec, {"r": resource}, datums, options)
+
+    def _stream(self, spec: dict[str, Any], options: AssetOptions) -> AssetArray:
+        form, events = self.format, len(self.expected)
+        resource = {
+            "uid": "r",
+            "data_key": "det",
+            "mimetype": form.mimetype,
+            "uri": f"file://localhost{self.folder}/{form.uri}",
+            "parameters": dict(form.parameters),
+        }
+        asset = StreamAsset(resource, "det", "descriptor", ((1, events + 1, 0, events),))
+        return stream_asset_array([asset], "det", spec, np.arange(1, events + 1), options)
+
+
+def tiffs(folder: Path, flat: Array, name: str = "img_{:06d}.tiff", **how: Any) -> list[Path]:
+    """A file a frame."""
+    files = [folder / name.format(number) for number in range(len(flat))]
+    for file, frame in zip(files, flat, strict=True):
+        tifffile.imwrite(file, frame, **how)
+    return files
+
+
+def stacks(folder: Path, flat: Array, per_file: int) -> list[Path]:
+    """Several pages a file."""
+    return tiffs(folder, flat.reshape(-1, per_file, *flat.shape[1:]), photometric="minisblack")  # type: ignore[return-value]
+
+
+def numpy_files(folder: Path, flat: Array) -> list[Path]:
+    """A file a frame."""
+    files = [folder / f"img_{number}.npy" for number in range(len(flat))]
+    for file, frame in zip(files, flat, strict=True):
+        np.save(file, frame)
+    return files
+
+
+def hdf5_file(folder: Path, flat: Array) -> list[Path]:
+    """One file, in chunks that are less than a frame."""
+    return [write(folder / "x.h5", flat, chunks=(1, 16, flat.shape[2]))]
+
+
+def read_hdf5(files: Sequence[Path]) -> Array:
+    """As h5py does."""
+    with h5py.File(files[0]) as file:
+        data: Array = file[DATASET][()]
+    return data
+
+
+TIFF = "multipart/related;type=image/tiff"
+OLD = {"template": "%s%s_%6.6d.tiff", "filename": "img"}
+NEW = {"template": "img_{:06d}.tiff", "chunk_shape": [1, *SHAPE]}
+
+FORMATS = [
+    Format(name="tiff", write=tiffs, spec="AD_TIFF", kwargs=OLD, mimetype=TIFF, parameters=NEW),
+    Format(
+        name="tiff-several-files-an-event",
+        write=tiffs,
+        spec="AD_TIFF",
+        kwargs={**OLD, "frame_per_point": 2},
+        mimetype=TIFF,
+        parameters={**NEW, "files_per_datum": 2},
+        per_event=2,
+    ),
+    Format(
+        name="npy",
+        write=numpy_files,
+        spec="NPY_SEQ",
+        path="img",
+        datum=lambda number: {"index": number},
+        mimetype="multipart/related;type=application/x-npy",
+        uri="img",
+    ),
+    Format(
+        name="hdf5",
+        write=hdf5_file,
+        spec="AD_HDF5",
+        path="x.h5",
+        mimetype=HDF5,
+        uri="x.h5",
+        parameters={"dataset": DATASET},
+        read=read_hdf5,
+        one_file=True,
+        opens_in_python=False,
+    ),
+]
