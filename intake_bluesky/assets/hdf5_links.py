@@ -19,7 +19,7 @@ from intake_bluesky.assets.handles import OpenFile, import_h5py, open_files
 from intake_bluesky.assets.location import Location
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 
-__all__ = ["Absent", "absent_sources", "find_dataset", "list_group"]
+__all__ = ["Absent", "absent_sources", "find_dataset", "lead", "list_group"]
 
 MOST_LINKS: Final = 32
 LINKS: Final = "HDF5_EXT_PREFIX"
@@ -61,7 +61,14 @@ def find_dataset(handle: OpenFile, name: str) -> tuple[OpenFile, Any]:
     UntrustedName
         When a link leads to a file that documents from elsewhere may not name.
     """
-    owner, path = _follow(handle, name)
+    owner, path = handle, name
+    for _ in range(MOST_LINKS):
+        location, path = lead(owner, path)
+        if location is owner.location:
+            break
+        owner = _linked(owner, location)
+    else:
+        raise AssetUnavailable(f"{name!r} of {handle.location.path} is a link that leads from file to file without end")
     data = owner.file[path] if path else owner.file
     if not isinstance(data, import_h5py().Dataset) or not data.shape:
         raise AssetUnavailable(f"{name!r} of {handle.location.path} is no array: it cannot hold frames")
@@ -69,23 +76,34 @@ def find_dataset(handle: OpenFile, name: str) -> tuple[OpenFile, Any]:
 
 
 def list_group(handle: OpenFile, name: str) -> list[str]:
-    """Names in a group; none where there is no such group."""
-    try:
-        owner, path = _follow(handle, name)
-    except AssetUnavailable:
-        return []
-    group = owner.file[path] if path else owner.file
+    """Names in a group of the file; none where there is no such group."""
+    group = handle.file.get(name)
     return list(group) if isinstance(group, import_h5py().Group) else []
 
 
-def _follow(handle: OpenFile, name: str) -> tuple[OpenFile, str]:
-    """Follow links until only groups are left on the way."""
-    h5l = import_h5py().h5l
-    parts, done, links = _parts(name), 0, 0
-    while done < len(parts):
+def lead(handle: OpenFile, name: str) -> tuple[Location, str]:
+    """Follow links until only groups of this file are left on the way, or until one leads to another file.
+
+    Returns
+    -------
+    Location
+        That of the handle itself, if no link leads elsewhere.
+    str
+        The name in that file.
+
+    Raises
+    ------
+    AssetUnavailable, FileNotFoundError, UntrustedName
+        As `find_dataset` does.
+    """
+    h5l, known = import_h5py().h5l, handle.file.id.links
+    parts, done = _parts(name), 0
+    for _ in range(MOST_LINKS * max(1, len(parts))):
+        if done == len(parts):
+            return handle.location, "/".join(parts)
         prefix = "/".join(parts[: done + 1]).encode()
         try:
-            kind = handle.file.id.links.get_info(prefix).type
+            kind = known.get_info(prefix).type
         except (KeyError, RuntimeError, ValueError) as error:
             raise AssetUnavailable(
                 f"{handle.location.path} has no dataset {name!r}; it has {sorted(handle.file)}"
@@ -93,28 +111,22 @@ def _follow(handle: OpenFile, name: str) -> tuple[OpenFile, str]:
         if kind == h5l.TYPE_HARD:
             done += 1
             continue
-        links += 1
-        if links > MOST_LINKS:
-            raise AssetUnavailable(f"the dataset {name!r} of {handle.location.path} is a link that leads nowhere")
-        target = handle.file.id.links.get_val(prefix)
-        if kind == h5l.TYPE_SOFT:
-            path = os.fsdecode(target)
-            parts = [*([] if path.startswith("/") else parts[:done]), *_parts(path), *parts[done + 1 :]]
-        else:
-            handle = _linked(handle, os.fsdecode(target[0]))
-            parts = [*_parts(os.fsdecode(target[1])), *parts[done + 1 :]]
-        done = 0
-    return handle, "/".join(parts)
+        target, rest = known.get_val(prefix), parts[done + 1 :]
+        if kind == h5l.TYPE_EXTERNAL:
+            file, path = map(os.fsdecode, target)
+            return handle.location.with_path(_file_named(handle.location, file, LINKS)), "/".join([path, *rest])
+        path = os.fsdecode(target)
+        parts, done = [*([] if path.startswith("/") else parts[:done]), *_parts(path), *rest], 0
+    raise AssetUnavailable(f"the dataset {name!r} of {handle.location.path} is a link that leads nowhere")
 
 
 def _parts(name: str) -> list[str]:
     return [part for part in name.split("/") if part not in ("", ".")]
 
 
-def _linked(handle: OpenFile, name: str) -> OpenFile:
-    """Open a file that a link names."""
+def _linked(handle: OpenFile, location: Location) -> OpenFile:
+    """Open a file that a link leads to."""
     swmr = bool(handle.file.swmr_mode)
-    location = handle.location.with_path(_file_named(handle.location, name, LINKS))
 
     def opened() -> OpenFile:
         return handle.linked.enter_context(open_files.lend(location, swmr=swmr))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from intake_bluesky.assets.area_detector import HDF5SequenceReader, TimestampReader
 from intake_bluesky.assets.cbf import CbfReader
+from intake_bluesky.assets.eiger import EigerReader
 from intake_bluesky.assets.handlers import GROUP as HANDLERS
 from intake_bluesky.assets.handlers import HandlerReader, find_handler
-from intake_bluesky.assets.hdf5 import HDF5Reader
+from intake_bluesky.assets.hdf5 import HDF5Reader, TimepixReader
 from intake_bluesky.assets.jpeg import JpegReader
 from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.npy import NpySequenceReader
@@ -16,6 +18,7 @@ from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
 from intake_bluesky.assets.spe import SpeReader
 from intake_bluesky.assets.tiff import TiffReader
+from intake_bluesky.assets.xspress import Xspress3Reader
 from intake_bluesky.assets.zarr_arrays import ZarrReader
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, PluginError, UntrustedName
 from intake_bluesky.registry import Registry
@@ -26,11 +29,16 @@ GROUP = "intake_bluesky.assets"
 
 BUILT_IN: tuple[type[AssetReader], ...] = (
     CbfReader,
+    EigerReader,
     HDF5Reader,
+    HDF5SequenceReader,
     JpegReader,
     NpySequenceReader,
     SpeReader,
     TiffReader,
+    TimepixReader,
+    TimestampReader,
+    Xspress3Reader,
     ZarrReader,
 )
 
