@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import unquote_plus
 
 import intake
 import yaml
@@ -113,8 +114,8 @@ class InMongo(Configuration):
     def _without_secrets(self, text: str) -> str:
         for address in (self.runs, self.assets):
             text = text.replace(address.uri, address.shown("MONGO"))
-            for secret in (address.password, address.user):
-                text = text.replace(secret, "...") if secret else text
+            if address.password:
+                text = text.replace(address.password, "...").replace(unquote_plus(address.password), "...")
         return text
 
 
