@@ -91,7 +91,8 @@ class SequenceReader(AssetReader):
     def of_sequence(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make the reader from the parameters that all sequences have."""
         template = parameters.get("template") or cls.default_template
-        names = NameTemplate.parse(str(template), str(parameters.get("filename") or ""))
+        filename = str(parameters.get("filename") or "")
+        names = NameTemplate.parse(str(template), filename) if template else NameTemplate(numbered=False)
         names.path(location.path, 0)  # refuses what documents may not name
         chunk = parameters.get("chunk_shape") or (1,)
         per_file = positive("chunk_shape", chunk if isinstance(chunk, int) else chunk[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import tifffile
 from intake_bluesky.assets import AssetArray, AssetOptions, datum_array, stream_asset_array
 from intake_bluesky.documents import StreamAsset
 from tests.assets.by_hand import DATASET, HDF5, Array, frames, key, write
+from tests.assets.files_by_hand import cbfs, jpegs, read_jpegs, spes
 
 SHAPE = (128, 96)
 """Of a frame: 24 KiB of uint16, so that what is read of a file for its header is little beside it."""
@@ -133,6 +135,12 @@ class Made:
         return stream_asset_array([asset], "det", spec, np.arange(1, events + 1), options)
 
 
+def smooth(count: int, shape: tuple[int, ...]) -> Array:
+    """Frames of bytes that JPEG does not change by much."""
+    size = int(np.prod(shape))
+    return (np.linspace(0, 200, size).reshape(shape) + np.arange(count).reshape(-1, *(1,) * len(shape))).astype("u1")
+
+
 def tiffs(folder: Path, flat: Array, name: str = "img_{:06d}.tiff", **how: Any) -> list[Path]:
     """A file a frame."""
     files = [folder / name.format(number) for number in range(len(flat))]
@@ -143,7 +151,7 @@ def tiffs(folder: Path, flat: Array, name: str = "img_{:06d}.tiff", **how: Any) 
 
 def stacks(folder: Path, flat: Array, per_file: int) -> list[Path]:
     """Several pages a file."""
-    return tiffs(folder, flat.reshape(-1, per_file, *flat.shape[1:]), photometric="minisblack")  # type: ignore[return-value]
+    return tiffs(folder, flat.reshape(-1, per_file, *flat.shape[1:]), photometric="minisblack")
 
 
 def numpy_files(folder: Path, flat: Array) -> list[Path]:
@@ -168,6 +176,8 @@ def read_hdf5(files: Sequence[Path]) -> Array:
 
 TIFF = "multipart/related;type=image/tiff"
 OLD = {"template": "%s%s_%6.6d.tiff", "filename": "img"}
+SPE = {"template": "%s%s_%3.3d.spe", "filename": "img"}
+JPEG = "multipart/related;type=image/jpeg"
 NEW = {"template": "img_{:06d}.tiff", "chunk_shape": [1, *SHAPE]}
 
 FORMATS = [
@@ -189,6 +199,94 @@ FORMATS = [
         datum=lambda number: {"index": number},
         mimetype="multipart/related;type=application/x-npy",
         uri="img",
+    ),
+    Format(
+        name="tiff-prefix",
+        write=tiffs,
+        spec="AD_TIFF",
+        kwargs={"template": "img_%06d.tiff"},
+        mimetype=TIFF,
+        uri="img",
+        parameters={"template": "_{:06d}.tiff"},
+    ),
+    Format(
+        name="tiff-compressed-big-endian",
+        write=partial(tiffs, compression="zlib", predictor=True, byteorder=">"),
+        spec="AD_TIFF",
+        kwargs=OLD,
+        mimetype=TIFF,
+        parameters=NEW,
+        reads_part=False,
+    ),
+    Format(
+        name="tiff-several-pages-a-file",
+        write=partial(stacks, per_file=2),
+        mimetype=TIFF,
+        parameters={**NEW, "chunk_shape": [2, *SHAPE]},
+        per_event=4,
+    ),
+    Format(
+        name="tiff-event-a-file",
+        write=partial(stacks, per_file=3),
+        mimetype=TIFF,
+        parameters={"template": "img_{:06d}.tiff"},
+        per_event=3,
+    ),
+    Format(
+        name="tiff-one-file",
+        write=partial(stacks, per_file=EVENTS),
+        mimetype=TIFF,
+        uri="img_000000.tiff",
+        one_file=True,
+    ),
+    Format(
+        name="jpeg",
+        write=jpegs,
+        mimetype=JPEG,
+        parameters={"template": "img_{:06d}.jpg"},
+        make=partial(smooth, shape=SHAPE),
+        read=read_jpegs,
+        reads_part=False,
+    ),
+    Format(
+        name="jpeg-rgb",
+        write=jpegs,
+        mimetype=JPEG,
+        parameters={"template": "%s%s_%6.6d.jpg", "filename": "img"},
+        make=partial(smooth, shape=(*SHAPE, 3)),
+        read=read_jpegs,
+        reads_part=False,
+    ),
+    Format(
+        name="cbf",
+        write=cbfs,
+        spec="AD_CBF",
+        kwargs={"template": "%s%s_%5.5d.cbf", "filename": "img"},
+        make=partial(frames, shape=SHAPE, dtype="<i4"),
+        reads_part=False,
+    ),
+    Format(
+        name="cbf-several-files-an-event",
+        write=partial(cbfs, first=0),
+        spec="AD_CBF",
+        kwargs={"template": "%s%s_%5.5d.cbf", "filename": "img", "frame_per_point": 3, "initial_number": 0},
+        make=partial(frames, shape=SHAPE, dtype="<i4"),
+        per_event=3,
+        reads_part=False,
+    ),
+    Format(
+        name="spe",
+        write=spes,
+        spec="AD_SPE",
+        kwargs=SPE,
+    ),
+    Format(
+        name="spe-several-frames-an-event",
+        write=partial(spes, per_file=3, version=3.0, tracking=16),
+        spec="AD_SPE",
+        kwargs={**SPE, "frame_per_point": 3},
+        make=partial(frames, shape=SHAPE, dtype="<f4"),
+        per_event=3,
     ),
     Format(
         name="hdf5",
