@@ -1,10 +1,10 @@
-"""Cameras as areaDetector's plugins are: a RunEngine triggers them, ophyd makes their documents, they write real files."""
+"""Cameras with areaDetector's plugins: a RunEngine triggers them, ophyd makes the documents, the files are real."""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +15,8 @@ import tifffile
 from ophyd import Device
 from ophyd.areadetector.filestore_mixins import FileStoreBase
 from ophyd.status import Status
+
+from intake_bluesky.demo.experiments import run_engine
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -286,12 +288,10 @@ class Camera(FileStoreBase, Device):  # type: ignore[misc]  # ophyd ships no typ
         return super().unstage()
 
 
-def recorded(writer: Callable[[str, dict[str, Any]], Any], devices: list[Any], points: int) -> Iterator[str]:
-    """Count with a RunEngine and yield the uids of the runs."""
-    from bluesky.plans import count
-
-    from intake_bluesky.demo.experiments import run_engine
-
+def recorded(writer: Callable[[str, dict[str, Any]], Any], plan: Callable[[], Any]) -> str:
+    """Let a RunEngine do what a plan says, made when there is one, and give the uid of the run."""
     with run_engine({}) as engine:
         engine.subscribe(writer)
-        yield from engine(count(devices, points))
+        uids: Any = engine(plan())
+    [uid] = uids
+    return str(uid)

@@ -9,7 +9,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from bluesky import plan_stubs as bps
+from bluesky.plans import count, scan
+from ophyd.sim import hw
+from ophyd_async.core import TriggerInfo
 
+from intake_bluesky.demo.beamline import Beamline, build_beamline
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from tests.detectors.cameras import PLUGINS, Array, Camera, Plugin, recorded
 
@@ -26,7 +31,7 @@ def area_detector(plugin: type[Plugin], frames: int) -> Detector:
     def take(cat: BlueskyJSONLCatalog, folder: Path) -> tuple[str, Expected]:
         files = plugin(folder, frames)
         camera = Camera(files, name="camera")
-        [uid] = recorded(cat.writer(), [camera], POINTS)
+        uid = recorded(cat.writer(), lambda: count([camera], POINTS))
         expected = files.read(POINTS)
         np.testing.assert_array_equal(expected, np.array(camera.taken).reshape(expected.shape))
         return uid, {"camera_image": expected}
@@ -35,26 +40,19 @@ def area_detector(plugin: type[Plugin], frames: int) -> Detector:
 
 
 def simulated_camera_of_ophyd(cat: BlueskyJSONLCatalog, folder: Path) -> tuple[str, Expected]:
-    from ophyd.sim import hw
-
     img = hw(save_path=str(folder)).img
     shots = iter(np.random.default_rng(3).poisson(40, (POINTS, 9, 7)).astype("<u2"))
     img.sim_set_func(lambda: next(shots))
-    [uid] = recorded(cat.writer(), [img], POINTS)
+    uid = recorded(cat.writer(), lambda: count([img], POINTS))
     files = sorted(folder.glob("*.npy"), key=lambda path: int(path.stem.rpartition("_")[2]))
     return uid, {"img": np.array([np.load(path) for path in files])}
 
 
 def blob_detector_of_ophyd_async(cat: BlueskyJSONLCatalog, folder: Path) -> tuple[str, Expected]:
-    from bluesky.plans import scan
+    def step(beamline: Beamline) -> Any:
+        yield from scan([beamline.blob], beamline.theta, 0, 1, POINTS)
 
-    from intake_bluesky.demo.beamline import build_beamline
-    from intake_bluesky.demo.experiments import run_engine
-
-    with run_engine({}) as engine:
-        engine.subscribe(cat.writer())
-        beamline = build_beamline(folder)
-        [uid] = engine(scan([beamline.blob], beamline.theta, 0, 1, POINTS))
+    uid = recorded(cat.writer(), lambda: step(build_beamline(folder)))
     return uid, {key: value for path in folder.rglob("*.h5") for key, value in of_ophyd_async(path).items()}
 
 
@@ -64,12 +62,6 @@ def of_ophyd_async(path: Path) -> Expected:
 
 
 def flown_detector_of_ophyd_async(cat: BlueskyJSONLCatalog, folder: Path) -> tuple[str, Expected]:
-    from bluesky import plan_stubs as bps
-    from ophyd_async.core import TriggerInfo
-
-    from intake_bluesky.demo.beamline import build_beamline
-    from intake_bluesky.demo.experiments import run_engine
-
     def fly(blob: Any) -> Any:
         yield from bps.stage(blob)
         yield from bps.prepare(blob, TriggerInfo(number_of_events=POINTS), wait=True)
@@ -80,9 +72,7 @@ def flown_detector_of_ophyd_async(cat: BlueskyJSONLCatalog, folder: Path) -> tup
         yield from bps.close_run()
         yield from bps.unstage(blob)
 
-    with run_engine({}) as engine:
-        engine.subscribe(cat.writer())
-        [uid] = engine(fly(build_beamline(folder).blob))
+    uid = recorded(cat.writer(), lambda: fly(build_beamline(folder).blob))
     return uid, {key: value for path in folder.rglob("*.h5") for key, value in of_ophyd_async(path).items()}
 
 
