@@ -8,16 +8,15 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
-from intake_bluesky.assets.hdf5 import parse_slice
+from intake_bluesky.assets.hdf5_slices import Axes, Part, parse_slice
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import JoinMethod
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
-from intake_bluesky.assets.slices import ArraySlice
 from intake_bluesky.columns import TEXT, Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency, UntrustedName
 
@@ -42,8 +41,10 @@ class ZarrReader(AssetReader):
         Of the store: a folder, a ``.zip`` file, or either of these at a URL of fsspec.
     array : str
         Path of the array inside the store; ``""`` is the array at its root, or the only array of the group there.
-    part : ArraySlice
-        Part of the array that is meant.
+    selection : tuple of Part
+        The slice of the array that is meant.
+    squeeze : bool
+        Drop axes of length one after the first.
     multiplier : int or None
         Frames per event.
     """
@@ -52,7 +53,8 @@ class ZarrReader(AssetReader):
 
     location: Location
     array: str = ""
-    part: ArraySlice = field(default_factory=ArraySlice)
+    selection: tuple[Part, ...] = ()
+    squeeze: bool = False
     multiplier: int | None = None
     join: JoinMethod | None = None
 
@@ -71,7 +73,8 @@ class ZarrReader(AssetReader):
         return cls(
             location.with_path(location.path.rstrip("/")),
             _inside(path if isinstance(path, str) else "/".join(map(str, path))),
-            ArraySlice(parse_slice(parameters.get("slice")), bool(parameters.get("squeeze", False))),
+            parse_slice(parameters.get("slice")),
+            squeeze=bool(parameters.get("squeeze", False)),
             multiplier=int(frames) if frames else None,
             join=join if join in ("stack", "concat") else None,
         )
@@ -102,16 +105,17 @@ class ZarrReader(AssetReader):
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape, dtype and chunks, from the array's metadata as it is now."""
         with _opened(self.location, self.array) as array:
-            frames, *rest = self.part.shape(array.shape)
-            axis, step = self.part.frame_axis(array.shape)
-            chunk = max(1, _unit(array)[axis] // step)
+            axes = self._axes(array)
+            frames, *rest = axes.shape
+            axis, step = axes.counted
+            chunk = max(1, _unit(array)[axis] // step) if axis >= 0 else 1
             dtype = _dtype(array, self._where(array))
             return FrameStructure(frames, tuple(rest), dtype, chunk, _version(self.location, array))
 
     def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
         """Have Zarr decode the chunks straight into `out`."""
         with self.session() as array:
-            if stop <= self.part.shape(array.shape)[0]:
+            if stop <= self._axes(array).shape[0]:
                 self._read(array, start, stop, out, window)
                 return
         with _opened(self.location, self.array) as array:  # it may have grown since others began to use it
@@ -120,21 +124,30 @@ class ZarrReader(AssetReader):
     def _where(self, array: Any) -> str:
         return f"{array.path or '/'} of {self.path}"
 
+    def _axes(self, array: Any) -> Axes:
+        """What the slice leaves of the array."""
+        try:
+            axes = Axes.of(self.selection, array.shape, squeeze=self.squeeze)
+        except IndexError as error:
+            raise AssetUnavailable(f"the slice of {self._where(array)}, {array.shape}: {error}") from error
+        if not axes.shape:
+            raise AssetUnavailable(f"the slice of {self._where(array)} leaves no axis that counts frames")
+        return axes
+
     def _read(self, array: Any, start: int, stop: int, out: Array, window: Window) -> None:
-        frames, *rest = self.part.shape(array.shape)
-        where = self._where(array)
-        if stop > frames:
-            raise AssetUnavailable(f"{where} has {frames} frames, frame {stop - 1} was asked")
-        if not window and tuple(rest) != out.shape[1:]:
+        axes, where = self._axes(array), self._where(array)
+        if stop > axes.shape[0]:
+            raise AssetUnavailable(f"{where} has {axes.shape[0]} frames, frame {stop - 1} was asked")
+        if not window and axes.shape[1:] != out.shape[1:]:
             raise AssetUnavailable(
-                f"{where} has frames of shape {tuple(rest)}, where {out.shape[1:]} was found or declared"
+                f"{where} has frames of shape {axes.shape[1:]}, where {out.shape[1:]} was found or declared"
             )
         if not out.size:
             return
-        source = self.part.source(array.shape, start, stop, window)
-        lengths = [len(range(s.start, s.stop, s.step)) for s in source if isinstance(s, slice)]
+        box = axes.box(start, stop, window)
         with _named(where):
-            array.get_basic_selection(source, out=_buffer(out.reshape(lengths)))
+            array.get_basic_selection(box.slices, out=_buffer(out.reshape(box.count)))
+        box.flip(out.reshape(box.shape))
 
 
 def _inside(path: str) -> str:
@@ -145,7 +158,7 @@ def _inside(path: str) -> str:
     return "/".join(parts)
 
 
-def _buffer(out: Array) -> Any:
+def _buffer(out: Any) -> Any:
     from zarr.buffer.cpu import NDBuffer
 
     return NDBuffer.from_ndarray_like(out)
