@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final, TypeVar
 
@@ -52,23 +53,29 @@ def run_all(do: Callable[[T], None], items: Iterable[T]) -> None:
     >>> sorted(seen) == list(range(100))
     True
     """
-    todo = list(items)
+    todo = deque(items)
     if len(todo) == 1:
-        do(todo[0])
+        do(todo.pop())
         return
-    left = iter(todo)
     executor = _POOL.executor()
-    futures = [executor.submit(_drain, do, left) for _ in range(min(THREADS, len(todo)))]
+    futures = [executor.submit(_drain, do, todo) for _ in range(min(THREADS, len(todo)))]
     try:
         for future in futures:
             future.result()
     finally:
-        for _ in left:
-            pass
+        todo.clear()
         wait(futures)
 
 
-def _drain(do: Callable[[T], None], left: Iterator[T]) -> None:
-    """Take items until there are none: a list's iterator hands each of them out once, to whichever thread asks."""
-    for item in left:
-        do(item)
+def _drain(do: Callable[[T], None], todo: deque[T]) -> None:
+    """Do what there is to do, taking turns with other threads."""
+    while True:
+        try:
+            item = todo.popleft()
+        except IndexError:
+            return
+        try:
+            do(item)
+        except BaseException:
+            todo.clear()
+            raise

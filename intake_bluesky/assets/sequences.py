@@ -12,8 +12,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.options import JoinMethod
+from intake_bluesky.assets.location import Location, locate
+from intake_bluesky.assets.options import AssetOptions, JoinMethod
 from intake_bluesky.assets.parallel import run_all
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
 from intake_bluesky.assets.templates import NameTemplate
@@ -93,7 +93,7 @@ class SequenceReader(AssetReader):
         template = parameters.get("template") or cls.default_template
         filename = str(parameters.get("filename") or "")
         names = NameTemplate.parse(str(template), filename) if template else NameTemplate(numbered=False)
-        names.path(location.path, 0)  # refuses what documents may not name
+        _refuse_elsewhere(location, names.path(location.path, 0))
         chunk = parameters.get("chunk_shape") or (1,)
         per_file = positive("chunk_shape", chunk if isinstance(chunk, int) else chunk[0])
         per_event = parameters.get("multiplier") or parameters.get("frame_per_point")
@@ -188,6 +188,12 @@ class SequenceReader(AssetReader):
     def _frame_shape(self, file: FrameFile) -> tuple[int, ...]:
         whole = self.per_file == 1 and self.template.numbered and file.frames > 1
         return (file.frames, *file.shape) if whole else file.shape
+
+
+def _refuse_elsewhere(location: Location, path: str) -> None:
+    """Refuse files beside a folder that documents may name, where the folder's own name is what theirs begin with."""
+    if location.is_local and location.roots is not None:
+        locate({"uri": path}, AssetOptions(trusted=False, allowed_roots=location.roots))
 
 
 def positive(name: str, value: Any) -> int:
