@@ -20,14 +20,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from intake_bluesky.storage import Order
 
-__all__ = ["Index", "IndexEntry", "IndexLost", "index_path", "storable"]
+__all__ = ["FoundRun", "Index", "IndexEntry", "IndexLost", "index_path", "storable"]
 
 T = TypeVar("T")
-VERSION: Final = 1
+VERSION: Final = 2
 BUSY: Final = 30.0  # seconds to wait for another process's transaction
 FEW: Final = 256  # runs that a search fetches at once; more are read as they are asked for
 TABLES: Final = """
@@ -38,12 +38,14 @@ CREATE TABLE files(
 CREATE TABLE documents(
     file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, start BLOB NOT NULL, stop BLOB, layout BLOB
 );
+CREATE TABLE facts(name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE INDEX by_uid ON files(uid) WHERE uid IS NOT NULL;
-CREATE INDEX by_time ON files(time IS NULL, time) WHERE listed;
-CREATE INDEX by_time_down ON files(time IS NULL, time DESC) WHERE listed;
-CREATE INDEX by_scan_id ON files(scan_id) WHERE scan_id IS NOT NULL;
+CREATE INDEX by_time ON files(time IS NULL, time, uid) WHERE listed;
+CREATE INDEX by_time_down ON files(time IS NULL, time DESC, uid DESC) WHERE listed;
+CREATE INDEX by_scan_id ON files(scan_id, time IS NULL, time DESC, uid DESC) WHERE listed AND scan_id IS NOT NULL;
 CREATE INDEX by_odd_time ON files(odd_time) WHERE odd_time IS NOT NULL;
 CREATE INDEX unfinished ON files(time) WHERE NOT finished;
+INSERT INTO facts VALUES ('changes', 0);
 CREATE INDEX troubled ON files(path) WHERE problem IS NOT NULL;
 """
 # Of two files with one uid the finished one is listed, else the first by path.
@@ -57,6 +59,7 @@ ORDERS: Final = {
     Order.NEWEST: "time IS NULL, time DESC, uid DESC",
     Order.OLDEST: "time IS NULL, time, uid",
 }
+FIELDS: Final = "path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '')"
 GONE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 UNUSABLE: Final = frozenset(
     {
@@ -64,6 +67,10 @@ UNUSABLE: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )  # fmt: skip
+
+
+FoundRun: TypeAlias = tuple[bytes, bytes | None, str, str]
+"""Start and stop documents, path and stamp."""
 
 
 class IndexLost(Exception):
@@ -150,7 +157,7 @@ class Index:
         """Keep entries, in place of what was kept of the same files."""
         if not entries:
             return
-        with self._writing() as db:
+        with self._changing() as db:
             db.executemany("DELETE FROM files WHERE path = ?", [(e.path,) for e in entries])
             [first] = db.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()
             rows = list(enumerate(entries, start=first))
@@ -169,7 +176,7 @@ class Index:
 
     def forget(self, paths: Iterable[str]) -> None:
         """Drop what is kept of files that are gone."""
-        with self._writing() as db:
+        with self._changing() as db:
             db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
 
     def settle(self, uids: Iterable[str] | None = None) -> None:
@@ -183,6 +190,32 @@ class Index:
     def stamps(self) -> dict[str, str]:
         """Each file's stamp, by path."""
         return dict(self._ask("SELECT path, stamp FROM files"))
+
+    def fact(self, name: str) -> Any:
+        """What was noted under a name; None where nothing was, or where entries changed since.
+
+        ``changes`` counts the transactions that changed entries.
+        """
+        found = self._ask("SELECT value FROM facts WHERE name = ?", name)
+        return found[0][0] if found else None
+
+    def note(self, name: str, value: str, changes: int) -> None:
+        """Note a fact about all entries, unless they changed more often than `changes` says."""
+        with self._writing() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO facts SELECT ?, ? WHERE (SELECT value FROM facts WHERE name = 'changes') = ?",
+                (name, value, changes),
+            )
+
+    def unscanned(self) -> list[tuple[str, str]]:
+        """(path, stamp) of the runs of which it is not known where their documents lie."""
+        return self._ask("SELECT path, stamp FROM files JOIN documents ON file = id WHERE layout IS NULL")
+
+    def entries(self) -> Iterator[IndexEntry]:
+        """Yield everything that is kept, a file after the other."""
+        with self._guarded(), closing(self._connect()) as db:
+            for found in db.execute(f"SELECT {FIELDS} FROM files LEFT JOIN documents ON file = id"):  # noqa: S608
+                yield IndexEntry(*found)
 
     def unfinished(self, limit: int) -> list[tuple[str, str]]:
         """(path, stamp) of the latest runs that have no stop."""
@@ -200,18 +233,17 @@ class Index:
         if not storable(value):
             return None
         found = self._ask(
-            "SELECT path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '') "  # noqa: S608
-            f"FROM files LEFT JOIN documents ON file = id WHERE {where}",
+            f"SELECT {FIELDS} FROM files LEFT JOIN documents ON file = id WHERE {where}",  # noqa: S608
             value,
         )
         return IndexEntry(*found[0]) if found else None
 
     def find(
         self, where: str, values: Sequence[Any], order: Order, *, offset: int = 0, limit: int | None = None
-    ) -> Iterator[tuple[bytes, bytes | None]]:
-        """Yield the start and stop documents of the runs that meet a condition, in order."""
+    ) -> Iterator[FoundRun]:
+        """Yield the runs that meet a condition, in order."""
         query = (
-            f"SELECT start, stop FROM files JOIN documents ON file = id WHERE listed AND {where} "  # noqa: S608
+            f"SELECT start, stop, path, stamp FROM files JOIN documents ON file = id WHERE listed AND {where} "  # noqa: S608
             f"ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
         )
         arguments = (*values, -1 if limit is None else limit, offset)
@@ -259,6 +291,14 @@ class Index:
                 db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """As `_writing`; what was noted of all entries holds no more."""
+        with self._writing() as db:
+            db.execute("DELETE FROM facts WHERE name <> 'changes'")
+            db.execute("UPDATE facts SET value = value + 1 WHERE name = 'changes'")
+            yield db
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -33,7 +33,7 @@ def _entry(uid: str, time: float | None = None, *, path: str | None = None, stop
 
 
 def _uids(index: Index, order: Order = Order.NEWEST, *, offset: int = 0, limit: int | None = None) -> list[str]:
-    return [start.decode() for start, _ in index.find("1", (), order, offset=offset, limit=limit)]
+    return [start.decode() for start, *_ in index.find("1", (), order, offset=offset, limit=limit)]
 
 
 def test_orders_by_time_and_uid_with_the_timeless_last(index: Index) -> None:
@@ -218,7 +218,7 @@ def test_writing_goes_on_while_a_listing_is_half_read(index: Index, path: Path) 
     other = Index(path)
     other.put([_entry("new", -1.0)])
     index.put([_entry("newer", -2.0)])
-    assert [start for start, _ in listing] == [f"{n:05}".encode() for n in range(1, 1000)]
+    assert [start for start, *_ in listing] == [f"{n:05}".encode() for n in range(1, 1000)]
     assert _uids(index, Order.OLDEST, limit=2) == ["newer", "new"]
     other.close()
 

@@ -16,11 +16,12 @@ from typing import Any, Final
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.sources import Source
 
-__all__ = ["COMPRESSIONS", "Content", "Member", "Range", "compression_of", "content_of"]
+__all__ = ["COMPRESSIONS", "Content", "Member", "Range", "compression_of", "content_of", "most_of"]
 
 STEP: Final = 4 << 20  # bytes read at once from a plain file
 PACKED_STEP: Final = 1 << 18  # and from a compressed one, where they become many times more
 MORSEL: Final = 1 << 13  # compressed bytes that are lost where their like are damaged
+DENSEST: Final = 1 << 14  # bytes that a byte of a compressed file becomes, at most
 GAP: Final = 1 << 16  # bytes between two ranges that are read along rather than asked for apart
 
 Member = tuple[int, int]
@@ -177,6 +178,11 @@ def compression_of(path: str) -> str | None:
     ('gz', None)
     """
     return next((kind for kind in COMPRESSIONS if path.endswith(f".{kind}")), None)
+
+
+def most_of(path: str, size: int) -> int:
+    """How many bytes the content of a file of this size can have."""
+    return size if compression_of(path) is None else size * DENSEST
 
 
 def content_of(source: Source, path: str, members: list[Member]) -> Content:

@@ -7,10 +7,10 @@ from typing import Any, Final
 from intake_bluesky.codec import Codec
 from intake_bluesky.documents import Document, RunSummary, to_plain
 from intake_bluesky.errors import DamagedRun
-from intake_bluesky.files.contents import content_of
+from intake_bluesky.files.contents import content_of, most_of
 from intake_bluesky.files.layout import Layout
 from intake_bluesky.files.scan import NotARun, Scan, guard_of, item_beginnings, uid_of
-from intake_bluesky.files.sources import Source
+from intake_bluesky.files.sources import Source, is_unproved, size_of, version_of
 from intake_bluesky.index import IndexEntry
 
 __all__ = ["END", "glance", "scan"]
@@ -76,10 +76,10 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
 
 def _resumed(codec: Codec, path: str, source: Source, earlier: IndexEntry | None) -> Scan | None:
     """Take up the last scan where it ended; None where the file is not the one it was, only longer."""
-    if earlier is None or earlier.layout is None or not earlier.stamp:
+    if earlier is None or earlier.layout is None or not _may_continue(earlier, source):
         return None
     try:
-        layout = Layout.unpack(earlier.layout)
+        layout = Layout.unpack(earlier.layout, most_of(path, source.size))
     except ValueError:
         return None
     content = content_of(source, path, list(layout.members))
@@ -88,6 +88,17 @@ def _resumed(codec: Codec, path: str, source: Source, earlier: IndexEntry | None
     except DamagedRun:
         return None
     return Scan(codec, layout, earlier.start, earlier.stop) if same else None
+
+
+def _may_continue(earlier: IndexEntry, source: Source) -> bool:
+    """Whether a file can be the one it was: a run that is finished does not grow, and none shrinks or is rewritten."""
+    size = size_of(earlier.stamp)
+    if not earlier.stamp or source.size < size:
+        return False
+    if is_unproved(earlier.stamp):
+        return source.size == size or not size
+    grew = source.size > size
+    return earlier.stop is None and (grew or version_of(earlier.stamp) == version_of(source.stamp))
 
 
 def entry_of(

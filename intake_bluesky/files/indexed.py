@@ -4,42 +4,35 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from intake_bluesky.codec import Codec
 from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable
-from intake_bluesky.files.contents import Content, compression_of, content_of
-from intake_bluesky.files.entries import END, glance, scan
+from intake_bluesky.files.contents import Content, content_of, most_of
+from intake_bluesky.files.crew import Crew, work_of
+from intake_bluesky.files.entries import END, scan
 from intake_bluesky.files.layout import Layout
+from intake_bluesky.files.listed import Listed, digest
+from intake_bluesky.files.looking import Task, look
 from intake_bluesky.files.places import LocalPlace, Place, RemotePlace, place_of, shown
+from intake_bluesky.files.published import adopt, publish
+from intake_bluesky.files.rhythm import Rhythm
 from intake_bluesky.files.scan import NotARun
-from intake_bluesky.files.sources import Source
-from intake_bluesky.index import Index, IndexEntry, IndexLost, index_path, storable
-from intake_bluesky.storage import Problem
+from intake_bluesky.files.sources import Source, is_certain, unproved
+from intake_bluesky.index import FoundRun, Index, IndexEntry, IndexLost, index_path, storable
+from intake_bluesky.progress import track
+from intake_bluesky.storage import Order, Problem
 
 __all__ = ["IndexedFiles"]
 
 T = TypeVar("T")
 BATCH: Final = 500  # files looked at between two transactions
 WATCHED: Final = 64  # unfinished runs, the latest, looked at before every search
-LONG: Final = 0.02  # seconds: listings that take longer are not repeated all the time
-SHARE: Final = 20  # but after this many times what the last one took
-SETTLED: Final = 2_000_000_000  # nanoseconds after which a folder's time of change can be relied on
-PATIENCE: Final = 1.0  # seconds after a long listing in which another is not made for a run that it had not
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """The last listing: into which index, when, how long it took, and when the places had changed."""
-
-    generation: int
-    when: float
-    cost: float
-    changes: list[int | None]
+CHECKED: Final = 16  # runs found whose files are looked at before they are shown
+LISTING: Final = "listing"  # the fact that the entries are those of a listing, by its digest
 
 
 class IndexedFiles:
@@ -60,7 +53,7 @@ class IndexedFiles:
         options = sorted((key, repr(value)) for key, value in storage_options.items())
         self._key = json.dumps([codec.suffix, sorted(place.pattern for place in self.places), options])
         self._index: Index | None = None
-        self._listed: _Listing | None = None
+        self._rhythm = Rhythm(self.places)
         self._troubles: list[Problem] = []
         self._written: dict[str, str] = {}
         self._lock = threading.RLock()
@@ -77,7 +70,7 @@ class IndexedFiles:
         """Ask the index about all files, listing them before the first question."""
         for _ in range(3):
             try:
-                if self._listed is None or self._listed.generation != self.index.generation:
+                if not self._rhythm.listed(self.index.generation):
                     self.refresh()
                 return question(self.index)
             except IndexLost:
@@ -91,91 +84,112 @@ class IndexedFiles:
         with self._lock:
             self._written[uid] = path
 
-    def refresh(self, *, deep: bool = False) -> None:
-        """List the files and look at those that are new or changed; at all of them if `deep`."""
+    def refresh(self, *, deep: bool = False, unscanned: bool = False) -> None:
+        """List the files and look at those that are new or changed.
+
+        Parameters
+        ----------
+        deep : bool
+            Scan all files.
+        unscanned : bool
+            Scan those that are new or changed, and those that no scan has seen.
+        """
         with self._lock:
             for _ in range(3):
                 try:
-                    self._refresh(deep)
+                    self._refresh(deep=deep, unscanned=unscanned)
                     return
                 except IndexLost:
                     continue
         raise StoreUnavailable(f"the index {self.index.path} cannot be written")
 
-    def _unchanged(self) -> bool:
-        """Whether a long listing was made not long ago, and no file was added or removed since."""
-        last = self._listed
-        if last is None or last.generation != self.index.generation or last.cost < LONG:
-            return False
-        recent = time.monotonic() - last.when < SHARE * last.cost
-        return recent and None not in last.changes and self._changes() == last.changes
-
-    def _changes(self) -> list[int | None]:
-        """When each place changed; None where that is unknown, or so recent that more may follow unseen."""
-        settled = time.time_ns() - SETTLED
-        changes = (place.changed() for place in self.places)
-        return [change if change is not None and change < settled else None for change in changes]
-
-    def _refresh(self, deep: bool) -> None:
-        if not deep and self._unchanged():
+    def _refresh(self, *, deep: bool, unscanned: bool) -> None:
+        if not (deep or unscanned) and self._rhythm.resting(self.index.generation):
             self.watch()
             return
         self._written.clear()
-        when, changes = time.monotonic(), self._changes()
-        stamps, whole = self._list()
-        known = self.index.stamps()
-        cost = time.monotonic() - when
-        changed = sorted(path for path, stamp in stamps.items() if deep or not stamp or known.get(path) != stamp)
-        gone = known.keys() - stamps.keys() if whole else set()
-        for start in range(0, len(changed), BATCH):
-            self._look(changed[start : start + BATCH], stamps, known, deep=deep)
+        turn = self._rhythm.begin()
+        listed, whole = self._list()
+        turn = self._rhythm.measured(turn)
+        token = digest(listed)
+        if deep or unscanned or not whole or self.index.fact(LISTING) != token:
+            self._compare(listed, token if whole else "", deep=deep, unscanned=unscanned)
+        self._rhythm.end(turn, self.index.generation)
+
+    def _compare(self, listed: Sequence[Listed], token: str, *, deep: bool, unscanned: bool) -> None:
+        """Bring the entries in line with a listing; `token` is its digest, empty where it is not all there is."""
+        changes, known = int(self.index.fact("changes")), self.index.stamps()
+        stamps = dict(pair for one in listed for pair in one.stamps())
+        certain = self._drop_unstorable(stamps)
+        if not known and adopt(self.index, self.codec, self.places, stamps):
+            changes, known = int(self.index.fact("changes")), self.index.stamps()
+        changed = {path for path, stamp in stamps.items() if deep or not _same(known.get(path), stamp)}
+        todo = changed | ({path for path, _ in self.index.unscanned()} & stamps.keys() if unscanned else set())
+        uids: set[str] = set()
+        scanning = deep or unscanned
+        work = sum(work_of(path, stamps[path], deep=scanning) for path in todo)
+        tasks = self._tasks(sorted(todo), stamps, known, deep=scanning)
+        for entries in self._looks(tasks, len(todo), work):
+            uids |= self._put(entries)
+            certain = certain and all(is_certain(entry.stamp) for entry in entries)
+            changes += 1
+        gone = known.keys() - stamps.keys() if token else set()
         if gone:
             self.index.forget(gone)
-        if gone or changed:
-            self.index.settle()
-        self._listed = _Listing(self.index.generation, time.monotonic(), cost, changes)
+            changes += 1
+        if gone or todo:
+            self.index.settle(None if gone or len(uids) > BATCH else uids)
+        if token and certain:
+            self.index.note(LISTING, token, changes)
 
-    def _list(self) -> tuple[dict[str, str], bool]:
-        """Stamps by path, and whether every place could be listed."""
-        stamps: dict[str, str] = {}
+    def _list(self) -> tuple[list[Listed], bool]:
+        """What each place lists, and whether every place could be listed."""
+        listed: list[Listed] = []
         troubles: list[Problem] = []
         failures: list[Exception] = []
         for place in self.places:
             try:
-                stamps.update(place.listing())
+                listed.append(place.listing())
             except FileNotFoundError:
                 troubles.append(Problem(shown(place.pattern), "there is no such file or folder (yet)"))
             except Exception as error:  # noqa: BLE001  # each filesystem has errors of its own
                 why = f"cannot be listed: {type(error).__name__}: {error}"
                 troubles.append(Problem(shown(place.pattern), shown(why)))
                 failures.append(error)
-        for path in [path for path in stamps if not storable(path)]:
-            del stamps[path]
-            troubles.append(Problem(ascii(path), "its name is not UTF-8: rename it"))
         self._troubles = troubles
         if failures and len(failures) == len(self.places):
             raise StoreUnavailable(f"{troubles[-1].where} {troubles[-1].message}") from failures[-1]
-        return stamps, not failures
+        return listed, not failures
 
-    def _look(
-        self, paths: Sequence[str], stamps: Mapping[str, str], known: Mapping[str, str], *, deep: bool = False
-    ) -> set[str]:
-        """Make entries of some files and keep them; say which runs are or were in them."""
-        uids: set[str | None] = set()
-        ends = {} if deep else self._ends([path for path in paths if path not in known], stamps)
-        entries = []
-        for path in paths:
-            entry = None
-            if path in ends:
-                entry = glance(self.codec, path, stamps[path], *ends[path])
-            if entry is None:
+    def _drop_unstorable(self, stamps: dict[str, str]) -> bool:
+        """Take out files that the index cannot name; whether there were none."""
+        odd = [path for path in stamps if not storable(path)]
+        for path in odd:
+            del stamps[path]
+            self._troubles.append(Problem(ascii(path), "its name is not UTF-8: rename it"))
+        return not odd
+
+    def _tasks(
+        self, paths: Iterable[str], stamps: Mapping[str, str], known: Collection[str], *, deep: bool
+    ) -> Iterator[Task]:
+        rest = iter(paths)
+        while some := list(islice(rest, BATCH)):
+            ends = {} if deep else self._ends([path for path in some if path not in known], stamps)
+            for path in some:
                 earlier = self.index.entry_at(path) if path in known and not deep else None
-                uids.add(earlier.uid if earlier else None)
-                entry = self._entry(path, stamps.get(path, ""), earlier, deep=deep)
-            uids.add(entry.uid)
-            entries.append(entry)
+                yield Task(path, stamps.get(path, ""), earlier, deep, ends.get(path))
+
+    def _looks(self, tasks: Iterator[Task], total: int, work: int) -> Iterator[list[IndexEntry]]:
+        """Entries in batches, by as many hands as it takes."""
+        local = all(isinstance(place, LocalPlace) for place in self.places)
+        with Crew(self.codec, self._open, local=local, work=work) as crew:
+            entries = track(crew.looks(tasks), total=total, what="indexing")
+            while some := list(islice(entries, BATCH)):
+                yield some
+
+    def _put(self, entries: Sequence[IndexEntry]) -> set[str]:
         self.index.put(entries)
-        return {uid for uid in uids if uid is not None}
+        return {entry.uid for entry in entries if entry.uid is not None}
 
     def _ends(self, paths: Sequence[str], stamps: Mapping[str, str]) -> dict[str, tuple[bytes, bytes]]:
         found: dict[str, tuple[bytes, bytes]] = {}
@@ -185,35 +199,12 @@ class IndexedFiles:
                 found |= place.ends(mine, stamps, END)
         return found
 
-    def _entry(self, path: str, stamp: str, earlier: IndexEntry | None, *, deep: bool) -> IndexEntry:
-        try:
-            with self._place(path).open(path) as source:
-                stamp = source.stamp
-                return self._entry_of(path, source, earlier, deep=deep)
-        except NotARun as error:
-            return IndexEntry(path, stamp, problem=f"not a run: {error}")
-        except OSError as error:
-            return IndexEntry(path, "", problem=f"cannot be read: {shown(str(error))}")
-        except Exception as error:  # noqa: BLE001  # whatever a file does to its codec, the others open
-            return IndexEntry(path, stamp, problem=f"cannot be read: {type(error).__name__}: {error}")
+    def publish(self) -> list[str]:
+        """Put a copy of what is known of each folder beside its files; see `files.published`."""
+        return [publish(self.ask(Index.entries), self.codec, place) for place in self.places if place.home]
 
-    def _entry_of(self, path: str, source: Source, earlier: IndexEntry | None, *, deep: bool) -> IndexEntry:
-        if source.size == 0:
-            raise NotARun("the file is empty")
-        if not deep and (earlier is None or earlier.layout is None):
-            seen = self._glance(path, source)
-            if seen is not None:
-                return seen
-        return scan(self.codec, path, source, earlier)[0]
-
-    def _glance(self, path: str, source: Source) -> IndexEntry | None:
-        if source.size <= 2 * END:
-            head = tail = b"".join(content_of(source, path, [(0, 0)]).stream())
-        elif compression_of(path) is None:
-            head, tail = source.read(0, END), source.read(source.size - END, source.size)
-        else:
-            return None
-        return glance(self.codec, path, source.stamp, head, tail)
+    def _open(self, path: str) -> Source:
+        return self._place(path).open(path)
 
     def _place(self, path: str) -> Place:
         for place in self.places:
@@ -225,23 +216,46 @@ class IndexedFiles:
         """Look again at files written here and, on disk, at the latest runs that have no stop."""
         with self._lock:
             written, self._written = list(self._written.values()), {}
-        known = dict(self.ask(lambda index: index.unfinished(WATCHED)))
-        now = {path: self._stamp(path) for path in known if isinstance(self._place(path), LocalPlace)}
-        changed = [path for path, stamp in now.items() if stamp != known[path]]
-        self._look_again([*written, *changed])
+        known = self.ask(lambda index: index.unfinished(WATCHED))
+        self._look_again([*written, *self._stale(known)])
 
-    def _stamp(self, path: str) -> str:
-        try:
-            with self._place(path).open(path) as source:
-                return source.stamp
-        except OSError:
-            return ""
+    def find(
+        self, where: str, values: Sequence[Any], order: Order, *, offset: int = 0, limit: int | None = None
+    ) -> Iterator[FoundRun]:
+        """Yield runs that meet a condition; a few are shown only after a look at whether their files are the same."""
+        self.watch()
+        for _ in range(3):
+            found = self.ask(lambda index: index.find(where, values, order, offset=offset, limit=limit))
+            if limit is None or limit > CHECKED:
+                break
+            few = list(found)
+            found = iter(few)
+            stale = self._stale([(path, stamp) for _, _, path, stamp in few])
+            if not stale:
+                break
+            self._look_again(stale)
+        return found
+
+    def _stale(self, known: Iterable[tuple[str, str]]) -> list[str]:
+        """Those of some files on this machine that are not what they were."""
+        places = ((path, stamp, self._place(path)) for path, stamp in known)
+        return [path for path, stamp, place in places if isinstance(place, LocalPlace) and place.stamp(path) != stamp]
 
     def _look_again(self, paths: Iterable[str]) -> None:
         todo = sorted(set(paths))
-        if todo:
-            with self._lock:
-                self.index.settle(self._look(todo, {}, dict.fromkeys(todo, "")))
+        if not todo:
+            return
+        with self._lock:
+            earlier = {path: self.index.entry_at(path) for path in todo}
+            gone = [path for path in todo if self._is_gone(path)]
+            self.index.forget(gone)
+            tasks = (Task(path, "", earlier[path]) for path in todo if path not in gone)
+            uids = self._put([look(self.codec, self._open, task) for task in tasks])
+            self.index.settle(uids | {str(entry.uid) for entry in earlier.values() if entry is not None})
+
+    def _is_gone(self, path: str) -> bool:
+        place = self._place(path)
+        return isinstance(place, LocalPlace) and place.is_gone(path)
 
     def problems(self) -> list[Problem]:
         """What is wrong with which file, by path."""
@@ -305,12 +319,7 @@ class IndexedFiles:
         return path is not None
 
     def _list_again(self, uid: str) -> bool:
-        last = self._listed
-        if (
-            last is None
-            or last.generation != self.index.generation
-            or time.monotonic() - last.when > min(SHARE * last.cost, PATIENCE)
-        ):
+        if self._rhythm.due(self.index.generation):
             self.refresh()
         return True
 
@@ -321,7 +330,8 @@ class IndexedFiles:
 
     def _opened(self, entry: IndexEntry) -> Source | None:
         place = self._place(entry.path)
-        if isinstance(place, RemotePlace) and entry.stop is not None and entry.layout is not None:
+        complete = entry.stop is not None and entry.layout is not None and is_certain(entry.stamp)
+        if isinstance(place, RemotePlace) and complete:
             return place.trusted(entry.path, entry.stamp)
         try:
             return place.open(entry.path)
@@ -336,9 +346,9 @@ class IndexedFiles:
 
     def _current(self, entry: IndexEntry, source: Source) -> tuple[IndexEntry, Layout]:
         """The entry and layout of a file as it is now."""
-        if entry.stamp == source.stamp and entry.layout is not None:
+        if entry.stamp == source.stamp and is_certain(entry.stamp) and entry.layout is not None:
             try:
-                return entry, Layout.unpack(entry.layout)
+                return entry, Layout.unpack(entry.layout, most_of(entry.path, source.size))
             except ValueError:
                 pass
         try:
@@ -354,3 +364,8 @@ class IndexedFiles:
         """Let go of the index's connections."""
         if self._index is not None:
             self._index.close()
+
+
+def _same(known: str | None, stamp: str) -> bool:
+    """Whether a file listed with a stamp is the one that an entry tells of."""
+    return bool(stamp) and (known == stamp or known == unproved(stamp))

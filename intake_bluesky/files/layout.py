@@ -16,6 +16,7 @@ from intake_bluesky.files.contents import Member
 __all__ = ["Block", "Layout"]
 
 FORMAT: Final = 1
+LARGEST: Final = 1 << 28  # bytes of a layout: of a file of some terabytes
 
 
 @dataclass(slots=True)
@@ -107,21 +108,43 @@ class Layout:
         return zlib.compress(msgpack.packb(fields), 1)
 
     @classmethod
-    def unpack(cls, packed: bytes) -> Layout:
-        """Read what `pack` wrote.
+    def unpack(cls, packed: bytes, most: int | None = None) -> Layout:
+        """Read what `pack` wrote, or what somebody else did who says so.
+
+        Parameters
+        ----------
+        most : int, optional
+            Bytes that the file's content can have, in which all has to lie.
 
         Raises
         ------
         ValueError
-            Another version's, or damaged: scan the file again.
+            Another version's, damaged, or of no file of that size: scan the file again.
         """
         try:
-            fields = msgpack.unpackb(zlib.decompress(packed), strict_map_key=False)
+            fields = msgpack.unpackb(_inflated(packed), strict_map_key=False)
             if fields[0] != FORMAT:
                 raise ValueError(f"a layout of format {fields[0]}, this version reads {FORMAT}")
-            return cls._of(fields)
-        except (zlib.error, msgpack.UnpackException, IndexError, KeyError, TypeError) as error:
+            layout = cls._of(fields)
+            layout._check(most)
+        except (zlib.error, msgpack.UnpackException, AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(f"not a layout: {error}") from error
+        return layout
+
+    def _check(self, most: int | None) -> None:
+        """Refuse ranges that are none, and more events than there are bytes for."""
+        if most is not None and self.scanned > most:
+            raise ValueError(f"it tells of {self.scanned} bytes where there can be {most}")
+        last = 0
+        for block in self.blocks:
+            events = block.events.values()
+            if min(events, default=0) < 0 or sum(events) > block.stop - block.start:
+                raise ValueError("it tells of more events than there is room for")
+            if not last <= block.start <= block.stop <= self.scanned:
+                raise ValueError("its blocks overlap, or lie outside of what was scanned")
+            last = block.stop
+        if any(not 0 <= start <= stop <= self.scanned for start, stop in self.heads):
+            raise ValueError("its documents lie outside of what was scanned")
 
     @classmethod
     def _of(cls, fields: list[Any]) -> Layout:
@@ -152,6 +175,14 @@ class Layout:
             [(start, stop, why) for start, stop, why in damage],
             rest,
         )
+
+
+def _inflated(packed: bytes) -> bytes:
+    engine = zlib.decompressobj()
+    data = engine.decompress(packed, LARGEST)
+    if not engine.eof:
+        raise ValueError("it is cut off, or larger than any layout is")
+    return data
 
 
 def _span(saved: list[int]) -> Span:

@@ -8,19 +8,17 @@ import os
 import re
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from intake_bluesky.files.contents import COMPRESSIONS
-from intake_bluesky.files.sources import LocalSource, RemoteSource, Source, cut, local_stamp, remote_stamp
+from intake_bluesky.files.listed import UNSEEN, Listed
+from intake_bluesky.files.sources import LocalSource, RemoteSource, Source, cut, local_stamp, remote_stamp, size_of
 
 __all__ = ["LocalPlace", "Place", "RemotePlace", "place_of", "shown"]
 
 USER: Final = re.compile(r"://[^/?#\s]*@")
 QUERY: Final = re.compile(r"([?&][\w.~%-]+)=[^&#\s'\")\]]+")
-
-Listing = Iterator[tuple[str, str]]
-"""Pairs of path and stamp."""
 
 
 def place_of(path: str | os.PathLike[str], suffix: str, storage_options: Mapping[str, Any]) -> Place:
@@ -54,18 +52,21 @@ class Place(ABC):
         Absolute.
     folder : str or None
         The local folder in which new files can be made; None where there is none.
+    home : str or None
+        The folder that holds all files, with its separator; None where the place is one file.
     """
 
     pattern: str
     folder: str | None = None
+    home: str | None = None
 
     def __init__(self, pattern: str, suffix: str) -> None:
         self.pattern = pattern
         self.endings = (suffix, *(f"{suffix}.{compression}" for compression in COMPRESSIONS))
 
     @abstractmethod
-    def listing(self) -> Listing:
-        """Yield each file's path and stamp.
+    def listing(self) -> Listed:
+        """List the files with what tells whether they changed.
 
         Raises
         ------
@@ -98,6 +99,12 @@ class LocalPlace(Place):
         self.folder = pattern if not self._matches_files else os.path.dirname(pattern)
 
     @property
+    def home(self) -> str | None:  # type: ignore[override]  # whether the pattern is a folder may change
+        if os.path.isdir(self.pattern):
+            return os.path.join(self.pattern, "")
+        return _before_magic(self.pattern, os.sep)
+
+    @property
     def _matches_files(self) -> bool:
         return glob.has_magic(self.pattern) or self.pattern.endswith(self.endings)
 
@@ -107,15 +114,14 @@ class LocalPlace(Place):
             return fnmatch.fnmatchcase(path, self.pattern)
         return os.path.dirname(path) == self.pattern and path.endswith(self.endings)
 
-    def listing(self) -> Listing:
+    def listing(self) -> Listed:
         if os.path.isdir(self.pattern):
             return _scandir(self.pattern, lambda name: name.endswith(self.endings))
         folder, last = os.path.split(self.pattern)
         if os.path.exists(self.pattern) or not glob.has_magic(self.pattern):
-            return iter([_looked_at(self.pattern)])
+            return _looked_at([self.pattern])
         if glob.has_magic(folder) or last == "**":
-            found = glob.iglob(self.pattern, recursive=True)
-            return (_looked_at(path) for path in found if os.path.isfile(path))
+            return _looked_at(path for path in glob.iglob(self.pattern, recursive=True) if os.path.isfile(path))
         matches = re.compile(fnmatch.translate(last)).match
         return _scandir(folder, lambda name: matches(name) is not None)
 
@@ -134,22 +140,57 @@ class LocalPlace(Place):
     def open(self, path: str) -> Source:
         return LocalSource(path)
 
+    def stamp(self, path: str) -> str:
+        """The stamp of a file as it is now; empty where it cannot be looked at."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return ""
+        return local_stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
-def _looked_at(path: str) -> tuple[str, str]:
-    return path, local_stamp(os.stat(path))
+    def is_gone(self, path: str) -> bool:
+        """Whether there is nothing at a path, not even a link to nowhere."""
+        return not os.path.lexists(path)
 
 
-def _scandir(folder: str, wanted: Callable[[str], bool]) -> Listing:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if wanted(entry.name) and not entry.name.startswith("."):
-                try:
-                    found = entry.stat()
-                except OSError:  # a link to nowhere: opening it tells
-                    yield entry.path, ""
-                    continue
-                if stat.S_ISREG(found.st_mode):
-                    yield entry.path, local_stamp(found)
+def _before_magic(pattern: str, separator: str) -> str | None:
+    """The folder before the first part of a pattern that is one; None where there is none."""
+    parts = pattern.split(separator)
+    first = next((place for place, part in enumerate(parts) if glob.has_magic(part)), 0)
+    return separator.join(parts[:first]) + separator if first else None
+
+
+def _looked_at(paths: Iterable[str]) -> Listed:
+    listed = Listed("")
+    for path in paths:
+        found = os.stat(path)
+        listed.add(path, (found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+    return listed
+
+
+def _scandir(folder: str, wanted: Callable[[str], bool]) -> Listed:
+    """List a folder; nearly all it costs is the look at each file, which an open folder makes a little cheaper."""
+    listed = Listed(os.path.join(folder, ""))
+    place = os.open(folder, os.O_RDONLY) if os.scandir in os.supports_fd else None
+    try:
+        with os.scandir(folder if place is None else place) as entries:
+            _add_all(listed, (entry for entry in entries if wanted(entry.name) and entry.name[0] != "."))
+    finally:
+        if place is not None:
+            os.close(place)
+    return listed
+
+
+def _add_all(listed: Listed, entries: Iterable[os.DirEntry[str]]) -> None:
+    regular = stat.S_ISREG
+    for entry in entries:
+        try:
+            found = entry.stat()
+        except OSError:  # a link to nowhere: opening it tells
+            listed.add(entry.name, UNSEEN)
+        else:
+            if regular(found.st_mode):
+                listed.add(entry.name, (found.st_size, found.st_mtime_ns, found.st_ctime_ns))
 
 
 class RemotePlace(Place):
@@ -160,6 +201,8 @@ class RemotePlace(Place):
         self._options = dict(storage_options)
         self._prefix = pattern.partition("://")[0] + "://"
         self._opened: tuple[int, Any, str] | None = None
+        folder = None if pattern.endswith(self.endings) else f"{pattern.rstrip('/')}/"
+        self.home = _before_magic(pattern, "/") if glob.has_magic(pattern) else folder
 
     def _filesystem(self) -> tuple[Any, str]:
         if self._opened is None or self._opened[0] != os.getpid():
@@ -169,7 +212,7 @@ class RemotePlace(Place):
             self._opened = os.getpid(), fs, name
         return self._opened[1:]
 
-    def listing(self) -> Listing:
+    def listing(self) -> Listed:
         fs, name = self._filesystem()
         fs.invalidate_cache()
         if glob.has_magic(name):
@@ -179,7 +222,8 @@ class RemotePlace(Place):
             found = {path: info for path, info in listed.items() if path.endswith(self.endings)}
         else:
             found = {name: fs.info(name)}
-        return ((self._path(path), remote_stamp(info)) for path, info in found.items() if info["type"] == "file")
+        files = {self._path(path): remote_stamp(info) for path, info in found.items() if info["type"] == "file"}
+        return Listed("", list(files), told=tuple(files.values()))
 
     def _path(self, name: str) -> str:
         return name if name.startswith(self._prefix) else self._prefix + name
@@ -197,14 +241,24 @@ class RemotePlace(Place):
         info = fs.info(self._name(path))
         return RemoteSource(fs, self._name(path), int(info.get("size") or 0), remote_stamp(info))
 
+    def fetch(self, path: str) -> bytes:
+        """All of a file, by one request."""
+        fs, _ = self._filesystem()
+        return bytes(fs.cat_file(self._name(path)))
+
+    def store(self, path: str, data: bytes) -> None:
+        """Write a file, all of it at once."""
+        fs, _ = self._filesystem()
+        fs.pipe_file(self._name(path), data)
+
     def trusted(self, path: str, stamp: str) -> Source:
         """Open a file without asking whether it is still the one listed: one request less."""
         fs, _ = self._filesystem()
-        return RemoteSource(fs, self._name(path), int(stamp.partition("-")[0], 16), stamp)
+        return RemoteSource(fs, self._name(path), size_of(stamp), stamp)
 
     def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
         fs, _ = self._filesystem()
-        sizes = [int(stamps[path].partition("-")[0], 16) for path in paths]
+        sizes = [size_of(stamps[path]) for path in paths]
         names = [self._name(path) for path in paths]
         heads = _ranges(fs, names, [0] * len(names), [min(size, 2 * end) for size in sizes])
         longer = [n for n, size in enumerate(sizes) if size > 2 * end]

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
-__all__ = ["LocalSource", "RemoteSource", "Source", "cut", "remote_stamp"]
+__all__ = [
+    "LocalSource",
+    "RemoteSource",
+    "Source",
+    "cut",
+    "is_certain",
+    "is_unproved",
+    "local_stamp",
+    "remote_stamp",
+    "size_of",
+    "unproved",
+    "version_of",
+]
+
+TICK: Final = 20_000_000  # nanoseconds: two changes of a file this close may get one time from the system's clock
+COARSE: Final = 2_000_000_000  # and this close on filesystems that count seconds
+YOUNG: Final = "~"  # ends the stamp of a file that may change once more and keep it
+UNPROVED: Final = "?"  # ends the stamp of a file that nobody here has looked into
+TIMES: Final = "|"  # before what a stamp has and a version has not
 
 
 class Source(ABC):
@@ -19,7 +38,7 @@ class Source(ABC):
     size : int
         Bytes of the file when it was opened: what came later is not read.
     stamp : str
-        Changes when the file does.
+        Changes when the file does, where `is_certain`.
     """
 
     size: int
@@ -44,9 +63,49 @@ class Source(ABC):
         self.close()
 
 
-def local_stamp(found: os.stat_result) -> str:
-    """Size and time of the last change, to the nanosecond."""
-    return f"{found.st_size:x}-{found.st_mtime_ns:x}"
+def local_stamp(size: int, modified: int, changed: int) -> str:
+    """Size, time of the last modification, and time at which anything about the file changed, in nanoseconds.
+
+    The last tells a file that was put in place of another, or written and given its old time again.
+    """
+    return f"{size:x}-{modified:x}{TIMES}{changed:x}"
+
+
+def version_of(stamp: str) -> str:
+    """What of a stamp outlives copying, renaming and a change of permissions: size and time of modification.
+
+    Examples
+    --------
+    >>> version_of(local_stamp(255, 16, 17))
+    'ff-10'
+    """
+    return stamp.partition(TIMES)[0].rstrip(YOUNG + UNPROVED)
+
+
+def size_of(stamp: str) -> int:
+    """The size in a stamp; 0 where it was not told."""
+    return int(stamp.partition("-")[0] or "0", 16)
+
+
+def is_certain(stamp: str) -> bool:
+    """Whether a file that has this stamp is for certain the one that was looked at.
+
+    Examples
+    --------
+    >>> is_certain("ff-10|11"), is_certain("ff-10|11~"), is_certain("")
+    (True, False, False)
+    """
+    return bool(stamp) and not stamp.endswith((YOUNG, UNPROVED))
+
+
+def is_unproved(stamp: str) -> bool:
+    """Whether `unproved` made this stamp."""
+    return stamp.endswith(UNPROVED)
+
+
+def unproved(stamp: str) -> str:
+    """The stamp of a listing, for an entry that was told by others and fits it as far as can be seen."""
+    return stamp + UNPROVED
 
 
 class LocalSource(Source):
@@ -55,7 +114,8 @@ class LocalSource(Source):
     def __init__(self, path: str) -> None:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by close()
         found = os.fstat(self._file.fileno())
-        self.size, self.stamp = found.st_size, local_stamp(found)
+        self.size = found.st_size
+        self.stamp = local_stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns) + _youth(found)
 
     def read(self, start: int, stop: int) -> bytes:
         self._file.seek(start)
@@ -68,6 +128,12 @@ class LocalSource(Source):
 
     def close(self) -> None:
         self._file.close()
+
+
+def _youth(found: os.stat_result) -> str:
+    last = max(found.st_mtime_ns, found.st_ctime_ns)
+    tick = TICK if found.st_mtime_ns % 1_000_000 else COARSE
+    return YOUNG if time.time_ns() - last < tick else ""
 
 
 def remote_stamp(info: Mapping[str, Any]) -> str:
@@ -84,6 +150,8 @@ def remote_stamp(info: Mapping[str, Any]) -> str:
         "created",
     )
     mark = next((str(info[key]) for key in marks if info.get(key)), "")
+    for sign in (TIMES, YOUNG, UNPROVED):
+        mark = mark.replace(sign, "_")
     return f"{info.get('size') or 0:x}-{mark}"
 
 

@@ -25,6 +25,7 @@ from intake_bluesky.files.insert import FileInsert, Target
 from intake_bluesky.files.places import RemotePlace, shown
 from intake_bluesky.files.pushdown import condition, exact
 from intake_bluesky.files.reading import RunFile
+from intake_bluesky.files.sources import is_certain, version_of
 from intake_bluesky.index import IndexLost
 from intake_bluesky.query import ALL, Query, split
 from intake_bluesky.storage import Order, Plan, Problem, RunInsert, RunStore
@@ -76,7 +77,7 @@ class FileStore(RunStore):
         self._options = dict(storage_options or {})
         self._target = Target(directory, compression)
         self.files = IndexedFiles(self.codec, [os.fspath(path) for path in several], self._options)
-        self._headers: OrderedDict[str, RunHeader] = OrderedDict()
+        self._headers: OrderedDict[str, tuple[str, RunHeader]] = OrderedDict()  # with the stamp of the file
         self._lock = threading.Lock()
 
     @property
@@ -112,10 +113,9 @@ class FileStore(RunStore):
     ) -> Iterator[RunSummary]:
         """Yield the runs that match, in `order`, out of the index alone."""
         where, values = condition(query)
-        self.files.watch()
-        found = self.files.ask(lambda index: index.find(where, values, order, offset=offset, limit=limit))
+        found = self.files.find(where, values, order, offset=offset, limit=limit)
         try:
-            for start, stop in found:
+            for start, stop, _, _ in found:
                 yield self._summary(start, stop)
         except IndexLost as error:
             raise StoreUnavailable(f"{error}; it is made anew: search again") from error
@@ -163,12 +163,12 @@ class FileStore(RunStore):
         entry, content, layout = self.files.open(uid, files)
         run = RunFile(self.codec, content, layout)
         with self._lock:
-            header = self._headers.pop(uid, None)
-        if header is None or header.version != entry.stamp:
+            stamp, header = self._headers.pop(uid, ("", None))
+        if header is None or stamp != entry.stamp or not is_certain(stamp):
             assert entry.start is not None  # open() gives runs only
-            header = run.header(entry.start, entry.stop, entry.stamp)
+            header = run.header(entry.start, entry.stop, version_of(entry.stamp))
         with self._lock:
-            self._headers[uid] = header
+            self._headers[uid] = entry.stamp, header
             while len(self._headers) > KEPT:
                 self._headers.popitem(last=False)
         return run, header
@@ -176,6 +176,25 @@ class FileStore(RunStore):
     def refresh(self, *, deep: bool = False) -> None:
         """List the files and look at those that are new or changed; `deep` scans all of them again."""
         self.files.refresh(deep=deep)
+
+    def scan(self) -> None:
+        """Look for new and changed files, and scan those that no scan has seen: opening runs is quick from then on."""
+        self.files.refresh(unscanned=True)
+
+    def publish(self) -> list[str]:
+        """Put what is known of each folder beside its files, for other users and machines to start from.
+
+        Returns
+        -------
+        list of str
+            The files written: see `intake_bluesky.files.published`.
+
+        Raises
+        ------
+        StoreUnavailable
+            Where a folder cannot be written.
+        """
+        return self.files.publish()
 
     def problems(self) -> Sequence[Problem]:
         """What could not be read so far: files, or places in them."""

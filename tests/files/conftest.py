@@ -32,5 +32,11 @@ def store(folder: Path) -> Iterator[JSONLStore]:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files just written are taken for old: they would be looked at once more."""
+    monkeypatch.setattr("intake_bluesky.files.sources.TICK", 0)
+
+
+@pytest.fixture
+def reads(settled: None, monkeypatch: pytest.MonkeyPatch) -> Reads:
     return Reads(monkeypatch)

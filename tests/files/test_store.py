@@ -45,7 +45,9 @@ class TestLaziness:
         assert len(uids(other)) == 2
         assert reads.opened == before == 2
 
-    def test_a_run_is_scanned_once(self, folder: Path, store: JSONLStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_run_is_scanned_once(
+        self, folder: Path, store: JSONLStore, settled: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         (folder / "scan.jsonl").write_bytes(lines(scan()))
         expected = store.header(uid_of(scan()))
         decoded: list[str] = []
@@ -91,8 +93,8 @@ class TestLaziness:
         (folder / "one.jsonl").write_bytes(lines(count()))
         (folder / "live.jsonl").write_bytes(lines(scan()[:-1]))
         os.utime(folder, (1e9, 1e9))
-        monkeypatch.setattr("intake_bluesky.files.indexed.LONG", 0.0)
-        monkeypatch.setattr("intake_bluesky.files.indexed.SHARE", 1e9)
+        monkeypatch.setattr("intake_bluesky.files.rhythm.LONG", 0.0)
+        monkeypatch.setattr("intake_bluesky.files.rhythm.SHARE", 1e9)
         store.refresh()
         listed: list[Any] = []
         scandir = os.scandir
@@ -193,7 +195,7 @@ class TestChange:
     def test_new_run_is_found_by_uid_without_refresh(
         self, folder: Path, store: JSONLStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("intake_bluesky.files.indexed.PATIENCE", 0.0)
+        monkeypatch.setattr("intake_bluesky.files.rhythm.PATIENCE", 0.0)
         assert uids(store) == []
         (folder / "run.jsonl").write_bytes(lines(scan()))
         assert store.header(uid_of(scan())).uid == uid_of(scan())
@@ -236,7 +238,7 @@ class TestChange:
         store.refresh()
         assert sum(map(len, store.event_pages(uid_of(scan()), "primary"))) == 11
 
-    def test_deep_refresh_sees_what_stamps_hide(self, folder: Path, store: JSONLStore) -> None:
+    def test_file_given_its_old_time_again_is_seen(self, folder: Path, store: JSONLStore) -> None:
         path = folder / "a.jsonl"
         path.write_bytes(lines(count()))
         assert store.header(uid_of(count())).start["scan_id"] == 1
@@ -244,9 +246,17 @@ class TestChange:
         path.write_bytes(lines(count()).replace(b'"scan_id": 1', b'"scan_id": 7'))
         os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
         store.refresh()
-        assert [run.scan_id for run in store.find()] == [1]
-        store.refresh(deep=True)
         assert [run.scan_id for run in store.find()] == [7]
+        assert store.header(uid_of(count())).start["scan_id"] == 7
+
+    def test_deep_refresh_looks_at_all(self, folder: Path, store: JSONLStore, reads: Reads) -> None:
+        (folder / "a.jsonl").write_bytes(lines(count()))
+        store.refresh()
+        before = reads.opened
+        store.refresh()
+        assert reads.opened == before
+        store.refresh(deep=True)
+        assert reads.opened == before + 1
 
     def test_order_is_that_of_time_not_of_names(self, folder: Path, store: JSONLStore) -> None:
         for name, time in (("a", 2.0), ("b", 3.0), ("c", 1.0)):
