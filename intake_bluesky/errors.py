@@ -4,6 +4,7 @@ One root, so that ``except IntakeBlueskyError`` catches all of them; the leaves 
 a caller who has never heard of this package would catch::
 
     IntakeBlueskyError
+    ├── CatalogNotFound        (KeyError)
     ├── RunNotFound            (KeyError)
     ├── StreamNotFound         (KeyError)
     ├── AmbiguousRun           (ValueError)
@@ -25,6 +26,7 @@ from __future__ import annotations
 __all__ = [
     "AmbiguousRun",
     "AssetUnavailable",
+    "CatalogNotFound",
     "DamagedRun",
     "DuplicateRun",
     "IntakeBlueskyError",
@@ -45,6 +47,10 @@ class IntakeBlueskyError(Exception):
     def __str__(self) -> str:
         # KeyError shows the repr of its argument: a sentence would come out quoted and escaped.
         return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+
+
+class CatalogNotFound(IntakeBlueskyError, KeyError):
+    """No installed catalog has that name."""
 
 
 class RunNotFound(IntakeBlueskyError, KeyError):

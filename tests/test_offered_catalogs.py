@@ -14,10 +14,10 @@ import pytest
 from intake.config import conf
 
 import intake_bluesky
-from intake_bluesky.catalogs import CatalogNotFound, InstalledCatalogs, Place, search_path
+from intake_bluesky.catalogs import InstalledCatalogs, Place, search_path
 from intake_bluesky.cli import main
 from intake_bluesky.cli.opening import find_catalog
-from intake_bluesky.errors import MissingDependency, PluginError, RunNotFound, StoreUnavailable
+from intake_bluesky.errors import CatalogNotFound, MissingDependency, PluginError, RunNotFound, StoreUnavailable
 from intake_bluesky.runs import BlueskyCatalog, open_catalog
 from intake_bluesky.testing.runs import EXAMPLES
 

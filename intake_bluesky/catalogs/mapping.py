@@ -11,16 +11,12 @@ from typing import Any, Final
 from intake_bluesky.catalogs.offered import Offered, installed
 from intake_bluesky.catalogs.places import Place, search_path, yaml_files
 from intake_bluesky.catalogs.reading import Contents, read_file
-from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable
+from intake_bluesky.errors import CatalogNotFound, IntakeBlueskyError, StoreUnavailable
 from intake_bluesky.storage import Problem
 
-__all__ = ["CatalogNotFound", "InstalledCatalogs"]
+__all__ = ["InstalledCatalogs"]
 
 SHOWN: Final = 40  # catalogs in a repr
-
-
-class CatalogNotFound(IntakeBlueskyError, KeyError):
-    """No installed catalog has that name."""
 
 
 @dataclass(slots=True)

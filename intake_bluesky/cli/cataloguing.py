@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from intake_bluesky.catalogs import CatalogNotFound, Offered, catalog
+from intake_bluesky.catalogs import Offered, catalog
 from intake_bluesky.cli.commands import FINE, FOUND
-from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.errors import CatalogNotFound, StoreUnavailable
 from intake_bluesky.terminal import console, counted, write_json
 
 if TYPE_CHECKING:

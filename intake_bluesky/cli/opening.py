@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from intake_bluesky.catalogs import CatalogNotFound, catalog
-from intake_bluesky.errors import IntakeBlueskyError, RunNotFound, StoreUnavailable
+from intake_bluesky.catalogs import catalog
+from intake_bluesky.errors import CatalogNotFound, IntakeBlueskyError, RunNotFound, StoreUnavailable
 from intake_bluesky.runs import BlueskyCatalog, open_catalog
 
 if TYPE_CHECKING:
