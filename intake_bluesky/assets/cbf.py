@@ -95,7 +95,7 @@ def _decoded(cbf: Any, stream: _Stream, path: str) -> Array:
         raise AssetUnavailable(f"{path} is too short: it has {len(packed)} of the {size} bytes of its image")
     if said and said != base64.b64encode(hashlib.md5(packed, usedforsecurity=False).digest()).decode():
         raise AssetUnavailable(f"{path} is damaged: the checksum of its image is not the one in its header")
-    value: Array = cbf.decByteOffset(packed, size=shape[0] * shape[1], dtype=dtype)
+    value: Array = np.asarray(cbf.decByteOffset(packed, size=shape[0] * shape[1], dtype=dtype))
     return value
 
 
