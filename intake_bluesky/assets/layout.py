@@ -121,7 +121,10 @@ class EventLayout:
             shape = _declared_event(declared, multiplier)
             frames, frame, dtype, chunk = 1, shape, declared_dtype(spec), 1
         else:
-            frame, dtype, chunk = structure.frame_shape, structure.dtype, structure.chunk_frames
+            frame, chunk = structure.frame_shape, structure.chunk_frames
+            dtype = declared_dtype(spec) if structure.parsed else structure.dtype
+            if structure.parsed and (dtype.names or frame == (1,)):
+                frame = (1,) if len(declared) > 1 else ()  # columns are fields, or there is but one
             frames = multiplier or _frames_of(declared, frame)
             shape = _event_shape(declared, frames, frame, whole=whole or multiplier is None)
         kept = tuple(n for n in shape if n != 1) if squeeze else shape

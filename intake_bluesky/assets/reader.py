@@ -35,6 +35,9 @@ class FrameStructure:
         Frames that lie in one chunk of the file and so are best read together; of a sequence, those in one file.
     version : str
         Changes when the file does.
+    parsed : bool
+        Whether frames are rows of text, `frame_shape` the number of columns. Text does not say what it means: the
+        dtype is that of the data key, and so is whether columns are elements or fields.
     """
 
     frames: int | None
@@ -42,6 +45,7 @@ class FrameStructure:
     dtype: np.dtype[Any]
     chunk_frames: int = 1
     version: str = ""
+    parsed: bool = False
 
 
 class AssetReader(ABC):

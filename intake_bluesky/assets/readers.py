@@ -7,6 +7,7 @@ from typing import Any
 
 from intake_bluesky.assets.area_detector import HDF5SequenceReader, TimestampReader
 from intake_bluesky.assets.cbf import CbfReader
+from intake_bluesky.assets.csv_rows import CSVReader
 from intake_bluesky.assets.eiger import EigerReader
 from intake_bluesky.assets.handlers import GROUP as HANDLERS
 from intake_bluesky.assets.handlers import HandlerReader, find_handler
@@ -28,6 +29,7 @@ __all__ = ["GROUP", "datum_readers", "native_reader", "stream_reader"]
 GROUP = "intake_bluesky.assets"
 
 BUILT_IN: tuple[type[AssetReader], ...] = (
+    CSVReader,
     CbfReader,
     EigerReader,
     HDF5Reader,
