@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -54,6 +54,19 @@ class OpenFile:
     kept: dict[Hashable, Any] = field(default_factory=dict)
     linked: ExitStack = field(default_factory=ExitStack)
 
+    def open_linked(self, location: Location) -> OpenFile:
+        """Open a file that a link in this one leads to, for as long as this one is open.
+
+        It is not shared: two files that lead to each other would keep each other open.
+        """
+
+        def opened() -> OpenFile:
+            location.check()
+            file = OpenFile(_open(location, swmr=bool(self.file.swmr_mode), locking=False), location)
+            return self.linked.enter_context(closing(file))
+
+        return open_files.keep(self, ("linked", location.path), opened)
+
     def close(self) -> None:
         """Let go of everything; a dataset that lives on would keep its file open."""
         self.kept.clear()
@@ -84,6 +97,7 @@ class SharedFiles:
         OSError
             When it cannot be opened; FileNotFoundError when it is not there.
         """
+        location.check()
         key = (location.path, location.status()[0], swmr, locking, location.roots)
         with self._lock:
             handle = self._handles.get(key)

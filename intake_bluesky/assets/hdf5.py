@@ -11,7 +11,7 @@ import numpy as np
 
 from intake_bluesky.assets.handles import OpenFile, import_h5py, open_files
 from intake_bluesky.assets.hdf5_filters import Deflated, check_filters, read_box
-from intake_bluesky.assets.hdf5_links import Absent, absent_sources, find_dataset
+from intake_bluesky.assets.hdf5_links import Source, check_source, find_dataset, sources_of
 from intake_bluesky.assets.hdf5_slices import Axes, Box, Part, parse_slice
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import JoinMethod
@@ -149,7 +149,7 @@ class HDF5Reader(AssetReader):
             raise AssetUnavailable(f"the slice of {self.dataset!r} of {self.path} leaves no axis that counts frames")
         files = {place.path: place for place in (handle.location, owner.location)}
         version = " ".join(place.status()[0] for place in files.values())
-        return _Dataset(data, axes, axes.shape, _dtype(data), absent_sources(owner, data), version)
+        return _Dataset(owner, data, axes, axes.shape, _dtype(data), sources_of(owner, data), version)
 
 
 @dataclass(slots=True)
@@ -158,21 +158,25 @@ class _Dataset:
 
     Attributes
     ----------
+    owner : OpenFile
+        The file that it is in.
     data : h5py.Dataset
     axes : Axes
         What is meant of it.
     shape : tuple of int
         Of the flat frames.
     dtype : numpy.dtype
-    absent : tuple of Absent
+    sources : tuple of Source
+        Of a virtual dataset.
     version : str
     """
 
+    owner: OpenFile
     data: Any
     axes: Axes
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    absent: tuple[Absent, ...]
+    sources: tuple[Source, ...]
     version: str
     deflated: Deflated | None = None
     checked: bool = False
@@ -185,9 +189,10 @@ class _Dataset:
 
     def read(self, box: Box, out: Array) -> None:
         """Read a part of it."""
-        for file in self.absent:
-            if file.overlaps(box.start, box.stop):
-                raise FileNotFoundError(2, "a virtual dataset leads to a file that is not there", file.path)
+        for source in self.sources:
+            if source.overlaps(box.start, box.stop) and source not in self.owner.kept:
+                check_source(self.owner, source)
+                self.owner.kept[source] = True
         if not self.checked:
             check_filters(self.data, self.data.file.filename)
             self.deflated = Deflated.of(self.data)

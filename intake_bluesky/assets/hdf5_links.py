@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import glob
 import os
-import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -19,7 +19,7 @@ from intake_bluesky.assets.handles import OpenFile, import_h5py, open_files
 from intake_bluesky.assets.location import Location
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 
-__all__ = ["Absent", "absent_sources", "find_dataset", "lead", "list_group"]
+__all__ = ["Source", "check_source", "find_dataset", "lead", "list_group", "sources_of"]
 
 MOST_LINKS: Final = 32
 LINKS: Final = "HDF5_EXT_PREFIX"
@@ -28,23 +28,25 @@ RAW: Final = "HDF5_EXTFILE_PREFIX"
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
-    """A file that a virtual dataset names and that is not there: HDF5 would make up what it does not find.
+class Source:
+    """A dataset of another file that a virtual dataset takes a part from.
 
     Attributes
     ----------
-    path : str
+    file, dataset : str
+        As the virtual dataset names them.
     first, last : tuple of int
-        Of the dataset, the corners of the part that the file should hold.
+        Corners of the part in the virtual dataset; empty where it has no end.
     """
 
-    path: str
+    file: str
+    dataset: str
     first: tuple[int, ...]
     last: tuple[int, ...]
 
     def overlaps(self, start: tuple[int, ...], stop: tuple[int, ...]) -> bool:
-        """Whether a part of the dataset needs the file."""
-        return all(a < q and p <= b for a, b, p, q in zip(self.first, self.last, start, stop, strict=True))
+        """Whether a part of the virtual dataset is taken from it."""
+        return all(a < q and p <= b for a, b, p, q in zip(self.first, self.last, start, stop, strict=False))
 
 
 def find_dataset(handle: OpenFile, name: str) -> tuple[OpenFile, Any]:
@@ -66,7 +68,7 @@ def find_dataset(handle: OpenFile, name: str) -> tuple[OpenFile, Any]:
         location, path = lead(owner, path)
         if location is owner.location:
             break
-        owner = _linked(owner, location)
+        owner = handle.open_linked(location)
     else:
         raise AssetUnavailable(f"{name!r} of {handle.location.path} is a link that leads from file to file without end")
     data = owner.file[path] if path else owner.file
@@ -124,16 +126,6 @@ def _parts(name: str) -> list[str]:
     return [part for part in name.split("/") if part not in ("", ".")]
 
 
-def _linked(handle: OpenFile, location: Location) -> OpenFile:
-    """Open a file that a link leads to."""
-    swmr = bool(handle.file.swmr_mode)
-
-    def opened() -> OpenFile:
-        return handle.linked.enter_context(open_files.lend(location, swmr=swmr))
-
-    return open_files.keep(handle, ("linked", location.path), opened)
-
-
 def _file_named(here: Location, name: str, variable: str) -> str:
     """The file that a name inside another file means.
 
@@ -156,8 +148,8 @@ def _refuse(here: Location, found: list[str]) -> None:
     for path in found:
         if not here.may_lead_to(path):
             raise UntrustedName(
-                f"{here.path} leads to {path}, which is under no root_map target and no allowed root: add its folder "
-                "to root_map, or trust the catalog"
+                f"{here.path} leads to {os.path.realpath(path)}, which is under no root_map target and no allowed "
+                "root: add its folder to root_map, or trust the catalog"
             )
 
 
@@ -180,7 +172,7 @@ def _expanded(place: str) -> list[str]:
     """The files that are there; names of virtual datasets may count blocks with ``%b``."""
     if "%" not in place:
         return [place] if os.path.exists(place) else []
-    return sorted(glob.glob(re.sub(r"%\d*b", "*", glob.escape(place)).replace("%%", "%")))
+    return sorted(glob.glob(glob.escape(place).replace("%b", "*").replace("%%", "%")))
 
 
 def _remote(here: Location, name: str) -> str:
@@ -191,8 +183,8 @@ def _remote(here: Location, name: str) -> str:
     return f"{here.path.rpartition('/')[0]}/{path}"
 
 
-def absent_sources(handle: OpenFile, data: Any) -> tuple[Absent, ...]:
-    """Look at the other files that a dataset takes its data from.
+def sources_of(handle: OpenFile, data: Any) -> tuple[Source, ...]:
+    """The parts of a virtual dataset; none of another.
 
     Parameters
     ----------
@@ -200,48 +192,53 @@ def absent_sources(handle: OpenFile, data: Any) -> tuple[Absent, ...]:
         Of the file that the dataset is in.
     data : h5py.Dataset
 
-    Returns
-    -------
-    tuple of Absent
-
     Raises
     ------
     UntrustedName
-        When one may not be named.
+        When one of them, or the raw storage of the dataset, is in a file that may not be named.
     """
-    return tuple(_absent(handle, data, MOST_LINKS))
-
-
-def _absent(handle: OpenFile, data: Any, depth: int) -> Iterator[Absent]:
     here, how = handle.location, data.id.get_create_plist()
     for number in range(how.get_external_count()):
         name = os.fsdecode(how.get_external(number)[0])
         _refuse(here, [path for place in _places(here, name, RAW) for path in _expanded(place)])
     if how.get_layout() != import_h5py().h5d.VIRTUAL:
-        return
+        return ()
+    found = tuple(_source(how, number) for number in range(how.get_virtual_count()))
+    for file in {source.file for source in found} - {"."}:
+        if not here.is_local:
+            raise AssetUnavailable(f"{here.path} has a virtual dataset of other files, which is not read from URLs")
+        if here.roots is not None and "%" in file:
+            raise UntrustedName(f"{here.path} names files by a pattern, {file!r}: trust the catalog to read it")
+        with suppress(FileNotFoundError):
+            _file_named(here, file, SOURCES)
+    return found
+
+
+def _source(how: Any, number: int) -> Source:
+    try:
+        first, last = how.get_virtual_vspace(number).get_select_bounds()
+    except (RuntimeError, ValueError):  # a selection without end
+        first, last = (), ()
+    return Source(how.get_virtual_filename(number), how.get_virtual_dsetname(number), first, last)
+
+
+def check_source(handle: OpenFile, source: Source, depth: int = MOST_LINKS) -> None:
+    """See that a virtual dataset will find a part: HDF5 makes up what it does not find.
+
+    Raises
+    ------
+    OSError
+        When the file is not there or not readable, or lacks the dataset.
+    UntrustedName
+        When it leads to a file that may not be named, by whatever detour.
+    """
+    here = handle.location
     if not depth:
         raise AssetUnavailable(f"{here.path} has virtual datasets of virtual datasets without end")
-    looked_at: dict[tuple[str, str], str] = {}
-    for source in data.virtual_sources():
-        key = (source.file_name, source.dset_name)
-        if key not in looked_at:
-            looked_at[key] = _source(handle, *key, depth)
-        if looked_at[key]:
-            yield Absent(looked_at[key], *source.vspace.get_select_bounds())
-
-
-def _source(handle: OpenFile, file: str, dataset: str, depth: int) -> str:
-    """The name of the file if it is not there; where names matter also what it leads to in its turn."""
-    here = handle.location
-    if not here.is_local and file != ".":
-        raise AssetUnavailable(f"{here.path} is a virtual dataset of other files, which is not read from URLs")
-    try:
-        path = here.path if file == "." else _file_named(here, file, SOURCES)
-    except FileNotFoundError as error:
-        return str(error.filename)
-    if here.roots is not None:
-        if "%" in file or "%" in dataset:
-            raise UntrustedName(f"{here.path} names files by a pattern, {file!r}: trust the catalog to read it")
-        with open_files.lend(here.with_path(path), swmr=bool(handle.file.swmr_mode)) as source:
-            tuple(_absent(*find_dataset(source, dataset), depth - 1))
-    return ""
+    path = here.path if source.file == "." else _file_named(here, source.file, SOURCES)
+    if "%" in source.file + source.dataset:
+        return
+    with open_files.lend(here.with_path(path), swmr=bool(handle.file.swmr_mode)) as other:
+        owner, data = find_dataset(other, source.dataset)
+        for inner in sources_of(owner, data):
+            check_source(owner, inner, depth - 1)

@@ -71,8 +71,22 @@ class Location:
         info = fs.info(path)
         return str(fs.ukey(path)), int(info.get("size") or 0)
 
+    def check(self) -> None:
+        """Refuse a local file that is a link to where its document may not lead.
+
+        Raises
+        ------
+        UntrustedName
+        """
+        if self.is_local and not self.may_lead_to(self.path):
+            raise UntrustedName(
+                f"{self.path} is a link to {os.path.realpath(self.path)}, which is under no root_map target and no "
+                "allowed root: add its folder to root_map, or trust the catalog"
+            )
+
     def open(self) -> Any:
         """Open for reading bytes."""
+        self.check()
         if self.is_local:
             return open(self.path, "rb")
         import fsspec
