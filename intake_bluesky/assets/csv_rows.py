@@ -109,16 +109,16 @@ class CSVReader(AssetReader):
         }
         blank = "".join(character for character in " \t\r\n" if character != separator)
         skip, skipped = _skipped(parameters.get("skiprows"))
-        frames, header, join = (parameters.get(n) for n in ("multiplier", "header", "join_method"))
-        frames = frames or parameters.get("frame_per_point")
-        most = parameters.get("nrows")
+        frames = parameters.get("multiplier") or parameters.get("frame_per_point")
+        header = _count("header", parameters.get("header"))
+        join = parameters.get("join_method")
         return cls(
             location,
             Lines(comment, quote, blank, skip, skipped),
             Grammar(tuple(options.items()), _missing(parameters), _numbers("usecols", parameters.get("usecols"))),
-            first=0 if header is None else int(header) + 1,
-            most=None if most is None else int(most),
-            footer=int(parameters.get("skipfooter") or 0),
+            first=0 if header is None else header + 1,
+            most=_count("nrows", parameters.get("nrows")),
+            footer=_count("skipfooter", parameters.get("skipfooter")) or 0,
             multiplier=int(frames) if frames else None,
             join=join if join in ("stack", "concat") else None,
         )
@@ -192,8 +192,8 @@ def _character(parameters: Mapping[str, Any], name: str, default: str) -> str:
 
 
 def _separator(parameters: Mapping[str, Any]) -> str:
-    given = parameters.get("sep") or parameters.get("delimiter")
-    return SPACES if given == SPACES else _character({"sep": given}, "sep", ",")
+    name = "sep" if parameters.get("sep") else "delimiter"
+    return SPACES if parameters.get(name) == SPACES else _character(parameters, name, ",")
 
 
 def _encoding(value: Any) -> str:
@@ -212,7 +212,13 @@ def _skipped(value: Any) -> tuple[int, frozenset[int]]:
     """``skiprows``: how many lines at the beginning, or which lines."""
     if isinstance(value, (list, tuple)):
         return 0, frozenset(_numbers("skiprows", value))
-    return (0 if value is None else int(value)), frozenset()
+    return _count("skiprows", value) or 0, frozenset()
+
+
+def _count(name: str, value: Any) -> int | None:
+    if value is not None and (type(value) is not int or value < 0):
+        raise ValueError(f"{name}={value!r} is not a number from 0")
+    return value
 
 
 def _numbers(name: str, value: Any) -> tuple[int, ...]:

@@ -38,9 +38,9 @@ class Grammar:
     missing: tuple[str, ...] = MISSING
     columns: tuple[int, ...] = ()
 
-    def fields(self, row: bytes) -> int:
-        """How many fields a row has."""
-        return len(self._parsed(row, None, dtype=str, na_filter=False).columns)
+    def fields(self, text: bytes) -> int:
+        """How many fields the first row has."""
+        return len(self._parsed(text, None, dtype=str, na_filter=False, nrows=1).columns)
 
     def parsed(self, text: bytes, fields: int, words: Sequence[int]) -> Any:
         """Rows as a `pandas.DataFrame`, the columns `words` as they stand."""
@@ -101,7 +101,7 @@ def parse_rows(
     if len(targets) != len(columns):
         raise DamagedRun(f"rows have {len(columns)} columns, where {len(targets)} were found or declared")
     words = [c for c, target in zip(columns, targets, strict=True) if not _is_number(target.dtype)]
-    if (found := grammar.fields(text[: text.index(b"\n") + 1])) > fields and not grammar.columns:
+    if (found := grammar.fields(text)) > fields and not grammar.columns:
         raise DamagedRun(f"row {first} has {found} fields, the first row of the file {fields}")
     frame = grammar.parsed(text, fields, words)
     if len(frame) != len(out):
@@ -151,8 +151,22 @@ class _Column:
             self.refuse(np.full(len(values), kind != "b"), values)
         if values.dtype.kind in "biuf":
             return values
-        self.refuse(np.array([not _is_read(value) for value in values.tolist()]), values)
-        return values.astype(np.float64) if kind == "f" else values
+        self.refuse(np.array([not self._reads(value) for value in values.tolist()]), values)
+        return values.astype(self.dtype)
+
+    def _reads(self, value: Any) -> bool:
+        """Whether a value of a column is a number, where some is none or more than pandas has a dtype for."""
+        kind = self.dtype.kind
+        if isinstance(value, bool):
+            return kind == "b"
+        if isinstance(value, int):
+            return kind == "f" or (kind in "iu" and np.iinfo(self.dtype).min <= value <= np.iinfo(self.dtype).max)
+        if isinstance(value, float):
+            return kind == "f"
+        try:
+            return isinstance(float(value), float) and "_" not in value
+        except ValueError:
+            return False
 
     def cast(self, values: Array) -> Array:
         """Numbers in the dtype, which holds them."""
@@ -179,11 +193,6 @@ class _Column:
         if whole.dtype.itemsize > self.dtype.itemsize:
             self.refuse(whole.astype(self.dtype) != whole, values)
         return whole
-
-
-def _is_read(value: Any) -> bool:
-    """Whether a value of a column in which not all are numbers is one: an integer too large for pandas, say."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _fill(column: _Column, target: Array, values: Array) -> None:

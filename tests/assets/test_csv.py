@@ -1,0 +1,391 @@
+"""Rows of text: of the declared dtype, or an error that says where not."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from intake_bluesky.assets import AssetArray, Location, csv_lines
+from intake_bluesky.assets.csv_lines import Lines, RowIndex
+from intake_bluesky.assets.csv_rows import CSVReader
+from intake_bluesky.columns import TEXT
+from intake_bluesky.errors import AssetUnavailable, DamagedRun
+from tests.assets.by_hand import asset, both, key, opened
+
+MIMETYPE = "text/csv;header=absent"
+
+
+def array(text: str | bytes | Path, spec: dict[str, Any], rows: int, where: Path, **parameters: Any) -> AssetArray:
+    path = where / "x.csv"
+    if isinstance(text, Path):
+        path = text
+    else:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return opened(asset(path, [(1, rows + 1, 0, rows)], mimetype=MIMETYPE, **parameters), spec, rows)
+
+
+def floats(*shape: int) -> dict[str, Any]:
+    return key(*shape, dtype_numpy="<f8")
+
+
+def test_floats_as_numpy_wrote_them(tmp_path: Path) -> None:
+    data = np.random.default_rng(1).standard_normal((50, 3)) * 10.0 ** np.arange(-100, 200, 100)
+    np.savetxt(tmp_path / "n.csv", data, fmt="%.17g", delimiter=",")
+    np.testing.assert_array_equal(both(array(tmp_path / "n.csv", floats(3), 50, tmp_path)), data)
+
+
+def test_what_pandas_wrote(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"n": [1, -2, 3], "x": [0.1, 1e-320, np.inf], "what": ['a "quoted", word', "öff", ""]})
+    frame.to_csv(tmp_path / "p.csv", header=False, index=False)
+    dtype = [["n", "<i2"], ["x", "<f8"], ["what", "<U16"]]
+    observed = both(array(tmp_path / "p.csv", key(dtype_numpy=dtype), 3, tmp_path))
+    assert observed.tolist() == list(frame.itertuples(index=False, name=None))
+
+
+def test_what_csv_wrote(tmp_path: Path) -> None:
+    with open(tmp_path / "c.csv", "w", newline="") as file:
+        csv.writer(file, delimiter=";").writerows([[1, "a\nb"], [2, "c;d"], [3, 'e"']])
+    observed = both(array(tmp_path / "c.csv", key(dtype_descr=[["n", "|u1"], ["t", "<U4"]]), 3, tmp_path, sep=";"))
+    assert observed.tolist() == [(1, "a\nb"), (2, "c;d"), (3, 'e"')]
+
+
+@pytest.mark.parametrize("dtype", ["|u1", "<i2", ">i4", "<u8", "<i8", "<f4", ">f8"])
+def test_dtype_is_the_declared_one(tmp_path: Path, dtype: str) -> None:
+    observed = both(array("1,2\n3,4\n", key(2, dtype_numpy=dtype), 2, tmp_path))
+    assert (observed.dtype, observed.tolist()) == (np.dtype(dtype), [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "text", "expected"),
+    [
+        ("|b1", "True\nFalse\n", [True, False]),
+        ("|b1", "1\n0\n", [True, False]),
+        ("<u8", "18446744073709551615\n0\n", [2**64 - 1, 0]),
+        ("<i8", "9007199254740993\n-9223372036854775808\n", [2**53 + 1, -(2**63)]),
+        ("<i4", "1.0\n2e3\n", [1, 2000]),
+        ("<f8", "99999999999999999999999\n1\n", [1e23, 1]),
+        ("<c16", "(1+2j)\n3\n", [1 + 2j, 3]),
+        ("<M8[s]", "2026-11-23T10:00:00\n2026-11-24\n", np.array(["2026-11-23T10", "2026-11-24"], "M8[s]").tolist()),
+        ("|S3", "on\noff\n", [b"on", b"off"]),
+        ("<U3", "NA\n1.0\n", ["NA", "1.0"]),
+    ],
+)
+def test_values(tmp_path: Path, dtype: str, text: str, expected: list[Any]) -> None:
+    observed = both(array(text, key(dtype_numpy=dtype), 2, tmp_path))
+    assert (observed.dtype, observed.tolist()) == (np.dtype(dtype), expected)
+
+
+def test_words(tmp_path: Path) -> None:
+    observed = both(array("on,NA\nöff,\n", key(2, dtype="string"), 2, tmp_path))
+    assert (observed.dtype, observed.tolist()) == (TEXT, [["on", "NA"], ["öff", ""]])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "text", "message"),
+    [
+        ("<i8", "1,2\n3,4.5\n", r"column 1 of row 1 is .*4\.5.* int64"),
+        ("|u1", "1,2\n300,4\n", r"column 0 of row 1 is .*300.* uint8"),
+        ("<u2", "1,2\n3,-4\n", r"column 1 of row 1 is .*-4.* uint16"),
+        ("<i8", "1,18446744073709551615\n3,4\n", "column 1 of row 0 is .*18446744073709551615"),
+        ("<i8", "1,99999999999999999999\n3,4\n", "column 1 of row 0 is .*99999999999999999999"),
+        ("<i8", "1,1e300\n3,4\n", r"column 1 of row 0 is .*1e\+300"),
+        ("<i8", "1,2\n3,\n", "column 1 of row 1 is missing, which int64"),
+        ("<i8", "1,2\n3\n", "column 1 of row 1 is missing"),
+        ("|b1", "True,False\nTrue,\n", "column 1 of row 1 is missing"),
+        ("|b1", "1,0\n1,2\n", "column 1 of row 1 is .*2"),
+        ("<f8", "1,2\n3,four\n", "column 1 of row 1 is 'four', which float64"),
+        ("<f8", "1,2\n3,0x10\n", "column 1 of row 1 is '0x10'"),
+        ("<f8", "1,2\n3,1_000\n", "column 1 of row 1 is '1_000'"),
+        ("<f8", "1,True\n3,False\n", "column 1 of row 0 is .*True"),
+        ("<f4", "1,2\n3,1e300\n", r"column 1 of row 1 is .*1e\+300.* float32"),
+        ("<U3", "a,b\nc,long\n", "column 1 of row 1 is 'long', which <U3"),
+        ("|S3", "a,b\nc,ö\n", "column 1 is not of"),
+        ("<M8[s]", "2026,2026\n2026,soon\n", "column 1 is not of"),
+        ("<f8", "1,2\n3,4,5\n", "Expected 2 fields in line 2, saw 3"),
+    ],
+)
+def test_nothing_is_cast_silently(tmp_path: Path, dtype: str, text: str, message: str) -> None:
+    described = array(text, key(2, dtype_numpy=dtype), 2, tmp_path)
+    with pytest.raises(DamagedRun, match=rf"(?s)x\.csv.*{message}"):
+        described.read()
+
+
+def test_a_longer_row_at_the_head_of_a_block(tmp_path: Path) -> None:
+    described = array("1,2\n3,4,5\n6,7\n", floats(2), 3, tmp_path)
+    with pytest.raises(DamagedRun, match="row 1 has 3 fields, the first row of the file 2"):
+        described[1:]
+
+
+def test_missing_floats_are_nan(tmp_path: Path) -> None:
+    observed = both(array("1,NA,3\n4,-,6\n7\n,nan,null\n", floats(3), 4, tmp_path, na_values="-"))
+    np.testing.assert_array_equal(observed, [[1, np.nan, 3], [4, np.nan, 6], [7, np.nan, np.nan], [np.nan] * 3])
+
+
+@pytest.mark.parametrize(
+    ("shape", "text", "expected"),
+    [
+        ((), "1\n2\n", (2,)),
+        ((1,), "1\n2\n", (2,)),
+        ((1, 1), "1\n2\n", (2, 1, 1)),
+        ((3,), "1\n2\n3\n4\n5\n6\n", (2, 3)),
+        ((3, 1), "1\n2\n3\n4\n5\n6\n", (2, 3, 1)),
+        ((2,), "1,2\n3,4\n", (2, 2)),
+        ((1, 2), "1,2\n3,4\n", (2, 1, 2)),
+        ((3, 2), "1,2\n" * 6, (2, 3, 2)),
+    ],
+)
+def test_several_rows_an_event(tmp_path: Path, shape: tuple[int, ...], text: str, expected: tuple[int, ...]) -> None:
+    observed = both(array(text, floats(*shape), 2, tmp_path))
+    assert observed.shape == expected
+    assert observed.ravel().tolist() == [float(n) for n in text.replace("\n", ",").split(",")[:-1]]
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 1), (3, 1)])
+def test_records(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    dtype = [["a", "<i8"], ["b", "<f4", [2]]]
+    rows = 2 * (shape or (1,))[0]
+    text = "".join(f"{n},{n}.5,0.25\n" for n in range(rows))
+    observed = both(array(text, key(*shape, dtype_descr=dtype), 2, tmp_path))
+    assert observed.shape == (2, *(() if shape == (1,) else shape))
+    assert observed["a"].ravel().tolist() == list(range(rows))
+    assert observed["b"].reshape(-1, 2).tolist() == [[n + 0.5, 0.25] for n in range(rows)]
+
+
+def test_another_number_of_columns_than_fields(tmp_path: Path) -> None:
+    described = array("1,2,3\n", key(dtype_descr=[["a", "<i8"], ["b", "<i8"]]), 1, tmp_path)
+    with pytest.raises(DamagedRun, match="rows have 3 columns, where 2 were found or declared"):
+        described.read()
+
+
+def test_concatenated_and_multiplied(tmp_path: Path) -> None:
+    text = "1,2\n3,4\n5,6\n7,8\n"
+    observed = both(array(text, floats(2), 2, tmp_path, multiplier=2, join_method="concat"))
+    assert observed.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
+
+
+def test_several_files_follow_each_other(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.csv").write_text(f"{number},0\n{number},1\n")
+    parts = [asset(tmp_path / f"{n}.csv", [(2 * n + 1, 2 * n + 3, 0, 2)], mimetype=MIMETYPE) for n in range(3)]
+    observed = both(opened(parts, key(2, dtype_numpy="<i8"), 6))
+    assert observed.tolist() == [[n // 2, n % 2] for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"sep": ";", "decimal": ","}, "1,5;2\n3;4\n"),
+        ({"delimiter": "\t"}, "1.5\t2\n3\t4\n"),
+        ({"sep": r"\s+"}, "  1.5   2\n\t3 4 \n"),
+        ({"sep": " "}, "1.5 2\n3 4\n"),
+        ({"comment": "#"}, "# head\n1.5,2 # first\n#\n3,4\n"),
+        ({"skiprows": 2}, "a,b\nc\n1.5,2\n3,4\n"),
+        ({"skiprows": [1, 3]}, "1.5,2\nno\n3,4\nno,\n"),
+        ({"header": 0, "names": ["a", "b"]}, "a,b\n1.5,2\n3,4\n"),
+        ({"header": None, "skiprows": 1}, "a,b\n1.5,2\n3,4\n"),
+        ({"skipfooter": 1}, "1.5,2\n3,4\ntotal\n"),
+        ({"nrows": 2}, "1.5,2\n3,4\n5,6\n"),
+        ({"usecols": [3, 1]}, "x,1.5,y,2\nx,3,y,4\n"),
+        ({"quotechar": "'"}, "'1.5',2\n3,'4'\n"),
+        ({"thousands": "'"}, "1.5,2\n3,4\n"),
+        ({"skipinitialspace": True}, '1.5, "2"\n3, 4\n'),
+        ({}, "\n1.5,2\n   \n\r\n3,4\r\n\n"),
+        ({"chunk_shape": [100], "join_chunks": False, "dtype": "float"}, "1.5,2\n3,4\n"),
+    ],
+)
+def test_keywords_of_pandas(tmp_path: Path, parameters: dict[str, Any], text: str) -> None:
+    assert both(array(text, floats(2), 2, tmp_path, **parameters)).tolist() == [[1.5, 2], [3, 4]]
+
+
+def test_other_missing_values(tmp_path: Path) -> None:
+    described = array("1,none\n", floats(2), 1, tmp_path, na_values=["none"], keep_default_na=False)
+    np.testing.assert_array_equal(both(described), [[1, np.nan]])
+    with pytest.raises(DamagedRun, match="'NA'"):
+        array("1,NA\n", floats(2), 1, tmp_path, na_values=["none"], keep_default_na=False).read()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark"), [("latin-1", b""), ("utf-8", b"\xef\xbb\xbf"), ("utf-8-sig", b"\xef\xbb\xbf")]
+)
+def test_encodings(tmp_path: Path, encoding: str, mark: bytes) -> None:
+    text = mark + "1,é\n2,ü\n".encode("latin-1" if encoding == "latin-1" else "utf-8")
+    observed = both(array(text, key(dtype_descr=[["n", "<i8"], ["t", "<U1"]]), 2, tmp_path, encoding=encoding))
+    assert observed.tolist() == [(1, "é"), (2, "ü")]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"storage_options": {"anon": True}},
+        {"converters": {"0": "os.system"}},
+        {"date_parser": "os.system"},
+        {"engine": "python"},
+        {"compression": "zip"},
+        {"filepath_or_buffer": "/etc/passwd"},
+        {"memory_map": True},
+        {"dialect": "excel"},
+        {"sep": "(a+)+$"},
+        {"delimiter": "::"},
+        {"encoding": "utf-16"},
+        {"encoding": "rot13"},
+        {"encoding": "no such"},
+        {"skiprows": "lambda n: n"},
+        {"skiprows": ["1"]},
+        {"usecols": ["a"]},
+        {"usecols": [-1]},
+        {"na_values": {"0": "-"}},
+        {"comment": "//"},
+        {"decimal": "\N{ARABIC DECIMAL SEPARATOR}"},
+        {"nrows": "many"},
+    ],
+)
+def test_what_is_not_understood_is_refused(tmp_path: Path, parameters: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(parameters))[:2]):
+        CSVReader.of(Location("x.csv"), parameters)
+    described = array("1,2\n", floats(2), 1, tmp_path, **parameters)
+    with pytest.raises(AssetUnavailable, match="CSVReader cannot make sense"):
+        described.read()
+
+
+def test_half_a_row_is_no_row(tmp_path: Path) -> None:
+    described = array("1,2\n3,4\n5,6", floats(2), 3, tmp_path)
+    assert described.missing.tolist() == [2]
+    np.testing.assert_array_equal(both(described), [[1, 2], [3, 4], [np.nan, np.nan]])
+
+
+def test_a_file_that_grows(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("1,2\n")
+    of = CSVReader.of(Location(str(path)), {})
+    before = of.structure()
+    with path.open("a") as file:
+        file.write("3,4\n5,")
+    after = of.structure()
+    assert (before.frames, after.frames) == (1, 2)
+    assert before.version != after.version
+    out = np.empty((2, 2))
+    of.read_into(0, 2, out)
+    assert out.tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(AssetUnavailable, match=r"x\.csv has 2 rows, row 2 was asked"):
+        of.read_into(0, 3, np.empty((3, 2)))
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "1,2"])
+def test_no_rows(tmp_path: Path, text: str) -> None:
+    described = array(text, floats(2), 2, tmp_path)
+    assert described.missing.tolist() == [0, 1]
+    assert np.isnan(both(described)).all()
+
+
+def test_no_file(tmp_path: Path) -> None:
+    described = array(tmp_path / "gone.csv", floats(2), 2, tmp_path)
+    assert (described.shape, described.dtype) == ((2, 2), np.dtype("<f8"))
+    with pytest.raises(OSError, match=r"gone\.csv"):
+        described.read()
+
+
+def test_columns_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(AssetUnavailable, match="has 2 columns"):
+        CSVReader.of(
+            Location(str(array("1,2\n", floats(2), 1, tmp_path).files()[0].path)), {"usecols": [2]}
+        ).structure()
+
+
+def test_a_quote_that_is_never_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_lines, "PIECE", 64)
+    monkeypatch.setattr(csv_lines, "LONGEST", 256)
+    path = tmp_path / "x.csv"
+    path.write_text('1,"2\n' + "3,4\n" * 200)
+    with pytest.raises(AssetUnavailable, match=r"x\.csv has a row of more than 256 bytes"):
+        CSVReader.of(Location(str(path)), {}).structure()
+
+
+def test_stray_quotes_are_noticed(tmp_path: Path) -> None:
+    described = array('1,5"\n2,6"\n3,7\n', key(2, dtype="string"), 2, tmp_path)
+    with pytest.raises(DamagedRun, match="3 rows are read where there are lines for 2"):
+        described.read()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_rows_of_any_text(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(seed)
+    monkeypatch.setattr(csv_lines, "PIECE", int(rng.integers(1, 200)))
+    monkeypatch.setattr(csv_lines, "STEP", int(rng.integers(1, 20)))
+    count = int(rng.integers(1, 120))
+    between = ["", "", "", "\n", "#x\n", "  \n", "\r\n"]
+    lines = ['{0},"{1}{0}"\n'.format(n, "a,\n"[: rng.integers(0, 4)]) for n in range(count)]
+    text = "".join(between[rng.integers(0, 7)] + line for line in lines) + "12"
+    path = tmp_path / "x.csv"
+    path.write_bytes(text.encode())
+    of = CSVReader.of(Location(str(path)), {"comment": "#"})
+    assert of.structure().frames == count
+    for _ in range(5):
+        start, stop = sorted(rng.integers(0, count + 1, 2).tolist())
+        out = np.empty(stop - start, [("n", "i8"), ("t", "U9")])
+        of.read_into(start, stop, out)
+        assert out["n"].tolist() == list(range(start, stop))
+        assert [t.rpartition("\n")[2].lstrip("a,") for t in out["t"].tolist()] == [str(n) for n in range(start, stop)]
+
+
+def test_a_block_reads_its_rows_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("".join(f"{n},{n}\n" for n in range(10_000)))
+    index = csv_lines.row_index(Location(str(path)), Lines())
+    assert csv_lines.row_index(Location(str(path)), Lines()) is index, "gone through once"
+    with path.open("rb") as file:
+        fetched: list[int] = []
+
+        class Counted:
+            seek = file.seek
+
+            def read(self, size: int) -> bytes:
+                fetched.append(size)
+                return file.read(size)
+
+        text = index.read(Counted(), 5000, 5003)  # type: ignore[arg-type]
+    assert text == b"5000,5000\n5001,5001\n5002,5002\n"
+    assert sum(fetched) < path.stat().st_size / 5
+
+
+def test_what_changed_meanwhile_is_gone_through_anew(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    of = CSVReader.of(Location(str(path)), {})
+    out = np.empty((1, 2))
+    for text in ("1,2\n", "\n3,4\n"):
+        path.write_text(text)
+        of.read_into(0, 1, out)
+    assert out.tolist() == [[3, 4]]
+
+
+def test_indexes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_lines, "MOST_INDEXES", 3)
+    for number in range(6):
+        path = tmp_path / f"{number}.csv"
+        path.write_text("1\n")
+        assert isinstance(csv_lines.row_index(Location(str(path)), Lines()), RowIndex)
+    assert len(csv_lines._INDEXES) <= 3
+
+
+def test_part_of_each_row(tmp_path: Path) -> None:
+    described = array("1,2,3,4\n5,6,7,8\n", floats(4), 2, tmp_path)
+    assert described.dask()[:, 1:3].compute(scheduler="sync").tolist() == [[2, 3], [6, 7]]
+
+
+def test_remote(tmp_path: Path) -> None:
+    with fsspec.open("memory://csv/x.csv", "wb") as file:
+        file.write(b"1,2\n3,4\n")
+    described = opened(asset("memory://csv/x.csv", [(1, 3, 0, 2)], mimetype=MIMETYPE), floats(2), 2)
+    assert both(described).tolist() == [[1, 2], [3, 4]]
+
+
+def test_pickles_and_computes_in_other_processes(tmp_path: Path) -> None:
+    described = array("".join(f"{n},1\n" for n in range(100)), floats(2), 100, tmp_path, sep=",", comment="#")
+    assert pickle.loads(pickle.dumps(described.readers)) == described.readers
+    assert described.dask().sum().compute(scheduler="processes", num_workers=2) == 99 * 50 + 100
