@@ -265,10 +265,11 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
             raise UnsupportedOperation(f"configuration is no grid: ask for that of the events of {self._where}")
         check_keys(axes or (), self.keys, what="key", where=self._where)
         grid = scanned(self._header, self._stream, self.keys, shape=shape, axes=axes, snaking=snaking)
-        positions = {key for axis in grid.axes for key in (axis, position_key(axis, self.keys))}
-        motors = self(include=positions, exclude=(), sub_dict="data", trim=False, decode_times=False, target_chunk=1)
+        positions = [key for axis in grid.axes for key in (axis, position_key(axis, self.keys))]
+        plain = {"exclude": (), "sub_dict": "data", "on_missing": "fill", "trim": False, "decode_times": False}
+        motors = self(include=positions, target_chunk=1, **plain).to_dask()
         fill = self._options.on_missing == "fill"
-        return gridded(self.to_dask(), grid, motors.to_dask(), files=self._reader._assets, fill=fill)
+        return gridded(self.to_dask(), grid, motors, files=self._reader._assets, fill=fill)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Read into pandas, a row an event.

@@ -23,6 +23,7 @@ from intake_bluesky.assets.hdf5 import HDF5Reader
 from intake_bluesky.demo.experiments import run_engine
 from intake_bluesky.documents import Document
 from intake_bluesky.errors import AssetUnavailable, UnsupportedOperation
+from intake_bluesky.grids.files import GridOfFiles
 from intake_bluesky.grids.order import Order, visits
 from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.stream import BlueskyStream
@@ -318,6 +319,28 @@ class TestUnfinished:
             with pytest.raises(AssetUnavailable, match="'image' was measured at 6 of the 12 points of the grid"):
                 image.isel(lacking).compute()
 
+    def test_before_the_first_event(self, tmp_path: Path) -> None:
+        grid = stream_of(mapped(tmp_path, seq_nums=[])).to_grid()
+        assert grid["image"].shape == (3, 4, 1, 4, 6)
+        assert (grid["y"].values.tolist(), grid["x"].values.tolist()) == ([0, 1, 2], [0, 2, 4, 6])
+        with pytest.raises(AssetUnavailable, match="measured at 0 of the 12 points"):
+            grid["image"].compute()
+        filled = stream_of(mapped(tmp_path, seq_nums=[]), on_missing="fill").to_grid().compute()
+        assert not filled["image"].values.any()
+
+    def test_frames_that_no_event_came_for(self, tmp_path: Path) -> None:
+        documents = mapped(tmp_path, seq_nums=[1, 2, 3, 4, 5, 6])
+        [*_, last] = [doc for name, doc in documents if name == "stream_datum"]
+        last["seq_nums"]["stop"], last["indices"]["stop"] = 8, 7
+        stream = stream_of(documents, squeeze=True)
+        grid = stream.to_grid()
+        assert grid["time"].notnull().sum() == 6
+        np.testing.assert_array_equal(grid["image"].isel(y=1, x=slice(1, None)).values, frames(12)[[6, 5, 4]])
+        np.testing.assert_array_equal(grid["det"].isel(y=1).values, [np.nan, np.nan, 3.0, 2.5])
+        with pytest.raises(AssetUnavailable, match="trim=True"):
+            grid["counts"].compute()
+        assert stream(trim=True).to_grid()["counts"].count() == 6
+
     def test_images_of_floats(self, tmp_path: Path) -> None:
         documents = mapped(tmp_path, seq_nums=[1, 2, 3, 4, 5, 6])
         write_hdf5(tmp_path / "frames.h5", frames(12).astype("f4"))
@@ -325,6 +348,20 @@ class TestUnfinished:
         assert image.dtype == image.values.dtype == np.float32
         assert np.isnan(image.values[2]).all()
         np.testing.assert_array_equal(image.values[1, 2:], frames(12)[[5, 4]])
+
+
+@pytest.fixture(scope="module")
+def holes(tmp_path_factory: pytest.TempPathFactory) -> tuple[GridOfFiles, Any]:
+    """A grid in files of which some points were lost, filled, and what it holds."""
+    lost = (2, 7, 11)
+    stream = stream_of(
+        mapped(tmp_path_factory.mktemp("holes"), seq_nums=sorted({*range(1, 13)} - {*lost})), squeeze=True
+    )
+    reader = stream._reader
+    expected = frames(12)
+    expected[np.array(lost) - 1] = 0
+    order = Order.of((3, 4), (False, True), reader.rows.seq_num)
+    return GridOfFiles(reader._assets["image"], order, fill=True), expected[visits((3, 4), (False, True))]
 
 
 class TestReading:
@@ -368,6 +405,17 @@ class TestReading:
         reads.clear()
         image.sum().compute(scheduler="sync")
         assert sorted(frame for read in reads for frame in range(*read)) == list(range(12))
+
+    @given(st.data())
+    def test_indexing_is_numpys(self, holes: tuple[GridOfFiles, Any], data: st.DataObject) -> None:
+        grid, expected = holes
+        bound = st.none() | st.integers(-5, 5)
+        part = st.builds(slice, bound, bound, st.sampled_from([None, 2, -1])) | st.integers(-3, 2)
+        index = data.draw(st.lists(part, max_size=4).map(tuple) | st.lists(st.integers(-3, 2), min_size=1))
+        observed = grid[index]
+        np.testing.assert_array_equal(observed, expected[index])
+        assert observed.dtype == grid.dtype
+        np.testing.assert_array_equal(grid.dask()[index].compute(scheduler="sync"), expected[index])
 
     @pytest.mark.parametrize("blocks", [1, 5])
     def test_tasks_follow_the_blocks(self, blocks: int, tmp_path: Path) -> None:

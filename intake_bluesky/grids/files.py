@@ -75,12 +75,15 @@ class GridOfFiles:
         there = rows >= 0
         if self.refuses and not there.all():
             raise AssetUnavailable(self._lacking(int((~there).sum())))
-        values = self.source[rows[there], *map(_index, wanted.axes[axes:])]
-        if there.all():
-            return wanted.finish(values.reshape(wanted.shape))
-        out = missing(wanted.shape, self.dtype)
-        out[there] = values
-        return wanted.finish(out)
+        asked = rows[there]
+        rising = np.argsort(asked, kind="stable")  # as they lie in the file, so that they are read in one piece
+        values = self.source[asked[rising], *map(_index, wanted.axes[axes:])]
+        _reorder(values, rising)
+        if not there.all():
+            out = missing((rows.size, *wanted.shape[axes:]), self.dtype)
+            out[there.ravel()] = values
+            values = out
+        return wanted.finish(values.reshape(wanted.shape))
 
     def _lacking(self, asked: int) -> str:
         return (
@@ -95,9 +98,10 @@ class GridOfFiles:
         Where reading what was not measured raises, no chunk has both.
         """
         cuts = _edges(self.order.rows() >= 0) if self.refuses else [set[int]() for _ in self.order.shape]
-        lines = chunked(self.order.shape, self.source.chunks[0])
+        rows, *rest = self.source.dask().chunks
+        lines = chunked(self.order.shape, rows)
         edges = [sorted({*axis} | own) for axis, own in zip(lines, cuts, strict=True)]
-        chunks = (*(tuple(np.diff(axis).tolist()) for axis in edges), *self.source.chunks[1:])
+        chunks = (*(tuple(np.diff(axis).tolist()) for axis in edges), *rest)
         order = (self.order.shape, self.order.snaking, self.order.reached, self.order.lost)
         name = f"grid-{self.source.key}-{tokenize(self.source.token, order, edges, self.fill)}"
         meta: Array = np.empty((0,) * self.ndim, self.dtype)
@@ -110,6 +114,15 @@ def _index(positions: Positions) -> slice | Array:
     if not isinstance(positions, range):
         return positions
     return slice(positions.start, positions.stop if positions.stop >= 0 else None, positions.step)
+
+
+def _reorder(values: Array, places: Array) -> None:
+    """Bring each value to its place, in the array itself: in snaked scans, line after line is turned around."""
+    stops = np.flatnonzero(np.maximum.accumulate(places) == np.arange(len(places))) + 1
+    starts = np.r_[0, stops[:-1]] if len(stops) else stops
+    moved = stops - starts > 1
+    for start, stop in zip(starts[moved].tolist(), stops[moved].tolist(), strict=True):
+        values[places[start:stop]] = values[start:stop].copy()
 
 
 def _edges(there: Array) -> Sequence[set[int]]:

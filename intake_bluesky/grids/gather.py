@@ -117,7 +117,7 @@ def chunked(shape: Sequence[int], blocks: Sequence[int]) -> list[list[int]]:
     >>> chunked((4, 10), (24, 16)), chunked((4, 10), (8, 8, 8, 8, 8))
     ([[0, 2, 4], [0, 10]], [[0, 1, 2, 3, 4], [0, 5, 10]])
     """
-    left = math.prod(shape) if len(blocks) == 1 else max(*blocks, 1)
+    left = math.prod(shape) if len(blocks) == 1 else max(blocks)
     edges: list[list[int]] = []
     for points in reversed(shape):
         step = math.ceil(points / math.ceil(points / left))
