@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
 
-from intake_bluesky.columns import Observed, observe
+from intake_bluesky.columns import Observed, column, observe
 from intake_bluesky.documents import Document, EventPage
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.layout import Block, Layout
 from intake_bluesky.pages import event_page, gather
 
-__all__ = ["BLOCK", "BlockBuilder"]
+__all__ = ["BLOCK", "BlockBuilder", "Single"]
 
 BLOCK: Final = 1 << 20  # bytes from which a block is closed
 GROUP: Final = 200  # items held decoded: more of them would keep the garbage collector busy
 NULL: Final = Observed(frozenset({"null"}))
+# What `observe` says of columns of one type, whatever the values.
+OBSERVED: Final = {kind: observe(column([kind()])[0]) for kind in (float, str, bool)}
 ODD: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+WORD: Final = range(-(2**63), 2**63)
 
 
-@dataclass(slots=True)
+Single: TypeAlias = tuple[int, int, Document]
+"""Start and stop of an item, and the ``event`` that it is."""
+
+
 class _Unit:
     """One item with events or datums in it."""
 
-    start: int
-    stop: int
-    events: list[tuple[str, Document]] = field(default_factory=list)
-    resource: str | None = None
-    counts: dict[str, int] = field(default_factory=dict)
-    wrong: str = ""
+    __slots__ = ("counts", "pages", "resource", "start", "stop", "wrong")
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start, self.stop = start, stop
+        self.pages: list[tuple[str, Document]] = []
+        self.resource: str | None = None
+        self.counts: dict[str, int] = {}
+        self.wrong = ""
 
 
 class BlockBuilder:
@@ -44,28 +52,39 @@ class BlockBuilder:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._units: list[_Unit] = []
+        self._units: list[_Unit | Single] = []
+        self._first = 0
         self._places = {uid: place for place, uid in enumerate(layout.uids)}
         self._open = layout.blocks[-1] if layout.blocks and layout.extensible else None
 
-    def add_events(self, pages: list[tuple[str, Document]], start: int, stop: int) -> None:
-        """Take an item with events: ``event`` or ``event_page`` documents, several in bulk events."""
-        unit = _Unit(start, stop, pages)
-        for _, doc in unit.events:
+    def add_events(self, events: Sequence[Single]) -> None:
+        """Take items that follow each other, each an ``event`` whose descriptor is text."""
+        for event in events:
+            self._add(event, event[0], event[1])
+
+    def add_pages(self, pages: list[tuple[str, Document]], start: int, stop: int) -> None:
+        """Take an item with ``event_page`` documents, several in bulk events."""
+        for _, doc in pages:
             if not isinstance(doc["descriptor"], str):
                 raise DamagedRun(f"an event's descriptor is {doc['descriptor']!r}, not a uid")
-        self._add(unit)
+        unit = _Unit(start, stop)
+        unit.pages = pages
+        self._add(unit, start, stop)
 
     def add_datums(self, resource: str, start: int, stop: int) -> None:
         """Take an item with datums of one resource."""
-        self._add(_Unit(start, stop, resource=resource))
+        unit = _Unit(start, stop)
+        unit.resource = resource
+        self._add(unit, start, stop)
 
-    def _add(self, unit: _Unit) -> None:
-        self._units.append(unit)
-        first = self._open.start if self._open else self._units[0].start
-        if unit.stop - first >= BLOCK:
+    def _add(self, unit: _Unit | Single, start: int, stop: int) -> None:
+        units = self._units
+        if not units:
+            self._first = self._open.start if self._open else start
+        units.append(unit)
+        if stop - self._first >= BLOCK:
             self.close()
-        elif len(self._units) >= GROUP:
+        elif len(units) >= GROUP:
             self._flush()
 
     def close(self) -> None:
@@ -81,25 +100,46 @@ class BlockBuilder:
     def _flush(self) -> None:
         """Look at the events collected, and add them to the block."""
         units, self._units = self._units, []
-        self._look_at(units)
-        for unit in units:
-            if unit.wrong:
-                self._layout.damage.append((unit.start, unit.stop, unit.wrong))
+        if not units or self._all_sound(units):
+            return
+        for item in self._looked_at(units):
+            if item.wrong:
+                self._layout.damage.append((item.start, item.stop, item.wrong))
                 self._open = None
             else:
-                self._extend(unit)
+                self._extend(item.start, item.stop, item.counts, {item.resource} - {None})
 
-    def _extend(self, unit: _Unit) -> None:
+    def _all_sound(self, units: Sequence[_Unit | Single]) -> bool:
+        """Take units that are single events and datums, as nearly all are, in one go; False where one is odd."""
+        events: dict[str, list[Document]] = defaultdict(list)
+        resources: set[str | None] = set()
+        for unit in units:
+            if type(unit) is tuple:
+                events[unit[2]["descriptor"]].append(unit[2])
+            elif isinstance(unit, _Unit) and unit.resource is not None:
+                resources.add(unit.resource)
+            else:
+                return False
+        try:
+            for descriptor, docs in events.items():
+                self._observe_singles(descriptor, docs)
+        except (*ODD, DamagedRun):
+            return False  # what was observed till now will be observed once more
+        counts = {descriptor: len(docs) for descriptor, docs in events.items()}
+        (start, _), (_, stop) = _range(units[0]), _range(units[-1])
+        self._extend(start, stop, counts, resources)
+        return True
+
+    def _extend(self, start: int, stop: int, counts: dict[str, int], resources: set[str | None]) -> None:
         block = self._open
         if block is None:
-            block = self._open = Block(unit.start, unit.stop)
+            block = self._open = Block(start, stop)
             self._layout.blocks.append(block)
-        block.stop = unit.stop
-        for descriptor, events in unit.counts.items():
+        block.stop = stop
+        for descriptor, events in counts.items():
             place = self._place(descriptor)
             block.events[place] = block.events.get(place, 0) + events
-        if unit.resource is not None:
-            block.resources.add(self._place(unit.resource))
+        block.resources.update(self._place(resource) for resource in resources if resource is not None)
 
     def _place(self, uid: str) -> int:
         place = self._places.setdefault(uid, len(self._places))
@@ -107,22 +147,28 @@ class BlockBuilder:
             self._layout.uids.append(uid)
         return place
 
-    def _look_at(self, units: Iterable[_Unit]) -> None:
+    def _looked_at(self, units: Iterable[_Unit | Single]) -> list[_Unit]:
         """Observe the values, and note at each unit its events, or what is wrong with it."""
+        looked: list[_Unit] = []
         singles: dict[str, list[tuple[_Unit, Document]]] = defaultdict(list)
-        for unit in units:
-            for name, doc in unit.events:
-                if name == "event":
-                    singles[doc["descriptor"]].append((unit, doc))
-                else:
-                    self._page(unit, doc)
-        for descriptor, found in singles.items():
-            try:
-                self._observe(*gather([doc for _, doc in found]))
-            except ODD:
-                found = [(unit, doc) for unit, doc in found if self._single(unit, doc)]
-            for unit, _ in found:
-                unit.counts[descriptor] = unit.counts.get(descriptor, 0) + 1
+        for found in units:
+            unit = found if isinstance(found, _Unit) else _Unit(*_range(found))
+            looked.append(unit)
+            if not isinstance(found, _Unit):
+                singles[found[2]["descriptor"]].append((unit, found[2]))
+            for _, doc in unit.pages:
+                self._page(unit, doc)
+        for descriptor, docs in singles.items():
+            self._look_at_singles(descriptor, docs)
+        return looked
+
+    def _look_at_singles(self, descriptor: str, singles: list[tuple[_Unit, Document]]) -> None:
+        try:
+            self._observe(*gather([doc for _, doc in singles]))
+        except ODD:
+            singles = [(unit, doc) for unit, doc in singles if self._single(unit, doc)]
+        for unit, _ in singles:
+            unit.counts[descriptor] = 1
 
     def _page(self, unit: _Unit, doc: Document) -> None:
         try:
@@ -140,6 +186,22 @@ class BlockBuilder:
             unit.wrong = f"an event cannot be read: {type(error).__name__}: {error}"
         return not unit.wrong
 
+    def _observe_singles(self, descriptor: str, docs: list[Document]) -> None:
+        """As `_observe` of what `gather` makes of the events, without making columns of what needs none."""
+        columns = _columns(docs)
+        if columns is None:
+            self._observe(*gather(docs))
+            return
+        first = descriptor not in self._layout.observed
+        known = self._layout.observed.setdefault(descriptor, {})
+        for key, values in columns.items():
+            seen, before = _observed(values), known.get(key)
+            if before is not seen:
+                known[key] = seen if first else (NULL if before is None else before) | seen
+        if len(known) > len(columns):
+            for key in known.keys() - columns.keys():
+                known[key] |= NULL
+
     def _observe(self, page: EventPage, nulls: set[str]) -> None:
         if not len(page):
             return
@@ -149,3 +211,36 @@ class BlockBuilder:
             known[key] = known.get(key, Observed() if first else NULL) | observe(col, nulls=key in nulls)
         for key in known.keys() - page.data.keys():
             known[key] |= NULL
+
+
+def _range(unit: _Unit | Single) -> tuple[int, int]:
+    return (unit.start, unit.stop) if isinstance(unit, _Unit) else unit[:2]
+
+
+def _columns(docs: list[Document]) -> dict[str, Iterable[Any]] | None:
+    """The values of each key, where all events are of one plain form; else None."""
+    rows = [doc["data"] for doc in docs]
+    if set(map(type, rows)) != {dict} or len(set(map(len, rows))) > 1 or not rows[0]:
+        return None
+    if not {type(doc.get("filled")) for doc in docs} <= {dict, type(None)}:
+        return None
+    seq_nums = [doc["seq_num"] for doc in docs]
+    times = {type(doc["time"]) for doc in docs}
+    if set(map(type, seq_nums)) != {int} or min(seq_nums) not in WORD or max(seq_nums) not in WORD or times != {float}:
+        return None
+    keys = tuple(rows[0])
+    if len(keys) == 1:
+        return {keys[0]: list(map(itemgetter(*keys), rows))}
+    return dict(zip(keys, zip(*map(itemgetter(*keys), rows), strict=True), strict=True))
+
+
+def _observed(values: Any) -> Observed:
+    types = set(map(type, values))
+    if len(types) == 1:
+        [kind] = types
+        if kind in OBSERVED:
+            return OBSERVED[kind]
+        if kind is int:  # the ends tell all that is kept of integers
+            values = [min(values), max(values)]
+    col, nulls = column(values)
+    return observe(col, nulls=nulls)

@@ -11,7 +11,7 @@ from typing import Final
 from intake_bluesky.codec import Codec, Item
 from intake_bluesky.documents import NAMES, Document
 from intake_bluesky.errors import DamagedRun
-from intake_bluesky.files.blocks import ODD, BlockBuilder
+from intake_bluesky.files.blocks import ODD, BlockBuilder, Single
 from intake_bluesky.files.contents import Content
 from intake_bluesky.files.layout import Layout
 from intake_bluesky.header import HeaderBuilder, merge_spans
@@ -25,6 +25,7 @@ DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
 HEADS: Final = frozenset({"descriptor", "resource", "stream_resource"})
 GUARDED: Final = 256  # bytes before the place where a later scan goes on, checked before it does
 HOPELESS: Final = 1 << 20  # bytes without a start document after which a file is no run
+TOGETHER: Final = 64  # events handed on at once
 OVERLAP: Final = 32  # bytes in which the beginning of an item may be cut
 
 
@@ -89,18 +90,32 @@ class Scan:
 
     def _take_items(self, base: int, used: int) -> tuple[int, str] | None:
         """Take the items from `used` on; say where one could not be read and why, or None at the end."""
+        buffer, decode = self._buffer, self.codec.decode
+        events: list[Single] = []
         try:
-            for item in self.codec.split(self._buffer, used):
-                used = item.start
-                if item.name == "start" and self.start is not None:
+            for item in self.codec.split(buffer, used):
+                name, used, stop = item
+                if name == "event" and self.start is not None:  # nearly all are
+                    name, doc = decode(buffer[used:stop])
+                    if name == "event" and type(doc.get("descriptor")) is str:
+                        events.append((base + used, base + stop, doc))
+                        if len(events) == TOGETHER:
+                            self._blocks.add_events(events)
+                            events = []
+                        used = stop
+                        continue
+                self._blocks.add_events(events)
+                events = []
+                if name == "start" and self.start is not None:
                     self._several = True
-                if self._several:
                     return None
                 self._take(item, base)
-                used = item.stop
-                self.layout.scanned = base + used
+                used = stop
         except DamagedRun as error:
             return used, str(error)
+        finally:
+            self._blocks.add_events(events)
+            self.layout.scanned = max(self.layout.scanned, base + used)
         return None
 
     def _next_item(self, failed: int) -> int:
@@ -138,9 +153,12 @@ class Scan:
             self.stop = raw
 
     def _place(self, name: str, doc: Document, start: int, stop: int) -> None:
-        if name in EVENTS:
-            pages = [(name, doc)] if name == "event" else list(normalise(name, doc))
-            self._blocks.add_events(pages, start, stop)
+        if name == "event":
+            if not isinstance(doc["descriptor"], str):
+                raise DamagedRun(f"an event's descriptor is {doc['descriptor']!r}, not a uid")
+            self._blocks.add_events([(start, stop, doc)])
+        elif name in EVENTS:
+            self._blocks.add_pages(list(normalise(name, doc)), start, stop)
         elif name in DATUMS:
             self._blocks.add_datums(str(doc["resource"]), start, stop)
         elif name == "stream_datum":
