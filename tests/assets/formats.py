@@ -21,6 +21,16 @@ from intake_bluesky.assets import AssetArray, AssetOptions, datum_array, stream_
 from intake_bluesky.documents import StreamAsset
 from tests.assets.by_hand import DATASET, HDF5, Array, frames, key, write
 from tests.assets.files_by_hand import cbfs, jpegs, read_jpegs, spes
+from tests.assets.hdf5_by_hand import (
+    DETECTOR,
+    all_series,
+    compressed,
+    linked_file,
+    one_series,
+    read_eiger,
+    single_files,
+    stacked_files,
+)
 
 SHAPE = (128, 96)
 """Of a frame: 24 KiB of uint16, so that what is read of a file for its header is little beside it."""
@@ -299,5 +309,101 @@ FORMATS = [
         read=read_hdf5,
         one_file=True,
         opens_in_python=False,
+    ),
+    *(
+        Format(
+            name=f"hdf5-{codec}",
+            write=partial(compressed, codec=codec),
+            spec="AD_HDF5_SWMR",
+            path="x.h5",
+            kwargs={"frame_per_point": 2},
+            mimetype=HDF5,
+            uri="x.h5",
+            parameters={"path": ["entry", "data", "data"], "multiplier": 2, "swmr": True},
+            per_event=2,
+            read=read_hdf5,
+            one_file=True,
+            opens_in_python=False,
+            reads_part=False,
+        )
+        for codec in ("gzip", "gzip-shuffled", "bitshuffle", "blosc", "lz4", "zstd")
+    ),
+    Format(
+        name="hdf5-linked",
+        write=linked_file,
+        spec="AD_HDF5",
+        path="master.h5",
+        mimetype=HDF5,
+        uri="master.h5",
+        parameters={"dataset": DATASET},
+        read=read_hdf5,
+        one_file=True,
+        opens_in_python=False,
+    ),
+    Format(
+        name="hdf5-virtual",
+        write=partial(linked_file, virtual=True),
+        spec="AD_HDF5",
+        path="master.h5",
+        mimetype=HDF5,
+        uri="master.h5",
+        parameters={"dataset": DATASET},
+        read=read_hdf5,
+        one_file=True,
+        opens_in_python=False,
+    ),
+    Format(
+        name="hdf5-timepix",
+        write=partial(compressed, dataset=DETECTOR),
+        spec="TPX_HDF5",
+        path="x.h5",
+        kwargs={"frame_per_point": 3},
+        per_event=3,
+        one_file=True,
+        opens_in_python=False,
+        reads_part=False,
+    ),
+    Format(
+        name="hdf5-single-files",
+        write=partial(single_files, chunks=(16, SHAPE[1])),
+        spec="AD_HDF5_SINGLE",
+        kwargs={"template": "%s%s_%6.6d.h5", "filename": "img"},
+        mimetype="multipart/related;type=application/x-hdf5",
+        parameters={"template": "img_{:06d}.h5", "chunk_shape": [1, *SHAPE], "dataset": DATASET},
+        opens_in_python=False,
+    ),
+    Format(
+        name="hdf5-single-files-of-several-frames",
+        write=partial(stacked_files, per_file=2),
+        mimetype="multipart/related;type=application/x-hdf5",
+        parameters={"template": "img_{:06d}.h5", "chunk_shape": [2, *SHAPE], "dataset": DATASET},
+        per_event=4,
+        opens_in_python=False,
+    ),
+    *(
+        Format(
+            name=f"eiger-{kind}",
+            write=partial(all_series, images=12, per_file=6, kind=kind),
+            spec=spec,
+            path="x",
+            kwargs={"images_per_file": 6},
+            datum=lambda number: {"seq_id": number},
+            per_event=12,
+            read=read_eiger,
+            opens_in_python=False,
+            reads_part=False,
+        )
+        for kind, spec in (("links", "AD_EIGER"), ("virtual", "AD_EIGER2"))
+    ),
+    Format(
+        name="eiger-slice",
+        write=one_series,
+        spec="AD_EIGER_SLICE",
+        path="x",
+        kwargs={"images_per_file": 1},
+        datum=lambda number: {"seq_id": 1, "frame_num": number},
+        read=read_eiger,
+        opens_in_python=False,
+        reads_part=False,
     ),
 ]

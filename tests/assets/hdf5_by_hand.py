@@ -70,6 +70,51 @@ def single_files(folder: Path, flat: Array, template: str = "img_%6.6d.h5", **ho
     return files
 
 
+def stacked_files(folder: Path, flat: Array, per_file: int) -> list[Path]:
+    """Several images a file."""
+    return single_files(folder, flat.reshape(-1, per_file, *flat.shape[1:]), chunks=(1, 16, flat.shape[2]))
+
+
+CODECS: dict[str, dict[str, Any]] = {
+    "gzip": {"compression": "gzip"},
+    "gzip-shuffled": {"compression": "gzip", "shuffle": True},
+    "bitshuffle": dict(hdf5plugin.Bitshuffle()),
+    "blosc": dict(hdf5plugin.Blosc(cname="blosclz")),
+    "lz4": dict(hdf5plugin.LZ4()),
+    "zstd": dict(hdf5plugin.Zstd()),
+}
+
+
+def compressed(folder: Path, flat: Array, codec: str = "gzip", dataset: str = DATASET) -> list[Path]:
+    """One file, in chunks of two frames."""
+    return [write(folder / "x.h5", flat, dataset=dataset, chunks=(2, *flat.shape[1:]), **CODECS[codec])]
+
+
+def linked_file(folder: Path, flat: Array, *, virtual: bool = False) -> list[Path]:
+    """A file whose dataset is in another."""
+    data = write(folder / "data.h5", flat, chunks=(1, 16, flat.shape[2]))
+    layout = h5py.VirtualLayout(flat.shape, flat.dtype)
+    layout[...] = h5py.VirtualSource(data.name, DATASET, flat.shape, flat.dtype)
+    with h5py.File(folder / "master.h5", "w") as master:
+        if virtual:
+            master.create_virtual_dataset(DATASET, layout)
+        else:
+            master[DATASET] = h5py.ExternalLink(data.name, DATASET)
+    return [data]
+
+
+def all_series(folder: Path, flat: Array, *, images: int, per_file: int, kind: str) -> list[Path]:
+    """An Eiger series an event, with the ids 0, 1 ..."""
+    series = flat.reshape(-1, images, *flat.shape[1:])
+    written = [eiger(folder / "x", n, each, per_file=per_file, kind=kind) for n, each in enumerate(series)]
+    return [file for files in written for file in files]
+
+
+def one_series(folder: Path, flat: Array) -> list[Path]:
+    """One Eiger series, of an image a file: the data files."""
+    return eiger(folder / "x", 1, flat)[1:]
+
+
 def spectra(path: Path, data: Array, dataset: str = DETECTOR) -> Path:
     """Frames, channels, bins."""
     return write(path, data, dataset=dataset)
