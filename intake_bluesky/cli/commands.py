@@ -91,6 +91,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     installed.add_argument("--json", action="store_true", help="write one JSON document to standard output")
     installed.add_argument("--yaml", metavar="NAME", help="write a configuration file of databroker in Intake's YAML")
+    indexing = _command(commands, "index", "indexing", "look into all files of runs now, and publish what was learnt")
+    indexing.add_argument("folders", nargs="+", metavar="FOLDER", help=CATALOG)
+    indexing.add_argument(
+        "--scan", action=argparse.BooleanOptionalAction, default=True, help="read all of each file, not only its ends"
+    )
+    indexing.add_argument(
+        "--publish",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="put a copy beside the files, for other users and machines to start from",
+    )
+    indexing.add_argument("--json", action="store_true", help="write one JSON document to standard output")
     listing = _command(commands, "ls", "listing", "list the runs of a catalog, newest first", catalog=True)
     listing.add_argument(
         "-n", "--limit", type=_count, default=50, help="at most so many; 0 for all (default: %(default)s)"
