@@ -13,6 +13,7 @@ import pytest
 import tifffile
 
 from intake_bluesky.assets import AssetArray, AssetOptions, datum_array, discover_handlers
+from intake_bluesky.assets.tiff import TiffReader
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, PluginError, UntrustedName
 from tests.assets.by_hand import DATASET, both, frames, key, write
 
@@ -175,8 +176,9 @@ def tiffs(folder: Path, count: int) -> dict[str, Any]:
     return resource("AD_TIFF", "", root=folder, template="%s%s_%6.6d.tiff", filename="img", frame_per_point=2)
 
 
-def test_installed_handlers_are_the_fallback(tmp_path: Path) -> None:
+def test_native_readers_come_before_installed_handlers(tmp_path: Path) -> None:
     array = opened(tiffs(tmp_path, 6), points(0, 1, 2), key(2, 4, 6, dtype_numpy="<u2"))
+    assert isinstance(array.readers[0], TiffReader)
     np.testing.assert_array_equal(both(array), frames(6).reshape(3, 2, 4, 6))
 
 
@@ -249,8 +251,9 @@ def test_handlers_given_come_before_native_readers(one_file: Path) -> None:
 
 
 def test_handlers_given_are_the_only_ones(tmp_path: Path) -> None:
-    array = opened(tiffs(tmp_path, 2), points(0), key(2, 4, 6), handlers={"OURS": CountingHandler})
-    with pytest.raises(AssetUnavailable, match=r"nothing installed reads the spec 'AD_TIFF'.*handler_registry"):
+    one = resource("IMM", "x.imm", root=tmp_path)
+    array = opened(one, points(0), key(2, 4, 6), handlers={"OURS": CountingHandler})
+    with pytest.raises(AssetUnavailable, match=r"nothing installed reads the spec 'IMM'.*handler_registry"):
         array.read()
 
 
