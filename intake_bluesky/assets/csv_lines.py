@@ -148,19 +148,25 @@ class RowIndex:
         return cls(lines, rows, np.concatenate([none, *starts]), np.concatenate([none, *numbers]), end, first)
 
     def read(self, file: BinaryIO, start: int, stop: int) -> bytes:
-        """Read some rows, and nothing between them that is none."""
-        before = start // STEP
-        after = -(-stop // STEP)
-        begin = int(self.starts[before])
-        finish = int(self.starts[after]) if after < len(self.starts) else self.end
+        """Read some rows, at least one, and nothing between them that is none."""
+        begin, _, first = self._place(file, start)
+        _, finish, last = self._place(file, stop - 1)
         file.seek(begin)
         text = file.read(finish - begin)
-        starts, ends, _ = self.lines.rows(text, self.lines.ends(text), int(self.numbers[before]))
-        wanted = slice(start - before * STEP, stop - before * STEP)
-        starts, ends = starts[wanted], ends[wanted]
-        if (starts[1:] == ends[:-1]).all():
-            return text[starts[0] : ends[-1]]
+        if last - first == stop - start - 1:
+            return text
+        starts, ends, _ = self.lines.rows(text, self.lines.ends(text), first)
         return b"".join(text[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True))
+
+    def _place(self, file: BinaryIO, row: int) -> tuple[int, int, int]:
+        """Where a row begins and ends in the file, and the number of its line."""
+        part, rest = divmod(row, STEP)
+        begin = int(self.starts[part])
+        finish = int(self.starts[part + 1]) if part + 1 < len(self.starts) else self.end
+        file.seek(begin)
+        text = file.read(finish - begin)
+        starts, ends, numbers = self.lines.rows(text, self.lines.ends(text), int(self.numbers[part]))
+        return begin + int(starts[rest]), begin + int(ends[rest]), int(numbers[rest])
 
 
 _INDEXES: dict[tuple[str, str, Lines], RowIndex] = {}

@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 import tifffile
+import zarr
 
 from intake_bluesky.assets import AssetArray, AssetOptions, datum_array, stream_asset_array
 from intake_bluesky.documents import StreamAsset
@@ -175,6 +176,15 @@ def numpy_files(folder: Path, flat: Array) -> list[Path]:
 def hdf5_file(folder: Path, flat: Array) -> list[Path]:
     """One file, in chunks that are less than a frame."""
     return [write(folder / "x.h5", flat, chunks=(1, 16, flat.shape[2]))]
+
+
+def zarr_zip(folder: Path, flat: Array) -> list[Path]:
+    """One store in one file, in chunks that are less than a frame."""
+    with zarr.storage.ZipStore(folder / "x.zip", mode="w") as store:
+        group = zarr.create_group(store)
+        array = group.create_array("entry/data", shape=flat.shape, dtype=flat.dtype, chunks=(1, 16, flat.shape[2]))
+        array[...] = flat
+    return [folder / "x.zip"]
 
 
 def read_hdf5(files: Sequence[Path]) -> Array:
@@ -405,5 +415,13 @@ FORMATS = [
         read=read_eiger,
         opens_in_python=False,
         reads_part=False,
+    ),
+    Format(
+        name="zarr",
+        write=zarr_zip,
+        mimetype="application/x-zarr",
+        uri="x.zip",
+        parameters={"path": "entry/data"},
+        one_file=True,
     ),
 ]

@@ -336,7 +336,7 @@ def test_any_rows_of_any_text(tmp_path: Path, seed: int, monkeypatch: pytest.Mon
 
 def test_a_block_reads_its_rows_alone(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
-    path.write_text("".join(f"{n},{n}\n" for n in range(10_000)))
+    path.write_text("".join(f"{n},{n}\n" for n in range(50_000)))
     index = csv_lines.row_index(Location(str(path)), Lines())
     assert csv_lines.row_index(Location(str(path)), Lines()) is index, "gone through once"
     with path.open("rb") as file:
@@ -351,7 +351,7 @@ def test_a_block_reads_its_rows_alone(tmp_path: Path) -> None:
 
         text = index.read(Counted(), 5000, 5003)  # type: ignore[arg-type]
     assert text == b"5000,5000\n5001,5001\n5002,5002\n"
-    assert sum(fetched) < path.stat().st_size / 5
+    assert sum(fetched) < path.stat().st_size / 10
 
 
 def test_what_changed_meanwhile_is_gone_through_anew(tmp_path: Path) -> None:
