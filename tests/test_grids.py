@@ -127,6 +127,7 @@ PLANS: dict[str, Callable[[Any], Any]] = {
         [3, 4, 8],
         snake_axes=[d.motor3],  # type: ignore[arg-type]
     ),
+    "uneven, none snaked": lambda d: bp.list_grid_scan([d.det], d.motor1, [1, 2], d.motor2, [0, 1, 7], snake_axes=()),  # type: ignore[arg-type]
     "uneven, relative": lambda d: bp.rel_list_grid_scan([d.det], d.motor1, [1, 2, 7], d.motor2, [0, 1]),
     "one point a line": lambda d: bp.grid_scan([d.det], d.motor1, 0, 1, 4, d.motor2, 5, 5, 1),
 }

@@ -70,6 +70,8 @@ class GridOfFiles:
             When points were not measured and not to be filled, or files are missing.
         """
         wanted = Selected.of(key, self.shape)
+        if 0 in wanted.shape:
+            return wanted.finish(np.empty(wanted.shape, self.dtype))
         axes = len(self.order.shape)
         rows = self.order.rows([np.asarray(places) for places in wanted.axes[:axes]])
         there = rows >= 0

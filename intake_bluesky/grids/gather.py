@@ -85,7 +85,7 @@ def gather_dask(order: Order, values: da.Array, dtype: np.dtype[Any]) -> da.Arra
     tasks: dict[Any, Any] = {}
     for number, places in _chunks(edges):
         rows = order.rows(places)
-        needed = np.unique(np.searchsorted(offsets, rows[rows >= 0], side="right") - 1).tolist()
+        needed = np.flatnonzero(np.bincount(np.searchsorted(offsets, rows[rows >= 0], side="right") - 1)).tolist()
         starts = tuple(offsets[needed].tolist())
         for rest in product(*map(range, values.numblocks[1:])):
             event = tuple(sizes[i] for sizes, i in zip(values.chunks[1:], rest, strict=True))

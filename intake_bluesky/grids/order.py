@@ -69,8 +69,9 @@ class Order:
     def of(cls, shape: Sequence[int], snaking: Sequence[bool], seq_num: Array) -> Order:
         """Find the order from the seq_nums of the rows, rising, within 1 to the number of points."""
         reached = int(seq_num[-1]) if len(seq_num) else 0
-        lost = np.setdiff1d(np.arange(1, reached + 1), seq_num) - 1
-        return cls(tuple(shape), tuple(snaking), reached, lost)
+        there = np.zeros(reached, np.bool_)
+        there[seq_num - 1] = True
+        return cls(tuple(shape), tuple(snaking), reached, np.flatnonzero(~there))
 
     @property
     def size(self) -> int:

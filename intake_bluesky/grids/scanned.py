@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any, Final
 
 import numpy as np
@@ -72,7 +73,7 @@ def scanned(
         When the run is no grid, or what is said of it does not fit together.
     """
     start = _Start(to_plain(header.start), stream, header.uid)
-    own_shape = start.shape() if shape is None else tuple(map(int, shape))
+    own_shape = start.shape() if shape is None else tuple(map(index, shape))
     if min(own_shape, default=0) < 1:
         raise start.no_grid(f"it would have the shape {own_shape}")
     own_axes = start.axes(keys) if axes is None else tuple(axes)
@@ -128,7 +129,10 @@ class _Start:
         return tuple(shape)
 
     def axes(self, keys: Collection[str]) -> tuple[str, ...]:
-        dimensions = [part for part in self._hint("dimensions") or () if isinstance(part, list) and len(part) == 2]
+        hinted = self._hint("dimensions") or ()
+        dimensions = [
+            part for part in hinted if isinstance(part, list) and len(part) == 2 and isinstance(part[0], list)
+        ]
         motors = self._list("motors")
         if not dimensions:
             return tuple(map(str, motors))
@@ -142,7 +146,7 @@ class _Start:
         if self.doc.get("plan_pattern") != LIST_PRODUCT:
             return tuple(map(bool, self._list("snaking"))) or (False,) * len(axes)
         text = str(self.doc.get("snake_axes"))
-        if text in ("True", "False", "None"):
+        if text in ("True", "False", "None", "[]", "()"):
             return tuple(text == "True" and place > 0 for place in range(len(axes)))
         names = list(map(str, self._pattern_args()[::2]))
         if len(names) != len(axes) or not any(name in text for name in names):
