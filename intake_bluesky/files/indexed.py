@@ -121,14 +121,15 @@ class IndexedFiles:
         changes, known = int(self.index.fact("changes")), self.index.stamps()
         stamps = dict(pair for one in listed for pair in one.stamps())
         certain = self._drop_unstorable(stamps)
-        if not known and adopt(self.index, self.codec, self.places, stamps):
+        adopted = 0 if known else adopt(self.index, self.codec, self.places, stamps)
+        if adopted:
             changes, known = int(self.index.fact("changes")), self.index.stamps()
         changed = {path for path, stamp in stamps.items() if deep or not _same(known.get(path), stamp)}
         todo = changed | ({path for path, _ in self.index.unscanned()} & stamps.keys() if unscanned else set())
         uids: set[str] = set()
         scanning = deep or unscanned
         work = sum(work_of(path, stamps[path], deep=scanning) for path in todo)
-        tasks = self._tasks(sorted(todo), stamps, known, deep=scanning)
+        tasks = self._tasks(sorted(todo), stamps, known, uids, deep=scanning)
         for entries in self._looks(tasks, len(todo), work):
             uids |= self._put(entries)
             certain = certain and all(is_certain(entry.stamp) for entry in entries)
@@ -137,8 +138,8 @@ class IndexedFiles:
         if gone:
             self.index.forget(gone)
             changes += 1
-        if gone or todo:
-            self.index.settle(None if gone or len(uids) > BATCH else uids)
+        if gone or todo or adopted:
+            self.index.settle(None if gone or adopted or len(uids) > BATCH else uids)
         if token and certain:
             self.index.note(LISTING, token, changes)
 
@@ -170,14 +171,17 @@ class IndexedFiles:
         return not odd
 
     def _tasks(
-        self, paths: Iterable[str], stamps: Mapping[str, str], known: Collection[str], *, deep: bool
+        self, paths: Iterable[str], stamps: Mapping[str, str], known: Collection[str], uids: set[str], *, deep: bool
     ) -> Iterator[Task]:
+        """What there is to do; the uids of runs that were in these files are added to `uids`."""
         rest = iter(paths)
         while some := list(islice(rest, BATCH)):
             ends = {} if deep else self._ends([path for path in some if path not in known], stamps)
             for path in some:
-                earlier = self.index.entry_at(path) if path in known and not deep else None
-                yield Task(path, stamps.get(path, ""), earlier, deep, ends.get(path))
+                earlier = self.index.entry_at(path) if path in known else None
+                if earlier is not None and earlier.uid is not None:
+                    uids.add(earlier.uid)
+                yield Task(path, stamps[path], None if deep else earlier, deep, ends.get(path))
 
     def _looks(self, tasks: Iterator[Task], total: int, work: int) -> Iterator[list[IndexEntry]]:
         """Entries in batches, by as many hands as it takes."""
