@@ -219,11 +219,13 @@ def _naming(location: Location, what: str) -> Iterator[None]:
     """Name the file in whatever its reading raises."""
     try:
         yield
-    except (IntakeBlueskyError, PermissionError):
+    except IntakeBlueskyError:
         raise
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location.path) from error
     except Exception as error:  # decoders raise whatever they like at damage
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
         raise AssetUnavailable(
             f"{location.path} is damaged, or no {what} file: {type(error).__name__}: {error}"
         ) from error

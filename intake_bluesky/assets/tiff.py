@@ -31,7 +31,7 @@ class TiffReader(SequenceReader):
     """
 
     specs: ClassVar[tuple[str, ...]] = ("AD_TIFF",)
-    mimetypes: ClassVar[tuple[str, ...]] = ("multipart/related;type=image/tiff", "image/tiff")
+    mimetypes: ClassVar[tuple[str, ...]] = ("multipart/related;type=image/tiff",)
     format: ClassVar[str] = "TIFF"
 
     @contextmanager
@@ -54,7 +54,7 @@ def _alike(page: Any, first: Any) -> bool:
 
 
 def _read_page(page: Any, file: BinaryIO, path: str, out: Array, window: Window) -> None:
-    if page.is_final:
+    if page.is_final and page.dataoffsets[0]:  # of a page that was never written it is 0
         stored = page.dtype.newbyteorder(page.parent.byteorder)
         RawArray(file, path, page.dataoffsets[0], page.shape, stored).read(out, window)
         return

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from intake_bluesky.assets import AssetOptions, datum_array, locate, stream_asset_array
+from intake_bluesky.assets import AssetOptions, asset_files, datum_array, locate, stream_asset_array
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.parallel import THREADS, run_all
 from intake_bluesky.assets.templates import NameTemplate
 from intake_bluesky.assets.tiff import TiffReader
+from intake_bluesky.documents import StreamAsset
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 from tests.assets.by_hand import Array, asset, both, frames, key, opened
 from tests.assets.formats import TIFF, tiffs
@@ -346,6 +349,73 @@ def test_remote(tmp_path: Path) -> None:
     fs.rm("/tiffs/img_000003.tiff")
     with pytest.raises(AssetUnavailable, match=r"tiffs/img_000003\.tiff"):
         array.read()
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[dict[str, Any]]:
+    """An S3 server of this test, with a bucket."""
+    import boto3  # type: ignore[import-untyped]
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
+    boto3.client("s3", endpoint_url=endpoint, **keys).create_bucket(Bucket="beamline")
+    yield {"key": "testing", "secret": "testing", "endpoint_url": endpoint}
+    server.stop()
+
+
+def test_in_a_bucket(tmp_path: Path, s3: dict[str, Any]) -> None:
+    import fsspec
+
+    fs = fsspec.filesystem("s3", **s3)
+    for file in tiffs(tmp_path, frames(30)):
+        fs.pipe(f"beamline/tiffs/{file.name}", file.read_bytes())
+    streamed = asset("file://localhost/data/", [(1, 31, 0, 30)], mimetype=TIFF, template="img_{:06d}.tiff")
+    array = opened(streamed, key(4, 6), 30, root_map={"/data": "s3://beamline/tiffs"}, storage_options=s3)
+    np.testing.assert_array_equal(both(array), frames(30))
+    assert len(array.files()) == 30
+    fs.rm("beamline/tiffs/img_000007.tiff")
+    with pytest.raises(AssetUnavailable, match=r"s3://beamline/tiffs/img_000007\.tiff"):
+        array.read()
+
+
+def test_stream_resource_of_before_1_20(tmp_path: Path) -> None:
+    tiffs(tmp_path, frames(4))
+    old = {
+        "uid": "r",
+        "spec": "AD_TIFF",
+        "root": "/gone",
+        "resource_path": "tiffs",
+        "resource_kwargs": {"template": "%s%s_%6.6d.tiff", "filename": "img", "frame_per_point": 2},
+    }
+    streamed = StreamAsset(old, "det", "d", ((1, 3, 0, 2),))
+    array = opened(streamed, key(2, 4, 6), 2, root_map={"/gone": str(tmp_path.parent)})
+    with pytest.raises(AssetUnavailable, match=r"tiffs/img_000000\.tiff"):
+        array.read()
+    tmp_path.rename(tmp_path.parent / "tiffs")
+    array = opened(streamed, key(2, 4, 6), 2, root_map={"/gone": str(tmp_path.parent)})
+    np.testing.assert_array_equal(both(array), frames(4).reshape(2, 2, 4, 6))
+
+
+def test_the_files_of_a_run_are_listed(tmp_path: Path) -> None:
+    expected = tiffs(tmp_path, frames(12))
+    found = asset_files(sequence(tmp_path, 12).resource)
+    assert [(file.path, file.exists, file.size) for file in found] == [
+        (str(path), True, path.stat().st_size) for path in expected
+    ]
+
+
+def test_what_the_system_refuses_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tiffs(tmp_path, frames(1))[0])
+
+    def refuse(self: Location) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files", path)
+
+    monkeypatch.setattr(Location, "open", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        TiffReader.of(Location(f"{tmp_path}/"), {"template": "img_{:06d}.tiff"}).structure()
 
 
 def test_moved(tmp_path: Path) -> None:
