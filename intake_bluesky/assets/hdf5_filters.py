@@ -134,12 +134,19 @@ class Deflated:
         dtype: np.dtype[Any] = self.data.dtype
         size = int(np.prod(self.chunks)) * dtype.itemsize
         try:
-            unpacked = zlib.decompressobj().decompress(packed, size)
+            unpacked: Any = zlib.decompressobj().decompress(packed, size)
         except zlib.error as error:
             raise AssetUnavailable(f"{self.data.file.filename} is damaged: {error}") from error
         if len(unpacked) != size:
             raise AssetUnavailable(f"{self.data.file.filename} is damaged: the chunk at {corner} is too short")
-        flat: Array = np.frombuffer(unpacked, np.uint8)
         if self.shuffled:
-            flat = np.ascontiguousarray(flat.reshape(dtype.itemsize, -1).T).reshape(-1)
-        return flat.view(dtype).reshape(self.chunks)
+            unpacked = _unshuffled(unpacked, dtype.itemsize)
+        return np.frombuffer(unpacked, dtype).reshape(self.chunks)
+
+
+def _unshuffled(packed: bytes, size: int) -> Array:
+    """Bring the first bytes of all elements, then the second ones and so on, back to their elements."""
+    out: Array = np.empty((len(packed) // size, size), np.uint8)
+    for number, part in enumerate(np.frombuffer(packed, np.uint8).reshape(size, -1)):
+        out[:, number] = part  # several times as fast as to transpose
+    return out.reshape(-1)

@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from intake_bluesky.assets.handles import OpenFile, import_h5py, open_files
+from intake_bluesky.assets.hdf5_filters import check_filters
 from intake_bluesky.assets.location import Location
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 
@@ -229,6 +230,8 @@ def check_source(handle: OpenFile, source: Source, depth: int = MOST_LINKS) -> N
     ------
     OSError
         When the file is not there or not readable, or lacks the dataset.
+    MissingDependency
+        When it cannot be decompressed.
     UntrustedName
         When it leads to a file that may not be named, by whatever detour.
     """
@@ -240,5 +243,6 @@ def check_source(handle: OpenFile, source: Source, depth: int = MOST_LINKS) -> N
         return
     with open_files.lend(here.with_path(path), swmr=bool(handle.file.swmr_mode)) as other:
         owner, data = find_dataset(other, source.dataset)
+        check_filters(data, owner.location.path)
         for inner in sources_of(owner, data):
             check_source(owner, inner, depth - 1)
