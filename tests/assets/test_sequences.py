@@ -265,6 +265,33 @@ def test_nothing_runs_on_after_an_error() -> None:
     assert len(begun) == after + THREADS * 3
 
 
+INTERRUPTED = """
+import os, signal, time
+from intake_bluesky.assets.parallel import run_all
+
+done = []
+
+def do(number):
+    if number == 20:
+        os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.02)
+    done.append(number)
+
+try:
+    run_all(do, range(100_000))
+except KeyboardInterrupt:
+    stopped = len(done)
+    time.sleep(0.2)
+    print(20 <= stopped < 1000, len(done) == stopped)
+"""
+
+
+def test_an_interrupt_stops_the_reading_and_the_process_ends() -> None:
+    command = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["True", "True"], done.stderr
+
+
 def test_one_missing_of_many_is_the_one_named(tmp_path: Path) -> None:
     tiffs(tmp_path, frames(40))
     (tmp_path / "img_000033.tiff").unlink()
