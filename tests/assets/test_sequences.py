@@ -15,6 +15,8 @@ import area_detector_handlers.handlers
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from intake_bluesky.assets import AssetOptions, asset_files, datum_array, locate, stream_asset_array
 from intake_bluesky.assets.location import Location
@@ -113,6 +115,24 @@ def test_templates_that_are_no_names_with_a_number(template: str, tmp_path: Path
     array = opened(asset(f"{tmp_path}/", [(1, 3, 0, 2)], mimetype=TIFF, template=template), key(4, 6), 2)
     with pytest.raises(AssetUnavailable, match="TiffReader cannot make sense of the parameters"):
         array.read()
+
+
+PIECES = st.sampled_from(["%s", "%d", "%06d", "%6.6d", "{:d}", "{:04d}", "{}", "{", "}", "%", "/", "..", ":", "x", "_"])
+
+
+@given(st.lists(PIECES | st.text(max_size=3), max_size=8).map("".join), st.text(max_size=6), st.integers(0, 10**7))
+def test_no_template_does_more_than_name_files_beneath(template: str, filename: str, number: int) -> None:
+    try:
+        parsed = NameTemplate.parse(template, filename)
+        path = parsed.path("/data/x", number)
+    except (ValueError, UntrustedName):
+        return
+    assert path.startswith("/data/x")
+    assert os.path.normpath(path).startswith("/data/x")
+    assert len(path) <= len("/data/x/") + len(template) + len(filename) + 32
+    if parsed.numbered:
+        assert str(number) in path
+        assert parsed.number_of(path[len(parsed.prefix("/data/x")) :]) == number
 
 
 @pytest.mark.parametrize(
