@@ -133,7 +133,7 @@ class StreamReader:
         """The seq_nums for which the files hold less than the documents say; reads the files' headers."""
         options = replace(self.options, trim=False, sub_dict="data")
         whole = StreamReader(self.store, self.header, self.layout.name, options)
-        missing = [whole.rows.seq_num[array.missing] for array in whole._assets.values()]
+        missing = [whole.rows.seq_num[array.missing] for array in whole.assets.values()]
         return np.concatenate([np.empty(0, np.int64), *missing])
 
     def _frames(self, key: str) -> Array:
@@ -163,7 +163,7 @@ class StreamReader:
         return seen is None or not seen.valued or "text" in seen.kinds
 
     @cached_property
-    def _assets(self) -> dict[str, AssetArray]:
+    def assets(self) -> dict[str, AssetArray]:
         """Array of each external key; opens the headers of its files, never their data."""
         if self.options.sub_dict == "timestamps":
             return {}
@@ -216,7 +216,7 @@ class StreamReader:
         """Describe the Dataset; seq_num, time and the headers of asset files are read, no event data and no array."""
         target = self.options.target_chunk or BLOCK_BYTES
         arrays: dict[str, Any] = self._inline.dask(self._fields, self.rows, target=target)
-        arrays |= {key: asset.dask() for key, asset in self._assets.items()}
+        arrays |= {key: asset.dask() for key, asset in self.assets.items()}
         return self._assemble(arrays)
 
     def read(self) -> xr.Dataset:
@@ -224,7 +224,7 @@ class StreamReader:
         stored = self._inline.stored([*self._fields, *self._datum_fields])
         self.__dict__.setdefault("_index", stored)
         arrays = self._inline.arrange(self._fields, stored, self.rows)
-        arrays |= {key: asset.read() for key, asset in self._assets.items()}
+        arrays |= {key: asset.read() for key, asset in self.assets.items()}
         return self._assemble(arrays)
 
     @property
@@ -248,7 +248,7 @@ class StreamReader:
     def _frame_dims(self) -> dict[str, str]:
         """Dimension of each key whose frames, several an event, are joined end to end and so do not lie on the rows."""
         names = variable_names(self.specs)
-        return {f"{names[key]}_frame": key for key, array in self._assets.items() if not array.on_rows}
+        return {f"{names[key]}_frame": key for key, array in self.assets.items() if not array.on_rows}
 
     def _assemble(self, arrays: Mapping[str, Any]) -> xr.Dataset:
         names = variable_names(self.specs)
@@ -276,7 +276,7 @@ class StreamReader:
         for name in ("scan_id", "plan_name"):
             if isinstance(self.header.start.get(name), (str, int)):
                 attrs[name] = self.header.start[name]
-        short = {key: len(array.missing) for key, array in self._assets.items()}
+        short = {key: len(array.missing) for key, array in self.assets.items()}
         lacking = {**self.rows.lacking, **{key: n for key, n in short.items() if n}}
         if lacking:
             total = len(self.rows)

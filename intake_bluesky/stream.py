@@ -269,7 +269,7 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
         plain = {"exclude": (), "sub_dict": "data", "on_missing": "fill", "trim": False, "decode_times": False}
         motors = self(include=positions, target_chunk=1, **plain).to_dask()
         fill = self._options.on_missing == "fill"
-        return gridded(self.to_dask(), grid, motors, files=self._reader._assets, fill=fill)
+        return gridded(self.to_dask(), grid, motors, files=self._reader.assets, fill=fill)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Read into pandas, a row an event.

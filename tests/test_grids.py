@@ -362,7 +362,7 @@ def holes(tmp_path_factory: pytest.TempPathFactory) -> tuple[GridOfFiles, Any]:
     expected = frames(12)
     expected[np.array(lost) - 1] = 0
     order = Order.of((3, 4), (False, True), reader.rows.seq_num)
-    return GridOfFiles(reader._assets["image"], order, fill=True), expected[visits((3, 4), (False, True))]
+    return GridOfFiles(reader.assets["image"], order, fill=True), expected[visits((3, 4), (False, True))]
 
 
 class TestReading:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
@@ -149,9 +150,10 @@ class _Start:
         if text in ("True", "False", "None", "[]", "()"):
             return tuple(text == "True" and place > 0 for place in range(len(axes)))
         names = list(map(str, self._pattern_args()[::2]))
-        if len(names) != len(axes) or not any(name in text for name in names):
+        snaked = [re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None for name in names]
+        if len(names) != len(axes) or not any(snaked):
             raise self.no_grid(f"its start document does not say clearly which axes are snaked: {text!r}")
-        return tuple(name in text for name in names)
+        return tuple(snaked)
 
     def planned(self, shape: Sequence[int]) -> tuple[Array | None, ...]:
         if self.doc.get("plan_pattern") == LIST_PRODUCT:
