@@ -52,13 +52,10 @@ class Place(ABC):
         Absolute.
     folder : str or None
         The local folder in which new files can be made; None where there is none.
-    home : str or None
-        The folder that holds all files, with its separator; None where the place is one file.
     """
 
     pattern: str
     folder: str | None = None
-    home: str | None = None
 
     def __init__(self, pattern: str, suffix: str) -> None:
         self.pattern = pattern
@@ -77,6 +74,11 @@ class Place(ABC):
     def changed(self) -> int | None:
         """When a file was last added or removed, in nanoseconds; None where that takes a listing to tell."""
         return None
+
+    @property
+    @abstractmethod
+    def home(self) -> str | None:
+        """The folder that holds all files, with its separator, as in their paths; None where the place is one file."""
 
     @abstractmethod
     def holds(self, path: str) -> bool:
@@ -99,7 +101,7 @@ class LocalPlace(Place):
         self.folder = pattern if not self._matches_files else os.path.dirname(pattern)
 
     @property
-    def home(self) -> str | None:  # type: ignore[override]  # whether the pattern is a folder may change
+    def home(self) -> str | None:
         if os.path.isdir(self.pattern):
             return os.path.join(self.pattern, "")
         return _before_magic(self.pattern, os.sep)
@@ -201,8 +203,6 @@ class RemotePlace(Place):
         self._options = dict(storage_options)
         self._prefix = pattern.partition("://")[0] + "://"
         self._opened: tuple[int, Any, str] | None = None
-        folder = None if pattern.endswith(self.endings) else f"{pattern.rstrip('/')}/"
-        self.home = _before_magic(pattern, "/") if glob.has_magic(pattern) else folder
 
     def _filesystem(self) -> tuple[Any, str]:
         if self._opened is None or self._opened[0] != os.getpid():
@@ -224,6 +224,14 @@ class RemotePlace(Place):
             found = {name: fs.info(name)}
         files = {self._path(path): remote_stamp(info) for path, info in found.items() if info["type"] == "file"}
         return Listed("", list(files), told=tuple(files.values()))
+
+    @property
+    def home(self) -> str | None:
+        _, name = self._filesystem()
+        if glob.has_magic(name):
+            folder = _before_magic(name, "/")
+            return None if folder is None else self._path(folder)
+        return None if name.endswith(self.endings) else f"{self._path(name).rstrip('/')}/"
 
     def _path(self, name: str) -> str:
         return name if name.startswith(self._prefix) else self._prefix + name

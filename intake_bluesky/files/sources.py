@@ -6,6 +6,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -149,7 +150,8 @@ def remote_stamp(info: Mapping[str, Any]) -> str:
         "modified",
         "created",
     )
-    mark = next((str(info[key]) for key in marks if info.get(key)), "")
+    told: Any = next((info[key] for key in marks if info.get(key)), "")
+    mark = str(told.timestamp() if isinstance(told, datetime) else told)  # some list the one, and tell the other
     for sign in (TIMES, YOUNG, UNPROVED):
         mark = mark.replace(sign, "_")
     return f"{info.get('size') or 0:x}-{mark}"
