@@ -81,11 +81,12 @@ class NameTemplate:
         if filename.startswith(("/", "\\")):
             raise UntrustedName(f"a document names the file {filename!r}: names in a folder do not begin with a slash")
         old = "{" not in template or any(t[0] not in (*_ESCAPED, "%s") for t in _PERCENT.finditer(template))
-        strings = len([t for t in _PERCENT.finditer(template) if t[0] == "%s"])
+        style = _PERCENT if old else _BRACES
+        strings = len([token for token in style.finditer(template) if token[0] == "%s"])
         if strings > 2:
             raise ValueError(f"the template {template!r} has {strings} '%s', two are known: folder and filename")
         given = ["", filename][-strings:] if strings else []
-        parts, numbers = _assemble(template, _PERCENT if old else _BRACES, given)
+        parts, numbers = _assemble(template, style, given)
         if len(numbers) > 1:
             raise ValueError(f"the template {template!r} has {len(numbers)} numbers, one is known")
         if (strings == 2 or (strings and not filename)) and not template.startswith("%s"):
@@ -110,11 +111,18 @@ class NameTemplate:
         """
         digits = str(number).zfill(self.digits) if self.numbered else ""
         padded = digits.ljust(self.width) if self.left else digits.rjust(self.width)
-        return _joined(base, f"{self.before}{padded}{self.after}", folder=self.folder)
+        name = f"{self.before}{padded}{self.after}"
+        whole = self._joined(base, name)
+        for forbidden in ("::", "://", "\0"):
+            if whole.count(forbidden) > base.count(forbidden):
+                raise UntrustedName(f"a document names the file {name!r}: {forbidden!r} in names of files is refused")
+        if _climbs(name) or _climbs(whole) > _climbs(base):
+            raise UntrustedName(f"a document names the file {name!r}: '..' in names of files is refused")
+        return whole
 
     def prefix(self, base: str) -> str:
         """The paths of all files up to the number."""
-        return _joined(base, self.before, folder=self.folder)
+        return self._joined(base, self.before)
 
     def number_of(self, rest: str) -> int | None:
         """The number in what follows the `prefix` in the path of a file; None where it is no name of this template."""
@@ -123,17 +131,10 @@ class NameTemplate:
         named = NameTemplate("", self.after, self.digits, self.width, self.left)
         return number if number is not None and named.path("", number) == rest else None
 
-
-def _joined(base: str, name: str, *, folder: bool) -> str:
-    if base.endswith("/") or (folder and base):
-        base, name = base.rstrip("/") + "/", name.lstrip("/")
-    whole = base + name
-    for forbidden in ("::", "://", "\0"):
-        if whole.count(forbidden) > base.count(forbidden):
-            raise UntrustedName(f"a document names the file {name!r}: {forbidden!r} in names of files is refused")
-    if _climbs(name) or _climbs(whole) > _climbs(base):
-        raise UntrustedName(f"a document names the file {name!r}: '..' in names of files is refused")
-    return whole
+    def _joined(self, base: str, name: str) -> str:
+        if base.endswith("/") or (self.folder and base):
+            return base.rstrip("/") + "/" + name.lstrip("/")
+        return base + name
 
 
 def _assemble(template: str, of: re.Pattern[str], given: Sequence[str]) -> tuple[list[str], list[_Padding]]:
