@@ -7,16 +7,13 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
-import numpy as np
-
-from intake_bluesky.assets.handles import OpenFile, import_h5py, open_files
-from intake_bluesky.assets.hdf5_filters import Deflated, check_filters, read_box
-from intake_bluesky.assets.hdf5_links import Source, check_source, find_dataset, sources_of
-from intake_bluesky.assets.hdf5_slices import Axes, Box, Part, parse_slice
+from intake_bluesky.assets.handles import OpenFile, open_files
+from intake_bluesky.assets.hdf5_datasets import Dataset
+from intake_bluesky.assets.hdf5_slices import Part, parse_slice
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import JoinMethod
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
-from intake_bluesky.columns import TEXT, Array
+from intake_bluesky.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
 __all__ = ["HDF5Reader", "TimepixReader", "parse_slice"]
@@ -106,9 +103,10 @@ class HDF5Reader(AssetReader):
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape, dtype and chunks, from the file's header."""
         with self._opened() as dataset:
-            return FrameStructure(
-                dataset.shape[0], dataset.shape[1:], dataset.dtype, dataset.chunk_frames, dataset.version
-            )
+            frames, *shape = dataset.shape
+            files = {place.path: place for place in (self.location, dataset.owner.location)}
+            version = " ".join(place.status()[0] for place in files.values())
+            return FrameStructure(frames, tuple(shape), dataset.dtype, dataset.chunk_frames, version)
 
     def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
         """Read frames straight from the file into `out`."""
@@ -125,7 +123,7 @@ class HDF5Reader(AssetReader):
                 dataset.read(dataset.axes.box(start, stop, window), out)
 
     @contextmanager
-    def _opened(self, frames: int = 0) -> Iterator[_Dataset]:
+    def _opened(self, frames: int = 0) -> Iterator[Dataset]:
         """The dataset with at least so many frames, if it has grown to have them."""
         with self.session() as handle:
             key = (self.dataset, self.selection, self.squeeze)
@@ -137,74 +135,14 @@ class HDF5Reader(AssetReader):
             except RuntimeError as error:  # what h5py makes of most damage
                 raise AssetUnavailable(f"{self.path} is damaged: {error}") from error
 
-    def _look(self, handle: OpenFile) -> _Dataset:
-        owner, data = find_dataset(handle, self.dataset)
-        if owner.file.swmr_mode:
-            data.id.refresh()
+    def _look(self, handle: OpenFile) -> Dataset:
         try:
-            axes = Axes.of(self.selection, data.shape, squeeze=self.squeeze)
+            found = Dataset.find(handle, self.dataset, self.selection, squeeze=self.squeeze)
         except IndexError as error:
-            raise AssetUnavailable(f"the slice of {self.dataset!r} of {self.path}, {data.shape}: {error}") from error
-        if not axes.shape:
+            raise AssetUnavailable(f"the slice of {self.dataset!r} of {self.path}: {error}") from error
+        if not found.shape:
             raise AssetUnavailable(f"the slice of {self.dataset!r} of {self.path} leaves no axis that counts frames")
-        files = {place.path: place for place in (handle.location, owner.location)}
-        version = " ".join(place.status()[0] for place in files.values())
-        return _Dataset(owner, data, axes, axes.shape, _dtype(data), sources_of(owner, data), version)
-
-
-@dataclass(slots=True)
-class _Dataset:
-    """A dataset of a file that is open, and all that reading it needs.
-
-    Attributes
-    ----------
-    owner : OpenFile
-        The file that it is in.
-    data : h5py.Dataset
-    axes : Axes
-        What is meant of it.
-    shape : tuple of int
-        Of the flat frames.
-    dtype : numpy.dtype
-    sources : tuple of Source
-        Of a virtual dataset.
-    version : str
-    """
-
-    owner: OpenFile
-    data: Any
-    axes: Axes
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    sources: tuple[Source, ...]
-    version: str
-    deflated: Deflated | None = None
-    checked: bool = False
-
-    @property
-    def chunk_frames(self) -> int:
-        """Frames in one chunk."""
-        axis, step = self.axes.counted
-        return max(1, self.data.chunks[axis] // step) if self.data.chunks and axis >= 0 else 1
-
-    def read(self, box: Box, out: Array) -> None:
-        """Read a part of it."""
-        for source in self.sources:
-            if source.overlaps(box.start, box.stop) and source not in self.owner.kept:
-                check_source(self.owner, source)
-                self.owner.kept[source] = True
-        if not self.checked:
-            check_filters(self.data, self.data.file.filename)
-            self.deflated = Deflated.of(self.data)
-            self.checked = True
-        shaped = out.reshape(box.shape)
-        if self.dtype == TEXT:
-            shaped[...] = self.data.asstr(errors="replace")[box.slices].reshape(box.shape)
-        elif self.deflated is not None and out.dtype == self.dtype and set(box.step) == {1}:
-            self.deflated.read(box, out)
-        else:
-            read_box(self.data, box, out)
-        box.flip(shaped)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +152,6 @@ class TimepixReader(HDF5Reader):
     mimetypes: ClassVar[tuple[str, ...]] = ()
     specs: ClassVar[tuple[str, ...]] = ("TPX_HDF5",)
     default: ClassVar[str] = "/entry/instrument/detector/data"
-
-
-def _dtype(data: Any) -> np.dtype[Any]:
-    dtype: np.dtype[Any] = TEXT if import_h5py().check_string_dtype(data.dtype) is not None else data.dtype
-    return dtype
 
 
 def _join(value: Any) -> JoinMethod | None:

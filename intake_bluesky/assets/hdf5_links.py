@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import errno
 import glob
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from intake_bluesky.assets.handles import OpenFile, import_h5py, open_files
 from intake_bluesky.assets.hdf5_filters import check_filters
+from intake_bluesky.assets.hdf5_slices import Box
 from intake_bluesky.assets.location import Location
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 
-__all__ = ["Source", "check_source", "find_dataset", "lead", "list_group", "sources_of"]
+__all__ = ["Source", "check_source", "find_dataset", "lead", "list_group", "locate_source", "sources_of"]
 
 MOST_LINKS: Final = 32
 LINKS: Final = "HDF5_EXT_PREFIX"
@@ -36,18 +38,78 @@ class Source:
     ----------
     file, dataset : str
         As the virtual dataset names them.
-    first, last : tuple of int
-        Corners of the part in the virtual dataset; empty where it has no end.
+    held : tuple of range
+        Positions in the virtual dataset, on each axis; empty where they have no end.
+    taken : tuple of range
+        Positions in the source; empty where it is all of it.
+    simple : bool
+        Whether both are solid blocks of one shape, but for axes of length one.
     """
 
     file: str
     dataset: str
-    first: tuple[int, ...]
-    last: tuple[int, ...]
+    held: tuple[range, ...]
+    taken: tuple[range, ...]
+    simple: bool
 
-    def overlaps(self, start: tuple[int, ...], stop: tuple[int, ...]) -> bool:
+    @classmethod
+    def of(cls, how: Any, number: int) -> Source:
+        """Look at one part of what made a virtual dataset."""
+        file, dataset = how.get_virtual_filename(number), how.get_virtual_dsetname(number)
+        here, there = how.get_virtual_vspace(number), how.get_virtual_srcspace(number)
+        whole = there.get_select_type() == import_h5py().h5s.SEL_ALL
+        try:
+            held, taken = _solid(here), None if whole else _solid(there)
+        except (RuntimeError, ValueError):  # a selection without end
+            return cls(file, dataset, (), (), simple=False)
+        simple = held.full and "%" not in file + dataset
+        if taken is not None:
+            simple = simple and taken.full and _long(taken.ranges)[1] == _long(held.ranges)[1]
+        return cls(file, dataset, held.ranges, taken.ranges if taken is not None else (), simple)
+
+    def overlaps(self, box: Box) -> bool:
         """Whether a part of the virtual dataset is taken from it."""
-        return all(a < q and p <= b for a, b, p, q in zip(self.first, self.last, start, stop, strict=False))
+        return all(r.start < b and a < r.stop for r, a, b in zip(self.held, box.start, box.stop, strict=False))
+
+    def part(self, box: Box, shape: tuple[int, ...]) -> tuple[Box, tuple[slice, ...]]:
+        """What to read of the source, which has a shape, for a box; and where in the box it belongs.
+
+        Raises
+        ------
+        AssetUnavailable
+            When the source has not the shape that it should have.
+        """
+        taken = self.taken or tuple(map(range, shape))
+        (own, lengths), (theirs, lengths_there) = _long(self.held), _long(taken)
+        if lengths != lengths_there or any(r.stop > n for r, n in zip(taken, shape, strict=True)):
+            raise AssetUnavailable(
+                f"{self.dataset} of {self.file} has the shape {shape}, where a virtual dataset takes "
+                f"{tuple(map(len, self.held))} from it"
+            )
+        wanted = [r[max(0, a - r.start) : b - r.start] for r, a, b in zip(self.held, box.start, box.stop, strict=True)]
+        start, count = [r.start for r in taken], [1] * len(shape)
+        for axis, there in zip(own, theirs, strict=True):
+            start[there] += wanted[axis].start - self.held[axis].start
+            count[there] = len(wanted[axis])
+        place = tuple(slice(r.start - a, r.stop - a) for r, a in zip(wanted, box.start, strict=True))
+        return Box(tuple(start), tuple(count), (1,) * len(shape), tuple(count), ()), place
+
+
+class _Selection(NamedTuple):
+    ranges: tuple[range, ...]
+    full: bool
+
+
+def _solid(space: Any) -> _Selection:
+    """The smallest block that has a selection, and whether the selection is all of it."""
+    ranges = tuple(range(a, b + 1) for a, b in zip(*space.get_select_bounds(), strict=True))
+    return _Selection(ranges, space.get_select_npoints() == math.prod(map(len, ranges)))
+
+
+def _long(ranges: Sequence[range]) -> tuple[list[int], list[int]]:
+    """The axes that are longer than one, and how long they are."""
+    axes = [axis for axis, positions in enumerate(ranges) if len(positions) != 1]
+    return axes, [len(ranges[axis]) for axis in axes]
 
 
 def find_dataset(handle: OpenFile, name: str) -> tuple[OpenFile, Any]:
@@ -204,10 +266,10 @@ def sources_of(handle: OpenFile, data: Any) -> tuple[Source, ...]:
         _refuse(here, [path for place in _places(here, name, RAW) for path in _expanded(place)])
     if how.get_layout() != import_h5py().h5d.VIRTUAL:
         return ()
-    found = tuple(_source(how, number) for number in range(how.get_virtual_count()))
+    found = tuple(Source.of(how, number) for number in range(how.get_virtual_count()))
+    if not found:
+        return ()
     for file in {source.file for source in found} - {"."}:
-        if not here.is_local:
-            raise AssetUnavailable(f"{here.path} has a virtual dataset of other files, which is not read from URLs")
         if here.roots is not None and "%" in file:
             raise UntrustedName(f"{here.path} names files by a pattern, {file!r}: trust the catalog to read it")
         with suppress(FileNotFoundError):
@@ -215,12 +277,16 @@ def sources_of(handle: OpenFile, data: Any) -> tuple[Source, ...]:
     return found
 
 
-def _source(how: Any, number: int) -> Source:
-    try:
-        first, last = how.get_virtual_vspace(number).get_select_bounds()
-    except (RuntimeError, ValueError):  # a selection without end
-        first, last = (), ()
-    return Source(how.get_virtual_filename(number), how.get_virtual_dsetname(number), first, last)
+def locate_source(handle: OpenFile, source: Source) -> Location:
+    """Where a source is.
+
+    Raises
+    ------
+    FileNotFoundError
+    UntrustedName
+    """
+    here = handle.location
+    return here if source.file == "." else here.with_path(_file_named(here, source.file, SOURCES))
 
 
 def check_source(handle: OpenFile, source: Source, depth: int = MOST_LINKS) -> None:
@@ -238,10 +304,12 @@ def check_source(handle: OpenFile, source: Source, depth: int = MOST_LINKS) -> N
     here = handle.location
     if not depth:
         raise AssetUnavailable(f"{here.path} has virtual datasets of virtual datasets without end")
-    path = here.path if source.file == "." else _file_named(here, source.file, SOURCES)
+    if not here.is_local and source.file != ".":
+        raise AssetUnavailable(f"{here.path} has a virtual dataset of odd shape, which is not read from URLs")
+    location = locate_source(handle, source)
     if "%" in source.file + source.dataset:
         return
-    with open_files.lend(here.with_path(path), swmr=bool(handle.file.swmr_mode)) as other:
+    with open_files.lend(location, swmr=bool(handle.file.swmr_mode)) as other:
         owner, data = find_dataset(other, source.dataset)
         check_filters(data, owner.location.path)
         for inner in sources_of(owner, data):
