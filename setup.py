@@ -57,6 +57,7 @@ EXTRAS["test"] = [
     "dask[distributed]>=2024.8",
     "h5netcdf>=1.4",
     "hypothesis>=6.112",
+    "imageio>=2.37",
     "import-linter>=2.1",
     "ipython>=8.26",
     "moto[server]>=5.0",

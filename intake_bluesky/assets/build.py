@@ -79,6 +79,8 @@ def stream_asset_array(
     layouts = _layouts(rows, headers, options)
     for number in range(1, len(ranges)):
         held = headers.events(number, layouts[number])
+        if held is None and rows.readers[number].frame_by_frame and headers.each[number] is None:
+            held = 0 if _header(rows.readers[number], 0) else None  # it begins at 0, and ends before its first index
         if held is not None and _counts_on(ranges[number - 1], ranges[number], held):
             rows.index[rows.reader == number] -= ranges[number][0]
     return _array(key, rows, headers, layouts or (_as_declared(spec, options),), options)
@@ -172,7 +174,8 @@ class _Headers:
     @classmethod
     def read(cls, rows: _Rows) -> _Headers:
         with ThreadPoolExecutor(THREADS) as pool:
-            first = [int(used.min()) if len(used) else 0 for used in rows.used()]
+            events = [int(used.min()) if len(used) else 0 for used in rows.used()]
+            first = [n * (reader.frames_per_event or 1) for n, reader in zip(events, rows.readers, strict=True)]
             return cls(tuple(pool.map(_header, rows.readers, first)))
 
     def events(self, number: int, layout: EventLayout) -> int | None:

@@ -503,3 +503,25 @@ def test_readers_are_light_to_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) - {"fsspec"}
+
+
+def test_indices_that_count_on_over_folders(tmp_path: Path) -> None:
+    """As writers have it that number the frames of a key and not those of a folder."""
+    assets = []
+    for part in range(2):
+        folder = tmp_path / f"part{part}"
+        folder.mkdir()
+        for number, frame in enumerate(frames(3, first=3 * part)):
+            tifffile.imwrite(folder / f"img_{number:03d}.tiff", frame)
+        spans = [(3 * part + 1, 3 * part + 4, 3 * part, 3 * part + 3)]
+        assets.append(asset(f"{folder}/", spans, mimetype=TIFF, template="img_{:03d}.tiff"))
+    np.testing.assert_array_equal(both(opened(assets, key(1, 4, 6), 6))[:, 0], frames(6))
+
+
+def test_the_header_looked_at_is_of_a_frame_that_is_used(tmp_path: Path) -> None:
+    for number, frame in enumerate(frames(2, first=10), start=10):
+        tifffile.imwrite(tmp_path / f"img_{number:03d}.tiff", frame)
+    streamed = asset(f"{tmp_path}/", [(1, 2, 5, 6)], mimetype=TIFF, template="img_{:03d}.tiff", multiplier=2)
+    array = opened(streamed, key(2, 4, 6), 1)
+    assert array.dtype == np.uint16
+    np.testing.assert_array_equal(both(array)[0], frames(2, first=10))
