@@ -1,7 +1,7 @@
 """SPE files, of cameras by Princeton Instruments: versions 2.x (WinView, WinSpec) and 3.0 (LightField).
 
-The layout is that of the maker's "SPE 3.0 File Format Specification" (4411-0140): a header of 4100 bytes, whose fields
-are little-endian, the frames, and in version 3 a footer in XML, which says how far apart frames are.
+The layout, as imageio and Bio-Formats read it too: a header of 4100 bytes, whose fields are little-endian, the frames,
+and in version 3 a footer in XML, which says how far apart frames are.
 """
 
 from __future__ import annotations
