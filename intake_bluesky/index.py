@@ -40,8 +40,8 @@ CREATE TABLE documents(
 );
 CREATE TABLE facts(name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE INDEX by_uid ON files(uid) WHERE uid IS NOT NULL;
-CREATE INDEX by_time ON files(time IS NULL, time, uid) WHERE listed;
-CREATE INDEX by_time_down ON files(time IS NULL, time DESC, uid DESC) WHERE listed;
+CREATE INDEX by_time ON files(time IS NULL, time, uid, listed) WHERE listed;
+CREATE INDEX by_time_down ON files(time IS NULL, time DESC, uid DESC, listed) WHERE listed;
 CREATE INDEX by_scan_id ON files(scan_id, time IS NULL, time DESC, uid DESC) WHERE listed AND scan_id IS NOT NULL;
 CREATE INDEX by_odd_time ON files(odd_time) WHERE odd_time IS NOT NULL;
 CREATE INDEX unfinished ON files(time) WHERE NOT finished;
@@ -242,9 +242,10 @@ class Index:
         self, where: str, values: Sequence[Any], order: Order, *, offset: int = 0, limit: int | None = None
     ) -> Iterator[FoundRun]:
         """Yield the runs that meet a condition, in order."""
+        # Documents by subqueries: a join would read those of the runs that OFFSET passes over.
         query = (
-            f"SELECT start, stop, path, stamp FROM files JOIN documents ON file = id WHERE listed AND {where} "  # noqa: S608
-            f"ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
+            "SELECT (SELECT start FROM documents WHERE file = id), (SELECT stop FROM documents WHERE file = id), "  # noqa: S608
+            f"path, stamp FROM files WHERE listed AND {where} ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
         )
         arguments = (*values, -1 if limit is None else limit, offset)
         if limit is not None and limit <= FEW:

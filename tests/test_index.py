@@ -6,9 +6,12 @@ import gc
 import multiprocessing
 import os
 import sqlite3
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -232,3 +235,145 @@ def test_place_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert one != two
     monkeypatch.delenv("INTAKE_BLUESKY_CACHE")
     assert index_path("one").parent.name == "intake-bluesky"
+
+
+QUERIES: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
+    "newest": ("1", [], {"limit": 1}),
+    "a place": ("1", [], {"limit": 1, "offset": 700}),
+    "a page": ("1", [], {"limit": 50, "offset": 700}),
+    "oldest": ("1", [], {"limit": 1, "order": Order.OLDEST}),
+    "all": ("1", [], {}),
+    "scan_id": ("scan_id = ?", [7], {"limit": 1}),
+    "partial uid": ("(uid >= ? AND uid < ?)", ["0000", "0001"], {"limit": 6}),
+    "times": ("(time >= ? OR odd_time >= ?)", [900.0, 900.0], {"limit": 50}),
+}
+SORTING = {"partial uid"}  # what few runs share the beginning of a uid
+
+
+class Statements:
+    """What SQLite was told, and how it goes about it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[str] = []
+        connect = Index._connect
+
+        def traced(index: Index) -> sqlite3.Connection:
+            db = connect(index)
+            db.set_trace_callback(self.told.append)
+            return db
+
+        monkeypatch.setattr(Index, "_connect", traced)
+
+    def asked(self) -> list[str]:
+        found = [statement for statement in self.told if not statement.startswith("PRAGMA")]
+        self.told.clear()
+        return found
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    return Statements(monkeypatch)
+
+
+@pytest.fixture
+def thousand(statements: Statements, index: Index) -> Index:
+    entries = [_entry(f"{n:05}", float(n)) for n in range(1000)]
+    index.put([replace(entry, scan_id=n % 100) for n, entry in enumerate(entries)])
+    index.settle()
+    index.entry("00000")
+    statements.asked()
+    return index
+
+
+def _plan(path: Path, statement: str) -> list[str]:
+    db = sqlite3.connect(path)
+    try:
+        return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    finally:
+        db.close()
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_finding_is_one_statement_by_an_index(name: str, thousand: Index, path: Path, statements: Statements) -> None:
+    where, values, options = QUERIES[name]
+    rest = {key: value for key, value in options.items() if key != "order"}
+    assert list(thousand.find(where, values, options.get("order", Order.NEWEST), **rest))
+    [asked] = statements.asked()
+    plan = _plan(path, asked)
+    assert all("INDEX" in step or "PRIMARY KEY" in step for step in plan if step.startswith(("SCAN", "SEARCH"))), plan
+    assert name in SORTING or not any("TEMP B-TREE" in step for step in plan), plan
+
+
+@pytest.mark.parametrize("ask", [lambda index: index.entry("00500"), lambda index: index.entry_at("/data/00500.jsonl")])
+def test_one_run_is_one_statement_by_an_index(
+    ask: Callable[[Index], IndexEntry], thousand: Index, path: Path, statements: Statements
+) -> None:
+    assert ask(thousand).uid == "00500"
+    [asked] = statements.asked()
+    assert all(step.startswith("SEARCH") for step in _plan(path, asked))
+
+
+def test_counting_reads_no_entry(thousand: Index, path: Path, statements: Statements) -> None:
+    assert thousand.count("1", ()) == 1000
+    [asked] = statements.asked()
+    assert _plan(path, asked) == ["SCAN files USING COVERING INDEX by_time_down"]
+
+
+def test_passing_over_runs_reads_no_documents(thousand: Index) -> None:
+    """Of a page far down only its own documents are read, as counted by the steps of SQLite's machine."""
+    steps = [0, 0]
+    for which, offset in enumerate((0, 900)):
+        db = thousand._connection()
+
+        def count(which: int = which) -> int:
+            steps[which] += 1
+            return 0
+
+        db.set_progress_handler(count, 1)
+        assert len(list(thousand.find("1", (), Order.NEWEST, limit=50, offset=offset))) == 50
+        db.set_progress_handler(None, 1)
+    assert steps[1] - steps[0] < 900 * 4
+
+
+def test_fact_goes_with_the_first_entry_that_changes(index: Index) -> None:
+    """A fact about all entries is forgotten with the first that changes, and not noted after one has."""
+    index.put([_entry("a", 1.0)])
+    changes = index.fact("changes")
+    index.note("listing", "x", changes)
+    assert index.fact("listing") == "x"
+    index.put([_entry("b", 2.0)])
+    assert index.fact("listing") is None
+    index.note("listing", "y", changes)
+    assert index.fact("listing") is None
+    index.note("listing", "z", changes + 1)
+    assert index.fact("listing") == "z"
+    index.forget(["/data/b.jsonl"])
+    assert index.fact("listing") is None
+
+
+def _peak(path: Path, runs: int) -> int:
+    """Bytes of Python held at most while an index is opened, counted, searched and read from end to end."""
+    index = Index(path)
+    for first in range(0, runs, 5000):
+        index.put([_entry(f"{n:08}", float(n)) for n in range(first, first + 5000)])
+    index.close()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        again = Index(path)
+        assert again.count("1", ()) == runs
+        assert again.entry(f"{runs // 2:08}") is not None
+        assert len(list(again.find("1", (), Order.NEWEST, limit=100, offset=runs // 2))) == 100
+        assert sum(1 for _ in again.find("1", (), Order.OLDEST)) == runs
+        assert again.problems() == again.duplicates() == []
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        again.close()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_runs(tmp_path: Path) -> None:
+    few, many = _peak(tmp_path / "few.sqlite", 20_000), _peak(tmp_path / "many.sqlite", 200_000)
+    assert many < 1.2 * few + 50_000
+    assert many < 1_000_000

@@ -31,6 +31,7 @@ PAYS: Final = 96 << 20  # bytes of parsing that take as long as processes take t
 GLANCE: Final = 2 << 10  # bytes of parsing that take as long as a look at the two ends of a file
 UNPACKED: Final = 8  # times its size is what a compressed file holds
 CHUNK: Final = 4 << 20  # bytes given to a process at once
+AHEAD: Final = 8  # such chunks for each process, under way or waiting to be taken
 THREADS: Final = 16
 FIRST: Final = 8  # files by which it is told whether looking is waiting
 SLOW: Final = 1e-3  # seconds of waiting a file for which threads are worth it
@@ -84,7 +85,7 @@ class Crew:
         if not self._several:
             return self._here(iter(tasks))
         chunks = _chunks(tasks)
-        return chain.from_iterable(_ahead(self._by_worker, chunks, threads=self._several, ahead=2 * self._several))
+        return chain.from_iterable(_ahead(self._by_worker, chunks, threads=self._several, ahead=AHEAD * self._several))
 
     def _look(self, task: Task) -> IndexEntry:
         return look(self._codec, self._opened, task)

@@ -29,7 +29,8 @@ from intake_bluesky.storage import Order, Problem
 __all__ = ["IndexedFiles"]
 
 T = TypeVar("T")
-BATCH: Final = 500  # files looked at between two transactions
+BATCH: Final = 2000  # files looked at between two transactions, each of which writes much of every index of SQLite's
+FETCHED: Final = 500  # files of which both ends are in memory
 WATCHED: Final = 64  # unfinished runs, the latest, looked at before every search
 CHECKED: Final = 16  # runs found whose files are looked at before they are shown
 LISTING: Final = "listing"  # the fact that the entries are those of a listing, by its digest
@@ -175,7 +176,7 @@ class IndexedFiles:
     ) -> Iterator[Task]:
         """What there is to do; the uids of runs that were in these files are added to `uids`."""
         rest = iter(paths)
-        while some := list(islice(rest, BATCH)):
+        while some := list(islice(rest, FETCHED)):
             ends = {} if deep else self._ends([path for path in some if path not in known], stamps)
             for path in some:
                 earlier = self.index.entry_at(path) if path in known else None

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+import statistics
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,9 @@ import pytest
 import xarray as xr
 
 from intake_bluesky.documents import Document
+from intake_bluesky.index import Index, IndexEntry
+from intake_bluesky.query import Start
+from intake_bluesky.storage import Order
 from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
 
 RUNS = 20_000
@@ -145,6 +152,101 @@ def test_later_open(benchmark: Any, folder: Path, store: JSONLStore) -> None:
     assert benchmark.pedantic(count, rounds=5) == RUNS
 
 
+AGAIN = f"open a folder of {RUNS:,} runs again and count them, seconds of CPU in a fresh process"
+FRESH = """
+import sys, time
+from intake_bluesky_jsonl import BlueskyJSONLCatalog
+import intake_bluesky.files.store, sqlite3
+begin = time.process_time()
+count = len(BlueskyJSONLCatalog(sys.argv[1]))
+print(count, time.process_time() - begin)
+"""
+LISTED = """
+import os, sys, time
+begin = time.process_time()
+count = sum(1 for entry in os.scandir(sys.argv[1]) if entry.stat())
+print(count, time.process_time() - begin)
+"""
+
+
+@pytest.mark.parametrize("code", [LISTED, FRESH], ids=["floor: list and stat", "catalog"])
+def test_again(benchmark: Any, folder: Path, store: JSONLStore, code: str) -> None:
+    """What the process itself measured is in the note: the time of the round is that of imports."""
+    benchmark.group = AGAIN
+    seconds: list[float] = []
+
+    def count() -> int:
+        done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
+        runs, cpu = done.stdout.split()
+        seconds.append(float(cpu))
+        return int(runs)
+
+    assert benchmark.pedantic(count, rounds=5) == RUNS
+    benchmark.extra_info["CPU"] = f"{statistics.median(seconds):.3f} s"
+
+
+SCANNING_ALL = f"scan {RUNS:,} files from end to end"
+
+
+def test_floor_parse_every_line(benchmark: Any, folder: Path) -> None:
+    benchmark.group = SCANNING_ALL
+
+    def parse() -> int:
+        documents = 0
+        for entry in os.scandir(folder):
+            with open(entry.path, "rb") as file:
+                documents += sum(1 for line in file.read().splitlines() if orjson.loads(line))
+        return documents
+
+    assert benchmark.pedantic(parse, rounds=2) == RUNS * 17
+
+
+def _cpu() -> float:
+    own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_scan_all(benchmark: Any, folder: Path, cache: Path, processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark.group = SCANNING_ALL
+    monkeypatch.setattr("intake_bluesky.files.crew.cores", lambda: processes)
+    seconds: list[float] = []
+
+    def scan() -> int:
+        shutil.rmtree(cache, ignore_errors=True)
+        store = JSONLStore(folder)
+        begin = _cpu()
+        store.scan()
+        seconds.append(_cpu() - begin)
+        runs = store.count()
+        store.close()
+        return runs
+
+    assert benchmark.pedantic(scan, rounds=2) == RUNS
+    benchmark.extra_info["CPU"] = f"{min(seconds):.2f} s"
+    benchmark.extra_info["index / data"] = f"{_size(cache) / _size(folder):.1%}"
+
+
+def test_open_with_a_published_index(benchmark: Any, folder: Path, cache: Path, store: JSONLStore) -> None:
+    """Of one who has none: with all that scans have learnt."""
+    benchmark.group = OPENING
+    store.scan()
+    [published] = store.publish()
+
+    def count() -> int:
+        shutil.rmtree(cache, ignore_errors=True)
+        other = JSONLStore(folder)
+        runs = other.count()
+        other.close()
+        return runs
+
+    store.close()
+    try:
+        assert benchmark.pedantic(count, rounds=3) == RUNS
+    finally:
+        Path(published).unlink()
+
+
 FINDING = f"one run among {RUNS:,}"
 
 
@@ -201,6 +303,24 @@ def test_partial_uid_opened(benchmark: Any, catalog: BlueskyJSONLCatalog) -> Non
     assert benchmark(catalog.__getitem__, uid[:8]).uid == uid
 
 
+def test_uid_opened(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
+    benchmark.group = USING
+    uid = catalog[-1].uid
+    assert benchmark(catalog.__getitem__, uid).uid == uid
+
+
+def test_run_in_the_middle_opened(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
+    benchmark.group = USING
+    assert benchmark(catalog.__getitem__, -RUNS // 2).scan_id == RUNS // 2
+
+
+def test_start_and_stop_of_2000_runs(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
+    benchmark.group = USING
+    found = catalog.search((Start("scan_id") >= 5000) & (Start("scan_id") < 7000))
+    runs = benchmark.pedantic(lambda: [(run.start, run.stop) for run in found.selection.runs()], rounds=5)
+    assert len(runs) == 2000
+
+
 def test_scan_id_opened(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
     benchmark.group = USING
     assert benchmark(catalog.__getitem__, 777).scan_id == 777
@@ -227,6 +347,39 @@ def test_run_never_opened_before_and_11_events_read(benchmark: Any, catalog: Blu
 def test_search_plan_name_and_count(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
     benchmark.group = USING
     assert benchmark.pedantic(lambda: len(catalog.search({"plan_name": "scan"})), rounds=3) == RUNS // 2
+
+
+ROWS = "an index alone, opened, counted, searched and read from end to end, a run"
+
+
+@pytest.mark.parametrize("runs", [20_000, 200_000])
+def test_rows(benchmark: Any, tmp_path: Path, runs: int) -> None:
+    benchmark.group = ROWS
+    path, start = tmp_path / "index.sqlite", b"x" * 700
+    index = Index(path)
+    for first in range(0, runs, 5000):
+        numbers = range(first, first + 5000)
+        entries = [IndexEntry(f"/{n}", "s", f"{n:08}", float(n), None, n, start, start) for n in numbers]
+        index.put(entries)
+    index.close()
+    code = (
+        "import sys, resource, pathlib; from intake_bluesky.index import Index, Order\n"
+        "index = Index(pathlib.Path(sys.argv[1])); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "n = sum(1 for _ in index.find('1', (), Order.NEWEST)); assert n == index.count('1', ())\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+
+    def read() -> int:
+        again = Index(path)
+        assert again.count("1", ()) == runs
+        assert again.entry(f"{runs // 2:08}") is not None
+        found = sum(1 for _ in again.find("1", (), Order.NEWEST))
+        again.close()
+        return found
+
+    assert benchmark.pedantic(read, rounds=3) == runs
+    benchmark.extra_info["more memory than before"] = f"{int(done.stdout) / 1024:.1f} MB"
 
 
 SCANNING = f"first look at a run of {LONG:,} single events"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +194,7 @@ def test_hidden_copy_is_shown_when_the_other_becomes_another_run(filled: Path, y
 
 class TestUnchanged:
     @pytest.fixture
-    def old(self, filled: Path, settled: None) -> Iterator[Path]:
+    def old(self, filled: Path, settled: None) -> Path:
         store = JSONLStore(filled)
         assert store.count() == RUNS
         store.close()

@@ -132,7 +132,8 @@ class TestProcesses:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        look, killed = Worker.look, []
+        look = Worker.look
+        killed: list[int] = []
 
         def murdered(worker: Worker, tasks: Any) -> list[IndexEntry]:
             if not killed:
