@@ -141,8 +141,12 @@ def find_dataset(handle: OpenFile, name: str) -> tuple[OpenFile, Any]:
 
 
 def list_group(handle: OpenFile, name: str) -> list[str]:
-    """Names in a group of the file; none where there is no such group."""
-    group = handle.file.get(name)
+    """Names in a group of the file; none where there is no such group in this file."""
+    try:
+        location, path = lead(handle, name)
+    except AssetUnavailable:
+        return []
+    group = handle.file[path] if location is handle.location else None
     return list(group) if isinstance(group, import_h5py().Group) else []
 
 
@@ -180,6 +184,8 @@ def lead(handle: OpenFile, name: str) -> tuple[Location, str]:
         if kind == h5l.TYPE_EXTERNAL:
             file, path = map(os.fsdecode, target)
             return handle.location.with_path(_file_named(handle.location, file, LINKS)), "/".join([path, *rest])
+        if kind != h5l.TYPE_SOFT:
+            break
         path = os.fsdecode(target)
         parts, done = [*([] if path.startswith("/") else parts[:done]), *_parts(path), *rest], 0
     raise AssetUnavailable(f"the dataset {name!r} of {handle.location.path} is a link that leads nowhere")

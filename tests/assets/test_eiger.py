@@ -225,6 +225,18 @@ def test_untrusted_masters_lead_to_allowed_folders_only(tmp_path: Path, kind: st
         opened(one, [{"seq_id": 4}], declared, trusted=False, allowed_roots=roots).read()
 
 
+@pytest.mark.parametrize("group", ["entry", "entry/data"])
+def test_a_group_of_another_file_is_not_looked_into(tmp_path: Path, group: str) -> None:
+    (tmp_path / "data").mkdir()
+    series(tmp_path, 1, 6)
+    with h5py.File(tmp_path / "data" / "x_4_master.h5", "w") as file:
+        file[group] = h5py.ExternalLink(str(tmp_path / "x_4_master.h5"), group)
+    one = resource(tmp_path / "data" / "x")
+    refused = opened(one, [{"seq_id": 4}], key(6, 4, 6), trusted=False, allowed_roots=(str(tmp_path / "data"),))
+    with pytest.raises((UntrustedName, AssetUnavailable), match=r"no root_map target|no master file"):
+        refused.read()
+
+
 def test_remote_series(tmp_path: Path) -> None:
     import fsspec
 
