@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 
 from intake_bluesky.assets.hdf5 import AREA_DETECTOR_DATASET, HDF5Reader
-from intake_bluesky.assets.hdf5_slices import NEW_AXIS
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
 from intake_bluesky.assets.sequences import FrameFile, SequenceReader
+from intake_bluesky.assets.slices import NEW_AXIS
 from intake_bluesky.columns import Array
 
 __all__ = ["HDF5SequenceReader", "TimestampReader"]

@@ -194,13 +194,21 @@ def _header(reader: AssetReader, first: int) -> FrameStructure | None:
 def _layouts(rows: _Rows, headers: _Headers, options: AssetOptions, *, legacy: bool = False) -> tuple[EventLayout, ...]:
     """The layout of each resource; where its header could not be read, that of one whose header could."""
     joins = [r.join_method for r in rows.readers if r.join_method]
-    told = [r.frames_per_event for r in rows.readers if r.frames_per_event]
+    each = [
+        reader.frames_per_event or (header.frames_per_event if header else None)
+        for reader, header in zip(rows.readers, headers.each, strict=True)
+    ]
+    told = next((frames for frames in each if frames), None)
     join = options.join_method or (joins[0] if joins else "stack")
 
     def layout(number: int, header: FrameStructure | None) -> EventLayout:
-        frames = rows.readers[number].frames_per_event or (told[0] if told else None)
         return EventLayout.of(
-            rows.specs[number], header, multiplier=frames, whole=legacy, join=join, squeeze=options.squeeze
+            rows.specs[number],
+            header,
+            multiplier=each[number] or told,
+            whole=legacy,
+            join=join,
+            squeeze=options.squeeze,
         )
 
     known = {number: layout(number, header) for number, header in enumerate(headers.each) if header is not None}

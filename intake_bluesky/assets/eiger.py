@@ -15,7 +15,7 @@ from intake_bluesky.assets.hdf5_links import lead, list_group
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
 from intake_bluesky.columns import Array
-from intake_bluesky.errors import AssetUnavailable, MissingDependency
+from intake_bluesky.errors import AssetUnavailable
 
 __all__ = ["EigerReader"]
 
@@ -77,15 +77,6 @@ class EigerReader(AssetReader):
         """The file that names the others."""
         return self.location.with_path(f"{self.path}_{self.seq_id}_master.h5")
 
-    @property
-    def frames_per_event(self) -> int | None:
-        """As the resource does not say it, this looks into the master; None where that cannot be read."""
-        if self.one_image:
-            return 1
-        with suppress(OSError, MissingDependency):
-            return self.structure().frames
-        return None
-
     def files(self) -> Sequence[Location]:
         """Those that are there: of one series, or where no datum said which, of all."""
         names = f"_{self.seq_id}_*.h5" if self.seq_id else "_*.h5"
@@ -103,7 +94,8 @@ class EigerReader(AssetReader):
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape and dtype from the first data file, the number of images from the first and the last."""
         with open_files.lend(self.master) as handle:
-            return self._series(handle).header
+            header = self._series(handle).header
+        return replace(header, frames_per_event=1 if self.one_image else header.frames)
 
     def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
         """Read images from the data files that hold them, one after the other."""

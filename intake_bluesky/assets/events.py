@@ -48,7 +48,7 @@ def read_events(reader: AssetReader, layout: EventLayout, events: Array, out: Ar
         _read_and_cut(reader, layout, events, out, box)
         return
     with reader.session():
-        for rows, numbers in part.pieces(events):
+        for rows, numbers in part.pieces(events, apart=reader.frame_by_frame):
             part.read(reader, rows, numbers, out)
 
 
@@ -61,7 +61,7 @@ def _read_and_cut(reader: AssetReader, layout: EventLayout, events: Array, out: 
         for start in range(0, len(events), step):
             own = events[start : start + step]
             values: Array = np.empty((len(own), layout.frames, *layout.frame_shape), out.dtype)
-            for rows, numbers in whole.pieces(own):
+            for rows, numbers in whole.pieces(own, apart=reader.frame_by_frame):
                 whole.read(reader, rows, numbers, values)
             out[start : start + step] = values.reshape(len(own), *layout.event_shape)[:, *box]
 
@@ -100,21 +100,24 @@ class _Part:
         """The window as readers take it: ``()`` for all of a frame."""
         return () if self.shape[1:] == self.layout.frame_shape else self.window
 
-    def pieces(self, events: Array) -> Iterator[tuple[Array, Array]]:
-        """Rows and their events, by rising event, in groups that one call reads."""
+    def pieces(self, events: Array, *, apart: bool = False) -> Iterator[tuple[Array, Array]]:
+        """Rows and their events, by rising event, in groups that one call reads.
+
+        With `apart` nothing is read that was not asked: it may be missing while the rest is there.
+        """
         rows = np.argsort(events, kind="stable")
         numbers = events[rows]
         # Where not all frames of each event are wanted, others lie between those of two events.
-        group = self._groups(rows, numbers) if self._whole else np.arange(len(numbers))
+        group = self._groups(rows, numbers, apart=apart) if self._whole else np.arange(len(numbers))
         bounds = np.flatnonzero(np.diff(group)) + 1
         yield from zip(np.split(rows, bounds), np.split(numbers, bounds), strict=True)
 
-    def _groups(self, rows: Array, numbers: Array) -> Array:
+    def _groups(self, rows: Array, numbers: Array, *, apart: bool) -> Array:
         size = max(1, math.prod(self.shape) * self.layout.dtype.itemsize)
         chunk = self.layout.chunk_frames // self.layout.frames
         steps = np.diff(numbers)
-        apart = steps > 1 + max(GAP_BYTES // size, chunk)
-        group: Array = np.r_[0, np.cumsum(apart)]
+        gap = 0 if apart else max(GAP_BYTES // size, chunk)
+        group: Array = np.r_[0, np.cumsum(steps > 1 + gap)]
         if not ((steps == 1) & (np.diff(rows) == 1)).all():  # bound what is read beside the point
             group = group * len(numbers) + (numbers - numbers[0]) // max(1, PIECE_BYTES // size, chunk)
         return group

@@ -7,21 +7,18 @@ user more: HDF5 refuses to open a file twice in one process in different ways, s
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.sharing import Shared
 from intake_bluesky.errors import MissingDependency
 
 __all__ = ["OpenFile", "SharedFiles", "hdf5_file", "import_h5py", "open_files"]
 
 T = TypeVar("T")
-
-_Key: TypeAlias = "tuple[str, str, bool, bool | None, tuple[str, ...] | None]"
 
 
 def import_h5py() -> Any:
@@ -41,7 +38,6 @@ class OpenFile:
     ----------
     file : h5py.File
     location : Location
-    users : int
     kept : dict
         What was found out about the file, so that the next read of the same session need not look again.
     linked : contextlib.ExitStack
@@ -50,7 +46,6 @@ class OpenFile:
 
     file: Any
     location: Location
-    users: int = 0
     kept: dict[Hashable, Any] = field(default_factory=dict)
     linked: ExitStack = field(default_factory=ExitStack)
 
@@ -78,15 +73,10 @@ class SharedFiles:
     """Files that are in use at this moment, one handle each; a file that changed meanwhile counts as another."""
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything without closing it: what a forked child does with the handles of its parent."""
-        self._lock = threading.RLock()
-        self._handles: dict[_Key, OpenFile] = {}
+        self._shared: Shared[OpenFile] = Shared(OpenFile.close)
 
     def __len__(self) -> int:
-        return len(self._handles)
+        return len(self._shared)
 
     @contextmanager
     def lend(self, location: Location, *, swmr: bool = False, locking: bool | None = False) -> Iterator[OpenFile]:
@@ -99,21 +89,8 @@ class SharedFiles:
         """
         location.check()
         key = (location.path, location.status()[0], swmr, locking, location.roots)
-        with self._lock:
-            handle = self._handles.get(key)
-            if handle is None:
-                handle = OpenFile(_open(location, swmr=swmr, locking=locking), location)
-                self._handles[key] = handle
-            handle.users += 1
-        try:
+        with self._shared.lend(key, lambda: OpenFile(_open(location, swmr=swmr, locking=locking), location)) as handle:
             yield handle
-        finally:
-            with self._lock:
-                handle.users -= 1
-                if not handle.users:
-                    if self._handles.get(key) is handle:
-                        del self._handles[key]
-                    handle.close()
 
     @contextmanager
     def use(self, location: Location, *, swmr: bool = False, locking: bool | None = False) -> Iterator[Any]:
@@ -126,7 +103,7 @@ class SharedFiles:
         found: T | None = handle.kept.get(key)
         if found is not None:
             return found
-        with self._lock:
+        with self._shared.lock:
             found = handle.kept.get(key)
             if found is None:
                 found = handle.kept[key] = make()
@@ -156,6 +133,3 @@ def _open(location: Location, *, swmr: bool, locking: bool | None) -> Any:
 open_files = SharedFiles()
 hdf5_file = open_files.use
 """Lend an open HDF5 file of this process."""
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=open_files.reset)

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Final, Self
 
 from intake_bluesky.assets.handles import OpenFile, open_files
 from intake_bluesky.assets.hdf5_datasets import Dataset
-from intake_bluesky.assets.hdf5_slices import Part, parse_slice
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import JoinMethod
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
+from intake_bluesky.assets.slices import Part, parse_slice
 from intake_bluesky.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 

@@ -11,7 +11,7 @@ import numpy as np
 from intake_bluesky.assets.handles import OpenFile, import_h5py, open_files
 from intake_bluesky.assets.hdf5_filters import Deflated, check_filters, read_box
 from intake_bluesky.assets.hdf5_links import Source, check_source, find_dataset, locate_source, sources_of
-from intake_bluesky.assets.hdf5_slices import Axes, Box, Part
+from intake_bluesky.assets.slices import Axes, Box, Part
 from intake_bluesky.columns import TEXT, Array
 
 __all__ = ["Dataset"]

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from intake_bluesky.assets.handles import import_h5py
-from intake_bluesky.assets.hdf5_slices import Box
+from intake_bluesky.assets.slices import Box
 from intake_bluesky.columns import Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency
 

@@ -18,8 +18,8 @@ from typing import Any, Final, NamedTuple
 
 from intake_bluesky.assets.handles import OpenFile, import_h5py, open_files
 from intake_bluesky.assets.hdf5_filters import check_filters
-from intake_bluesky.assets.hdf5_slices import Box
 from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.slices import Box
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 
 __all__ = ["Source", "check_source", "find_dataset", "lead", "list_group", "locate_source", "sources_of"]

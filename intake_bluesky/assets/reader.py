@@ -38,6 +38,8 @@ class FrameStructure:
     parsed : bool
         Whether frames are rows of text, `frame_shape` the number of columns. Text does not say what it means: the
         dtype is that of the data key, and so is whether columns are elements or fields.
+    frames_per_event : int or None
+        As the file says, where the resource does not: the whole of a series.
     """
 
     frames: int | None
@@ -46,6 +48,7 @@ class FrameStructure:
     chunk_frames: int = 1
     version: str = ""
     parsed: bool = False
+    frames_per_event: int | None = None
 
 
 class AssetReader(ABC):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
-from intake_bluesky.assets.hdf5_slices import Axes, Part, parse_slice
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import JoinMethod
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
+from intake_bluesky.assets.sharing import Shared
+from intake_bluesky.assets.slices import Axes, Part, parse_slice
 from intake_bluesky.columns import TEXT, Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency, UntrustedName
 
@@ -97,9 +97,11 @@ class ZarrReader(AssetReader):
         """The store."""
         return [self.location]
 
-    def session(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def session(self) -> Iterator[Any]:
         """Keep the array's metadata."""
-        return open_arrays.use(self.location, self.array)
+        with open_arrays.lend((self.location.path, self.array), lambda: _Opening(self.location, self.array)) as opening:
+            yield opening.array
 
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape, dtype and chunks, from the array's metadata as it is now."""
@@ -282,48 +284,15 @@ def _refuse_pickles(array: Any, location: Location) -> None:
         )
 
 
-@dataclass(eq=False, slots=True)
-class _Use:
-    opened: AbstractContextManager[Any]
-    array: Any
-    users: int = 0
+class _Opening:
+    """An array and what keeps it open."""
+
+    def __init__(self, location: Location, path: str) -> None:
+        self._context = _opened(location, path)
+        self.array = self._context.__enter__()
+
+    def close(self) -> None:
+        self._context.__exit__(None, None, None)
 
 
-class OpenArrays:
-    """Arrays in use at this moment, opened once for all threads; nothing stays open between uses."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything: what a forked child does, whose event loop is not that of its parent."""
-        self._lock = threading.Lock()
-        self._uses: dict[tuple[str, str], _Use] = {}
-
-    def __len__(self) -> int:
-        return len(self._uses)
-
-    @contextmanager
-    def use(self, location: Location, path: str) -> Iterator[Any]:
-        """Lend the array."""
-        key = (location.path, path)
-        with self._lock:
-            use = self._uses.get(key)
-            if use is None:
-                opened = _opened(location, path)
-                use = self._uses[key] = _Use(opened, opened.__enter__())
-            use.users += 1
-        try:
-            yield use.array
-        finally:
-            with self._lock:
-                use.users -= 1
-                if not use.users:
-                    self._uses.pop(key, None)
-                    use.opened.__exit__(None, None, None)
-
-
-open_arrays = OpenArrays()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=open_arrays.reset)
+open_arrays: Final[Shared[_Opening]] = Shared(_Opening.close)

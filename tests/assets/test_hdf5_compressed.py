@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from intake_bluesky.assets import Location, hdf5_filters
 from intake_bluesky.assets.hdf5 import HDF5Reader
 from intake_bluesky.assets.hdf5_filters import Deflated
-from intake_bluesky.assets.hdf5_slices import Axes
+from intake_bluesky.assets.slices import Axes
 from intake_bluesky.errors import AssetUnavailable
 from tests.assets.by_hand import DATASET, Array, asset, both, frames, key, opened, write
 from tests.assets.hdf5_by_hand import CODECS, eiger, linked_file, single_files

@@ -525,3 +525,15 @@ def test_the_header_looked_at_is_of_a_frame_that_is_used(tmp_path: Path) -> None
     array = opened(streamed, key(2, 4, 6), 1)
     assert array.dtype == np.uint16
     np.testing.assert_array_equal(both(array)[0], frames(2, first=10))
+
+
+def test_files_that_were_not_asked_for_may_be_gone(tmp_path: Path) -> None:
+    for number, frame in enumerate(frames(3)):
+        tifffile.imwrite(tmp_path / f"img_{number:03d}.tiff", frame)
+    streamed = asset(f"{tmp_path}/", [(1, 4, 0, 3)], mimetype=TIFF, template="img_{:03d}.tiff")
+    array = opened(streamed, key(1, 4, 6), 3)
+    (tmp_path / "img_001.tiff").unlink()
+    np.testing.assert_array_equal(array[::2, 0], frames(3)[::2])
+    np.testing.assert_array_equal(array.dask()[::2, 0].compute(scheduler="sync"), frames(3)[::2])
+    with pytest.raises(AssetUnavailable, match=r"img_001\.tiff"):
+        array[:2]
