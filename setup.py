@@ -25,6 +25,7 @@ CORE = [
     "msgpack>=1.1",
     "zstandard>=0.23",
     "platformdirs>=4.2",
+    "tqdm>=4.66",  # a bar of progress
     'pysimdjson>=6.0; python_version < "3.14"',  # no wheel for 3.14; orjson does the same work, slower
 ]
 

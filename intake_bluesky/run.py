@@ -61,7 +61,8 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
     Parameters
     ----------
     store : RunStore
-    header : RunHeader
+    header : RunHeader or RunSummary
+        With a summary, as listings give it, the header is read when more than run start and stop is asked for.
     assets : AssetOptions, optional
         Where and how to read external files.
     **intake_kwargs
@@ -85,9 +86,16 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
     FORGOTTEN: ClassVar[frozenset[str]] = KeepsState.FORGOTTEN | {"_entries"}
 
     def __init__(
-        self, store: RunStore, header: RunHeader, *, assets: AssetOptions | None = None, **intake_kwargs: Any
+        self,
+        store: RunStore,
+        header: RunHeader | RunSummary,
+        *,
+        assets: AssetOptions | None = None,
+        **intake_kwargs: Any,
     ) -> None:
         self._store, self._assets = store, assets or AssetOptions()
+        self._uid = header.uid
+        self._header = header if isinstance(header, RunHeader) else None
         self._show(header)
         intake_kwargs = {"name": header.uid, "ttl": None, **intake_kwargs}
         super().__init__(**intake_kwargs)
@@ -98,10 +106,16 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         super().__setstate__(state)
         self._entries = self._make_entries_container()
 
-    def _show(self, header: RunHeader) -> None:
-        self._header = header
-        self._start = ReadOnlyDocument(header.start)
-        self._stop = None if header.stop is None else ReadOnlyDocument(header.stop)
+    def _show(self, known: RunHeader | RunSummary) -> None:
+        self._start = ReadOnlyDocument(known.start)
+        self._stop = None if known.stop is None else ReadOnlyDocument(known.stop)
+
+    def _look(self) -> RunHeader:
+        """Read the header, and show the run as it is now."""
+        self._header = header = self._store.header(self.uid)
+        self._show(header)
+        self.metadata.update(start=self.start, stop=self.stop)
+        return header
 
     def _make_entries_container(self) -> StreamEntries:
         return StreamEntries(self)
@@ -109,7 +123,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
     @property
     def header(self) -> RunHeader:
         """All of the run but its events and datums."""
-        return self._header
+        return self._header or self._look()
 
     @property
     def start(self) -> ReadOnlyDocument:
@@ -129,12 +143,12 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
     @property
     def uid(self) -> str:
         """The run's uid."""
-        return self.header.uid
+        return self._uid
 
     @property
     def scan_id(self) -> int | None:
         """The run's scan_id, if it has a proper one."""
-        return RunSummary.of(self.header.start, None).scan_id
+        return RunSummary.of(self._start, None).scan_id
 
     @property
     def is_complete(self) -> bool:
@@ -196,8 +210,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
     def refresh(self) -> Self:
         """Look again, at a run that was still going on; streams opened before stay as they were."""
         self._store.refresh()
-        self._show(self._store.header(self.uid))
-        self.metadata |= {"start": self.start, "stop": self.stop}
+        self._look()
         return self
 
     def documents(self, *, fill: Fill = "no", strict_order: bool = True) -> Iterator[tuple[str, Document]]:

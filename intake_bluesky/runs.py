@@ -33,7 +33,7 @@ COMPLETED: Final = 100  # runs offered by tab completion
 
 
 class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships no types
-    """What a listing holds of a run: making and describing it reads nothing, opening it the header."""
+    """What a listing holds of a run: making, describing and opening it reads nothing."""
 
     def __init__(self, catalog: BlueskyCatalog, summary: RunSummary) -> None:
         super().__init__()
@@ -60,8 +60,8 @@ class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships 
         return description(self, "catalog", self._metadata)
 
     def get(self, **kwargs: Any) -> Any:
-        """Open the run."""
-        return self._listed_by._opened(self._listed_by._view.header(self.name))(**kwargs)
+        """The run, which reads its header when more than its start and stop is asked for."""
+        return self._listed_by._opened(self._summary)(**kwargs)
 
 
 class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
@@ -273,7 +273,7 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
         new._entries = new._make_entries_container()
         return new
 
-    def _opened(self, header: RunHeader) -> BlueskyRun:
+    def _opened(self, header: RunHeader | RunSummary) -> BlueskyRun:
         origin = self._origin
         trusted = origin.said or (origin.trusted and not self._store.remote)
         assets = self._settings.assets(origin, trusted=trusted, storage_options=self.storage_options)

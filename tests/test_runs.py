@@ -242,12 +242,16 @@ class TestListing:
         assert len(cat) == 4
         assert list(cat) == list(cat.keys()) == NEWEST
 
-    def test_items_and_values_open_runs_one_by_one(self, store: CountingStore) -> None:
+    def test_items_and_values_read_headers_when_they_are_needed(self, store: CountingStore) -> None:
         cat = BlueskyCatalog(store)
-        pairs = cat.items()
-        assert next(pairs)[1].uid == "bcd-4"
-        assert store.calls.count("header") == 1
+        runs = dict(cat.items())
+        assert [run.metadata["start"]["uid"] for run in runs.values()] == list(runs) == NEWEST
         assert [run.uid for run in cat.values()] == NEWEST
+        assert "header" not in store.calls
+        run = runs["bcd-4"]
+        assert list(run) == list(cat["bcd-4"])
+        assert run == cat["bcd-4"]
+        assert store.calls.count("header") == 3
 
     def test_listing_reads_no_header(self, store: CountingStore) -> None:
         cat = BlueskyCatalog(store)
