@@ -152,7 +152,7 @@ def test_later_open(benchmark: Any, folder: Path, store: JSONLStore) -> None:
     assert benchmark.pedantic(count, rounds=5) == RUNS
 
 
-AGAIN = f"open a folder of {RUNS:,} runs again and count them, in a fresh process (with imports; CPU without them in the note)"
+AGAIN = f"open a folder of {RUNS:,} runs again and count them, with imports (without, in CPU: in the note)"
 FRESH = """
 import sys, time
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
