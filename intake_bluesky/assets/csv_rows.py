@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Final, Self
 from intake_bluesky.assets.csv_lines import Lines, RowIndex, row_index
 from intake_bluesky.assets.csv_values import MISSING, Grammar, parse_rows
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.options import JoinMethod
-from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
+from intake_bluesky.assets.reader import FrameStructure, LocatedReader, Window
 from intake_bluesky.columns import TEXT, Array
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
 
@@ -44,7 +43,7 @@ SPACES: Final = r"\s+"
 
 
 @dataclass(frozen=True, slots=True)
-class CSVReader(AssetReader):
+class CSVReader(LocatedReader):
     r"""Reads rows of text: a row is a frame, of as many values as it has columns.
 
     Text does not say of what dtype it is. So that is as the data key declares: of a structured dtype each field is a
@@ -57,7 +56,6 @@ class CSVReader(AssetReader):
 
     Attributes
     ----------
-    location : Location
     lines : Lines
         Which lines are rows.
     grammar : Grammar
@@ -68,20 +66,15 @@ class CSVReader(AssetReader):
         Of how many rows at most (``nrows``).
     footer : int
         Rows at the end that are not meant.
-    multiplier : int or None
-        Rows per event.
     """
 
     mimetypes: ClassVar[tuple[str, ...]] = ("text/csv;header=absent",)
 
-    location: Location
     lines: Lines = field(default_factory=Lines)
     grammar: Grammar = field(default_factory=Grammar)
     first: int = 0
     most: int | None = None
     footer: int = 0
-    multiplier: int | None = None
-    join: JoinMethod | None = None
 
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
@@ -109,9 +102,7 @@ class CSVReader(AssetReader):
         }
         blank = "".join(character for character in " \t\r\n" if character != separator)
         skip, skipped = _skipped(parameters.get("skiprows"))
-        frames = parameters.get("multiplier") or parameters.get("frame_per_point")
         header = _count("header", parameters.get("header"))
-        join = parameters.get("join_method")
         return cls(
             location,
             Lines(comment, quote, blank, skip, skipped),
@@ -119,28 +110,8 @@ class CSVReader(AssetReader):
             first=0 if header is None else header + 1,
             most=_count("nrows", parameters.get("nrows")),
             footer=_count("skipfooter", parameters.get("skipfooter")) or 0,
-            multiplier=int(frames) if frames else None,
-            join=join if join in ("stack", "concat") else None,
+            **cls.of_events(parameters),
         )
-
-    @property
-    def path(self) -> str:
-        """The file."""
-        return self.location.path
-
-    @property
-    def frames_per_event(self) -> int | None:
-        """``multiplier`` or ``frame_per_point``."""
-        return self.multiplier
-
-    @property
-    def join_method(self) -> JoinMethod | None:
-        """As the stream resource says."""
-        return self.join
-
-    def files(self) -> Sequence[Location]:
-        """The one file."""
-        return [self.location]
 
     def structure(self, first: int = 0) -> FrameStructure:
         """How many rows there are, and columns; the file is gone through once for its line breaks."""

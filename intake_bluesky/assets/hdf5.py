@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Final, Self
 from intake_bluesky.assets.handles import OpenFile, open_files
 from intake_bluesky.assets.hdf5_datasets import Dataset
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.options import JoinMethod
-from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
+from intake_bluesky.assets.reader import FrameStructure, LocatedReader, Window
 from intake_bluesky.assets.slices import Part, parse_slice
 from intake_bluesky.columns import Array
 from intake_bluesky.errors import AssetUnavailable
@@ -22,12 +21,11 @@ AREA_DETECTOR_DATASET: Final = "/entry/data/data"
 
 
 @dataclass(frozen=True, slots=True)
-class HDF5Reader(AssetReader):
+class HDF5Reader(LocatedReader):
     """Reads one dataset of one HDF5 file, whose first axis counts frames.
 
     Attributes
     ----------
-    location : Location
     dataset : str
         Path inside the file, through links if need be.
     swmr : bool
@@ -38,8 +36,6 @@ class HDF5Reader(AssetReader):
         Part of the dataset that is meant, as `parse_slice` gives it; an integer drops its axis.
     squeeze : bool
         Drop axes of length one after the first.
-    multiplier : int or None
-        Frames per event.
     """
 
     mimetypes: ClassVar[tuple[str, ...]] = ("application/x-hdf5",)
@@ -47,20 +43,16 @@ class HDF5Reader(AssetReader):
     default: ClassVar[str] = AREA_DETECTOR_DATASET
     """The dataset where the resource does not say."""
 
-    location: Location
     dataset: str = AREA_DETECTOR_DATASET
     swmr: bool = False
     locking: bool | None = False
     selection: tuple[Part, ...] = ()
     squeeze: bool = False
-    multiplier: int | None = None
-    join: JoinMethod | None = None
 
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make the reader from a stream resource's parameters or a resource's kwargs."""
         dataset = parameters.get("dataset") or parameters.get("path") or cls.default
-        frames = parameters.get("multiplier") or parameters.get("frame_per_point")
         return cls(
             location,
             dataset if isinstance(dataset, str) else "/".join(map(str, dataset)),
@@ -68,33 +60,13 @@ class HDF5Reader(AssetReader):
             locking=_locking(parameters.get("locking", False)),
             selection=parse_slice(parameters.get("slice")),
             squeeze=bool(parameters.get("squeeze", False)),
-            multiplier=int(frames) if frames else None,
-            join=_join(parameters.get("join_method")),
+            **cls.of_events(parameters),
         )
 
     @classmethod
     def event_of(cls, datum_kwargs: Mapping[str, Any]) -> int:
         """areaDetector numbers its points."""
         return int(datum_kwargs["point_number"])
-
-    @property
-    def path(self) -> str:
-        """The file."""
-        return self.location.path
-
-    @property
-    def frames_per_event(self) -> int | None:
-        """``multiplier`` or ``frame_per_point``."""
-        return self.multiplier
-
-    @property
-    def join_method(self) -> JoinMethod | None:
-        """As the stream resource says."""
-        return self.join
-
-    def files(self) -> Sequence[Location]:
-        """The one file."""
-        return [self.location]
 
     def session(self) -> AbstractContextManager[Any]:
         """Keep the file open, and what is known of the dataset."""
@@ -152,10 +124,6 @@ class TimepixReader(HDF5Reader):
     mimetypes: ClassVar[tuple[str, ...]] = ()
     specs: ClassVar[tuple[str, ...]] = ("TPX_HDF5",)
     default: ClassVar[str] = "/entry/instrument/detector/data"
-
-
-def _join(value: Any) -> JoinMethod | None:
-    return value if value in ("stack", "concat") else None
 
 
 def _locking(value: Any) -> bool | None:

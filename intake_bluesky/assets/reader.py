@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
@@ -15,7 +15,7 @@ from intake_bluesky.assets.options import JoinMethod
 from intake_bluesky.columns import Array
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
 
-__all__ = ["AssetReader", "FrameStructure", "UnreadableReader", "Window"]
+__all__ = ["AssetReader", "FrameStructure", "LocatedReader", "UnreadableReader", "Window", "positive"]
 
 Window: TypeAlias = tuple[slice, ...]
 """Part of a frame: for each of its axes a slice with start and stop, step 1; ``()`` is the whole frame."""
@@ -143,6 +143,63 @@ class AssetReader(ABC):
         Datums that say the same are read by one reader, which is made with it; values are hashable.
         """
         return {}
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedReader(AssetReader):
+    """A reader of what is at one location, which knows how frames make events as far as its resource says.
+
+    Attributes
+    ----------
+    location : Location
+    multiplier : int or None
+        Frames per event.
+    join : {"stack", "concat"} or None
+    """
+
+    location: Location
+    multiplier: int | None = field(default=None, kw_only=True)
+    join: JoinMethod | None = field(default=None, kw_only=True)
+
+    @staticmethod
+    def of_events(parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """What the parameters of a resource say of events: the fields `multiplier` and `join`."""
+        frames, join = parameters.get("multiplier") or parameters.get("frame_per_point"), parameters.get("join_method")
+        return {
+            "multiplier": positive("frames per event", frames) if frames else None,
+            "join": join if join in ("stack", "concat") else None,
+        }
+
+    @property
+    def path(self) -> str:
+        return self.location.path
+
+    def files(self) -> Sequence[Location]:
+        """What is at the location."""
+        return [self.location]
+
+    @property
+    def frames_per_event(self) -> int | None:
+        """``multiplier`` or ``frame_per_point``."""
+        return self.multiplier
+
+    @property
+    def join_method(self) -> JoinMethod | None:
+        """As the stream resource says."""
+        return self.join
+
+
+def positive(name: str, value: Any) -> int:
+    """A parameter that counts something.
+
+    Raises
+    ------
+    ValueError
+    """
+    number = int(value)
+    if number < 1:
+        raise ValueError(f"{name} is {value!r}, and counts something")
+    return number
 
 
 @dataclass(frozen=True, slots=True)

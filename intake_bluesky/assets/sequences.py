@@ -7,20 +7,20 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from intake_bluesky.assets.location import Location, locate
-from intake_bluesky.assets.options import AssetOptions, JoinMethod
+from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.parallel import run_all
-from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
+from intake_bluesky.assets.reader import FrameStructure, LocatedReader, Window, positive
 from intake_bluesky.assets.templates import NameTemplate
 from intake_bluesky.columns import Array
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
 
-__all__ = ["FrameFile", "SequenceReader", "positive"]
+__all__ = ["FrameFile", "SequenceReader"]
 
 
 class FrameFile(NamedTuple):
@@ -43,7 +43,7 @@ class _Part(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class SequenceReader(AssetReader):
+class SequenceReader(LocatedReader):
     """Reads frames that are in files of their own, or a fixed number of them in each.
 
     The file of a frame follows from its number: no folder is listed, and only the files that hold frames asked for are
@@ -51,15 +51,11 @@ class SequenceReader(AssetReader):
 
     Attributes
     ----------
-    location : Location
-        The folder of the files, or what their names begin with.
     template : NameTemplate
+        Of names in the folder at the location, or that begin so.
     per_file : int
         Frames in each file. Where it is 1 and a file holds several, all that the file holds is the frame. Where the
         template has no number there is one file, and all frames are in it.
-    per_event : int or None
-        Frames per event.
-    join : {"stack", "concat"} or None
     first : int
         Number of the first file.
 
@@ -75,11 +71,8 @@ class SequenceReader(AssetReader):
     """What each file is, for messages."""
     default_template: ClassVar[str] = ""
 
-    location: Location
     template: NameTemplate = field(default_factory=NameTemplate)
     per_file: int = 1
-    per_event: int | None = None
-    join: JoinMethod | None = None
     first: int = 0
 
     @classmethod
@@ -96,38 +89,16 @@ class SequenceReader(AssetReader):
         _refuse_elsewhere(location, names.path(location.path, 0))
         chunk = parameters.get("chunk_shape") or (1,)
         per_file = positive("chunk_shape", chunk if isinstance(chunk, int) else chunk[0])
-        per_event = parameters.get("multiplier") or parameters.get("frame_per_point")
-        if not per_event and parameters.get("files_per_datum"):
+        reader = cls(location, names, per_file, **cls.of_events(parameters))
+        if reader.multiplier is None and parameters.get("files_per_datum"):
             told = positive("files_per_datum", parameters["files_per_datum"]) * per_file
-            per_event = told if told > 1 else None
-        join = parameters.get("join_method")
-        return cls(
-            location,
-            names,
-            per_file,
-            positive("frame_per_point", per_event) if per_event else None,
-            join if join in ("stack", "concat") else None,
-        )
+            return replace(reader, multiplier=told if told > 1 else None)
+        return reader
 
     @classmethod
     def event_of(cls, datum_kwargs: Mapping[str, Any]) -> int:
         """areaDetector numbers its points."""
         return int(datum_kwargs["point_number"])
-
-    @property
-    def path(self) -> str:
-        """The folder, or what the names begin with."""
-        return self.location.path
-
-    @property
-    def frames_per_event(self) -> int | None:
-        """As the resource says, or None."""
-        return self.per_event
-
-    @property
-    def join_method(self) -> JoinMethod | None:
-        """As the resource says, or None."""
-        return self.join
 
     @abstractmethod
     def opened(self, location: Location) -> AbstractContextManager[FrameFile]:
@@ -194,14 +165,6 @@ def _refuse_elsewhere(location: Location, path: str) -> None:
     """Refuse files beside a folder that documents may name, where the folder's own name is what theirs begin with."""
     if location.is_local and location.roots is not None:
         locate({"uri": path}, AssetOptions(trusted=False, allowed_roots=location.roots))
-
-
-def positive(name: str, value: Any) -> int:
-    """A parameter that counts something."""
-    number = int(value)
-    if number < 1:
-        raise ValueError(f"{name} is {value!r}, and counts something")
-    return number
 
 
 def _check(path: str, shape: tuple[int, ...], dtype: np.dtype[Any], out: Array, window: Window) -> None:

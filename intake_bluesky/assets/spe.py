@@ -17,8 +17,8 @@ import numpy as np
 
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.raw import RawArray
-from intake_bluesky.assets.reader import Window
-from intake_bluesky.assets.sequences import FrameFile, SequenceReader, positive
+from intake_bluesky.assets.reader import Window, positive
+from intake_bluesky.assets.sequences import FrameFile, SequenceReader
 from intake_bluesky.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
@@ -12,8 +12,7 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.options import JoinMethod
-from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
+from intake_bluesky.assets.reader import FrameStructure, LocatedReader, Window
 from intake_bluesky.assets.sharing import Shared
 from intake_bluesky.assets.slices import Axes, Part, parse_slice
 from intake_bluesky.columns import TEXT, Array
@@ -28,34 +27,29 @@ MOST_NAMES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class ZarrReader(AssetReader):
+class ZarrReader(LocatedReader):
     """Reads one array of one Zarr store, whose first axis counts frames.
 
     What the array is comes from its own metadata, whatever the documents say: a store that is still written is longer
     each time it is looked at. As Zarr has it, a chunk that is not there holds the fill value.
 
+    The location is that of the store: a folder, a ``.zip`` file, or either of these at a URL of fsspec.
+
     Attributes
     ----------
-    location : Location
-        Of the store: a folder, a ``.zip`` file, or either of these at a URL of fsspec.
     array : str
         Path of the array inside the store; ``""`` is the array at its root, or the only array of the group there.
     selection : tuple of Part
         The slice of the array that is meant.
     squeeze : bool
         Drop axes of length one after the first.
-    multiplier : int or None
-        Frames per event.
     """
 
     mimetypes: ClassVar[tuple[str, ...]] = ("application/x-zarr",)
 
-    location: Location
     array: str = ""
     selection: tuple[Part, ...] = ()
     squeeze: bool = False
-    multiplier: int | None = None
-    join: JoinMethod | None = None
 
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
@@ -67,35 +61,13 @@ class ZarrReader(AssetReader):
             When the path of the array climbs out of the store.
         """
         path = parameters.get("dataset") or parameters.get("path") or ""
-        frames = parameters.get("multiplier") or parameters.get("frame_per_point")
-        join = parameters.get("join_method")
         return cls(
             location.with_path(location.path.rstrip("/")),
             _inside(path if isinstance(path, str) else "/".join(map(str, path))),
             parse_slice(parameters.get("slice")),
             squeeze=bool(parameters.get("squeeze", False)),
-            multiplier=int(frames) if frames else None,
-            join=join if join in ("stack", "concat") else None,
+            **cls.of_events(parameters),
         )
-
-    @property
-    def path(self) -> str:
-        """The store."""
-        return self.location.path
-
-    @property
-    def frames_per_event(self) -> int | None:
-        """``multiplier`` or ``frame_per_point``."""
-        return self.multiplier
-
-    @property
-    def join_method(self) -> JoinMethod | None:
-        """As the stream resource says."""
-        return self.join
-
-    def files(self) -> Sequence[Location]:
-        """The store."""
-        return [self.location]
 
     @contextmanager
     def session(self) -> Iterator[Any]:
