@@ -287,7 +287,7 @@ class TestUnfinished:
         whole = grid.compute()
         dtypes = {"det": "float64", "counts": "float64", "open": "object", "label": "StringDType()"}
         dtypes |= {"time": "datetime64[ns]", "seq_num": "float64"} if seq_nums else {"seq_num": "float64"}
-        nothing = {"det": np.nan, "counts": np.nan, "open": None, "label": "", "time": np.datetime64("NaT")}
+        nothing = {"det": np.nan, "counts": np.nan, "open": None, "label": "", "time": np.datetime64("NaT", "ns")}
         nothing["seq_num"] = np.nan
         for name, dtype in dtypes.items():
             assert str(grid[name].dtype).startswith(dtype)

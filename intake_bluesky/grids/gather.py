@@ -59,7 +59,7 @@ def _gather(
 
 
 def _nothing(dtype: np.dtype[Any]) -> Any:
-    return np.datetime64("NaT") if dtype.kind == "M" else missing((), dtype)[()]
+    return np.array("NaT", dtype)[()] if dtype.kind == "M" else missing((), dtype)[()]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -289,6 +289,7 @@ INTERRUPTED = """
 import os, signal, time
 from intake_bluesky.assets.parallel import run_all
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in its background without one
 done = []
 
 def do(number):
