@@ -11,6 +11,7 @@ a caller who has never heard of this package would catch::
     ├── DamagedRun             (ValueError)
     ├── DuplicateRun           (ValueError)
     ├── UnsupportedQuery       (ValueError)
+    │   └── QuerySyntaxError
     ├── UnsupportedOperation   (NotImplementedError)
     ├── AssetUnavailable       (OSError)
     ├── StoreUnavailable       (OSError)
@@ -32,6 +33,7 @@ __all__ = [
     "IntakeBlueskyError",
     "MissingDependency",
     "PluginError",
+    "QuerySyntaxError",
     "RunNotFound",
     "StoreUnavailable",
     "StreamNotFound",
@@ -75,6 +77,15 @@ class DuplicateRun(IntakeBlueskyError, ValueError):
 
 class UnsupportedQuery(IntakeBlueskyError, ValueError):
     """The query uses an operator or a form that has no meaning here."""
+
+
+class QuerySyntaxError(UnsupportedQuery):
+    """The text of a query cannot be read; the message shows the place, `line` and `column` count it from 1."""
+
+    def __init__(self, message: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
 
 
 class UnsupportedOperation(IntakeBlueskyError, NotImplementedError):
