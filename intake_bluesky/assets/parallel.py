@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 THREADS: Final = 8
 """Files read at once: enough to hide the latency of a file server, few enough for any limit on open files."""
+WAITING: Final = 1e-3
+"""Seconds of waiting for each file, beside the work it is, from which on several are read at once."""
 
 
 class _Pool:
@@ -41,10 +44,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def run_all(do: Callable[[T], None], items: Iterable[T]) -> None:
-    """Do something with each item, a few at a time; with one alone in the calling thread.
+    """Do something with each item: one after the other, or a few at a time where the first ones mean waiting.
 
-    What is done must not call this itself: all threads could be waiting for each other then. When something raises,
-    no further item is begun, and the error is raised when those that were begun are done.
+    Files on a disk are read about as fast as memory is filled, by the calling thread; those of a server answer late,
+    and are asked for together. What is done must not call this itself: all threads could be waiting for each other
+    then. When something raises, no further item is begun, and the error is raised when those that were begun are done.
 
     Examples
     --------
@@ -54,8 +58,13 @@ def run_all(do: Callable[[T], None], items: Iterable[T]) -> None:
     True
     """
     todo = deque(items)
-    if len(todo) == 1:
-        do(todo.pop())
+    began, busy = time.perf_counter(), time.thread_time()
+    for done in range(1, len(todo) + 1):
+        do(todo.popleft())
+        waited = time.perf_counter() - began - (time.thread_time() - busy)
+        if waited > WAITING * done:
+            break
+    if not todo:
         return
     executor = _POOL.executor()
     futures = [executor.submit(_drain, do, todo) for _ in range(min(THREADS, len(todo)))]

@@ -78,16 +78,20 @@ class Field:
     def _compare(self, op: Operator, value: object) -> Query:
         if isinstance(value, Field):
             raise UnsupportedQuery(f"a key is compared with a value, not with another key: {self!r} {op} {value!r}")
-        return Compare(self.path, op, value)
+        return self._made(Compare(self.path, op, value))
+
+    def _made(self, query: Query) -> Query:
+        """Pass on a condition on this place; a place that others have to be looked for first adds where."""
+        return query
 
     def exists(self) -> Query:
         """Match where there is a value, null included."""
-        return Exists(self.path)
+        return self._made(Exists(self.path))
 
     def is_in(self, values: Iterable[object]) -> Query:
         """Match where the value equals one of those given; none gives the query that matches nothing."""
         listed = values if isinstance(values, str | bytes) else list(values)
-        return In(self.path, listed) if listed else ~ALL
+        return self._made(In(self.path, listed)) if listed else ~ALL
 
     def not_in(self, values: Iterable[object]) -> Query:
         """Match where `is_in` does not, so also where there is no value."""
@@ -95,11 +99,11 @@ class Field:
 
     def regex(self, pattern: str | re.Pattern[str], ignore_case: bool = False, *, flags: str = "") -> Query:
         """Match where ``re.search`` finds the pattern in a text; `flags` are letters among ``aimsx``."""
-        return Regex(self.path, pattern, flags, case_sensitive=not ignore_case)
+        return self._made(Regex(self.path, pattern, flags, case_sensitive=not ignore_case))
 
     def contains(self, value: object) -> Query:
         """Match where the value is a list that holds this item."""
-        return Contains(self.path, value)
+        return self._made(Contains(self.path, value))
 
     def any(self, query: Query) -> Query:
         """Match where the value is a list with an item that matches a query over its keys, or over `Item()`.
@@ -109,15 +113,15 @@ class Field:
         >>> Start("samples").any((Key("name") == "Ni") & (Key("mass") > 2))
         Start('samples').any((Item('name') == 'Ni') & (Item('mass') > 2))
         """
-        return AnyItem(self.path, query)
+        return self._made(AnyItem(self.path, query))
 
     def is_nan(self) -> Query:
         """Match where the value is the float that is not a number."""
-        return IsNaN(self.path)
+        return self._made(IsNaN(self.path))
 
     def has_size(self, size: int) -> Query:
         """Match where the value is a list of that many items."""
-        return HasSize(self.path, size)
+        return self._made(HasSize(self.path, size))
 
 
 class Start(Field):

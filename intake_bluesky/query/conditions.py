@@ -231,7 +231,7 @@ def _relative(leaf: Query) -> Query:
     """Make a leaf about the start document one about the item of a list."""
     if isinstance(leaf, Everything):
         return leaf
-    if not isinstance(leaf, PathQuery) or leaf.path.document == "stop":
+    if not isinstance(leaf, PathQuery) or leaf.path.document not in ("start", "item"):
         raise UnsupportedQuery(f"inside .any() a query is over the items of the list, by Key(...) or Item(): {leaf!r}")
     fields = {name: getattr(leaf, name) for name in leaf.__match_args__}
     return type(leaf).from_fields(**{**fields, "path": leaf.path.within("item")})

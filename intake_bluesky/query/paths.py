@@ -19,8 +19,11 @@ from typing import Any, Final, Literal, TypeAlias, TypeGuard, get_args
 
 from intake_bluesky.errors import UnsupportedQuery
 
-DocumentName: TypeAlias = Literal["start", "stop", "item"]
-"""Which document a path starts in; ``item`` is the item of a list that ``.any()`` looks at."""
+DocumentName: TypeAlias = Literal["start", "stop", "descriptor", "item"]
+"""Which document a path starts in.
+
+``descriptor`` is the one that `AnyDescriptor` looks at, ``item`` the item of a list that ``.any()`` looks at.
+"""
 
 _INDEX: Final = re.compile("0|[1-9][0-9]{0,17}", re.ASCII)
 
@@ -40,7 +43,8 @@ class Path:
     Parameters
     ----------
     document
-        ``"start"``, ``"stop"``, or ``"item"``, the item of a list inside `.any()`.
+        ``"start"``, ``"stop"``, ``"descriptor"``, an event descriptor inside `AnyDescriptor`, or ``"item"``, the
+        item of a list inside `.any()`.
     segments
         Keys from the outside in, each taken literally; a number in decimal digits is an index where the value
         is a list. Empty only for ``"item"``, where it means the item itself.
@@ -62,7 +66,7 @@ class Path:
             raise UnsupportedQuery(f"the segments of a path are several: ({self.segments!r},), not {self.segments!r}")
         object.__setattr__(self, "segments", tuple(self.segments))
         if self.document not in get_args(DocumentName):
-            raise UnsupportedQuery(f"a path starts in 'start', 'stop' or 'item', not in {self.document!r}")
+            raise UnsupportedQuery(f"a path starts in one of {get_args(DocumentName)}, not in {self.document!r}")
         if not all(isinstance(segment, str) for segment in self.segments):
             raise UnsupportedQuery(f"the segments of a path are str, not {self.segments!r}")
         if not self.segments and self.document != "item":
