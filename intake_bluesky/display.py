@@ -134,33 +134,35 @@ def _rows(runs: Iterable[RunSummary]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _more(shown: int, total: int) -> str:
-    return f"the {shown} newest of {total:,}" if shown < total else ""
+def _more(shown: int, total: int, order: str) -> str:
+    return f"the {f'first {shown} by {order}' if order else f'{shown} newest'} of {total:,}" if shown < total else ""
 
 
-def listing_text(title: str, runs: Sequence[RunSummary], total: int) -> str:
+def listing_text(title: str, runs: Sequence[RunSummary], total: int, order: str = "") -> str:
     """A table of runs for a terminal.
 
     Parameters
     ----------
     title : str
     runs : sequence of RunSummary
-        The newest.
+        The first in order.
     total : int
         How many there are.
+    order : str
+        The keys they are sorted by; "" where they come the newest first.
     """
     rows = [COLUMNS, *_rows(runs)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    more = _more(len(runs), total)
+    more = _more(len(runs), total, order)
     return "\n".join([f"{title}: {total:,} runs", *(lines if runs else []), *([f"({more})"] if more else [])])
 
 
-def listing_html(title: str, runs: Sequence[RunSummary], total: int) -> str:
+def listing_html(title: str, runs: Sequence[RunSummary], total: int, order: str = "") -> str:
     """A notebook's view of a catalog; everything from documents is escaped."""
     table = _table(COLUMNS, _rows(runs)) if runs else ""
-    more = _more(len(runs), total)
-    footer = f"<small>{more}</small>" if more else ""
+    more = _more(len(runs), total, order)
+    footer = f"<small>{html.escape(more)}</small>" if more else ""
     return f"<div><strong>{html.escape(title)}</strong>: {total:,} runs{table}{footer}</div>"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
@@ -17,11 +17,13 @@ from intake_bluesky import display
 from intake_bluesky.documents import ReadOnlyDocument, RunHeader, RunSummary
 from intake_bluesky.errors import RunNotFound, UnsupportedOperation
 from intake_bluesky.listing import RunEntries, as_key
+from intake_bluesky.ordering import Arrangement, Sorting
 from intake_bluesky.query import Everything, Query
+from intake_bluesky.results import Results
 from intake_bluesky.run import BlueskyRun
 from intake_bluesky.selection import Selection, as_query
 from intake_bluesky.settings import Origin, Settings, plain_argument
-from intake_bluesky.storage import Plan, Problem, RunStore, SupportsInsert
+from intake_bluesky.storage import Problem, RunStore, SupportsInsert
 from intake_bluesky.stream import KeepsState, description
 from intake_bluesky.trust import is_local
 
@@ -64,13 +66,14 @@ class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships 
         return self._listed_by._opened(self._summary)(**kwargs)
 
 
-class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
+class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
     """The runs of a store; drivers subclass it to make the store of a YAML file's arguments.
 
     ``cat[uid]`` (or the beginning of a uid), ``cat[scan_id]`` (the newest of that scan_id) and ``cat[-1]``
     (the newest) open a run; ``cat[uid, "primary"]`` a stream. ``cat[-5:]`` and ``cat[[uid, scan_id, -1]]``
     give a narrowed catalog; slices count places from the oldest run at 0 to the newest at -1, and take the
-    runs that are there at that moment. Iteration gives uids, the newest first.
+    runs that are there at that moment. Iteration gives uids, the newest first, or in the order of `sort`, in
+    which places count then.
 
     Parameters
     ----------
@@ -86,6 +89,8 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
         ``descriptor``, ``datum``.
     query : Query, dict in MongoDB's form or str, optional
         Show only the runs that match.
+    sort : str or list of str, optional
+        The order in which runs are shown: see `Results.sort`.
     filler_class : optional
         Taken so that YAML files written for databroker open, and never used: the readers of assets fill.
     trust : bool
@@ -120,6 +125,7 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
         root_map: Mapping[str, Any] | None = None,
         transforms: Mapping[str, Any] | None = None,
         query: Query | Mapping[str, Any] | str | None = None,
+        sort: str | Sequence[str] | None = None,
         filler_class: Any = None,
         trust: bool = False,
         **intake_kwargs: Any,
@@ -128,6 +134,7 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
         self._settings = Settings(handler_registry, root_map, transforms)
         asked = as_query(query)
         self._stages: tuple[Query, ...] = () if isinstance(asked, Everything) else (asked,)
+        self._sorting = Sorting.of(sort)
         self._trust = trust
         self._origin_kept: Origin | None = None
         self._is_open = False
@@ -176,6 +183,11 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
     def selection(self) -> Selection:
         """The runs this catalog shows."""
         return Selection(self._view, self._stages)
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """The runs this catalog shows, in the order in which it does."""
+        return Arrangement(self.selection, self._sorting)
 
     def entry_of(self, run: RunSummary) -> RunEntry:
         """Make the entry of one run, reading nothing."""
@@ -232,10 +244,6 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
         self.updated = time.time()
         return self
 
-    def explain(self) -> Plan:
-        """Say what of the query the store does itself, and what is left to do run by run."""
-        return self.selection.plan()
-
     def writer(self, **options: Any) -> Any:
         """A callable for ``RunEngine.subscribe`` that writes into this catalog's store; see `DocumentWriter`.
 
@@ -260,16 +268,24 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
         query : Query, dict in MongoDB's form, or str
             A str is words that all have to occur in the run start document: see `FullText`.
         """
-        return self._with_stages(Selection(self._store, self._stages).narrowed(as_query(query)).stages)
+        return self._narrowed(Selection(self._store, self._stages).narrowed(as_query(query)))
 
-    def _with_stages(self, stages: tuple[Query, ...]) -> Self:
-        if stages == self._stages:
+    def _narrowed(self, selection: Selection) -> Self:
+        return self._changed(selection.stages, self._sorting)
+
+    def _sorted(self, sorting: Sorting) -> Self:
+        return self._changed(self._stages, sorting)
+
+    def _changed(self, stages: tuple[Query, ...], sorting: Sorting) -> Self:
+        if (stages, sorting) == (self._stages, self._sorting):
             return self
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
-        query = Selection(self._store, stages).query
-        new._captured_init_kwargs = {**self._captured_init_kwargs, "query": query}
-        new._origin_kept, new._entry, new._stages = self._origin, None, stages
+        asked: dict[str, Any] = {"query": Selection(self._store, stages).query} if stages else {}
+        asked |= {"sort": sorting.texts} if sorting else {}
+        kept = {name: value for name, value in self._captured_init_kwargs.items() if name not in ("query", "sort")}
+        new._captured_init_kwargs = kept | asked
+        new._origin_kept, new._entry, new._stages, new._sorting = self._origin, None, stages, sorting
         new._entries = new._make_entries_container()
         return new
 
@@ -295,7 +311,7 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
         """
         self.reload()
         if isinstance(key, slice):
-            return self._with_stages(self.selection.cut(key).stages)
+            return self._narrowed(self.arrangement.cut(key))
         if isinstance(key, tuple):
             if not key:
                 raise RunNotFound("an empty tuple names no run: give (uid, stream)")
@@ -303,8 +319,8 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
             found = self[first]
             return (found[rest[0] if len(rest) == 1 else tuple(rest)]) if rest else found
         if not isinstance(key, str) and isinstance(key, Iterable):
-            return self._with_stages(self.selection.listed(map(as_key, key)).stages)
-        key = as_key(key)
+            return self._narrowed(self.selection.listed(map(self._placed, key)))
+        key = self._placed(key)
         if not isinstance(key, str):
             return self._opened(self._view.header(self.selection.at(key).uid))
         try:
@@ -314,6 +330,11 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
             if not dot:
                 raise
             return self[uid][stream]
+
+    def _placed(self, key: object) -> str | int:
+        """A key of one run, a place in the order of a sort as the uid of the run there."""
+        found = as_key(key)
+        return self.arrangement.uid_at(found) if self._sorting and isinstance(found, int) and found < 0 else found
 
     def __getattr__(self, name: str) -> Any:
         # By full uid only: ``cat.add`` must not be the run whose uid begins so.
@@ -362,10 +383,12 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
 
     def _ipython_key_completions_(self) -> list[str]:
         self.reload()
-        return [run.uid for run in self.selection.runs(limit=COMPLETED)]
+        return list(self.arrangement.uids(limit=COMPLETED))
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, BlueskyCatalog) or type(self) is not type(other) or self._stages != other._stages:
+        if not isinstance(other, BlueskyCatalog) or type(self) is not type(other):
+            return False
+        if (self._stages, self._sorting) != (other._stages, other._sorting):
             return False
         return self._store is other._store or bool(super().__eq__(other))
 
@@ -373,19 +396,21 @@ class BlueskyCatalog(KeepsState, Catalog):  # type: ignore[misc]
         return hash((type(self), self.name))
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return type(self).__name__, self._store, repr(self.query)
+        return type(self).__name__, self._store, repr(self.query), *self._sorting.texts
 
     def __repr__(self) -> str:
         name = f" {self.name}" if self.name else ""
         asked = repr(self.query)
         where = f" where {asked[:77]}..." if len(asked) > 80 else f" where {asked}"
-        return f"<{type(self).__name__}{name}{where if self._stages else ''}>"
+        order = f" by {', '.join(self._sorting.texts)}" if self._sorting else ""
+        return f"<{type(self).__name__}{name}{where if self._stages else ''}{order}>"
 
     _ipython_display_ = None  # Intake's shows YAML; IPython takes the two below
 
-    def _shown(self) -> tuple[str, list[RunSummary], int]:
+    def _shown(self) -> tuple[str, list[RunSummary], int, str]:
         self.reload()
-        return repr(self).strip("<>"), list(self.selection.runs(limit=SHOWN)), self.selection.count()
+        shown = list(self.arrangement.runs(limit=SHOWN))
+        return repr(self).strip("<>"), shown, self.selection.count(), ", ".join(self._sorting.texts)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self) if cycle else display.listing_text(*self._shown()))

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from intake_bluesky.documents import (
     ALL_KEYS,
@@ -22,7 +22,7 @@ from intake_bluesky.documents import (
     RunHeader,
     RunSummary,
 )
-from intake_bluesky.query import ALL, Query
+from intake_bluesky.query import ALL, Path, Query
 
 __all__ = [
     "Order",
@@ -31,6 +31,7 @@ __all__ = [
     "RunInsert",
     "RunStore",
     "SupportsCount",
+    "SupportsDistinct",
     "SupportsInsert",
     "sort_runs",
 ]
@@ -213,6 +214,18 @@ class SupportsCount(Protocol):
 
     def count(self, query: Query = ALL) -> int:
         """Count the runs matching a query that `plan` accepted whole."""
+
+
+@runtime_checkable
+class SupportsDistinct(Protocol):
+    """A store that counts the values of a key without listing runs."""
+
+    def distinct(self, path: Path, query: Query = ALL) -> Iterable[tuple[Any, int]] | None:
+        """Yield each value that stands at an exact path, null included, and in how many runs it does.
+
+        Of the runs matching a query that `plan` accepted whole; those without a value are left out, and equal
+        values may come more than once. None where the store would have to look at each run.
+        """
 
 
 def sort_runs(runs: Iterable[RunSummary], order: Order) -> list[RunSummary]:

@@ -16,7 +16,7 @@ def run(arguments: argparse.Namespace) -> int:
     """List the runs."""
     catalog = find_catalog(arguments.catalog)
     total = len(catalog)
-    runs = list(catalog.selection.runs(limit=arguments.limit or None))
+    runs = list(catalog.arrangement.runs(limit=arguments.limit or None))
     if arguments.json:
         write_json({"catalog": arguments.catalog, "total": total, "runs": [_as_json(one) for one in runs]})
         return 0

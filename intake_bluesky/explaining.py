@@ -1,0 +1,117 @@
+"""How a search is done, in words: what the store does, what is finished run by run, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+from intake_bluesky.ordering import Arrangement
+from intake_bluesky.query import And, Everything, Not, Or, PathQuery, Query, leaves
+from intake_bluesky.storage import Order, Plan, RunStore, SupportsCount
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation(Plan):
+    """A `Plan` that says in words how a search is done.
+
+    Attributes
+    ----------
+    reasons : tuple of (Query, str)
+        Each part of the residual, and why the store leaves it.
+    order : str
+        Who puts the runs in order, and how.
+    candidates : int or None
+        How many runs the store finds, among which the residual looks; None where that was not asked.
+    """
+
+    reasons: tuple[tuple[Query, str], ...] = ()
+    order: str = ""
+    candidates: int | None = None
+
+    @classmethod
+    def of(cls, plan: Plan, *, reasons: Iterator[tuple[Query, str]], order: str, candidates: int | None) -> Self:
+        """Add words to a plan."""
+        kept = {field.name: getattr(plan, field.name) for field in fields(Plan)}
+        return cls(**kept, reasons=tuple(reasons), order=order, candidates=candidates)
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    __repr__ = __str__
+
+    def _lines(self) -> Iterator[str]:
+        found = "" if self.candidates is None else f", {self.candidates:,} runs"
+        everything = isinstance(self.pushed, Everything)
+        yield f"The store finds: {'all runs' if everything else self.pushed!r}{found}"
+        if not self.reasons:
+            yield "Nothing is left to finish run by run."
+        for part, reason in self.reasons:
+            yield f"Finished run by run: {part!r}"
+            yield f"  because {reason}"
+        yield f"Order: {self.order}"
+
+
+def explain(arrangement: Arrangement, *, run: bool = False) -> Explanation:
+    """Say how the runs of an arrangement are found; with `run`, count those that the store finds.
+
+    Examples
+    --------
+    >>> from intake_bluesky.query import PartialUID, Start
+    >>> from intake_bluesky.selection import Selection
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> query = PartialUID("9acjef") & (Start("plan_name") == "scan")
+    >>> explain(Arrangement(Selection(MemoryStore(), (query,))), run=True)
+    The store finds: PartialUID('9acjef'), 0 runs
+    Finished run by run: Start('plan_name') == 'scan'
+      because the store does not answer this
+    Order: the newest first, by the store
+    """
+    selection = arrangement.selection
+    store, sorting = selection.store, arrangement.sorting
+    plan = selection.plan(order=sorting.ties)
+    return Explanation.of(
+        plan,
+        reasons=_reasons(store, plan.residual),
+        order=_order(arrangement, ordered=plan.ordered),
+        candidates=_count(store, plan.pushed) if run else None,
+    )
+
+
+def _count(store: RunStore, pushed: Query) -> int:
+    return store.count(pushed) if isinstance(store, SupportsCount) else sum(1 for _ in store.find(pushed))
+
+
+def _order(arrangement: Arrangement, *, ordered: bool) -> str:
+    keys = ", ".join(arrangement.sorting.texts)
+    store = "by the store" if ordered else "here, for the store does not order its runs"
+    if not keys:
+        return f"the newest first, {store}"
+    if not arrangement.sorting.by_time:
+        return f"by {keys}, here: uids and keys of the runs found are held, no documents"
+    return f"by {keys}, time {store}" if len(arrangement.sorting.keys) > 1 else f"by {keys}, {store}"
+
+
+def _reasons(store: RunStore, residual: Query) -> Iterator[tuple[Query, str]]:
+    if isinstance(residual, Everything):
+        return
+    for part in residual.children if isinstance(residual, And) else (residual,):
+        yield part, _reason(store, part)
+
+
+def _reason(store: RunStore, part: Query) -> str:
+    leaf = part.child if isinstance(part, Not) else part
+    if isinstance(leaf, Or):
+        left = [one for one in leaves(leaf) if not _answers(store, one)]
+        return "an | goes to the store only whole, and it does not answer " + ", ".join(map(repr, left))
+    if isinstance(leaf, PathQuery) and leaf.path.descend:
+        exact = replace(leaf, path=replace(leaf.path, descend=False))
+        if _answers(store, exact):
+            return f"MongoDB's form looks into lists too; the store answers {~exact if leaf is not part else exact!r}"
+    return "the store does not answer this"
+
+
+def _answers(store: RunStore, query: Query) -> bool:
+    return isinstance(store.plan(query, Order.NEWEST).residual, Everything)
