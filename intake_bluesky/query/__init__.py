@@ -22,6 +22,15 @@ from intake_bluesky.query.conditions import (
     PathQuery,
     Regex,
 )
+from intake_bluesky.query.data import (
+    CompareStatistic,
+    Data,
+    DataBetween,
+    DataQuery,
+    DataWithin,
+    Statistic,
+    StatisticName,
+)
 from intake_bluesky.query.databroker import (
     Comparison,
     Eq,
@@ -30,7 +39,9 @@ from intake_bluesky.query.databroker import (
     RawMongo,
     TextQuery,
 )
-from intake_bluesky.query.matches import RunView, matches
+from intake_bluesky.query.descriptors import AnyDescriptor
+from intake_bluesky.query.hardware import Config, DataKey, Descriptor, DescriptorField, Device, Stream
+from intake_bluesky.query.matches import RunEnds, RunView, matches
 from intake_bluesky.query.mongo import from_mongo
 from intake_bluesky.query.nodes import (
     ALL,
@@ -45,10 +56,9 @@ from intake_bluesky.query.nodes import (
     replace_leaves,
 )
 from intake_bluesky.query.paths import Path
-from intake_bluesky.query.plan import split, to_nnf
+from intake_bluesky.query.plan import cheap_first, split, to_nnf
 from intake_bluesky.query.runs import (
     Duplicates,
-    FullText,
     Node,
     PartialUID,
     ScanID,
@@ -58,15 +68,27 @@ from intake_bluesky.query.runs import (
     settle_scan_ids,
 )
 from intake_bluesky.query.serial import from_json, to_json
+from intake_bluesky.query.texts import FullText, Fuzzy, similarity, trigrams, words
 from intake_bluesky.query.values import FrozenDict, Value
 
 __all__ = [
     "ALL",
     "And",
+    "AnyDescriptor",
     "AnyItem",
     "Compare",
+    "CompareStatistic",
     "Comparison",
+    "Config",
     "Contains",
+    "Data",
+    "DataBetween",
+    "DataKey",
+    "DataQuery",
+    "DataWithin",
+    "Descriptor",
+    "DescriptorField",
+    "Device",
     "Duplicates",
     "Eq",
     "Everything",
@@ -74,6 +96,7 @@ __all__ = [
     "Field",
     "FrozenDict",
     "FullText",
+    "Fuzzy",
     "HasSize",
     "In",
     "IsNaN",
@@ -91,16 +114,21 @@ __all__ = [
     "Query",
     "RawMongo",
     "Regex",
+    "RunEnds",
     "RunView",
     "ScanID",
     "ScanIDRange",
     "Start",
+    "Statistic",
+    "StatisticName",
     "Stop",
+    "Stream",
     "TextQuery",
     "TimeRange",
     "Value",
     "all_of",
     "any_of",
+    "cheap_first",
     "documents_needed",
     "from_json",
     "from_mongo",
@@ -108,7 +136,10 @@ __all__ = [
     "matches",
     "replace_leaves",
     "settle_scan_ids",
+    "similarity",
     "split",
     "to_json",
     "to_nnf",
+    "trigrams",
+    "words",
 ]

@@ -15,7 +15,7 @@ from intake_bluesky.query.builders import Key
 from intake_bluesky.query.conditions import Compare, Operator
 from intake_bluesky.query.mongo import parse
 from intake_bluesky.query.nodes import Query
-from intake_bluesky.query.runs import FullText
+from intake_bluesky.query.texts import FullText
 
 _OPERATORS: Final[Mapping[str, Operator]] = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 

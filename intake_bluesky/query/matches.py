@@ -13,6 +13,34 @@ The decided cases, each with a test:
 - Lists and dicts are compared whole: ``==`` takes a list of equal items, or a dict of equal values at the
   same keys, in any order; ``.contains(v)`` and ``.any(...)`` look into a list.
 - A run without a stop document has no value at any path of ``stop``.
+- A query over descriptors is true if *some* descriptor satisfies *all* of what stands inside one `AnyDescriptor`; so
+  its negation, ``!=`` too, if none does. Two conditions joined by ``&`` outside may be met by two descriptors. A
+  descriptor without a name is of the stream ``primary``. Inside, all of the above holds of its keys.
+
+What is said of data is said of one stream, and true of a run if it is true of *some* stream that has the key and is
+asked for; so its negation if it is true of none, as in a run where no stream has the key:
+
+- A stream has a key if one of its descriptors declares it in ``data_keys``.
+- The values are those of the events that count: after a rewind the last of each seq_num. Of arrays every element is a
+  value; of files those frames that belong to an event and are there.
+- Numbers are ints, floats but NaN, and bools, which count as 0 and 1. All else (NaN, null, a key that an event lacks,
+  text, complex numbers, dicts) is no number: it counts for ``count`` and ``nan_count`` and for nothing else. An array
+  that is null counts as many values as its key has an event, where all events have as many, else as one or none.
+- ``min``, ``max``, ``mean``, ``sum``, ``first``, ``last`` are over the numbers, infinite ones included; every
+  comparison with one is false where there is no number. ``first`` and ``last`` go by seq_num, and in an array by C
+  order.
+- Comparisons are exact, whatever the types. Whole numbers (ints of any size, and floats up to 2**53 without a
+  fraction) are added up exactly, and their mean is compared as the fraction it is. The sum of any others is that of
+  float64, whose last digits depend on how the values are stored: it equals nothing, so ``==`` takes an int and
+  is false, and ``!=`` true; inf and -inf together have no sum, so all its comparisons are false.
+- ``between(low, high)`` is true if some number lies there, both ends included; ``within(low, high)`` if all numbers
+  do, and there is one.
+
+`FullText` and `Fuzzy` look at the start document alone.
+
+A run whose descriptors or data cannot be read is neither found nor excluded by what would have to be read: ``&`` is
+false if another part is false, ``|`` true if another part is true, and else the error comes out of `matches`. Who
+searches many runs takes it for no match, of a query and of its negation, and says so.
 
 Paths that descend (``descend=True``, and all of `from_mongo`) mean what MongoDB means instead: the list
 itself or any of its items may satisfy; ``== None`` is also true where the key is missing; equal dicts have
@@ -23,10 +51,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from intake_bluesky.errors import UnsupportedQuery
+from intake_bluesky.errors import AssetUnavailable, DamagedRun, UnsupportedQuery
 from intake_bluesky.query.conditions import (
     AnyItem,
     Compare,
@@ -38,17 +67,16 @@ from intake_bluesky.query.conditions import (
     PathQuery,
     Regex,
 )
+from intake_bluesky.query.data import SUMMED, CompareStatistic, DataBetween, DataQuery, DataWithin
+from intake_bluesky.query.descriptors import AnyDescriptor, stream_of
 from intake_bluesky.query.nodes import And, Everything, Not, Or, Query
 from intake_bluesky.query.paths import MISSING, Path, is_list, lookup
-from intake_bluesky.query.runs import (
-    FullText,
-    PartialUID,
-    ScanID,
-    ScanIDRange,
-    TimeRange,
-    words,
-)
+from intake_bluesky.query.runs import PartialUID, ScanID, ScanIDRange, TimeRange, misplaced
+from intake_bluesky.query.texts import FullText, Fuzzy, similarity, words
 from intake_bluesky.query.values import Value, equal, is_number
+
+if TYPE_CHECKING:
+    from intake_bluesky.statistics import Statistics
 
 _ORDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
@@ -58,11 +86,10 @@ _ORDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-class RunView(Protocol):
-    """What a query sees of a run. Documents are plain Python, as a store yields them.
+class RunEnds(Protocol):
+    """What a listing tells of a run: enough for queries that need no more, see `documents_needed`.
 
-    Queries over descriptors and over data will also ask for ``descriptors`` (a sequence of mappings) and
-    ``statistics(stream, key)``; `documents_needed` tells what a query asks for, so that no more need be read.
+    Documents are plain Python, as a store yields them.
     """
 
     @property
@@ -74,13 +101,40 @@ class RunView(Protocol):
         """The run stop document; None while the run is going on, or if it never came."""
 
 
-def matches(query: Query, run: RunView) -> bool:
+class RunView(RunEnds, Protocol):
+    """What any query sees of a run. `matches` asks for no more than it comes to need.
+
+    What cannot be read raises `DamagedRun` or `AssetUnavailable`.
+    """
+
+    @property
+    def descriptors(self) -> Sequence[Mapping[str, Any]]:
+        """The event descriptors of all streams."""
+
+    def statistics(self, stream: str, key: str) -> Statistics | None:
+        """Tell the statistics of a data key that a descriptor of the stream declares; None without such a key."""
+
+    def lies(self, stream: str, key: str, low: float, high: float) -> bool:
+        """Tell whether a number among the values lies from `low` to `high`; asked where statistics leave it open."""
+
+
+def matches(query: Query, run: RunEnds) -> bool:
     """Tell whether a run matches a query.
+
+    Parameters
+    ----------
+    query
+        Any query.
+    run
+        A `RunView`; for a query over start and stop these are enough.
 
     Raises
     ------
     UnsupportedQuery
-        If the query cannot be put to one run alone: ``ScanID(5, duplicates="latest")``.
+        If the query cannot be put to one run alone: ``ScanID(5, duplicates="latest")``. Or if it asks for what `run`
+        does not have.
+    DamagedRun, AssetUnavailable
+        If what decides cannot be read.
 
     Examples
     --------
@@ -89,19 +143,42 @@ def matches(query: Query, run: RunView) -> bool:
     >>> matches(Compare("plan_name", "==", "scan"), run)
     True
     """
-    return _holds(query, {"start": run.start or {}, "stop": run.stop or {}})
+    return _holds(query, {"start": run.start or {}, "stop": run.stop or {}}, run)
 
 
-def _holds(query: Query, documents: Mapping[str, Any]) -> bool:
+def _holds(query: Query, documents: Mapping[str, Any], run: RunEnds | None = None) -> bool:
     match query:
         case Everything():
             return True
         case And(children):
-            return all(_holds(child, documents) for child in children)
+            return _combined(children, documents, run, decisive=False)
         case Or(children):
-            return any(_holds(child, documents) for child in children)
+            return _combined(children, documents, run, decisive=True)
         case Not(child):
-            return not _holds(child, documents)
+            return not _holds(child, documents, run)
+        case AnyDescriptor():
+            return any(_holds(query.query, {"descriptor": each}) for each in _descriptors(run, query, query.stream))
+        case CompareStatistic() | DataBetween() | DataWithin():
+            return any(_data_holds(query, stream, run) for stream in _streams(run, query))
+    return _start_holds(query, documents)
+
+
+def _combined(children: Iterable[Query], documents: Mapping[str, Any], run: RunEnds | None, *, decisive: bool) -> bool:
+    """Whether one child is `decisive`, or all are not; a child that cannot be told is in nobody's way."""
+    unknown: DamagedRun | AssetUnavailable | None = None
+    for child in children:
+        try:
+            if _holds(child, documents, run) is decisive:
+                return decisive
+        except (DamagedRun, AssetUnavailable) as error:
+            unknown = unknown or error
+    if unknown is not None:
+        raise unknown
+    return not decisive
+
+
+def _start_holds(query: Query, documents: Mapping[str, Any]) -> bool:
+    match query:
         case TimeRange() | ScanID() | ScanIDRange():
             return _holds(query.expanded(), documents)
         case PartialUID(uids):
@@ -109,12 +186,63 @@ def _holds(query: Query, documents: Mapping[str, Any]) -> bool:
             return isinstance(uid, str) and uid.startswith(uids)
         case FullText(text):
             return _has_words(documents["start"], words(text))
+        case Fuzzy():
+            return _has_similar_words(documents["start"], query)
     if not isinstance(query, PathQuery):
         raise UnsupportedQuery(f"{query!r} of type {type(query).__name__} is no query that this version knows")
     if query.path.document not in documents:
-        raise UnsupportedQuery(f"Item(...) is the item of a list, and stands inside .any(...) only: {query!r}")
+        raise misplaced(query)
     whole = isinstance(query, HasSize | AnyItem | Contains)
     return any(_satisfies(value, query) for value in lookup(documents[query.path.document], query.path, whole=whole))
+
+
+def _descriptors(run: RunEnds | None, query: Query, stream: str | None) -> Iterator[Mapping[str, Any]]:
+    view = _whole(run, query)
+    return (each for each in view.descriptors if stream is None or stream_of(each) == stream)
+
+
+def _whole(run: Any, query: Query) -> RunView:
+    if not (hasattr(type(run), "lies") or hasattr(run, "descriptors")):
+        raise UnsupportedQuery(f"{query!r} is about descriptors or data, and only start and stop are at hand")
+    return run  # type: ignore[no-any-return]
+
+
+def _streams(run: RunEnds | None, query: DataQuery) -> dict[str, None]:
+    """The streams that have the key of a query and are asked for."""
+    found = _descriptors(run, query, query.stream)
+    declared = (each for each in found if query.key in (each.get("data_keys") or ()))
+    return dict.fromkeys(map(stream_of, declared))
+
+
+def _data_holds(query: DataQuery, stream: str, run: Any) -> bool:
+    known: Statistics | None = run.statistics(stream, query.key)
+    if known is None:
+        return False
+    if isinstance(query, CompareStatistic):
+        name = query.statistic
+        observed = _mean(known) if name == "mean" else getattr(known, name)
+        return observed is not None and _compared(observed, query.op, query.value, summed=name in SUMMED)
+    low, high, least, most = query.low, query.high, known.min, known.max
+    if least is None or most is None:
+        return False
+    if isinstance(query, DataWithin):
+        return low <= least and most <= high
+    if most < low or high < least:
+        return False
+    found = any(end is not None and low <= end <= high for end in (least, most, known.first, known.last))
+    return found or bool(run.lies(stream, query.key, low, high))
+
+
+def _mean(known: Statistics) -> Fraction | float | None:
+    if isinstance(known.sum, int):
+        return Fraction(known.sum, known.count - known.nan_count)
+    return known.mean
+
+
+def _compared(observed: Any, op: str, value: float, *, summed: bool) -> bool:
+    if op == "==":
+        return not (summed and isinstance(observed, float)) and bool(observed == value)
+    return _ORDER[op](observed, value)
 
 
 def _satisfies(value: Any, query: PathQuery) -> bool:
@@ -166,6 +294,16 @@ def _item_holds(item: Any, query: Query, *, over_keys: bool) -> bool:
 def _has_words(start: Mapping[str, Any], wanted: frozenset[str]) -> bool:
     for text in _texts(start):
         wanted -= words(text)
+        if not wanted:
+            return True
+    return False
+
+
+def _has_similar_words(start: Mapping[str, Any], query: Fuzzy) -> bool:
+    wanted = words(query.text)
+    for text in _texts(start):
+        there = words(text)
+        wanted = frozenset(w for w in wanted if all(similarity(w, other) < query.threshold for other in there))
         if not wanted:
             return True
     return False

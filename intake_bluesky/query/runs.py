@@ -1,9 +1,7 @@
-"""The nodes about a run as a whole: by uid, by time, by scan_id, by words; and the list of all nodes."""
+"""The nodes about a run as a whole: by uid, by time, by scan_id; and the list of all nodes."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -11,6 +9,8 @@ from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 from intake_bluesky.errors import AmbiguousRun, UnsupportedQuery
 from intake_bluesky.query.conditions import Compare, In, PathQuery
+from intake_bluesky.query.data import DataQuery
+from intake_bluesky.query.descriptors import AnyDescriptor
 from intake_bluesky.query.nodes import (
     ALL,
     And,
@@ -22,6 +22,9 @@ from intake_bluesky.query.nodes import (
     replace_leaves,
 )
 from intake_bluesky.query.paths import Path
+from intake_bluesky.query.texts import FullText as FullText  # noqa: PLC0414  # handed on
+from intake_bluesky.query.texts import Fuzzy
+from intake_bluesky.query.texts import words as words  # noqa: PLC0414
 from intake_bluesky.query.times import epoch
 from intake_bluesky.query.values import freeze
 
@@ -241,61 +244,57 @@ def settle_scan_ids(query: Query, find: Callable[[Query], Iterable[Mapping[str, 
     return replace_leaves(query, settle)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, init=False)
-class FullText(Query):
-    r"""Every word of a text occurs somewhere in the run start document.
-
-    What is searched: each str among the values of the start document, at any depth in dicts and lists, its
-    uid and plan_name too; not the keys, not numbers, not other documents. Text is brought to Unicode NFKC and
-    case-folded, and words are what ``\w+`` finds in it; the words may come from different values, in any
-    order, without stemming.
-
-    Examples
-    --------
-    >>> FullText("Nickel foil")
-    FullText('Nickel foil')
-    """
-
-    text: str
-
-    def __init__(self, text: str) -> None:
-        if not isinstance(text, str) or not words(text):
-            raise UnsupportedQuery(f"FullText takes a text of one or more words, not {text!r}")
-        self._fill(text=str(text))
-
-    def __repr__(self) -> str:
-        return f"FullText({self.text!r})"
-
-
-def words(text: str) -> frozenset[str]:
-    r"""Give the words of a text: NFKC, case-folded, ``\w+``.
-
-    Examples
-    --------
-    >>> sorted(words("Straße 12"))
-    ['12', 'strasse']
-    """
-    return frozenset(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
-
-
-Node: TypeAlias = Everything | And | Or | Not | PathQuery | PartialUID | TimeRange | ScanID | ScanIDRange | FullText
+Node: TypeAlias = (
+    Everything
+    | And
+    | Or
+    | Not
+    | PathQuery
+    | AnyDescriptor
+    | DataQuery
+    | PartialUID
+    | TimeRange
+    | ScanID
+    | ScanIDRange
+    | FullText
+    | Fuzzy
+)
 """Every node there is."""
 
+Part: TypeAlias = Literal["start", "stop", "descriptors", "data"]
+"""What of a run a query may look at."""
 
-def documents_needed(query: Query) -> frozenset[Literal["start", "stop"]]:
-    """Tell which documents of a run a query looks at: ``"start"``, ``"stop"``, both or none.
+
+def documents_needed(query: Query) -> frozenset[Part]:
+    """Tell what of a run a query looks at, by name: none, some or all of ``start stop descriptors data``.
+
+    Who asks for data asks for descriptors too, which tell the streams that have a key.
 
     Examples
     --------
     >>> documents_needed(Compare("stop.exit_status", "==", "fail"))
     frozenset({'stop'})
     """
-    found: set[Literal["start", "stop"]] = set()
-    for leaf in leaves(query):
-        if isinstance(leaf, Everything):
-            continue
-        document = leaf.path.document if isinstance(leaf, PathQuery) else "start"
-        if document == "item":
-            raise UnsupportedQuery(f"Item(...) is the item of a list, and stands inside .any(...) only: {leaf!r}")
-        found.add(document)
-    return frozenset(found)
+    return frozenset(part for leaf in leaves(query) for part in _parts(leaf))
+
+
+def _parts(leaf: Query) -> tuple[Part, ...]:
+    if isinstance(leaf, Everything):
+        return ()
+    if isinstance(leaf, AnyDescriptor):
+        return ("descriptors",)
+    if isinstance(leaf, DataQuery):
+        return ("descriptors", "data")
+    if not isinstance(leaf, PathQuery):
+        return ("start",)
+    document = leaf.path.document
+    if document == "descriptor" or document == "item":  # noqa: PLR1714  # mypy narrows this form only
+        raise misplaced(leaf)
+    return (document,)
+
+
+def misplaced(leaf: PathQuery) -> UnsupportedQuery:
+    """Make the error of a condition that stands outside of what it is about."""
+    if leaf.path.document == "descriptor":
+        return UnsupportedQuery(f"Descriptor(...) stands inside AnyDescriptor(...) only: {leaf!r}")
+    return UnsupportedQuery(f"Item(...) is the item of a list, and stands inside .any(...) only: {leaf!r}")

@@ -16,7 +16,7 @@ from intake_bluesky.query import (
     Key,
     PartialUID,
     Query,
-    RunView,
+    RunEnds,
     ScanID,
     ScanIDRange,
     Start,
@@ -319,5 +319,5 @@ def test_an_unknown_node_is_refused() -> None:
 
 
 def test_a_summary_is_enough_of_a_run() -> None:
-    run: RunView = RunSummary.of(HERE.start, HERE.stop)
+    run: RunEnds = RunSummary.of(HERE.start, HERE.stop)
     assert matches((Start("scan_id") == 5) & (Stop("n") == 3), run)

@@ -61,7 +61,7 @@ PATH = {"node": "Path", "document": "start", "segments": ["x"]}
         ({**NODE, "query": 5}, "5"),
         ({**NODE, "query": [{"node": "Everything"}]}, "no query"),
         ({**NODE, "query": PATH}, "no query"),
-        ({**NODE, "query": {"node": "Fuzzy", "text": "x"}}, "Fuzzy"),
+        ({**NODE, "query": {"node": "Tagged", "text": "x"}}, "Tagged"),
         ({**NODE, "query": {"node": ["And"]}}, "And"),
         ({**NODE, "query": {"node": "Exists"}}, "Exists"),
         ({**NODE, "query": {"node": "Exists", "path": PATH, "extra": 1}}, "extra"),
