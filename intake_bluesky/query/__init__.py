@@ -68,6 +68,7 @@ from intake_bluesky.query.runs import (
     settle_scan_ids,
 )
 from intake_bluesky.query.serial import from_json, to_json
+from intake_bluesky.query.text import from_text, to_text
 from intake_bluesky.query.texts import FullText, Fuzzy, similarity, trigrams, words
 from intake_bluesky.query.values import FrozenDict, Value
 
@@ -132,6 +133,7 @@ __all__ = [
     "documents_needed",
     "from_json",
     "from_mongo",
+    "from_text",
     "leaves",
     "matches",
     "replace_leaves",
@@ -140,6 +142,7 @@ __all__ = [
     "split",
     "to_json",
     "to_nnf",
+    "to_text",
     "trigrams",
     "words",
 ]
