@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
+from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents import RunHeader, RunSummary
-from intake_bluesky.errors import AmbiguousRun, RunNotFound, UnsupportedQuery
+from intake_bluesky.errors import AmbiguousRun, AssetUnavailable, DamagedRun, RunNotFound, UnsupportedQuery
 from intake_bluesky.query import (
     ALL,
     Everything,
@@ -19,12 +22,15 @@ from intake_bluesky.query import (
     Query,
     Start,
     all_of,
+    cheap_first,
+    documents_needed,
     from_json,
     from_mongo,
     matches,
     settle_scan_ids,
 )
 from intake_bluesky.storage import Order, Plan, RunStore, SupportsCount, sort_runs
+from intake_bluesky.viewing import StoredRun
 
 __all__ = ["Selection", "as_query"]
 
@@ -59,13 +65,17 @@ def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
 class Selection:
     """The runs of a store that several queries, one within the other, leave.
 
-    Making one reads nothing. What the store cannot do of a query is finished here, run by run.
+    Making one reads nothing. What the store cannot do of a query is finished here, run by run: what start and stop
+    decide first, then descriptors, then data. A run whose descriptors or data cannot be read, where they would decide,
+    matches neither a query nor its negation; a `RuntimeWarning` names it.
 
     Attributes
     ----------
     store : RunStore
     stages : tuple of Query
         A `ScanID` that takes the latest of several takes it among what the stages before it left.
+    assets : AssetOptions or None
+        How a query over data finds and reads files; None for the defaults, see `StoredRun`.
 
     Examples
     --------
@@ -79,6 +89,7 @@ class Selection:
 
     store: RunStore
     stages: tuple[Query, ...] = ()
+    assets: AssetOptions | None = None
 
     @property
     def query(self) -> Query:
@@ -101,7 +112,7 @@ class Selection:
         return query
 
     def _starts(self, query: Query) -> Iterator[Mapping[str, Any]]:
-        return (run.start for run in Selection(self.store).runs(query))
+        return (run.start for run in replace(self, stages=()).runs(query))
 
     def plan(self, query: Query = ALL, order: Order = Order.NEWEST) -> Plan:
         """How the store shares the work, for those of these runs that match `query` as well."""
@@ -112,7 +123,8 @@ class Selection:
     ) -> Iterator[RunSummary]:
         """Yield those of these runs that match `query` as well.
 
-        Reads no header and no event. Runs are held in memory only where the store does not order them.
+        Reads no header and no event but for what the store leaves of queries over descriptors and data. Runs are held
+        in memory only where the store does not order them.
         """
         plan = self.plan(query, order)
         if plan.ordered and isinstance(plan.residual, Everything):
@@ -120,7 +132,7 @@ class Selection:
             return
         found: Iterable[RunSummary] = self.store.find(plan.pushed, order=order)
         if not isinstance(plan.residual, Everything):
-            found = (run for run in found if matches(plan.residual, run))
+            found = filter(self._test(plan.residual), found)
         if not plan.ordered:
             found = sort_runs(found, order)
         yield from islice(found, offset, None if limit is None else offset + limit)
@@ -131,10 +143,26 @@ class Selection:
         whole = isinstance(plan.residual, Everything)
         if whole and isinstance(self.store, SupportsCount):
             return self.store.count(plan.pushed)
-        return sum(1 for run in self.store.find(plan.pushed) if whole or matches(plan.residual, run))
+        found = self.store.find(plan.pushed)
+        return sum(1 for _ in (found if whole else filter(self._test(plan.residual), found)))
 
     def __contains__(self, run: RunSummary) -> bool:
-        return matches(self.settled(), run)
+        return self._test(self.settled())(run)
+
+    def _test(self, query: Query) -> Callable[[RunSummary], bool]:
+        """What tells of a run whether it matches."""
+        ordered = cheap_first(query)
+        if documents_needed(ordered) <= {"start", "stop"}:
+            return partial(matches, ordered)
+        return partial(self._looks_into, ordered)
+
+    def _looks_into(self, query: Query, run: RunSummary) -> bool:
+        try:
+            return matches(query, StoredRun(self.store, run, self.assets))
+        except (DamagedRun, AssetUnavailable) as error:
+            message = f"run {run.uid} counts as no match, for it cannot be looked into: {error}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            return False
 
     def exact(self, uid: str) -> RunHeader:
         """Open the run of a full uid.

@@ -1,20 +1,29 @@
-"""Hypothesis strategies for queries, and for start and stop documents that they may well match."""
+"""Hypothesis strategies for queries, and for runs that they may well match."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, get_args
 
 from hypothesis import strategies as st
 
+from intake_bluesky.columns import column
+from intake_bluesky.documents import Document, stream_name
 from intake_bluesky.query import (
     ALL,
+    AnyDescriptor,
     AnyItem,
     Compare,
+    CompareStatistic,
     Contains,
+    DataBetween,
+    DataWithin,
+    Device,
     Exists,
     FullText,
+    Fuzzy,
     HasSize,
     In,
     IsNaN,
@@ -24,8 +33,10 @@ from intake_bluesky.query import (
     Regex,
     ScanID,
     ScanIDRange,
+    StatisticName,
     TimeRange,
 )
+from intake_bluesky.statistics import Statistics, lies
 
 KEYS: Final = ("a", "b", "0", "1", "stop")
 TEXTS: Final = (
@@ -62,12 +73,64 @@ OPERATORS: Final = ("==", "<", "<=", ">", ">=")
 PATTERNS: Final = ("Ni", "^ni$", r"\d", "s+", "(?m)^n", ".")
 
 
+STREAMS: Final = ("primary", "baseline")
+DATA_KEYS: Final = ("theta", "det.x-1", "0")
+DEVICES: Final = ("fccd", "m.1")
+DATA_NUMBERS: Final = (0, 1, -1, 2, 2**53 + 1, 2**62, 0.0, 0.5, 2.5, -1.0, 1e300, math.inf, -math.inf)
+BOUNDS: Final = (*DATA_NUMBERS, 0.25, 3, 2**63)
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Just enough of a run for `intake_bluesky.query.matches`."""
+    """Just enough of a run for `intake_bluesky.query.matches`.
+
+    Attributes
+    ----------
+    start, stop : dict, stop or None
+    descriptors : sequence of dict
+    data : mapping of (stream, key) to sequence
+        The values of the events of a stream that count, by rising seq_num; all keys of a stream have as many.
+    """
 
     start: dict[str, Any]
     stop: dict[str, Any] | None
+    descriptors: Sequence[dict[str, Any]] = ()
+    data: Mapping[tuple[str, str], Sequence[Any]] = field(default_factory=dict)
+
+    def statistics(self, stream: str, key: str) -> Statistics | None:
+        """The statistics of a data key; None where the stream does not have it."""
+        values = self.data.get((stream, key))
+        return None if values is None else Statistics.of(column(values)[0])
+
+    def lies(self, stream: str, key: str, low: float, high: float) -> bool:
+        """Whether a number among the values lies from `low` to `high`."""
+        return lies(column(self.data[stream, key])[0], low, high)
+
+    def documents(self) -> list[tuple[str, Document]]:
+        """The run as a store takes it, an event at a time."""
+        uid = self.start["uid"]
+        documents: list[tuple[str, Document]] = [("start", self.start)]
+        documents += [("descriptor", {**doc, "run_start": uid}) for doc in self.descriptors]
+        for doc in {stream_name(doc): doc for doc in self.descriptors}.values():
+            documents += [("event", event) for event in self._events(doc)]
+        if self.stop is not None:
+            documents.append(("stop", {**self.stop, "run_start": uid}))
+        return documents
+
+    def _events(self, descriptor: Document) -> list[Document]:
+        own = {key: values for (stream, key), values in self.data.items() if stream == stream_name(descriptor)}
+        return [
+            {
+                "uid": f"{descriptor['uid']}-{row}",
+                "descriptor": descriptor["uid"],
+                "seq_num": row + 1,
+                "time": 1.5e9 + row,
+                "data": {key: values[row] for key, values in own.items()},
+                "timestamps": dict.fromkeys(own, 1.5e9),
+                "filled": {},
+            }
+            for row in range(max(map(len, own.values()), default=0))
+        ]
 
 
 def scalars(*, nan: bool = False) -> st.SearchStrategy[Any]:
@@ -106,9 +169,56 @@ def stop_documents() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-def runs() -> st.SearchStrategy[Run]:
-    """Give runs, some of them without a stop document."""
-    return st.builds(Run, start_documents(), st.none() | stop_documents())
+def runs(*, whole: bool = False) -> st.SearchStrategy[Run]:
+    """Give runs, some of them without a stop document; with `whole` most of them with descriptors and data."""
+    if not whole:
+        return st.builds(Run, start_documents(), st.none() | stop_documents())
+    streams = st.dictionaries(st.sampled_from(STREAMS), _streams(), max_size=2)
+    return st.builds(_whole_run, start_documents(), st.none() | stop_documents(), streams)
+
+
+def _streams() -> st.SearchStrategy[tuple[list[dict[str, Any]], dict[str, list[Any]]]]:
+    """Give one or two descriptors of a stream, and a column for each of their keys."""
+    columns = st.integers(0, 4).flatmap(
+        lambda events: st.dictionaries(st.sampled_from(DATA_KEYS), _data_columns(events), max_size=2)
+    )
+    return st.tuples(st.lists(_descriptions(), min_size=1, max_size=2), columns)
+
+
+def _data_columns(events: int) -> st.SearchStrategy[list[Any]]:
+    """Give columns of one type, as devices record them, and mixtures."""
+    gaps = st.none() | st.just(math.nan)
+    numbers = st.sampled_from(DATA_NUMBERS)
+    integers = numbers.filter(lambda number: isinstance(number, int))
+    kinds = (numbers, integers, integers | st.none(), numbers | gaps, st.booleans(), st.sampled_from(("", "open")))
+    return st.one_of(*(st.lists(kind, min_size=events, max_size=events) for kind in kinds))
+
+
+def _descriptions() -> st.SearchStrategy[dict[str, Any]]:
+    blocks = st.dictionaries(st.sampled_from(KEYS), values(nan=True), max_size=2).map(lambda data: {"data": data})
+    return st.fixed_dictionaries(
+        {
+            "configuration": st.dictionaries(st.sampled_from(DEVICES), blocks, max_size=2),
+            "hints": st.dictionaries(st.sampled_from(DEVICES), st.just({"fields": ["theta"]}), max_size=1),
+            "object_keys": st.dictionaries(st.sampled_from(DEVICES), st.just(["theta"]), max_size=1),
+        }
+    )
+
+
+def _whole_run(
+    start: dict[str, Any],
+    stop: dict[str, Any] | None,
+    streams: dict[str, tuple[list[dict[str, Any]], dict[str, list[Any]]]],
+) -> Run:
+    descriptors, data = [], {}
+    for stream, (descriptions, columns) in streams.items():
+        specs = {key: {"source": "SIM", "dtype": "number", "shape": [], "units": "deg"} for key in columns}
+        for number, description in enumerate(descriptions):
+            uid = f"{start['uid']}-{stream}-{number}"
+            named = {} if stream == "primary" and number else {"name": stream}  # old writers gave no name
+            descriptors.append({**description, **named, "uid": uid, "time": 1.5e9, "data_keys": specs})
+        data.update({(stream, key): column for key, column in columns.items()})
+    return Run(start, stop, tuple(descriptors), data)
 
 
 def paths(*, descend: bool | None = None) -> st.SearchStrategy[Path]:
@@ -128,8 +238,8 @@ def paths(*, descend: bool | None = None) -> st.SearchStrategy[Path]:
     return st.builds(lambda place, way: Path(place[0], place[1], way), named | nested, ways)
 
 
-def queries(*, descend: bool | None = False, max_leaves: int = 8) -> st.SearchStrategy[Query]:
-    """Give queries over start and stop.
+def queries(*, descend: bool | None = False, max_leaves: int = 8, whole: bool = False) -> st.SearchStrategy[Query]:
+    """Give queries.
 
     Parameters
     ----------
@@ -137,8 +247,11 @@ def queries(*, descend: bool | None = False, max_leaves: int = 8) -> st.SearchSt
         Whether paths look at lists as MongoDB does; None mixes both ways.
     max_leaves
         About how many conditions a query combines at most.
+    whole
+        Whether some look at descriptors and data, not at start and stop alone.
     """
-    return st.recursive(leaf_queries(descend=descend), _combined, max_leaves=max_leaves)
+    leaf = leaf_queries(descend=descend)
+    return st.recursive(leaf | whole_queries() if whole else leaf, _combined, max_leaves=max_leaves)
 
 
 def _combined(inner: st.SearchStrategy[Query]) -> st.SearchStrategy[Query]:
@@ -150,12 +263,43 @@ def _combined(inner: st.SearchStrategy[Query]) -> st.SearchStrategy[Query]:
 
 
 def leaf_queries(*, descend: bool | None = False) -> st.SearchStrategy[Query]:
-    """Give single conditions of every kind."""
+    """Give single conditions of every kind over start and stop."""
     at = paths(descend=descend)
     item_keys = st.lists(st.sampled_from(KEYS), min_size=1, max_size=2).map(tuple)
     item_paths = st.builds(Path, st.just("item"), item_keys, at.map(lambda path: path.descend))
     items = _conditions(st.just(Path("item", ()))) | st.recursive(_conditions(item_paths), _combined, max_leaves=3)
     return st.one_of(_conditions(at), st.builds(AnyItem, at, items), _about_the_run(), st.just(ALL))
+
+
+def whole_queries() -> st.SearchStrategy[Query]:
+    """Give single conditions of every kind over descriptors and data."""
+    named = st.builds(lambda key, name: ("data_keys", key, name), st.sampled_from(DATA_KEYS), st.just("units"))
+    set_up = st.builds(
+        lambda device, key: ("configuration", device, "data", key), st.sampled_from(DEVICES), st.sampled_from(KEYS)
+    )
+    at = st.builds(Path, st.just("descriptor"), st.one_of(named, set_up, st.just(("name",))))
+    within = st.recursive(_conditions(at) | st.just(ALL), _combined, max_leaves=3)
+    streams = st.none() | st.sampled_from(STREAMS)
+    keys, bounds = st.sampled_from(DATA_KEYS), st.tuples(st.sampled_from(BOUNDS), st.sampled_from(BOUNDS))
+    intervals = st.sampled_from((DataBetween, DataWithin))
+    return st.one_of(
+        st.builds(AnyDescriptor, within, streams),
+        st.builds(lambda name, stream: Device(name, stream).exists(), st.sampled_from(DEVICES), streams),
+        st.builds(lambda node, key, ends, stream: node(key, *sorted(ends), stream), intervals, keys, bounds, streams),
+        st.builds(
+            _about_a_statistic,
+            keys,
+            st.sampled_from(get_args(StatisticName)),
+            st.sampled_from(OPERATORS),
+            st.sampled_from(BOUNDS),
+            streams,
+        ),
+    )
+
+
+def _about_a_statistic(key: str, name: Any, op: Any, value: Any, stream: str | None) -> Query:
+    whole = op != "==" or name not in ("sum", "mean") or isinstance(value, int)
+    return CompareStatistic(key, name, op if whole else "<=", value, stream)
 
 
 def _conditions(at: st.SearchStrategy[Path]) -> st.SearchStrategy[Query]:
@@ -183,6 +327,7 @@ def _about_the_run() -> st.SearchStrategy[Query]:
         st.builds(lambda chosen: ScanID(*chosen, duplicates="all"), st.lists(ids, min_size=1, max_size=2)),
         st.builds(ScanIDRange, ids, ids, st.just("all")),
         st.builds(FullText, st.sampled_from(("ni", "strasse", "FOIL Strasse", "scan"))),
+        st.builds(Fuzzy, st.sampled_from(("nii", "strase", "FOIL Strasse", "scann")), st.sampled_from((0.2, 0.3, 1.0))),
     )
 
 

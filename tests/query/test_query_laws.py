@@ -15,6 +15,7 @@ from intake_bluesky.query import (
     Not,
     Query,
     Start,
+    cheap_first,
     documents_needed,
     from_json,
     leaves,
@@ -27,28 +28,29 @@ from intake_bluesky.query import (
 from intake_bluesky.testing.queries import Run, paths, queries, runs, values
 
 NAMES = {name: getattr(public, name) for name in public.__all__}
-ANY = queries(descend=None)
+RUNS = runs(whole=True)
+ANY = queries(descend=None, whole=True)
 
 
-@given(ANY, runs())
+@given(ANY, RUNS)
 def test_excluded_middle_and_double_negation(query: Query, run: Run) -> None:
     assert matches(~query, run) is not matches(query, run)
     assert ~~query == query
 
 
-@given(ANY, ANY, runs())
+@given(ANY, ANY, RUNS)
 def test_and_or_are_those_of_logic(left: Query, right: Query, run: Run) -> None:
     assert matches(left & right, run) is (matches(left, run) and matches(right, run))
     assert matches(left | right, run) is (matches(left, run) or matches(right, run))
 
 
-@given(ANY, ANY, runs())
+@given(ANY, ANY, RUNS)
 def test_de_morgan(left: Query, right: Query, run: Run) -> None:
     assert matches(~(left & right), run) is matches(~left | ~right, run)
     assert matches(~(left | right), run) is matches(~left & ~right, run)
 
 
-@given(ANY, runs())
+@given(ANY, RUNS)
 def test_normal_form_keeps_the_meaning_and_negates_leaves_alone(query: Query, run: Run) -> None:
     normal = to_nnf(query)
     assert matches(normal, run) is matches(query, run)
@@ -62,12 +64,19 @@ def test_normal_form_keeps_the_meaning_and_negates_leaves_alone(query: Query, ru
             pending.extend(getattr(node, "children", ()))
 
 
-@given(ANY, runs(), st.randoms(use_true_random=False))
+@given(ANY, RUNS, st.randoms(use_true_random=False))
 def test_split_keeps_the_meaning(query: Query, run: Run, chance: random.Random) -> None:
     able = {leaf: chance.random() < 0.6 for leaf in leaves(to_nnf(query))}
     pushed, residual = split(query, able.__getitem__)
     assert matches(pushed & residual, run) is matches(query, run)
     assert all(able[leaf] for leaf in leaves(pushed) if leaf != ALL)
+
+
+@given(ANY, RUNS)
+def test_what_is_cheap_comes_first_and_means_the_same(query: Query, run: Run) -> None:
+    ordered = cheap_first(query)
+    assert matches(ordered, run) is matches(query, run)
+    assert sorted(map(repr, leaves(ordered))) == sorted(map(repr, leaves(query)))
 
 
 @given(ANY)
@@ -84,14 +93,19 @@ def test_equality_is_that_of_the_code(left: Query, right: Query) -> None:
     assert replace_leaves(left, lambda leaf: leaf) == left
 
 
-@given(ANY, runs())
+@given(ANY, RUNS)
 def test_a_query_looks_at_no_more_than_it_says(query: Query, run: Run) -> None:
     needed = documents_needed(query)
-    less = Run(run.start if "start" in needed else {}, run.stop if "stop" in needed else None)
+    less = Run(
+        run.start if "start" in needed else {},
+        run.stop if "stop" in needed else None,
+        run.descriptors if "descriptors" in needed else (),
+        run.data if "data" in needed else {},
+    )
     assert matches(query, less) is matches(query, run)
 
 
-@given(paths(descend=False), values(), runs())
+@given(paths(descend=False), values(), RUNS)
 def test_orders_exclude_each_other(path: public.Path, value: object, run: Run) -> None:
     bound = value if value is None or isinstance(value, bool | int | float | str) else 0
     below, same, above = (matches(public.Compare(path, op, bound), run) for op in ("<", "==", ">"))
@@ -101,7 +115,7 @@ def test_orders_exclude_each_other(path: public.Path, value: object, run: Run) -
         assert matches(public.Compare(path, ">=", bound), run) is (above or same)
 
 
-@given(values(), runs())
+@given(values(), RUNS)
 def test_a_value_put_into_a_run_is_found_there(value: object, run: Run) -> None:
     holding = Run({**run.start, "x": value, "y": [0, value], "z": [{"k": value}]}, run.stop)
     assert matches(Start("x") == value, holding)

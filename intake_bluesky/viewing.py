@@ -1,0 +1,247 @@
+"""A run of a store as queries see it: nothing is opened before a query comes to need it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import product
+from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from intake_bluesky.assets import AssetArray, AssetOptions
+from intake_bluesky.columns import Array, Column, take
+from intake_bluesky.dataset import DatasetOptions, StreamReader
+from intake_bluesky.documents import Document, EventPage, RunHeader, RunSummary, StreamLayout, is_external
+from intake_bluesky.errors import (
+    AssetUnavailable,
+    DamagedRun,
+    IntakeBlueskyError,
+    StoreUnavailable,
+)
+from intake_bluesky.inline import declared
+from intake_bluesky.rows import last_of_each
+from intake_bluesky.statistics import Statistics, lies
+from intake_bluesky.storage import RunStore
+
+__all__ = ["StoredRun"]
+
+REMEMBERED: Final = 65_536  # statistics of a store's runs that are kept; one takes some 300 bytes
+What: TypeAlias = tuple[str, str, str, str, str]
+"""uid, version, stream, key, and for files how they were read."""
+
+
+class _Remembered:
+    """The statistics computed last, of one store."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[What, Statistics] = OrderedDict()
+
+    def get(self, what: What) -> Statistics | None:
+        with self._lock:
+            if what in self._known:
+                self._known.move_to_end(what)
+            return self._known.get(what)
+
+    def put(self, what: What, found: Statistics) -> None:
+        with self._lock:
+            self._known[what] = found
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+
+
+_MEMORY: Final[WeakKeyDictionary[RunStore, _Remembered]] = WeakKeyDictionary()
+
+
+class StoredRun:
+    """A run as `intake_bluesky.query.matches` looks at it.
+
+    Start and stop are those of the listing; the header is read for descriptors, once; statistics are computed a page of
+    events or a chunk of a file at a time, and those of runs that have stopped are remembered.
+
+    Parameters
+    ----------
+    store : RunStore
+    run : RunSummary
+    assets : AssetOptions, optional
+        How files are found and read; by default documents of another machine may name none of this one.
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> from intake_bluesky.testing.runs import EXAMPLES
+    >>> store = MemoryStore([EXAMPLES["scan"](None)])
+    >>> StoredRun(store, next(store.find())).statistics("primary", "theta")
+    Statistics(count=11, nan_count=0, min=-2.5, max=2.5, sum=0.0, first=-2.5, last=2.5)
+    """
+
+    def __init__(self, store: RunStore, run: RunSummary, assets: AssetOptions | None = None) -> None:
+        self._store, self._run = store, run
+        self._assets = assets or AssetOptions(trusted=not store.remote)
+        self._pieces_of: dict[str, Array] = {}
+
+    @property
+    def start(self) -> Mapping[str, Any]:
+        """The run start document."""
+        return self._run.start
+
+    @property
+    def stop(self) -> Mapping[str, Any] | None:
+        """The run stop document; None while there is none."""
+        return self._run.stop
+
+    @cached_property
+    def _header(self) -> RunHeader:
+        with self._readable():
+            return self._store.header(self._run.uid)
+
+    @property
+    def descriptors(self) -> Sequence[Mapping[str, Any]]:
+        """The event descriptors of all streams.
+
+        Raises
+        ------
+        DamagedRun, AssetUnavailable
+            When the run cannot be read.
+        """
+        return self._header.descriptors
+
+    def statistics(self, stream: str, key: str) -> Statistics | None:
+        """The statistics of a data key that a descriptor of the stream declares; None without such a key.
+
+        Raises
+        ------
+        DamagedRun, AssetUnavailable
+            When what it takes cannot be read.
+        """
+        spec = self._spec(stream, key)
+        if spec is None:
+            return None
+        read = repr(self._assets) if is_external(spec) else ""
+        what = (self._run.uid, self._header.version, stream, key, read)
+        memory = _MEMORY.setdefault(self._store, _Remembered())
+        found = memory.get(what)
+        if found is None:
+            found = self._compute(stream, key)
+            if self._header.stop is not None:
+                memory.put(what, found)
+        return found
+
+    def lies(self, stream: str, key: str, low: float, high: float) -> bool:
+        """Whether a number among the values lies from `low` to `high`; reads no further than to the first.
+
+        Raises
+        ------
+        DamagedRun, AssetUnavailable
+        """
+        if self._spec(stream, key) is None:
+            return False
+        with self._readable():
+            return any(lies(values, low, high) for _, values in self._parts(stream, key))
+
+    def _spec(self, stream: str, key: str) -> Document | None:
+        layout = self._header.streams.get(stream)
+        return None if layout is None else layout.data_keys.get(key)
+
+    def _compute(self, stream: str, key: str) -> Statistics:
+        pieces: dict[int, Statistics] = {}
+        with self._readable():
+            for piece, values in self._parts(stream, key):
+                pieces[piece] = Statistics.merged(pieces.get(piece, Statistics()), Statistics.of(values))
+        return Statistics.merged(*(pieces[piece] for piece in sorted(pieces)))
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Say of whatever is in the way of reading this run that it is; what ails the store itself passes."""
+        try:
+            yield
+        except (DamagedRun, AssetUnavailable, StoreUnavailable):
+            raise
+        except (IntakeBlueskyError, OSError) as error:
+            raise AssetUnavailable(f"run {self._run.uid} cannot be read: {error}") from error
+
+    def _parts(self, stream: str, key: str) -> Iterator[tuple[int, Column]]:
+        """The values, as they are stored, and which of the pieces that follow each other they belong to."""
+        array = self._asset(stream, key)
+        if array is None:
+            yield from self._event_parts(self._header.streams[stream], key)
+        else:
+            yield from ((0, block) for block in _blocks(array))
+
+    def _asset(self, stream: str, key: str) -> AssetArray | None:
+        if not is_external(self._header.streams[stream].data_keys[key]):
+            return None
+        options = DatasetOptions(include=(key,), assets=self._assets)
+        return StreamReader(self._store, self._header, stream, options).assets.get(key)
+
+    def _event_parts(self, layout: StreamLayout, key: str) -> Iterator[tuple[int, Column]]:
+        pieces, size, position = self._pieces(layout), _size(layout, key), 0
+        for page in self._pages(layout, (key,)):
+            own = pieces[position : position + len(page)]
+            position += len(page)
+            for piece in np.unique(own[own >= 0]).tolist():
+                yield piece, _values(page, key, own == piece, size)
+
+    def _pages(self, layout: StreamLayout, keys: tuple[str, ...]) -> Iterator[EventPage]:
+        return self._store.event_pages(self._run.uid, layout.name, data=keys, events=slice(0, layout.events))
+
+    def _pieces(self, layout: StreamLayout) -> Array:
+        """The piece of each stored event, -1 where a later event replaced it."""
+        if layout.name not in self._pieces_of:
+            seq_nums = [page.seq_num for page in self._pages(layout, ())]
+            self._pieces_of[layout.name] = _pieces(np.concatenate([np.empty(0, np.int64), *seq_nums]))
+        return self._pieces_of[layout.name]
+
+
+def _pieces(seq_num: Array) -> Array:
+    """Put stored events into pieces, so that events in order of piece and place are in order of seq_num.
+
+    >>> _pieces(np.array([1, 2, 3, 4, 2]))
+    array([ 0, -1,  1,  1,  0])
+    """
+    chosen = last_of_each(seq_num)
+    pieces = np.full(len(seq_num), -1)
+    pieces[chosen] = np.cumsum(np.diff(chosen, prepend=0) < 0)
+    return pieces
+
+
+def _size(layout: StreamLayout, key: str) -> int:
+    """How many values each event has; 1 where that differs."""
+    seen = (layout.observed or {}).get(key)
+    if seen is not None and seen.valued:
+        return 1 if seen.ragged else int(np.prod(seen.shape, dtype=np.int64))
+    shape = declared(key, layout.data_keys[key]).shape
+    return 1 if -1 in shape else int(np.prod(shape, dtype=np.int64))
+
+
+def _values(page: EventPage, key: str, wanted: Array, size: int) -> Column:
+    """Some events' values of a page; NaN for all that an event should have where none has any."""
+    column = page.data.get(key)
+    if column is None or (size != 1 and _is_nothing(column)):
+        return np.full(int(wanted.sum()) * size, np.nan)
+    return column if wanted.all() else take(column, wanted)
+
+
+def _is_nothing(column: Column) -> bool:
+    """Whether all events of a page are null, which leaves no trace of how many values each should have."""
+    flat = isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind == "f"
+    return flat and bool(np.isnan(column).all())  # type: ignore[arg-type]
+
+
+def _blocks(array: AssetArray) -> Iterator[Array]:
+    """The frames that are there, a chunk at a time."""
+    if 0 in array.shape:
+        return
+    bounds = [np.cumsum([0, *lengths]).tolist() for lengths in array.chunks]
+    for first, *others in product(*(list(map(slice, edges[:-1], edges[1:])) for edges in bounds)):
+        places = np.arange(first.start, first.stop)
+        there = array.index[places // array.layout.rows_per_event] >= 0
+        if there.all():
+            yield array[(first, *others)]
+        elif there.any():
+            yield array[(places[there].tolist(), *others)]
