@@ -43,9 +43,9 @@ class Explanation(Plan):
     __repr__ = __str__
 
     def _lines(self) -> Iterator[str]:
-        found = "" if self.candidates is None else f", {self.candidates:,} runs"
-        everything = isinstance(self.pushed, Everything)
-        yield f"The store finds: {'all runs' if everything else self.pushed!r}{found}"
+        found = "" if self.candidates is None else f" ({self.candidates:,})"
+        what = "all runs" if isinstance(self.pushed, Everything) else f"runs where {self.pushed!r}"
+        yield f"The store finds: {what}{found}"
         if not self.reasons:
             yield "Nothing is left to finish run by run."
         for part, reason in self.reasons:
@@ -64,7 +64,7 @@ def explain(arrangement: Arrangement, *, run: bool = False) -> Explanation:
     >>> from intake_bluesky.testing.memory import MemoryStore
     >>> query = PartialUID("9acjef") & (Start("plan_name") == "scan")
     >>> explain(Arrangement(Selection(MemoryStore(), (query,))), run=True)
-    The store finds: PartialUID('9acjef'), 0 runs
+    The store finds: runs where PartialUID('9acjef') (0)
     Finished run by run: Start('plan_name') == 'scan'
       because the store does not answer this
     Order: the newest first, by the store

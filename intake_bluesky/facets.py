@@ -19,7 +19,7 @@ class Facet(NamedTuple):
     """A value, and how many runs have it."""
 
     value: Any
-    count: int
+    runs: int
 
 
 class _Counts:
@@ -36,17 +36,17 @@ class _Counts:
             return
         key = rank(value)
         known = self._found.get(key)
-        self._found[key] = Facet(to_plain(value), count) if known is None else Facet(known.value, known.count + count)
+        self._found[key] = Facet(to_plain(value), count) if known is None else Facet(known.value, known.runs + count)
 
     @property
     def total(self) -> int:
-        return sum(facet.count for facet in self._found.values())
+        return sum(facet.runs for facet in self._found.values())
 
     def ordered(self, *, missing: bool) -> list[Facet]:
         """The most frequent first, then by value."""
         if missing and self.absent:
             self.add(None, self.absent)
-        found = sorted(self._found.items(), key=lambda item: (-item[1].count, item[0]))
+        found = sorted(self._found.items(), key=lambda item: (-item[1].runs, item[0]))
         return [facet for _, facet in found]
 
 
@@ -58,7 +58,7 @@ def facets(selection: Selection, keys: Sequence[str], *, missing: bool = False) 
     >>> from intake_bluesky.testing.memory import MemoryStore
     >>> starts = ({"uid": str(n), "time": 1.0, "plan_name": name} for n, name in enumerate(("scan", "count", "scan")))
     >>> facets(Selection(MemoryStore([("start", start)] for start in starts)), ["plan_name"])
-    {'plan_name': [Facet(value='scan', count=2), Facet(value='count', count=1)]}
+    {'plan_name': [Facet(value='scan', runs=2), Facet(value='count', runs=1)]}
     """
     counts = {key: _Counts(as_path(key)) for key in keys}
     _count_by_runs(selection, [count for count in counts.values() if not _count_by_store(selection, count, missing)])

@@ -68,7 +68,7 @@ def _named(columns: Sequence[str] | Mapping[str, str]) -> dict[str, Path]:
     return {name: as_path(key) for name, key in pairs}
 
 
-def _text() -> pd.StringDtype:
+def _text() -> Any:
     import pandas as pd
 
     return pd.StringDtype("python")  # Arrow's takes no lone surrogates, which documents may hold
@@ -80,8 +80,10 @@ def _series(values: list[Any], path: Path, index: pd.Index[Any]) -> pd.Series[An
     if path in TIMES:
         seconds = [value if type(value) in (int, float) and _is_date(value) else None for value in values]
         moments = pd.Series(seconds, index=index, dtype="float64")
-        return pd.to_datetime(moments, unit="s", utc=True, errors="coerce").astype("datetime64[ns, UTC]")
-    return pd.Series(values, index=index, dtype=_dtype(values))
+        dated: pd.Series[Any] = pd.to_datetime(moments, unit="s", utc=True, errors="coerce").dt.as_unit("ns")
+        return dated
+    series: pd.Series[Any] = pd.Series(values, index=index, dtype=_dtype(values))
+    return series
 
 
 def _is_date(value: float) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -14,6 +15,7 @@ import pytest
 from intake_bluesky.cli import main
 from intake_bluesky.cli.opening import find_catalog, find_run
 from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.query import from_json, from_mongo
 from intake_bluesky.runs import BlueskyCatalog, open_catalog
 from intake_bluesky.testing.runs import EXAMPLES, Run
 
@@ -354,3 +356,110 @@ def test_the_script_is_installed() -> None:
 
 def test_catalogs_are_bluesky_catalogs(folder: Path) -> None:
     assert isinstance(find_catalog("catalog.yml"), BlueskyCatalog)
+
+
+def search(capsys: pytest.CaptureFixture[str], *argv: str) -> list[str]:
+    return printed(capsys, "search", *argv).splitlines()
+
+
+SCANS = '{"plan_name": {"$in": ["scan", "count"]}}'
+
+
+def test_search(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    header, *rows, total = search(capsys, "catalog.yml", "--mongo", '{"plan_name": "scan"}')
+    assert header.split() == ["uid", "scan_id", "started", "plan", "status", "events"]
+    assert rows
+    assert all(" scan " in row for row in rows)
+    assert total == f"{len(rows)} run" + ("s" if len(rows) > 1 else "")
+
+
+def test_search_by_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    *rows, total = search(capsys, "runs", "foil NI", "--words")
+    assert rows[1].split()[1] == "2"
+    assert total == "1 run"
+
+
+def test_search_columns_sort_and_limit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = "scan_id,start.time,sample.name,stop.num_events.primary"
+    header, *rows, total = search(
+        capsys, "runs", SCANS, "--mongo", "--columns", columns, "--sort=-scan_id", "--limit", "3"
+    )
+    assert header.split() == ["uid", *columns.split(",")]
+    numbers = [int(row.split()[1]) for row in rows]
+    assert numbers == sorted(numbers, reverse=True)
+    assert re.search(
+        r" 2  +2023-11-14 \d\d:13:23 \S+  Ni foil +11 *$", next(row for row in rows if row.split()[1] == "2")
+    )
+    assert total.startswith(f"{len(rows)} runs")
+
+
+def test_search_says_how_many_there_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert search(capsys, "runs", "{}", "--mongo", "-n", "3")[-1] == "3 runs, of 4 (--limit 0 shows all)"
+    assert search(capsys, "runs", "{}", "--mongo", "-n", "4")[-1] == "4 runs"
+    assert search(capsys, "runs", '{"a": 1}', "--mongo", "-n", "0")[-1] == "0 runs"
+
+
+def test_search_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["search", "runs", '{"scan_id": 2}', "--mongo", "--json"]
+    observed = json.loads(printed(capsys, *argv))
+    assert (observed["catalog"], observed["total"]) == ("runs", 1)
+    assert from_json(json.dumps(observed["query"])) == from_mongo({"scan_id": 2})
+    assert observed["runs"][0]["num_events"]["primary"] == 11
+    [own] = json.loads(printed(capsys, *argv, "--columns", "sample.name,stop.reason,nowhere"))["runs"]
+    assert own.pop("uid")
+    assert own == {"sample.name": "Ni foil", "stop.reason": "", "nowhere": None}
+
+
+@pytest.mark.parametrize("catalog", ["catalog.yml", "catalog.yml:runs", "runs", "runs/*.jsonl", "./runs/"])
+def test_search_saved_opens_anywhere(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, catalog: str
+) -> None:
+    (folder / "elsewhere").mkdir()
+    lines = search(capsys, catalog, SCANS, "--mongo", "--sort", "scan_id", "--save", "elsewhere/scans.yml")
+    assert lines[-1].endswith("saved as elsewhere/scans.yml")
+    monkeypatch.chdir(folder / "elsewhere")
+    observed = open_catalog("scans.yml").scans
+    assert [run.scan_id for run in observed.values()] == sorted(run.scan_id for run in observed.values())
+    assert len(observed) == len(lines) - 2
+    again = printed(capsys, "ls", "scans.yml").splitlines()
+    assert [line.split()[0] for line in again[:-1]] == [line.split()[0] for line in lines[:-1]]
+    shutil.move(str(folder / "elsewhere"), str(folder / "moved"))
+    assert len(open_catalog(str(folder / "moved" / "scans.yml")).scans) == len(observed)
+
+
+def test_search_saves_over_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["search", "runs", "{}", "--mongo", "--save"]
+    assert "catalog.yml is there already" in complaint(capsys, *argv, "catalog.yml")
+    assert (folder / "catalog.yml").read_text() == YAML
+    assert "give a name like scans.yml" in complaint(capsys, *argv, "scans")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["{", "--mongo"], "--mongo takes JSON"),
+        (["[]", "--mongo"], "--mongo takes a JSON object"),
+        (['{"$where": "1"}', "--mongo"], "$where"),
+        (["{}", "--mongo", "--columns", "a..b"], "'a..b' has an empty part"),
+        (["{}", "--mongo", "--sort", "a,"], "has an empty part"),
+    ],
+)
+def test_search_that_has_no_meaning(
+    folder: Path, capsys: pytest.CaptureFixture[str], argv: list[str], words: str
+) -> None:
+    assert words in complaint(capsys, "search", "runs", *argv)
+
+
+def test_search_shows_what_documents_say_and_obeys_none_of_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (_, start), *rest = EXAMPLES["count"](folder)
+    odd = "[red]\x1b]0;title\x07[/red]\nsecond"
+    write(folder / "odd", [("start", {**start, "note": odd}), *rest])
+    out = printed(capsys, "search", "odd", "{}", "--mongo", "--columns", "note")
+    assert r"[red]\x1b]0;title\x07[/red]\nsecond" in out
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("argv", [["search", "runs"], ["search", "runs", "{}", "--mongo", "--words"]])
+def test_search_wants_one_query(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    assert capsys.readouterr().err.startswith("usage: intake-bluesky search")

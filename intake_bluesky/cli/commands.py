@@ -107,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument(
         "-n", "--limit", type=_count, default=50, help="at most so many; 0 for all (default: %(default)s)"
     )
+    _add_search(commands)
     show = _command(commands, "show", "showing", "show one run: streams, variables, configuration, files", catalog=True)
     show.add_argument("run", metavar="RUN", help=RUN)
     validate = _command(
@@ -117,6 +118,22 @@ def _parser() -> argparse.ArgumentParser:
         "--no-schema", action="store_true", help="do not hold documents to event-model's schemas: faster"
     )
     return parser
+
+
+def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    search = _command(commands, "search", "searching", "list the runs that match a query", catalog=True)
+    search.add_argument("query", metavar="QUERY", help="conditions, such as \"plan_name == 'scan' and scan_id > 5\"")
+    form = search.add_mutually_exclusive_group()
+    form.add_argument("--words", action="store_true", help="QUERY is words that all occur in the run start")
+    form.add_argument("--mongo", action="store_true", help='QUERY is JSON as MongoDB has it, \'{"plan_name": "scan"}\'')
+    search.add_argument("--columns", metavar="KEYS", help="what to show, such as start.time,stop.exit_status")
+    search.add_argument(
+        "--sort", metavar="KEYS", help="in which order, such as plan_name; the largest first: --sort=-scan_id"
+    )
+    search.add_argument(
+        "-n", "--limit", type=_count, default=50, help="show at most so many; 0 for all (default: %(default)s)"
+    )
+    search.add_argument("--save", metavar="NAME.yml", help="write a catalog of the runs that match, now and later")
 
 
 def _command(

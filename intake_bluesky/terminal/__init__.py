@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from intake_bluesky.terminal.page import console, counted, track, write_json
-from intake_bluesky.terminal.tables import runs_table
+from intake_bluesky.terminal.tables import describe_summary, runs_table, values_table
 from intake_bluesky.terminal.trees import describe_run, run_tree
 
-__all__ = ["console", "counted", "describe_run", "run_tree", "runs_table", "track", "write_json"]
+__all__ = [
+    "console",
+    "counted",
+    "describe_run",
+    "describe_summary",
+    "run_tree",
+    "runs_table",
+    "track",
+    "values_table",
+    "write_json",
+]
