@@ -63,7 +63,7 @@ class Statistics:
         try:
             return self.sum / (self.count - self.nan_count)
         except OverflowError:
-            return math.copysign(math.inf, self.sum)
+            return math.inf if self.sum > 0 else -math.inf
 
     @classmethod
     def of(cls, values: Column) -> Statistics:
@@ -111,7 +111,7 @@ def _as_float(number: Number) -> float:
     try:
         return float(number)
     except OverflowError:
-        return math.copysign(math.inf, number)
+        return math.inf if number > 0 else -math.inf
 
 
 def _numbers(values: Column) -> tuple[Array | list[Number], int]:
@@ -203,7 +203,7 @@ def _rounded(bound: Number, dtype: np.dtype[Any], *, up: bool) -> Any:
     """The bound as the nearest value of the dtype inside the interval: NumPy rounds what it compares. None: nowhere."""
     if dtype.kind != "f":
         info = np.iinfo(dtype)
-        if math.isinf(bound):
+        if isinstance(bound, float) and math.isinf(bound):
             bound = info.max + 1 if bound > 0 else info.min - 1
         whole = math.ceil(bound) if up else math.floor(bound)
         inside = max(whole, info.min) if up else min(whole, info.max)
