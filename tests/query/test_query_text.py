@@ -1,0 +1,467 @@
+"""The text form says what the builders say, comes back as it went, and points at what it cannot read."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+
+import pytest
+from hypothesis import given
+
+from intake_bluesky.errors import IntakeBlueskyError, QuerySyntaxError, UnsupportedQuery
+from intake_bluesky.query import (
+    ALL,
+    AnyDescriptor,
+    Config,
+    Data,
+    DataKey,
+    Descriptor,
+    Device,
+    FullText,
+    Fuzzy,
+    Item,
+    Key,
+    PartialUID,
+    Query,
+    ScanID,
+    ScanIDRange,
+    Start,
+    Stop,
+    Stream,
+    TimeRange,
+    all_of,
+    from_text,
+    leaves,
+    to_text,
+)
+from intake_bluesky.query.grammar import MAX_PATTERN
+from intake_bluesky.query.text import MAX_LENGTH
+from intake_bluesky.query.values import MAX_DEPTH
+from intake_bluesky.testing.queries import queries
+
+THETA = (Start("theta") >= 0) & (Start("theta") <= 5)
+
+READ: list[tuple[str, Query]] = [
+    (
+        "plan_name == 'scan' and theta between 0 and 5 and not stop.exit_status == 'fail'",
+        all_of([Start("plan_name") == "scan", THETA, Stop("exit_status") != "fail"]),
+    ),
+    # where
+    ("x exists", Start("x").exists()),
+    ("start.x exists", Start("x").exists()),
+    ("stop.x.y exists", Stop("x", "y").exists()),
+    ("start.stop.x exists", Start("stop", "x").exists()),
+    ("start.start exists", Start("start").exists()),
+    ("start.and exists", Start("and").exists()),
+    ("a.and.not exists", Start("a", "and", "not").exists()),
+    ("motors.0.name exists", Start("motors", "0", "name").exists()),
+    ("start.'sample name'.x exists", Start("sample name", "x").exists()),
+    ('a."b.c".0 exists', Start("a", "b.c", "0").exists()),
+    ("a.'' exists", Start("a", "").exists()),
+    (r"a.'\'\\\x41' exists", Start("a", "'\\A").exists()),
+    ("Größe_2 exists", Start("Größe_2").exists()),
+    ("uid exists and text exists", Start("uid").exists() & Start("text").exists()),
+    ("r exists or matches exists", Start("r").exists() | Start("matches").exists()),
+    # how it is combined
+    ("a exists and b exists or c exists", (Start("a").exists() & Start("b").exists()) | Start("c").exists()),
+    ("a exists and (b exists or c exists)", Start("a").exists() & (Start("b").exists() | Start("c").exists())),
+    ("a exists & ~b exists | c exists", (Start("a").exists() & ~Start("b").exists()) | Start("c").exists()),
+    ("not (a exists and b exists)", ~(Start("a").exists() & Start("b").exists())),
+    ("not not a exists", Start("a").exists()),
+    ("~~~a exists", ~Start("a").exists()),
+    ("((a exists))", Start("a").exists()),
+    (" \n\ta  exists\u00a0\r\nand\nb exists ", Start("a").exists() & Start("b").exists()),
+    # comparisons
+    ("x == 1", Start("x") == 1),
+    ("x==-1", Start("x") == -1),
+    ("x != 1", Start("x") != 1),
+    ("x < 1", Start("x") < 1),
+    ("x <= 1", Start("x") <= 1),
+    ("x > 1", Start("x") > 1),
+    ("x >= 1", Start("x") >= 1),
+    ("1 < x", Start("x") > 1),
+    ("'a' == x", Start("x") == "a"),
+    ("true != x", Start("x") != True),  # noqa: E712
+    ("0 < x <= 5", (Start("x") > 0) & (Start("x") <= 5)),
+    ("5 >= x > 0", (Start("x") <= 5) & (Start("x") > 0)),
+    ("x between 'a' and 'b'", (Start("x") >= "a") & (Start("x") <= "b")),
+    ("x not between 0 and 5", ~((Start("x") >= 0) & (Start("x") <= 5))),
+    ("x between 0 and 5 and y exists", all_of([Start("x") >= 0, Start("x") <= 5, Start("y").exists()])),
+    ("x in [1, 'a', null]", Start("x").is_in([1, "a", None])),
+    ("x not in [1]", Start("x").not_in([1])),
+    ("x in []", ~ALL),
+    ("x is null", Start("x") == None),  # noqa: E711
+    ("x is not None", Start("x") != None),  # noqa: E711
+    ("x is nan", Start("x").is_nan()),
+    ("x is not nan", ~Start("x").is_nan()),
+    ("x not exists", ~Start("x").exists()),
+    ("x contains 'Ni'", Start("x").contains("Ni")),
+    ("x not contains 'Ni'", ~Start("x").contains("Ni")),
+    ("x has size 3", Start("x").has_size(3)),
+    (r"x matches r'^\d+'", Start("x").regex(r"^\d+")),
+    (r"x matches '^\\d+' flags 'mi'", Start("x").regex(r"^\d+", flags="im")),
+    ("x any(name == 'Ni' and not mass > 2)", Start("x").any((Key("name") == "Ni") & ~(Key("mass") > 2))),
+    ("x any(item > 5)", Start("x").any(Item() > 5)),
+    ("x any(item.item exists)", Start("x").any(Item("item").exists())),
+    ("x any(item.'a b' exists)", Start("x").any(Item("a b").exists())),
+    ("x any(y any(item < 3) or z exists)", Start("x").any(Item("y").any(Item() < 3) | Item("z").exists())),
+    ("x any(everything())", Start("x").any(ALL)),
+    # values
+    ("x == 1.5e-3", Start("x") == 0.0015),
+    ("x == .5", Start("x") == 0.5),
+    ("x == 5.", Start("x") == 5.0),
+    ("x == +5", Start("x") == 5),
+    ("x == inf or x == -inf", (Start("x") == math.inf) | (Start("x") == -math.inf)),
+    (f"x == {2**4096 - 1}", Start("x") == 2**4096 - 1),
+    ("x == True", Start("x") == True),  # noqa: E712
+    ("x == false", Start("x") == False),  # noqa: E712
+    ("x == null", Start("x") == None),  # noqa: E711
+    (r"""x == 'it\'s "so"'""", Start("x") == 'it\'s "so"'),
+    (r'x == "it\'s \"so\""', Start("x") == 'it\'s "so"'),
+    (r"x == '\n\t\r\\\x41\u00e9\U0001f600\ud800'", Start("x") == "\n\t\r\\Aé\U0001f600\ud800"),
+    (r"x == r'C:\new' or x == r'a\'", (Start("x") == "C:\\new") | (Start("x") == "a\\")),
+    ("x == [1, [2.0, {'a': true}], ]", Start("x") == [1, [2.0, {"a": True}]]),
+    ("x == [] or x == {}", (Start("x") == []) | (Start("x") == {})),
+    # runs
+    ("everything()", ALL),
+    ("text('nickel foil')", FullText("nickel foil")),
+    ("fuzzy('nickle')", Fuzzy("nickle")),
+    ("fuzzy('nickle', threshold=0.5)", Fuzzy("nickle", 0.5)),
+    ("uid('9ac')", PartialUID("9ac")),
+    ("uid('9ac', '0b2')", PartialUID("9ac", "0b2")),
+    ("scan_id(5)", ScanID(5)),
+    ("scan_id(5, 6, duplicates='all')", ScanID(5, 6, duplicates="all")),
+    ("scan_id_range(5, 10, 'error')", ScanIDRange(5, 10, "error")),
+    ("since '2024-03' until '2024-04' timezone 'UTC'", TimeRange("2024-03", "2024-04", "UTC")),
+    ("since '2024-03-05 14:30+01:00'", TimeRange("2024-03-05 14:30+01:00")),
+    ("until 1.7e9 or since 1700000000", TimeRange(None, 1.7e9) | TimeRange(1700000000)),
+    ("since null", TimeRange()),
+    # descriptors and data
+    ("data('theta') between 0 and 5", Data("theta").between(0, 5)),
+    ("data('theta', 'primary') within -90 and 90", Data("theta", "primary").within(-90, 90)),
+    ("data('theta', stream='primary').max() > 5", Data("theta", stream="primary").max() > 5),
+    ("0 < data('theta').mean() < 5", (Data("theta").mean() > 0) & (Data("theta").mean() < 5)),
+    ("data('theta').last() between 1 and 2", Data("theta").last().between(1, 2)),
+    ("data('i').sum() != 1000", Data("i").sum() != 1000),
+    ("data('x').min() < 0 and data('x').first() == 0", (Data("x").min() < 0) & (Data("x").first() == 0)),
+    ("data('x').count() >= 5 and data('x').nan_count() == 0", (Data("x").count() >= 5) & (Data("x").nan_count() == 0)),
+    ("config('fccd', 'exposure_time') > 0.1", Config("fccd", "exposure_time") > 0.1),
+    ("not config('a.b', 'c', stream='primary') in [1]", ~Config("a.b", "c", stream="primary").is_in([1])),
+    ("config('a', 'b') matches 'c'", Config("a", "b").regex("c")),
+    (
+        "config('a', 'b') between 1 and 2",
+        AnyDescriptor(
+            (Descriptor("configuration", "a", "data", "b") >= 1) & (Descriptor("configuration", "a", "data", "b") <= 2)
+        ),
+    ),
+    ("device('fccd')", Device("fccd").exists()),
+    (
+        "device('fccd', 'primary') and not device('x') exists",
+        Device("fccd", "primary").exists() & ~Device("x").exists(),
+    ),
+    ("datakey('theta') or datakey('phi') not exists", DataKey("theta").exists() | ~DataKey("phi").exists()),
+    ("datakey('theta').field('units') == 'deg'", DataKey("theta").field("units") == "deg"),
+    ("stream('primary')", Stream("primary").exists()),
+    ("stream() exists", AnyDescriptor(ALL)),
+    (
+        "stream('primary') any(data_keys.theta exists and not descriptor.'a b' == 5)",
+        AnyDescriptor(Descriptor("data_keys", "theta").exists() & ~(Descriptor("a b") == 5), "primary"),
+    ),
+    ("stream() any(x any(item > 5))", AnyDescriptor(Descriptor("x").any(Item() > 5))),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), READ, ids=[text[:60] for text, _ in READ])
+def test_what_a_text_says(text: str, expected: Query) -> None:
+    assert from_text(text) == expected
+    assert from_text(to_text(expected)) == expected
+
+
+@given(queries(descend=False))
+def test_a_query_comes_back_from_its_text(query: Query) -> None:
+    text = to_text(query)
+    assert from_text(text) == query
+    assert to_text(from_text(text)) == text
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ((Start("a") == 1) & ((Stop("b") < 2) | ~Start("c").exists()), "a == 1 and (stop.b < 2 or not c exists)"),
+        (~((Start("a") == 1) | (Start("b") == 2)), "not (a == 1 or b == 2)"),
+        (Start("a").not_in([1]) & (Start("b") != None), "a not in [1] and b != null"),  # noqa: E711
+        (Start("item") == "it's", 'start.item == "it\'s"'),
+        (Start("x").any(Item() > 1) | Start("not").exists(), "x any(item > 1) or start.not exists"),
+        (Start("data", "x") == -math.inf, "start.data.x == -inf"),
+        (Start("a b", "", "c") == {"k": [True]}, "start.'a b'.''.c == {'k': [true]}"),
+        (TimeRange("2024", timezone="UTC"), "since '2024-01-01 00:00:00+00:00'"),
+        (~(Config("a", "b") == 1), "not config('a', 'b') == 1"),
+        (AnyDescriptor(Descriptor("data_keys", "x") == 1), "stream() any(data_keys.x == 1)"),
+    ],
+)
+def test_how_a_query_is_written(query: Query, expected: str) -> None:
+    assert to_text(query) == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Start("x", descend=True) == 1,
+        Start("x").any(Item("y", descend=True) == 1),
+        AnyDescriptor(Descriptor("data_keys.x", descend=True).exists()),
+        Item("x") == 1,
+        Descriptor("x") == 1,
+        Start("x").regex("a" * (MAX_PATTERN + 1)),
+        Start("x") == "a" * MAX_LENGTH,
+    ],
+    ids=lambda query: repr(query)[:40],
+)
+def test_what_has_no_text_is_refused(query: Query) -> None:
+    with pytest.raises(UnsupportedQuery):
+        to_text(query)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "named"),
+    [
+        ("", 1, "expected a condition, found the end"),
+        ("   ", 4, "found the end"),
+        ("x", 2, "expected a comparison like =="),
+        ("x = 5", 3, "equality is written =="),
+        ("x == ", 6, "expected a value, found the end"),
+        ("plan_name == scan", 14, "text is quoted: 'scan'"),
+        ("x == y.z", 6, "text is quoted: 'y.z'"),
+        ("x in [a]", 7, "text is quoted: 'a'"),
+        ("text(nickel)", 6, "text is quoted: 'nickel'"),
+        ("a exists && b exists", 10, "'&&' is written 'and'"),
+        ("a exists || b exists", 10, "'||' is written 'or'"),
+        ("!a exists", 1, "'!' is written 'not'"),
+        ("x !null", 3, "'!' is written 'not'"),
+        ("x <> 5", 3, "'<>' is written '!='"),
+        ("x => 5", 3, "'=>' is written '>='"),
+        ("x =< 5", 3, "'=<' is written '<='"),
+        ("x === 5", 3, "'===' is written '=='"),
+        ("x =~ 'a'", 3, "'=~' is written 'matches'"),
+        ("x ≤ 5", 3, "is written '<='"),
+        ("x == “a”", 6, "straight quotes"),
+        ("x == \u2018a\u2019", 6, "straight quotes"),
+        ("x == 'a", 6, "no closing '"),
+        ("x == 'a\n'", 6, "no closing '"),
+        ("x == r\"a'", 6, 'no closing "'),
+        ("x == '\\d'", 7, "r'...'"),
+        ("x == '\\", 7, "no such escape"),
+        ("x == '\\x4'", 7, "takes the 2 hexadecimal digits"),
+        ("x == '\\U00110000'", 7, "takes the 8 hexadecimal digits"),
+        ("x == '\\u+123'", 7, "takes the 4 hexadecimal digits"),
+        ("x == 5x", 6, "5x begins no number"),
+        ("x == 1e999", 6, "too large for a float"),
+        ("x == 1" + "0" * 1300, 6, "too long"),
+        ("x == 1" + "0" * 1290, 6, "4096 at most"),
+        ("x == nan", 6, "is nan"),
+        ("x is 5", 6, "by =="),
+        ("x like 'a%'", 3, "matches"),
+        ("uid startswith '9ac'", 5, "uid('9ac')"),
+        ("a exists AND b exists", 10, "'and', in small letters"),
+        ("a exists b exists", 10, "expected 'and', 'or' or the end, found b"),
+        ("(a exists", 10, "')' of the '(' at character 1"),
+        ("a exists)", 9, "no parenthesis is open here"),
+        ("x in [1, 2", 11, "']' of the '[' at character 6"),
+        ("x == {'a': 1", 13, "'}' of the '{' at character 6"),
+        ("x == {'a': 1, 'a': 2}", 15, "in the dict already"),
+        ("x == {a: 1}", 7, "a key, in quotes"),
+        ("x in 5", 6, "a list like"),
+        ("x between 0", 12, "'and' between the two ends"),
+        ("x < [1]", 5, "have no order"),
+        ("x == 5 == 6", 8, "expected 'and', 'or' or the end"),
+        ("0 < x > 5", 7, "same direction"),
+        ("1 == x == 2", 8, "same direction"),
+        ("5 < 6", 5, "expected a key"),
+        ("'sample name' == 5", 18, "start.'sample name'"),
+        ("sample-name == 5", 7, "start.'a-b'"),
+        ("sample..name == 5", 8, "missing after the dot"),
+        ("sample. == 5", 8, "missing after the dot"),
+        ("start == 5", 1, "which key of the start document"),
+        ("stop exists", 1, "which key of the stop document"),
+        ("item == 5", 1, "start.item"),
+        ("descriptor.x == 5", 1, "start.descriptor.x"),
+        ("null exists", 6, "a comparison like <"),
+        ("nan exists", 1, "start.nan"),
+        ("in == 5 and or == 5", 13, "start.or"),
+        ("data.theta.max > 5", 1, "start.data.theta.max"),
+        ("device == 'fccd'", 1, "device('fccd')"),
+        ("data('theta') > 5", 17, "data('theta').max() > 5"),
+        ("5 < data('theta')", 1, "data('theta').max() > 5"),
+        ("datakey('theta') is null", 18, "no value to compare"),
+        ("data('theta') exists", 15, "'exists' is not asked of"),
+        ("theta within 0 and 5", 7, "data('theta') within 0 and 5"),
+        ("data('theta').__class__() > 5", 15, "expected one of min, max"),
+        ("data('theta').statistic('max') > 5", 15, "expected one of min, max"),
+        ("data('theta').max > 5", 19, "'(' after it"),
+        ("data('theta').mean() == 0.5", 25, "ask for a range"),
+        ("data('theta') between 5 and 0", 15, "ends before it begins"),
+        ("stream('')", 1, "not empty"),
+        ("device(5)", 1, "str"),
+        ("stream('x') any(start.x exists)", 17, "descriptor.start.x"),
+        ("x any(stop.y exists)", 7, "item.stop.y"),
+        ("x any(text('a'))", 7, "outside any(...)"),
+        ("x any(data('a').max() > 5)", 7, "outside any(...)"),
+        ("x any(y exists and item > 5)", 20, "not both"),
+        ("x any y", 7, "'(' around"),
+        ("__import__('os')", 1, "is none of everything, text"),
+        ("scan_id()", 1, "one or more"),
+        ("scan_id('5')", 1, "a scan_id is an int"),
+        ("scan_id(5, duplicate='all')", 1, "this is written like scan_id(5, 6, duplicates='all')"),
+        ("scan_id(duplicates='all', 5)", 27, "an argument with a name"),
+        ("scan_id(5, duplicates='all', duplicates='all')", 30, "given twice"),
+        ("scan_id_range(5)", 1, "this is written like"),
+        ("everything(5)", 1, "this is written like"),
+        ("scan_id(5) > 3", 12, "expected 'and', 'or' or the end"),
+        ("5 < scan_id(5)", 1, "is a condition already"),
+        ("x has size -1", 12, "an int from 0"),
+        ("x has 3", 7, "'size' and a number"),
+        ("x matches '('", 11, "not a regular expression"),
+        ("x matches 'a' flags 'q'", 11, "letters among aimsx"),
+        ("x matches '(?u)a' flags 'a'", 11, "incompatible"),
+        ("x matches '" + "a" * (MAX_PATTERN + 1) + "'", 11, "at most 1000 characters"),
+        ("since 2024", 7, "quoted: '2024'"),
+        ("since 2024-03", 7, "quoted: '2024'"),
+        ("since '2024-13'", 1, "is no time"),
+        ("since '2024' timezone 'Nowhere'", 1, "no time zone 'Nowhere'"),
+        ("since '2025' until '2024' timezone 'UTC'", 1, "ends before it begins"),
+        ("x == 5 @", 8, "means nothing here"),
+        ("x == 5 \u200b", 8, r"\u200b"),
+        ("x == \ud800", 6, r"\ud800"),
+        ("not " * 3, 13, "found the end"),
+        ("(" * (MAX_DEPTH + 1), MAX_DEPTH + 1, "nested deeper than 100 levels"),
+        ("x == " + "[" * (MAX_DEPTH + 2), MAX_DEPTH + 7, "nested deeper than 100 levels"),
+        ("x == " + "[" * MAX_DEPTH + "[1]" + "]" * MAX_DEPTH, 6, "nested deeper than 100 levels"),
+        ("x exists " + " " * MAX_LENGTH, MAX_LENGTH + 1, "too long"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_mistake_is_pointed_at(text: str, column: int, named: str) -> None:
+    with pytest.raises(QuerySyntaxError) as caught:
+        from_text(text)
+    message, excerpt, caret = str(caught.value).split("\n")
+    assert message.startswith(f"line 1, column {column}: ")
+    assert named in message
+    assert (caught.value.line, caught.value.column) == (1, column)
+    assert caret.endswith("^")
+    assert len(caret) <= len(excerpt) + 1
+    assert str(caught.value).isascii() or not text.isascii()
+
+
+def test_the_place_is_shown_below_its_line() -> None:
+    with pytest.raises(QuerySyntaxError) as caught:
+        from_text("plan_name == 'scan'\n  and\tscan_id = 5\n and x exists")
+    assert str(caught.value) == (
+        "line 2, column 15: expected a comparison like == or one of in, between, within, exists, is, contains, any, "
+        "has, matches, found =: equality is written ==\n"
+        "      and scan_id = 5\n"
+        "                  ^"
+    )
+    with pytest.raises(QuerySyntaxError) as caught:
+        from_text(" and ".join(["a == 1"] * 20) + " and ?")
+    assert [line[-5:] for line in str(caught.value).split("\n")[1:]] == ["and ?", "    ^"]
+    assert str(caught.value).split("\n")[1].startswith("    ...")
+
+
+def test_a_message_holds_nothing_that_a_terminal_obeys() -> None:
+    with pytest.raises(QuerySyntaxError) as caught:
+        from_text("a == \x1b[31m\x07\x00")
+    assert str(caught.value).replace("\n", "").isprintable()
+
+
+def test_the_error_is_one_of_ours_and_travels() -> None:
+    with pytest.raises(QuerySyntaxError) as caught:
+        from_text("x\n= 5")
+    assert isinstance(caught.value, UnsupportedQuery | IntakeBlueskyError | ValueError)
+    for moved in (pickle.loads(pickle.dumps(caught.value)), copy.copy(caught.value)):
+        assert (str(moved), moved.line, moved.column) == (str(caught.value), 2, 1)
+
+
+@pytest.mark.parametrize("value", [None, 5, b"x == 5", ["x"]])
+def test_only_a_str_is_a_text(value: object) -> None:
+    with pytest.raises(QuerySyntaxError, match="is a str"):
+        from_text(value)  # type: ignore[arg-type]
+
+
+def test_as_deep_and_as_long_as_it_may_be() -> None:
+    deep = "x any(" * (MAX_DEPTH - 1) + "item > 1" + ")" * (MAX_DEPTH - 1)
+    assert from_text(deep).depth == MAX_DEPTH
+    assert to_text(from_text(deep)) == deep
+    with pytest.raises(QuerySyntaxError, match="deeper than 100 levels"):
+        from_text("x any(" * MAX_DEPTH + "item > 1" + ")" * MAX_DEPTH)
+    wide = " or ".join(f"x == {number}" for number in range(5000))
+    assert len(list(leaves(from_text(wide)))) == 5000
+    assert from_text("x == '" + "é" * (MAX_LENGTH - 7) + "'") == (Start("x") == "é" * (MAX_LENGTH - 7))
+
+
+HOSTILE = (
+    "' or everything() or x == '",
+    '" or everything() or x == "',
+    "\\",
+    "\\' or everything() or '",
+    "'); DROP TABLE runs; --",
+    "$where",
+    "{'$gt': ''}",
+    "__import__('os').system('true')",
+    "{0.__class__}",
+    "%s%n%(x)s",
+    "${HOME} `id` $(id)",
+    "a\x00b",
+    "a\nb\r\u2028c",
+    "\ud800",
+    "\U0010ffff",
+    "r'x'",
+    "]) | everything() | ([",
+    "",
+    ".",
+    "../../etc/passwd",
+)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
+def test_hostile_texts_stay_texts_wherever_they_stand(hostile: str) -> None:
+    key = ("a", hostile)
+    safe = [
+        Start(key) == 1,
+        Start((hostile,)).exists(),
+        Stop((hostile, "b")).is_nan(),
+        Start("x") == hostile,
+        Start("x") != hostile,
+        Start("x") < hostile,
+        Start("x").is_in([hostile, [hostile]]),
+        Start("x").contains(hostile),
+        Start("x") == {hostile: hostile},
+        Start("x").any(Item(key) == hostile),
+        Data(hostile).max() > 5,
+        DataKey(hostile).exists(),
+        DataKey("x").field(hostile) == hostile,
+        Device(hostile).exists(),
+        Config(hostile, hostile) == hostile,
+        AnyDescriptor(Descriptor((hostile,)) == hostile),
+    ]
+    if hostile:
+        safe += [PartialUID(hostile), Stream(hostile).exists(), Data("x", hostile).between(0, 1)]
+    if any(char.isalnum() for char in hostile):
+        safe += [FullText(hostile), Fuzzy(hostile)]
+    for query in safe:
+        assert from_text(to_text(query)) == query
+        assert from_text(f"({to_text(query)}) and y exists") == query & Start("y").exists()
+
+
+@pytest.mark.parametrize("hostile", [text for text in HOSTILE if text], ids=ascii)
+def test_hostile_texts_are_refused_where_only_some_texts_may_stand(hostile: str) -> None:
+    for place in (
+        f"scan_id(5, duplicates={hostile!r})",
+        f"since {hostile!r}",
+        f"since '2024' timezone {hostile!r}",
+        f"x matches 'a' flags {hostile!r}",
+        f"data('x').{hostile}() > 5",
+        hostile,
+    ):
+        with pytest.raises(QuerySyntaxError):
+            from_text(place)
