@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 from intake_bluesky.ordering import Arrangement
-from intake_bluesky.query import And, Everything, Not, Or, PathQuery, Query, leaves
+from intake_bluesky.query import And, Everything, Not, Or, PathQuery, Query, documents_needed, leaves
 from intake_bluesky.storage import Order, Plan, RunStore, SupportsCount
 
 __all__ = ["Explanation", "explain"]
@@ -105,12 +105,13 @@ def _reason(store: RunStore, part: Query) -> str:
     leaf = part.child if isinstance(part, Not) else part
     if isinstance(leaf, Or):
         left = [one for one in leaves(leaf) if not _answers(store, one)]
-        return "an | goes to the store only whole, and it does not answer " + ", ".join(map(repr, left))
+        return f"an | goes to the store only whole, and it does not answer {', '.join(map(repr, left))}"
     if isinstance(leaf, PathQuery) and leaf.path.descend:
         exact = replace(leaf, path=replace(leaf.path, descend=False))
         if _answers(store, exact):
             return f"MongoDB's form looks into lists too; the store answers {~exact if leaf is not part else exact!r}"
-    return "the store does not answer this"
+    inside = " and ".join(sorted(documents_needed(part) & {"data", "descriptors"}, reverse=True))
+    return "the store does not answer this" + (f": runs are opened for their {inside}" if inside else "")
 
 
 def _answers(store: RunStore, query: Query) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from intake_bluesky.documents import RunSummary
 from intake_bluesky.errors import UnsupportedQuery
-from intake_bluesky.query import Path, Start
+from intake_bluesky.query import Everything, Path, Query, Start
 from intake_bluesky.query.paths import MISSING, lookup
 from intake_bluesky.selection import Selection
 from intake_bluesky.storage import Order
@@ -168,13 +168,17 @@ class Sorting:
         return [thing for thing, _ in arranged]
 
 
+def _uid(run: RunSummary) -> str:
+    return run.uid
+
+
 @dataclass(frozen=True, slots=True)
 class Arrangement:
     """Some runs in the order that a catalog goes through them; making one reads nothing.
 
     By time, the runs come as the store finds them, and only those of the same time are held at once. By other
     keys, what the store finds is gone through once, of which uids and keys are kept; then runs are fetched by
-    their uids, `FETCHED` at once.
+    their uids, `FETCHED` at once. Only of a store that does not find runs by uid the documents are kept.
 
     Examples
     --------
@@ -195,13 +199,15 @@ class Arrangement:
             yield from self.selection.runs(order=self.sorting.ties, offset=offset, limit=limit)
         elif self.sorting.by_time:
             yield from islice(self._by_time(), offset, stop)
+        elif self._finds(Start("uid").is_in([""])):
+            yield from self._fetched(islice(self._collected(_uid), offset, stop))
         else:
-            yield from self._fetched(islice(self._collected(), offset, stop))
+            yield from islice(self._collected(lambda run: run), offset, stop)
 
     def uids(self, *, limit: int | None = None) -> Iterator[str]:
         """Yield the uids in order."""
         if self.sorting and not self.sorting.by_time:
-            yield from islice(self._collected(), limit)
+            yield from islice(self._collected(_uid), limit)
         else:
             yield from (run.uid for run in self.runs(limit=limit))
 
@@ -213,12 +219,15 @@ class Arrangement:
                 same.reverse()
             yield from self.sorting.arrange((run, self.sorting.ranks(run)) for run in same) if len(same) > 1 else same
 
-    def _collected(self) -> Iterator[str]:
+    def _finds(self, query: Query) -> bool:
+        return isinstance(self.selection.store.plan(query, self.sorting.ties).residual, Everything)
+
+    def _collected(self, keep: Callable[[RunSummary], T]) -> Iterator[T]:
         found = self.selection.runs(order=self.sorting.ties)
-        yield from self.sorting.arrange((run.uid, self.sorting.ranks(run)) for run in found)
+        yield from self.sorting.arrange((keep(run), self.sorting.ranks(run)) for run in found)
 
     def _fetched(self, uids: Iterator[str]) -> Iterator[RunSummary]:
-        whole = Selection(self.selection.store)  # these uids did match: the query need not be put to them again
+        whole = replace(self.selection, stages=())  # these uids did match: the query need not be put to them again
         while batch := list(islice(uids, FETCHED)):
             found = {run.uid: run for run in whole.runs(Start("uid").is_in(batch))}
             yield from (found[uid] for uid in batch if uid in found)

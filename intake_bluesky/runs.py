@@ -14,11 +14,12 @@ from intake.catalog.base import Catalog
 from intake.catalog.entry import CatalogEntry
 
 from intake_bluesky import display
+from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents import ReadOnlyDocument, RunHeader, RunSummary
 from intake_bluesky.errors import RunNotFound, UnsupportedOperation
 from intake_bluesky.listing import RunEntries, as_key
 from intake_bluesky.ordering import Arrangement, Sorting
-from intake_bluesky.query import Everything, Query
+from intake_bluesky.query import Everything, Query, documents_needed
 from intake_bluesky.results import Results
 from intake_bluesky.run import BlueskyRun
 from intake_bluesky.selection import Selection, as_query
@@ -182,7 +183,8 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
     @property
     def selection(self) -> Selection:
         """The runs this catalog shows."""
-        return Selection(self._view, self._stages)
+        looks_into_data = any("data" in documents_needed(stage) for stage in self._stages)
+        return Selection(self._view, self._stages, self._assets() if looks_into_data else None)
 
     @property
     def arrangement(self) -> Arrangement:
@@ -289,11 +291,14 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
         new._entries = new._make_entries_container()
         return new
 
-    def _opened(self, header: RunHeader | RunSummary) -> BlueskyRun:
+    def _assets(self) -> AssetOptions:
+        """How files of runs are found and read."""
         origin = self._origin
         trusted = origin.said or (origin.trusted and not self._store.remote)
-        assets = self._settings.assets(origin, trusted=trusted, storage_options=self.storage_options)
-        run = BlueskyRun(self._view, header, assets=assets, getenv=self.getenv, getshell=self.getshell)
+        return self._settings.assets(origin, trusted=trusted, storage_options=self.storage_options)
+
+    def _opened(self, header: RunHeader | RunSummary) -> BlueskyRun:
+        run = BlueskyRun(self._view, header, assets=self._assets(), getenv=self.getenv, getshell=self.getshell)
         run.cat = self
         return run
 

@@ -379,6 +379,29 @@ def test_search_by_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert total == "1 run"
 
 
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        ("plan_name == 'scan' and scan_id < 5", ["2"]),
+        ("not stop.exit_status exists", ["6"]),
+        ("scan_id in [1, 67] or sample.name == 'Ni foil'", ["2", "67", "1"]),
+    ],
+)
+def test_search_by_conditions(folder: Path, capsys: pytest.CaptureFixture[str], query: str, numbers: list[str]) -> None:
+    _, *rows, _ = search(capsys, "catalog.yml", query)
+    assert [row.split()[1] for row in rows] == numbers
+
+
+def test_search_shows_where_a_query_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "runs", "plan_name == 'scan' and scan_id = 2"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, query, place = err.splitlines()
+    assert first.startswith("intake-bluesky: line 1, column 33: ")
+    assert query.strip() == "plan_name == 'scan' and scan_id = 2"
+    assert query[place.index("^")] == "="
+
+
 def test_search_columns_sort_and_limit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     columns = "scan_id,start.time,sample.name,stop.num_events.primary"
     header, *rows, total = search(

@@ -22,12 +22,13 @@ from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.explaining import Explanation
 from intake_bluesky.facets import Facet, facets
 from intake_bluesky.ordering import Arrangement, Sorting, rank
-from intake_bluesky.query import ALL, PartialUID, Query, ScanID, Start, Stop, from_json, split, to_json
+from intake_bluesky.query import ALL, Data, Device, PartialUID, Query, ScanID, Start, Stop, from_json, split, to_json
 from intake_bluesky.query import Path as Place
 from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.selection import Selection
 from intake_bluesky.storage import Order, Plan, RunStore, SupportsDistinct
 from intake_bluesky.testing.memory import MemoryStore
+from intake_bluesky.testing.runs import EXAMPLES
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 
 Run = list[tuple[str, Document]]
@@ -73,6 +74,16 @@ class NotingStore(MemoryStore):
     def header(self, uid: str) -> Any:
         self.opened += 1
         return super().header(uid)
+
+
+class Finding(MemoryStore):
+    """Counts its searches."""
+
+    finds = 0
+
+    def find(self, query: Query = ALL, **kwargs: Any) -> Iterator[RunSummary]:
+        self.finds += 1
+        return super().find(query, **kwargs)
 
 
 class ByNumber(MemoryStore):
@@ -251,6 +262,11 @@ class TestSort:
         assert observed == list(range(100))
         assert alive[1] <= 23
 
+    def test_a_store_that_does_not_find_by_uid_is_gone_through_once(self) -> None:
+        store = Finding(run_of(f"{n:04}", float(n), scan_id=n * 7 % 2000) for n in range(2000))
+        assert [run.scan_id for run in BlueskyCatalog(store).sort("scan_id").arrangement.runs()] == list(range(2000))
+        assert store.finds == 1
+
     def test_runs_that_are_gone_meanwhile_are_left_out(
         self, store: NotingStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -372,22 +388,18 @@ class TestDistinct:
         ]  # fmt: skip
 
     def test_a_store_that_can_is_asked(self) -> None:
-        class Counting(MemoryStore):
+        class Counting(Finding):
             asked: list[tuple[Place, Query]]
 
             def distinct(self, path: Place, query: Query = ALL) -> list[tuple[Any, int]] | None:
                 self.asked = [*getattr(self, "asked", []), (path, query)]
                 return [("scan", 2), ("count", 2), ("scan", 1)] if path.segments == ("plan_name",) else None
 
-            def find(self, query: Query = ALL, **kwargs: Any) -> Iterator[RunSummary]:
-                self.finds = getattr(self, "finds", 0) + 1
-                return super().find(query, **kwargs)
-
         store = Counting(RUNS)
         assert isinstance(store, SupportsDistinct)
         cat = BlueskyCatalog(store)
         assert cat.distinct("plan_name", counts=True)["plan_name"] == [("scan", 3), ("count", 2)]
-        assert not hasattr(store, "finds")
+        assert store.finds == 0
         assert cat.distinct("plan_name", "scan_id", missing=True)["scan_id"] == [1, None, 2, 3]
         assert cat.search(Start("scan_id") == 1).distinct("plan_name")["plan_name"] == ["count", "scan"]
         assert store.asked == [(Place("start", (name,)), ALL) for name in ("plan_name", "plan_name", "scan_id")]
@@ -521,6 +533,13 @@ class TestExplain:
         ]
         assert plan.candidates is None
 
+    def test_data_are_in_the_runs(self) -> None:
+        cat = BlueskyCatalog(MemoryStore(RUNS)).search((Data("theta").max() > 5) & Device("fccd").exists())
+        assert {reason for _, reason in cat.explain().reasons} == {
+            "the store does not answer this: runs are opened for their descriptors and data",
+            "the store does not answer this: runs are opened for their descriptors",
+        }
+
     def test_mongo_looks_into_lists(self) -> None:
         cat = BlueskyCatalog(ByNumber(RUNS))
         for query, advice in (({"scan_id": 5}, "=="), ({"scan_id": {"$ne": 5}}, "!=")):
@@ -586,6 +605,26 @@ class TestListing:
         waiting = iter(BlueskyCatalog(store))
         assert store.found == []
         assert len(list(waiting)) == 5
+
+
+class TestDataOfRuns:
+    """Searches over data are ordered, counted and tabulated as others are."""
+
+    def test_files_are_found_where_the_catalog_says(self, tmp_path: Path) -> None:
+        store = MemoryStore([EXAMPLES[name](tmp_path / "old") for name in ("npy_seq", "scan", "count")])
+        (tmp_path / "old").rename(tmp_path / "new")
+        cat = BlueskyCatalog(store, root_map={str(tmp_path / "old"): str(tmp_path / "new")})
+        found = cat.search(Data("image").count() > 0).sort("scan_id")
+        assert [run.scan_id for run in found.values()] == [67]
+        assert found.distinct("scan_id") == {"scan_id": [67]}
+        assert found.to_dataframe(["scan_id"])["scan_id"].tolist() == [67]
+        assert list(cat.search(Data("image").max() < 0)) == []
+
+    def test_they_say_what_cannot_be_read(self, tmp_path: Path) -> None:
+        cat = BlueskyCatalog(MemoryStore([EXAMPLES["npy_seq"](tmp_path / "old")]))
+        (tmp_path / "old").rename(tmp_path / "new")
+        with pytest.warns(RuntimeWarning, match="counts as no match"):
+            assert list(cat.search(Data("image").max() < 0).sort("scan_id")) == []
 
 
 class TestSavedViews:

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Final
 
 from intake_bluesky._version import __version__
-from intake_bluesky.errors import IntakeBlueskyError
+from intake_bluesky.errors import IntakeBlueskyError, QuerySyntaxError
 
 __all__ = ["FINE", "FOUND", "UNUSABLE", "main"]
 
@@ -67,7 +67,8 @@ def _complain(error: Exception, *, debug: bool) -> int:
         traceback.print_exc()
     expected = isinstance(error, (IntakeBlueskyError, OSError))
     text = str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
-    sys.stderr.write(f"intake-bluesky: {' '.join(text.split())}\n")
+    said = text if isinstance(error, QuerySyntaxError) else " ".join(text.split())  # its further lines show the place
+    sys.stderr.write(f"intake-bluesky: {said}\n")
     return UNUSABLE
 
 

@@ -20,15 +20,15 @@ RUNS = 20_000
 
 def run_of(number: int) -> list[tuple[str, Document]]:
     """Start and stop as a beamline writes them, about 1 kB; the events between are no matter here."""
-    uid = f"{number * 2654435761 % 2**32:08x}-aaaa-4bbb-8ccc-dddddddddddd"
+    uid, time = f"{number * 2654435761 % 2**32:08x}-aaaa-4bbb-8ccc-dddddddddddd", 1.7e9 + 60.0 * number
     start = {
-        "uid": uid, "time": 1.7e9 + 60.0 * number, "scan_id": number * 7919 % RUNS,
+        "uid": uid, "time": time, "scan_id": number * 7919 % RUNS,
         "plan_name": ["scan", "count", "grid_scan"][number % 3], "plan_type": "generator", "detectors": ["det"],
         "motors": ["theta"], "num_points": 11, "plan_args": {"args": ["theta", -1, 1], "num": 11},
         "hints": {"dimensions": [[["theta"], "primary"]]}, "sample": {"name": f"sample {number % 50}"},
         "proposal": "2024-1234", "beamline": "hx", "operator": "anna",
     }  # fmt: skip
-    stop = {"uid": f"{uid}-s", "run_start": uid, "time": start["time"] + 9.0, "exit_status": "success"}
+    stop = {"uid": f"{uid}-s", "run_start": uid, "time": time + 9.0, "exit_status": "success"}
     return [("start", start), ("stop", {**stop, "num_events": {"baseline": 2, "primary": 11}})]
 
 
