@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
+from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query.data import Data, StatisticName
 from intake_bluesky.query.descriptors import AnyDescriptor
 from intake_bluesky.query.hardware import Config, DataKey, Device
 from intake_bluesky.query.nodes import ALL, Query
 from intake_bluesky.query.runs import PartialUID, ScanID, ScanIDRange
 from intake_bluesky.query.texts import FullText, Fuzzy
+
+MAX_WORDS: Final = 4096
+"""How many characters a text to search for has: what Unicode calls normalization is not linear in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,19 @@ class Descriptors:
         return AnyDescriptor(query, self.stream)
 
 
+def _limited(node: Callable[..., Query]) -> Callable[..., Query]:
+    def make(text: str, *arguments: Any, **named: Any) -> Query:
+        if isinstance(text, str) and len(text) > MAX_WORDS:
+            raise UnsupportedQuery(f"a text to search for has at most {MAX_WORDS} characters here")
+        return node(text, *arguments, **named)
+
+    return make
+
+
 ABOUT_RUNS: Final[Mapping[str, tuple[Callable[..., Query], str]]] = {
     "everything": (lambda: ALL, "everything()"),
-    "text": (FullText, "text('nickel foil')"),
-    "fuzzy": (Fuzzy, "fuzzy('nickle foil', 0.3)"),
+    "text": (_limited(FullText), "text('nickel foil')"),
+    "fuzzy": (_limited(Fuzzy), "fuzzy('nickle foil', threshold=0.3)"),
     "uid": (PartialUID, "uid('9acjef', '0b21')"),
     "scan_id": (ScanID, "scan_id(5, 6, duplicates='all')"),
     "scan_id_range": (ScanIDRange, "scan_id_range(5, 10, duplicates='all')"),

@@ -22,7 +22,8 @@ from intake_bluesky.query.runs import TimeRange
 from intake_bluesky.query.tokens import Token
 from intake_bluesky.query.values import MAX_DEPTH
 
-MAX_PATTERN: Final = 1000  # Python's re may take seconds to compile a longer one
+MAX_PATTERNS: Final = 2000
+"""How many characters the regular expressions of a text have together: Python may take seconds to compile more."""
 
 _DOCUMENTS: Final[Mapping[str, type[Field]]] = {"start": Start, "stop": Stop, "descriptor": Descriptor, "item": Item}
 RESERVED: Final = frozenset({"and", "or", "not", "since", "until", "nan", *LITERALS, *_DOCUMENTS, *ABOUT_DATA})
@@ -51,6 +52,7 @@ class Parser(Reader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.depth = 0
+        self.patterns = 0
         # For each any(...) around: which document it is about, and whether its conditions look at keys of that
         # or at all of it.
         self.inside: list[tuple[str, set[bool]]] = []
@@ -282,8 +284,9 @@ class Parser(Reader):
     def _matches(self, subject: Any, token: Token) -> Query:
         method = self._method(subject, "regex", token)
         place, pattern = self.token, self.quoted("a regular expression")
-        if len(pattern) > MAX_PATTERN:
-            raise self.refused(place, f"a regular expression has at most {MAX_PATTERN} characters here")
+        self.patterns += len(pattern)
+        if self.patterns > MAX_PATTERNS:
+            raise self.refused(place, f"regular expressions have at most {MAX_PATTERNS} characters together here")
         flags = self.quoted("letters among aimsx") if self.take("flags") else ""
         return self.make(place, method, pattern, flags=flags)
 

@@ -5,6 +5,7 @@ The text form has the builders' meaning. Nothing in it is evaluated.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import UnionType
 from typing import Final
 
@@ -22,9 +23,10 @@ from intake_bluesky.query.conditions import (
 )
 from intake_bluesky.query.data import CompareStatistic, DataBetween, DataWithin
 from intake_bluesky.query.descriptors import AnyDescriptor, stream_argument
-from intake_bluesky.query.grammar import MAX_PATTERN, RESERVED, Parser
+from intake_bluesky.query.functions import MAX_WORDS
+from intake_bluesky.query.grammar import MAX_PATTERNS, RESERVED, Parser
 from intake_bluesky.query.hardware import Device
-from intake_bluesky.query.nodes import And, Everything, Not, Or, Query
+from intake_bluesky.query.nodes import And, Everything, Not, Or, Query, leaves
 from intake_bluesky.query.paths import DocumentName, Path
 from intake_bluesky.query.runs import PartialUID, ScanID, ScanIDRange, TimeRange, _moment
 from intake_bluesky.query.texts import FullText, Fuzzy
@@ -81,10 +83,20 @@ def to_text(query: Query) -> str:
     >>> to_text(TimeRange(since="2024-03", timezone="UTC") & ~(Start("sample name").exists()))
     "since '2024-03-01 00:00:00+00:00' and not start.'sample name' exists"
     """
+    if sum(map(len, _patterns(query))) > MAX_PATTERNS:
+        raise UnsupportedQuery(f"regular expressions of over {MAX_PATTERNS} characters together: use to_json")
     text = _write(query, "start")
     if len(text) > MAX_LENGTH:
         raise UnsupportedQuery(f"the text of this query is longer than {MAX_LENGTH} characters: use to_json")
     return text
+
+
+def _patterns(query: Query) -> Iterator[str]:
+    for leaf in leaves(query):
+        if isinstance(leaf, Regex):
+            yield leaf.pattern
+        elif isinstance(leaf, AnyItem | AnyDescriptor):
+            yield from _patterns(leaf.query)
 
 
 def _write(query: Query, around: DocumentName) -> str:
@@ -127,8 +139,6 @@ def _condition(query: PathQuery) -> str:
         case AnyItem(_, child):
             return f"any({_write(child, 'item')})"
         case Regex(_, pattern, flags):
-            if len(pattern) > MAX_PATTERN:
-                raise UnsupportedQuery(f"a regular expression of over {MAX_PATTERN} characters: use to_json")
             return f"matches {pattern!r}" + (f" flags {flags!r}" if flags else "")
 
 
@@ -136,10 +146,12 @@ def _about_the_run(query: Query) -> str:
     match query:
         case Everything():
             return "everything()"
+        case FullText(text) | Fuzzy(text) if len(text) > MAX_WORDS:
+            raise UnsupportedQuery(f"a text to search for of over {MAX_WORDS} characters: use to_json")
         case FullText(text):
             return f"text({text!r})"
         case Fuzzy(text, threshold):
-            return f"fuzzy({text!r}, {threshold!r})"
+            return f"fuzzy({text!r}, threshold={threshold!r})"
         case PartialUID(uids):
             return f"uid({', '.join(map(repr, uids))})"
         case ScanID(ids, duplicates):

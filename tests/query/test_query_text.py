@@ -35,7 +35,8 @@ from intake_bluesky.query import (
     leaves,
     to_text,
 )
-from intake_bluesky.query.grammar import MAX_PATTERN
+from intake_bluesky.query.functions import MAX_WORDS
+from intake_bluesky.query.grammar import MAX_PATTERNS
 from intake_bluesky.query.text import MAX_LENGTH
 from intake_bluesky.query.values import MAX_DEPTH
 from intake_bluesky.testing.queries import queries
@@ -126,8 +127,8 @@ READ: list[tuple[str, Query]] = [
     # runs
     ("everything()", ALL),
     ("text('nickel foil')", FullText("nickel foil")),
-    ("fuzzy('nickle')", Fuzzy("nickle")),
-    ("fuzzy('nickle', threshold=0.5)", Fuzzy("nickle", 0.5)),
+    ("fuzzy('nickle', 0.4)", Fuzzy("nickle", 0.4)),
+    ("fuzzy('nickle foil', threshold=0.5)", Fuzzy("nickle foil", 0.5)),
     ("uid('9ac')", PartialUID("9ac")),
     ("uid('9ac', '0b2')", PartialUID("9ac", "0b2")),
     ("scan_id(5)", ScanID(5)),
@@ -178,7 +179,7 @@ def test_what_a_text_says(text: str, expected: Query) -> None:
     assert from_text(to_text(expected)) == expected
 
 
-@given(queries(descend=False))
+@given(queries(descend=False, whole=True))
 def test_a_query_comes_back_from_its_text(query: Query) -> None:
     text = to_text(query)
     assert from_text(text) == query
@@ -213,8 +214,11 @@ def test_how_a_query_is_written(query: Query, expected: str) -> None:
         AnyDescriptor(Descriptor("data_keys.x", descend=True).exists()),
         Item("x") == 1,
         Descriptor("x") == 1,
-        Start("x").regex("a" * (MAX_PATTERN + 1)),
+        Start("x").regex("a" * (MAX_PATTERNS + 1)),
+        Start("x").any(Item().regex("a" * MAX_PATTERNS)) | Start("y").regex("b"),
         Start("x") == "a" * MAX_LENGTH,
+        FullText("a" * (MAX_WORDS + 1)),
+        Fuzzy("a" * (MAX_WORDS + 1)),
     ],
     ids=lambda query: repr(query)[:40],
 )
@@ -324,7 +328,10 @@ def test_what_has_no_text_is_refused(query: Query) -> None:
         ("x matches '('", 11, "not a regular expression"),
         ("x matches 'a' flags 'q'", 11, "letters among aimsx"),
         ("x matches '(?u)a' flags 'a'", 11, "incompatible"),
-        ("x matches '" + "a" * (MAX_PATTERN + 1) + "'", 11, "at most 1000 characters"),
+        ("x matches 'a' or x matches '" + "a" * (MAX_PATTERNS) + "'", 28, "at most 2000 characters"),
+        ("text('" + "a" * (MAX_WORDS + 1) + "')", 1, "at most 4096 characters"),
+        ("text(5)", 1, "one or more words"),
+        ("fuzzy()", 1, "this is written like fuzzy("),
         ("since 2024", 7, "quoted: '2024'"),
         ("since 2024-03", 7, "quoted: '2024'"),
         ("since '2024-13'", 1, "is no time"),

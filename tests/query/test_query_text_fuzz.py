@@ -21,7 +21,7 @@ VALID = (
     "since '2024-03' until '2024-04' timezone 'UTC' and (uid('9ac', '0b2') or scan_id(5, duplicates='all'))",
     "data('theta', stream='primary').max() > 5 and data('i') within 0 and 1e3 and text('nickel foil')",
     "config('fccd', 'exposure_time') > 0.1 and device('fccd') and not datakey('x').field('units') == 'mm'",
-    "stream('primary') any(data_keys.theta exists and hints.x not has size 3) or fuzzy('nickle', 0.3)",
+    "stream('primary') any(data_keys.theta exists and hints.x not has size 3) or fuzzy('nickle', threshold=0.3)",
     r"x == '\n\x41\u00e9\U0001f600' and y is not nan and z is null and everything()",
 )
 TOKENS = (
