@@ -299,7 +299,7 @@ def test_what_is_no_query_yet_says_so(thing: object) -> None:
         (lambda: Data("x").mean() != 2.0, r"\.mean\(\)\.between"),
         (lambda: Data("x").max() > "5", "takes a number"),
         (lambda: Data("x").max() == True, "True"),  # noqa: E712
-        (lambda: Data("x").max() > float("nan"), "NaN"),
+        (lambda: DataBetween("x", math.nan, 1), "NaN"),
         (lambda: Data("x").between(5, 0), "before it begins"),
         (lambda: Data("x").within(None, 0), "takes a number"),  # type: ignore[arg-type]
         (lambda: Data("x").statistic("median"), "median"),
