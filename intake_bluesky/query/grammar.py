@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from intake_bluesky.errors import QuerySyntaxError
 from intake_bluesky.query.builders import Field, Item, Start, Stop
-from intake_bluesky.query.data import Statistic
+from intake_bluesky.query.data import Data, Statistic
 from intake_bluesky.query.descriptors import AnyDescriptor
 from intake_bluesky.query.functions import ABOUT_DATA, CONDITIONS, FUNCTIONS, METHODS, Descriptors
 from intake_bluesky.query.hardware import Descriptor, DescriptorField
@@ -83,8 +83,10 @@ class Parser(Reader):
         first, negated = self.token, False
         while self.take("not", "~"):
             negated = not negated
-        query = self._condition()
-        return self.make(first, lambda: ~query) if negated else query
+        return self._negated(first, self._condition(), negated)
+
+    def _negated(self, token: Token, query: Query, negated: bool) -> Query:
+        return self.make(token, lambda: ~query) if negated else query
 
     def _condition(self) -> Query:
         token = self.token
@@ -138,18 +140,12 @@ class Parser(Reader):
         around, kinds = self.inside[-1] if self.inside else ("start", set())
         document, rest = (segments[0], segments[1:]) if segments[0] in _DOCUMENTS else (around, segments)
         if document != around and not (document == "stop" and not self.inside):
-            place = (
-                f"inside this any(...) keys are those of {around}"
-                if self.inside
-                else f"{document} has keys in any(...)"
-            )
-            raise self.refused(token, f"{place}: a key {document} is written {around}.{self.shown(token)}")
+            place = f"here in any(...) keys are those of {around}" if self.inside else f"{document} stands in any(...)"
+            raise self.refused(token, f"{place}: a key of this name is {around}.{self.shown(token)}")
         if rest is segments and segments[0] in RESERVED:
             usage = f", {FUNCTIONS[segments[0]][1]}" if segments[0] in FUNCTIONS else ""
-            shown = self.shown(token)
-            raise self.refused(
-                token, f"{segments[0]} has a meaning of its own{usage}; a key is written {around}.{shown}"
-            )
+            name = f"{around}.{self.shown(token)}"
+            raise self.refused(token, f"{segments[0]} has a meaning of its own{usage}; a key of this name is {name}")
         if not rest and document != "item":
             raise self.refused(token, f"say which key of the {document} document, as in {document}.time")
         kinds.add(bool(rest))
@@ -190,10 +186,11 @@ class Parser(Reader):
         negated = self.take("not")
         condition = _PREDICATES.get(self.token.value) if self.token.kind == "word" else None
         if condition is None:
+            if isinstance(subject, Data):
+                raise self.expected("between, within, or a statistic before: data('theta').max() > 5")
             known = ", ".join(_PREDICATES)
             raise self.expected(f"one of {known}" if negated else f"a comparison like == or one of {known}")
-        query = condition(self, subject, self.advance())
-        return ~query if negated else query
+        return self._negated(token, condition(self, subject, self.advance()), negated)
 
     def _compare(self, subject: Any, symbol: str) -> Query:
         token, value = self.token, self.value()
@@ -203,7 +200,7 @@ class Parser(Reader):
     def _check_comparable(self, subject: Any, token: Token) -> None:
         if not isinstance(subject, Field | Statistic):
             raise self.refused(
-                token, f"{subject!r} has no value to compare: write data('theta').max() > 5, for example"
+                token, f"{subject!r} has no value of its own: write data('theta').max() > 5, for example"
             )
 
     def _mirrored(self) -> Query:
@@ -263,7 +260,7 @@ class Parser(Reader):
             query = self.make(token, _COMPARISONS["=="], subject, None)
         else:
             raise self.expected("null or nan", "other values are compared by ==")
-        return ~query if negated else query
+        return self._negated(token, query, negated)
 
     def _contains(self, subject: Any, token: Token) -> Query:
         return self.make(token, self._method(subject, "contains", token), self.value())

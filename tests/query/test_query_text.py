@@ -297,8 +297,10 @@ def test_what_has_no_text_is_refused(query: Query) -> None:
         ("device == 'fccd'", 1, "device('fccd')"),
         ("data('theta') > 5", 17, "data('theta').max() > 5"),
         ("5 < data('theta')", 1, "data('theta').max() > 5"),
-        ("datakey('theta') is null", 18, "no value to compare"),
+        ("datakey('theta') is null", 18, "no value of its own"),
         ("data('theta') exists", 15, "'exists' is not asked of"),
+        ("data('theta')", 14, "data('theta').max() > 5"),
+        ("data('theta') not exists", 19, "'exists' is not asked of"),
         ("theta within 0 and 5", 7, "data('theta') within 0 and 5"),
         ("data('theta').__class__() > 5", 15, "expected one of min, max"),
         ("data('theta').statistic('max') > 5", 15, "expected one of min, max"),
@@ -399,8 +401,9 @@ def test_as_deep_and_as_long_as_it_may_be() -> None:
     deep = "x any(" * (MAX_DEPTH - 1) + "item > 1" + ")" * (MAX_DEPTH - 1)
     assert from_text(deep).depth == MAX_DEPTH
     assert to_text(from_text(deep)) == deep
-    with pytest.raises(QuerySyntaxError, match="deeper than 100 levels"):
-        from_text("x any(" * MAX_DEPTH + "item > 1" + ")" * MAX_DEPTH)
+    for deeper in ("x any(" + deep + ")", "not " + deep, "x not " + deep[2:], "y exists or " + deep):
+        with pytest.raises(QuerySyntaxError, match="deeper than 100 levels"):
+            from_text(deeper)
     wide = " or ".join(f"x == {number}" for number in range(5000))
     assert len(list(leaves(from_text(wide)))) == 5000
     assert from_text("x == '" + "é" * (MAX_LENGTH - 7) + "'") == (Start("x") == "é" * (MAX_LENGTH - 7))
