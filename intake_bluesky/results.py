@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.explaining import Explanation, explain
@@ -65,7 +66,7 @@ class Results(ABC):
         """
         return self._sorted(Sorting.of(keys))
 
-    def head(self, number: int = 5) -> Self:
+    def head(self, number: SupportsIndex = 5) -> Self:
         """The first runs as they are now, as a catalog.
 
         Examples
@@ -76,9 +77,10 @@ class Results(ABC):
         >>> [run.scan_id for run in cat.sort("scan_id").head(2).values()]
         [1, 2]
         """
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        whole = operator.index(number) if hasattr(number, "__index__") and not isinstance(number, bool) else -1
+        if whole < 0:
             raise UnsupportedQuery(f"head takes how many runs, 0 or more, not {number!r}")
-        return self._narrowed(self.arrangement.head(number))
+        return self._narrowed(self.arrangement.head(whole))
 
     def distinct(self, *keys: str, counts: bool = False, missing: bool = False) -> dict[str, list[Any]]:
         """The values that keys have in these runs, those of the most runs first, then by value as `sort` has it.
