@@ -114,6 +114,8 @@ class Parser(Reader):
 
     def _time_range(self) -> Query:
         first, ends = self.token, {}
+        if self.inside:
+            raise self.refused(first, f"{first.value} is about a run, and stands outside any(...)")
         for word in ("since", "until"):
             if self.take(word):
                 ends[word] = self._moment()

@@ -91,7 +91,7 @@ class Reader:
         """Call a builder; what it refuses is a mistake at a piece of the text."""
         try:
             return function(*arguments, **named)
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError, Warning) as error:  # re warns of patterns such as [[a]
             raise self.refused(token, str(error)) from error
 
     def close(self, opened: Token, others: str) -> None:

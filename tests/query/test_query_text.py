@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from intake_bluesky.errors import IntakeBlueskyError, QuerySyntaxError, UnsupportedQuery
 from intake_bluesky.query import (
@@ -187,6 +188,18 @@ def test_a_query_comes_back_from_its_text(query: Query) -> None:
     assert text.isprintable()
 
 
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+
+
+@given(st.lists(ANY_TEXT, min_size=1, max_size=3).map(tuple), ANY_TEXT | st.integers() | st.floats(allow_nan=False))
+def test_any_key_and_any_value_come_back(segments: tuple[str, ...], value: object) -> None:
+    for field in (Start(segments), Stop(segments), Config("a", segments[0]), Data(segments[0]).max()):
+        if isinstance(field, Start | Stop | Config) or not isinstance(value, str):
+            assert from_text(to_text(field == value)) == (field == value)
+    query = Start("x").any(Item(segments).contains(value)) | AnyDescriptor(Descriptor(segments) == [value])
+    assert from_text(to_text(query)) == query
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -312,6 +325,8 @@ def test_what_has_no_text_is_refused(query: Query) -> None:
         ("stream('x') any(start.x exists)", 17, "descriptor.start.x"),
         ("x any(stop.y exists)", 7, "item.stop.y"),
         ("x any(text('a'))", 7, "outside any(...)"),
+        ("x any(y exists and since '2024')", 20, "outside any(...)"),
+        ("x matches '[[a]'", 11, "nested set"),
         ("x any(data('a').max() > 5)", 7, "outside any(...)"),
         ("x any(y exists and item > 5)", 20, "not both"),
         ("x any y", 7, "'(' around"),

@@ -84,7 +84,6 @@ EVALUATION = ("compile", "exec", "os.system", "os.exec", "os.posix_spawn", "os.f
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # what Python's re says of patterns like [[a]
 def test_a_hundred_thousand_texts() -> None:
     for text in (*VALID, "since '2024' timezone 'Nowhere'"):  # imports what is imported on first use
         with contextlib.suppress(QuerySyntaxError):
