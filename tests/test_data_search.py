@@ -23,6 +23,7 @@ from intake_bluesky.query import (
     DataKey,
     Device,
     Query,
+    RunView,
     Start,
     Stop,
     Stream,
@@ -312,7 +313,7 @@ def test_configuration_and_devices() -> None:
     assert found(store, Stream("baseline").exists()) == {"other"}
 
 
-def placed(store: MemoryStore, drawn: list[Run]) -> Iterator[tuple[Run, StoredRun]]:
+def placed(store: MemoryStore, drawn: list[Run]) -> Iterator[tuple[RunView, RunView]]:
     by_uid = {run.start["uid"]: run for run in drawn}
     return ((by_uid[summary.uid], StoredRun(store, summary)) for summary in store.find())
 

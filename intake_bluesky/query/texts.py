@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from intake_bluesky.errors import UnsupportedQuery
@@ -86,6 +87,7 @@ class Fuzzy(Query):
         return f"Fuzzy({self.text!r}, {show(self.threshold)})"
 
 
+@lru_cache(maxsize=2**16)
 def trigrams(word: str) -> frozenset[str]:
     """Give all runs of three characters of a word, two spaces before it and one behind.
 
