@@ -18,36 +18,19 @@ import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
+from intake_bluesky.query.form import SearchForm
+from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create
 from intake_bluesky.storage import Order
 
 __all__ = ["FoundRun", "Index", "IndexEntry", "IndexLost", "index_path", "storable"]
 
 T = TypeVar("T")
-VERSION: Final = 2
 BUSY: Final = 30.0  # seconds to wait for another process's transaction
 FEW: Final = 256  # runs that a search fetches at once; more are read as they are asked for
-TABLES: Final = """
-CREATE TABLE files(
-    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, uid TEXT, time REAL,
-    odd_time REAL, scan_id NUMERIC, finished INTEGER NOT NULL, listed INTEGER NOT NULL, problem TEXT
-);
-CREATE TABLE documents(
-    file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, start BLOB NOT NULL, stop BLOB, layout BLOB
-);
-CREATE TABLE facts(name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-CREATE INDEX by_uid ON files(uid) WHERE uid IS NOT NULL;
-CREATE INDEX by_time ON files(time IS NULL, time, uid, listed) WHERE listed;
-CREATE INDEX by_time_down ON files(time IS NULL, time DESC, uid DESC, listed) WHERE listed;
-CREATE INDEX by_scan_id ON files(scan_id, time IS NULL, time DESC, uid DESC) WHERE listed AND scan_id IS NOT NULL;
-CREATE INDEX by_odd_time ON files(odd_time) WHERE odd_time IS NOT NULL;
-CREATE INDEX unfinished ON files(time) WHERE NOT finished;
-INSERT INTO facts VALUES ('changes', 0);
-CREATE INDEX troubled ON files(path) WHERE problem IS NOT NULL;
-"""
 # Of two files with one uid the finished one is listed, else the first by path.
 SETTLE: Final = """
 UPDATE files SET listed = (id = (
@@ -98,6 +81,8 @@ class IndexEntry:
         Where the rest lies; None until someone needed to know.
     problem : str
         What is wrong with the file, one line each.
+    form : SearchForm or None
+        What is searched of the run; it is put in and not given back.
     """
 
     path: str
@@ -110,6 +95,27 @@ class IndexEntry:
     stop: bytes | None = None
     layout: bytes | None = None
     problem: str = ""
+    form: SearchForm | None = field(default=None, compare=False)
+
+
+def _row(number: int, entry: IndexEntry) -> tuple[Any, ...]:
+    problem = entry.problem.encode(errors="backslashreplace").decode() or None
+    form = entry.form
+    return (
+        number, entry.path, entry.stamp, entry.uid, entry.time, entry.odd_time, entry.scan_id, entry.stop is not None,
+        entry.uid is not None, problem, form is not None and form.lists, *(NOTHING if form is None else form.common),
+    )  # fmt: skip
+
+
+def _drop(db: sqlite3.Connection, paths: Sequence[str]) -> None:
+    rows = [(path,) for path in paths]
+    if HAS_FTS5:
+        db.executemany("DELETE FROM texts WHERE rowid = (SELECT id FROM files WHERE path = ?)", rows)
+    db.executemany("DELETE FROM files WHERE path = ?", rows)
+
+
+def _tables(where: str) -> str:
+    return "FROM files LEFT JOIN searched ON searched.file = id" if "searched." in where else "FROM files"
 
 
 def storable(text: str) -> bool:
@@ -158,30 +164,30 @@ class Index:
         if not entries:
             return
         with self._changing() as db:
-            db.executemany("DELETE FROM files WHERE path = ?", [(e.path,) for e in entries])
             [first] = db.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()
+            if first > 1:
+                _drop(db, [entry.path for entry in entries])
             rows = list(enumerate(entries, start=first))
-            db.executemany(
-                "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (n, e.path, e.stamp, e.uid, e.time, e.odd_time, e.scan_id, e.stop is not None,
-                     e.uid is not None, e.problem.encode(errors="backslashreplace").decode() or None)
-                    for n, e in rows
-                ],
-            )  # fmt: skip
+            db.executemany(INSERT, [_row(n, e) for n, e in rows])
             db.executemany(
                 "INSERT INTO documents VALUES (?, ?, ?, ?)",
                 [(n, e.start, e.stop, e.layout) for n, e in rows if e.start is not None],
             )
+            forms = [(n, e.form) for n, e in rows if e.form is not None]
+            db.executemany("INSERT INTO searched VALUES (?, ?, ?)", [(n, form.start, form.stop) for n, form in forms])
+            if HAS_FTS5:
+                db.executemany("INSERT INTO texts(rowid, words) VALUES (?, ?)", [(n, form.words) for n, form in forms])
 
     def forget(self, paths: Iterable[str]) -> None:
         """Drop what is kept of files that are gone."""
         with self._changing() as db:
-            db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+            _drop(db, list(paths))
 
     def settle(self, uids: Iterable[str] | None = None) -> None:
         """Choose which file is listed of those that hold a run of one uid; None looks at all uids."""
         with self._writing() as db:
+            for made in INDEXES:
+                db.execute(f"CREATE INDEX IF NOT EXISTS {made}")
             if uids is None:
                 db.execute(SETTLE + UNSETTLED)
             else:
@@ -244,8 +250,8 @@ class Index:
         """Yield the runs that meet a condition, in order."""
         # Documents by subqueries: a join would read those of the runs that OFFSET passes over.
         query = (
-            "SELECT (SELECT start FROM documents WHERE file = id), (SELECT stop FROM documents WHERE file = id), "  # noqa: S608
-            f"path, stamp FROM files WHERE listed AND {where} ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
+            "SELECT (SELECT start FROM documents AS d WHERE d.file = id), (SELECT stop FROM documents AS d WHERE d.file = id), "  # noqa: S608, E501
+            f"path, stamp {_tables(where)} WHERE listed AND {where} ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
         )
         arguments = (*values, -1 if limit is None else limit, offset)
         if limit is not None and limit <= FEW:
@@ -257,7 +263,7 @@ class Index:
 
     def count(self, where: str, values: Sequence[Any]) -> int:
         """Count the runs that meet a condition."""
-        return int(self._ask(f"SELECT count(*) FROM files WHERE listed AND {where}", *values)[0][0])  # noqa: S608
+        return int(self._ask(f"SELECT count(*) {_tables(where)} WHERE listed AND {where}", *values)[0][0])
 
     def problems(self) -> list[tuple[str, str | None, str]]:
         """(path, uid, what is wrong) of files, by path."""
@@ -331,7 +337,7 @@ class Index:
             db.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the last entries at most
             db.execute("PRAGMA foreign_keys = ON")
             if db.execute("PRAGMA user_version").fetchone() != (VERSION,):
-                _create(db)
+                create(db)
         except BaseException:
             db.close()
             raise
@@ -372,20 +378,6 @@ def _making(path: Path) -> Iterator[None]:
         failure.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
         raise failure from error
     yield
-
-
-def _create(db: sqlite3.Connection) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    [version] = db.execute("PRAGMA user_version").fetchone()  # another process may have been faster
-    if version not in (0, VERSION):
-        failure = sqlite3.DatabaseError(f"of version {version}, this one needs {VERSION}")
-        failure.sqlite_errorcode = sqlite3.SQLITE_NOTADB
-        raise failure
-    if version == 0:
-        for statement in TABLES.split(";"):
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {VERSION}")
-    db.execute("COMMIT")
 
 
 def _close(connections: list[tuple[int, sqlite3.Connection]]) -> None:

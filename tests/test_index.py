@@ -52,6 +52,7 @@ def test_orders_by_time_and_uid_with_the_timeless_last(index: Index) -> None:
 def test_order_comes_from_an_index_of_sqlite(index: Index, path: Path, order: Order) -> None:
     """Reading the first of many runs sorts none."""
     index.put([_entry("a", 1.0)])
+    index.settle()
     with sqlite3.connect(path) as db:
         query = f"SELECT id FROM files WHERE listed AND 1 ORDER BY {ORDERS[order]} LIMIT 1"
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}")]

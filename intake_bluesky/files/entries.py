@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from intake_bluesky.codec import Codec
 from intake_bluesky.documents import Document, RunSummary, to_plain
@@ -12,11 +12,14 @@ from intake_bluesky.files.layout import Layout
 from intake_bluesky.files.scan import NotARun, Scan, guard_of, item_beginnings, uid_of
 from intake_bluesky.files.sources import Source, is_unproved, size_of, version_of
 from intake_bluesky.index import IndexEntry
+from intake_bluesky.query.form import SearchForm
 
 __all__ = ["END", "glance", "scan"]
 
 END: Final = 1 << 16  # bytes looked at, at each end of a file
 BIGGEST: Final = 2**63
+Read: TypeAlias = tuple[bytes, Document]
+"""An item, and the document in it."""
 
 
 def glance(codec: Codec, path: str, stamp: str, head: bytes, tail: bytes) -> IndexEntry | None:
@@ -38,21 +41,21 @@ def glance(codec: Codec, path: str, stamp: str, head: bytes, tail: bytes) -> Ind
             return None
         raw = head[first.start : first.stop]
         _, start = codec.decode(raw)
-        stop = _last_stop(codec, tail, uid_of(start))
-        return None if stop is None else entry_of(path, stamp, start, raw, stop)
+        last = _last_stop(codec, tail, uid_of(start))
+        return None if last is None else entry_of(path, stamp, (raw, start), last)
     except (DamagedRun, NotARun):
         return None
 
 
-def _last_stop(codec: Codec, tail: bytes, uid: str) -> bytes | None:
-    """The item of the stop document of this run, if the content ends with it."""
+def _last_stop(codec: Codec, tail: bytes, uid: str) -> Read | None:
+    """The stop document of this run, if the content ends with it."""
     pattern = item_beginnings(codec, "stop")
     for found in reversed(list(pattern.finditer(tail))):
         item = next(codec.split(tail, found.start()), None)
         if item is not None and item.stop == len(tail):
             raw = tail[item.start : item.stop]
             name, doc = codec.decode(raw)
-            return raw if name == "stop" and doc.get("run_start") == uid else None
+            return (raw, doc) if name == "stop" and doc.get("run_start") == uid else None
     return None
 
 
@@ -68,9 +71,10 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
     work = Scan(codec, Layout()) if known is None else known
     work.run(content_of(source, path, work.layout.members))
     assert work.start is not None  # run() has raised otherwise
-    _, start = codec.decode(work.start)
+    start = work.start, codec.decode(work.start)[1]
+    stop = None if work.stop is None else (work.stop, codec.decode(work.stop)[1])
     problem = "\n".join(work.layout.problems())
-    entry = entry_of(path, source.stamp, start, work.start, work.stop, layout=work.layout.pack(), problem=problem)
+    entry = entry_of(path, source.stamp, start, stop, layout=work.layout.pack(), problem=problem)
     return entry, work.layout
 
 
@@ -102,16 +106,11 @@ def _may_continue(earlier: IndexEntry, source: Source) -> bool:
 
 
 def entry_of(
-    path: str,
-    stamp: str,
-    doc: Document,
-    start: bytes,
-    stop: bytes | None,
-    *,
-    layout: bytes | None = None,
-    problem: str = "",
+    path: str, stamp: str, start: Read, stop: Read | None, *, layout: bytes | None = None, problem: str = ""
 ) -> IndexEntry:
-    """The entry of a run, whose start document is `doc`."""
+    """The entry of a run, by its start and stop documents."""
+    raw, doc = start
+    end, last = (None, None) if stop is None else stop
     summary = RunSummary.of(doc, None)
     return IndexEntry(
         path,
@@ -120,10 +119,11 @@ def entry_of(
         summary.time,
         _odd_time(doc.get("time")) if summary.time is None else None,
         _comparable(doc.get("scan_id")),
-        start,
-        stop,
+        raw,
+        end,
         layout,
         problem,
+        SearchForm.of(doc, last),
     )
 
 

@@ -218,9 +218,10 @@ def _entry(
     try:
         doc = _document(codec, start, "start")
         uid = uid_of(doc)
-        if stop is not None and _document(codec, stop, "stop").get("run_start") != uid:
+        last = None if stop is None else (stop, _document(codec, stop, "stop"))
+        if last is not None and last[1].get("run_start") != uid:
             return None
-        return entry_of(path, stamp, doc, start, stop, layout=layout, problem=problem)
+        return entry_of(path, stamp, (start, doc), last, layout=layout, problem=problem)
     except (DamagedRun, NotARun):
         return None
 

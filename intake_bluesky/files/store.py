@@ -23,16 +23,18 @@ from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.files.indexed import IndexedFiles
 from intake_bluesky.files.insert import FileInsert, Target
 from intake_bluesky.files.places import RemotePlace, shown
-from intake_bluesky.files.pushdown import condition, exact
 from intake_bluesky.files.reading import RunFile
 from intake_bluesky.files.sources import is_certain, version_of
 from intake_bluesky.index import IndexLost
 from intake_bluesky.query import ALL, Query, split
+from intake_bluesky.query.sql import Translator, implied
+from intake_bluesky.schema import COLUMNS
 from intake_bluesky.storage import Order, Plan, Problem, RunInsert, RunStore
 
 __all__ = ["FileStore"]
 
 KEPT: Final = 32  # headers kept in memory
+SEARCH: Final = Translator(COLUMNS)
 
 
 class FileStore(RunStore):
@@ -100,8 +102,10 @@ class FileStore(RunStore):
         return f"{type(self).__name__}({[shown(place.pattern) for place in self.files.places]})"
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Take what the index answers: uids, scan_ids, times."""
-        return Plan(*split(query, exact), ordered=True)
+        """Take what the index answers; of the rest, what narrows it."""
+        pushed, residual = split(query, SEARCH.exact)
+        narrowed, _ = split(implied(residual), SEARCH.exact)
+        return Plan(pushed & narrowed, residual, ordered=True)
 
     def find(
         self,
@@ -112,7 +116,7 @@ class FileStore(RunStore):
         limit: int | None = None,
     ) -> Iterator[RunSummary]:
         """Yield the runs that match, in `order`, out of the index alone."""
-        where, values = condition(query)
+        where, values = SEARCH.condition(query)
         found = self.files.find(where, values, order, offset=offset, limit=limit)
         try:
             for start, stop, _, _ in found:
@@ -126,7 +130,7 @@ class FileStore(RunStore):
 
     def count(self, query: Query = ALL) -> int:
         """Count the runs that match."""
-        where, values = condition(query)
+        where, values = SEARCH.condition(query)
         self.files.watch()
         return self.files.ask(lambda index: index.count(where, values))
 

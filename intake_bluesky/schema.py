@@ -1,0 +1,94 @@
+"""The tables of the embedded index, and what of a query they answer."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Final
+
+from intake_bluesky.query.form import COMMON
+from intake_bluesky.query.sql import Column, Columns
+
+__all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "VERSION", "create"]
+
+VERSION: Final = 3
+
+
+def _has_fts5() -> bool:
+    with closing(sqlite3.connect(":memory:")) as db:
+        return ("fts5",) in db.execute("SELECT name FROM pragma_module_list").fetchall()
+
+
+HAS_FTS5: Final = _has_fts5()  # of nearly every SQLite; without it full text is searched by Python
+TABLES: Final = """
+CREATE TABLE files(
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, uid TEXT, time REAL,
+    odd_time REAL, scan_id NUMERIC, finished INTEGER NOT NULL, listed INTEGER NOT NULL, problem TEXT,
+    lists INTEGER NOT NULL, plan_name TEXT, sample TEXT, name_of_sample TEXT, sample_name TEXT, proposal TEXT,
+    data_session TEXT, purpose TEXT, exit_status TEXT
+);
+CREATE TABLE documents(
+    file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, start BLOB NOT NULL, stop BLOB, layout BLOB
+);
+CREATE TABLE searched(file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, start TEXT NOT NULL, stop TEXT);
+CREATE TABLE facts(name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+INSERT INTO facts VALUES ('changes', 0);
+"""
+# Words are told apart before they come here: to this tokenizer all that is not ASCII is of a word, and so is _.
+TEXTS: Final = """
+CREATE VIRTUAL TABLE texts USING fts5(words, tokenize = "ascii tokenchars '_'", detail = none, columnsize = 0)
+"""
+# Made once the first entries are there, which takes a third of the time of keeping them up from the beginning.
+INDEXES: Final = (
+    "by_uid ON files(uid) WHERE uid IS NOT NULL",
+    "by_time ON files(time IS NULL, time, uid, listed) WHERE listed",
+    "by_time_down ON files(time IS NULL, time DESC, uid DESC, listed) WHERE listed",
+    "by_scan_id ON files(scan_id, time IS NULL, time DESC, uid DESC) WHERE listed AND scan_id IS NOT NULL",
+    "by_odd_time ON files(odd_time) WHERE odd_time IS NOT NULL",
+    "unfinished ON files(time) WHERE NOT finished",
+    "troubled ON files(path) WHERE problem IS NOT NULL",
+    "with_lists ON files(id) WHERE listed AND lists",
+    *(
+        f"by_{name} ON files({name}, time IS NULL, time DESC, listed) WHERE listed AND {name} IS NOT NULL"
+        for name in COMMON.values()
+    ),
+)
+COLUMNS: Final = Columns(
+    special={
+        ("start", ("uid",)): Column("uid", "uid"),
+        ("start", ("time",)): Column("time", "time"),
+        ("start", ("scan_id",)): Column("scan_id", "number"),
+        **{place: Column(name, "text") for place, name in COMMON.items()},
+    },
+    documents={"start": "searched.start", "stop": "searched.stop"},
+    words="id IN (SELECT rowid FROM texts WHERE texts MATCH ?)" if HAS_FTS5 else None,
+    lists=(
+        "id IN (SELECT l.file FROM searched AS l WHERE l.file IN (SELECT id FROM files WHERE listed AND lists) AND {})"
+    ),
+    listing={"start": "l.start", "stop": "l.stop"},
+)
+NOTHING: Final = (None,) * len(COMMON)
+INSERT: Final = f"INSERT INTO files VALUES ({', '.join('?' * (11 + len(COMMON)))})"  # noqa: S608  # nothing but signs
+
+
+def create(db: sqlite3.Connection) -> None:
+    """Make the tables, unless another process has.
+
+    Raises
+    ------
+    sqlite3.DatabaseError
+        Where they are there in another version.
+    """
+    db.execute("BEGIN IMMEDIATE")
+    [version] = db.execute("PRAGMA user_version").fetchone()  # another process may have been faster
+    if version not in (0, VERSION):
+        failure = sqlite3.DatabaseError(f"of version {version}, this one needs {VERSION}")
+        failure.sqlite_errorcode = sqlite3.SQLITE_NOTADB
+        raise failure
+    if version == 0:
+        for statement in TABLES.split(";"):
+            db.execute(statement)
+        if HAS_FTS5:
+            db.execute(TEXTS)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute("COMMIT")

@@ -1,0 +1,232 @@
+"""SQL over the search form means what `matches` means, on a real SQLite index."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from itertools import count
+from pathlib import Path as FilePath
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intake_bluesky.files.entries import entry_of
+from intake_bluesky.index import Index
+from intake_bluesky.query import (
+    ALL,
+    AnyItem,
+    Compare,
+    Exists,
+    FullText,
+    Item,
+    Key,
+    PartialUID,
+    Path,
+    Query,
+    ScanID,
+    Start,
+    Stop,
+    TimeRange,
+    from_mongo,
+    matches,
+    split,
+    to_nnf,
+)
+from intake_bluesky.query.form import code_text
+from intake_bluesky.query.runs import words
+from intake_bluesky.query.sql import Translator, implied
+from intake_bluesky.schema import COLUMNS
+from intake_bluesky.storage import Order
+from intake_bluesky.testing.queries import Run, queries, runs
+
+SEARCH = Translator(COLUMNS)
+NUMBERS = count()
+AWKWARD = (
+    "'", '"', "');DROP TABLE files;--", "\" OR 1=1 --", "$", "a.b", "[0]", "\\", "\0", "%", "?", "", "x'", "`",
+    "\ud7ff", "\ud800", "\udc00x", "\x7f", "é", "{}", "{0}", "*", "NOT", "\n", "'; ATTACH 'x' AS y",
+)  # fmt: skip
+
+
+class Runs:
+    """Runs in an index, by the numbers of their paths."""
+
+    def __init__(self, index: Index, runs: Iterable[Run]) -> None:
+        self.index, self.runs = index, list(runs)
+        for number, run in enumerate(self.runs):
+            run.start["uid"] = f"{number:04}-{run.start.get('uid', '')}"
+        index.put([_entry(number, run) for number, run in enumerate(self.runs)])
+
+    def found(self, query: Query) -> list[int]:
+        where, values = SEARCH.condition(query)
+        found = list(self.index.find(where, values, Order.OLDEST))
+        assert len(found) == self.index.count(where, values)
+        return sorted(int(path) for _, _, path, _ in found)
+
+    def expected(self, query: Query) -> list[int]:
+        return [number for number, run in enumerate(self.runs) if matches(query, run)]
+
+    def check(self, query: Query) -> None:
+        """Hold what is pushed to the oracle, and what only narrows to being no narrower."""
+        pushed, residual = split(query, SEARCH.exact)
+        assert self.found(pushed) == self.expected(pushed), pushed
+        narrowed, _ = split(implied(residual), SEARCH.exact)
+        left = [n for n in self.found(pushed & narrowed) if matches(residual, self.runs[n])]
+        assert left == self.expected(query), (query, narrowed)
+
+
+def _entry(number: int, run: Run) -> Any:
+    stop = None if run.stop is None else (b"stop", run.stop)
+    return entry_of(str(number), "stamp", (b"start", run.start), stop)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> FilePath:
+    return tmp_path_factory.mktemp("index")
+
+
+def _indexed(folder: FilePath, runs: Iterable[Run]) -> Iterator[Runs]:
+    path = folder / f"{next(NUMBERS)}.sqlite"
+    index = Index(path)
+    try:
+        yield Runs(index, runs)
+    finally:
+        index.close()
+        for file in folder.iterdir():
+            file.unlink()
+
+
+@given(st.data(), st.lists(runs(), min_size=20, max_size=20))
+def test_agrees_with_the_oracle(folder: FilePath, data: st.DataObject, some: list[Run]) -> None:
+    """Twenty runs and ten queries an example: 40,000 pairs in the ci profile."""
+    for indexed in _indexed(folder, some):
+        for query in data.draw(st.lists(queries(descend=None, max_leaves=4), min_size=10, max_size=10)):
+            indexed.check(query)
+
+
+@given(st.data(), st.lists(runs(), min_size=20, max_size=20))
+def test_agrees_with_the_oracle_where_mongodb_looks(folder: FilePath, data: st.DataObject, some: list[Run]) -> None:
+    for indexed in _indexed(folder, some):
+        for query in data.draw(st.lists(queries(descend=True, max_leaves=2), min_size=10, max_size=10)):
+            indexed.check(query)
+
+
+@given(st.lists(st.floats() | st.integers(-(2**70), 2**70), min_size=2, max_size=40))
+def test_numbers_compare_as_in_python(folder: FilePath, numbers: list[float]) -> None:
+    """Whatever their digits, as SQLite reads them, would say."""
+    asked = [number for number in numbers if not math.isnan(number)]
+    for indexed in _indexed(folder, [Run({"uid": "u", "x": number, "l": [number]}, None) for number in numbers]):
+        for value in asked[:5]:
+            for op in ("==", "<", "<=", ">", ">="):
+                indexed.check(Compare("x", op, value))
+                indexed.check(AnyItem("l", Compare(Path("item", ()), op, value)))
+
+
+@given(st.lists(st.text(st.characters(), max_size=4) | st.sampled_from(AWKWARD), min_size=2, max_size=30))
+def test_text_is_ordered_by_code_points(folder: FilePath, texts: list[str]) -> None:
+    assert sorted(texts) == sorted(texts, key=code_text)
+    for indexed in _indexed(folder, [Run({"uid": "u", "x": text, "plan_name": text}, None) for text in texts]):
+        for value in texts[:4]:
+            for path in (Path("start", ("x",)), Path("start", ("plan_name",)), Path("start", ("plan_name",), True)):
+                assert SEARCH.exact(Compare(path, "<", value))
+                for op in ("==", "<", "<=", ">", ">="):
+                    indexed.check(Compare(path, op, value))
+                indexed.check(Start("x").regex(re.escape(value)))
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=20))
+def test_words_are_those_of_full_text(folder: FilePath, texts: list[str]) -> None:
+    """Of any script: the index of words splits nothing that is a word, and joins nothing that is two."""
+    for indexed in _indexed(folder, [Run({"uid": "u", "x": [text, {3: text}]}, None) for text in texts]):
+        for word in {word for text in texts for word in words(text)}:
+            assert SEARCH.exact(FullText(word))
+            indexed.check(FullText(word))
+            indexed.check(~FullText(f"{word} u"))
+
+
+def _asked(text: str) -> list[Query]:
+    asked: list[Query] = [
+        Compare(Path("start", (text, text)), "==", text),
+        Compare(Path("start", (text, text), descend=True), "==", text),
+        Compare(Path("stop", (text,)), "==", text),
+        Start((text,)).exists(),
+        Start("plan_name") == text,
+        Start("plan_name").is_in([text, "x"]),
+        Compare(Path("start", ("plan_name",), descend=True), "==", text),
+        Start("l").contains(text),
+        Start("l").any(Item() == text),
+        Start("l").any(Item().is_in([text, "y"])),
+        Start("s.name").regex(re.escape(text)),
+        Start("s.name").regex(f"^a {re.escape(text)}"),
+        PartialUID(f"v{text}"),
+        Start("uid") == f"v{text}",
+        Start("uid").is_in([f"v{text}", "u"]),
+    ]
+    return [*asked, FullText(f"x {text}")]
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_what_a_query_holds_becomes_no_sql(folder: FilePath, text: str) -> None:
+    """Keys, values, patterns and words, each of which is found where it is, and nowhere else."""
+    name = f"a {text} b"
+    holding = Run({"uid": "u", text: {text: text}, "plan_name": text, "l": [text], "s": {"name": name}}, None)
+    other = Run({"uid": "v", "x": {"x": "x y"}, "plan_name": "scan", "l": ["x"], "s": {"name": "other"}}, {"a": 1})
+    for indexed in _indexed(folder, [holding, other]):
+        for query, *harmless in zip(_asked(text), _asked("x"), _asked("\t"), strict=True):
+            if SEARCH.exact(query):
+                expected = [SEARCH.condition(other)[0] for other in harmless if SEARCH.exact(other)]
+                assert SEARCH.condition(query)[0] in expected
+            indexed.check(query)
+            indexed.check(~query)
+        assert indexed.found(ALL) == [0, 1]
+
+
+EXACT = (
+    Start("x") == 2**53 + 1, Start("x") < 0.1, Start("x") == None, Start("x") == True, Start("x.0.y") == 1,  # noqa: E711, E712
+    Stop("exit_status") == "fail", Start("x").is_nan(), Start("x").has_size(2), Start("x").contains("Ni"),
+    Start("x").any((Key("name") == "Ni") & ~(Key("mass") > 2.5)), Start("x").regex("^Ni"), FullText("nickel"),
+    PartialUID("9a"), TimeRange("2024", "2025", "UTC"), ScanID(5, duplicates="all"),
+    from_mongo({"sample.name": {"$in": ["Ni", 3]}}), from_mongo({"scan_id": {"$gte": 5}}),
+    from_mongo({"time": {"$lt": 5}}),
+)  # fmt: skip
+INEXACT = {
+    Start("x") == [1, 2]: Start("x").has_size(2) & Start("x").contains(1) & Start("x").contains(2),
+    Start("x") == {"a": 1}: Start("x.a") == 1,
+    Start("x").regex("^Ni.*foil"): Start("x").regex("^Ni"),
+    Start("x").regex("sca?n"): Start("x").regex("sc"),
+    Start("x").regex("a|b"): ALL,
+    Start("x").regex("ni", ignore_case=True): ALL,
+    Start("x") == 2**70: ALL,
+    ~Start("x").regex("^Ni.*"): ALL,
+    from_mongo({"x": None}): ALL,
+}
+
+
+@pytest.mark.parametrize("query", EXACT, ids=repr)
+def test_is_answered_whole(query: Query) -> None:
+    assert split(query, SEARCH.exact) == (to_nnf(query), ALL)
+
+
+@pytest.mark.parametrize("query", INEXACT, ids=repr)
+def test_is_narrowed_by_what_it_implies(query: Query) -> None:
+    assert split(query, SEARCH.exact) == (ALL, query)
+    assert implied(query) == INEXACT[query]
+
+
+def test_asking_for_what_is_not_exact_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"exact\(\) has to be asked"):
+        SEARCH.condition(Start("x").regex("a|b"))
+
+
+def test_deep_documents_are_searched_as_far_as_sql_may(folder: FilePath) -> None:
+    deep: Any = "end"
+    for _ in range(300):
+        deep = {"a": deep}
+    run = Run({"uid": "u", "x": deep, "y": float("nan")}, None)
+    for indexed in _indexed(folder, [run]):
+        for length in (1, 20, 60, 120, 300, 301):
+            indexed.check(Compare(Path("start", ("x", *["a"] * length)), "==", "end"))
+            indexed.check(Exists(Path("start", ("x", *["a"] * length))))
+        indexed.check(FullText("end"))
