@@ -26,6 +26,7 @@ from intake_bluesky.query import (
     documents_needed,
     from_json,
     from_mongo,
+    from_text,
     matches,
     settle_scan_ids,
 )
@@ -35,11 +36,14 @@ from intake_bluesky.viewing import StoredRun
 __all__ = ["Selection", "as_query"]
 
 JSON_STAMP = "intake-bluesky query"
+TEXT = "text:"
 SHOWN = 5  # how many of several candidates a message names
 
 
 def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
     """Make a query of what people write: a query, MongoDB's form, words, or None for all.
+
+    Text that begins with ``text:`` is the text form (see `from_text`), so that it can be written in a YAML file.
 
     Examples
     --------
@@ -47,13 +51,15 @@ def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
     True
     >>> as_query("nickel foil")
     FullText('nickel foil')
+    >>> as_query("text: plan_name == 'scan'")
+    Start('plan_name') == 'scan'
     """
     if query is None:
         return ALL
     if isinstance(query, Query):
         return query
     if isinstance(query, str):
-        return FullText(query)
+        return from_text(query.removeprefix(TEXT)) if query.startswith(TEXT) else FullText(query)
     if isinstance(query, Mapping):
         return from_json(json.dumps(query)) if JSON_STAMP in query else from_mongo(query)
     raise UnsupportedQuery(

@@ -173,7 +173,7 @@ class Regex(Query):
         self._fill(path=Path.of(path), pattern=str(pattern), flags="".join(sorted(letters)))
         try:
             self.compiled()
-        except (re.error, OverflowError, RecursionError) as error:
+        except (re.error, ValueError, OverflowError, RecursionError) as error:
             raise UnsupportedQuery(f"{pattern!r} is not a regular expression of Python: {error}") from error
 
     def compiled(self) -> re.Pattern[str]:
@@ -229,7 +229,7 @@ def _paths(query: Query) -> Iterator[Path]:
 
 def _relative(leaf: Query) -> Query:
     """Make a leaf about the start document one about the item of a list."""
-    if isinstance(leaf, Everything):
+    if isinstance(leaf, Everything) or (isinstance(leaf, PathQuery) and leaf.path.document == "item"):
         return leaf
     if not isinstance(leaf, PathQuery) or leaf.path.document not in ("start", "item"):
         raise UnsupportedQuery(f"inside .any() a query is over the items of the list, by Key(...) or Item(): {leaf!r}")

@@ -84,7 +84,10 @@ class Query:
 
 def enclosed(query: Query) -> str:
     """Write a query so that it can stand beside an operator."""
-    return f"({query!r})" if query.infix else repr(query)
+    code = repr(query)
+    # Asked of its code, which is at hand: a negation that looked for it again would double the work at each level.
+    infix = not code.startswith("~") if isinstance(query, Not) else query.infix
+    return f"({code})" if infix else code
 
 
 def deeper(children: Iterable[Query]) -> int:

@@ -100,11 +100,11 @@ class TimeRange(Query):
 
     def __repr__(self) -> str:
         ends = {"since": self.since, "until": self.until}
-        given = (f"{name}={_moment(end)}" for name, end in ends.items() if end is not None)
+        given = (f"{name}={moment(end)}" for name, end in ends.items() if end is not None)
         return f"TimeRange({', '.join(given)})"
 
 
-def _moment(time: float) -> str:
+def moment(time: float) -> str:
     """Write a time as a text if that text says exactly the same, else as a number."""
     try:
         moment = datetime.fromtimestamp(time, UTC)

@@ -28,7 +28,7 @@ from intake_bluesky.query.grammar import MAX_PATTERNS, RESERVED, Parser
 from intake_bluesky.query.hardware import Device
 from intake_bluesky.query.nodes import And, Everything, Not, Or, Query, leaves
 from intake_bluesky.query.paths import DocumentName, Path
-from intake_bluesky.query.runs import PartialUID, ScanID, ScanIDRange, TimeRange, _moment
+from intake_bluesky.query.runs import PartialUID, ScanID, ScanIDRange, TimeRange, moment
 from intake_bluesky.query.texts import FullText, Fuzzy
 from intake_bluesky.query.tokens import SEGMENT, WORD, mistake
 from intake_bluesky.query.values import FrozenDict, Value
@@ -161,7 +161,7 @@ def _about_the_run(query: Query) -> str:
         case TimeRange(since, until):
             ends = {"since": since, "until": until}
             return (
-                " ".join(f"{word} {_moment(time)}" for word, time in ends.items() if time is not None) or "since null"
+                " ".join(f"{word} {moment(time)}" for word, time in ends.items() if time is not None) or "since null"
             )
         case CompareStatistic(key, statistic, op, value, stream):
             return f"data({key!r}{stream_argument(stream)}).{statistic}() {op} {_value(value)}"

@@ -309,3 +309,10 @@ def test_queries_load_nothing_heavy() -> None:
 def test_the_public_names_exist_and_are_sorted() -> None:
     assert all(hasattr(public, name) for name in public.__all__)
     assert public.__all__ == sorted(public.__all__)
+
+
+def test_the_code_of_deep_negations_is_written_once() -> None:
+    query: Query = Start("a") == 1
+    for _ in range(45):
+        query = ~(query & (Start("b") == 2))
+    assert repr(query).count("Start('b')") == 45
