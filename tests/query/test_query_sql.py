@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path as FilePath
 from typing import Any
@@ -35,7 +36,7 @@ from intake_bluesky.query import (
     split,
     to_nnf,
 )
-from intake_bluesky.query.form import code_text
+from intake_bluesky.query.form import COMMON, code_text
 from intake_bluesky.query.runs import words
 from intake_bluesky.query.sql import Translator, implied
 from intake_bluesky.schema import COLUMNS
@@ -230,3 +231,65 @@ def test_deep_documents_are_searched_as_far_as_sql_may(folder: FilePath) -> None
             indexed.check(Compare(Path("start", ("x", *["a"] * length)), "==", "end"))
             indexed.check(Exists(Path("start", ("x", *["a"] * length))))
         indexed.check(FullText("end"))
+
+
+def _steps(indexed: Runs, query: Query, statements: list[str]) -> list[str]:
+    """How SQLite goes about finding and counting what a query asks for."""
+    db = indexed.index._connection()
+    statements.clear()
+    db.set_trace_callback(statements.append)
+    where, values = SEARCH.condition(to_nnf(query))
+    list(indexed.index.find(where, values, Order.NEWEST, limit=5))
+    indexed.index.count(where, values)
+    db.set_trace_callback(None)
+    told = [statement for statement in statements if statement.startswith("SELECT")]  # not what FTS5 asks itself
+    return [row[3] for asked in told for row in db.execute(f"EXPLAIN QUERY PLAN {asked}")]
+
+
+@pytest.mark.parametrize("descend", [False, True])
+@pytest.mark.parametrize("place", [*COMMON, ("start", ("scan_id",)), ("start", ("uid",))], ids=repr)
+def test_common_keys_are_found_by_an_index(folder: FilePath, place: tuple[Any, ...], descend: bool) -> None:
+    """Whichever way a path looks, and one that descends finds the lists all the same."""
+    name = COMMON.get(place, place[1][-1])
+    value = 7 if name == "scan_id" else "Ni"
+    some = [Run({"uid": f"{n}"}, {"exit_status": "success"}) for n in range(50)]
+    if name != "uid":
+        getattr(some[3], place[0]).update(_nested(place[1], [value, 3]))
+        getattr(some[4], place[0]).update(_nested(place[1], value))
+    query = Compare(Path(place[0], place[1], descend), "==", value)
+    for indexed in _indexed(folder, some):
+        indexed.index.settle()
+        indexed.check(query)
+        steps = _steps(indexed, query, [])
+        assert sum(f"INDEX by_{name} " in step for step in steps) == 2
+        assert not any(step.startswith("SCAN files") and "with_lists" not in step for step in steps)
+
+
+def _nested(segments: tuple[str, ...], value: Any) -> dict[str, Any]:
+    for segment in reversed(segments):
+        value = {segment: value}
+    return value  # type: ignore[no-any-return]
+
+
+def test_words_are_found_by_their_index(folder: FilePath) -> None:
+    for indexed in _indexed(folder, [Run({"uid": f"{n}", "x": f"word{n}"}, None) for n in range(50)]):
+        indexed.index.settle()
+        indexed.check(FullText("word7"))
+        steps = _steps(indexed, FullText("word7"), [])
+        assert any("SCAN texts VIRTUAL TABLE" in step for step in steps)
+        assert not any(step.startswith("SCAN files") for step in steps)
+
+
+def test_words_go_with_the_file_they_were_in(folder: FilePath) -> None:
+    for indexed in _indexed(folder, [Run({"uid": "u", "x": text}, None) for text in ("iron", "nickel", "cobalt")]):
+        indexed.index.forget(["2"])
+        indexed.index.put([_entry(1, Run({"uid": "u", "x": "zinc"}, None)), _entry(3, Run({"uid": "u"}, None))])
+        for word, expected in {"iron": [0], "nickel": [], "zinc": [1], "cobalt": [], "u": [0, 1, 3]}.items():
+            assert indexed.found(FullText(word)) == expected
+
+
+def test_without_fts5_words_are_left_to_python() -> None:
+    search = Translator(replace(COLUMNS, words=None))
+    assert split(FullText("nickel"), search.exact) == (ALL, FullText("nickel"))
+    with pytest.raises(TypeError):
+        search.condition(FullText("nickel"))
