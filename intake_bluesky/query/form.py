@@ -1,7 +1,7 @@
 r"""The search form of documents: JSON text in which SQL compares exactly what Python compares.
 
-JSON in a database is not quite what documents are: it has no NaN, reads the digits of floats less exactly than it
-compares floats, loses integers past 64 bits, and stops at NUL and surrogates. So in the search form
+JSON in a database is not quite what documents are: it has no NaN, may read the digits of a float as those of its
+neighbour, loses integers past 64 bits, and stops at NUL and surrogates. So in the search form
 
 - an integral number of 64 bits is an integer, whether it was an int or a float (they compare alike);
 - any other number is a dict ``{MARK: rank}`` of an integer that is ordered as floats are, with infinity for
