@@ -11,8 +11,6 @@ from intake_bluesky.query.sql import Column, Columns
 
 __all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "VERSION", "create"]
 
-VERSION: Final = 3
-
 
 def _has_fts5() -> bool:
     with closing(sqlite3.connect(":memory:")) as db:
@@ -20,6 +18,7 @@ def _has_fts5() -> bool:
 
 
 HAS_FTS5: Final = _has_fts5()  # of nearly every SQLite; without it full text is searched by Python
+VERSION: Final = 4 if HAS_FTS5 else 3  # with words, or without: neither Python writes for the other
 TABLES: Final = """
 CREATE TABLE files(
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, uid TEXT, time REAL,

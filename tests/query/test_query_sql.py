@@ -31,6 +31,8 @@ from intake_bluesky.query import (
     Start,
     Stop,
     TimeRange,
+    all_of,
+    any_of,
     from_mongo,
     matches,
     split,
@@ -278,6 +280,16 @@ def test_words_are_found_by_their_index(folder: FilePath) -> None:
         steps = _steps(indexed, FullText("word7"), [])
         assert any("SCAN texts VIRTUAL TABLE" in step for step in steps)
         assert not any(step.startswith("SCAN files") for step in steps)
+
+
+def test_long_texts_and_lists_of_values_are_one_condition(folder: FilePath) -> None:
+    text = " ".join(f"w{n}" for n in range(3000))
+    some = [Run({"uid": "u", "x": text, "n": 7}, None), Run({"uid": "u", "x": text[:-5], "n": 7.5}, None)]
+    for indexed in _indexed(folder, some):
+        indexed.check(FullText(text))
+        indexed.check(Start("n").is_in([*range(50_000), *(n + 0.5 for n in range(50_000))]))
+        indexed.check(all_of(Start("n") != n for n in range(1000)))
+        indexed.check(any_of(Start(f"k{n}").exists() | (Start("n") == n) for n in range(500)))
 
 
 def test_words_go_with_the_file_they_were_in(folder: FilePath) -> None:
