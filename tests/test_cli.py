@@ -305,6 +305,7 @@ def process(*argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
+@pytest.mark.slow
 def test_as_a_process(folder: Path) -> None:
     done = process("show", "runs", "-1", "--json")
     assert (done.returncode, done.stderr) == (0, "")

@@ -20,6 +20,8 @@ from intake_bluesky.assets.location import Location
 from tests.assets.by_hand import Array, asset, frames, key, opened, write
 from tests.assets.hdf5_by_hand import CODECS, eiger, linked_file
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

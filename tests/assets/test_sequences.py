@@ -235,6 +235,7 @@ print(described.npartitions, len(os.listdir("/proc/self/fd")) - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "blocks"), [(48 * 100, 20), (48, 2000)])
 def test_two_thousand_files_with_few_descriptors(tmp_path: Path, target: int, blocks: int) -> None:
     command = [sys.executable, "-c", BOUNDED, str(links(tmp_path, 2000)), str(target)]

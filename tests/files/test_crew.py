@@ -186,6 +186,7 @@ class TestProcesses:
             process._config["daemon"] = daemon  # type: ignore[attr-defined]
         assert started.tasks == {}
 
+    @pytest.mark.slow
     def test_a_script_without_a_guard_runs_once(self, filled: Path, tmp_path: Path, cache: Path) -> None:
         """What `multiprocessing` starts imports the script again; an experiment would run twice."""
         script = tmp_path / "script.py"

@@ -96,6 +96,8 @@ def refused(self):
     db.execute("CREATE TABLE no(no)")
 Index._connect = refused
 from intake_bluesky_jsonl import JSONLStore
+
+pytestmark = pytest.mark.slow
 store = JSONLStore(sys.argv[1])
 print(store.count(), store.files.index.path.parent.name.startswith("intake-bluesky-"))
 """

@@ -144,6 +144,7 @@ for run in range(10**9):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["", "gz", "zst"])
 @pytest.mark.parametrize("kind", ["jsonl", "msgpack"])
 def test_sigkill_loses_at_most_the_document_being_written(kind: str, compression: str, folder: Path) -> None:
@@ -195,6 +196,7 @@ def _insert_same(arguments: tuple[str, int]) -> str:
     return str(won)
 
 
+@pytest.mark.slow
 def test_concurrent_writers_do_not_harm_each_other(folder: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         won = pool.map(_insert_same, [(str(folder), process) for process in range(3)])
