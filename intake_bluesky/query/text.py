@@ -160,9 +160,7 @@ def _about_the_run(query: Query) -> str:
             return f"scan_id_range({first}, {last}, duplicates={duplicates!r})"
         case TimeRange(since, until):
             ends = {"since": since, "until": until}
-            return (
-                " ".join(f"{word} {moment(time)}" for word, time in ends.items() if time is not None) or "since null"
-            )
+            return " ".join(f"{word} {moment(time)}" for word, time in ends.items() if time is not None) or "since null"
         case CompareStatistic(key, statistic, op, value, stream):
             return f"data({key!r}{stream_argument(stream)}).{statistic}() {op} {_value(value)}"
         case DataBetween(key, low, high, stream) | DataWithin(key, low, high, stream):
