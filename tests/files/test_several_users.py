@@ -15,6 +15,8 @@ from intake_bluesky_jsonl import JSONLStore
 from tests.files.runs import uids
 from tests.files.test_changes import run_of, uid_at
 
+pytestmark = pytest.mark.slow
+
 RUNS = 30
 COUNT = "import sys; from intake_bluesky_jsonl import JSONLStore; print(JSONLStore(sys.argv[1]).count())"
 
@@ -96,8 +98,6 @@ def refused(self):
     db.execute("CREATE TABLE no(no)")
 Index._connect = refused
 from intake_bluesky_jsonl import JSONLStore
-
-pytestmark = pytest.mark.slow
 store = JSONLStore(sys.argv[1])
 print(store.count(), store.files.index.path.parent.name.startswith("intake-bluesky-"))
 """
