@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from intake_bluesky.assets.array import AssetArray
 from intake_bluesky.assets.layout import EventLayout
 from intake_bluesky.assets.options import AssetOptions
+from intake_bluesky.assets.parallel import run_all
 from intake_bluesky.assets.reader import AssetReader, FrameStructure
 from intake_bluesky.assets.readers import datum_readers, stream_reader
 from intake_bluesky.columns import Array
@@ -19,8 +19,6 @@ from intake_bluesky.documents import Document, Span, StreamAsset
 from intake_bluesky.errors import MissingDependency, PluginError
 
 __all__ = ["datum_array", "stream_asset_array"]
-
-THREADS: Final = 4
 
 
 def stream_asset_array(
@@ -173,10 +171,15 @@ class _Headers:
 
     @classmethod
     def read(cls, rows: _Rows) -> _Headers:
-        with ThreadPoolExecutor(THREADS) as pool:
-            events = [int(used.min()) if len(used) else 0 for used in rows.used()]
-            first = [n * (reader.frames_per_event or 1) for n, reader in zip(events, rows.readers, strict=True)]
-            return cls(tuple(pool.map(_header, rows.readers, first)))
+        each: list[FrameStructure | None] = [None] * len(rows.readers)
+        used = rows.used()
+
+        def look(number: int) -> None:
+            reader, events = rows.readers[number], used[number]
+            each[number] = _header(reader, (int(events.min()) if len(events) else 0) * (reader.frames_per_event or 1))
+
+        run_all(look, range(len(each)))
+        return cls(tuple(each))
 
     def events(self, number: int, layout: EventLayout) -> int | None:
         """Whole events that a resource holds; None where its header does not say."""

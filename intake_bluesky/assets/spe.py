@@ -96,9 +96,11 @@ def _of_footer(file: BinaryIO, start: int, path: str, plain: _Layout) -> _Layout
     """What the footer says: a frame may be followed by when it was taken."""
     file.seek(start)
     text = file.read(LARGEST_FOOTER)
-    if b"<!" in text[:1024]:
+    text = text.rstrip(b"\0")
+    if b"<!DOCTYPE" in text or b"\0" in text:  # a NUL: in UTF-16 it could be declared unseen
         raise AssetUnavailable(f"the footer of {path} declares entities, which are not read")
-    block = ET.fromstring(text.rstrip(b"\0")).find(f"{NAMESPACE}DataFormat/{NAMESPACE}DataBlock")  # noqa: S314
+    tree = ET.fromstring(text)  # noqa: S314  # no entities, and so nothing that expands
+    block = tree.find(f"{NAMESPACE}DataFormat/{NAMESPACE}DataBlock")
     if block is None or block.get("type") != "Frame":
         raise AssetUnavailable(f"the footer of {path} does not say what its frames are")
     regions = [inner for inner in block if inner.get("type") == "Region"]

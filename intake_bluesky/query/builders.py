@@ -10,6 +10,7 @@ from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query.conditions import (
     AnyItem,
     Compare,
+    Compared,
     Contains,
     Exists,
     HasSize,
@@ -22,7 +23,7 @@ from intake_bluesky.query.nodes import ALL, Query
 from intake_bluesky.query.paths import DocumentName, Path
 
 
-class Field:
+class Field(Compared):
     """A place in the documents of a run; comparing it gives a `Query`.
 
     Parameters
@@ -41,7 +42,6 @@ class Field:
     """
 
     __slots__ = ("path",)
-    __hash__ = None  # type: ignore[assignment]  # == gives a query, so it finds nothing in a set
     document: ClassVar[DocumentName | None] = None
 
     def __init__(self, *segments: str | tuple[str, ...], descend: bool = False) -> None:
@@ -56,24 +56,6 @@ class Field:
 
     def __bool__(self) -> bool:
         raise TypeError(f"{self!r} is no query yet: compare it, or ask {self!r}.exists()")
-
-    def __eq__(self, value: object) -> Query:  # type: ignore[override]  # a query language compares into a query
-        return self._compare("==", value)
-
-    def __ne__(self, value: object) -> Query:  # type: ignore[override]
-        return ~self._compare("==", value)
-
-    def __lt__(self, value: object) -> Query:
-        return self._compare("<", value)
-
-    def __le__(self, value: object) -> Query:
-        return self._compare("<=", value)
-
-    def __gt__(self, value: object) -> Query:
-        return self._compare(">", value)
-
-    def __ge__(self, value: object) -> Query:
-        return self._compare(">=", value)
 
     def _compare(self, op: Operator, value: object) -> Query:
         if isinstance(value, Field):

@@ -6,6 +6,7 @@ Each takes a `Path`, or a dotted key as `Key` does: ``In("plan_name", ["scan", "
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
@@ -23,6 +24,35 @@ from intake_bluesky.query.paths import Path
 from intake_bluesky.query.values import Value, freeze, show
 
 Operator: TypeAlias = Literal["==", "<", "<=", ">", ">="]
+
+
+class Compared(ABC):
+    """What comparing gives a query: a key, a statistic. Subclasses say which, in `_compare`."""
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]  # comparing gives no bool, so nothing finds it among others
+
+    @abstractmethod
+    def _compare(self, op: Operator, value: object) -> Query:
+        """Make the query."""
+
+    def __eq__(self, value: object) -> Query:  # type: ignore[override]  # a query language compares into a query
+        return self._compare("==", value)
+
+    def __ne__(self, value: object) -> Query:  # type: ignore[override]
+        return ~self._compare("==", value)
+
+    def __lt__(self, value: object) -> Query:
+        return self._compare("<", value)
+
+    def __le__(self, value: object) -> Query:
+        return self._compare("<=", value)
+
+    def __gt__(self, value: object) -> Query:
+        return self._compare(">", value)
+
+    def __ge__(self, value: object) -> Query:
+        return self._compare(">=", value)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, init=False)

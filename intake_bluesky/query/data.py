@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, cast, get_args
 
 from intake_bluesky.errors import UnsupportedQuery
-from intake_bluesky.query.conditions import Operator
+from intake_bluesky.query.conditions import Compared, Operator
 from intake_bluesky.query.descriptors import checked_stream, stream_argument
 from intake_bluesky.query.nodes import Query
 from intake_bluesky.query.values import freeze, show
@@ -146,11 +146,10 @@ DataQuery: TypeAlias = CompareStatistic | DataBetween | DataWithin
 """The nodes about data."""
 
 
-class Statistic:
+class Statistic(Compared):
     """One statistic of a data key; comparing it gives a `Query`."""
 
     __slots__ = ("_data", "name")
-    __hash__ = None  # type: ignore[assignment]  # == gives a query, so it finds nothing in a set
 
     def __init__(self, data: Data, name: StatisticName) -> None:
         self._data, self.name = data, name
@@ -163,24 +162,6 @@ class Statistic:
 
     def _compare(self, op: Operator, value: object) -> Query:
         return CompareStatistic(self._data.key, self.name, op, value, self._data.stream)
-
-    def __eq__(self, value: object) -> Query:  # type: ignore[override]  # a query language compares into a query
-        return self._compare("==", value)
-
-    def __ne__(self, value: object) -> Query:  # type: ignore[override]
-        return ~self._compare("==", value)
-
-    def __lt__(self, value: object) -> Query:
-        return self._compare("<", value)
-
-    def __le__(self, value: object) -> Query:
-        return self._compare("<=", value)
-
-    def __gt__(self, value: object) -> Query:
-        return self._compare(">", value)
-
-    def __ge__(self, value: object) -> Query:
-        return self._compare(">=", value)
 
     def between(self, low: float, high: float) -> Query:
         """Match where the statistic lies from `low` to `high`, both ends included."""
