@@ -16,7 +16,7 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from intake_bluesky.query.form import SearchForm
 from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create
+from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Order
 
 __all__ = ["FoundRun", "Index", "IndexEntry", "IndexLost", "index_path", "storable"]
@@ -83,6 +84,9 @@ class IndexEntry:
         What is wrong with the file, one line each.
     form : SearchForm or None
         What is searched of the run; it is put in and not given back.
+    statistics : mapping of (stream, key) to Statistics or None
+        Of each data key that a descriptor declares; None in the place of what is not known yet, as of files. Put in and
+        not given back. None for the whole where nobody looked: before a scan, and while the run has no stop.
     """
 
     path: str
@@ -96,6 +100,7 @@ class IndexEntry:
     layout: bytes | None = None
     problem: str = ""
     form: SearchForm | None = field(default=None, compare=False)
+    statistics: Mapping[tuple[str, str], Statistics | None] | None = field(default=None, compare=False)
 
 
 def _row(number: int, entry: IndexEntry) -> tuple[Any, ...]:

@@ -23,16 +23,19 @@ from intake_bluesky.documents import (
     RunSummary,
 )
 from intake_bluesky.query import ALL, Path, Query
+from intake_bluesky.statistics import Statistics
 
 __all__ = [
     "Order",
     "Plan",
     "Problem",
+    "Recorded",
     "RunInsert",
     "RunStore",
     "SupportsCount",
     "SupportsDistinct",
     "SupportsInsert",
+    "SupportsStatistics",
     "sort_runs",
 ]
 
@@ -226,6 +229,45 @@ class SupportsDistinct(Protocol):
         Of the runs matching a query that `plan` accepted whole; those without a value are left out, and equal
         values may come more than once. None where the store would have to look at each run.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """All values of a data key in a stream of a run.
+
+    Attributes
+    ----------
+    uid, stream, key : str
+    version : str
+        The run as it was read: `RunHeader.version`.
+    reading : str
+        How files are found and read (handlers, moved folders), where values are in files: what one way reads is not what
+        another does. "" where they stand in the events.
+    """
+
+    uid: str
+    version: str
+    stream: str
+    key: str
+    reading: str = ""
+
+
+@runtime_checkable
+class SupportsStatistics(Protocol):
+    """A store that keeps statistics of recorded values, and finds runs by them.
+
+    Its ``plan`` takes `intake_bluesky.query.kept.Kept`, alone and combined, as exact; queries about data themselves are
+    never pushed down. Only what is final is kept: of runs that have stopped.
+    """
+
+    def statistics(self, values: Recorded) -> Statistics | None:
+        """Give what is kept of some values; None where nothing is, or of another version of the run."""
+
+    def keep(self, values: Recorded, found: Statistics) -> None:
+        """Keep statistics in place of what was kept, unless the run is of another version by now."""
+
+    def measure(self, uids: Sequence[str]) -> None:
+        """Learn of these runs, if nothing is kept of them, what one pass over their documents tells."""
 
 
 def sort_runs(runs: Iterable[RunSummary], order: Order) -> list[RunSummary]:
