@@ -241,8 +241,8 @@ class Recorded:
     version : str
         The run as it was read: `RunHeader.version`.
     reading : str
-        How files are found and read (handlers, moved folders), where values are in files: what one way reads is not what
-        another does. "" where they stand in the events.
+        How files are found and read (handlers, moved folders), where values are in files: one way reads what
+        another does not. "" where they stand in the events.
     """
 
     uid: str

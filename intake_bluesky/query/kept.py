@@ -27,7 +27,7 @@ class Kept(Query):
         "true" is exact: the query is true of these runs. "open" are all others of which it may be true: nothing is
         kept of them, or what is kept does not decide.
     reading : str
-        How files are read, as in `intake_bluesky.storage.Recorded`: statistics of files read in other ways do not count.
+        How files are read, as in `intake_bluesky.storage.Recorded`: what other ways read does not count.
 
     Examples
     --------
