@@ -128,7 +128,7 @@ class StoredRun:
     >>> from intake_bluesky.testing.runs import EXAMPLES
     >>> store = MemoryStore([EXAMPLES["scan"](None)])
     >>> StoredRun(store, next(store.find())).statistics("primary", "theta")
-    Statistics(count=11, nan_count=0, min=-2.5, max=2.5, sum=0.0, first=-2.5, last=2.5)
+    Statistics(count=11, nan_count=0, min=-2.5, max=2.5, sum=0.0, first=-2.5, last=2.5, gap=0.5000000000000001)
     """
 
     def __init__(
