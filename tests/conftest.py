@@ -1,10 +1,13 @@
-"""What all tests share: hypothesis's profiles."""
+"""What all tests share: hypothesis's profiles, and servers that start when they are asked for."""
 
 from __future__ import annotations
 
 import os
 
 from hypothesis import HealthCheck, settings
+
+from tests.servers.mongo import database_uri as database_uri  # noqa: PLC0414  # fixtures are handed on
+from tests.servers.mongo import mongodb as mongodb  # noqa: PLC0414
 
 # Two shared cores and a cold cache make any deadline a coin toss.
 settings.register_profile("dev", deadline=None, max_examples=50)
