@@ -6,8 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-from tests.servers.mongo import database_uri as database_uri  # noqa: PLC0414  # fixtures are handed on
-from tests.servers.mongo import mongodb as mongodb  # noqa: PLC0414
+from tests.servers.mongo import database, database_uri, mongo_client, mongodb  # noqa: F401  # fixtures
 
 # Two shared cores and a cold cache make any deadline a coin toss.
 settings.register_profile("dev", deadline=None, max_examples=50)

@@ -105,7 +105,8 @@ def _of_run(uid: str) -> list[Section]:
     this = {"$match": {"start.uid": uid}}
     of_descriptor = [{"$match": {"$expr": {"$eq": ["$descriptor", "$$uid"]}}}, {"$project": page_size_of()}]
     pages = {"from": "event", "let": {"uid": "$descriptors.uid"}, "pipeline": of_descriptor, "as": "found"}
-    datums = {"from": "stream_datum", "localField": "uid", "foreignField": "stream_resource", "as": "found"}
+    of_resource = [{"$match": {"$expr": {"$eq": ["$stream_resource", "$$uid"]}}}]
+    datums = {"from": "stream_datum", "let": {"uid": "$stream_resources.uid"}, "pipeline": of_resource, "as": "found"}
     return [
         Section("header", [this, wrapped("header", {name: f"${name}" for name in FIELDS})]),
         Section(
@@ -118,7 +119,7 @@ def _of_run(uid: str) -> list[Section]:
         Section(
             "header",
             [
-                this, {"$project": {"uid": "$stream_resources.uid"}}, {"$unwind": "$uid"}, {"$lookup": datums},
+                this, {"$project": {"stream_resources.uid": 1}}, {"$unwind": "$stream_resources"}, {"$lookup": datums},
                 {"$unwind": "$found"}, wrapped("stream_datum", "$found"),
             ],
         ),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pymongo import ReplaceOne
 
-from intake_bluesky.documents import Document, stream_name
+from intake_bluesky.documents import Document, stream_name, to_plain
 from intake_bluesky_mongo.bson_documents import LARGEST
 from intake_bluesky_mongo.connections import Stored
 from intake_bluesky_mongo.inserting import Writes, sized
@@ -66,7 +66,7 @@ class _Pages:
         if page is None or page.keys != keys or page.size + size > PAGE_BYTES:
             self._end(page)
             page = self._filling[owner] = _Page(owner, keys, self.counts.get(owner, 0))
-        page.rows.append(doc)
+        page.rows.append(to_plain(doc))  # whose owner may change it before it is written
         page.size += size
         self.counts[owner] = self.counts.get(owner, 0) + 1
         return size

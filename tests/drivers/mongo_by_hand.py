@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from bson import Decimal128
-from pymongo import MongoClient
 from pymongo.database import Database
 
 from intake_bluesky.documents import Document, to_plain
@@ -16,10 +15,6 @@ from intake_bluesky.testing.expected import stored_events
 
 COLLECTIONS = {"start": "run_start", "stop": "run_stop", "descriptor": "event_descriptor"}
 PARTS = ("data", "timestamps", "filled")
-
-
-def database_of(uri: str, client: MongoClient[dict[str, Any]]) -> Database[dict[str, Any]]:
-    return client[uri.rpartition("/")[2].partition("?")[0]]
 
 
 def storable(value: Any) -> Any:

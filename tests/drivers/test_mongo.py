@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from pymongo import MongoClient
+from pymongo.database import Database
 
 from intake_bluesky.storage import RunStore
 from intake_bluesky.testing.examples import Run
-from intake_bluesky.testing.stores import StoreTests
+from intake_bluesky.testing.stores import StoreTests, StoreWritingTests
 from intake_bluesky_mongo import Buffering, EmbeddedStore, NormalizedStore
+from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import Wanted
-from tests.drivers.mongo_by_hand import database_of, put_embedded, put_normalized
+from tests.drivers.mongo_by_hand import put_embedded, put_normalized
+from tests.servers.mongo import uri_of
 
 EAGER = Buffering(seconds=60.0, patience=5.0)
 
@@ -36,49 +39,59 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Wanted, "projection", counting)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def connected(mongodb: str) -> Iterator[None]:
+    """Stores come and go with each test, and share the client of this process as long as one is open."""
+    connection = Connection(uri_of(mongodb, "unused"), "a test")
+    assert connection.database.name == "unused"
+    yield
+    connection.close()
+
+
 class _MongoTests:
     uri: str
-    client: MongoClient[dict[str, Any]]
+    database: Database[dict[str, Any]]
 
     @pytest.fixture(autouse=True)
-    def database(self, database_uri: str) -> Any:
-        self.uri = database_uri
-        with MongoClient[dict[str, Any]](database_uri) as client:
-            self.client = client
-            yield database_of(database_uri, client)
+    def take_database(self, database: Database[dict[str, Any]], database_uri: str) -> None:
+        self.uri, self.database = database_uri, database
 
     def data_reads(self, store: RunStore) -> int:
         return _Reads.count
 
 
+@pytest.mark.slow
 class TestNormalizedStore(_MongoTests, StoreTests[NormalizedStore]):
     """Runs put in as suitcase-mongo's normalized serializer does, by plain pymongo."""
 
-    event_pages: ClassVar[bool] = False
-
     def make_store(self, folder: Path) -> NormalizedStore:
-        return NormalizedStore(self.uri, writable=True, event_pages=self.event_pages, buffering=EAGER)
+        return NormalizedStore(self.uri, writable=True, buffering=EAGER)
 
     def insert(self, store: NormalizedStore, documents: Run) -> None:
-        put_normalized(database_of(self.uri, self.client), documents)
+        put_normalized(self.database, documents)
 
     def append(self, store: NormalizedStore, uid: str, documents: Run) -> None:
-        put_normalized(database_of(self.uri, self.client), documents)
+        put_normalized(self.database, documents)
 
     def remove(self, store: NormalizedStore, uid: str) -> None:
-        database_of(self.uri, self.client).run_start.delete_one({"uid": uid})
+        self.database.run_start.delete_one({"uid": uid})
 
     def damage(self, store: NormalizedStore) -> None:
-        database_of(self.uri, self.client).run_start.insert_one({"uid": None, "time": "yesterday"})
+        self.database.run_start.insert_one({"uid": None, "time": "yesterday"})
 
 
 @pytest.mark.slow
-class TestNormalizedStoreOfPages(TestNormalizedStore):
-    """Runs that this driver wrote in pages."""
+class TestNormalizedStoreOfPages(_MongoTests, StoreWritingTests[NormalizedStore]):
+    """Runs that this driver writes in pages."""
 
-    event_pages = True
+    def make_store(self, folder: Path) -> NormalizedStore:
+        return NormalizedStore(self.uri, writable=True, event_pages=True, buffering=EAGER)
+
+    def insert(self, store: NormalizedStore, documents: Run) -> None:
+        put_normalized(self.database, documents)
 
 
+@pytest.mark.slow
 class TestEmbeddedStore(_MongoTests, StoreTests[EmbeddedStore]):
     """Runs put in as suitcase-mongo's embedded serializer does, by plain pymongo."""
 
@@ -86,13 +99,13 @@ class TestEmbeddedStore(_MongoTests, StoreTests[EmbeddedStore]):
         return EmbeddedStore(self.uri, writable=True, buffering=EAGER)
 
     def insert(self, store: EmbeddedStore, documents: Run) -> None:
-        put_embedded(database_of(self.uri, self.client), documents[0][1]["uid"], documents)
+        put_embedded(self.database, documents[0][1]["uid"], documents)
 
     def append(self, store: EmbeddedStore, uid: str, documents: Run) -> None:
-        put_embedded(database_of(self.uri, self.client), uid, documents)
+        put_embedded(self.database, uid, documents)
 
     def remove(self, store: EmbeddedStore, uid: str) -> None:
-        database_of(self.uri, self.client).header.delete_one({"run_id": uid})
+        self.database.header.delete_one({"run_id": uid})
 
     def damage(self, store: EmbeddedStore) -> None:
-        database_of(self.uri, self.client).header.insert_one({"run_id": "damaged", "start": [{"time": "yesterday"}]})
+        self.database.header.insert_one({"run_id": "damaged", "start": [{"time": "yesterday"}]})

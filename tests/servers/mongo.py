@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
+from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 REAL: Final = os.environ.get("MONGODB_URI")
@@ -97,11 +98,28 @@ def mongodb() -> Iterator[str]:
         yield started.uri
 
 
-@pytest.fixture
-def database_uri(mongodb: str) -> Iterator[str]:
-    """The URI of a new, empty database, dropped at the end."""
-    name = f"intake_bluesky_{uuid4().hex[:12]}"
-    before, mark, options = mongodb.partition("?")
-    yield f"{before.rstrip('/')}/{name}{mark}{options}"
+@pytest.fixture(scope="session")
+def mongo_client(mongodb: str) -> Iterator[MongoClient[dict[str, Any]]]:
+    """A client for what tests do without the driver."""
     with MongoClient[dict[str, Any]](mongodb) as client:
-        client.drop_database(name)
+        yield client
+
+
+@pytest.fixture
+def database(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
+    """A new, empty database, dropped at the end."""
+    name = f"intake_bluesky_{uuid4().hex[:12]}"
+    yield mongo_client[name]
+    mongo_client.drop_database(name)
+
+
+@pytest.fixture
+def database_uri(mongodb: str, database: Database[dict[str, Any]]) -> str:
+    """The URI of that database."""
+    return uri_of(mongodb, database.name)
+
+
+def uri_of(server_uri: str, database: str) -> str:
+    """Put a database into the URI of a server."""
+    before, mark, options = server_uri.partition("?")
+    return f"{before.rstrip('/')}/{database}{mark}{options}"
