@@ -41,7 +41,9 @@ class _MongoCatalog(BlueskyCatalog):
 
     def __init__(self, store: Any, *, auth: Any = None, **kwargs: Any) -> None:
         self._captured_init_args = ()
-        self._captured_init_kwargs = {}  # a URI among them may hold a password, and Intake shows what it captured
+        self._captured_init_kwargs: dict[
+            str, Any
+        ] = {}  # a URI among them may hold a password, and Intake shows what it captured
         super().__init__(store, **kwargs)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -12,6 +11,7 @@ import bson
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
+from intake_bluesky_mongo.bson_columns import split_batch
 from intake_bluesky_mongo.connections import Stored
 
 __all__ = ["Answer", "Section", "ask", "wrapped"]
@@ -67,11 +67,7 @@ def _joined(sections: Sequence[Section]) -> Section:
 
 def _raw(database: Database[Stored], section: Section) -> Iterator[bytes]:
     for batch in database[section.collection].aggregate_raw_batches(section.stages, allowDiskUse=True):
-        place, whole = 0, bytes(batch)
-        while place < len(whole):
-            length = struct.unpack_from("<i", whole, place)[0]
-            yield whole[place : place + length]
-            place += length
+        yield from split_batch(batch)
 
 
 def _answer(results: Iterator[bytes]) -> Answer:

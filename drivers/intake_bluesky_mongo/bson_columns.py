@@ -18,7 +18,7 @@ import numpy as np
 from intake_bluesky.columns import Array
 from intake_bluesky_mongo.bson_documents import tidy_column
 
-__all__ = ["page_of_events", "page_of_page"]
+__all__ = ["page_of_events", "page_of_page", "raw_batch", "split_batch"]
 
 Values: TypeAlias = "Array | list[Any]"
 Columns: TypeAlias = dict[str, Values]
@@ -36,9 +36,30 @@ FIXED: Final[Mapping[int, np.dtype[Any]]] = {
 SIZES: Final[Mapping[int, int]] = {
     DOUBLE: 8, 16: 4, 18: 8, BOOLEAN: 1, 10: 0, 6: 0, 7: 12, 9: 8, 17: 8, 19: 16, 255: 0, 127: 0,
 }  # fmt: skip
-PREFIXED: Final = {TEXT: 4, 13: 4, 14: 4, DOCUMENT: 0, ARRAY: 0, 5: 5}  # what the length says is less than what is there
+PREFIXED: Final = {
+    TEXT: 4,
+    13: 4,
+    14: 4,
+    DOCUMENT: 0,
+    ARRAY: 0,
+    5: 5,
+}  # bytes that the length leaves out
 PARTS: Final = ("data", "timestamps", "filled")
 FEW: Final = 8  # items below which taking them one by one is as fast
+
+
+def raw_batch(batch: Any) -> bytes:
+    """A batch as pymongo gives it, which is documents behind each other, whatever its types say."""
+    return bytes(batch)
+
+
+def split_batch(batch: Any) -> Iterator[bytes]:
+    """The documents of a batch."""
+    raw, place = raw_batch(batch), 0
+    while place < len(raw):
+        length = struct.unpack_from("<i", raw, place)[0]
+        yield raw[place : place + length]
+        place += length
 
 
 def _elements(raw: memoryview, start: int) -> Iterator[tuple[int, str, int, int]]:
@@ -141,7 +162,7 @@ def _value(kind: int, raw: memoryview, start: int, end: int) -> Any:
 
 
 def _page_of_document(doc: Mapping[str, Any]) -> dict[str, Any]:
-    page = {key: tidy_column(value) if isinstance(value, list) else value for key, value in doc.items()}
+    page: dict[str, Any] = {key: tidy_column(value) if isinstance(value, list) else value for key, value in doc.items()}
     for part in PARTS:
         if isinstance(page.get(part), dict):
             page[part] = {

@@ -67,7 +67,7 @@ class _Clients:
     @staticmethod
     def _make(uri: str) -> MongoClient[Stored]:
         patient = "serverselectiontimeoutms=" in uri.lower()
-        options = {} if patient else {"serverSelectionTimeoutMS": PATIENCE}
+        options: dict[str, Any] = {} if patient else {"serverSelectionTimeoutMS": PATIENCE}
         return MongoClient(uri, appname="intake-bluesky", tz_aware=True, **options)
 
 
@@ -168,8 +168,8 @@ class Connection:
     def __getstate__(self) -> dict[str, Any]:
         if self.address is None:
             raise UnsupportedOperation(
-                f"{self.argument} was given as a pymongo Database, which belongs to this process: give its URI instead, "
-                "and the catalog can be pickled and sent to the workers of a cluster"
+                f"{self.argument} was given as a pymongo Database, which belongs to this process: give its URI, and "
+                "the catalog can be pickled and sent to the workers of a cluster"
             )
         return {"argument": self.argument, "address": self.address}
 
@@ -181,7 +181,8 @@ class Connection:
 
 
 def _reason(error: PyMongoError, told: str) -> str:
-    told = told.partition(", full error:")[0].partition(", Topology Description:")[0].partition(" (configured timeouts")[0]
+    for noise in (", full error:", ", Topology Description:", " (configured timeouts"):
+        told = told.partition(noise)[0]
     told = told if len(told) < 400 else f"{told[:400]} ..."
     if isinstance(error, OperationFailure) and error.code in DENIED:
         return f"it refused the user ({told}): check user, password and authSource in the URI, and the user's roles"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-
 from intake_bluesky.documents import DatumPage, Document
 from intake_bluesky.errors import DuplicateRun
 from intake_bluesky.storage import RunInsert
@@ -166,7 +165,7 @@ class _EmbeddedInsert(MongoInsert):
         }
 
     def _update(self, unless: Mapping[str, Any], change: Mapping[str, Any], what: str) -> None:
-        def write(tried: bool) -> None:  # noqa: FBT001  # as `again` says
+        def write(tried: bool) -> None:  # as `again` says
             done = self.writes.collection("header").update_one({"_id": self.uid, **unless}, change)
             if not (done.matched_count or tried):
                 raise DuplicateRun(

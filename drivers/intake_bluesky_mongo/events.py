@@ -12,12 +12,13 @@ from typing import Any, Final
 
 import bson
 import numpy as np
+from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
 from intake_bluesky.columns import Array
 from intake_bluesky.documents import ALL_KEYS, EventPage, Keys
 from intake_bluesky.pages import event_page
-from intake_bluesky_mongo.bson_columns import page_of_events, page_of_page
+from intake_bluesky_mongo.bson_columns import page_of_events, page_of_page, raw_batch, split_batch
 from intake_bluesky_mongo.bson_documents import tidy_column
 from intake_bluesky_mongo.connections import Stored
 from intake_bluesky_mongo.stored_runs import StoredPage, StoredStream
@@ -127,7 +128,7 @@ class EventReader:
         fields = {**wanted.projection(), "_id": 1}
         with self.database[self.paged].find_raw_batches(ids, fields) as batches:
             for batch in batches:
-                found |= {_key(one): one for one in _split(bytes(batch))}
+                found |= {_key(one): one for one in split_batch(batch)}
         for page, low, high in asked:
             raw = found.get(_key(bson.encode({"_id": page.id})))
             if raw is None:
@@ -147,7 +148,7 @@ class EventReader:
         )
         with cursor:
             for batch in cursor:
-                for page in _pages(bytes(batch), stream.descriptors[0], several=several):
+                for page in _pages(raw_batch(batch), stream.descriptors[0], several=several):
                     yield wanted.page(page)
 
     def _range(self, stream: StoredStream, start: int, stop: int) -> tuple[dict[str, Any], int]:
@@ -164,18 +165,8 @@ class EventReader:
 
 
 def _key(raw: bytes) -> bytes:
-    """The bytes of a document's ``_id``, which stands first."""
-    from bson.raw_bson import RawBSONDocument
-
+    """The bytes of a document's ``_id``."""
     return bson.encode({"_id": RawBSONDocument(raw)["_id"]})
-
-
-def _split(batch: bytes) -> Iterator[bytes]:
-    place = 0
-    while place < len(batch):
-        length = int.from_bytes(batch[place : place + 4], "little")
-        yield batch[place : place + length]
-        place += length
 
 
 def _pages(batch: bytes, descriptor: str, *, several: bool) -> Iterator[dict[str, Any]]:

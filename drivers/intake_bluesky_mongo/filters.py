@@ -44,6 +44,7 @@ INTEGERS: Final = 2**63
 MANY: Final = 10_000  # values or uids in one filter, which is a document of at most 16 MiB itself
 INDEX: Final = re.compile("[0-9]+", re.ASCII)
 ITEM: Final = ("item",)
+NO_KEY: Final = "__intake_bluesky"  # that no document has
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,8 @@ class Translator:
             return False
         if self.places.listed and INDEX.fullmatch(leaf.path.segments[0]):
             return False  # it would be an index of the list that the document stands in
+        if self.places.listed and _asks_for_null(leaf):
+            return False  # of a list without documents nothing is missing
         return _exact(leaf, tuple(self.places.prefixes))
 
     def filter(self, query: Query, descriptors: list[Filter] | None = None) -> Filter:
@@ -186,13 +189,15 @@ def _negates(query: Query) -> bool:
 
 def _asks_for_null(leaf: Query) -> bool:
     """Whether a missing key satisfies."""
-    values: Sequence[Value] = (leaf.value,) if isinstance(leaf, Compare) else leaf.values if isinstance(leaf, In) else ()
-    return isinstance(leaf, PathQuery) and leaf.path.descend and None in values
+    return isinstance(leaf, Compare | In) and leaf.path.descend and None in _values(leaf)
 
 
 def _holds_lists(leaf: Query) -> bool:
-    values = (leaf.value,) if isinstance(leaf, Compare) else leaf.values if isinstance(leaf, In) else ()
-    return any(isinstance(value, tuple | FrozenDict) for value in values)
+    return isinstance(leaf, Compare | In) and any(isinstance(value, tuple | FrozenDict) for value in _values(leaf))
+
+
+def _values(leaf: Compare | In) -> Sequence[Value]:
+    return (leaf.value,) if isinstance(leaf, Compare) else leaf.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +231,7 @@ class _Filters:
         of_one = _Filters(Places({"descriptor": ""}))
         wanted = _all([_of_stream(query.stream), of_one.of(query.query)])
         if self.places.descriptors:
-            return {self.places.descriptors: {"$elemMatch": wanted}}
+            return {self.places.descriptors: {"$elemMatch": _of_document(wanted)}}
         if wanted not in self.descriptors:
             self.descriptors.append(wanted)
         return {f"__any{self.descriptors.index(wanted)}": {"$ne": []}}
@@ -256,7 +261,8 @@ def _whole_equality(leaf: PathQuery, prefix: str, *, listed: bool) -> Filter | N
         first = {"$arrayElemAt": [f"${prefix.rstrip('.')}", 0]}
         value = {"$let": {"vars": {"one": first}, "in": f"$$one.{dotted}"}}
     equal = {"$expr": {"$eq": [value, {"$literal": _plain(leaf.value)}]}}
-    return _all([*_no_lists(prefix, leaf.path.segments[:-1]), equal])
+    found = {f"{prefix}{dotted}": {"$eq": _plain(leaf.value)}}  # which an index answers
+    return _all([found, *_no_lists(prefix, leaf.path.segments[:-1]), equal])
 
 
 def _no_lists(prefix: str, segments: Sequence[str]) -> Iterator[Filter]:
@@ -315,4 +321,9 @@ def _item(leaf: AnyItem) -> Filter:
     if not leaf.over_keys:
         said = _said(leaf.query) if isinstance(leaf.query, PathQuery) else None
         return said or {"$in": []}
-    return _Filters(Places({"item": ""})).of(leaf.query)
+    return _of_document(_Filters(Places({"item": ""})).of(leaf.query))
+
+
+def _of_document(wanted: Filter) -> Filter:
+    """A filter as ``$elemMatch`` takes it of documents: not every server sees that it is one by ``$and`` alone."""
+    return wanted if wanted and not next(iter(wanted)).startswith("$") else {NO_KEY: {"$exists": False}, **wanted}

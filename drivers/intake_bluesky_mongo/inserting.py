@@ -91,7 +91,7 @@ class Writes:
             When some were there before this was tried; the others are written.
         """
 
-        def write(tried: bool) -> None:  # noqa: FBT001  # as `again` says
+        def write(tried: bool) -> None:  # as `again` says
             try:
                 self.collection(name).insert_many(docs, ordered=False)
             except BulkWriteError as error:
@@ -235,9 +235,9 @@ def sized(name: str, doc: Mapping[str, Any], *, limit: int = LARGEST, **more: An
     raw = ready(name, {**more, **doc})
     if len(raw.raw) > limit:
         raise UnsupportedOperation(
-            f"this {name} document ({doc.get('uid', doc.get('datum_id'))}) has {len(raw.raw):,} bytes and MongoDB takes "
-            f"{limit:,}: keep arrays of that size in files, or in a store that has no such limit. Nothing of it was "
-            "written; what was written before it is there"
+            f"this {name} document ({doc.get('uid', doc.get('datum_id'))}) has {len(raw.raw):,} bytes and MongoDB "
+            f"takes {limit:,}: keep arrays of that size in files, or in a store that has no such limit. Nothing of it "
+            "was written; what was written before it is there"
         )
     return raw
 
@@ -255,7 +255,7 @@ def begin(writes: Writes, collection: str, start: RawBSONDocument, uid_path: str
         if writes.collection(collection).find_one({uid_path: uid}, {"_id": 1}) is not None:
             raise taken
 
-    def write(tried: bool) -> None:  # noqa: FBT001
+    def write(tried: bool) -> None:
         try:
             writes.collection(collection).insert_one(start)
         except DuplicateKeyError as error:

@@ -200,5 +200,3 @@ def uids_without_text(database: Database[Stored], schema: Schema, limit: int) ->
     """The ``_id`` of what stands among the runs and has no uid."""
     found = database[schema.collection].find({schema.uid: {"$not": {"$type": "string"}}}, {"_id": 1}, limit=limit)
     return [one["_id"] for one in found]
-
-

@@ -122,10 +122,13 @@ class NormalizedStore(MongoStore):
 
 
 def _of_run(uid: str) -> list[Section]:
-    descriptors = [{"$match": {"run_start": uid}}]
-    of_this = {"$match": {"$expr": {"$eq": ["$descriptor", "$$uid"]}}}
-    counted = [of_this, {"$group": {"_id": None, "events": {"$sum": 1}, "last": {"$max": "$time"}}}]
-    listed = [of_this, {"$project": page_size_of()}]
+    descriptors: list[dict[str, Any]] = [{"$match": {"run_start": uid}}]
+    of_this: dict[str, Any] = {"$match": {"$expr": {"$eq": ["$descriptor", "$$uid"]}}}
+    counted: list[dict[str, Any]] = [
+        of_this,
+        {"$group": {"_id": None, "events": {"$sum": 1}, "last": {"$max": "$time"}}},
+    ]
+    listed: list[dict[str, Any]] = [of_this, {"$project": page_size_of()}]
     return [
         Section("run_start", [{"$match": {"uid": uid}}, wrapped("start")]),
         Section("run_stop", [{"$match": {"run_start": uid}}, wrapped("stop")]),
@@ -143,9 +146,14 @@ def _each(collection: str, stages: list[dict[str, Any]], mark: str) -> list[dict
 
 
 def _of_assets(uid: str) -> list[Section]:
-    resources = [{"$match": {"run_start": uid}}]
+    resources: list[dict[str, Any]] = [{"$match": {"run_start": uid}}]
     datums = {"from": "stream_datum", "localField": "uid", "foreignField": "stream_resource", "as": "found"}
-    each = [{"$project": {"uid": 1}}, {"$lookup": datums}, {"$unwind": "$found"}, wrapped("stream_datum", "$found")]
+    each: list[dict[str, Any]] = [
+        {"$project": {"uid": 1}},
+        {"$lookup": datums},
+        {"$unwind": "$found"},
+        wrapped("stream_datum", "$found"),
+    ]
     return [
         Section("resource", [*resources, wrapped("resource")]),
         Section("stream_resource", [*resources, wrapped("stream_resource")]),

@@ -93,9 +93,9 @@ class _Pages:
         known = f"{page.owner}/{page.first}"  # so that a page written twice is one
         last = {"size": page.size, "first_index": page.first, "last_index": page.first + len(page.rows) - 1}
         raw = sized(f"{self.kind}_page", {**self._document(page), **last}, _id=known)
-        replacing: list[ReplaceOne[Stored]] = [ReplaceOne({"_id": known}, raw, upsert=True)]  # type: ignore[list-item]
+        replacing: list[ReplaceOne[Stored]] = [ReplaceOne({"_id": known}, raw, upsert=True)]
 
-        def write(_: bool) -> None:  # noqa: FBT001  # as `again` says
+        def write(_: bool) -> None:  # as `again` says
             self._writes.collection(self.collection).bulk_write(replacing)
 
         self._writes.again(f"to write {self.kind}s of run {self._run}", write)

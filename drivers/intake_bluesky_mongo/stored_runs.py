@@ -195,7 +195,9 @@ class StoredRun:
         """Raise `DamagedRun` where a descriptor lacks what tells events apart."""
         for doc in self.descriptors:
             if not isinstance(doc.get("uid"), str):
-                raise DamagedRun(f"run {self.start['uid']} has a descriptor whose uid is {doc.get('uid')!r}, not a text")
+                raise DamagedRun(
+                    f"run {self.start['uid']} has a descriptor whose uid is {doc.get('uid')!r}, not a text"
+                )
 
 
 def _time(value: Any) -> float:
