@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import bson
+from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from intake_bluesky_mongo.bson_columns import split_batch
 from intake_bluesky_mongo.connections import Stored
 
 __all__ = ["Answer", "Section", "ask", "wrapped"]
 
 Stages: TypeAlias = list[dict[str, Any]]
 
+BATCH: Final = 100_000  # documents of one answer, which is of 16 MiB at most
 NO_SUCH_STAGE: Final = 40324  # of servers before 4.4, which do not know $unionWith
 
 
@@ -66,8 +67,11 @@ def _joined(sections: Sequence[Section]) -> Section:
 
 
 def _raw(database: Database[Stored], section: Section) -> Iterator[bytes]:
-    for batch in database[section.collection].aggregate_raw_batches(section.stages, allowDiskUse=True):
-        yield from split_batch(batch)
+    codec = database.codec_options.with_options(document_class=RawBSONDocument)
+    collection: Any = database.get_collection(section.collection, codec_options=codec)
+    with collection.aggregate(section.stages, allowDiskUse=True, batchSize=BATCH) as cursor:
+        for result in cursor:
+            yield result.raw
 
 
 def _answer(results: Iterator[bytes]) -> Answer:

@@ -126,8 +126,8 @@ class Listing:
 
     def _sorted(self, also: Filter, by: dict[str, int], offset: int, limit: int | None) -> Iterator[RunSummary]:
         stages = self.stages(also, by, offset, limit)
-        size = BATCH if limit is None else min(limit, BATCH)
-        options = {"allowDiskUse": True, "batchSize": max(size, 1), **(self.options or {})}
+        size = BATCH if limit is None else min(limit + 1, BATCH)  # a batch that is not full is the last, for sure
+        options = {"allowDiskUse": True, "batchSize": size, **(self.options or {})}
         with self.database[self.schema.collection].aggregate(stages, **options) as cursor:
             yield from map(self.schema.summary, cursor)
 
@@ -144,6 +144,19 @@ class Listing:
         if self.schema.stops is None:
             stages.append({"$project": {"_id": 0, "start": 1, "stop": 1}})
         return stages
+
+    def server_plan(self, order: Order) -> str:
+        """Say what the server does to find the first of them: its stages, from the last to the first."""
+        if self.empty:
+            return "nothing, for no run can match"
+        by = {self.schema.time: _sign(order)}
+        asked = {
+            "aggregate": self.schema.collection,
+            "pipeline": self.stages(self.schema.timed, by, 0, 1),
+            "cursor": {},
+        }
+        told = self.database.command("explain", asked, verbosity="queryPlanner")
+        return " after ".join(_steps(_winning(told))) or "a plan that the server does not tell"
 
     def count(self) -> int:
         """Count."""
@@ -194,6 +207,27 @@ def _look_up_any(name: str, collection: str, condition: Filter) -> dict[str, Any
         {"$project": {"_id": 1}},
     ]
     return {"$lookup": {"from": collection, "let": {"run": "$uid"}, "pipeline": stages, "as": name}}
+
+
+def _winning(told: Any) -> Mapping[str, Any]:
+    """The winning plan, wherever a server puts it."""
+    if isinstance(told, Mapping):
+        if isinstance(told.get("winningPlan"), Mapping):
+            found: Mapping[str, Any] = told["winningPlan"]
+            return _winning(found["queryPlan"]) if "queryPlan" in found else found
+        if "stage" in told:
+            return told
+        return next(filter(None, map(_winning, told.values())), {})
+    return next(filter(None, map(_winning, told)), {}) if isinstance(told, list) else {}
+
+
+def _steps(plan: Mapping[str, Any]) -> Iterator[str]:
+    if "stage" in plan:
+        index = f" of the index {plan['indexName']}" if "indexName" in plan else ""
+        yield f"{plan['stage']}{index}"
+    for inner in (plan.get("inputStage"), *(plan.get("inputStages") or ())):
+        if isinstance(inner, Mapping):
+            yield from _steps(inner)
 
 
 def uids_without_text(database: Database[Stored], schema: Schema, limit: int) -> Iterable[Any]:

@@ -126,6 +126,11 @@ class MongoStore(RunStore):
         with self.connection.asking(f"how many runs there are where {query!r}"):
             return self._listing(query).count()
 
+    def server_plan(self, query: Query, order: Order) -> str:
+        """Say by which indexes the server finds runs, as its ``explain`` does; no run is listed."""
+        with self.connection.asking(f"how it finds the runs where {query!r}"):
+            return self._listing(query).server_plan(order)
+
     @abstractmethod
     def _find_run(self, uid: str) -> StoredRun | None:
         """Look for one run, in one round trip where the server can."""
