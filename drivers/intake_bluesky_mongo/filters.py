@@ -103,6 +103,16 @@ class Translator:
         """
         return _Filters(self.places, [] if descriptors is None else descriptors).of(query)
 
+    def lead(self, query: Query) -> Filter:
+        """Give one simple condition that follows from a query, for servers that look no further for an index."""
+        for part in query.children if isinstance(query, And) else (query,):
+            simple = isinstance(part, Compare | In) and not _holds_lists(part) and None not in _values(part)
+            if simple and isinstance(part, Compare | In):
+                said = _said(part)
+                path = self.places.prefixes[part.path.document] + ".".join(part.path.segments)
+                return {path: said} if said else {}
+        return {}
+
 
 def _exact(leaf: Query, documents: tuple[str, ...]) -> bool:
     """Whether one condition at a path can be said."""

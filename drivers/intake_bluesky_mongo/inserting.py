@@ -59,9 +59,17 @@ class Writes:
         self.patience = patience
 
     def collection(self, name: str) -> Collection[Stored]:
-        """A collection whose writes are acknowledged, by the majority where the server or the URI says so."""
+        """A collection whose writes are acknowledged when they are in the server's journal, unless the URI says more.
+
+        By the majority of a replica set where the server or the URI says so, which is MongoDB's default.
+        """
         found = self.connection.database[name]
-        return found if found.write_concern.acknowledged else found.with_options(write_concern=WriteConcern(w=1))
+        said = {**found.write_concern.document}
+        if said.get("w") == 0:
+            del said["w"]
+        if "j" not in said:
+            said["j"] = True
+        return found.with_options(write_concern=WriteConcern(**said))
 
     def again(self, what: str, write: Callable[[bool], None]) -> None:
         """Do what is harmless twice until the server answers; `write` is told whether it was tried before.

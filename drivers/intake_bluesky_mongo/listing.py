@@ -175,7 +175,8 @@ class Listing:
         far = all_of(part for part in parts if not documents_needed(part) <= at_hand)
         translator = Translator(self.schema.places)
         whole = [translator.filter(near), also, {self.schema.uid: {"$type": "string"}}]
-        narrowed: Stages = [{"$match": {"$and": [one for one in whole if one]}}]
+        lead = translator.lead(near) or ({self.schema.time: {"$gt": -MAX_TIME}} if also == self.schema.timed else {})
+        narrowed: Stages = [*([{"$match": lead}] if lead else []), {"$match": {"$and": [one for one in whole if one]}}]
         if isinstance(far, Everything):
             return narrowed, [], False
         conditions: list[Filter] = []

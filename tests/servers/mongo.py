@@ -31,27 +31,26 @@ class MongoServer:
     ----------
     folder : Path
         Where it keeps what it is given.
-    options : sequence of str
-        More of its command line, such as ``--auth``.
     """
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
-        self._folder, self._options = folder, options
+        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def uri(self) -> str:
         return f"mongodb://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
+        """Start it, with more of its command line, such as ``--auth``."""
         log = self._folder / "log"
         command = [sys.executable, "-m", "secantus", "--host", "127.0.0.1", "--port", str(self.port)]
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [*command, "--storage-path", str(self._folder), *self._options],
+                [*command, "--storage-path", str(self._folder), *options],
                 stdout=out, stderr=out, cwd=self._folder,
             )  # fmt: skip
         deadline = time.monotonic() + 30
@@ -70,6 +69,7 @@ class MongoServer:
         return True
 
     def stop(self) -> None:
+        """End it as a power cut would."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
@@ -77,10 +77,10 @@ class MongoServer:
 
 
 @contextmanager
-def server(*options: str) -> Iterator[MongoServer]:
+def server() -> Iterator[MongoServer]:
     """Run a server of one's own, to be stopped or to have users."""
     with tempfile.TemporaryDirectory(prefix="intake-bluesky-mongo-", ignore_cleanup_errors=True) as folder:
-        started = MongoServer(Path(folder), *options)
+        started = MongoServer(Path(folder))
         try:
             started.start()
             yield started
