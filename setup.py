@@ -72,6 +72,7 @@ EXTRAS["test"] = [
     "ruff>=0.14",
     "secantusdb==0.7.0b3",  # a server of MongoDB's protocol; a beta, so that its version is named
     "suitcase-jsonl>=0.2",
+    "suitcase-mongo>=0.7",
     "suitcase-msgpack>=0.3",
     "sybil>=9.0",
     "types-pyyaml>=6.0",

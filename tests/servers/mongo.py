@@ -68,10 +68,10 @@ class MongoServer:
             return False
         return True
 
-    def stop(self) -> None:
-        """End it as a power cut would."""
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """End it, as a crash would, or in order by ``SIGTERM``."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
+            self._process.send_signal(how)
             self._process.wait()
             self._process = None
 
