@@ -84,7 +84,9 @@ def test_stopped_and_started_while_a_run_is_read(own: MongoServer, kind: str) ->
         store.header(uid)
     own.start()
     values = [page.data["x"] for page in store.event_pages(uid, "primary", data={"x"})]
-    assert [value for column in values for value in np.asarray(column).tolist()] == [float(number) for number in range(2000)]
+    assert [value for column in values for value in np.asarray(column).tolist()] == [
+        float(number) for number in range(2000)
+    ]
     check(store, run)
     store.close()
 

@@ -46,7 +46,9 @@ def check(store: MongoStore, run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_normalized_by_suitcase(name: str, database: Database[dict[str, Any]], database_uri: str, tmp_path: Any) -> None:
+def test_normalized_by_suitcase(
+    name: str, database: Database[dict[str, Any]], database_uri: str, tmp_path: Any
+) -> None:
     run = EXAMPLES[name](tmp_path)
     serializer = suitcase.mongo_normalized.Serializer(database, database)
     for kind, doc in run:
