@@ -189,7 +189,7 @@ class _Slot:
             flags: Array = cut[:, 0].astype(bool)
             return flags.tolist() if self.part == "filled" else flags
         texts, width = cut.tobytes(), self.end - self.start
-        if width and (cut == cut[0]).all():
+        if not width or (cut == cut[0]).all():
             return [texts[:width].decode()] * len(block)
         return [texts[at : at + width].decode() for at in range(0, width * len(block), width)]
 
