@@ -98,7 +98,7 @@ def row_of(found: Statistics | None) -> tuple[Any, ...]:
     numbers = found.min, found.max, found.sum, found.first, found.last
     if all(type(number) is not int or -WORD <= number < WORD for number in numbers):
         return found.count, found.nan_count, *numbers, found.gap, None
-    return found.count, found.nan_count, None, None, None, None, None, None, json.dumps(numbers)
+    return found.count, found.nan_count, None, None, None, None, None, found.gap, json.dumps(numbers)
 
 
 def statistics_of(row: Sequence[Any]) -> Statistics | None:
@@ -107,10 +107,11 @@ def statistics_of(row: Sequence[Any]) -> Statistics | None:
     if count is None:
         return None
     if exact is not None:
-        return Statistics(count, nan_count, *json.loads(exact))
-    if numbers[2] is None and count > nan_count:  # what is no number for SQLite either
+        numbers = json.loads(exact)
+    elif numbers[2] is None and count > nan_count:  # what is no number for SQLite either
         numbers[2] = math.nan
-    return Statistics(count, nan_count, *numbers, gap)
+    low, high, total, first, last = numbers
+    return Statistics(count, nan_count, low, high, total, first, last, gap)
 
 
 def create(db: sqlite3.Connection) -> None:

@@ -99,7 +99,7 @@ def _undecided(query: DataQuery) -> Condition:
 
 def _mean(op: str, value: float) -> Condition:
     """The mean of whole numbers is a fraction: here where its float tells, unless it equals the value."""
-    if op == "==":
+    if op == "==" or _is_odd(value):
         return NEVER
     of_floats = f"(typeof(s.sum) = 'real' AND {MEAN} {op} ?)", [value]
     if abs(value) > WHOLE:
