@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from intake_bluesky.codec import Codec
@@ -75,7 +76,7 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
     stop = None if work.stop is None else (work.stop, codec.decode(work.stop)[1])
     problem = "\n".join(work.layout.problems())
     entry = entry_of(path, source.stamp, start, stop, layout=work.layout.pack(), problem=problem)
-    return entry, work.layout
+    return replace(entry, statistics=work.statistics), work.layout
 
 
 def _resumed(codec: Codec, path: str, source: Source, earlier: IndexEntry | None) -> Scan | None:
