@@ -24,7 +24,7 @@ from intake_bluesky.statistics import Statistics
 __all__ = ["ODD", "Found", "Measuring", "Watching", "look_at"]
 
 Found: TypeAlias = Mapping[tuple[str, str], Statistics | None]
-"""As `intake_bluesky.index.IndexEntry.statistics`."""
+"""Of each data key that a descriptor declares, by stream and key; None in the place of what is not known."""
 
 ODD: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 # What `observe` says of columns of one type, whatever the values.

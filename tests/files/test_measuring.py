@@ -21,10 +21,13 @@ from intake_bluesky.documents import is_external, to_plain
 from intake_bluesky.files import FileStore
 from intake_bluesky.files.entries import scan
 from intake_bluesky.files.sources import LocalSource
+from intake_bluesky.kept import rows_of, statistics_of
+from intake_bluesky.query.form import code_text
 from intake_bluesky.statistics import Statistics
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.runs import EXAMPLES
+from intake_bluesky.testing.stores.statistics import Unmeasured
 from intake_bluesky.testing.strategies import runs
 from intake_bluesky.viewing import StoredRun
 from intake_bluesky_jsonl import JSONLCodec, JSONLStore
@@ -57,7 +60,8 @@ def put(folder: Path, run: Run, ending: str) -> Path:
 
 def scanned(path: Path, ending: str) -> Found | None:
     with LocalSource(str(path)) as source:
-        return scan(FORMATS[ending][0], str(path), source)[0].statistics
+        kept = scan(FORMATS[ending][0], str(path), source)[0].statistics
+    return None if kept is None else {(stream, key): statistics_of(row) for stream, key, row in rows_of(kept)}
 
 
 def furthest(numbers: list[Any]) -> Any:
@@ -92,10 +96,14 @@ def hold(store: FileStore, found: Found | None) -> dict[tuple[str, str], Statist
         assert found is None
         return {}
     assert found is not None
-    view, header = StoredRun(store, run), store.header(run.uid)
-    declared = {(name, key) for name, layout in header.streams.items() for key in layout.data_keys}
+    view, header = StoredRun(Unmeasured(store), run), store.header(run.uid)  # type: ignore[arg-type]
+    declared = {
+        (code_text(name), code_text(key)) for name, layout in header.streams.items() for key in layout.data_keys
+    }
     assert found.keys() == declared
-    for (stream, key), observed in found.items():
+    names = {code_text(name): name for layout in header.streams.values() for name in (layout.name, *layout.data_keys)}
+    for (coded_stream, coded_key), observed in found.items():
+        stream, key = names[coded_stream], names[coded_key]
         if is_external(header.streams[stream].data_keys[key]):
             assert observed is None
         elif observed is not None:
