@@ -31,7 +31,7 @@ from intake_bluesky.query.kept import Kept
 from intake_bluesky.query.sql import Translator
 from intake_bluesky.schema import COLUMNS
 from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
 
 __all__ = ["FileStore"]
 
@@ -145,22 +145,9 @@ class FileStore(RunStore):
         stamp, found = self.files.ask(lambda index: index.statistics(values)) or ("", None)
         return found if version_of(stamp) == values.version else None
 
-    def keep(self, values: Recorded, found: Statistics) -> None:
-        """Keep statistics in the index."""
-        stamp = self._stamp(values)
-        if stamp:
-            self.files.ask(lambda index: index.keep(values, stamp, found))
-
-    def keep_answer(self, values: Recorded, interval: tuple[float, float], found: bool) -> None:
-        """Keep an answer in the index."""
-        stamp = self._stamp(values)
-        if stamp:
-            self.files.ask(lambda index: index.keep_answer(values, stamp, interval, found))
-
-    def _stamp(self, values: Recorded) -> str:
-        """The stamp of the file, if it is of that version."""
-        stamp = self.files.ask(lambda index: index.stamp(values.uid)) or ""
-        return stamp if version_of(stamp) == values.version else ""
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        """Keep what was found in the index."""
+        self.files.ask(lambda index: index.keep(found, version_of))
 
     def measure(self, uids: Sequence[str]) -> int:
         """Scan the files of those runs that no scan has seen."""
