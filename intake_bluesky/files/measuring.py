@@ -6,6 +6,7 @@ where events come out of the order of their seq_nums, which of them count is not
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from intake_bluesky.columns import WIDE, Column, Observed, Ragged, column, observe
-from intake_bluesky.documents import Document, EventPage, is_external, stream_name
+from intake_bluesky.documents import Document, EventPage, is_external, stream_name, to_plain
 from intake_bluesky.pages import event_page, normalise
 from intake_bluesky.statistics import Statistics
 
@@ -26,7 +27,7 @@ __all__ = ["ODD", "Found", "Measuring", "Watching", "look_at"]
 Found: TypeAlias = Mapping[tuple[str, str], Statistics | None]
 """As `intake_bluesky.index.IndexEntry.statistics`."""
 
-ODD: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+ODD: Final = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
 # What `observe` says of columns of one type, whatever the values.
 FLOATS, TEXTS, BOOLEANS = (observe(column([kind()])[0]) for kind in (float, str, bool))
 NATURAL, NEGATIVE = observe(column([0])[0]), observe(column([-1])[0])
@@ -175,7 +176,7 @@ def _declared_size(spec: Document) -> int:
 
 
 class Watching:
-    """Statistics of a run while it is written, from the documents as they are given; no event is held on to."""
+    """Statistics of a run while it is written, from the documents as they are given; none of them is held on to."""
 
     def __init__(self) -> None:
         self._measuring = Measuring()
@@ -187,7 +188,7 @@ class Watching:
             if name == "event":
                 self._event(doc)
             elif name == "descriptor":
-                self._measuring.describe(doc)
+                self._describe(doc)
             elif name in ("event_page", "bulk_events"):
                 for _, page in normalise(name, doc):
                     self._page(page)
@@ -199,6 +200,14 @@ class Watching:
         for descriptor in list(self._waiting):
             self._flush(descriptor)
         return self._measuring.found()
+
+    def _describe(self, doc: Document) -> None:
+        wanted = {
+            key: {"external": spec.get("external"), "shape": to_plain(spec.get("shape"))}
+            for key, spec in doc["data_keys"].items()
+        }
+        _check_names(wanted)
+        self._measuring.describe({"uid": doc["uid"], "name": doc.get("name"), "data_keys": wanted})
 
     def _event(self, doc: Document) -> None:
         descriptor, seq_num, data = doc["descriptor"], doc["seq_num"], doc["data"]
@@ -238,7 +247,9 @@ def _check_names(keys: Iterable[object]) -> None:
 
 
 def _plain(seen: Observed, col: Column) -> Observed:
-    dtype = col.values.dtype if isinstance(col, Ragged) else col.dtype
-    if dtype.kind not in PLAIN:
-        raise TypeError(f"a format may make something else of {dtype}")
+    values = col.values if isinstance(col, Ragged) else col
+    if values.dtype.kind == "O":
+        json.dumps(values.tolist())
+    elif values.dtype.kind not in PLAIN:
+        raise TypeError(f"a format may make something else of {values.dtype}")
     return seen
