@@ -11,7 +11,7 @@ from intake_bluesky.columns import Observed, observe
 from intake_bluesky.documents import Document, EventPage
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.layout import Block, Layout
-from intake_bluesky.files.measuring import ODD, Measuring, look_at
+from intake_bluesky.files.measuring import ODD, Measuring
 from intake_bluesky.pages import event_page, gather
 
 __all__ = ["BLOCK", "BlockBuilder", "Single"]
@@ -60,6 +60,10 @@ class BlockBuilder:
 
     def add_events(self, events: Sequence[Single]) -> None:
         """Take items that follow each other, each an ``event`` whose descriptor is text."""
+        units = self._units
+        if units and len(units) + len(events) < GROUP and events and events[-1][1] - self._first < BLOCK:
+            units.extend(events)
+            return
         for event in events:
             self._add(event, event[0], event[1])
 
@@ -205,8 +209,7 @@ class BlockBuilder:
         known = self._layout.observed.setdefault(descriptor, {})
         part = self._measuring.part(descriptor, seq_nums)
         for key, values in columns.items():
-            seen, found = look_at(values)
-            part.add(key, len(seq_nums), seen, found)
+            seen = part.look_at(key, values)
             before = known.get(key)
             if before is not seen:
                 known[key] = seen if first else (NULL if before is None else before) | seen

@@ -73,8 +73,8 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
     work = Scan(codec, Layout()) if known is None else known
     work.run(content_of(source, path, work.layout.members))
     assert work.start is not None  # run() has raised otherwise
-    start = work.start, codec.decode(work.start)[1]
-    stop = None if work.stop is None else (work.stop, codec.decode(work.stop)[1])
+    start = work.start, work.start_doc or codec.decode(work.start)[1]
+    stop = None if work.stop is None else (work.stop, work.stop_doc or codec.decode(work.stop)[1])
     problem = "\n".join(work.layout.problems())
     entry = entry_of(path, source.stamp, start, stop, layout=work.layout.pack(), problem=problem)
     found = work.statistics

@@ -235,9 +235,8 @@ class FileStore(RunStore):
         UnsupportedOperation
             When no path of this store is a local folder: remote filesystems cannot append.
         """
-        insert = FileInsert(self.codec, self._target.file_for(start, self.files), self._target.compression)
+        insert = FileInsert(self.files, self._target.file_for(start, self.files), self._target.compression)
         insert.begin(start)
-        self.files.wrote(str(start["uid"]), insert.path)
         return insert
 
     def close(self) -> None:
