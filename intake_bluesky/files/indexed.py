@@ -18,7 +18,6 @@ from intake_bluesky.files.entries import END, scan
 from intake_bluesky.files.layout import Layout
 from intake_bluesky.files.listed import Listed, digest
 from intake_bluesky.files.looking import Task, look
-from intake_bluesky.files.measuring import Found
 from intake_bluesky.files.places import LocalPlace, Place, RemotePlace, place_of, shown
 from intake_bluesky.files.published import adopt, publish
 from intake_bluesky.files.rhythm import Rhythm
@@ -64,7 +63,7 @@ class IndexedFiles:
         self._rhythm = Rhythm(self.places)
         self._troubles: list[Problem] = []
         self._written: dict[str, str] = {}
-        self._measured: dict[str, tuple[str, Found]] = {}
+        self._measured: dict[str, tuple[str, bytes]] = {}
         self._lock = threading.RLock()
 
     @property
@@ -93,13 +92,14 @@ class IndexedFiles:
         with self._lock:
             self._written[uid] = path
 
-    def finished(self, uid: str, path: str, version: str, statistics: Found | None) -> None:
+    def finished(self, uid: str, path: str, version: str, measured: Callable[[], bytes | None]) -> None:
         """Put a run that was written here to its end into the index; where that fails, the next search finds it."""
         if not self._lock.acquire(timeout=PATIENCE):
             return
         try:
             if not self._rhythm.listed(self.index.generation):
                 return
+            statistics = measured()
             if statistics is not None:
                 self._measured[path] = version, statistics
             if len(self._measured) > MEASURED:

@@ -17,6 +17,7 @@ from intake_bluesky.files.indexed import IndexedFiles
 from intake_bluesky.files.measuring import Watching
 from intake_bluesky.files.places import LocalPlace, shown
 from intake_bluesky.files.sources import local_stamp, version_of
+from intake_bluesky.kept import pack
 from intake_bluesky.storage import RunInsert
 
 __all__ = ["FileInsert", "Target"]
@@ -125,7 +126,11 @@ class FileInsert(RunInsert):
             if name == "stop":
                 self._close()
         if name == "stop":
-            self._files.finished(self._uid, self.path, self._version, self._watching.found())
+            self._files.finished(self._uid, self.path, self._version, self._measured)
+
+    def _measured(self) -> bytes | None:
+        found = self._watching.found()
+        return None if found is None else pack(found)
 
     def _append(self, file: int, data: bytes) -> None:
         try:

@@ -9,7 +9,6 @@ from typing import TypeAlias
 from intake_bluesky.codec import Codec
 from intake_bluesky.files.contents import compression_of, content_of
 from intake_bluesky.files.entries import END, glance, scan
-from intake_bluesky.files.measuring import Found
 from intake_bluesky.files.places import shown
 from intake_bluesky.files.scan import NotARun
 from intake_bluesky.files.sources import Source, version_of
@@ -34,8 +33,8 @@ class Task:
         Scan it, whatever its ends tell.
     ends : (bytes, bytes) or None
         Its beginning and end, where they were fetched already.
-    measured : (str, mapping) or None
-        The statistics of one version of it, which was written here.
+    measured : (str, bytes) or None
+        The packed statistics of one version of it, which was written here.
     """
 
     path: str
@@ -43,7 +42,7 @@ class Task:
     earlier: IndexEntry | None = None
     deep: bool = False
     ends: tuple[bytes, bytes] | None = None
-    measured: tuple[str, Found] | None = None
+    measured: tuple[str, bytes] | None = None
 
 
 def look(codec: Codec, opened: Opener, task: Task) -> IndexEntry:

@@ -21,6 +21,7 @@ from intake_bluesky.documents import is_external, to_plain
 from intake_bluesky.files import FileStore
 from intake_bluesky.files.entries import scan
 from intake_bluesky.files.sources import LocalSource
+from intake_bluesky.index import IndexEntry
 from intake_bluesky.kept import rows_of, statistics_of
 from intake_bluesky.query.form import code_text
 from intake_bluesky.statistics import Statistics
@@ -60,8 +61,13 @@ def put(folder: Path, run: Run, ending: str) -> Path:
 
 def scanned(path: Path, ending: str) -> Found | None:
     with LocalSource(str(path)) as source:
-        kept = scan(FORMATS[ending][0], str(path), source)[0].statistics
-    return None if kept is None else {(stream, key): statistics_of(row) for stream, key, row in rows_of(kept)}
+        return told_by(scan(FORMATS[ending][0], str(path), source)[0])
+
+
+def told_by(entry: IndexEntry) -> Found | None:
+    """What an entry says of data."""
+    packed = entry.statistics
+    return None if packed is None else {(stream, key): statistics_of(row) for stream, key, row in rows_of(packed)}
 
 
 def furthest(numbers: list[Any]) -> Any:

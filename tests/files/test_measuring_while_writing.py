@@ -21,7 +21,7 @@ from intake_bluesky.testing.strategies import runs
 from intake_bluesky_jsonl import JSONLStore
 from intake_bluesky_msgpack import MsgpackStore
 from tests.files.runs import uid_of
-from tests.files.test_measuring import UNTOLD, hold, inline
+from tests.files.test_measuring import UNTOLD, hold, inline, told_by
 
 STORES: list[Callable[[Path], FileStore]] = [
     JSONLStore,
@@ -66,7 +66,7 @@ def test_the_statistics_of_what_was_written(
         assert entries == []
         store.count()
     [entry] = entries
-    told = hold(store, entry.statistics)
+    told = hold(store, told_by(entry))
     if example not in UNTOLD | {"unfinished"}:
         assert told.keys() == inline(store)
     store.close()
@@ -82,7 +82,7 @@ def test_the_statistics_of_any_run_that_was_written(
     try:
         write(store, run)
         store.count()
-        hold(store, entries[0].statistics)
+        hold(store, told_by(entries[0]))
     finally:
         store.close()
 
@@ -97,7 +97,7 @@ def test_numpy_values_as_a_run_engine_gives_them(folder: Path, entries: list[Ind
     run.stop()
     store = JSONLStore(folder)
     write(store, run.documents)
-    told = hold(store, entries[0].statistics)
+    told = hold(store, told_by(entries[0]))
     assert told["primary", "image"].sum == 24
     assert len(told) == 3
     store.close()
@@ -121,7 +121,7 @@ def test_documents_of_odd_forms_are_written_and_tell_nothing(
         insert.write("descriptor", {**run[1][1], "uid": "d"})
         insert.write("event", {"uid": "e", "time": 1.0, "timestamps": {}, "filled": {}, **event})
         insert.write("stop", run[-1][1])
-    assert list((entries[0].statistics or {}).values()) == [None, None]
+    assert list((told_by(entries[0]) or {}).values()) == [None, None]
     assert len(list(store.documents(uid_of(run)))) == 4
     store.close()
 
