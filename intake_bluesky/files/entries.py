@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from intake_bluesky.codec import Codec
@@ -10,6 +9,7 @@ from intake_bluesky.documents import Document, RunSummary, to_plain
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.contents import content_of, most_of
 from intake_bluesky.files.layout import Layout
+from intake_bluesky.files.measuring import Found
 from intake_bluesky.files.scan import NotARun, Scan, guard_of, item_beginnings, uid_of
 from intake_bluesky.files.sources import Source, is_unproved, size_of, version_of
 from intake_bluesky.index import IndexEntry
@@ -75,8 +75,9 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
     start = work.start, work.start_doc or codec.decode(work.start)[1]
     stop = None if work.stop is None else (work.stop, work.stop_doc or codec.decode(work.stop)[1])
     problem = "\n".join(work.layout.problems())
-    entry = entry_of(path, source.stamp, start, stop, layout=work.layout.pack(), problem=problem)
-    return replace(entry, statistics=work.statistics), work.layout
+    layout, statistics = work.layout.pack(), work.statistics
+    entry = entry_of(path, source.stamp, start, stop, layout=layout, problem=problem, statistics=statistics)
+    return entry, work.layout
 
 
 def _resumed(codec: Codec, path: str, source: Source, earlier: IndexEntry | None) -> Scan | None:
@@ -107,7 +108,14 @@ def _may_continue(earlier: IndexEntry, source: Source) -> bool:
 
 
 def entry_of(
-    path: str, stamp: str, start: Read, stop: Read | None, *, layout: bytes | None = None, problem: str = ""
+    path: str,
+    stamp: str,
+    start: Read,
+    stop: Read | None,
+    *,
+    layout: bytes | None = None,
+    problem: str = "",
+    statistics: Found | None = None,
 ) -> IndexEntry:
     """The entry of a run, by its start and stop documents."""
     raw, doc = start
@@ -125,6 +133,7 @@ def entry_of(
         layout,
         problem,
         SearchForm.of(doc, last),
+        statistics,
     )
 
 

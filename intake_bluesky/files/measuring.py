@@ -33,6 +33,7 @@ FLOATS, TEXTS = observe(column([0.0])[0]), observe(column([""])[0])
 NATURAL, NEGATIVE = observe(column([0])[0]), observe(column([-1])[0])
 NULL: Final = frozenset({"null"})
 UNEVEN: Final = "other"  # the mark of arrays with another number of dimensions in another event
+FLOAT, INT, TEXT = frozenset({float}), frozenset({int}), frozenset({str})
 NOTHING: Final = Statistics().fields
 SCALARS: Final = frozenset({float, int, bool, str})
 PLAIN: Final = "biufUT"  # kinds of arrays that every format gives back as what they were
@@ -105,12 +106,15 @@ class Part:
     def look_at(self, key: str, values: Sequence[Any]) -> Observed:
         """Take the values of a key in the next events; say of them what `observe` says of their column."""
         types = set(map(type, values))
-        if types == {float}:
+        if types == FLOAT:
+            if key not in self.keys:  # of most runs all events are looked at together
+                self.keys[key] = len(values), FLOATS, of_floats(values)
+                return FLOATS
             seen, found = FLOATS, of_floats(values)
-        elif types == {int}:
+        elif types == INT:
             found = of_integers(values)
             seen = _observed(found[2], found[3])
-        elif types == {str}:
+        elif types == TEXT:
             seen, found = TEXTS, (len(values), len(values), None, None, None, None, None, None)
         else:
             col, nulls = column(values)
