@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from intake_bluesky.columns import WIDE, Column, Observed, Ragged, column, observe
-from intake_bluesky.documents import Document, EventPage, stream_name, to_plain
+from intake_bluesky.documents import Document, EventPage, is_external, stream_name, to_plain
 from intake_bluesky.pages import event_page, normalise
 from intake_bluesky.statistics import Fields, Statistics, of_floats, of_integers
 
@@ -178,20 +178,22 @@ class Measuring:
 
     def _of_stream(self, descriptors: Sequence[Document]) -> dict[str, Fields | None]:
         parts = self._in_order([str(descriptor["uid"]) for descriptor in descriptors])
-        specs = {key: spec for descriptor in descriptors for key, spec in descriptor.get("data_keys", {}).items()}
+        specs: Mapping[str, Document] = descriptors[0].get("data_keys", {})
+        if len(descriptors) > 1:
+            specs = {key: spec for descriptor in descriptors for key, spec in descriptor.get("data_keys", {}).items()}
         if parts is None:
             return dict.fromkeys(specs)
-        [only] = parts if len(parts) == 1 else [Part(0)]
-        found: dict[str, Fields | None] = {}
-        for key, spec in specs.items():
-            known = only.keys.get(key)
-            if spec.get("external"):
-                found[key] = None
-            elif known is not None and known[1] is FLOATS and known[0] == only.events:  # nearly all are
-                found[key] = known[2]
-            else:
-                found[key] = _whole(parts, key, spec)
-        return found
+        only = parts[0] if len(parts) == 1 else Part(0)
+        keys, events = only.keys, only.events
+        return {
+            key: known[2]
+            if (known := keys.get(key)) is not None  # nearly all are
+            and known[1] is FLOATS
+            and known[0] == events
+            and not spec.get("external")
+            else _whole(parts, key, spec)
+            for key, spec in specs.items()
+        }
 
     def _in_order(self, descriptors: Sequence[str]) -> Sequence[Part] | None:
         """The parts of a stream by rising seq_num; None where they, or events in them, do not follow each other."""
@@ -203,7 +205,9 @@ class Measuring:
 
 
 def _whole(parts: Sequence[Part], key: str, spec: Document) -> Fields | None:
-    """All values of a key in a stream, with those that are missing; None where it is not clear how many are."""
+    """All values of a key in a stream, with those that are missing; None where one pass cannot tell."""
+    if is_external(spec):
+        return None
     having = [part.keys[key] for part in parts if key in part.keys]
     absent = sum(part.events for part in parts) - sum(events for events, _, _ in having)
     seen = reduce(Observed.__or__, (seen for _, seen, _ in having), Observed())
