@@ -38,7 +38,7 @@ APPLICATION: Final = 0x696E6278  # "inbx"
 FORMAT: Final = 2
 TABLES: Final = (
     "CREATE TABLE about(name TEXT NOT NULL, value TEXT NOT NULL)",
-    "CREATE TABLE files(name TEXT NOT NULL, stamp TEXT, start BLOB, stop BLOB, layout BLOB, problem TEXT, statistics BLOB)",
+    "CREATE TABLE files(name TEXT, stamp TEXT, start BLOB, stop BLOB, layout BLOB, problem TEXT, statistics BLOB)",
 )
 LARGEST: Final = 1 << 28  # bytes of one value
 WORDS: Final = 10_000  # characters of a problem
