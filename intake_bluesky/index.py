@@ -270,6 +270,11 @@ class Index:
         """Count the runs that meet a condition."""
         return int(self._ask(f"SELECT count(*) {_tables(where)} WHERE listed AND {where}", *values)[0][0])
 
+    def rows(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
+        """Yield what a query of SQL selects, read as it is asked for."""
+        with self._guarded(), closing(self._connect()) as db:
+            yield from db.execute(query, values)
+
     def problems(self) -> list[tuple[str, str | None, str]]:
         """(path, uid, what is wrong) of files, by path."""
         return self._ask("SELECT path, uid, problem FROM files WHERE problem IS NOT NULL ORDER BY path")

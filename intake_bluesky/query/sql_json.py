@@ -29,7 +29,7 @@ from intake_bluesky.query.nodes import And, Everything, Not, Or, Query, leaves
 from intake_bluesky.query.sql_regex import literal
 from intake_bluesky.query.values import Value
 
-__all__ = ["SQL", "Value", "joined", "json_condition", "json_exact"]
+__all__ = ["SQL", "Value", "joined", "json_condition", "json_exact", "ways"]
 
 SQL: TypeAlias = tuple[str, list[Any]]
 NEVER: Final[SQL] = ("0", [])
@@ -152,6 +152,12 @@ def json_condition(leaf: PathQuery, text: str, level: int = 0) -> SQL:
     if leaf.path.descend:
         return _descending(leaf, text, leaf.path.segments, level)
     return joined(" OR ", [_test(leaf, Spot.at(text, path), level) for path in _ways(leaf.path.segments)])
+
+
+def ways(segments: Sequence[str]) -> list[str] | None:
+    """The paths that segments can mean; None where these are too many."""
+    numbered = sum(INDEX.fullmatch(segment) is not None for segment in segments)
+    return _ways(segments) if numbered <= CHOICES else None
 
 
 def _ways(segments: Sequence[str]) -> list[str]:
