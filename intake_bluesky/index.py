@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 from intake_bluesky.query.form import SearchForm
-from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create
+from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create, prepare
 from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Order
 
@@ -348,6 +348,7 @@ class Index:
             db.execute("PRAGMA foreign_keys = ON")
             if db.execute("PRAGMA user_version").fetchone() != (VERSION,):
                 create(db)
+            prepare(db)
         except BaseException:
             db.close()
             raise

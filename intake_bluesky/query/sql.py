@@ -19,15 +19,18 @@ from intake_bluesky.query.conditions import AnyItem, Compare, Contains, HasSize,
 from intake_bluesky.query.form import INTEGERS, Place, code_text
 from intake_bluesky.query.nodes import ALL, And, Everything, Not, Or, Query, all_of, any_of
 from intake_bluesky.query.paths import Path
-from intake_bluesky.query.runs import FullText, PartialUID, words
+from intake_bluesky.query.runs import PartialUID
 from intake_bluesky.query.sql_json import SQL, Value, joined, json_condition, json_exact
 from intake_bluesky.query.sql_regex import implied_by_regex
+from intake_bluesky.query.texts import FullText, Fuzzy, words
 from intake_bluesky.query.values import FrozenDict
 
-__all__ = ["Column", "Columns", "Translator", "implied"]
+__all__ = ["LONG_WORD", "Column", "Columns", "Translator", "implied"]
 
 EXACT: Final = 2**53  # up to here the float that is kept of a number is that number
 MANY: Final = 1000  # terms of one condition; SQLite has limits on terms and on values
+FEW: Final = 8  # words of a `Fuzzy`, for each of which all words of all runs are looked at
+LONG_WORD: Final = 8192  # characters; FTS5 keeps the first 32768 bytes of a word
 Kind: TypeAlias = Literal["uid", "text", "number", "time"]
 
 
@@ -73,6 +76,9 @@ class Columns:
         look, and that it meets the condition put in for ``{}``. It asks no table that the query is over.
     listing : mapping of str to str
         As `documents`, in that condition.
+    similar : str or None
+        The condition that a run has a word that is similar to the first of its values, at least as much as the second
+        says; it takes both twice. None where there is no index of words.
     """
 
     special: Mapping[Place, Column]
@@ -80,6 +86,7 @@ class Columns:
     words: str | None
     lists: str
     listing: Mapping[str, str]
+    similar: str | None = None
 
 
 def _plain(text: str) -> bool:
@@ -97,8 +104,10 @@ class Translator:
         match leaf:
             case Everything():
                 return True
-            case FullText():
-                return self.columns.words is not None
+            case FullText(text):
+                return self.columns.words is not None and max(map(len, words(text))) < LONG_WORD
+            case Fuzzy(text):
+                return self.columns.similar is not None and len(words(text)) <= FEW
             case PartialUID():
                 return len(leaf.uids) <= MANY and all(map(_plain, leaf.uids))
         return isinstance(leaf, PathQuery) and leaf.path.document in self.columns.documents and json_exact(leaf)
@@ -125,6 +134,9 @@ class Translator:
                 return joined(" OR ", [("(uid >= ? AND uid < ?)", [uid, _after(uid)]) for uid in uids])
             case FullText(text) if self.columns.words is not None:
                 return self.columns.words, [" ".join(f'"{word}"' for word in sorted(words(text)))]
+            case Fuzzy(text, threshold) if self.columns.similar is not None:
+                similar = self.columns.similar
+                return joined(" AND ", [(similar, [word, threshold] * 2) for word in sorted(words(text))])
         if isinstance(query, PathQuery) and self.exact(query):
             return self._at_path(query)
         raise TypeError(f"this is not answered in SQL: {query!r}; exact() has to be asked first")
@@ -197,6 +209,9 @@ def implied(query: Query) -> Query:
             return all_of([HasSize(path, len(items)), *(Contains(path, item) for item in items)])
         case Compare(path, "==", FrozenDict() as items) if not path.descend:
             return all_of(Compare(_within(path, key), "==", item) for key, item in items.items())
+        case Fuzzy(text, threshold):
+            some = [word for word in sorted(words(text)) if words(word) == {word}][:FEW]
+            return Fuzzy(" ".join(some), threshold) if some else ALL
     return implied_by_regex(query)
 
 

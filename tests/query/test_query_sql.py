@@ -22,6 +22,7 @@ from intake_bluesky.query import (
     Compare,
     Exists,
     FullText,
+    Fuzzy,
     Item,
     Key,
     PartialUID,
@@ -39,8 +40,8 @@ from intake_bluesky.query import (
     to_nnf,
 )
 from intake_bluesky.query.form import COMMON, code_text
-from intake_bluesky.query.runs import words
 from intake_bluesky.query.sql import Translator, implied
+from intake_bluesky.query.texts import alike, similarity, words
 from intake_bluesky.schema import COLUMNS
 from intake_bluesky.storage import Order
 from intake_bluesky.testing.queries import Run, queries, runs
@@ -149,6 +150,56 @@ def test_words_are_those_of_full_text(folder: FilePath, texts: list[str]) -> Non
             indexed.check(~FullText(f"{word} u"))
 
 
+WORDS = st.text(st.sampled_from("abAB_ßé1"), min_size=1, max_size=5)
+
+
+@given(st.lists(st.lists(WORDS, max_size=4).map(" ".join), min_size=1, max_size=12), st.data())
+def test_similar_words_are_those_of_fuzzy(folder: FilePath, texts: list[str], data: st.DataObject) -> None:
+    thresholds = st.sampled_from((1e-9, 0.1, 1 / 3, 0.3, 0.5, 2 / 3, 1.0)) | st.floats(0.01, 1)
+    for indexed in _indexed(folder, [Run({"uid": "", "x": [text]}, None) for text in texts]):
+        for _ in range(5):
+            query = Fuzzy(data.draw(WORDS) + data.draw(st.sampled_from(("", " b", " u"))), data.draw(thresholds))
+            assert SEARCH.exact(query)
+            indexed.check(query)
+            indexed.check(~query | (Start("uid") == "0001-"))
+
+
+@given(WORDS, WORDS, st.floats(0, 1, exclude_min=True))
+def test_a_glance_tells_no_more_than_similarity(one: str, other: str, threshold: float) -> None:
+    for word in words(one):
+        for second in words(other):
+            assert alike(word, second, threshold) is (similarity(word, second) >= threshold)
+
+
+def test_words_that_fts5_cuts_are_whole(folder: FilePath) -> None:
+    long = "ab" * 16384  # and no byte more is kept
+    texts = [long, f"{long}ab", f"{long}c", f"x{long}", f"a{'é' * 20000}z", f"a{'é' * 20000}", "abab", "nickel"]
+    for indexed in _indexed(folder, [Run({"uid": "", "x": text}, None) for text in texts]):
+        for word in (*texts, "ababc", "éé", "éz", "ab"):
+            for threshold in (0.1, 0.5, 0.8, 1.0):
+                indexed.check(Fuzzy(word, threshold))
+            indexed.check(FullText(word))
+        assert indexed.expected(Fuzzy("ababc", 0.9)) == [2]
+
+
+def test_of_many_words_some_are_looked_for_first(folder: FilePath) -> None:
+    many = Fuzzy(" ".join(f"word{n}{'x' * n}" for n in range(20)), 0.8)
+    assert split(many, SEARCH.exact) == (ALL, many)
+    narrowed = implied(many)
+    assert SEARCH.exact(narrowed)
+    for indexed in _indexed(folder, [Run({"uid": "", "x": text}, None) for text in (many.text, "word0 word1x", "")]):
+        assert indexed.found(narrowed) == [0]
+        indexed.check(many)
+
+
+def test_similar_words_go_with_the_file_they_were_in(folder: FilePath) -> None:
+    for indexed in _indexed(folder, [Run({"uid": "u", "x": text}, None) for text in ("iron", "nickel", "cobalt")]):
+        indexed.index.forget(["1"])
+        indexed.index.put([_entry(2, Run({"uid": "u", "x": "zinc"}, None))])
+        for word, expected in {"irons": [0], "nickle": [], "cobal": [], "zink": [2]}.items():
+            assert indexed.found(Fuzzy(word)) == expected
+
+
 def _asked(text: str) -> list[Query]:
     asked: list[Query] = [
         Compare(Path("start", (text, text)), "==", text),
@@ -186,10 +237,20 @@ def test_what_a_query_holds_becomes_no_sql(folder: FilePath, text: str) -> None:
         assert indexed.found(ALL) == [0, 1]
 
 
+@pytest.mark.parametrize("text", AWKWARD)
+def test_what_similar_words_hold_becomes_no_sql(folder: FilePath, text: str) -> None:
+    query = Fuzzy(f"x{text}")
+    assert set(SEARCH.condition(query)[0].replace(str(COLUMNS.similar), "")) <= set("( AND )")
+    for indexed in _indexed(folder, [Run({"uid": "u", "x": [text, f"x{text}"]}, None), Run({"uid": "v"}, None)]):
+        indexed.check(query)
+        assert indexed.found(ALL) == [0, 1]
+
+
 EXACT = (
     Start("x") == 2**53 + 1, Start("x") < 0.1, Start("x") == None, Start("x") == True, Start("x.0.y") == 1,  # noqa: E711, E712
     Stop("exit_status") == "fail", Start("x").is_nan(), Start("x").has_size(2), Start("x").contains("Ni"),
     Start("x").any((Key("name") == "Ni") & ~(Key("mass") > 2.5)), Start("x").regex("^Ni"), FullText("nickel"),
+    Fuzzy("nickle foil"),
     PartialUID("9a"), TimeRange("2024", "2025", "UTC"), ScanID(5, duplicates="all"),
     from_mongo({"sample.name": {"$in": ["Ni", 3]}}), from_mongo({"scan_id": {"$gte": 5}}),
     from_mongo({"time": {"$lt": 5}}),
@@ -301,7 +362,8 @@ def test_words_go_with_the_file_they_were_in(folder: FilePath) -> None:
 
 
 def test_without_fts5_words_are_left_to_python() -> None:
-    search = Translator(replace(COLUMNS, words=None))
-    assert split(FullText("nickel"), search.exact) == (ALL, FullText("nickel"))
-    with pytest.raises(TypeError):
-        search.condition(FullText("nickel"))
+    search = Translator(replace(COLUMNS, words=None, similar=None))
+    for query in (FullText("nickel"), Fuzzy("nickle")):
+        assert split(query, search.exact) == (ALL, query)
+        with pytest.raises(TypeError):
+            search.condition(query)
