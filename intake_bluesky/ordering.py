@@ -63,6 +63,8 @@ def rank(value: Any, *, depth: int = 0) -> Rank:
     """
     if depth > DEEP:
         return (9,)
+    if type(value) is str or type(value) is int:  # nearly all
+        return (4 if type(value) is str else 2), value
     if value is None or isinstance(value, bool):
         return (0 if value is None else 1, value)
     if isinstance(value, float) and math.isnan(value):
@@ -160,7 +162,7 @@ class Sorting:
 
     def ranks_of(self, values: Iterable[Any]) -> tuple[Rank | None, ...]:
         """Where a run with these values stands, by each key."""
-        return tuple(key.rank_of(value) for key, value in zip(self.keys, values, strict=True))
+        return tuple([key.rank_of(value) for key, value in zip(self.keys, values, strict=True)])
 
     def arrange(self, items: Iterable[tuple[T, tuple[Rank | None, ...]]]) -> list[T]:
         """Sort things by their ranks; those that are equal stay as they come."""
