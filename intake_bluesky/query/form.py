@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import struct
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -31,6 +31,7 @@ __all__ = [
     "NAN",
     "SearchForm",
     "code_key",
+    "code_list",
     "code_text",
     "decode_text",
     "rank",
@@ -267,6 +268,17 @@ def _code_in_key(found: re.Match[str]) -> str:
 def spelled_plainly(text: str) -> bool:
     """Whether a text is found in a coded text only where it is in the text itself."""
     return CODES.search(text) is None
+
+
+def code_list(items: Sequence[Any]) -> str:
+    """Give the search form of a list; equal lists without dicts in them have the same.
+
+    Examples
+    --------
+    >>> code_list((1.0, ("a", True)))
+    '[1,["a",true]]'
+    """
+    return orjson.dumps(_coded(list(items), [], 0)).decode()
 
 
 def decode_text(coded: str) -> str:
