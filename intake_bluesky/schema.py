@@ -19,18 +19,30 @@ def _has_fts5() -> bool:
 
 
 HAS_FTS5: Final = _has_fts5()  # of nearly every SQLite; without it full text is searched by Python
-VERSION: Final = 4 if HAS_FTS5 else 3  # with words, or without: neither Python writes for the other
+VERSION: Final = 6 if HAS_FTS5 else 5  # with words, or without: neither Python writes for the other
 TABLES: Final = """
 CREATE TABLE files(
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, uid TEXT, time REAL,
     odd_time REAL, scan_id NUMERIC, finished INTEGER NOT NULL, listed INTEGER NOT NULL, problem TEXT,
-    lists INTEGER NOT NULL, plan_name TEXT, sample TEXT, name_of_sample TEXT, sample_name TEXT, proposal TEXT,
-    data_session TEXT, purpose TEXT, exit_status TEXT
+    lists INTEGER NOT NULL, measured INTEGER NOT NULL, plan_name TEXT, sample TEXT, name_of_sample TEXT,
+    sample_name TEXT, proposal TEXT, data_session TEXT, purpose TEXT, exit_status TEXT
 );
 CREATE TABLE documents(
     file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, start BLOB NOT NULL, stop BLOB, layout BLOB
 );
 CREATE TABLE searched(file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, start TEXT NOT NULL, stop TEXT);
+CREATE TABLE measured(file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, statistics BLOB NOT NULL);
+CREATE TABLE spread(key TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE keys(
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, stream TEXT NOT NULL, reading TEXT NOT NULL,
+    UNIQUE (key, stream, reading)
+);
+CREATE TABLE statistics(
+    what INTEGER NOT NULL, file INTEGER NOT NULL, count INTEGER, nan_count INTEGER, min, max, sum,
+    first, last, gap, exact TEXT, PRIMARY KEY (what, file)
+) WITHOUT ROWID;
+CREATE TABLE answers(what INTEGER NOT NULL, file INTEGER NOT NULL, low NOT NULL, high NOT NULL, found INTEGER NOT NULL);
+CREATE INDEX by_file ON answers(file, what);
 CREATE TABLE facts(name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 INSERT INTO facts VALUES ('changes', 0);
 """
@@ -78,9 +90,10 @@ COLUMNS: Final = Columns(
     ),
     listing={"start": "l.start", "stop": "l.stop"},
     similar=SIMILAR if HAS_FTS5 else None,
+    measured="measured",
 )
 NOTHING: Final = (None,) * len(COMMON)
-INSERT: Final = f"INSERT INTO files VALUES ({', '.join('?' * (11 + len(COMMON)))})"  # noqa: S608  # nothing but signs
+INSERT: Final = f"INSERT INTO files VALUES ({', '.join('?' * (12 + len(COMMON)))})"  # noqa: S608  # nothing but signs
 
 
 def create(db: sqlite3.Connection) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from typing import Any
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents import RunHeader, RunSummary
-from intake_bluesky.errors import AmbiguousRun, AssetUnavailable, DamagedRun, RunNotFound, UnsupportedQuery
+from intake_bluesky.errors import AmbiguousRun, RunNotFound, UnsupportedQuery
+from intake_bluesky.finishing import Finishing
 from intake_bluesky.query import (
     ALL,
     Everything,
@@ -22,16 +21,20 @@ from intake_bluesky.query import (
     Query,
     Start,
     all_of,
-    cheap_first,
-    documents_needed,
     from_json,
     from_mongo,
     from_text,
-    matches,
     settle_scan_ids,
 )
-from intake_bluesky.storage import Order, Plan, RunStore, SupportsCount, sort_runs
-from intake_bluesky.viewing import StoredRun
+from intake_bluesky.query.bounds import bounds
+from intake_bluesky.storage import (
+    Order,
+    Plan,
+    RunStore,
+    SupportsStatistics,
+    sort_runs,
+)
+from intake_bluesky.viewing import Search, reading_of
 
 __all__ = ["Selection", "as_query"]
 
@@ -82,6 +85,8 @@ class Selection:
         A `ScanID` that takes the latest of several takes it among what the stages before it left.
     assets : AssetOptions or None
         How a query over data finds and reads files; None for the defaults, see `StoredRun`.
+    read_at_most : int or None
+        Bytes of data that one search reads; None for whatever it takes.
 
     Examples
     --------
@@ -96,6 +101,7 @@ class Selection:
     store: RunStore
     stages: tuple[Query, ...] = ()
     assets: AssetOptions | None = None
+    read_at_most: int | None = None
 
     @property
     def query(self) -> Query:
@@ -120,9 +126,30 @@ class Selection:
     def _starts(self, query: Query) -> Iterator[Mapping[str, Any]]:
         return (run.start for run in replace(self, stages=()).runs(query))
 
-    def plan(self, query: Query = ALL, order: Order = Order.NEWEST) -> Plan:
-        """How the store shares the work, for those of these runs that match `query` as well."""
-        return self.store.plan(self.settled() & query, order)
+    def plan(self, query: Query = ALL, order: Order = Order.NEWEST, *, by_statistics: bool = True) -> Plan:
+        """How the store shares the work, for those of these runs that match `query` as well.
+
+        What it does not answer narrows what it finds all the same, by the statistics that it keeps unless told
+        otherwise: see `intake_bluesky.query.bounds`.
+        """
+        store = self.store
+        plan = store.plan(self.settled() & query, order)
+        if isinstance(plan.residual, Everything):
+            return replace(plan, certain=ALL)
+        reading = reading_of(self._reads) if by_statistics and isinstance(store, SupportsStatistics) else None
+
+        def takes(asked: Query) -> bool:
+            return isinstance(store.plan(asked, order).residual, Everything)
+
+        possible, certain = bounds(plan.residual, takes, reading)
+        pushed = plan.pushed & possible
+        if takes(pushed & certain) and takes(pushed & ~certain):  # a query may be too long, whose leaves are not
+            return replace(plan, pushed=pushed, certain=certain)
+        return replace(plan, certain=~ALL)
+
+    @property
+    def _reads(self) -> AssetOptions:
+        return self.assets or AssetOptions(trusted=not self.store.remote)
 
     def runs(
         self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None
@@ -131,44 +158,39 @@ class Selection:
 
         Reads no header and no event but for what the store leaves of queries over descriptors and data. Runs are held
         in memory only where the store does not order them.
+
+        Raises
+        ------
+        SearchTooLarge
+            Where that is more than `read_at_most`.
         """
         plan = self.plan(query, order)
         if plan.ordered and isinstance(plan.residual, Everything):
             yield from self.store.find(plan.pushed, order=order, offset=offset, limit=limit)
             return
-        found: Iterable[RunSummary] = self.store.find(plan.pushed, order=order)
-        if not isinstance(plan.residual, Everything):
-            found = filter(self._test(plan.residual), found)
-        if not plan.ordered:
-            found = sort_runs(found, order)
-        yield from islice(found, offset, None if limit is None else offset + limit)
+        with self._finishing(plan.residual) as finishing:
+            found: Iterable[RunSummary] = finishing.runs(plan, order)
+            if not plan.ordered:
+                found = sort_runs(found, order)
+            yield from islice(found, offset, None if limit is None else offset + limit)
 
     def count(self, query: Query = ALL) -> int:
-        """Count those of these runs that match `query` as well."""
+        """Count those of these runs that match `query` as well.
+
+        Raises
+        ------
+        SearchTooLarge
+        """
         plan = self.plan(query)
-        whole = isinstance(plan.residual, Everything)
-        if whole and isinstance(self.store, SupportsCount):
-            return self.store.count(plan.pushed)
-        found = self.store.find(plan.pushed)
-        return sum(1 for _ in (found if whole else filter(self._test(plan.residual), found)))
+        with self._finishing(plan.residual) as finishing:
+            return finishing.count(plan)
 
     def __contains__(self, run: RunSummary) -> bool:
-        return self._test(self.settled())(run)
+        with self._finishing(self.settled()) as finishing:
+            return finishing.matches(run)
 
-    def _test(self, query: Query) -> Callable[[RunSummary], bool]:
-        """What tells of a run whether it matches."""
-        ordered = cheap_first(query)
-        if documents_needed(ordered) <= {"start", "stop"}:
-            return partial(matches, ordered)
-        return partial(self._looks_into, ordered)
-
-    def _looks_into(self, query: Query, run: RunSummary) -> bool:
-        try:
-            return matches(query, StoredRun(self.store, run, self.assets))
-        except (DamagedRun, AssetUnavailable) as error:
-            message = f"run {run.uid} counts as no match, for it cannot be looked into: {error}"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
-            return False
+    def _finishing(self, residual: Query) -> Finishing:
+        return Finishing(self.store, residual, self._reads, Search(self.store, self.read_at_most))
 
     def exact(self, uid: str) -> RunHeader:
         """Open the run of a full uid.

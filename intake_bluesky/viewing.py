@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import product
-from typing import Any, Final, TypeAlias
+from types import TracebackType
+from typing import Any, Final, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from intake_bluesky.assets import AssetArray, AssetOptions
-from intake_bluesky.columns import Array, Column, take
+from intake_bluesky.columns import Array, Column, Ragged, take
 from intake_bluesky.dataset import DatasetOptions, StreamReader
-from intake_bluesky.documents import Document, EventPage, RunHeader, RunSummary, StreamLayout, is_external
+from intake_bluesky.documents import EventPage, RunHeader, RunSummary, StreamLayout, is_external
 from intake_bluesky.errors import (
     AssetUnavailable,
     DamagedRun,
     IntakeBlueskyError,
+    SearchTooLarge,
     StoreUnavailable,
 )
 from intake_bluesky.inline import declared
 from intake_bluesky.rows import last_of_each
 from intake_bluesky.statistics import Statistics, lies
-from intake_bluesky.storage import RunStore
+from intake_bluesky.storage import Answer, Recorded, RunStore, SupportsStatistics
 
-__all__ = ["StoredRun"]
+__all__ = ["Search", "StoredRun", "reading_of"]
 
+SOON: Final = 1.0  # seconds after which the store is told
 REMEMBERED: Final = 65_536  # statistics of a store's runs that are kept; one takes some 300 bytes
-What: TypeAlias = tuple[str, str, str, str, str]
-"""uid, version, stream, key, and for files how they were read."""
 
 
 class _Remembered:
@@ -40,15 +44,15 @@ class _Remembered:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[What, Statistics] = OrderedDict()
+        self._known: OrderedDict[Recorded, Statistics] = OrderedDict()
 
-    def get(self, what: What) -> Statistics | None:
+    def get(self, what: Recorded) -> Statistics | None:
         with self._lock:
             if what in self._known:
                 self._known.move_to_end(what)
             return self._known.get(what)
 
-    def put(self, what: What, found: Statistics) -> None:
+    def put(self, what: Recorded, found: Statistics) -> None:
         with self._lock:
             self._known[what] = found
             if len(self._known) > REMEMBERED:
@@ -58,11 +62,84 @@ class _Remembered:
 _MEMORY: Final[WeakKeyDictionary[RunStore, _Remembered]] = WeakKeyDictionary()
 
 
+class Search:
+    """One search that looks into data: how much it may read, and what it found out, for the store to keep.
+
+    Parameters
+    ----------
+    store : RunStore
+    most : int, optional
+        Bytes of values, as arrays, that may be read; None for whatever it takes.
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> with Search(MemoryStore(), 100) as search:
+    ...     search.take(60, "9acjef")
+    """
+
+    def __init__(self, store: RunStore, most: int | None = None) -> None:
+        self._store, self._most, self._taken = store, most, 0
+        self._found: list[tuple[Recorded, Statistics | Answer]] = []
+        self._kept = time.monotonic()
+
+    def take(self, size: int, uid: str = "") -> None:
+        """Count bytes that are read.
+
+        Raises
+        ------
+        SearchTooLarge
+            Where these are too many.
+        """
+        self.check(size, uid)
+        self._taken += size
+
+    def check(self, size: int, uid: str = "") -> None:
+        """Make sure that so many bytes may be read.
+
+        Raises
+        ------
+        SearchTooLarge
+        """
+        if self._most is not None and self._taken + size > self._most:
+            of_run = f" of run {uid}" if uid else ""
+            raise SearchTooLarge(
+                f"this search may read {self._most:,} bytes of data, has read {self._taken:,} and comes to {size:,} "
+                f"more{of_run}: ask for fewer runs, or raise read_at_most; what it found out is kept"
+            )
+
+    def keep(self, what: Recorded, found: Statistics | Answer) -> None:
+        """Have the store keep what was found out: several at once, not long after."""
+        if isinstance(self._store, SupportsStatistics):
+            self._found.append((what, found))
+            if time.monotonic() - self._kept > SOON:
+                self.end()
+
+    def end(self) -> None:
+        """Have the store keep it now."""
+        found, self._found = self._found, []
+        if found and isinstance(self._store, SupportsStatistics):
+            self._store.keep(found)
+        self._kept = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.end()
+
+
+def reading_of(assets: AssetOptions) -> str:
+    """A short name of how files are found and read."""
+    return hashlib.sha256(repr(assets).encode(errors="backslashreplace")).hexdigest()[:16]
+
+
 class StoredRun:
     """A run as `intake_bluesky.query.matches` looks at it.
 
     Start and stop are those of the listing; the header is read for descriptors, once; statistics are computed a page of
-    events or a chunk of a file at a time, and those of runs that have stopped are remembered.
+    events or a chunk of a file at a time, and those of runs that have stopped are kept: by the store, if it
+    `SupportsStatistics`, and in memory.
 
     Parameters
     ----------
@@ -70,6 +147,8 @@ class StoredRun:
     run : RunSummary
     assets : AssetOptions, optional
         How files are found and read; by default documents of another machine may name none of this one.
+    search : Search, optional
+        What it is looked at for; by default as much is read as it takes.
 
     Examples
     --------
@@ -77,11 +156,17 @@ class StoredRun:
     >>> from intake_bluesky.testing.runs import EXAMPLES
     >>> store = MemoryStore([EXAMPLES["scan"](None)])
     >>> StoredRun(store, next(store.find())).statistics("primary", "theta")
-    Statistics(count=11, nan_count=0, min=-2.5, max=2.5, sum=0.0, first=-2.5, last=2.5)
+    Statistics(count=11, nan_count=0, min=-2.5, max=2.5, sum=0.0, first=-2.5, last=2.5, gap=0.5000000000000001)
     """
 
-    def __init__(self, store: RunStore, run: RunSummary, assets: AssetOptions | None = None) -> None:
-        self._store, self._run = store, run
+    def __init__(
+        self,
+        store: RunStore,
+        run: RunSummary,
+        assets: AssetOptions | None = None,
+        search: Search | None = None,
+    ) -> None:
+        self._store, self._run, self._search = store, run, search or Search(store)
         self._assets = assets or AssetOptions(trusted=not store.remote)
         self._pieces_of: dict[str, Array] = {}
 
@@ -119,17 +204,15 @@ class StoredRun:
         DamagedRun, AssetUnavailable
             When what it takes cannot be read.
         """
-        spec = self._spec(stream, key)
-        if spec is None:
+        values = self._recorded(stream, key)
+        if values is None:
             return None
-        read = repr(self._assets) if is_external(spec) else ""
-        what = (self._run.uid, self._header.version, stream, key, read)
         memory = _MEMORY.setdefault(self._store, _Remembered())
-        found = memory.get(what)
+        found = memory.get(values)
         if found is None:
-            found = self._compute(stream, key)
+            found = self._kept(values) or self._compute(values)
             if self._header.stop is not None:
-                memory.put(what, found)
+                memory.put(values, found)
         return found
 
     def lies(self, stream: str, key: str, low: float, high: float) -> bool:
@@ -139,28 +222,43 @@ class StoredRun:
         ------
         DamagedRun, AssetUnavailable
         """
-        if self._spec(stream, key) is None:
+        values = self._recorded(stream, key)
+        if values is None:
             return False
         with self._readable():
-            return any(lies(values, low, high) for _, values in self._parts(stream, key))
+            found = any(lies(part, low, high) for _, part in self._parts(stream, key))
+        if self._header.stop is not None:
+            self._search.keep(values, Answer(low, high, found))
+        return found
 
-    def _spec(self, stream: str, key: str) -> Document | None:
+    def _recorded(self, stream: str, key: str) -> Recorded | None:
+        """What is asked for; None where no descriptor declares it."""
         layout = self._header.streams.get(stream)
-        return None if layout is None else layout.data_keys.get(key)
+        spec = None if layout is None else layout.data_keys.get(key)
+        if spec is None:
+            return None
+        reading = reading_of(self._assets) if is_external(spec) else ""
+        return Recorded(self._run.uid, self._header.version, stream, key, reading)
 
-    def _compute(self, stream: str, key: str) -> Statistics:
+    def _kept(self, values: Recorded) -> Statistics | None:
+        return self._store.statistics(values) if isinstance(self._store, SupportsStatistics) else None
+
+    def _compute(self, values: Recorded) -> Statistics:
         pieces: dict[int, Statistics] = {}
         with self._readable():
-            for piece, values in self._parts(stream, key):
-                pieces[piece] = Statistics.merged(pieces.get(piece, Statistics()), Statistics.of(values))
-        return Statistics.merged(*(pieces[piece] for piece in sorted(pieces)))
+            for piece, part in self._parts(values.stream, values.key):
+                pieces[piece] = Statistics.merged(pieces.get(piece, Statistics()), Statistics.of(part))
+        found = Statistics.merged(*(pieces[piece] for piece in sorted(pieces)))
+        if self._header.stop is not None:
+            self._search.keep(values, found)
+        return found
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
         """Say of whatever is in the way of reading this run that it is; what ails the store itself passes."""
         try:
             yield
-        except (DamagedRun, AssetUnavailable, StoreUnavailable):
+        except (DamagedRun, AssetUnavailable, StoreUnavailable, SearchTooLarge):
             raise
         except (IntakeBlueskyError, OSError) as error:
             raise AssetUnavailable(f"run {self._run.uid} cannot be read: {error}") from error
@@ -169,9 +267,14 @@ class StoredRun:
         """The values, as they are stored, and which of the pieces that follow each other they belong to."""
         array = self._asset(stream, key)
         if array is None:
-            yield from self._event_parts(self._header.streams[stream], key)
+            parts = self._event_parts(self._header.streams[stream], key)
         else:
-            yield from ((0, block) for block in _blocks(array))
+            self._search.check(math.prod(array.shape) * array.dtype.itemsize, self._run.uid)
+            parts = ((0, block) for block in _blocks(array))
+        for piece, values in parts:
+            flat = values.values if isinstance(values, Ragged) else values
+            self._search.take(flat.nbytes, self._run.uid)
+            yield piece, values
 
     def _asset(self, stream: str, key: str) -> AssetArray | None:
         if not is_external(self._header.streams[stream].data_keys[key]):
@@ -180,8 +283,12 @@ class StoredRun:
         return StreamReader(self._store, self._header, stream, options).assets.get(key)
 
     def _event_parts(self, layout: StreamLayout, key: str) -> Iterator[tuple[int, Column]]:
+        pages: Iterable[EventPage] = self._pages(layout, (key,))
+        if len(layout.pages) == 1:  # as most have: it tells the seq_nums, too
+            pages = list(pages)
+            self._pieces_of.setdefault(layout.name, _pieces_of(pages))
         pieces, size, position = self._pieces(layout), _size(layout, key), 0
-        for page in self._pages(layout, (key,)):
+        for page in pages:
             own = pieces[position : position + len(page)]
             position += len(page)
             for piece in np.unique(own[own >= 0]).tolist():
@@ -193,9 +300,12 @@ class StoredRun:
     def _pieces(self, layout: StreamLayout) -> Array:
         """The piece of each stored event, -1 where a later event replaced it."""
         if layout.name not in self._pieces_of:
-            seq_nums = [page.seq_num for page in self._pages(layout, ())]
-            self._pieces_of[layout.name] = _pieces(np.concatenate([np.empty(0, np.int64), *seq_nums]))
+            self._pieces_of[layout.name] = _pieces_of(self._pages(layout, ()))
         return self._pieces_of[layout.name]
+
+
+def _pieces_of(pages: Iterable[EventPage]) -> Array:
+    return _pieces(np.concatenate([np.empty(0, np.int64), *(page.seq_num for page in pages)]))
 
 
 def _pieces(seq_num: Array) -> Array:

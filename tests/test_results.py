@@ -22,7 +22,20 @@ from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.explaining import Explanation
 from intake_bluesky.facets import Facet, facets
 from intake_bluesky.ordering import Arrangement, Sorting, rank
-from intake_bluesky.query import ALL, Data, Device, PartialUID, Query, ScanID, Start, Stop, from_json, split, to_json
+from intake_bluesky.query import (
+    ALL,
+    Data,
+    Device,
+    PartialUID,
+    Query,
+    ScanID,
+    Start,
+    Stop,
+    any_of,
+    from_json,
+    split,
+    to_json,
+)
 from intake_bluesky.query import Path as Place
 from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.selection import Selection
@@ -683,3 +696,18 @@ class TestSavedViews:
     def test_a_sort_that_is_none(self, tmp_path: Path, sort: Any) -> None:
         with pytest.raises(UnsupportedQuery):
             BlueskyCatalog(MemoryStore(RUNS), sort=sort)
+
+
+@pytest.mark.parametrize("number", [100, 3000])
+def test_queries_of_thousands_of_conditions(tmp_path: Path, number: int) -> None:
+    """What is more than a store takes is finished run by run."""
+    cat = files(tmp_path / "runs", [run_of("a", 1.0, k99=99, x="Ni"), run_of("b", 2.0, k98=0), run_of("c", 3.0, k1=1)])
+    some = any_of(Start(f"k{n}") == n for n in range(number))
+    assert list(cat.search(some)) == ["c", "a"]
+    assert list(cat.search(~some & Start("uid").exists()).sort("uid")) == ["b"]
+    assert len(cat.search(some & Start("x").regex("N[i]"))) == 1
+    assert (cat.search(some).explain().residual == ALL) == (number == 100)
+    nested = Start("k1") == 1
+    for n in range(20):
+        nested = Start("uid").exists() & (Start(f"k{n}").exists() | ~(Start("x").is_nan() & nested))
+    assert len(cat.search(nested)) + len(cat.search(~nested)) == 3

@@ -27,10 +27,12 @@ from intake_bluesky.files.reading import RunFile
 from intake_bluesky.files.sources import is_certain, version_of
 from intake_bluesky.files.values import count_values, look_up
 from intake_bluesky.index import IndexLost
-from intake_bluesky.query import ALL, Path, Query, split
-from intake_bluesky.query.sql import Translator, implied
+from intake_bluesky.query import ALL, Path, Query, leaves
+from intake_bluesky.query.kept import Kept
+from intake_bluesky.query.sql import Translator
 from intake_bluesky.schema import COLUMNS
-from intake_bluesky.storage import Order, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.statistics import Statistics
+from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
 
 __all__ = ["FileStore"]
 
@@ -103,10 +105,8 @@ class FileStore(RunStore):
         return f"{type(self).__name__}({[shown(place.pattern) for place in self.files.places]})"
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Take what the index answers; of the rest, what narrows it."""
-        pushed, residual = split(query, SEARCH.exact)
-        narrowed, _ = split(implied(residual), SEARCH.exact)
-        return Plan(pushed & narrowed, residual, ordered=True)
+        """Take what the index answers."""
+        return Plan(*SEARCH.divide(query), ordered=True)
 
     def find(
         self,
@@ -117,7 +117,7 @@ class FileStore(RunStore):
         limit: int | None = None,
     ) -> Iterator[RunSummary]:
         """Yield the runs that match, in `order`, out of the index alone."""
-        where, values = SEARCH.condition(query)
+        where, values = self._condition(query)
         found = self.files.find(where, values, order, offset=offset, limit=limit)
         try:
             for start, stop, _, _ in found:
@@ -125,15 +125,34 @@ class FileStore(RunStore):
         except IndexLost as error:
             raise StoreUnavailable(f"{error}; it is made anew: search again") from error
 
+    def _condition(self, query: Query) -> tuple[str, list[Any]]:
+        keys = {leaf.query.key for leaf in leaves(query) if isinstance(leaf, Kept)}
+        if keys:
+            self.files.ask(lambda index: index.spread(keys))
+        return SEARCH.condition(query)
+
     def _summary(self, start: bytes, stop: bytes | None) -> RunSummary:
         decode = self.codec.decode
         return RunSummary.of(decode(start)[1], None if stop is None else decode(stop)[1])
 
     def count(self, query: Query = ALL) -> int:
         """Count the runs that match."""
-        where, values = SEARCH.condition(query)
+        where, values = self._condition(query)
         self.files.watch()
         return self.files.ask(lambda index: index.count(where, values))
+
+    def statistics(self, values: Recorded) -> Statistics | None:
+        """Give what the index has of some values."""
+        stamp, found = self.files.ask(lambda index: index.statistics(values)) or ("", None)
+        return found if version_of(stamp) == values.version else None
+
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        """Keep what was found in the index."""
+        self.files.ask(lambda index: index.keep(found, version_of))
+
+    def measure(self, uids: Sequence[str]) -> int:
+        """Scan the files of those runs that no scan has seen."""
+        return self.files.measure(uids)
 
     def header(self, uid: str) -> RunHeader:
         """Describe one run as it is now."""
@@ -217,9 +236,8 @@ class FileStore(RunStore):
         UnsupportedOperation
             When no path of this store is a local folder: remote filesystems cannot append.
         """
-        insert = FileInsert(self.codec, self._target.file_for(start, self.files), self._target.compression)
+        insert = FileInsert(self.files, self._target.file_for(start, self.files), self._target.compression)
         insert.begin(start)
-        self.files.wrote(str(start["uid"]), insert.path)
         return insert
 
     def close(self) -> None:
@@ -228,10 +246,10 @@ class FileStore(RunStore):
 
     def distinct(self, path: Path, query: Query = ALL) -> Iterable[tuple[Any, int]] | None:
         """Give each value at an exact path, and how many of the runs that match have it."""
-        return count_values(self.files, path, SEARCH.condition(query))
+        return count_values(self.files, path, self._condition(query))
 
     def lookup(
         self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
     ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
         """Yield uid, time and the values at exact paths of the runs that match, in `order`."""
-        return look_up(self.files, paths, SEARCH.condition(query), order)
+        return look_up(self.files, paths, self._condition(query), order)

@@ -17,10 +17,12 @@ from typing import Final, Literal, TypeAlias
 
 from intake_bluesky.query.conditions import AnyItem, Compare, Contains, HasSize, In, PathQuery
 from intake_bluesky.query.form import INTEGERS, Place, code_text
+from intake_bluesky.query.kept import Kept
 from intake_bluesky.query.nodes import ALL, And, Everything, Not, Or, Query, all_of, any_of
 from intake_bluesky.query.paths import Path
 from intake_bluesky.query.plan import split
 from intake_bluesky.query.runs import PartialUID
+from intake_bluesky.query.sql_data import kept_condition
 from intake_bluesky.query.sql_json import SQL, Value, joined, json_condition, json_exact
 from intake_bluesky.query.sql_regex import implied_by_regex
 from intake_bluesky.query.sql_size import stack
@@ -83,6 +85,8 @@ class Columns:
     similar : str or None
         The condition that a run has a word that is similar to the first of its values, at least as much as the second
         says; it takes both twice. None where there is no index of words.
+    measured : str or None
+        The condition that statistics are kept of a run, in the tables that `sql_data` tells of; None without these.
     """
 
     special: Mapping[Place, Column]
@@ -91,6 +95,7 @@ class Columns:
     lists: str
     listing: Mapping[str, str]
     similar: str | None = None
+    measured: str | None = None
 
 
 def _plain(text: str) -> bool:
@@ -114,6 +119,8 @@ class Translator:
                 return self.columns.similar is not None and len(words(text)) <= FEW
             case PartialUID():
                 return len(leaf.uids) <= MANY and all(map(_plain, leaf.uids))
+            case Kept():
+                return self.columns.measured is not None
         return isinstance(leaf, PathQuery) and leaf.path.document in self.columns.documents and json_exact(leaf)
 
     def divide(self, query: Query) -> tuple[Query, Query]:
@@ -162,6 +169,8 @@ class Translator:
             case Fuzzy(text, threshold) if self.columns.similar is not None:
                 similar = self.columns.similar
                 return joined(" AND ", [(similar, [word, threshold] * 2) for word in sorted(words(text))])
+            case Kept() if self.columns.measured is not None:
+                return kept_condition(query, self.columns.measured)
         if isinstance(query, PathQuery) and self.exact(query):
             return self._at_path(query)
         raise TypeError(f"this is not answered in SQL: {query!r}; exact() has to be asked first")
