@@ -25,7 +25,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from intake_bluesky.kept import row_of, rows_of, statistics_of
 from intake_bluesky.query.form import SearchForm, code_text
-from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create
+from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create, prepare
 from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Answer, Order, Recorded
 
@@ -365,6 +365,11 @@ class Index:
         """Count the runs that meet a condition."""
         return int(self._ask(f"SELECT count(*) {_tables(where)} WHERE listed AND {where}", *values)[0][0])
 
+    def rows(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
+        """Yield what a query of SQL selects, read as it is asked for."""
+        with self._guarded(), closing(self._connect()) as db:
+            yield from db.execute(query, values)
+
     def problems(self) -> list[tuple[str, str | None, str]]:
         """(path, uid, what is wrong) of files, by path."""
         return self._ask("SELECT path, uid, problem FROM files WHERE problem IS NOT NULL ORDER BY path")
@@ -438,6 +443,7 @@ class Index:
             db.execute("PRAGMA foreign_keys = ON")
             if db.execute("PRAGMA user_version").fetchone() != (VERSION,):
                 create(db)
+            prepare(db)
         except BaseException:
             db.close()
             raise

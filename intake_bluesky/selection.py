@@ -137,10 +137,15 @@ class Selection:
         if isinstance(plan.residual, Everything):
             return replace(plan, certain=ALL)
         reading = reading_of(self._reads) if by_statistics and isinstance(store, SupportsStatistics) else None
-        possible, certain = bounds(
-            plan.residual, lambda leaf: isinstance(store.plan(leaf, order).residual, Everything), reading
-        )
-        return replace(plan, pushed=plan.pushed & possible, certain=certain)
+
+        def takes(asked: Query) -> bool:
+            return isinstance(store.plan(asked, order).residual, Everything)
+
+        possible, certain = bounds(plan.residual, takes, reading)
+        pushed = plan.pushed & possible
+        if takes(pushed & certain) and takes(pushed & ~certain):  # a query may be too long, whose leaves are not
+            return replace(plan, pushed=pushed, certain=certain)
+        return replace(plan, certain=~ALL)
 
     @property
     def _reads(self) -> AssetOptions:

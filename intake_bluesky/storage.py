@@ -37,6 +37,7 @@ __all__ = [
     "SupportsCount",
     "SupportsDistinct",
     "SupportsInsert",
+    "SupportsLookup",
     "SupportsStatistics",
     "merge_runs",
     "sort_runs",
@@ -237,6 +238,20 @@ class SupportsDistinct(Protocol):
 
         Of the runs matching a query that `plan` accepted whole; those without a value are left out, and equal
         values may come more than once. None where the store would have to look at each run.
+        """
+
+
+@runtime_checkable
+class SupportsLookup(Protocol):
+    """A store that tells what stands at some paths without giving documents."""
+
+    def lookup(
+        self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
+    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
+        """Yield of each run the uid, the time as in `RunSummary`, and the values at exact paths, in `order`.
+
+        Of the runs matching a query that `plan` accepted whole. A value is `intake_bluesky.query.paths.MISSING` where
+        there is none; a number may be an equal one of another type. None where documents would have to be read.
         """
 
 

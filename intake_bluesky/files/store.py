@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar, Final
 
@@ -25,8 +25,9 @@ from intake_bluesky.files.insert import FileInsert, Target
 from intake_bluesky.files.places import RemotePlace, shown
 from intake_bluesky.files.reading import RunFile
 from intake_bluesky.files.sources import is_certain, version_of
+from intake_bluesky.files.values import count_values, look_up
 from intake_bluesky.index import IndexLost
-from intake_bluesky.query import ALL, Query, leaves, split
+from intake_bluesky.query import ALL, Path, Query, leaves
 from intake_bluesky.query.kept import Kept
 from intake_bluesky.query.sql import Translator
 from intake_bluesky.schema import COLUMNS
@@ -105,7 +106,7 @@ class FileStore(RunStore):
 
     def plan(self, query: Query, order: Order) -> Plan:
         """Take what the index answers."""
-        return Plan(*split(query, SEARCH.exact), ordered=True)
+        return Plan(*SEARCH.divide(query), ordered=True)
 
     def find(
         self,
@@ -242,3 +243,13 @@ class FileStore(RunStore):
     def close(self) -> None:
         """Let go of the index."""
         self.files.close()
+
+    def distinct(self, path: Path, query: Query = ALL) -> Iterable[tuple[Any, int]] | None:
+        """Give each value at an exact path, and how many of the runs that match have it."""
+        return count_values(self.files, path, self._condition(query))
+
+    def lookup(
+        self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
+    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
+        """Yield uid, time and the values at exact paths of the runs that match, in `order`."""
+        return look_up(self.files, paths, self._condition(query), order)
