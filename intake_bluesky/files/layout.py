@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,13 +9,13 @@ from typing import Any, Final
 import msgpack
 
 from intake_bluesky.columns import Observed
+from intake_bluesky.deflate import deflated, inflated
 from intake_bluesky.documents import Span
 from intake_bluesky.files.contents import Member
 
 __all__ = ["Block", "Layout"]
 
 FORMAT: Final = 1
-SHORT: Final = 1 << 12  # bytes that fit into a window of 12 bits
 LARGEST: Final = 1 << 28  # bytes of a layout: of a file of some terabytes
 
 
@@ -106,7 +105,7 @@ class Layout:
             self.members,
             self.damage,
         ]
-        return _deflated(msgpack.packb(fields))
+        return deflated(msgpack.packb(fields))
 
     @classmethod
     def unpack(cls, packed: bytes, most: int | None = None) -> Layout:
@@ -123,12 +122,12 @@ class Layout:
             Another version's, damaged, or of no file of that size: scan the file again.
         """
         try:
-            fields = msgpack.unpackb(_inflated(packed), strict_map_key=False)
+            fields = msgpack.unpackb(inflated(packed, LARGEST), strict_map_key=False)
             if fields[0] != FORMAT:
                 raise ValueError(f"a layout of format {fields[0]}, this version reads {FORMAT}")
             layout = cls._of(fields)
             layout._check(most)
-        except (zlib.error, msgpack.UnpackException, AttributeError, IndexError, KeyError, TypeError) as error:
+        except (msgpack.UnpackException, AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(f"not a layout: {error}") from error
         return layout
 
@@ -176,21 +175,6 @@ class Layout:
             [(start, stop, why) for start, stop, why in damage],
             rest,
         )
-
-
-def _deflated(data: bytes) -> bytes:
-    """Compress; what is short with little memory, which takes longer to make ready than to use."""
-    window, memory = (12, 5) if len(data) <= SHORT else (zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL)
-    engine = zlib.compressobj(1, zlib.DEFLATED, window, memory)
-    return engine.compress(data) + engine.flush()
-
-
-def _inflated(packed: bytes) -> bytes:
-    engine = zlib.decompressobj()
-    data = engine.decompress(packed, LARGEST)
-    if not engine.eof:
-        raise ValueError("it is cut off, or larger than any layout is")
-    return data
 
 
 def _span(saved: list[int]) -> Span:

@@ -7,9 +7,8 @@ where events come out of the order of their seq_nums, which of them count is not
 from __future__ import annotations
 
 import json
-import marshal
 import math
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
 from operator import lt
@@ -22,9 +21,9 @@ from intake_bluesky.documents import Document, EventPage, is_external, stream_na
 from intake_bluesky.pages import event_page, normalise
 from intake_bluesky.statistics import Fields, Statistics, of_floats, of_integers
 
-__all__ = ["ODD", "Found", "Measuring", "Told", "Watching"]
+__all__ = ["ODD", "Found", "Measuring", "Watching"]
 
-Found: TypeAlias = Mapping[tuple[str, str], Statistics | None]
+Found: TypeAlias = Mapping[str, Mapping[str, Fields | None]]
 """Of each data key that a descriptor declares, by stream and key; None in the place of what is not known."""
 
 ODD: Final = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
@@ -38,53 +37,6 @@ NOTHING: Final = Statistics().fields
 SCALARS: Final = frozenset({float, int, bool, str})
 PLAIN: Final = "biufUT"  # kinds of arrays that every format gives back as what they were
 GROUP: Final = 200  # events of a run being written that are looked at together
-
-
-class Told(Mapping[tuple[str, str], "Statistics | None"]):
-    """Statistics as `intake_bluesky.index.IndexEntry` has them, packed: of many runs they would be many objects.
-
-    Examples
-    --------
-    >>> told = Told.of({"primary": {"x": (1, 0, 2.5, 2.5, 2.5, 2.5, 2.5, 0.0), "image": None}})
-    >>> told["primary", "x"].max, told["primary", "image"]
-    (2.5, None)
-    """
-
-    __slots__ = ("_packed",)
-
-    def __init__(self, packed: bytes) -> None:
-        self._packed = packed
-
-    @classmethod
-    def of(cls, streams: Mapping[str, Mapping[str, Fields | None]]) -> Told:
-        """Pack them."""
-        return cls(marshal.dumps(streams))  # type: ignore[arg-type]  # text and numbers
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Told, (self._packed,)
-
-    def _unpacked(self) -> Mapping[str, Mapping[str, Fields | None]]:
-        unpacked: Mapping[str, Mapping[str, Fields | None]] = marshal.loads(self._packed)  # noqa: S302  # of ours
-        return unpacked
-
-    def __getitem__(self, place: tuple[str, str]) -> Statistics | None:
-        stream, key = place
-        found = self._unpacked()[stream][key]
-        return None if found is None else Statistics(*found)
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return ((stream, key) for stream, keys in self._unpacked().items() for key in keys)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._unpacked().values()))
-
-    def items(self) -> ItemsView[tuple[str, str], Statistics | None]:
-        """All of them, unpacked once."""
-        return {
-            (stream, key): None if found is None else Statistics(*found)
-            for stream, keys in self._unpacked().items()
-            for key, found in keys.items()
-        }.items()
 
 
 class Part:
@@ -172,7 +124,7 @@ class Measuring:
         try:
             for descriptor in self._descriptors.values():
                 streams.setdefault(stream_name(descriptor), []).append(descriptor)
-            return Told.of({name: self._of_stream(descriptors) for name, descriptors in streams.items()})
+            return {name: self._of_stream(descriptors) for name, descriptors in streams.items()}
         except ODD:
             return None  # no stream can be made of them
 

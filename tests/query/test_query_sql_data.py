@@ -22,7 +22,7 @@ from intake_bluesky.query.bounds import bounds
 from intake_bluesky.query.kept import Kept, Verdict
 from intake_bluesky.query.sql import Translator
 from intake_bluesky.schema import COLUMNS
-from intake_bluesky.statistics import Statistics
+from intake_bluesky.statistics import Fields, Statistics
 from intake_bluesky.storage import Answer, Order, Recorded
 from intake_bluesky.testing.queries import BOUNDS, DATA_NUMBERS, Run, data_queries, queries, runs
 
@@ -49,7 +49,10 @@ class Measured:
         entry = entry_of(str(number), "stamp", (b"start", run.start), (b"stop", run.stop or {}))
         if known == "nothing":
             return entry
-        statistics = {what: run.statistics(*what) if known == "all" else None for what in run.data}
+        statistics: dict[str, dict[str, Fields | None]] = {}
+        for stream, key in run.data:
+            found = run.statistics(stream, key) if known == "all" else None
+            statistics.setdefault(stream, {})[key] = None if found is None else found.fields
         return replace(entry, statistics=pack(statistics))
 
     def found(self, query: Query) -> set[int]:
