@@ -179,7 +179,7 @@ def test_images_are_read_once(experiments: Path, tmp_path: Path) -> None:
     folder = tmp_path / "moved"
     shutil.copytree(experiments / "runs", folder)
     shutil.copytree(experiments / "assets", tmp_path / "assets")
-    options = {"root_map": {str(experiments / "assets"): str(tmp_path / "assets")}}
+    options: dict[str, Any] = {"root_map": {str(experiments / "assets"): str(tmp_path / "assets")}}
     query = Data("blob").sum() > 100
     uids = set(BlueskyJSONLCatalog(folder, **options).search(query))
     assert uids

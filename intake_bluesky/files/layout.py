@@ -16,6 +16,7 @@ from intake_bluesky.files.contents import Member
 __all__ = ["Block", "Layout"]
 
 FORMAT: Final = 1
+SHORT: Final = 1 << 12  # bytes that fit into a window of 12 bits
 LARGEST: Final = 1 << 28  # bytes of a layout: of a file of some terabytes
 
 
@@ -88,9 +89,9 @@ class Layout:
 
     def pack(self) -> bytes:
         """Write it in few bytes; `unpack` reads them."""
-        kinds: dict[Observed, int] = {}
+        kinds: dict[int, tuple[int, Observed]] = {}  # by identity: there are few, and hashing them takes longer
         observed = {
-            descriptor: {key: kinds.setdefault(seen, len(kinds)) for key, seen in keys.items()}
+            descriptor: {key: kinds.setdefault(id(seen), (len(kinds), seen))[0] for key, seen in keys.items()}
             for descriptor, keys in self.observed.items()
         }
         fields = [
@@ -100,12 +101,12 @@ class Layout:
             self.uids,
             [[*pair, block.events, sorted(block.resources)] for pair, block in _paired(self.blocks)],
             [[*names, spans] for names, spans in self.spans.items()],
-            [seen.to_list() for seen in kinds],
+            [seen.to_list() for _, seen in kinds.values()],
             observed,
             self.members,
             self.damage,
         ]
-        return zlib.compress(msgpack.packb(fields), 1)
+        return _deflated(msgpack.packb(fields))
 
     @classmethod
     def unpack(cls, packed: bytes, most: int | None = None) -> Layout:
@@ -175,6 +176,13 @@ class Layout:
             [(start, stop, why) for start, stop, why in damage],
             rest,
         )
+
+
+def _deflated(data: bytes) -> bytes:
+    """Compress; what is short with little memory, which takes longer to make ready than to use."""
+    window, memory = (12, 5) if len(data) <= SHORT else (zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL)
+    engine = zlib.compressobj(1, zlib.DEFLATED, window, memory)
+    return engine.compress(data) + engine.flush()
 
 
 def _inflated(packed: bytes) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from intake_bluesky.columns import WIDE, Column, Observed, Ragged, column, observe
-from intake_bluesky.documents import Document, EventPage, stream_name, to_plain
+from intake_bluesky.documents import Document, EventPage, is_external, stream_name, to_plain
 from intake_bluesky.pages import event_page, normalise
 from intake_bluesky.statistics import Fields, Statistics, of_floats, of_integers
 
@@ -33,6 +33,7 @@ FLOATS, TEXTS = observe(column([0.0])[0]), observe(column([""])[0])
 NATURAL, NEGATIVE = observe(column([0])[0]), observe(column([-1])[0])
 NULL: Final = frozenset({"null"})
 UNEVEN: Final = "other"  # the mark of arrays with another number of dimensions in another event
+FLOAT, INT, TEXT = frozenset({float}), frozenset({int}), frozenset({str})
 NOTHING: Final = Statistics().fields
 SCALARS: Final = frozenset({float, int, bool, str})
 PLAIN: Final = "biufUT"  # kinds of arrays that every format gives back as what they were
@@ -105,12 +106,15 @@ class Part:
     def look_at(self, key: str, values: Sequence[Any]) -> Observed:
         """Take the values of a key in the next events; say of them what `observe` says of their column."""
         types = set(map(type, values))
-        if types == {float}:
+        if types == FLOAT:
+            if key not in self.keys:  # of most runs all events are looked at together
+                self.keys[key] = len(values), FLOATS, of_floats(values)
+                return FLOATS
             seen, found = FLOATS, of_floats(values)
-        elif types == {int}:
+        elif types == INT:
             found = of_integers(values)
             seen = _observed(found[2], found[3])
-        elif types == {str}:
+        elif types == TEXT:
             seen, found = TEXTS, (len(values), len(values), None, None, None, None, None, None)
         else:
             col, nulls = column(values)
@@ -174,20 +178,22 @@ class Measuring:
 
     def _of_stream(self, descriptors: Sequence[Document]) -> dict[str, Fields | None]:
         parts = self._in_order([str(descriptor["uid"]) for descriptor in descriptors])
-        specs = {key: spec for descriptor in descriptors for key, spec in descriptor.get("data_keys", {}).items()}
+        specs: Mapping[str, Document] = descriptors[0].get("data_keys", {})
+        if len(descriptors) > 1:
+            specs = {key: spec for descriptor in descriptors for key, spec in descriptor.get("data_keys", {}).items()}
         if parts is None:
             return dict.fromkeys(specs)
-        [only] = parts if len(parts) == 1 else [Part(0)]
-        found: dict[str, Fields | None] = {}
-        for key, spec in specs.items():
-            known = only.keys.get(key)
-            if spec.get("external"):
-                found[key] = None
-            elif known is not None and known[1] is FLOATS and known[0] == only.events:  # nearly all are
-                found[key] = known[2]
-            else:
-                found[key] = _whole(parts, key, spec)
-        return found
+        only = parts[0] if len(parts) == 1 else Part(0)
+        keys, events = only.keys, only.events
+        return {
+            key: known[2]
+            if (known := keys.get(key)) is not None  # nearly all are
+            and known[1] is FLOATS
+            and known[0] == events
+            and not spec.get("external")
+            else _whole(parts, key, spec)
+            for key, spec in specs.items()
+        }
 
     def _in_order(self, descriptors: Sequence[str]) -> Sequence[Part] | None:
         """The parts of a stream by rising seq_num; None where they, or events in them, do not follow each other."""
@@ -199,7 +205,9 @@ class Measuring:
 
 
 def _whole(parts: Sequence[Part], key: str, spec: Document) -> Fields | None:
-    """All values of a key in a stream, with those that are missing; None where it is not clear how many are."""
+    """All values of a key in a stream, with those that are missing; None where one pass cannot tell."""
+    if is_external(spec):
+        return None
     having = [part.keys[key] for part in parts if key in part.keys]
     absent = sum(part.events for part in parts) - sum(events for events, _, _ in having)
     seen = reduce(Observed.__or__, (seen for _, seen, _ in having), Observed())
