@@ -110,7 +110,9 @@ def test_dataframe(benchmark: Any, cat: BlueskyJSONLCatalog) -> None:
 def test_a_search_left_to_the_core(benchmark: Any, cat: BlueskyJSONLCatalog, make: Callable[[Any], Any]) -> None:
     """A list asks for the length first, and is to cost no more than a loop."""
     benchmark.group = f"a query that the index does not answer, {RUNS:,} runs"
-    found = cat.search(Start("plan_args").any(Start("x") == 1) | (Start("motors") == ["theta"]))
+    found = cat.search(
+        Start("plan_args").any(Start("x") == 1) | (Start("hints") == {"dimensions": [[["theta"], "primary"]]})
+    )
 
     def count() -> int:
         return len(list(found)) if make is list else sum(1 for _ in found)
