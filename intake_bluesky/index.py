@@ -17,17 +17,17 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
+from intake_bluesky.kept import row_of, rows_of, statistics_of
 from intake_bluesky.query.form import SearchForm, code_text
-from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create, row_of, statistics_of
+from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create, prepare
 from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Order, Recorded
+from intake_bluesky.storage import Answer, Order, Recorded
 
 __all__ = ["FoundRun", "Index", "IndexEntry", "IndexLost", "index_path", "storable"]
 
@@ -47,6 +47,8 @@ ORDERS: Final = {
 }
 FIELDS: Final = "path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '')"
 NUMBERS: Final = "count, nan_count, min, max, sum, first, last, gap, exact"
+ANSWERS: Final = 1_000_000
+WORD: Final = 2.0**63
 KEEP: Final = "INSERT OR REPLACE INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 GONE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 UNUSABLE: Final = frozenset(
@@ -88,9 +90,10 @@ class IndexEntry:
         What is wrong with the file, one line each.
     form : SearchForm or None
         What is searched of the run; it is put in and not given back.
-    statistics : mapping of (stream, key) to Statistics or None
-        Of each data key that a descriptor declares; None in the place of what is not known yet, as of files. Put in and
-        not given back. None for the whole where nobody looked: before a scan, and while the run has no stop.
+    statistics : bytes or None
+        Those of each data key that a descriptor declares, by `intake_bluesky.kept.pack`; None in the place of what is
+        not known yet, as of files. None for the whole where nobody looked: before a scan, and while the run has no
+        stop. Put in, and given back by `Index.entries` alone.
     """
 
     path: str
@@ -104,7 +107,7 @@ class IndexEntry:
     layout: bytes | None = None
     problem: str = ""
     form: SearchForm | None = field(default=None, compare=False)
-    statistics: Mapping[tuple[str, str], Statistics | None] | None = field(default=None, compare=False)
+    statistics: bytes | None = field(default=None, compare=False)
 
 
 def _row(number: int, entry: IndexEntry) -> tuple[Any, ...]:
@@ -121,6 +124,7 @@ def _drop(db: sqlite3.Connection, paths: Sequence[str]) -> None:
     rows = [(path,) for path in paths]
     if HAS_FTS5:
         db.executemany("DELETE FROM texts WHERE rowid = (SELECT id FROM files WHERE path = ?)", rows)
+    db.executemany("DELETE FROM answers WHERE file = (SELECT id FROM files WHERE path = ? AND measured)", rows)
     db.executemany(
         "DELETE FROM statistics WHERE what IN (SELECT id FROM keys) "  # by its primary key
         "AND file = (SELECT id FROM files WHERE path = ? AND measured)",
@@ -129,20 +133,21 @@ def _drop(db: sqlite3.Connection, paths: Sequence[str]) -> None:
     db.executemany("DELETE FROM files WHERE path = ?", rows)
 
 
-def _put_statistics(db: sqlite3.Connection, entries: Sequence[tuple[int, IndexEntry]]) -> None:
-    """Keep the statistics of entries, a key after the other: so the rows lie."""
-    found: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
-    for number, entry in entries:
-        for stream_and_key, statistics in (entry.statistics or {}).items():
-            found[stream_and_key].append((number, *row_of(statistics)))
-    for (stream, key), known in found.items():
-        what_number = _what(db, key, stream, "")
-        db.executemany(KEEP, [(what_number, *row) for row in known])
+def _spread(db: sqlite3.Connection, key: str, packed: Iterable[tuple[int, bytes]]) -> None:
+    """Put rows about one key, which is coded, beside what is packed of runs."""
+    numbers: dict[str, int] = {}
+    rows = []
+    for file, statistics in packed:
+        for stream, _, row in rows_of(statistics, key):
+            if stream not in numbers:
+                numbers[stream] = _what(db, key, stream, "")
+            rows.append((numbers[stream], file, *row))
+    db.executemany(KEEP, rows)
 
 
 def _what(db: sqlite3.Connection, key: str, stream: str, reading: str) -> int:
-    """The number of a key in a stream, read in one way."""
-    names = code_text(key), code_text(stream), reading
+    """The number of a key in a stream, both coded, read in one way."""
+    names = key, stream, reading
     db.execute("INSERT OR IGNORE INTO keys(key, stream, reading) VALUES (?, ?, ?)", names)
     found = db.execute("SELECT id FROM keys WHERE key = ? AND stream = ? AND reading = ?", names).fetchone()
     return int(found[0])
@@ -209,7 +214,10 @@ class Index:
             )
             forms = [(n, e.form) for n, e in rows if e.form is not None]
             db.executemany("INSERT INTO searched VALUES (?, ?, ?)", [(n, form.start, form.stop) for n, form in forms])
-            _put_statistics(db, rows)
+            packed = [(n, e.statistics) for n, e in rows if e.statistics is not None]
+            db.executemany("INSERT INTO measured VALUES (?, ?)", packed)
+            for (key,) in db.execute("SELECT key FROM spread").fetchall() if packed else ():
+                _spread(db, key, packed)
             if HAS_FTS5:
                 db.executemany("INSERT INTO texts(rowid, words) VALUES (?, ?)", [(n, form.words) for n, form in forms])
 
@@ -263,8 +271,20 @@ class Index:
             json.dumps(list(uids)),
         )
 
+    def spread(self, keys: Iterable[str]) -> None:
+        """Have rows about these data keys, which is what conditions on statistics ask."""
+        known = {key for (key,) in self._ask("SELECT key FROM spread")}
+        missing = {code_text(key) for key in keys} - known
+        if not missing:
+            return
+        with self._writing() as db:
+            for key in missing:
+                _spread(db, key, db.execute("SELECT file, statistics FROM measured"))
+                db.execute("INSERT OR IGNORE INTO spread VALUES (?)", (key,))
+
     def statistics(self, what: Recorded) -> tuple[str, Statistics | None] | None:
         """The stamp of the file that values are in, and what is kept of them; None where nothing is."""
+        self.spread([what.key])
         found = self._ask(
             f"SELECT stamp, {NUMBERS} FROM files JOIN statistics ON file = files.id JOIN keys ON keys.id = what "  # noqa: S608
             "WHERE uid = ? AND listed AND key = ? AND stream = ? AND reading = ?",
@@ -272,25 +292,36 @@ class Index:
         )
         return (found[0][0], statistics_of(found[0][1:])) if found else None
 
-    def keep(self, what: Recorded, stamp: str, found: Statistics) -> None:
-        """Keep statistics of values, if their file is measured and still has this stamp."""
-        with self._writing() as db:
-            file = db.execute(
-                "SELECT id FROM files WHERE uid = ? AND listed AND measured AND stamp = ?", (what.uid, stamp)
-            ).fetchone()
-            if file is not None:
-                db.execute(KEEP, (_what(db, what.key, what.stream, what.reading), *file, *row_of(found)))
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]], version_of: Callable[[str], str]) -> None:
+        """Keep what was found of runs whose files are measured, and are of the version that was read, by their stamps.
 
-    def stamp(self, uid: str) -> str | None:
-        """The stamp of the file that a run is in."""
-        found = self._ask("SELECT stamp FROM files WHERE uid = ? AND listed", uid)
-        return str(found[0][0]) if found else None
+        Of too many answers the first are dropped.
+        """
+        self.spread({what.key for what, _ in found})
+        with self._writing() as db:
+            for what, result in found:
+                file = db.execute(
+                    "SELECT id, stamp FROM files WHERE uid = ? AND listed AND measured", (what.uid,)
+                ).fetchone()
+                if file is None or version_of(file[1]) != what.version:
+                    continue
+                number = _what(db, code_text(what.key), code_text(what.stream), what.reading)
+                if isinstance(result, Statistics):
+                    db.execute(KEEP, (number, file[0], *row_of(result)))
+                elif result.low >= -WORD and result.high < WORD:
+                    row = number, file[0], result.low, result.high, result.found
+                    db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", row)
+            db.execute("DELETE FROM answers WHERE rowid <= (SELECT max(rowid) FROM answers) - ?", (ANSWERS,))
 
     def entries(self) -> Iterator[IndexEntry]:
         """Yield everything that is kept, a file after the other."""
         with self._guarded(), closing(self._connect()) as db:
-            for found in db.execute(f"SELECT {FIELDS} FROM files LEFT JOIN documents ON file = id"):  # noqa: S608
-                yield IndexEntry(*found)
+            rows = db.execute(
+                f"SELECT {FIELDS}, statistics FROM files LEFT JOIN documents AS d ON d.file = id "  # noqa: S608
+                "LEFT JOIN measured AS m ON m.file = id"
+            )
+            for found in rows:
+                yield replace(IndexEntry(*found[:-1]), statistics=found[-1])
 
     def unfinished(self, limit: int) -> list[tuple[str, str]]:
         """(path, stamp) of the latest runs that have no stop."""
@@ -333,6 +364,11 @@ class Index:
     def count(self, where: str, values: Sequence[Any]) -> int:
         """Count the runs that meet a condition."""
         return int(self._ask(f"SELECT count(*) {_tables(where)} WHERE listed AND {where}", *values)[0][0])
+
+    def rows(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
+        """Yield what a query of SQL selects, read as it is asked for."""
+        with self._guarded(), closing(self._connect()) as db:
+            yield from db.execute(query, values)
 
     def problems(self) -> list[tuple[str, str | None, str]]:
         """(path, uid, what is wrong) of files, by path."""
@@ -407,6 +443,7 @@ class Index:
             db.execute("PRAGMA foreign_keys = ON")
             if db.execute("PRAGMA user_version").fetchone() != (VERSION,):
                 create(db)
+            prepare(db)
         except BaseException:
             db.close()
             raise

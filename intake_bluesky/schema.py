@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, Final
+from typing import Final
 
-from intake_bluesky.query.form import COMMON
-from intake_bluesky.query.sql import Column, Columns
-from intake_bluesky.statistics import Statistics
+from intake_bluesky.query.form import COMMON, WORD
+from intake_bluesky.query.sql import LONG_WORD, Column, Columns
+from intake_bluesky.query.texts import alike
 
-__all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "VERSION", "create", "row_of", "statistics_of"]
+__all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "VERSION", "create", "prepare"]
 
 
 def _has_fts5() -> bool:
@@ -34,14 +31,18 @@ CREATE TABLE documents(
     file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, start BLOB NOT NULL, stop BLOB, layout BLOB
 );
 CREATE TABLE searched(file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, start TEXT NOT NULL, stop TEXT);
+CREATE TABLE measured(file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, statistics BLOB NOT NULL);
+CREATE TABLE spread(key TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE keys(
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, stream TEXT NOT NULL, reading TEXT NOT NULL,
     UNIQUE (key, stream, reading)
 );
 CREATE TABLE statistics(
-    what INTEGER NOT NULL REFERENCES keys, file INTEGER NOT NULL, count INTEGER, nan_count INTEGER, min, max, sum,
+    what INTEGER NOT NULL, file INTEGER NOT NULL, count INTEGER, nan_count INTEGER, min, max, sum,
     first, last, gap, exact TEXT, PRIMARY KEY (what, file)
 ) WITHOUT ROWID;
+CREATE TABLE answers(what INTEGER NOT NULL, file INTEGER NOT NULL, low NOT NULL, high NOT NULL, found INTEGER NOT NULL);
+CREATE INDEX by_file ON answers(file, what);
 CREATE TABLE facts(name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 INSERT INTO facts VALUES ('changes', 0);
 """
@@ -64,6 +65,17 @@ INDEXES: Final = (
         for name in COMMON.values()
     ),
 )
+# Of words that were cut, the text has the whole.
+SIMILAR: Final = f"""id IN (
+    SELECT doc FROM occurrences WHERE term IN (
+        SELECT term FROM vocabulary WHERE CASE WHEN length(term) < {LONG_WORD} THEN alike(?, term, ?) ELSE 1 END
+    ) AND CASE WHEN length(term) < {LONG_WORD} THEN 1
+        ELSE has_alike(?, (SELECT words FROM texts WHERE texts.rowid = doc), ?) END
+)"""  # noqa: S608  # a number of ours
+VOCABULARY: Final = (
+    "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, texts, row)",
+    "CREATE VIRTUAL TABLE temp.occurrences USING fts5vocab(main, texts, instance)",
+)
 COLUMNS: Final = Columns(
     special={
         ("start", ("uid",)): Column("uid", "uid"),
@@ -77,40 +89,11 @@ COLUMNS: Final = Columns(
         "id IN (SELECT l.file FROM searched AS l WHERE l.file IN (SELECT id FROM files WHERE listed AND lists) AND {})"
     ),
     listing={"start": "l.start", "stop": "l.stop"},
+    similar=SIMILAR if HAS_FTS5 else None,
     measured="measured",
 )
-WORD: Final = 2**63
-NOTHING_KNOWN: Final = (None,) * 9
 NOTHING: Final = (None,) * len(COMMON)
 INSERT: Final = f"INSERT INTO files VALUES ({', '.join('?' * (12 + len(COMMON)))})"  # noqa: S608  # nothing but signs
-
-
-def row_of(found: Statistics | None) -> tuple[Any, ...]:
-    """The columns of statistics, from count on, as `intake_bluesky.query.sql_data` reads them.
-
-    Examples
-    --------
-    >>> row_of(Statistics(2, 0, 1, 2**64, 2**64 + 1, 1, 2**64))[-1]
-    '[1, 18446744073709551616, 18446744073709551617, 1, 18446744073709551616]'
-    """
-    if found is None:
-        return NOTHING_KNOWN
-    numbers = found.min, found.max, found.sum, found.first, found.last
-    if all(type(number) is not int or -WORD <= number < WORD for number in numbers):
-        return found.count, found.nan_count, *numbers, found.gap, None
-    return found.count, found.nan_count, None, None, None, None, None, None, json.dumps(numbers)
-
-
-def statistics_of(row: Sequence[Any]) -> Statistics | None:
-    """Make statistics of the columns that `row_of` filled."""
-    count, nan_count, *numbers, gap, exact = row
-    if count is None:
-        return None
-    if exact is not None:
-        return Statistics(count, nan_count, *json.loads(exact))
-    if numbers[2] is None and count > nan_count:  # what is no number for SQLite either
-        numbers[2] = math.nan
-    return Statistics(count, nan_count, *numbers, gap)
 
 
 def create(db: sqlite3.Connection) -> None:
@@ -134,3 +117,16 @@ def create(db: sqlite3.Connection) -> None:
             db.execute(TEXTS)
         db.execute(f"PRAGMA user_version = {VERSION}")
     db.execute("COMMIT")
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Give a connection what conditions of `COLUMNS` need: the words of the texts as a table, and how alike two are."""
+    db.create_function("alike", 3, alike, deterministic=True)
+    db.create_function("has_alike", 3, _has_alike, deterministic=True)
+    for statement in VOCABULARY if HAS_FTS5 else ():
+        db.execute(statement)
+
+
+def _has_alike(word: str, text: str, threshold: float) -> bool:
+    found = WORD.findall(text.lower() if text.isascii() else text)  # which is folded already
+    return any(alike(word, other, threshold) for other in found)

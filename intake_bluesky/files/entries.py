@@ -12,6 +12,7 @@ from intake_bluesky.files.layout import Layout
 from intake_bluesky.files.scan import NotARun, Scan, guard_of, item_beginnings, uid_of
 from intake_bluesky.files.sources import Source, is_unproved, size_of, version_of
 from intake_bluesky.index import IndexEntry
+from intake_bluesky.kept import pack
 from intake_bluesky.query.form import SearchForm
 
 __all__ = ["END", "glance", "scan"]
@@ -71,10 +72,12 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
     work = Scan(codec, Layout()) if known is None else known
     work.run(content_of(source, path, work.layout.members))
     assert work.start is not None  # run() has raised otherwise
-    start = work.start, codec.decode(work.start)[1]
-    stop = None if work.stop is None else (work.stop, codec.decode(work.stop)[1])
+    start = work.start, work.start_doc or codec.decode(work.start)[1]
+    stop = None if work.stop is None else (work.stop, work.stop_doc or codec.decode(work.stop)[1])
     problem = "\n".join(work.layout.problems())
-    entry = entry_of(path, source.stamp, start, stop, layout=work.layout.pack(), problem=problem)
+    statistics = None if work.statistics is None else pack(work.statistics)
+    layout = work.layout.pack()
+    entry = entry_of(path, source.stamp, start, stop, layout=layout, problem=problem, statistics=statistics)
     return entry, work.layout
 
 
@@ -106,7 +109,14 @@ def _may_continue(earlier: IndexEntry, source: Source) -> bool:
 
 
 def entry_of(
-    path: str, stamp: str, start: Read, stop: Read | None, *, layout: bytes | None = None, problem: str = ""
+    path: str,
+    stamp: str,
+    start: Read,
+    stop: Read | None,
+    *,
+    layout: bytes | None = None,
+    problem: str = "",
+    statistics: bytes | None = None,
 ) -> IndexEntry:
     """The entry of a run, by its start and stop documents."""
     raw, doc = start
@@ -124,6 +134,7 @@ def entry_of(
         layout,
         problem,
         SearchForm.of(doc, last),
+        statistics,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar, Final
 
@@ -25,12 +25,14 @@ from intake_bluesky.files.insert import FileInsert, Target
 from intake_bluesky.files.places import RemotePlace, shown
 from intake_bluesky.files.reading import RunFile
 from intake_bluesky.files.sources import is_certain, version_of
+from intake_bluesky.files.values import count_values, look_up
 from intake_bluesky.index import IndexLost
-from intake_bluesky.query import ALL, Query, split
+from intake_bluesky.query import ALL, Path, Query, leaves
+from intake_bluesky.query.kept import Kept
 from intake_bluesky.query.sql import Translator
 from intake_bluesky.schema import COLUMNS
 from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
 
 __all__ = ["FileStore"]
 
@@ -104,7 +106,7 @@ class FileStore(RunStore):
 
     def plan(self, query: Query, order: Order) -> Plan:
         """Take what the index answers."""
-        return Plan(*split(query, SEARCH.exact), ordered=True)
+        return Plan(*SEARCH.divide(query), ordered=True)
 
     def find(
         self,
@@ -115,7 +117,7 @@ class FileStore(RunStore):
         limit: int | None = None,
     ) -> Iterator[RunSummary]:
         """Yield the runs that match, in `order`, out of the index alone."""
-        where, values = SEARCH.condition(query)
+        where, values = self._condition(query)
         found = self.files.find(where, values, order, offset=offset, limit=limit)
         try:
             for start, stop, _, _ in found:
@@ -123,13 +125,19 @@ class FileStore(RunStore):
         except IndexLost as error:
             raise StoreUnavailable(f"{error}; it is made anew: search again") from error
 
+    def _condition(self, query: Query) -> tuple[str, list[Any]]:
+        keys = {leaf.query.key for leaf in leaves(query) if isinstance(leaf, Kept)}
+        if keys:
+            self.files.ask(lambda index: index.spread(keys))
+        return SEARCH.condition(query)
+
     def _summary(self, start: bytes, stop: bytes | None) -> RunSummary:
         decode = self.codec.decode
         return RunSummary.of(decode(start)[1], None if stop is None else decode(stop)[1])
 
     def count(self, query: Query = ALL) -> int:
         """Count the runs that match."""
-        where, values = SEARCH.condition(query)
+        where, values = self._condition(query)
         self.files.watch()
         return self.files.ask(lambda index: index.count(where, values))
 
@@ -138,11 +146,9 @@ class FileStore(RunStore):
         stamp, found = self.files.ask(lambda index: index.statistics(values)) or ("", None)
         return found if version_of(stamp) == values.version else None
 
-    def keep(self, values: Recorded, found: Statistics) -> None:
-        """Keep statistics in the index."""
-        stamp = self.files.ask(lambda index: index.stamp(values.uid))
-        if stamp is not None and version_of(stamp) == values.version:
-            self.files.ask(lambda index: index.keep(values, stamp, found))
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        """Keep what was found in the index."""
+        self.files.ask(lambda index: index.keep(found, version_of))
 
     def measure(self, uids: Sequence[str]) -> int:
         """Scan the files of those runs that no scan has seen."""
@@ -230,11 +236,20 @@ class FileStore(RunStore):
         UnsupportedOperation
             When no path of this store is a local folder: remote filesystems cannot append.
         """
-        insert = FileInsert(self.codec, self._target.file_for(start, self.files), self._target.compression)
+        insert = FileInsert(self.files, self._target.file_for(start, self.files), self._target.compression)
         insert.begin(start)
-        self.files.wrote(str(start["uid"]), insert.path)
         return insert
 
     def close(self) -> None:
         """Let go of the index."""
         self.files.close()
+
+    def distinct(self, path: Path, query: Query = ALL) -> Iterable[tuple[Any, int]] | None:
+        """Give each value at an exact path, and how many of the runs that match have it."""
+        return count_values(self.files, path, self._condition(query))
+
+    def lookup(
+        self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
+    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
+        """Yield uid, time and the values at exact paths of the runs that match, in `order`."""
+        return look_up(self.files, paths, self._condition(query), order)
