@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.indexes import Index
 from intake_bluesky_mongo.inserting import Buffering, MongoInsert, Writes, begin, sized
 from intake_bluesky_mongo.listing import NORMALIZED
+from intake_bluesky_mongo.old_resources import external_keys, names_of, old_resources
 from intake_bluesky_mongo.paging import PagedEvents, page_size_of, stored_page
 from intake_bluesky_mongo.store import MongoStore
 from intake_bluesky_mongo.stored_runs import StoredRun
@@ -84,7 +86,11 @@ class NormalizedStore(MongoStore):
             return None
         if not self._together:
             answers.append(ask(self.assets.database, _of_assets(uid)))
-        return _stored_run(answers)
+        found = _stored_run(answers)
+        if found.resources or not any(map(external_keys, found.descriptors)):
+            return found
+        resources = old_resources(self.connection.database, self.assets.database, found.descriptors)
+        return replace(found, resources=resources)
 
     @property
     def _together(self) -> bool:
@@ -92,7 +98,8 @@ class NormalizedStore(MongoStore):
 
     def _datums(self, resource: str) -> Iterator[DatumPage]:
         database = self.assets.database
-        found = iter(database["datum"].find({"resource": resource}))
+        names = names_of(resource)
+        found = iter(database["datum"].find({"resource": {"$in": names} if len(names) > 1 else resource}))
         while some := [from_bson(doc) for doc in islice(found, DATUMS)]:
             keys = dict.fromkeys(key for datum in some for key in datum.get("datum_kwargs") or {})
             columns = {key: [(datum.get("datum_kwargs") or {}).get(key) for datum in some] for key in keys}

@@ -313,3 +313,21 @@ sources:
     assert run().primary.to_dask()["det"].compute().shape == (11,)
     if REAL is None:
         assert "IXSCAN" not in catalog.explain(run=True).server, "no index was made"
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_resources_of_old_writers(
+    database: Database[dict[str, Any]], database_uri: str, tmp_path: Path, by_id: bool
+) -> None:
+    """Which name no run, or have no uid either: datums name their ``_id``."""
+    run = EXAMPLES["npy_seq"](tmp_path)
+    put_normalized(database, run)
+    database.resource.update_one({}, {"$unset": {"run_start": 1, **({"uid": 1} if by_id else {})}})
+    [resource] = database.resource.find()
+    if by_id:
+        database.datum.update_many({}, {"$set": {"resource": resource["_id"]}})
+    catalog = BlueskyMongoNormalizedCatalog(database_uri)
+    expected = resource.get("uid", str(resource["_id"]))
+    assert [doc["uid"] for doc in catalog.store.header(run[0][1]["uid"]).resources] == [expected]
+    assert catalog[run[0][1]["uid"]].primary.read()["image"].shape[0] == 3
+    catalog.store.close()
