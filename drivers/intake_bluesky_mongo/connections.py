@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
@@ -36,7 +37,7 @@ class _Clients:
     """The clients of this process by server, counted: the last to let go closes."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what lets go may be the garbage collector, in the midst of taking
         self._pid = os.getpid()
         self._open: dict[str, tuple[MongoClient[Stored], int]] = {}
         self._of_parent: list[Any] = []  # a fork leaves its parent's clients alone, and must not close them
@@ -72,7 +73,7 @@ class _Clients:
 
 
 _clients = _Clients()
-os.register_at_fork(after_in_child=lambda: setattr(_clients, "_lock", threading.Lock()))
+os.register_at_fork(after_in_child=lambda: setattr(_clients, "_lock", threading.RLock()))
 
 
 class Connection:
@@ -106,6 +107,7 @@ class Connection:
             raise TypeError(f"{argument} is the URI of a MongoDB database, or a pymongo Database, not a {kind}")
         self._lock = threading.Lock()
         self._client: MongoClient[Stored] | None = None
+        self._let_go: Any = None
         self._pid = os.getpid()
 
     @property
@@ -130,6 +132,7 @@ class Connection:
         with self._lock:
             if self._client is None or self._pid != os.getpid():
                 self._client, self._pid = self._take(self.address), os.getpid()
+                self._let_go = weakref.finalize(self, _clients.give_back, self._client)
             return self._client[self.address.database]
 
     @staticmethod
@@ -161,9 +164,9 @@ class Connection:
     def close(self) -> None:
         """Let go of the client; the next use takes one anew."""
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None and self._pid == os.getpid():
-            _clients.give_back(client)
+            let_go, self._client, self._let_go = self._let_go, None, None
+        if let_go is not None:
+            let_go()
 
     def __getstate__(self) -> dict[str, Any]:
         if self.address is None:

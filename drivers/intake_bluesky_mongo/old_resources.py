@@ -34,7 +34,7 @@ def old_resources(runs: Database[Stored], assets: Database[Stored], descriptors:
     uids: dict[Any, None] = {}
     for some in _chunks(ids):
         uids |= dict.fromkeys(assets["datum"].distinct("resource", {"datum_id": {"$in": some}}))
-    found = []
+    found: list[Stored] = []
     for some in _chunks(uids):
         known = [_id for uid in some for _id in names_of(uid) if isinstance(_id, ObjectId)]
         found += assets["resource"].find({"$or": [{"uid": {"$in": some}}, {"_id": {"$in": known}}]})

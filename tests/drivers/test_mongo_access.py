@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pickle
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from pymongo import monitoring
 from pymongo.database import Database
+from pymongo.errors import InvalidOperation
 
 from intake_bluesky.cli import main
 from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation
@@ -267,15 +269,23 @@ def test_options_that_would_change_what_is_found() -> None:
         NormalizedStore("mongodb://host/runs", find_kwargs={"limit": 5})
 
 
-def test_one_client_of_a_process(store: MongoStore) -> None:
-    other = pickle.loads(pickle.dumps(store))
-    assert other.connection.database.client is store.connection.database.client
-    store.close()
-    assert other.count() == 3
-    client = other.connection.database.client
-    other.close()
-    with pytest.raises(Exception, match="Cannot use MongoClient after close"):
+@pytest.mark.parametrize("how", ["closed", "forgotten"])
+def test_one_client_of_a_process(database: Database[dict[str, Any]], database_uri: str, how: str) -> None:
+    """Closed with the last that uses it."""
+    own = f"{database_uri}{'&' if '?' in database_uri else '?'}maxPoolSize=7"
+    one, other = NormalizedStore(own), EmbeddedStore(own)
+    client = one.connection.database.client
+    assert other.connection.database.client is client
+    one.close()
+    assert other.count() == 0
+    if how == "closed":
+        other.close()
+    del other
+    gc.collect()
+    with pytest.raises(InvalidOperation, match="Cannot use MongoClient after close"):
         client.admin.command("ping")
+    assert one.count() == 0, "a closed store opens anew"
+    one.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
