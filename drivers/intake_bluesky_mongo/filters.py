@@ -6,6 +6,7 @@ says that there is no list on the way. What a filter cannot say exactly is left 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from intake_bluesky.query import (
     leaves,
 )
 from intake_bluesky.query.nodes import And, Not, Or
+from intake_bluesky.query.server_text import ServerText
 from intake_bluesky.query.sql_regex import literal
 from intake_bluesky.query.values import FrozenDict, Value
 
@@ -76,7 +78,7 @@ class Translator:
     def exact(self, leaf: Query) -> bool:
         """Whether `filter` says of every run what `matches` says."""
         match leaf:
-            case Everything():
+            case Everything() | ServerText():
                 return True
             case PartialUID(uids):
                 return len(uids) <= MANY and all(uid.isprintable() and uid.isascii() for uid in uids)
@@ -221,6 +223,8 @@ class _Filters:
                 return {}
             case Not(Everything()):
                 return NOTHING
+            case ServerText(condition):
+                return {"$text": json.loads(condition)}  # which the server takes at the top only
             case And(children):
                 return _all(map(self.of, children))
             case Or(children):

@@ -12,6 +12,7 @@ from pymongo.database import Database
 
 from intake_bluesky.documents import MAX_TIME, Document, RunSummary
 from intake_bluesky.query import ALL, And, Everything, Not, Query, all_of, documents_needed
+from intake_bluesky.query.server_text import ServerText
 from intake_bluesky.storage import Order
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Stored
@@ -171,11 +172,16 @@ class Listing:
         """The stages that an index may answer, those after them, and whether these have the stop documents."""
         parts = self.query.children if isinstance(self.query, And) else (self.query,)
         at_hand = {"start"} if self.schema.stops is not None else {"start", "stop", "descriptors"}
-        near = all_of(part for part in parts if documents_needed(part) <= at_hand)
+        texts = [part for part in parts if isinstance(part, ServerText)]  # which have to come first
+        near = all_of(part for part in parts if documents_needed(part) <= at_hand and part not in texts)
         far = all_of(part for part in parts if not documents_needed(part) <= at_hand)
         translator = Translator(self.schema.places)
         whole = [translator.filter(near), also, {self.schema.uid: {"$type": "string"}}]
-        lead = translator.lead(near) or ({self.schema.time: {"$gt": -MAX_TIME}} if also == self.schema.timed else {})
+        lead = (
+            translator.filter(all_of(texts))
+            or translator.lead(near)
+            or ({self.schema.time: {"$gt": -MAX_TIME}} if also == self.schema.timed else {})
+        )
         narrowed: Stages = [*([{"$match": lead}] if lead else []), {"$match": {"$and": [one for one in whole if one]}}]
         if isinstance(far, Everything):
             return narrowed, [], False

@@ -13,7 +13,6 @@ from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, K
 from intake_bluesky.errors import DamagedRun, RunNotFound, StreamNotFound, UnsupportedOperation
 from intake_bluesky.pages import events_of
 from intake_bluesky.query import ALL, Query, split
-from intake_bluesky.query.sql import implied
 from intake_bluesky.storage import Order, Plan, Problem, RunInsert, RunStore
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
@@ -99,11 +98,8 @@ class MongoStore(RunStore):
         return self.connections[0]
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Take what a filter says exactly, and of the rest what narrows it."""
-        exact = Translator(self.schema.places).exact
-        pushed, residual = split(query, exact)
-        narrowed, _ = split(implied(residual), exact)
-        return Plan(pushed & narrowed, residual, ordered=True)
+        """Take what a filter says exactly."""
+        return Plan(*split(query, Translator(self.schema.places).exact), ordered=True)
 
     def _listing(self, query: Query) -> Listing:
         options = {OPTIONS[name]: value for name, value in self.find_kwargs.items()}

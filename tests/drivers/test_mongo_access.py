@@ -20,9 +20,12 @@ from pymongo.database import Database
 from pymongo.errors import InvalidOperation
 
 from intake_bluesky.cli import main
-from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation
+from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation, UnsupportedQuery
 from intake_bluesky.query import DataKey, Start, Stop
+from intake_bluesky.query.databroker import RawMongo
+from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.storage import Order
+from intake_bluesky.testing import MemoryStore
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, rewound, scan
 from intake_bluesky.testing.runs import EXAMPLES
@@ -341,3 +344,19 @@ def test_resources_of_old_writers(
     assert [doc["uid"] for doc in catalog.store.header(run[0][1]["uid"]).resources] == [expected]
     assert catalog[run[0][1]["uid"]].primary.read()["image"].shape[0] == 3
     catalog.store.close()
+
+
+def test_text_of_the_server(store: MongoStore, database: Database[dict[str, Any]]) -> None:
+    """Asked of the server alone, in the first place, beside conditions of any kind; it takes a text index there."""
+    query = RawMongo({"$text": {"$search": "scan"}, "plan_name": "scan"}) & (Stop("exit_status") == "success")
+    plan = store.plan(query, Order.NEWEST)
+    assert plan.pushed == query
+    if REAL is not None:
+        database[store.schema.collection].create_index([("$**", "text")])
+        assert [run.scan_id for run in store.find(plan.pushed)] == [2]
+        return
+    with asked() as seen, pytest.raises(StoreUnavailable, match=r"\$text"):
+        list(store.find(plan.pushed))
+    assert seen[0][1]["pipeline"][0] == {"$match": {"$text": {"$search": "scan"}}}
+    with pytest.raises(UnsupportedQuery, match="FullText means the same everywhere"):
+        BlueskyCatalog(MemoryStore([scan()])).search(query)[-1]

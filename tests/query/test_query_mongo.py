@@ -33,6 +33,7 @@ from intake_bluesky.query import (
 )
 from intake_bluesky.query.conditions import AnyItem, Compare, Contains, Exists, HasSize, In, IsNaN, Regex
 from intake_bluesky.query.nodes import leaves
+from intake_bluesky.selection import Selection
 from intake_bluesky.storage import Order
 from intake_bluesky.testing.queries import Run, leaf_queries, queries, runs, whole_queries
 from intake_bluesky_mongo import EmbeddedStore, NormalizedStore
@@ -82,7 +83,7 @@ class Asked:
             exact = Translator(store.schema.places).exact
             pushed, _ = split(query, exact)
             assert self.found(store, pushed) == self.expected(pushed), (store.schema.collection, pushed)
-            plan = store.plan(query, Order.OLDEST)
+            plan = Selection(store, (query,)).plan()
             if isinstance(plan.residual, Everything):
                 continue
             found = self.found(store, plan.pushed)
@@ -142,7 +143,7 @@ def test_agrees_with_the_oracle(asked: Asked, query: Query) -> None:
     """5,000 pairs of run and query in each schema: over start, stop, descriptors and data, combined."""
     asked.check(query)
     for store in asked.stores:
-        pushed = store.plan(query, Order.OLDEST).pushed
+        pushed = store.plan(query, Order.NEWEST).pushed
         assert store.count(pushed) == len(asked.found(store, pushed))
 
 
@@ -229,5 +230,5 @@ def test_is_answered_whole(query: Query, schema: Schema) -> None:
 
 @pytest.mark.parametrize("query", INEXACT, ids=repr)
 def test_is_narrowed_by_what_it_implies(query: Query) -> None:
-    plan = NormalizedStore("mongodb://nowhere/runs").plan(query, Order.NEWEST)
+    plan = Selection(NormalizedStore("mongodb://nowhere/runs"), (query,)).plan()
     assert (plan.pushed, plan.residual) == (INEXACT[query], query)
