@@ -32,6 +32,7 @@ OPTIONS: Final[Mapping[str, str]] = {
 """Options of pymongo's ``find`` that change how is found, not what; and what ``aggregate`` calls them."""
 FRESH: Final = 0.5  # seconds for which what was just learnt of a run is used again
 PROBLEMS: Final = 100
+SHOWN: Final = 300  # letters of a query in a message
 
 
 class MongoStore(RunStore):
@@ -114,17 +115,17 @@ class MongoStore(RunStore):
         limit: int | None = None,
     ) -> Iterator[RunSummary]:
         """Yield the runs that match, in `order`: a page of runs is one question."""
-        with self.connection.asking(f"for the runs where {query!r}"):
+        with self.connection.asking(f"for the runs where {_shown(query)}"):
             yield from self._listing(query).find(order, offset, limit)
 
     def count(self, query: Query = ALL) -> int:
         """Count the runs that match."""
-        with self.connection.asking(f"how many runs there are where {query!r}"):
+        with self.connection.asking(f"how many runs there are where {_shown(query)}"):
             return self._listing(query).count()
 
     def server_plan(self, query: Query, order: Order) -> str:
         """Say by which indexes the server finds runs, as its ``explain`` does; no run is listed."""
-        with self.connection.asking(f"how it finds the runs where {query!r}"):
+        with self.connection.asking(f"how it finds the runs where {_shown(query)}"):
             return self._listing(query).server_plan(order)
 
     @abstractmethod
@@ -292,6 +293,11 @@ class MongoStore(RunStore):
             with connection.asking("for its indexes"):
                 missing = missing_indexes(connection.database, indexes)
             yield from ((connection, index) for index in missing)
+
+
+def _shown(query: Query) -> str:
+    code = repr(query)
+    return code if len(code) < SHOWN else f"{code[:SHOWN]} ..."
 
 
 def _is_fresh(when: float) -> bool:
