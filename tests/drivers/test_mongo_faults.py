@@ -40,6 +40,12 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=["normalized", "embedded"])
+def schema(request: pytest.FixtureRequest) -> str:
+    """For what takes processes and seconds."""
+    return str(request.param)
+
+
 def open_store(kind: str, uri: str, **buffering: float) -> MongoStore:
     settings = Buffering(**{"seconds": 60.0, "patience": 5.0, **buffering})  # type: ignore[arg-type]
     if kind == "embedded":
@@ -67,8 +73,8 @@ def database_of(own: MongoServer, name: str) -> str:
 
 
 @pytest.mark.slow
-def test_stopped_and_started_while_a_run_is_read(own: MongoServer, kind: str) -> None:
-    store = open_store(kind, database_of(own, f"read_{kind}"))
+def test_stopped_and_started_while_a_run_is_read(own: MongoServer, schema: str) -> None:
+    store = open_store(schema, database_of(own, f"read_{schema}"))
     run = long_run("read", 2000, 300)
     with store.insert(run[0][1]) as insert:
         for name, doc in run[1:]:
@@ -108,9 +114,9 @@ def test_stopped_and_started_while_a_run_is_written(own: MongoServer, kind: str)
 
 
 @pytest.mark.slow
-def test_a_server_that_does_not_come_back(own: MongoServer, kind: str) -> None:
+def test_a_server_that_does_not_come_back(own: MongoServer, schema: str) -> None:
     """What is held is kept, and written when the server is there again."""
-    store = open_store(kind, database_of(own, f"gone_{kind}"), patience=0.0)
+    store = open_store(schema, database_of(own, f"gone_{schema}"), patience=0.0)
     run = long_run("gone", 5)
     insert = store.insert(run[0][1])
     for name, doc in run[1:-1]:
@@ -150,12 +156,12 @@ def write_and_die(kind: str, uri: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_writer_leaves_a_readable_run(database_uri: str, kind: str) -> None:
-    writer = multiprocessing.get_context("spawn").Process(target=write_and_die, args=(kind, database_uri))
+def test_a_killed_writer_leaves_a_readable_run(database_uri: str, schema: str) -> None:
+    writer = multiprocessing.get_context("spawn").Process(target=write_and_die, args=(schema, database_uri))
     writer.start()
     writer.join(60)
     assert writer.exitcode == -signal.SIGKILL
-    store = open_store(kind, database_uri)
+    store = open_store(schema, database_uri)
     [found] = store.find()
     assert found.stop is None
     check(store, long_run("killed", 50)[:-1])
@@ -177,10 +183,10 @@ def insert_at_once(kind: str, uri: str, barrier: Any, outcomes: Any) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_insert_the_same_run(database_uri: str, kind: str) -> None:
+def test_two_processes_insert_the_same_run(database_uri: str, schema: str) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, outcomes = context.Barrier(2), context.Queue()
-    writers = [context.Process(target=insert_at_once, args=(kind, database_uri, barrier, outcomes)) for _ in range(2)]
+    writers = [context.Process(target=insert_at_once, args=(schema, database_uri, barrier, outcomes)) for _ in range(2)]
     for writer in writers:
         writer.start()
     told = sorted([outcomes.get(timeout=60), outcomes.get(timeout=60)])
@@ -188,7 +194,7 @@ def test_two_processes_insert_the_same_run(database_uri: str, kind: str) -> None
         writer.join()
     assert told[1] == "written"
     assert scan()[0][1]["uid"] in told[0]
-    store = open_store(kind, database_uri)
+    store = open_store(schema, database_uri)
     check(store, scan())
     assert store.count() == 1
     store.close()
