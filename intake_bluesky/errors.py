@@ -13,6 +13,7 @@ a caller who has never heard of this package would catch::
     ├── UnsupportedQuery       (ValueError)
     │   └── QuerySyntaxError
     ├── UnsupportedOperation   (NotImplementedError)
+    ├── SearchTooLarge         (RuntimeError)
     ├── AssetUnavailable       (OSError)
     ├── StoreUnavailable       (OSError)
     ├── MissingDependency      (ImportError)
@@ -35,6 +36,7 @@ __all__ = [
     "PluginError",
     "QuerySyntaxError",
     "RunNotFound",
+    "SearchTooLarge",
     "StoreUnavailable",
     "StreamNotFound",
     "UnsupportedOperation",
@@ -90,6 +92,10 @@ class QuerySyntaxError(UnsupportedQuery):
 
 class UnsupportedOperation(IntakeBlueskyError, NotImplementedError):
     """The store or the object does not offer this operation."""
+
+
+class SearchTooLarge(IntakeBlueskyError, RuntimeError):
+    """A search would have to read more data than the user allows."""
 
 
 class AssetUnavailable(IntakeBlueskyError, OSError):

@@ -7,6 +7,7 @@ never written beside the data, which is often read-only or on a filesystem where
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -16,16 +17,17 @@ import tempfile
 import threading
 import warnings
 import weakref
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
-from intake_bluesky.query.form import SearchForm
-from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create
+from intake_bluesky.query.form import SearchForm, code_text
+from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create, row_of, statistics_of
 from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Order
+from intake_bluesky.storage import Order, Recorded
 
 __all__ = ["FoundRun", "Index", "IndexEntry", "IndexLost", "index_path", "storable"]
 
@@ -44,6 +46,8 @@ ORDERS: Final = {
     Order.OLDEST: "time IS NULL, time, uid",
 }
 FIELDS: Final = "path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '')"
+NUMBERS: Final = "count, nan_count, min, max, sum, first, last, gap, exact"
+KEEP: Final = "INSERT OR REPLACE INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 GONE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 UNUSABLE: Final = frozenset(
     {
@@ -108,7 +112,8 @@ def _row(number: int, entry: IndexEntry) -> tuple[Any, ...]:
     form = entry.form
     return (
         number, entry.path, entry.stamp, entry.uid, entry.time, entry.odd_time, entry.scan_id, entry.stop is not None,
-        entry.uid is not None, problem, form is not None and form.lists, *(NOTHING if form is None else form.common),
+        entry.uid is not None, problem, form is not None and form.lists,
+        entry.statistics is not None, *(NOTHING if form is None else form.common),
     )  # fmt: skip
 
 
@@ -116,7 +121,31 @@ def _drop(db: sqlite3.Connection, paths: Sequence[str]) -> None:
     rows = [(path,) for path in paths]
     if HAS_FTS5:
         db.executemany("DELETE FROM texts WHERE rowid = (SELECT id FROM files WHERE path = ?)", rows)
+    db.executemany(
+        "DELETE FROM statistics WHERE what IN (SELECT id FROM keys) "  # by its primary key
+        "AND file = (SELECT id FROM files WHERE path = ? AND measured)",
+        rows,
+    )
     db.executemany("DELETE FROM files WHERE path = ?", rows)
+
+
+def _put_statistics(db: sqlite3.Connection, entries: Sequence[tuple[int, IndexEntry]]) -> None:
+    """Keep the statistics of entries, a key after the other: so the rows lie."""
+    found: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    for number, entry in entries:
+        for stream_and_key, statistics in (entry.statistics or {}).items():
+            found[stream_and_key].append((number, *row_of(statistics)))
+    for (stream, key), known in found.items():
+        what_number = _what(db, key, stream, "")
+        db.executemany(KEEP, [(what_number, *row) for row in known])
+
+
+def _what(db: sqlite3.Connection, key: str, stream: str, reading: str) -> int:
+    """The number of a key in a stream, read in one way."""
+    names = code_text(key), code_text(stream), reading
+    db.execute("INSERT OR IGNORE INTO keys(key, stream, reading) VALUES (?, ?, ?)", names)
+    found = db.execute("SELECT id FROM keys WHERE key = ? AND stream = ? AND reading = ?", names).fetchone()
+    return int(found[0])
 
 
 def _tables(where: str) -> str:
@@ -180,6 +209,7 @@ class Index:
             )
             forms = [(n, e.form) for n, e in rows if e.form is not None]
             db.executemany("INSERT INTO searched VALUES (?, ?, ?)", [(n, form.start, form.stop) for n, form in forms])
+            _put_statistics(db, rows)
             if HAS_FTS5:
                 db.executemany("INSERT INTO texts(rowid, words) VALUES (?, ?)", [(n, form.words) for n, form in forms])
 
@@ -219,8 +249,42 @@ class Index:
             )
 
     def unscanned(self) -> list[tuple[str, str]]:
-        """(path, stamp) of the runs of which it is not known where their documents lie."""
-        return self._ask("SELECT path, stamp FROM files JOIN documents ON file = id WHERE layout IS NULL")
+        """(path, stamp) of the runs of which it is not known where their documents lie, or what their events hold."""
+        return self._ask(
+            "SELECT path, stamp FROM files JOIN documents ON file = id "
+            "WHERE layout IS NULL OR (finished AND NOT measured)"
+        )
+
+    def unmeasured(self, uids: Iterable[str]) -> list[tuple[str, str]]:
+        """(path, stamp) of the finished ones of some runs of which no statistics are kept."""
+        return self._ask(
+            "SELECT path, stamp FROM files WHERE uid IN (SELECT value FROM json_each(?)) "
+            "AND listed AND finished AND NOT measured",
+            json.dumps(list(uids)),
+        )
+
+    def statistics(self, what: Recorded) -> tuple[str, Statistics | None] | None:
+        """The stamp of the file that values are in, and what is kept of them; None where nothing is."""
+        found = self._ask(
+            f"SELECT stamp, {NUMBERS} FROM files JOIN statistics ON file = files.id JOIN keys ON keys.id = what "  # noqa: S608
+            "WHERE uid = ? AND listed AND key = ? AND stream = ? AND reading = ?",
+            *(what.uid, code_text(what.key), code_text(what.stream), what.reading),
+        )
+        return (found[0][0], statistics_of(found[0][1:])) if found else None
+
+    def keep(self, what: Recorded, stamp: str, found: Statistics) -> None:
+        """Keep statistics of values, if their file is measured and still has this stamp."""
+        with self._writing() as db:
+            file = db.execute(
+                "SELECT id FROM files WHERE uid = ? AND listed AND measured AND stamp = ?", (what.uid, stamp)
+            ).fetchone()
+            if file is not None:
+                db.execute(KEEP, (_what(db, what.key, what.stream, what.reading), *file, *row_of(found)))
+
+    def stamp(self, uid: str) -> str | None:
+        """The stamp of the file that a run is in."""
+        found = self._ask("SELECT stamp FROM files WHERE uid = ? AND listed", uid)
+        return str(found[0][0]) if found else None
 
     def entries(self) -> Iterator[IndexEntry]:
         """Yield everything that is kept, a file after the other."""

@@ -25,13 +25,15 @@ class Progress:
     ----------
     what : str
         The work: ``"indexing"``.
-    done, total : int
-        Things, such as files; equal at the end.
+    done : int
+        Things, such as files.
+    total : int or None
+        How many there are; None where nobody knows.
     """
 
     what: str
     done: int
-    total: int
+    total: int | None
 
 
 Report: TypeAlias = Callable[[Progress], object]
@@ -62,7 +64,7 @@ def reporting(report: Report) -> Iterator[None]:
         _report.reset(token)
 
 
-def track(things: Iterable[T], *, total: int, what: str) -> Iterator[T]:
+def track(things: Iterable[T], *, total: int | None, what: str) -> Iterator[T]:
     """Pass things on, and tell how many were.
 
     A bar appears on a terminal or in a notebook after a second; elsewhere, as in a script whose output goes to
@@ -74,18 +76,18 @@ def track(things: Iterable[T], *, total: int, what: str) -> Iterator[T]:
     return _with_bar(things, total, what) if _watched() else iter(things)
 
 
-def _reported(things: Iterable[T], total: int, what: str, report: Report) -> Iterator[T]:
+def _reported(things: Iterable[T], total: int | None, what: str, report: Report) -> Iterator[T]:
     report(Progress(what, 0, total))
     last, done = time.monotonic(), 0
     for done, thing in enumerate(things, 1):
         yield thing
-        if done < total and time.monotonic() - last > OFTEN:
+        if done != total and time.monotonic() - last > OFTEN:
             report(Progress(what, done, total))
             last = time.monotonic()
     report(Progress(what, done, total))
 
 
-def _with_bar(things: Iterable[T], total: int, what: str) -> Iterator[T]:
+def _with_bar(things: Iterable[T], total: int | None, what: str) -> Iterator[T]:
     try:
         from tqdm import tqdm  # type: ignore[import-untyped]
     except ImportError:  # the work itself needs no bar

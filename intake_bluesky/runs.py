@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, Self
 
 import intake
 import yaml
+from dask.utils import parse_bytes
 from intake.catalog.base import Catalog
 from intake.catalog.entry import CatalogEntry
 
@@ -92,6 +93,9 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
         Show only the runs that match.
     sort : str or list of str, optional
         The order in which runs are shown: see `Results.sort`.
+    read_at_most : int or str, optional
+        How much data one search may read, in bytes or as ``"10 GiB"``, where it asks about data of which no statistics
+        are kept; past that it raises `SearchTooLarge`. By default whatever it takes.
     filler_class : optional
         Taken so that YAML files written for databroker open, and never used: the readers of assets fill.
     trust : bool
@@ -118,7 +122,7 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
     name = "bluesky-catalog"
     FORGOTTEN: ClassVar[frozenset[str]] = KeepsState.FORGOTTEN | {"_entries", "cat", "_seen"}
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # databroker's, and ours
         self,
         store: RunStore,
         *,
@@ -127,6 +131,7 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
         transforms: Mapping[str, Any] | None = None,
         query: Query | Mapping[str, Any] | str | None = None,
         sort: str | Sequence[str] | None = None,
+        read_at_most: int | str | None = None,
         filler_class: Any = None,
         trust: bool = False,
         **intake_kwargs: Any,
@@ -136,6 +141,7 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
         asked = as_query(query)
         self._stages: tuple[Query, ...] = () if isinstance(asked, Everything) else (asked,)
         self._sorting = Sorting.of(sort)
+        self._read_at_most = None if read_at_most is None else parse_bytes(read_at_most)
         self._trust = trust
         self._origin_kept: Origin | None = None
         self._is_open = False
@@ -184,7 +190,8 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
     def selection(self) -> Selection:
         """The runs this catalog shows."""
         looks_into_data = any("data" in documents_needed(stage) for stage in self._stages)
-        return Selection(self._view, self._stages, self._assets() if looks_into_data else None)
+        assets = self._assets() if looks_into_data else None
+        return Selection(self._view, self._stages, assets, self._read_at_most)
 
     @property
     def arrangement(self) -> Arrangement:
@@ -262,32 +269,42 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
 
         return DocumentWriter(self._store, **options)
 
-    def search(self, query: Query | Mapping[str, Any] | str) -> Self:
+    def search(
+        self, query: Query | Mapping[str, Any] | str | None = None, *, read_at_most: int | str | None = None
+    ) -> Self:
         """The runs that match, among those of this catalog; nothing is read until it is used.
 
         Parameters
         ----------
         query : Query, dict in MongoDB's form, or str
             A str is words that all have to occur in the run start document: see `FullText`.
+        read_at_most : int or str, optional
+            As of the catalog itself, in place of what that was told.
         """
-        return self._narrowed(Selection(self._store, self._stages).narrowed(as_query(query)))
+        found = self._narrowed(Selection(self._store, self._stages).narrowed(as_query(query)))
+        return found if read_at_most is None else found._changed(read_at_most=parse_bytes(read_at_most))
 
     def _narrowed(self, selection: Selection) -> Self:
-        return self._changed(selection.stages, self._sorting)
+        return self._changed(stages=selection.stages)
 
     def _sorted(self, sorting: Sorting) -> Self:
-        return self._changed(self._stages, sorting)
+        return self._changed(sorting=sorting)
 
-    def _changed(self, stages: tuple[Query, ...], sorting: Sorting) -> Self:
-        if (stages, sorting) == (self._stages, self._sorting):
+    def _changed(self, **changes: Any) -> Self:
+        """The same catalog but for `stages`, `sorting` or `read_at_most`."""
+        changed = {f"_{name}": value for name, value in changes.items()}
+        if changed.items() <= self.__dict__.items():
             return self
         new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__)
-        asked: dict[str, Any] = {"query": Selection(self._store, stages).query} if stages else {}
-        asked |= {"sort": sorting.texts} if sorting else {}
-        kept = {name: value for name, value in self._captured_init_kwargs.items() if name not in ("query", "sort")}
-        new._captured_init_kwargs = kept | asked
-        new._origin_kept, new._entry, new._stages, new._sorting = self._origin, None, stages, sorting
+        new.__dict__.update(self.__dict__ | changed)
+        asked: dict[str, Any] = {
+            "query": Selection(self._store, new._stages).query if new._stages else None,
+            "sort": new._sorting.texts if new._sorting else None,
+            "read_at_most": new._read_at_most,
+        }
+        kept = {name: value for name, value in self._captured_init_kwargs.items() if name not in asked}
+        new._captured_init_kwargs = kept | {name: value for name, value in asked.items() if value is not None}
+        new._origin_kept, new._entry = self._origin, None
         new._entries = new._make_entries_container()
         return new
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
-from typing import Any
+from itertools import chain, islice
+from typing import Any, Final
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents import RunHeader, RunSummary
 from intake_bluesky.errors import AmbiguousRun, AssetUnavailable, DamagedRun, RunNotFound, UnsupportedQuery
+from intake_bluesky.progress import track
 from intake_bluesky.query import (
     ALL,
     Everything,
@@ -30,13 +31,24 @@ from intake_bluesky.query import (
     matches,
     settle_scan_ids,
 )
-from intake_bluesky.storage import Order, Plan, RunStore, SupportsCount, sort_runs
-from intake_bluesky.viewing import StoredRun
+from intake_bluesky.query.bounds import bounds
+from intake_bluesky.storage import (
+    Order,
+    Plan,
+    RunStore,
+    SupportsCount,
+    SupportsStatistics,
+    merge_runs,
+    sort_runs,
+)
+from intake_bluesky.viewing import Allowance, StoredRun, reading_of
 
 __all__ = ["Selection", "as_query"]
 
 JSON_STAMP = "intake-bluesky query"
 TEXT = "text:"
+FIRST: Final = 64  # runs about whose data a store learns at first
+LAST: Final = 2048  # and at most, each time
 SHOWN = 5  # how many of several candidates a message names
 
 
@@ -82,6 +94,8 @@ class Selection:
         A `ScanID` that takes the latest of several takes it among what the stages before it left.
     assets : AssetOptions or None
         How a query over data finds and reads files; None for the defaults, see `StoredRun`.
+    read_at_most : int or None
+        Bytes of data that one search reads; None for whatever it takes.
 
     Examples
     --------
@@ -96,6 +110,7 @@ class Selection:
     store: RunStore
     stages: tuple[Query, ...] = ()
     assets: AssetOptions | None = None
+    read_at_most: int | None = None
 
     @property
     def query(self) -> Query:
@@ -121,8 +136,23 @@ class Selection:
         return (run.start for run in replace(self, stages=()).runs(query))
 
     def plan(self, query: Query = ALL, order: Order = Order.NEWEST) -> Plan:
-        """How the store shares the work, for those of these runs that match `query` as well."""
-        return self.store.plan(self.settled() & query, order)
+        """How the store shares the work, for those of these runs that match `query` as well.
+
+        What it does not answer narrows what it finds all the same: see `intake_bluesky.query.bounds`.
+        """
+        store = self.store
+        plan = store.plan(self.settled() & query, order)
+        if isinstance(plan.residual, Everything):
+            return replace(plan, certain=ALL)
+        reading = reading_of(self._reads) if isinstance(store, SupportsStatistics) else None
+        possible, certain = bounds(
+            plan.residual, lambda leaf: isinstance(store.plan(leaf, order).residual, Everything), reading
+        )
+        return replace(plan, pushed=plan.pushed & possible, certain=certain)
+
+    @property
+    def _reads(self) -> AssetOptions:
+        return self.assets or AssetOptions(trusted=not self.store.remote)
 
     def runs(
         self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None
@@ -131,40 +161,91 @@ class Selection:
 
         Reads no header and no event but for what the store leaves of queries over descriptors and data. Runs are held
         in memory only where the store does not order them.
+
+        Raises
+        ------
+        SearchTooLarge
+            Where that is more than `read_at_most`.
         """
         plan = self.plan(query, order)
         if plan.ordered and isinstance(plan.residual, Everything):
             yield from self.store.find(plan.pushed, order=order, offset=offset, limit=limit)
             return
-        found: Iterable[RunSummary] = self.store.find(plan.pushed, order=order)
-        if not isinstance(plan.residual, Everything):
-            found = filter(self._test(plan.residual), found)
+        found: Iterable[RunSummary] = self._found(plan, order)
         if not plan.ordered:
             found = sort_runs(found, order)
         yield from islice(found, offset, None if limit is None else offset + limit)
 
     def count(self, query: Query = ALL) -> int:
-        """Count those of these runs that match `query` as well."""
+        """Count those of these runs that match `query` as well.
+
+        Raises
+        ------
+        SearchTooLarge
+        """
         plan = self.plan(query)
-        whole = isinstance(plan.residual, Everything)
-        if whole and isinstance(self.store, SupportsCount):
-            return self.store.count(plan.pushed)
-        found = self.store.find(plan.pushed)
-        return sum(1 for _ in (found if whole else filter(self._test(plan.residual), found)))
+        certain = plan.pushed & plan.certain
+        if isinstance(self.store, SupportsCount):
+            known = 0 if certain == ~ALL else self.store.count(certain)
+            return known + sum(1 for _ in self._looked_into(plan, Order.NEWEST))
+        return sum(1 for _ in self._found(plan, Order.NEWEST))
+
+    def _found(self, plan: Plan, order: Order) -> Iterator[RunSummary]:
+        """Those that the store is certain of and those that are looked into, in its order."""
+        certain = self._finds(plan.pushed & plan.certain, order)
+        return merge_runs(certain, self._looked_into(plan, order), order)
+
+    def _finds(self, query: Query, order: Order) -> Iterator[RunSummary]:
+        return iter(()) if query == ~ALL else self.store.find(query, order=order)
+
+    def _looked_into(self, plan: Plan, order: Order) -> Iterator[RunSummary]:
+        """Those that match of all the others that the store finds."""
+        asked = plan.pushed & ~plan.certain
+        found, allowance = self._finds(asked, order), Allowance(self.read_at_most)
+        test = self._test(plan.residual, allowance)
+        if "data" not in documents_needed(plan.residual):
+            return filter(test, found)
+        first = next(found, None)
+        if first is None:
+            return iter(())
+        total = self.store.count(asked) if isinstance(self.store, SupportsCount) else None
+        tracked = track(chain((first,), found), total=total, what="reading data")
+        if not isinstance(self.store, SupportsStatistics):
+            return filter(test, tracked)
+        return self._measured(self.store, plan, tracked, test, allowance)
+
+    def _measured(
+        self,
+        store: SupportsStatistics,
+        plan: Plan,
+        runs: Iterator[RunSummary],
+        test: Callable[[RunSummary], bool],
+        allowance: Allowance,
+    ) -> Iterator[RunSummary]:
+        """Have the store learn of runs, some at a time, and look only into those that it is still not certain of."""
+        some = FIRST
+        while chunk := list(islice(runs, some)):
+            uids = [run.uid for run in chunk]
+            allowance.take(store.measure(uids))
+            these = Start("uid").is_in(uids)
+            certain = {run.uid for run in self._finds(plan.pushed & plan.certain & these, Order.NEWEST)}
+            possible = {run.uid for run in self._finds(plan.pushed & ~plan.certain & these, Order.NEWEST)}
+            yield from (run for run in chunk if run.uid in certain or (run.uid in possible and test(run)))
+            some = min(2 * some, LAST)
 
     def __contains__(self, run: RunSummary) -> bool:
-        return self._test(self.settled())(run)
+        return self._test(self.settled(), Allowance(self.read_at_most))(run)
 
-    def _test(self, query: Query) -> Callable[[RunSummary], bool]:
+    def _test(self, query: Query, allowance: Allowance) -> Callable[[RunSummary], bool]:
         """What tells of a run whether it matches."""
         ordered = cheap_first(query)
         if documents_needed(ordered) <= {"start", "stop"}:
             return partial(matches, ordered)
-        return partial(self._looks_into, ordered)
+        return partial(self._looks_into, ordered, allowance)
 
-    def _looks_into(self, query: Query, run: RunSummary) -> bool:
+    def _looks_into(self, query: Query, allowance: Allowance, run: RunSummary) -> bool:
         try:
-            return matches(query, StoredRun(self.store, run, self.assets))
+            return matches(query, StoredRun(self.store, run, self._reads, allowance))
         except (DamagedRun, AssetUnavailable) as error:
             message = f"run {run.uid} counts as no match, for it cannot be looked into: {error}"
             warnings.warn(message, RuntimeWarning, stacklevel=2)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import reduce
+from operator import sub
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -20,6 +22,7 @@ __all__ = ["Statistics", "lies"]
 Number: TypeAlias = int | float
 HALF: Final = 32  # bits
 PLENTY: Final = 2**30  # values of 64 bits whose halves int64 adds up without overflow
+SAMPLE: Final = 4096  # values that are sorted to tell how far apart they are: of some of them it is no less
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,15 @@ class Statistics:
         without a fraction up to 2**53 are), else a float, the sum of float64.
     first, last : int, float or None
         The first and the last number, by seq_num, and in an array by C order.
+    gap : float or None
+        No two numbers that are neighbours by size are further apart than this, which may be more than it need be: an
+        interval of that length between `min` and `max` is sure to hold a number. 0.0 where all are equal.
 
     Examples
     --------
     >>> import numpy as np
     >>> Statistics.of(np.array([2.5, np.nan, -1.0]))
-    Statistics(count=3, nan_count=1, min=-1.0, max=2.5, sum=1.5, first=2.5, last=-1.0)
+    Statistics(count=3, nan_count=1, min=-1.0, max=2.5, sum=1.5, first=2.5, last=-1.0, gap=3.5000000000000004)
     >>> Statistics.merged(Statistics.of(np.array([2**62] * 2)), Statistics.of(np.array([True]))).sum == 2**63 + 1
     True
     """
@@ -54,6 +60,11 @@ class Statistics:
     sum: Number | None = None
     first: Number | None = None
     last: Number | None = None
+    gap: float | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = self.count, self.nan_count, self.min, self.max, self.sum, self.first, self.last, self.gap
+        return Statistics, values  # a fifth of the time that dataclasses take
 
     @property
     def mean(self) -> float | None:
@@ -77,10 +88,48 @@ class Statistics:
         if not len(numbers):
             return cls(count, count)
         if isinstance(numbers, list):
-            ends = min(numbers), max(numbers), _sum_of_python(numbers), numbers[0], numbers[-1]
+            low, high = min(numbers), max(numbers)
+            found = low, high, _sum_of_python(numbers), numbers[0], numbers[-1], _gap_of_python(numbers, low, high)
         else:
-            ends = numbers.min().item(), numbers.max().item(), _sum(numbers), numbers[0].item(), numbers[-1].item()
-        return cls(count, count - len(numbers), *ends)
+            low, high = numbers.min().item(), numbers.max().item()
+            total = _sum(numbers)
+            gap = _gap(numbers, low, high, whole=isinstance(total, int))
+            found = low, high, total, numbers[0].item(), numbers[-1].item(), gap
+        return cls(count, count - len(numbers), *found)
+
+    @classmethod
+    def of_floats(cls, values: Sequence[float]) -> Statistics:
+        """As `of`, of a few values that are all of Python's `float`; at least one.
+
+        Examples
+        --------
+        >>> Statistics.of_floats((1.0, 2.0))
+        Statistics(count=2, nan_count=0, min=1.0, max=2.0, sum=3, first=1.0, last=2.0, gap=1.0)
+        """
+        total: Number = sum(values)
+        if not math.isfinite(total):
+            return cls.of(np.array(values, np.float64))
+        ordered = sorted(values)
+        low, high = ordered[0], ordered[-1]
+        gap = 0.0 if low == high else max(map(sub, ordered[1:], ordered))
+        if low >= -WIDE and high <= WIDE and all(map(float.is_integer, values)):
+            total = sum(map(int, values))
+        gap = _rounded_up(gap, whole=type(total) is int)
+        return cls(len(values), 0, low, high, total, values[0], values[-1], gap)
+
+    @classmethod
+    def of_integers(cls, values: Sequence[int]) -> Statistics:
+        """As `of`, of a few values that are all of Python's `int`; at least one.
+
+        Examples
+        --------
+        >>> Statistics.of_integers((5, 1, 2))
+        Statistics(count=3, nan_count=0, min=1, max=5, sum=8, first=5, last=2, gap=3.0)
+        """
+        ordered = sorted(values)
+        low, high = ordered[0], ordered[-1]
+        gap = 0.0 if low == high else _upward(max(map(sub, ordered[1:], ordered)))
+        return cls(len(values), 0, low, high, sum(values), values[0], values[-1], gap)
 
     @classmethod
     def missing(cls, count: int) -> Statistics:
@@ -97,10 +146,69 @@ def _merged(a: Statistics, b: Statistics) -> Statistics:
     count, nan_count = a.count + b.count, a.nan_count + b.nan_count
     if a.sum is None or b.sum is None:
         known = b if a.sum is None else a
-        return Statistics(count, nan_count, known.min, known.max, known.sum, known.first, known.last)
+        return Statistics(count, nan_count, known.min, known.max, known.sum, known.first, known.last, known.gap)
     # Where there is a sum there are all of them.
     low, high = min(a.min, b.min), max(a.max, b.max)  # type: ignore[type-var]
-    return Statistics(count, nan_count, low, high, _added(a.sum, b.sum), a.first, b.last)
+    return Statistics(count, nan_count, low, high, _added(a.sum, b.sum), a.first, b.last, _gap_of_both(a, b))
+
+
+def _gap_of_both(a: Statistics, b: Statistics) -> float | None:
+    """Where their ranges overlap, neighbours in both together are between neighbours in one of them."""
+    if a.gap is None or b.gap is None:
+        return None
+    between = 0.0
+    if a.max < b.min:  # type: ignore[operator]
+        between = _apart(a.max, b.min)  # type: ignore[arg-type]
+    elif b.max < a.min:  # type: ignore[operator]
+        between = _apart(b.max, a.min)  # type: ignore[arg-type]
+    return max(a.gap, b.gap, between)
+
+
+def _apart(low: Number, high: Number) -> float:
+    """How far apart two numbers are, rounded up."""
+    if low == high:
+        return 0.0
+    if isinstance(low, float) and isinstance(high, float):
+        return _rounded_up(high - low, whole=low.is_integer() and high.is_integer())
+    if math.inf in (-low, high):
+        return math.inf
+    return _upward(Fraction(high) - Fraction(low))
+
+
+def _upward(exact: int | Fraction) -> float:
+    """The float that is no less, of what is positive."""
+    try:
+        near = float(exact)
+    except OverflowError:
+        return math.inf
+    return near if near >= exact else math.nextafter(near, math.inf)
+
+
+def _gap_of_python(numbers: Sequence[Number], low: Number, high: Number) -> float:
+    ordered = sorted([low, *numbers[:: _stride(numbers)], high])
+    return max(map(_apart, ordered, ordered[1:]))
+
+
+def _rounded_up(difference: float, *, whole: bool) -> float:
+    """What the difference of two floats is at most, of which only the nearest float is known."""
+    exact = difference == 0.0 or (whole and difference < WIDE)
+    return difference if exact else math.nextafter(difference, math.inf)
+
+
+def _gap(numbers: Array, low: Number, high: Number, *, whole: bool) -> float:
+    if low == high:
+        return 0.0
+    ends = np.array([low, high], numbers.dtype)
+    some = np.sort(np.concatenate([ends, numbers[:: _stride(numbers)]]))
+    if numbers.dtype.kind == "f":
+        with np.errstate(over="ignore", invalid="ignore"):  # inf - inf is between equal numbers
+            return _rounded_up(float(np.nanmax(np.diff(some.astype(np.float64)))), whole=whole)
+    wide = some.astype(np.uint64 if numbers.dtype.kind == "u" else np.int64).view(np.uint64)
+    return _upward(int(np.diff(wide).max()))  # what wraps around was negative
+
+
+def _stride(numbers: Array | Sequence[Number]) -> int:
+    return -(-len(numbers) // SAMPLE)
 
 
 def _added(a: Number, b: Number) -> Number:

@@ -7,11 +7,12 @@ have defaults. `intake_bluesky.testing.StoreTests` holds a store to all of it.
 from __future__ import annotations
 
 import enum
+import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, Self, runtime_checkable
 
 from intake_bluesky.documents import (
     ALL_KEYS,
@@ -36,8 +37,12 @@ __all__ = [
     "SupportsDistinct",
     "SupportsInsert",
     "SupportsStatistics",
+    "merge_runs",
     "sort_runs",
 ]
+
+
+NOTHING: Final = ~ALL
 
 
 class Order(enum.Enum):
@@ -59,11 +64,14 @@ class Plan:
         What the caller has to finish with `intake_bluesky.query.matches`.
     ordered : bool
         Whether `find` yields in the order asked; if not, the caller sorts.
+    certain : Query
+        Runs found that match this, too, are known to match the residual. A store need not tell.
     """
 
     pushed: Query
     residual: Query
     ordered: bool
+    certain: Query = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +274,14 @@ class SupportsStatistics(Protocol):
     def keep(self, values: Recorded, found: Statistics) -> None:
         """Keep statistics in place of what was kept, unless the run is of another version by now."""
 
-    def measure(self, uids: Sequence[str]) -> None:
-        """Learn of these runs, if nothing is kept of them, what one pass over their documents tells."""
+    def measure(self, uids: Sequence[str]) -> int:
+        """Learn of these runs, if nothing is kept of them, what one pass over their documents tells.
+
+        Returns
+        -------
+        int
+            About how many bytes it read.
+        """
 
 
 def sort_runs(runs: Iterable[RunSummary], order: Order) -> list[RunSummary]:
@@ -279,5 +293,14 @@ def sort_runs(runs: Iterable[RunSummary], order: Order) -> list[RunSummary]:
     >>> [run.uid for run in sort_runs(runs, Order.NEWEST)]
     ['c', 'b', 'a']
     """
-    ranked = sorted(runs, key=lambda r: (r.time or 0.0, r.uid), reverse=order is Order.NEWEST)
-    return sorted(ranked, key=lambda r: r.time is None)
+    return sorted(runs, key=_rank(order), reverse=order is Order.NEWEST)
+
+
+def merge_runs(some: Iterable[RunSummary], others: Iterable[RunSummary], order: Order) -> Iterator[RunSummary]:
+    """Yield the runs of both, each of which is in `order`, in order; holds one of each."""
+    return heapq.merge(some, others, key=_rank(order), reverse=order is Order.NEWEST)
+
+
+def _rank(order: Order) -> Callable[[RunSummary], tuple[bool, float, str]]:
+    timeless_last = order is Order.OLDEST
+    return lambda run: ((run.time is None) is timeless_last, run.time or 0.0, run.uid)

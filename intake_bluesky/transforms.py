@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.pages import normalise
-from intake_bluesky.query import ALL, Query
+from intake_bluesky.query import ALL, Query, documents_needed, split
 from intake_bluesky.storage import Order, Plan, Problem, RunStore
 
 __all__ = ["TRANSFORMED", "Transform", "TransformedStore", "check_transforms"]
@@ -19,6 +19,7 @@ Transform: TypeAlias = Callable[[Document], Document]
 
 TRANSFORMED: Final = ("start", "stop", "resource", "descriptor", "datum")
 """The documents that can be transformed."""
+PARTS: Final = {"descriptor": "descriptors", "resource": "data", "datum": "data"}  # what a query looks at in them
 
 
 def check_transforms(transforms: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -38,8 +39,7 @@ def check_transforms(transforms: Mapping[str, Any] | None) -> dict[str, Any]:
 class TransformedStore(RunStore):
     """A store whose documents pass through functions on their way out.
 
-    Queries are put to the transformed documents, so where start or stop are transformed no query is pushed
-    down.
+    Queries are put to the transformed documents: what looks at these is not pushed down.
 
     Parameters
     ----------
@@ -88,11 +88,15 @@ class TransformedStore(RunStore):
         return self.inner.remote
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Push a query down where the documents it looks at are as stored."""
-        if not self.transforms.keys() & {"start", "stop"}:
-            return self.inner.plan(query, order)
-        ordered = "start" not in self.transforms and self.inner.plan(ALL, order).ordered
-        return Plan(ALL, query, ordered)
+        """Push down what looks at documents that are as stored."""
+        pushed, residual = split(query, self._as_stored)
+        plan = self.inner.plan(pushed, order)
+        return Plan(plan.pushed, plan.residual & residual, plan.ordered and "start" not in self.transforms)
+
+    def _as_stored(self, leaf: Query) -> bool:
+        """Whether nothing that a leaf looks at is transformed."""
+        changed = {PARTS.get(name, name) for name in self.transforms}
+        return not documents_needed(leaf) & changed
 
     def find(
         self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import product
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from intake_bluesky.assets import AssetArray, AssetOptions
-from intake_bluesky.columns import Array, Column, take
+from intake_bluesky.columns import Array, Column, Ragged, take
 from intake_bluesky.dataset import DatasetOptions, StreamReader
-from intake_bluesky.documents import Document, EventPage, RunHeader, RunSummary, StreamLayout, is_external
+from intake_bluesky.documents import EventPage, RunHeader, RunSummary, StreamLayout, is_external
 from intake_bluesky.errors import (
     AssetUnavailable,
     DamagedRun,
     IntakeBlueskyError,
+    SearchTooLarge,
     StoreUnavailable,
 )
 from intake_bluesky.inline import declared
 from intake_bluesky.rows import last_of_each
 from intake_bluesky.statistics import Statistics, lies
-from intake_bluesky.storage import RunStore
+from intake_bluesky.storage import Recorded, RunStore, SupportsStatistics
 
-__all__ = ["StoredRun"]
+__all__ = ["Allowance", "StoredRun", "reading_of"]
 
 REMEMBERED: Final = 65_536  # statistics of a store's runs that are kept; one takes some 300 bytes
-What: TypeAlias = tuple[str, str, str, str, str]
-"""uid, version, stream, key, and for files how they were read."""
 
 
 class _Remembered:
@@ -40,15 +41,15 @@ class _Remembered:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[What, Statistics] = OrderedDict()
+        self._known: OrderedDict[Recorded, Statistics] = OrderedDict()
 
-    def get(self, what: What) -> Statistics | None:
+    def get(self, what: Recorded) -> Statistics | None:
         with self._lock:
             if what in self._known:
                 self._known.move_to_end(what)
             return self._known.get(what)
 
-    def put(self, what: What, found: Statistics) -> None:
+    def put(self, what: Recorded, found: Statistics) -> None:
         with self._lock:
             self._known[what] = found
             if len(self._known) > REMEMBERED:
@@ -58,11 +59,59 @@ class _Remembered:
 _MEMORY: Final[WeakKeyDictionary[RunStore, _Remembered]] = WeakKeyDictionary()
 
 
+class Allowance:
+    """How much data one search may read.
+
+    Parameters
+    ----------
+    most : int, optional
+        Bytes of values, as arrays; None for whatever it takes.
+
+    Examples
+    --------
+    >>> Allowance(100).take(60, "9acjef")
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most, self._taken = most, 0
+
+    def take(self, size: int, uid: str = "") -> None:
+        """Count bytes that are read.
+
+        Raises
+        ------
+        SearchTooLarge
+            Where these are too many.
+        """
+        self.check(size, uid)
+        self._taken += size
+
+    def check(self, size: int, uid: str = "") -> None:
+        """Make sure that so many bytes may be read.
+
+        Raises
+        ------
+        SearchTooLarge
+        """
+        if self._most is not None and self._taken + size > self._most:
+            of_run = f" of run {uid}" if uid else ""
+            raise SearchTooLarge(
+                f"this search may read {self._most:,} bytes of data, has read {self._taken:,} and comes to {size:,} "
+                f"more{of_run}: ask for fewer runs, or raise read_at_most; what it computed is kept"
+            )
+
+
+def reading_of(assets: AssetOptions) -> str:
+    """A short name of how files are found and read."""
+    return hashlib.sha256(repr(assets).encode(errors="backslashreplace")).hexdigest()[:16]
+
+
 class StoredRun:
     """A run as `intake_bluesky.query.matches` looks at it.
 
     Start and stop are those of the listing; the header is read for descriptors, once; statistics are computed a page of
-    events or a chunk of a file at a time, and those of runs that have stopped are remembered.
+    events or a chunk of a file at a time, and those of runs that have stopped are kept: by the store, if it
+    `SupportsStatistics`, and in memory.
 
     Parameters
     ----------
@@ -70,6 +119,8 @@ class StoredRun:
     run : RunSummary
     assets : AssetOptions, optional
         How files are found and read; by default documents of another machine may name none of this one.
+    allowance : Allowance, optional
+        How much may be read; by default whatever it takes.
 
     Examples
     --------
@@ -77,11 +128,18 @@ class StoredRun:
     >>> from intake_bluesky.testing.runs import EXAMPLES
     >>> store = MemoryStore([EXAMPLES["scan"](None)])
     >>> StoredRun(store, next(store.find())).statistics("primary", "theta")
-    Statistics(count=11, nan_count=0, min=-2.5, max=2.5, sum=0.0, first=-2.5, last=2.5)
+    Statistics(count=11, nan_count=0, min=-2.5, max=2.5, sum=0.0, first=-2.5, last=2.5, gap=0.5000000000000001)
     """
 
-    def __init__(self, store: RunStore, run: RunSummary, assets: AssetOptions | None = None) -> None:
+    def __init__(
+        self,
+        store: RunStore,
+        run: RunSummary,
+        assets: AssetOptions | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
         self._store, self._run = store, run
+        self._allowance = allowance or Allowance()
         self._assets = assets or AssetOptions(trusted=not store.remote)
         self._pieces_of: dict[str, Array] = {}
 
@@ -119,17 +177,15 @@ class StoredRun:
         DamagedRun, AssetUnavailable
             When what it takes cannot be read.
         """
-        spec = self._spec(stream, key)
-        if spec is None:
+        values = self._recorded(stream, key)
+        if values is None:
             return None
-        read = repr(self._assets) if is_external(spec) else ""
-        what = (self._run.uid, self._header.version, stream, key, read)
         memory = _MEMORY.setdefault(self._store, _Remembered())
-        found = memory.get(what)
+        found = memory.get(values)
         if found is None:
-            found = self._compute(stream, key)
+            found = self._kept(values) or self._compute(values)
             if self._header.stop is not None:
-                memory.put(what, found)
+                memory.put(values, found)
         return found
 
     def lies(self, stream: str, key: str, low: float, high: float) -> bool:
@@ -139,28 +195,39 @@ class StoredRun:
         ------
         DamagedRun, AssetUnavailable
         """
-        if self._spec(stream, key) is None:
+        if self._recorded(stream, key) is None:
             return False
         with self._readable():
             return any(lies(values, low, high) for _, values in self._parts(stream, key))
 
-    def _spec(self, stream: str, key: str) -> Document | None:
+    def _recorded(self, stream: str, key: str) -> Recorded | None:
+        """What is asked for; None where no descriptor declares it."""
         layout = self._header.streams.get(stream)
-        return None if layout is None else layout.data_keys.get(key)
+        spec = None if layout is None else layout.data_keys.get(key)
+        if spec is None:
+            return None
+        reading = reading_of(self._assets) if is_external(spec) else ""
+        return Recorded(self._run.uid, self._header.version, stream, key, reading)
 
-    def _compute(self, stream: str, key: str) -> Statistics:
+    def _kept(self, values: Recorded) -> Statistics | None:
+        return self._store.statistics(values) if isinstance(self._store, SupportsStatistics) else None
+
+    def _compute(self, values: Recorded) -> Statistics:
         pieces: dict[int, Statistics] = {}
         with self._readable():
-            for piece, values in self._parts(stream, key):
-                pieces[piece] = Statistics.merged(pieces.get(piece, Statistics()), Statistics.of(values))
-        return Statistics.merged(*(pieces[piece] for piece in sorted(pieces)))
+            for piece, part in self._parts(values.stream, values.key):
+                pieces[piece] = Statistics.merged(pieces.get(piece, Statistics()), Statistics.of(part))
+        found = Statistics.merged(*(pieces[piece] for piece in sorted(pieces)))
+        if self._header.stop is not None and isinstance(self._store, SupportsStatistics):
+            self._store.keep(values, found)
+        return found
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
         """Say of whatever is in the way of reading this run that it is; what ails the store itself passes."""
         try:
             yield
-        except (DamagedRun, AssetUnavailable, StoreUnavailable):
+        except (DamagedRun, AssetUnavailable, StoreUnavailable, SearchTooLarge):
             raise
         except (IntakeBlueskyError, OSError) as error:
             raise AssetUnavailable(f"run {self._run.uid} cannot be read: {error}") from error
@@ -169,9 +236,14 @@ class StoredRun:
         """The values, as they are stored, and which of the pieces that follow each other they belong to."""
         array = self._asset(stream, key)
         if array is None:
-            yield from self._event_parts(self._header.streams[stream], key)
+            parts = self._event_parts(self._header.streams[stream], key)
         else:
-            yield from ((0, block) for block in _blocks(array))
+            self._allowance.check(math.prod(array.shape) * array.dtype.itemsize, self._run.uid)
+            parts = ((0, block) for block in _blocks(array))
+        for piece, values in parts:
+            flat = values.values if isinstance(values, Ragged) else values
+            self._allowance.take(flat.nbytes, self._run.uid)
+            yield piece, values
 
     def _asset(self, stream: str, key: str) -> AssetArray | None:
         if not is_external(self._header.streams[stream].data_keys[key]):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import pickle
+from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -61,7 +64,7 @@ def test_whole_numbers_are_added_up_exactly(values: list[Any]) -> None:
 def test_parts_of_whole_numbers_combine_to_the_whole(parts: list[list[Any]]) -> None:
     whole = [value for part in parts for value in part]
     observed = Statistics.merged(*(Statistics.of(column(part)[0]) for part in parts))
-    assert observed == Statistics.of(column(whole)[0])
+    assert replace(observed, gap=None) == replace(Statistics.of(column(whole)[0]), gap=None)
 
 
 @given(VALUES, VALUES)
@@ -77,7 +80,7 @@ def test_parts_combine_but_for_the_last_digits_of_a_sum_of_floats(left: list[Any
 def test_arrays_of_each_dtype(dtype: str) -> None:
     values = np.array([[1, 0], [1, 1]], dtype=dtype)
     observed = Statistics.of(values)
-    assert observed == Statistics(4, 0, 0, 1, 3, 1, 1)
+    assert observed == Statistics(4, 0, 0, 1, 3, 1, 1, 1.0)
     assert type(observed.sum) is int
     assert observed.mean == 0.75
 
@@ -90,12 +93,12 @@ def test_integers_do_not_overflow(dtype: str) -> None:
 
 
 def test_images_and_ragged_arrays_count_their_elements() -> None:
-    assert Statistics.of(np.ones((3, 4, 5), np.uint16)) == Statistics(60, 0, 1, 1, 60, 1, 1)
+    assert Statistics.of(np.ones((3, 4, 5), np.uint16)) == Statistics(60, 0, 1, 1, 60, 1, 1, 0.0)
     ragged, _ = column([[1, 2], [], [3]])
     assert isinstance(ragged, Ragged)
-    assert Statistics.of(ragged) == Statistics(3, 0, 1, 3, 6, 1, 3)
+    assert Statistics.of(ragged) == Statistics(3, 0, 1, 3, 6, 1, 3, 1.0)
     mixed, _ = column([[1, 2], [[5]], "x"])
-    assert Statistics.of(mixed) == Statistics(4, 1, 1, 5, 8, 1, 5)
+    assert Statistics.of(mixed) == Statistics(4, 1, 1, 5, 8, 1, 5, 3.0)
 
 
 def test_what_is_no_number_counts_and_no_more() -> None:
@@ -147,3 +150,82 @@ def test_ends_are_included_and_compared_exactly() -> None:
 def test_a_mean_of_whole_numbers_is_the_nearest_float() -> None:
     values = [2**62 + 1, 2**62, 1]
     assert Statistics.of(np.array(values)).mean == float(Fraction(sum(values), 3))
+
+
+def furthest(numbers: list[Any]) -> Any:
+    """How far apart neighbours by size are at most, exactly."""
+    if math.inf in numbers or -math.inf in numbers:
+        return math.inf if len(set(numbers)) > 1 else 0
+    ordered = sorted(map(Fraction, numbers))
+    return max((high - low for low, high in pairwise(ordered)), default=Fraction(0))
+
+
+def holds(gap: float | None, numbers: list[Any]) -> bool:
+    """Whether a gap is one of these numbers."""
+    return gap is None if not numbers else gap is not None and gap >= furthest(numbers)
+
+
+@given(VALUES)
+def test_no_neighbours_are_further_apart_than_the_gap(values: list[Any]) -> None:
+    observed, numbers = Statistics.of(column(values)[0]).gap, numbers_of(values)
+    assert holds(observed, numbers)
+    if observed is not None and len(set(numbers)) < 2:
+        assert observed == 0.0
+
+
+@given(st.lists(VALUES, max_size=4))
+def test_nor_those_of_parts_together(parts: list[list[Any]]) -> None:
+    observed = Statistics.merged(*(Statistics.of(column(part)[0]) for part in parts)).gap
+    assert holds(observed, numbers_of([value for part in parts for value in part]))
+
+
+@given(DTYPES, st.lists(st.floats(allow_nan=False) | st.integers(-(2**40), 2**40), min_size=1, max_size=6))
+def test_a_gap_holds_for_each_dtype(dtype: str, values: list[Any]) -> None:
+    kind = np.dtype(dtype)
+    with np.errstate(all="ignore"):
+        array = np.array([v if kind.kind == "f" else 0 if not math.isfinite(v) else int(v) % 100 for v in values], kind)
+    assert holds(Statistics.of(array).gap, array.tolist())
+
+
+def test_a_gap_is_hardly_more_than_it_need_be() -> None:
+    assert Statistics.of(np.array([0, 10, 7, 3])).gap == 4.0
+    assert Statistics.of(np.array([2**63 - 1, -(2**63)])).gap == 2.0**64
+    assert Statistics.of(np.array([0.0, 0.25, 1.0])).gap == pytest.approx(0.75)
+    assert Statistics.of(np.array([0.0, 10.0, 7.0, 3.0])).gap == 4.0
+    assert Statistics.of(column([2**70, 0])[0]).gap == 2.0**70
+    low, high = Statistics.of(np.array([0, 1])), Statistics.of(np.array([5, 7]))
+    assert Statistics.merged(high, low).gap == 4.0
+    assert Statistics.merged(high, Statistics.of(np.array([6, 20]))).gap == 14.0
+
+
+def test_a_gap_of_many_values_is_that_of_some() -> None:
+    image = np.random.default_rng(0).integers(0, 4000, (2000, 1000)).astype(np.uint16)
+    observed = Statistics.of(image).gap
+    assert observed is not None
+    assert furthest(np.unique(image).tolist()) <= observed < 100
+    far = Statistics.of(np.array([*range(100_000), 10**6])).gap
+    assert far is not None
+    assert 900_001 <= far < 900_100
+
+
+PLAIN = st.lists(st.floats(width=64), min_size=1, max_size=6) | st.lists(
+    st.integers(-20, 20).map(float), min_size=1, max_size=6
+)
+
+
+@given(PLAIN)
+def test_a_few_floats_are_looked_at_without_numpy(values: list[float]) -> None:
+    observed, expected = Statistics.of_floats(values), Statistics.of(np.array(values))
+    assert same(observed.sum, expected.sum) or observed.sum == pytest.approx(expected.sum, rel=1e-12, abs=1e300)
+    assert type(observed.sum) is type(expected.sum)
+    assert replace(observed, sum=None) == replace(expected, sum=None)
+
+
+@given(st.lists(st.integers(-(2**70), 2**70), min_size=1, max_size=6))
+def test_a_few_integers_are_looked_at_without_numpy(values: list[int]) -> None:
+    assert Statistics.of_integers(values) == Statistics.of(column(values)[0])
+
+
+def test_statistics_pickle() -> None:
+    found = Statistics.of(np.array([1.5, 2.5, np.nan]))
+    assert pickle.loads(pickle.dumps(found)) == found

@@ -144,6 +144,18 @@ class IndexedFiles:
         if token and certain:
             self.index.note(LISTING, token, changes)
 
+    def measure(self, uids: Sequence[str]) -> int:
+        """Scan the files of runs that have stopped and are not measured; about how many bytes that read."""
+        with self._lock:
+            known = self.ask(lambda index: index.unmeasured(uids))
+            work = sum(work_of(path, stamp, deep=True) for path, stamp in known)
+            tasks = (Task(path, stamp, deep=True) for path, stamp in known)
+            for entries in self._looks(tasks, len(known), work):
+                self._put(entries)
+            if known:
+                self.index.settle(uids)
+        return work
+
     def _list(self) -> tuple[list[Listed], bool]:
         """What each place lists, and whether every place could be listed."""
         listed: list[Listed] = []

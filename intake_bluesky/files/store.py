@@ -27,9 +27,10 @@ from intake_bluesky.files.reading import RunFile
 from intake_bluesky.files.sources import is_certain, version_of
 from intake_bluesky.index import IndexLost
 from intake_bluesky.query import ALL, Query, split
-from intake_bluesky.query.sql import Translator, implied
+from intake_bluesky.query.sql import Translator
 from intake_bluesky.schema import COLUMNS
-from intake_bluesky.storage import Order, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.statistics import Statistics
+from intake_bluesky.storage import Order, Plan, Problem, Recorded, RunInsert, RunStore
 
 __all__ = ["FileStore"]
 
@@ -102,10 +103,8 @@ class FileStore(RunStore):
         return f"{type(self).__name__}({[shown(place.pattern) for place in self.files.places]})"
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Take what the index answers; of the rest, what narrows it."""
-        pushed, residual = split(query, SEARCH.exact)
-        narrowed, _ = split(implied(residual), SEARCH.exact)
-        return Plan(pushed & narrowed, residual, ordered=True)
+        """Take what the index answers."""
+        return Plan(*split(query, SEARCH.exact), ordered=True)
 
     def find(
         self,
@@ -133,6 +132,21 @@ class FileStore(RunStore):
         where, values = SEARCH.condition(query)
         self.files.watch()
         return self.files.ask(lambda index: index.count(where, values))
+
+    def statistics(self, values: Recorded) -> Statistics | None:
+        """Give what the index has of some values."""
+        stamp, found = self.files.ask(lambda index: index.statistics(values)) or ("", None)
+        return found if version_of(stamp) == values.version else None
+
+    def keep(self, values: Recorded, found: Statistics) -> None:
+        """Keep statistics in the index."""
+        stamp = self.files.ask(lambda index: index.stamp(values.uid))
+        if stamp is not None and version_of(stamp) == values.version:
+            self.files.ask(lambda index: index.keep(values, stamp, found))
+
+    def measure(self, uids: Sequence[str]) -> int:
+        """Scan the files of those runs that no scan has seen."""
+        return self.files.measure(uids)
 
     def header(self, uid: str) -> RunHeader:
         """Describe one run as it is now."""

@@ -6,7 +6,10 @@ seq_num), or of the frames in files that belong to them. Of an array each elemen
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final, Literal, TypeAlias, cast, get_args
 
 from intake_bluesky.errors import UnsupportedQuery
@@ -124,6 +127,15 @@ class DataBetween(_Interval):
 
     def __init__(self, key: str, low: object, high: object, stream: str | None = None) -> None:
         self._set(key, low, high, stream)
+
+    @property
+    def length(self) -> float:
+        """How long the interval is, rounded down; it has a number where their gap is no larger."""
+        if math.isinf(self.low) or math.isinf(self.high):
+            return 0.0  # it reaches past the least or the largest of them, which tells
+        exact = Fraction(self.high) - Fraction(self.low)
+        rounded = float(min(exact, Fraction(sys.float_info.max)))
+        return rounded if rounded <= exact else math.nextafter(rounded, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, init=False)

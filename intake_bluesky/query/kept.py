@@ -24,8 +24,8 @@ class Kept(Query):
     ----------
     query : CompareStatistic, DataBetween or DataWithin
     says : {"true", "open"}
-        "true" is exact: the query is true of these runs. "open" are all others of which it may be true: nothing is
-        kept of them, or what is kept does not decide.
+        "true": it is true of these runs. "open": it may be true of these, because nothing is kept of them, or what is
+        kept does not decide. It is false of all that are neither.
     reading : str
         How files are read, as in `intake_bluesky.storage.Recorded`: what other ways read does not count.
 

@@ -230,6 +230,7 @@ def _data_holds(query: DataQuery, stream: str, run: Any) -> bool:
     if most < low or high < least:
         return False
     found = any(end is not None and low <= end <= high for end in (least, most, known.first, known.last))
+    found = found or (known.gap is not None and known.gap <= query.length)
     return found or bool(run.lies(stream, query.key, low, high))
 
 

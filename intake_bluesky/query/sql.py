@@ -17,9 +17,11 @@ from typing import Final, Literal, TypeAlias
 
 from intake_bluesky.query.conditions import AnyItem, Compare, Contains, HasSize, In, PathQuery
 from intake_bluesky.query.form import INTEGERS, Place, code_text
+from intake_bluesky.query.kept import Kept
 from intake_bluesky.query.nodes import ALL, And, Everything, Not, Or, Query, all_of, any_of
 from intake_bluesky.query.paths import Path
 from intake_bluesky.query.runs import FullText, PartialUID, words
+from intake_bluesky.query.sql_data import kept_condition
 from intake_bluesky.query.sql_json import SQL, Value, joined, json_condition, json_exact
 from intake_bluesky.query.sql_regex import implied_by_regex
 from intake_bluesky.query.values import FrozenDict
@@ -73,6 +75,8 @@ class Columns:
         look, and that it meets the condition put in for ``{}``. It asks no table that the query is over.
     listing : mapping of str to str
         As `documents`, in that condition.
+    measured : str or None
+        The condition that statistics are kept of a run, in the tables that `sql_data` tells of; None without these.
     """
 
     special: Mapping[Place, Column]
@@ -80,6 +84,7 @@ class Columns:
     words: str | None
     lists: str
     listing: Mapping[str, str]
+    measured: str | None = None
 
 
 def _plain(text: str) -> bool:
@@ -101,6 +106,8 @@ class Translator:
                 return self.columns.words is not None
             case PartialUID():
                 return len(leaf.uids) <= MANY and all(map(_plain, leaf.uids))
+            case Kept():
+                return self.columns.measured is not None
         return isinstance(leaf, PathQuery) and leaf.path.document in self.columns.documents and json_exact(leaf)
 
     def condition(self, query: Query) -> SQL:
@@ -125,6 +132,8 @@ class Translator:
                 return joined(" OR ", [("(uid >= ? AND uid < ?)", [uid, _after(uid)]) for uid in uids])
             case FullText(text) if self.columns.words is not None:
                 return self.columns.words, [" ".join(f'"{word}"' for word in sorted(words(text)))]
+            case Kept() if self.columns.measured is not None:
+                return kept_condition(query, self.columns.measured)
         if isinstance(query, PathQuery) and self.exact(query):
             return self._at_path(query)
         raise TypeError(f"this is not answered in SQL: {query!r}; exact() has to be asked first")

@@ -280,20 +280,28 @@ def whole_queries() -> st.SearchStrategy[Query]:
     at = st.builds(Path, st.just("descriptor"), st.one_of(named, set_up, st.just(("name",))))
     within = st.recursive(_conditions(at) | st.just(ALL), _combined, max_leaves=3)
     streams = st.none() | st.sampled_from(STREAMS)
-    keys, bounds = st.sampled_from(DATA_KEYS), st.tuples(st.sampled_from(BOUNDS), st.sampled_from(BOUNDS))
-    intervals = st.sampled_from((DataBetween, DataWithin))
     return st.one_of(
         st.builds(AnyDescriptor, within, streams),
         st.builds(lambda name, stream: Device(name, stream).exists(), st.sampled_from(DEVICES), streams),
-        st.builds(lambda node, key, ends, stream: node(key, *sorted(ends), stream), intervals, keys, bounds, streams),
+        data_queries(),
+    )
+
+
+def data_queries(
+    *,
+    intervals: Sequence[type[DataBetween | DataWithin]] = (DataBetween, DataWithin),
+    statistics: Sequence[str] = get_args(StatisticName),
+    bounds: Sequence[float] = BOUNDS,
+) -> st.SearchStrategy[Query]:
+    """Give single conditions over data, of these kinds and with these numbers."""
+    keys, streams, numbers = st.sampled_from(DATA_KEYS), st.none() | st.sampled_from(STREAMS), st.sampled_from(bounds)
+    ends = st.tuples(numbers, numbers).map(sorted)
+    names, operators = st.sampled_from(statistics), st.sampled_from(OPERATORS)
+    return st.one_of(
         st.builds(
-            _about_a_statistic,
-            keys,
-            st.sampled_from(get_args(StatisticName)),
-            st.sampled_from(OPERATORS),
-            st.sampled_from(BOUNDS),
-            streams,
+            lambda node, key, ends, stream: node(key, *ends, stream), st.sampled_from(intervals), keys, ends, streams
         ),
+        st.builds(_about_a_statistic, keys, names, operators, numbers, streams),
     )
 
 

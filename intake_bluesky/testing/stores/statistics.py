@@ -1,0 +1,164 @@
+"""What a store that keeps statistics says by them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from intake_bluesky.documents import RunSummary, is_external
+from intake_bluesky.query import Data, DataQuery, Query, matches
+from intake_bluesky.query.kept import Kept, Verdict
+from intake_bluesky.statistics import Statistics
+from intake_bluesky.storage import Order, Recorded, RunStore, SupportsStatistics
+from intake_bluesky.testing.examples import EXAMPLES
+from intake_bluesky.testing.plain_runs import count, rewound, scan, unfinished
+from intake_bluesky.testing.stores.hooks import S, StoreHooks
+from intake_bluesky.testing.stores.reading import documents_of
+from intake_bluesky.viewing import StoredRun
+
+__all__ = ["StoreStatisticsTests"]
+
+QUERIES: Final = (
+    Data("theta").between(0, 5),
+    Data("theta").between(-100, 100),
+    Data("theta").within(-2.5, 2.5),
+    Data("theta").max() > 1,
+    Data("theta", stream="primary").min() <= 0,
+    Data("theta", stream="baseline").count() >= 0,
+    Data("det").sum() > 10,
+    Data("det").mean() <= 1e6,
+    Data("det").count() == 3,
+    Data("det").nan_count() > 0,
+    Data("det").first() == 1,
+    Data("no such key").count() >= 0,
+)
+"""Queries about data of the examples ``count``, ``scan`` and others."""
+
+
+class StoreStatisticsTests(StoreHooks[S]):
+    """`SupportsStatistics`, of a store that does; one that does not has only to say so."""
+
+    def test_what_a_pass_over_the_documents_tells_is_what_the_values_are(self, stored: S, example: object) -> None:
+        if not isinstance(stored, SupportsStatistics):
+            return
+        [run] = stored.find()
+        header = stored.header(run.uid)
+        stored.measure([run.uid])
+        for layout in header.streams.values():
+            for key, spec in layout.data_keys.items():
+                known = stored.statistics(Recorded(run.uid, header.version, layout.name, key))
+                assert known is None or not is_external(spec), f"{key} of files is of no reading that was named"
+                assert known is None or header.stop is not None, "nothing is kept of a run that goes on"
+                if known is not None:
+                    self._alike(known, StoredRun(_Unmeasured(stored), run).statistics(layout.name, key))
+
+    def _alike(self, observed: Statistics, expected: Statistics | None) -> None:
+        assert expected is not None
+        assert observed.sum == pytest.approx(expected.sum, rel=1e-12, abs=1e-300, nan_ok=True)
+        assert type(observed.sum) is type(expected.sum)
+        assert replace(observed, sum=None, gap=None) == replace(expected, sum=None, gap=None)
+
+    @pytest.mark.parametrize("query", QUERIES, ids=repr)
+    def test_what_is_kept_is_true(self, store: S, query: Query) -> None:
+        if not isinstance(store, SupportsStatistics):
+            return
+        self.put(store, count(), scan(), rewound(), unfinished())
+        expected = _matching(store, query)
+        assert _kept(store, query, "true") <= expected <= _kept(store, query, "true") | _kept(store, query, "open")
+        uids = [run.uid for run in store.find()]
+        store.measure(uids)
+        true, open_ = _kept(store, query, "true"), _kept(store, query, "open")
+        assert true <= expected <= true | open_
+        assert store.measure(uids) == 0, "what was learnt is kept"
+
+    def test_runs_that_go_on_stay_open(self, store: S) -> None:
+        if not isinstance(store, SupportsStatistics):
+            return
+        run = unfinished()
+        self.put(store, run)
+        uid = run[0][1]["uid"]
+        store.measure([uid])
+        keys = [key for doc in documents_of(run, "descriptor") for key in doc["data_keys"]]
+        for key in keys:
+            assert _kept(store, Data(key).count() >= 0, "open") == {uid}
+            assert _kept(store, Data(key).count() >= 0, "true") == set()
+
+    def test_what_is_handed_in_counts_from_then_on(self, store: S) -> None:
+        if not isinstance(store, SupportsStatistics):
+            return
+        run = scan()
+        self.put(store, run)
+        uid = run[0][1]["uid"]
+        store.measure([uid])
+        known = Statistics(2, 0, 3, 4, 7, 3, 4, 1.0)
+        what = Recorded(uid, store.header(uid).version, "primary", "theta")
+        store.keep(replace(what, version="of another day"), known)
+        assert store.statistics(what) != known
+        store.keep(what, known)
+        assert store.statistics(what) == known
+        assert store.statistics(replace(what, version="of another day")) is None
+        assert _kept(store, Data("theta").min() == 3, "true") == {uid}
+        assert _kept(store, Data("theta").min() < 3, "true") == set()
+        mine = Statistics(2, 0, 5, 6, 11, 5, 6, 1.0)
+        store.keep(replace(what, reading="mine"), mine)
+        assert store.statistics(replace(what, reading="mine")) == mine
+        assert store.statistics(replace(what, reading="yours")) is None
+        other = self.reopen(store)
+        assert isinstance(other, SupportsStatistics)
+        assert other.statistics(what) == known
+        other.close()
+
+    def test_a_run_that_is_gone_takes_its_statistics_along(self, store: S) -> None:
+        if not isinstance(store, SupportsStatistics):
+            return
+        run = scan()
+        self.put(store, run)
+        uid = run[0][1]["uid"]
+        store.measure([uid])
+        self.remove(store, uid)
+        store.refresh()
+        assert _kept(store, Data("theta").count() >= 0, "true") == set()
+        self.put(store, EXAMPLES["count"](None))
+        assert uid not in _kept(store, Data("theta").count() >= 0, "open")
+
+    @pytest.mark.parametrize("query", QUERIES[:3], ids=repr)
+    def test_they_combine_with_what_else_is_pushed_down(self, store: S, query: Query) -> None:
+        if not isinstance(store, SupportsStatistics):
+            return
+        self.put(store, count(), scan(), rewound())
+        store.measure([run.uid for run in store.find()])
+        true, open_ = _says(query, "true"), _says(query, "open")
+        every = {run.uid for run in store.find()}
+        assert {run.uid for run in store.find(~true)} == every - _kept(store, query, "true")
+        assert {run.uid for run in store.find(~(true | open_))} == every - {run.uid for run in store.find(true | open_)}
+        assert store.plan(true | ~open_, Order.NEWEST).pushed == true | ~open_
+
+
+class _Unmeasured:
+    """A store without its statistics."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+
+    remote = property(lambda self: self._store.remote)
+
+    def __getattr__(self, name: str) -> object:
+        if name in ("statistics", "keep", "measure"):
+            raise AttributeError(name)
+        return getattr(self._store, name)
+
+
+def _says(query: Query, says: Verdict) -> Kept:
+    assert isinstance(query, DataQuery)
+    return Kept(query, says)
+
+
+def _kept(store: RunStore, query: Query, says: Verdict) -> set[str]:
+    return {run.uid for run in store.find(_says(query, says))}
+
+
+def _matching(store: RunStore, query: Query) -> set[str]:
+    runs: list[RunSummary] = list(store.find())
+    return {run.uid for run in runs if matches(query, StoredRun(_Unmeasured(store), run))}  # type: ignore[arg-type]

@@ -1,0 +1,206 @@
+"""What kept statistics say of queries about data, in SQL, holds for the oracle; on a real SQLite index."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intake_bluesky.columns import column
+from intake_bluesky.files.entries import entry_of
+from intake_bluesky.index import Index, IndexEntry
+from intake_bluesky.query import CompareStatistic, Data, DataBetween, DataQuery, DataWithin, Query, matches
+from intake_bluesky.query.bounds import bounds
+from intake_bluesky.query.kept import Kept, Verdict
+from intake_bluesky.query.sql import Translator
+from intake_bluesky.schema import COLUMNS, row_of, statistics_of
+from intake_bluesky.statistics import Statistics
+from intake_bluesky.storage import Order, Recorded
+from intake_bluesky.testing.queries import BOUNDS, DATA_NUMBERS, Run, data_queries, queries, runs
+
+SEARCH = Translator(COLUMNS)
+NUMBERS = count()
+
+
+def kept(query: Query, says: Verdict, reading: str = "") -> Kept:
+    assert isinstance(query, DataQuery)
+    return Kept(query, says, reading)
+
+
+class Measured:
+    """Runs in an index with what is known of their data: all of it, some, or nothing."""
+
+    def __init__(self, index: Index, runs: Iterable[tuple[Run, str]]) -> None:
+        self.index, self.runs, self.known = index, [run for run, _ in runs], [known for _, known in runs]
+        for number, run in enumerate(self.runs):
+            run.start["uid"] = f"{number:04}"
+        index.put([self._entry(number) for number in range(len(self.runs))])
+
+    def _entry(self, number: int) -> IndexEntry:
+        run, known = self.runs[number], self.known[number]
+        entry = entry_of(str(number), "stamp", (b"start", run.start), (b"stop", run.stop or {}))
+        if known == "nothing":
+            return entry
+        statistics = {what: run.statistics(*what) if known == "all" else None for what in run.data}
+        return replace(entry, statistics=statistics)
+
+    def found(self, query: Query) -> set[int]:
+        where, values = SEARCH.condition(query)
+        return {int(path) for _, _, path, _ in self.index.find(where, values, Order.OLDEST)}
+
+    def matching(self, query: Query) -> set[int]:
+        return {number for number, run in enumerate(self.runs) if matches(query, run)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("index")
+
+
+def measured(folder: Path, runs: list[tuple[Run, str]]) -> Iterator[Measured]:
+    index = Index(folder / f"{next(NUMBERS)}.sqlite")
+    try:
+        yield Measured(index, runs)
+    finally:
+        index.close()
+        for file in folder.iterdir():
+            file.unlink()
+
+
+def some_runs(known: str = "") -> st.SearchStrategy[list[tuple[Run, str]]]:
+    told = st.just(known) if known else st.sampled_from(("all", "declared", "nothing"))
+    return st.lists(st.tuples(runs(whole=True), told), min_size=20, max_size=20)
+
+
+@given(st.data(), some_runs())
+def test_what_is_kept_agrees_with_the_oracle(folder: Path, data: st.DataObject, some: list[tuple[Run, str]]) -> None:
+    """Twenty runs and ten queries an example: 20,000 pairs and more in the ci profile."""
+    for indexed in measured(folder, some):
+        for query in data.draw(st.lists(data_queries(), min_size=10, max_size=10)):
+            true, open_ = indexed.found(kept(query, "true")), indexed.found(kept(query, "open"))
+            expected = indexed.matching(query)
+            assert true <= expected <= true | open_, query
+
+
+@pytest.mark.slow
+@given(st.data(), some_runs())
+def test_bounds_of_any_query(folder: Path, data: st.DataObject, some: list[tuple[Run, str]]) -> None:
+    for indexed in measured(folder, some):
+        for query in data.draw(st.lists(queries(whole=True, max_leaves=4), min_size=10, max_size=10)):
+            possible, certain = bounds(query, SEARCH.exact, "")
+            assert indexed.found(certain) <= indexed.matching(query) <= indexed.found(possible), query
+
+
+DECIDED = data_queries(
+    intervals=[DataWithin],
+    statistics=["min", "max", "sum", "count", "nan_count", "first", "last"],
+    bounds=[bound for bound in BOUNDS if bound != 2**63],
+)
+
+
+@pytest.mark.slow
+@given(st.data(), some_runs("all"))
+def test_comparisons_of_what_is_known_are_decided(
+    folder: Path, data: st.DataObject, some: list[tuple[Run, str]]
+) -> None:
+    for indexed in measured(folder, some):
+        large = {n for n, run in enumerate(indexed.runs) if any(_is_large(run, what) for what in run.data)}
+        for query in data.draw(st.lists(DECIDED, min_size=10, max_size=10)):
+            assert indexed.found(kept(query, "open")) <= large, query
+            assert indexed.found(kept(query, "true")) - large == indexed.matching(query) - large, query
+
+
+def _is_large(run: Run, what: tuple[str, str]) -> bool:
+    found = run.statistics(*what)
+    return found is not None and row_of(found)[-1] is not None
+
+
+def one(folder: Path, values: Sequence[object]) -> Iterator[Measured]:
+    run = Run({"uid": "u", "time": 1.0}, {}, ({"name": "primary", "data_keys": {"x": {}}},), {("primary", "x"): values})
+    return measured(folder, [(run, "all")])
+
+
+def test_an_interval_longer_than_every_gap_needs_no_look(folder: Path) -> None:
+    steps = [n / 4 for n in range(-40, 41)]
+    for indexed in one(folder, steps):
+        for low, high in ((0, 5), (0.1, 0.4), (-3.3, -3.0), (9.9, 20)):
+            query = Data("x").between(low, high)
+            assert indexed.found(kept(query, "true")) == {0}
+            assert indexed.found(kept(query, "open")) == set()
+        narrow = Data("x").between(0.1, 0.2)
+        assert indexed.found(kept(narrow, "true")) == set()
+        assert indexed.found(kept(narrow, "open")) == {0}
+        outside = Data("x").between(10.1, 20)
+        assert indexed.found(kept(outside, "true") | kept(outside, "open")) == set()
+
+
+@given(st.lists(st.sampled_from(DATA_NUMBERS) | st.integers(-9, 9), min_size=1, max_size=5), st.sampled_from(BOUNDS))
+def test_means_compare_as_fractions(folder: Path, values: list[object], bound: float) -> None:
+    for indexed in one(folder, values):
+        for op in ("<", "<=", ">", ">="):
+            query = CompareStatistic("x", "mean", op, bound)
+            true, open_ = indexed.found(kept(query, "true")), indexed.found(kept(query, "open"))
+            assert true <= indexed.matching(query) <= true | open_, (values, query)
+
+
+@given(st.floats(allow_nan=False), st.floats(allow_nan=False))
+def test_lengths_are_rounded_down(low: float, high: float) -> None:
+    low, high = sorted((low, high))
+    length = DataBetween("x", low, high).length
+    assert length >= 0
+    if math.isfinite(low) and math.isfinite(high):
+        assert length <= Fraction(high) - Fraction(low)
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(-(2**70), 2**70), st.floats()), max_size=5))
+def test_statistics_come_back(values: list[object]) -> None:
+    found = Statistics.of(column(values)[0])
+    assert repr(statistics_of(row_of(found))) == repr(found)
+
+
+def test_statistics_of_files_count_under_their_own_reading(folder: Path) -> None:
+    run = Run({"uid": "u", "time": 1.0}, {}, (), {("primary", "image"): [1.0, 2.0]})
+    query = Data("image").max() > 1
+    for indexed in measured(folder, [(run, "declared")]):
+        assert indexed.found(kept(query, "open", "mine")) == {0}
+        known = Statistics.of(column([1.0, 2.0])[0])
+        what = Recorded("0000", "", "primary", "image", "mine")
+        indexed.index.keep(what, "another stamp", known)
+        assert indexed.found(kept(query, "true", "mine")) == set()
+        assert indexed.index.statistics(what) is None
+        indexed.index.keep(what, "stamp", known)
+        assert indexed.found(kept(query, "true", "mine")) == {0}
+        assert indexed.found(kept(query, "open", "mine")) == set()
+        assert indexed.found(kept(query, "open", "other")) == {0}
+        assert indexed.index.statistics(what) == ("stamp", known)
+        assert indexed.index.statistics(replace(what, reading="other")) is None
+
+
+def test_entries_that_are_replaced_take_their_statistics_along(folder: Path) -> None:
+    run = Run({"uid": "u", "time": 1.0}, {}, (), {("primary", "x"): [1.0, 2.0]})
+    for indexed in measured(folder, [(run, "all")]):
+        assert indexed.found(kept(Data("x").max() > 1, "true")) == {0}
+        assert indexed.index.unmeasured(["0000"]) == []
+        indexed.index.put([replace(indexed._entry(0), statistics=None)])
+        assert indexed.found(kept(Data("x").max() > 1, "true")) == set()
+        assert indexed.found(kept(Data("x").max() > 1, "open")) == {0}
+        assert indexed.index.unmeasured(["0000"]) == [("0", "stamp")]
+        [rows] = indexed.index._ask("SELECT count(*) FROM statistics")[0]
+        assert rows == 0
+
+
+@pytest.mark.parametrize("name", ["theta'; DROP TABLE files; --", '"', "a\0b", "half \ud800", "", "\ud7ff", "%"])
+def test_odd_names_are_names(folder: Path, name: str) -> None:
+    run = Run({"uid": "u", "time": 1.0}, {}, (), {("primary", name): [1.0], (name, "x"): [2.0]})
+    for indexed in measured(folder, [(run, "all")]):
+        assert indexed.found(kept(Data(name).max() == 1, "true")) == {0}
+        assert indexed.found(kept(Data("x", stream=name or None).max() == 2, "true")) == {0}
+        assert indexed.found(kept(Data(name + "x").max() == 1, "true")) == set()
+        assert indexed.index.count("1", ()) == 1
