@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 from intake_bluesky.ordering import Arrangement
 from intake_bluesky.query import And, Everything, Not, Or, PathQuery, Query, documents_needed, leaves
-from intake_bluesky.storage import Order, Plan, RunStore, SupportsCount
+from intake_bluesky.selection import Selection
+from intake_bluesky.storage import Order, Plan, RunStore, SupportsCount, SupportsStatistics
 
 __all__ = ["Explanation", "explain"]
 
@@ -25,17 +26,20 @@ class Explanation(Plan):
         Who puts the runs in order, and how.
     candidates : int or None
         How many runs the store finds, among which the residual looks; None where that was not asked.
+    decided : tuple of int or None
+        Of how many of these the store, by statistics that it keeps, is certain that they match, and how many it
+        leaves open; None where that was not asked, or where it keeps none.
     """
 
     reasons: tuple[tuple[Query, str], ...] = ()
     order: str = ""
     candidates: int | None = None
+    decided: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, plan: Plan, *, reasons: Iterator[tuple[Query, str]], order: str, candidates: int | None) -> Self:
+    def of(cls, plan: Plan, **words: Any) -> Self:
         """Add words to a plan."""
-        kept = {field.name: getattr(plan, field.name) for field in fields(Plan)}
-        return cls(**kept, reasons=tuple(reasons), order=order, candidates=candidates)
+        return cls(**{field.name: getattr(plan, field.name) for field in fields(Plan)}, **words)
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -51,6 +55,10 @@ class Explanation(Plan):
         for part, reason in self.reasons:
             yield f"Finished run by run: {part!r}"
             yield f"  because {reason}"
+        if self.decided is not None:
+            certain, left = self.decided
+            out = (self.candidates or 0) - certain - left
+            yield f"Kept statistics tell: {certain:,} match, {out:,} do not, {left:,} are looked into."
         yield f"Order: {self.order}"
 
 
@@ -71,13 +79,20 @@ def explain(arrangement: Arrangement, *, run: bool = False) -> Explanation:
     """
     selection = arrangement.selection
     store, sorting = selection.store, arrangement.sorting
-    plan = selection.plan(order=sorting.ties)
+    plan = selection.plan(order=sorting.ties, by_statistics=False)
+    by_statistics = isinstance(store, SupportsStatistics) and "data" in documents_needed(plan.residual)
     return Explanation.of(
         plan,
-        reasons=_reasons(store, plan.residual),
+        reasons=tuple(_reasons(store, plan.residual)),
         order=_order(arrangement, ordered=plan.ordered),
         candidates=_count(store, plan.pushed) if run else None,
+        decided=_decided(selection, store) if run and by_statistics else None,
     )
+
+
+def _decided(selection: Selection, store: RunStore) -> tuple[int, int]:
+    plan = selection.plan()
+    return _count(store, plan.pushed & plan.certain), _count(store, plan.pushed & ~plan.certain)
 
 
 def _count(store: RunStore, pushed: Query) -> int:
@@ -110,6 +125,11 @@ def _reason(store: RunStore, part: Query) -> str:
         exact = replace(leaf, path=replace(leaf.path, descend=False))
         if _answers(store, exact):
             return f"MongoDB's form looks into lists too; the store answers {~exact if leaf is not part else exact!r}"
+    if isinstance(store, SupportsStatistics) and "data" in documents_needed(part):
+        return (
+            "values are read where the statistics that the store keeps do not decide: of runs that it has not scanned "
+            "yet or that have no stop document, of files not read before, and for intervals between two values"
+        )
     inside = " and ".join(sorted(documents_needed(part) & {"data", "descriptors"}, reverse=True))
     return "the store does not answer this" + (f": runs are opened for their {inside}" if inside else "")
 

@@ -47,6 +47,7 @@ ORDERS: Final = {
 }
 FIELDS: Final = "path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '')"
 NUMBERS: Final = "count, nan_count, min, max, sum, first, last, gap, exact"
+ANSWERS: Final = 1_000_000
 KEEP: Final = "INSERT OR REPLACE INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 GONE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 UNUSABLE: Final = frozenset(
@@ -121,6 +122,7 @@ def _drop(db: sqlite3.Connection, paths: Sequence[str]) -> None:
     rows = [(path,) for path in paths]
     if HAS_FTS5:
         db.executemany("DELETE FROM texts WHERE rowid = (SELECT id FROM files WHERE path = ?)", rows)
+    db.executemany("DELETE FROM answers WHERE file = (SELECT id FROM files WHERE path = ? AND measured)", rows)
     db.executemany(
         "DELETE FROM statistics WHERE what IN (SELECT id FROM keys) "  # by its primary key
         "AND file = (SELECT id FROM files WHERE path = ? AND measured)",
@@ -274,12 +276,21 @@ class Index:
 
     def keep(self, what: Recorded, stamp: str, found: Statistics) -> None:
         """Keep statistics of values, if their file is measured and still has this stamp."""
+        self._keep(KEEP, what, stamp, row_of(found))
+
+    def keep_answer(self, what: Recorded, stamp: str, interval: tuple[float, float], found: bool) -> None:
+        """Keep whether a number lies in an interval, as `keep` does; of too many answers the first are dropped."""
+        if all(-(2**63) <= end < 2**63 or isinstance(end, float) for end in interval):
+            self._keep("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", what, stamp, (*interval, found))
+
+    def _keep(self, insert: str, what: Recorded, stamp: str, row: Sequence[Any]) -> None:
         with self._writing() as db:
             file = db.execute(
                 "SELECT id FROM files WHERE uid = ? AND listed AND measured AND stamp = ?", (what.uid, stamp)
             ).fetchone()
             if file is not None:
-                db.execute(KEEP, (_what(db, what.key, what.stream, what.reading), *file, *row_of(found)))
+                db.execute(insert, (_what(db, what.key, what.stream, what.reading), *file, *row))
+                db.execute("DELETE FROM answers WHERE rowid <= (SELECT max(rowid) FROM answers) - ?", (ANSWERS,))
 
     def stamp(self, uid: str) -> str | None:
         """The stamp of the file that a run is in."""

@@ -42,6 +42,8 @@ CREATE TABLE statistics(
     what INTEGER NOT NULL REFERENCES keys, file INTEGER NOT NULL, count INTEGER, nan_count INTEGER, min, max, sum,
     first, last, gap, exact TEXT, PRIMARY KEY (what, file)
 ) WITHOUT ROWID;
+CREATE TABLE answers(what INTEGER NOT NULL, file INTEGER NOT NULL, low NOT NULL, high NOT NULL, found INTEGER NOT NULL);
+CREATE INDEX by_file ON answers(file, what);
 CREATE TABLE facts(name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 INSERT INTO facts VALUES ('changes', 0);
 """

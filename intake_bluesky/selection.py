@@ -135,16 +135,17 @@ class Selection:
     def _starts(self, query: Query) -> Iterator[Mapping[str, Any]]:
         return (run.start for run in replace(self, stages=()).runs(query))
 
-    def plan(self, query: Query = ALL, order: Order = Order.NEWEST) -> Plan:
+    def plan(self, query: Query = ALL, order: Order = Order.NEWEST, *, by_statistics: bool = True) -> Plan:
         """How the store shares the work, for those of these runs that match `query` as well.
 
-        What it does not answer narrows what it finds all the same: see `intake_bluesky.query.bounds`.
+        What it does not answer narrows what it finds all the same, by the statistics that it keeps unless told
+        otherwise: see `intake_bluesky.query.bounds`.
         """
         store = self.store
         plan = store.plan(self.settled() & query, order)
         if isinstance(plan.residual, Everything):
             return replace(plan, certain=ALL)
-        reading = reading_of(self._reads) if isinstance(store, SupportsStatistics) else None
+        reading = reading_of(self._reads) if by_statistics and isinstance(store, SupportsStatistics) else None
         possible, certain = bounds(
             plan.residual, lambda leaf: isinstance(store.plan(leaf, order).residual, Everything), reading
         )

@@ -274,6 +274,9 @@ class SupportsStatistics(Protocol):
     def keep(self, values: Recorded, found: Statistics) -> None:
         """Keep statistics in place of what was kept, unless the run is of another version by now."""
 
+    def keep_answer(self, values: Recorded, interval: tuple[float, float], found: bool) -> None:
+        """Keep whether a number among values lies in an interval, ends included, where statistics leave that open."""
+
     def measure(self, uids: Sequence[str]) -> int:
         """Learn of these runs, if nothing is kept of them, what one pass over their documents tells.
 

@@ -195,10 +195,14 @@ class StoredRun:
         ------
         DamagedRun, AssetUnavailable
         """
-        if self._recorded(stream, key) is None:
+        values = self._recorded(stream, key)
+        if values is None:
             return False
         with self._readable():
-            return any(lies(values, low, high) for _, values in self._parts(stream, key))
+            found = any(lies(part, low, high) for _, part in self._parts(stream, key))
+        if self._header.stop is not None and isinstance(self._store, SupportsStatistics):
+            self._store.keep_answer(values, (low, high), found)
+        return found
 
     def _recorded(self, stream: str, key: str) -> Recorded | None:
         """What is asked for; None where no descriptor declares it."""

@@ -140,9 +140,20 @@ class FileStore(RunStore):
 
     def keep(self, values: Recorded, found: Statistics) -> None:
         """Keep statistics in the index."""
-        stamp = self.files.ask(lambda index: index.stamp(values.uid))
-        if stamp is not None and version_of(stamp) == values.version:
+        stamp = self._stamp(values)
+        if stamp:
             self.files.ask(lambda index: index.keep(values, stamp, found))
+
+    def keep_answer(self, values: Recorded, interval: tuple[float, float], found: bool) -> None:
+        """Keep an answer in the index."""
+        stamp = self._stamp(values)
+        if stamp:
+            self.files.ask(lambda index: index.keep_answer(values, stamp, interval, found))
+
+    def _stamp(self, values: Recorded) -> str:
+        """The stamp of the file, if it is of that version."""
+        stamp = self.files.ask(lambda index: index.stamp(values.uid)) or ""
+        return stamp if version_of(stamp) == values.version else ""
 
     def measure(self, uids: Sequence[str]) -> int:
         """Scan the files of those runs that no scan has seen."""

@@ -4,7 +4,7 @@ A row of ``statistics`` (``s`` here) is about one data key of one run, which ``s
 key, its stream, and how files were read. Its columns are the attributes of `Statistics`. ``count`` is NULL where
 nothing is known but that the key is declared; ``exact`` is not NULL where a number does not fit into its column, and
 then the columns of numbers are NULL, as they are where there is no number. A sum that is NaN is NULL, too: compared
-with anything it is false, as NaN is.
+with anything it is false, as NaN is. A row of ``answers`` says whether a number lies from ``low`` to ``high``.
 """
 
 from __future__ import annotations
@@ -26,17 +26,27 @@ MEAN: Final = "s.sum * 1.0 / (s.count - s.nan_count)"
 
 def kept_condition(leaf: Kept, measured: str) -> Condition:
     """The condition on a run, whose row is ``id``; `measured` tells that statistics are kept of it."""
-    known = _known(leaf, _true(leaf.query) if leaf.says == "true" else _open(leaf.query))
     if leaf.says == "true":
-        return known
-    sql, values = _unknown(leaf)
-    return f"(NOT {measured} OR {known[0]} OR {sql})", known[1] + values
+        known, answered = _known(leaf, _true(leaf.query)), _answered(leaf)
+        return f"({known[0]} OR {answered[0]})", known[1] + answered[1]
+    known, unknown = _known(leaf, _open(leaf.query)), _unknown(leaf)
+    return f"(NOT {measured} OR {known[0]} OR {unknown[0]})", known[1] + unknown[1]
 
 
-def _rows(leaf: Kept) -> Condition:
+def _answered(leaf: Kept) -> Condition:
+    """Whether a number is known to lie in the interval, or in a part of it."""
+    query = leaf.query
+    if not isinstance(query, DataBetween) or _is_odd(query.low) or _is_odd(query.high):
+        return NEVER
+    rows, values = _rows(leaf, "answers")
+    sql = f"id IN (SELECT s.file {rows} AND k.reading IN ('', ?) AND s.found AND s.low >= ? AND s.high <= ?)"
+    return sql, [*values, leaf.reading, query.low, query.high]
+
+
+def _rows(leaf: Kept, table: str = "statistics") -> Condition:
     """The rows of the key asked for, in the streams asked for."""
     stream = leaf.query.stream
-    sql = "FROM statistics AS s JOIN keys AS k ON k.id = s.what WHERE k.key = ?"
+    sql = f"FROM {table} AS s JOIN keys AS k ON k.id = s.what WHERE k.key = ?"
     values = [code_text(leaf.query.key)]
     return (sql, values) if stream is None else (f"{sql} AND k.stream = ?", [*values, code_text(stream)])
 
@@ -89,7 +99,12 @@ def _undecided(query: DataQuery) -> Condition:
         if _is_odd(query.low) or _is_odd(query.high):
             return ALWAYS
         overlaps, hits = _overlaps(query), _hits(query)
-        return f"({overlaps[0]} AND NOT coalesce({hits[0]}, 0))", overlaps[1] + hits[1]
+        refuted = (
+            "EXISTS(SELECT 1 FROM answers AS a WHERE a.what = s.what AND a.file = s.file AND NOT a.found "
+            "AND a.low <= ? AND a.high >= ?)"
+        )
+        sql = f"({overlaps[0]} AND NOT coalesce({hits[0]}, 0) AND NOT {refuted})"
+        return sql, [*overlaps[1], *hits[1], query.low, query.high]
     if query.statistic == "mean":
         if abs(query.value) > WHOLE:
             return ALWAYS

@@ -204,3 +204,34 @@ def test_odd_names_are_names(folder: Path, name: str) -> None:
         assert indexed.found(kept(Data("x", stream=name or None).max() == 2, "true")) == {0}
         assert indexed.found(kept(Data(name + "x").max() == 1, "true")) == set()
         assert indexed.index.count("1", ()) == 1
+
+
+def test_answers_tell_of_wider_and_of_narrower_intervals(folder: Path) -> None:
+    for indexed in one(folder, [0.0, 5.0, 10.0, 20.0]):
+        what = Recorded("0000", "", "primary", "x")
+
+        def verdict(low: float, high: float, indexed: Measured = indexed) -> str:
+            query = Data("x").between(low, high)
+            if indexed.found(kept(query, "true")):
+                return "true"
+            return "open" if indexed.found(kept(query, "open")) else "false"
+
+        assert [verdict(4, 8), verdict(11, 15), verdict(12, 14), verdict(3, 9)] == ["open"] * 4
+        indexed.index.keep_answer(what, "stamp", (4, 8), True)
+        indexed.index.keep_answer(what, "stamp", (11, 15), False)
+        indexed.index.keep_answer(what, "another stamp", (1, 2), True)
+        indexed.index.keep_answer(what, "stamp", (-(2**70), 2**70), True)
+        assert [verdict(4, 8), verdict(3, 9), verdict(4.5, 8)] == ["true", "true", "open"]
+        assert [verdict(11, 15), verdict(12, 14), verdict(11, 15.5)] == ["false", "false", "open"]
+        assert verdict(1, 2) == "open"
+        indexed.index.put([replace(indexed._entry(0))])
+        assert verdict(4, 8) == "open"
+
+
+def test_of_too_many_answers_the_first_are_dropped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("intake_bluesky.index.ANSWERS", 3)
+    for indexed in one(folder, [0.0, 5.0, 10.0, 20.0]):
+        for number in range(6):
+            interval = 1 + number / 10, 2 + number / 10
+            indexed.index.keep_answer(Recorded("0000", "", "primary", "x"), "stamp", interval, False)
+        assert [low for (low,) in indexed.index._ask("SELECT low FROM answers ORDER BY low")] == [1.3, 1.4, 1.5]
