@@ -6,6 +6,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from tests.servers.postgres import postgres  # noqa: F401  # a fixture of all tests
+
 # Two shared cores and a cold cache make any deadline a coin toss.
 settings.register_profile("dev", deadline=None, max_examples=50)
 settings.register_profile(
