@@ -17,15 +17,15 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
+from intake_bluesky.kept import row_of, rows_of, statistics_of
 from intake_bluesky.query.form import SearchForm, code_text
-from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create, row_of, statistics_of
+from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create
 from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Order, Recorded
 
@@ -89,9 +89,10 @@ class IndexEntry:
         What is wrong with the file, one line each.
     form : SearchForm or None
         What is searched of the run; it is put in and not given back.
-    statistics : mapping of (stream, key) to Statistics or None
-        Of each data key that a descriptor declares; None in the place of what is not known yet, as of files. Put in and
-        not given back. None for the whole where nobody looked: before a scan, and while the run has no stop.
+    statistics : bytes or None
+        Those of each data key that a descriptor declares, by `intake_bluesky.kept.pack`; None in the place of what is
+        not known yet, as of files. None for the whole where nobody looked: before a scan, and while the run has no
+        stop. Put in, and given back by `Index.entries` alone.
     """
 
     path: str
@@ -105,7 +106,7 @@ class IndexEntry:
     layout: bytes | None = None
     problem: str = ""
     form: SearchForm | None = field(default=None, compare=False)
-    statistics: Mapping[tuple[str, str], Statistics | None] | None = field(default=None, compare=False)
+    statistics: bytes | None = field(default=None, compare=False)
 
 
 def _row(number: int, entry: IndexEntry) -> tuple[Any, ...]:
@@ -131,20 +132,21 @@ def _drop(db: sqlite3.Connection, paths: Sequence[str]) -> None:
     db.executemany("DELETE FROM files WHERE path = ?", rows)
 
 
-def _put_statistics(db: sqlite3.Connection, entries: Sequence[tuple[int, IndexEntry]]) -> None:
-    """Keep the statistics of entries, a key after the other: so the rows lie."""
-    found: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
-    for number, entry in entries:
-        for stream_and_key, statistics in (entry.statistics or {}).items():
-            found[stream_and_key].append((number, *row_of(statistics)))
-    for (stream, key), known in found.items():
-        what_number = _what(db, key, stream, "")
-        db.executemany(KEEP, [(what_number, *row) for row in known])
+def _spread(db: sqlite3.Connection, key: str, packed: Iterable[tuple[int, bytes]]) -> None:
+    """Put rows about one key, which is coded, beside what is packed of runs."""
+    numbers: dict[str, int] = {}
+    rows = []
+    for file, statistics in packed:
+        for stream, _, row in rows_of(statistics, key):
+            if stream not in numbers:
+                numbers[stream] = _what(db, key, stream, "")
+            rows.append((numbers[stream], file, *row))
+    db.executemany(KEEP, rows)
 
 
 def _what(db: sqlite3.Connection, key: str, stream: str, reading: str) -> int:
-    """The number of a key in a stream, read in one way."""
-    names = code_text(key), code_text(stream), reading
+    """The number of a key in a stream, both coded, read in one way."""
+    names = key, stream, reading
     db.execute("INSERT OR IGNORE INTO keys(key, stream, reading) VALUES (?, ?, ?)", names)
     found = db.execute("SELECT id FROM keys WHERE key = ? AND stream = ? AND reading = ?", names).fetchone()
     return int(found[0])
@@ -211,7 +213,10 @@ class Index:
             )
             forms = [(n, e.form) for n, e in rows if e.form is not None]
             db.executemany("INSERT INTO searched VALUES (?, ?, ?)", [(n, form.start, form.stop) for n, form in forms])
-            _put_statistics(db, rows)
+            packed = [(n, e.statistics) for n, e in rows if e.statistics is not None]
+            db.executemany("INSERT INTO measured VALUES (?, ?)", packed)
+            for (key,) in db.execute("SELECT key FROM spread").fetchall() if packed else ():
+                _spread(db, key, packed)
             if HAS_FTS5:
                 db.executemany("INSERT INTO texts(rowid, words) VALUES (?, ?)", [(n, form.words) for n, form in forms])
 
@@ -265,8 +270,20 @@ class Index:
             json.dumps(list(uids)),
         )
 
+    def spread(self, keys: Iterable[str]) -> None:
+        """Have rows about these data keys, which is what conditions on statistics ask."""
+        known = {key for (key,) in self._ask("SELECT key FROM spread")}
+        missing = {code_text(key) for key in keys} - known
+        if not missing:
+            return
+        with self._writing() as db:
+            for key in missing:
+                _spread(db, key, db.execute("SELECT file, statistics FROM measured"))
+                db.execute("INSERT OR IGNORE INTO spread VALUES (?)", (key,))
+
     def statistics(self, what: Recorded) -> tuple[str, Statistics | None] | None:
         """The stamp of the file that values are in, and what is kept of them; None where nothing is."""
+        self.spread([what.key])
         found = self._ask(
             f"SELECT stamp, {NUMBERS} FROM files JOIN statistics ON file = files.id JOIN keys ON keys.id = what "  # noqa: S608
             "WHERE uid = ? AND listed AND key = ? AND stream = ? AND reading = ?",
@@ -284,12 +301,14 @@ class Index:
             self._keep("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", what, stamp, (*interval, found))
 
     def _keep(self, insert: str, what: Recorded, stamp: str, row: Sequence[Any]) -> None:
+        self.spread([what.key])
         with self._writing() as db:
             file = db.execute(
                 "SELECT id FROM files WHERE uid = ? AND listed AND measured AND stamp = ?", (what.uid, stamp)
             ).fetchone()
             if file is not None:
-                db.execute(insert, (_what(db, what.key, what.stream, what.reading), *file, *row))
+                number = _what(db, code_text(what.key), code_text(what.stream), what.reading)
+                db.execute(insert, (number, *file, *row))
                 db.execute("DELETE FROM answers WHERE rowid <= (SELECT max(rowid) FROM answers) - ?", (ANSWERS,))
 
     def stamp(self, uid: str) -> str | None:
@@ -300,8 +319,12 @@ class Index:
     def entries(self) -> Iterator[IndexEntry]:
         """Yield everything that is kept, a file after the other."""
         with self._guarded(), closing(self._connect()) as db:
-            for found in db.execute(f"SELECT {FIELDS} FROM files LEFT JOIN documents ON file = id"):  # noqa: S608
-                yield IndexEntry(*found)
+            rows = db.execute(
+                f"SELECT {FIELDS}, statistics FROM files LEFT JOIN documents AS d ON d.file = id "  # noqa: S608
+                "LEFT JOIN measured AS m ON m.file = id"
+            )
+            for found in rows:
+                yield replace(IndexEntry(*found[:-1]), statistics=found[-1])
 
     def unfinished(self, limit: int) -> list[tuple[str, str]]:
         """(path, stamp) of the latest runs that have no stop."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, Final
+from typing import Final
 
 from intake_bluesky.query.form import COMMON
 from intake_bluesky.query.sql import Column, Columns
-from intake_bluesky.statistics import Statistics
 
-__all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "VERSION", "create", "row_of", "statistics_of"]
+__all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "VERSION", "create"]
 
 
 def _has_fts5() -> bool:
@@ -34,12 +30,14 @@ CREATE TABLE documents(
     file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, start BLOB NOT NULL, stop BLOB, layout BLOB
 );
 CREATE TABLE searched(file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, start TEXT NOT NULL, stop TEXT);
+CREATE TABLE measured(file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE, statistics BLOB NOT NULL);
+CREATE TABLE spread(key TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE keys(
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, stream TEXT NOT NULL, reading TEXT NOT NULL,
     UNIQUE (key, stream, reading)
 );
 CREATE TABLE statistics(
-    what INTEGER NOT NULL REFERENCES keys, file INTEGER NOT NULL, count INTEGER, nan_count INTEGER, min, max, sum,
+    what INTEGER NOT NULL, file INTEGER NOT NULL, count INTEGER, nan_count INTEGER, min, max, sum,
     first, last, gap, exact TEXT, PRIMARY KEY (what, file)
 ) WITHOUT ROWID;
 CREATE TABLE answers(what INTEGER NOT NULL, file INTEGER NOT NULL, low NOT NULL, high NOT NULL, found INTEGER NOT NULL);
@@ -81,39 +79,8 @@ COLUMNS: Final = Columns(
     listing={"start": "l.start", "stop": "l.stop"},
     measured="measured",
 )
-WORD: Final = 2**63
-NOTHING_KNOWN: Final = (None,) * 9
 NOTHING: Final = (None,) * len(COMMON)
 INSERT: Final = f"INSERT INTO files VALUES ({', '.join('?' * (12 + len(COMMON)))})"  # noqa: S608  # nothing but signs
-
-
-def row_of(found: Statistics | None) -> tuple[Any, ...]:
-    """The columns of statistics, from count on, as `intake_bluesky.query.sql_data` reads them.
-
-    Examples
-    --------
-    >>> row_of(Statistics(2, 0, 1, 2**64, 2**64 + 1, 1, 2**64))[-1]
-    '[1, 18446744073709551616, 18446744073709551617, 1, 18446744073709551616]'
-    """
-    if found is None:
-        return NOTHING_KNOWN
-    numbers = found.min, found.max, found.sum, found.first, found.last
-    if all(type(number) is not int or -WORD <= number < WORD for number in numbers):
-        return found.count, found.nan_count, *numbers, found.gap, None
-    return found.count, found.nan_count, None, None, None, None, None, found.gap, json.dumps(numbers)
-
-
-def statistics_of(row: Sequence[Any]) -> Statistics | None:
-    """Make statistics of the columns that `row_of` filled."""
-    count, nan_count, *numbers, gap, exact = row
-    if count is None:
-        return None
-    if exact is not None:
-        numbers = json.loads(exact)
-    elif numbers[2] is None and count > nan_count:  # what is no number for SQLite either
-        numbers[2] = math.nan
-    low, high, total, first, last = numbers
-    return Statistics(count, nan_count, low, high, total, first, last, gap)
 
 
 def create(db: sqlite3.Connection) -> None:

@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 from intake_bluesky import exact_json
 from intake_bluesky.documents import ALL_KEYS, Document, EventPage, Keys, RunHeader, RunSummary, is_external
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
+from intake_bluesky.kept import row_of, statistics_of
 from intake_bluesky.query import ALL, Query
 from intake_bluesky.query.form import code_text
-from intake_bluesky.schema import row_of, statistics_of
 from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Order, Recorded, RunStore
 from intake_bluesky.viewing import StoredRun
@@ -68,11 +68,15 @@ class Keeper:
         def work(connection: Connection) -> None:
             run = self._measured(connection, uid, "NOT measured")
             if run is not None:
-                for (stream, key), statistics in found.items():
-                    self._put(connection, self._what(connection, key, stream, ""), run, statistics)
-                self._database.execute(connection, "UPDATE runs SET measured = TRUE WHERE id = ?", (run,))
+                self.put_all(connection, run, found)
 
         self._database.write(work)
+
+    def put_all(self, connection: Connection, run: int, found: Found) -> None:
+        """As `keep_all`, in a transaction that has begun."""
+        for (stream, key), statistics in found.items():
+            self._put(connection, self._what(connection, key, stream, ""), run, statistics)
+        self._database.execute(connection, "UPDATE runs SET measured = TRUE WHERE id = ?", (run,))
 
     def keep(self, what: Recorded, found: Statistics) -> None:
         """Keep statistics of some values in place of what was kept, if their run is measured."""

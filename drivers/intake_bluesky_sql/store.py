@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.errors import (
     DamagedRun,
-    IntakeBlueskyError,
     RunNotFound,
     StoreUnavailable,
     StreamNotFound,
@@ -240,12 +239,7 @@ class SQLStore(RunStore):
             When the uid is no ordinary text, or a document holds what JSON has no form for.
         StoreUnavailable
         """
-        uid = start.get("uid")
-        return SQLInsert(self.database, start, self._buffering, lambda: self._measure_written(str(uid)))
-
-    def _measure_written(self, uid: str) -> None:
-        with suppress(IntakeBlueskyError):  # what is written is written; a search that needs them tries again
-            self.measure([uid])
+        return SQLInsert(self.database, start, self._buffering)
 
     def statistics(self, values: Recorded) -> Statistics | None:
         """Give what is kept of some values."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -17,10 +17,12 @@ from sqlalchemy import Connection
 from intake_bluesky import exact_json
 from intake_bluesky.documents import Document, stream_name
 from intake_bluesky.errors import DuplicateRun, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.files.measuring import Watching
 from intake_bluesky.query.form import SearchForm, code_text
 from intake_bluesky.storage import RunInsert
 from intake_bluesky_sql.blocks import Block, Signature, alike, build, owner_of
 from intake_bluesky_sql.database import Database
+from intake_bluesky_sql.keeping import Keeper
 from intake_bluesky_sql.searched import ordering, searched_columns, words_of
 
 __all__ = ["Buffering", "SQLInsert"]
@@ -83,11 +85,11 @@ class SQLInsert(RunInsert):
         When the database has a run of this uid.
     """
 
-    def __init__(
-        self, database: Database, start: Document, buffering: Buffering, finished: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, database: Database, start: Document, buffering: Buffering) -> None:
         self.uid = _checked_uid(start)
-        self._database, self._buffering, self._finished = database, buffering, finished
+        self._database, self._buffering = database, buffering
+        self._writer = uuid4().hex
+        self._watching = Watching()
         self._body = _json("start", start)
         self._start: Document = exact_json.loads(self._body)
         self._lock = threading.RLock()
@@ -107,17 +109,15 @@ class SQLInsert(RunInsert):
         return f"<SQLInsert {self.uid} documents={self._place} waiting={len(self._waiting)}>"
 
     def _begin(self, connection: Connection) -> int:
-        mine = getattr(self, "_mine", None) or uuid4().hex
-        self._mine = mine
         form = SearchForm.of(self._start, None)
-        columns = {"uid": self.uid, "writer": mine, **ordering(self._database, self._start), **searched_columns(self._database, form)}
+        columns = {"uid": self.uid, "writer": self._writer, **ordering(self._database, self._start), **searched_columns(self._database, form)}
         statement = (
             f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) ON CONFLICT DO NOTHING"  # noqa: S608  # names are ours
         )
         execute = self._database.execute
         execute(connection, statement, tuple(columns.values()))
         number, writer = execute(connection, "SELECT id, writer FROM runs WHERE uid = ?", (self.uid,)).one()
-        if writer != mine:
+        if writer != self._writer:
             raise DuplicateRun(f"{self._database.address} has a run {self.uid} already: remove it, or write another uid")
         execute(connection, INSERT_DOCUMENT, (number, 0, "start", None, self._body))
         words_of(self._database, connection, number, form)
@@ -138,6 +138,7 @@ class SQLInsert(RunInsert):
             if self._state != "open":
                 raise UnsupportedOperation(f"run {self.uid} is closed: a run ends with its stop document")
             self._take(name, doc)
+            self._watching.take(name, doc)
             if name == "stop":
                 self._state = "ending"
                 self._end()
@@ -230,6 +231,9 @@ class SQLInsert(RunInsert):
         columns.pop("words", None)
         sets = ", ".join(f"{name} = ?" for name in columns)
         self._database.execute(connection, f"UPDATE runs SET {sets} WHERE id = ?", (*columns.values(), self._run))  # noqa: S608
+        known = self._watching.found()
+        if known is not None:
+            Keeper(self._database).put_all(connection, self._run, known)
 
     def _flush_patiently(self) -> None:
         """Write what is waiting, or keep it for as long as patience lasts."""
@@ -280,9 +284,7 @@ class SQLInsert(RunInsert):
                 if time.monotonic() > deadline:
                     raise self._kept(error) from error
                 time.sleep(PAUSE)
-        stopped, self._state = self._state == "ending", "closed"
-        if stopped:
-            self._finished()
+        self._state = "closed"
 
     def close(self) -> None:
         """Write what is waiting; without a stop the run reads as far as it got.

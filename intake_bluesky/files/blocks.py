@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
-from intake_bluesky.columns import Observed, column, observe
+from intake_bluesky.columns import Observed, observe
 from intake_bluesky.documents import Document, EventPage
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.layout import Block, Layout
+from intake_bluesky.files.measuring import ODD, Measuring, look_at
 from intake_bluesky.pages import event_page, gather
 
 __all__ = ["BLOCK", "BlockBuilder", "Single"]
@@ -18,9 +19,6 @@ __all__ = ["BLOCK", "BlockBuilder", "Single"]
 BLOCK: Final = 1 << 20  # bytes from which a block is closed
 GROUP: Final = 200  # items held decoded: more of them would keep the garbage collector busy
 NULL: Final = Observed(frozenset({"null"}))
-# What `observe` says of columns of one type, whatever the values.
-OBSERVED: Final = {kind: observe(column([kind()])[0]) for kind in (float, str, bool)}
-ODD: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 WORD: Final = range(-(2**63), 2**63)
 
 
@@ -48,10 +46,13 @@ class BlockBuilder:
     ----------
     layout : Layout
         Gets the blocks and what was observed.
+    measuring : Measuring
+        Gets the values.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, measuring: Measuring) -> None:
         self._layout = layout
+        self._measuring = measuring
         self._units: list[_Unit | Single] = []
         self._first = 0
         self._places = {uid: place for place, uid in enumerate(layout.uids)}
@@ -124,6 +125,7 @@ class BlockBuilder:
             for descriptor, docs in events.items():
                 self._observe_singles(descriptor, docs)
         except (*ODD, DamagedRun):
+            self._measuring.sound = False
             return False  # what was observed till now will be observed once more
         counts = {descriptor: len(docs) for descriptor, docs in events.items()}
         (start, _), (_, stop) = _range(units[0]), _range(units[-1])
@@ -156,13 +158,19 @@ class BlockBuilder:
             looked.append(unit)
             if not isinstance(found, _Unit):
                 singles[found[2]["descriptor"]].append((unit, found[2]))
+            if unit.pages:
+                self._look_at_singles(singles)
+                singles.clear()
             for _, doc in unit.pages:
                 self._page(unit, doc)
-        for descriptor, docs in singles.items():
-            self._look_at_singles(descriptor, docs)
+        self._look_at_singles(singles)
         return looked
 
-    def _look_at_singles(self, descriptor: str, singles: list[tuple[_Unit, Document]]) -> None:
+    def _look_at_singles(self, singles: Mapping[str, list[tuple[_Unit, Document]]]) -> None:
+        for descriptor, docs in singles.items():
+            self._look_at_those_of(descriptor, docs)
+
+    def _look_at_those_of(self, descriptor: str, singles: list[tuple[_Unit, Document]]) -> None:
         try:
             self._observe(*gather([doc for _, doc in singles]))
         except ODD:
@@ -188,14 +196,18 @@ class BlockBuilder:
 
     def _observe_singles(self, descriptor: str, docs: list[Document]) -> None:
         """As `_observe` of what `gather` makes of the events, without making columns of what needs none."""
-        columns = _columns(docs)
-        if columns is None:
+        plain = _columns(docs)
+        if plain is None:
             self._observe(*gather(docs))
             return
+        seq_nums, columns = plain
         first = descriptor not in self._layout.observed
         known = self._layout.observed.setdefault(descriptor, {})
+        part = self._measuring.part(descriptor, seq_nums)
         for key, values in columns.items():
-            seen, before = _observed(values), known.get(key)
+            seen, found = look_at(values)
+            part.add(key, len(seq_nums), seen, found)
+            before = known.get(key)
             if before is not seen:
                 known[key] = seen if first else (NULL if before is None else before) | seen
         if len(known) > len(columns):
@@ -207,8 +219,10 @@ class BlockBuilder:
             return
         first = page.descriptor not in self._layout.observed
         known = self._layout.observed.setdefault(page.descriptor, {})
-        for key, col in page.data.items():
-            known[key] = known.get(key, Observed() if first else NULL) | observe(col, nulls=key in nulls)
+        seen = {key: observe(col, nulls=key in nulls) for key, col in page.data.items()}
+        for key, observed in seen.items():
+            known[key] = known.get(key, Observed() if first else NULL) | observed
+        self._measuring.add_page(page, seen)
         for key in known.keys() - page.data.keys():
             known[key] |= NULL
 
@@ -217,8 +231,8 @@ def _range(unit: _Unit | Single) -> tuple[int, int]:
     return (unit.start, unit.stop) if isinstance(unit, _Unit) else unit[:2]
 
 
-def _columns(docs: list[Document]) -> dict[str, Iterable[Any]] | None:
-    """The values of each key, where all events are of one plain form; else None."""
+def _columns(docs: list[Document]) -> tuple[list[int], dict[str, Sequence[Any]]] | None:
+    """The seq_nums and the values of each key, where all events are of one plain form; else None."""
     rows = [doc["data"] for doc in docs]
     if set(map(type, rows)) != {dict} or len(set(map(len, rows))) > 1 or not rows[0]:
         return None
@@ -230,17 +244,5 @@ def _columns(docs: list[Document]) -> dict[str, Iterable[Any]] | None:
         return None
     keys = tuple(rows[0])
     if len(keys) == 1:
-        return {keys[0]: list(map(itemgetter(*keys), rows))}
-    return dict(zip(keys, zip(*map(itemgetter(*keys), rows), strict=True), strict=True))
-
-
-def _observed(values: Any) -> Observed:
-    types = set(map(type, values))
-    if len(types) == 1:
-        [kind] = types
-        if kind in OBSERVED:
-            return OBSERVED[kind]
-        if kind is int:  # the ends tell all that is kept of integers
-            values = [min(values), max(values)]
-    col, nulls = column(values)
-    return observe(col, nulls=nulls)
+        return seq_nums, {keys[0]: list(map(itemgetter(*keys), rows))}
+    return seq_nums, dict(zip(keys, zip(*map(itemgetter(*keys), rows), strict=True), strict=True))

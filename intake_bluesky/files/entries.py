@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from intake_bluesky.codec import Codec
@@ -12,6 +13,7 @@ from intake_bluesky.files.layout import Layout
 from intake_bluesky.files.scan import NotARun, Scan, guard_of, item_beginnings, uid_of
 from intake_bluesky.files.sources import Source, is_unproved, size_of, version_of
 from intake_bluesky.index import IndexEntry
+from intake_bluesky.kept import pack
 from intake_bluesky.query.form import SearchForm, comparable, odd_time
 
 __all__ = ["END", "glance", "scan"]
@@ -74,7 +76,8 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
     stop = None if work.stop is None else (work.stop, codec.decode(work.stop)[1])
     problem = "\n".join(work.layout.problems())
     entry = entry_of(path, source.stamp, start, stop, layout=work.layout.pack(), problem=problem)
-    return entry, work.layout
+    found = work.statistics
+    return replace(entry, statistics=None if found is None else pack(found)), work.layout
 
 
 def _resumed(codec: Codec, path: str, source: Source, earlier: IndexEntry | None) -> Scan | None:

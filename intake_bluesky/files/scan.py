@@ -11,9 +11,10 @@ from typing import Final
 from intake_bluesky.codec import Codec, Item
 from intake_bluesky.documents import NAMES, Document
 from intake_bluesky.errors import DamagedRun
-from intake_bluesky.files.blocks import ODD, BlockBuilder, Single
+from intake_bluesky.files.blocks import BlockBuilder, Single
 from intake_bluesky.files.contents import Content
 from intake_bluesky.files.layout import Layout
+from intake_bluesky.files.measuring import ODD, Found, Measuring
 from intake_bluesky.header import HeaderBuilder, merge_spans
 from intake_bluesky.index import storable
 from intake_bluesky.pages import normalise
@@ -43,16 +44,20 @@ class Scan:
         Changed in place.
     start, stop : bytes or None
         The items of the start and stop documents, as they stand in the file.
+    statistics : mapping of (stream, key) to Statistics or None, or None
+        Of the whole file, if this scan began at its beginning and the run has stopped.
     """
 
     codec: Codec
     layout: Layout
     start: bytes | None = None
     stop: bytes | None = None
+    statistics: Found | None = field(default=None, init=False)
     _several: bool = False
     _buffer: bytes = b""
     _blocks: BlockBuilder = field(init=False)
     _probe: HeaderBuilder = field(default_factory=HeaderBuilder)
+    _measuring: Measuring = field(default_factory=Measuring)
 
     def run(self, content: Content) -> None:
         """Go over the content from where the last scan ended.
@@ -62,8 +67,9 @@ class Scan:
         NotARun
             When there is no start document at its beginning.
         """
+        whole = self.layout.scanned == 0
         self.layout.rest = ""
-        self._blocks = BlockBuilder(self.layout)
+        self._blocks = BlockBuilder(self.layout, self._measuring)
         try:
             for data in content.stream(self.layout.scanned):
                 self._feed(data)
@@ -77,6 +83,9 @@ class Scan:
             cut = "it is cut off before its" if content.cut else "it holds no"
             raise NotARun(self.layout.rest or f"{cut} run start document")
         self.layout.guard = guard_of(content, self.layout.scanned)
+        if whole and self.stop is not None:
+            self._measuring.sound = self._measuring.sound and not self.layout.problems()
+            self.statistics = self._measuring.found()
 
     def _feed(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
@@ -165,6 +174,8 @@ class Scan:
             self._add_span(doc)
         elif name in HEADS:
             self._probe.add(name, doc)
+            if name == "descriptor":
+                self._measuring.describe(doc)
             self.layout.heads.append((start, stop))
 
     def _add_span(self, doc: Document) -> None:

@@ -26,7 +26,8 @@ from intake_bluesky.files.places import RemotePlace, shown
 from intake_bluesky.files.reading import RunFile
 from intake_bluesky.files.sources import is_certain, version_of
 from intake_bluesky.index import IndexLost
-from intake_bluesky.query import ALL, Query, split
+from intake_bluesky.query import ALL, Query, leaves, split
+from intake_bluesky.query.kept import Kept
 from intake_bluesky.query.sql import Translator
 from intake_bluesky.schema import COLUMNS
 from intake_bluesky.statistics import Statistics
@@ -115,7 +116,7 @@ class FileStore(RunStore):
         limit: int | None = None,
     ) -> Iterator[RunSummary]:
         """Yield the runs that match, in `order`, out of the index alone."""
-        where, values = SEARCH.condition(query)
+        where, values = self._condition(query)
         found = self.files.find(where, values, order, offset=offset, limit=limit)
         try:
             for start, stop, _, _ in found:
@@ -123,13 +124,19 @@ class FileStore(RunStore):
         except IndexLost as error:
             raise StoreUnavailable(f"{error}; it is made anew: search again") from error
 
+    def _condition(self, query: Query) -> tuple[str, list[Any]]:
+        keys = {leaf.query.key for leaf in leaves(query) if isinstance(leaf, Kept)}
+        if keys:
+            self.files.ask(lambda index: index.spread(keys))
+        return SEARCH.condition(query)
+
     def _summary(self, start: bytes, stop: bytes | None) -> RunSummary:
         decode = self.codec.decode
         return RunSummary.of(decode(start)[1], None if stop is None else decode(stop)[1])
 
     def count(self, query: Query = ALL) -> int:
         """Count the runs that match."""
-        where, values = SEARCH.condition(query)
+        where, values = self._condition(query)
         self.files.watch()
         return self.files.ask(lambda index: index.count(where, values))
 

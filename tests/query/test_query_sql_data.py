@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from intake_bluesky.columns import column
 from intake_bluesky.files.entries import entry_of
 from intake_bluesky.index import Index, IndexEntry
-from intake_bluesky.query import CompareStatistic, Data, DataBetween, DataQuery, DataWithin, Query, matches
+from intake_bluesky.kept import pack, row_of, statistics_of
+from intake_bluesky.query import CompareStatistic, Data, DataBetween, DataQuery, DataWithin, Query, leaves, matches
 from intake_bluesky.query.bounds import bounds
 from intake_bluesky.query.kept import Kept, Verdict
 from intake_bluesky.query.sql import Translator
-from intake_bluesky.schema import COLUMNS, row_of, statistics_of
+from intake_bluesky.schema import COLUMNS
 from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Order, Recorded
 from intake_bluesky.testing.queries import BOUNDS, DATA_NUMBERS, Run, data_queries, queries, runs
@@ -49,9 +50,10 @@ class Measured:
         if known == "nothing":
             return entry
         statistics = {what: run.statistics(*what) if known == "all" else None for what in run.data}
-        return replace(entry, statistics=statistics)
+        return replace(entry, statistics=pack(statistics))
 
     def found(self, query: Query) -> set[int]:
+        self.index.spread(leaf.query.key for leaf in leaves(query) if isinstance(leaf, Kept))
         where, values = SEARCH.condition(query)
         return {int(path) for _, _, path, _ in self.index.find(where, values, Order.OLDEST)}
 

@@ -1,0 +1,244 @@
+"""Statistics of what a run's events hold, as they pass by once.
+
+They are those that `intake_bluesky.viewing.StoredRun` makes of the same run by reading it again, or there are none:
+where events come out of the order of their seq_nums, which of them count is not known before the last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
+from operator import lt
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from intake_bluesky.columns import WIDE, Column, Observed, Ragged, column, observe
+from intake_bluesky.documents import Document, EventPage, is_external, stream_name
+from intake_bluesky.pages import event_page, normalise
+from intake_bluesky.statistics import Statistics
+
+__all__ = ["ODD", "Found", "Measuring", "Watching", "look_at"]
+
+Found: TypeAlias = Mapping[tuple[str, str], Statistics | None]
+"""Of each data key that a descriptor declares, by stream and key; None in the place of what is not known."""
+
+ODD: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+# What `observe` says of columns of one type, whatever the values.
+FLOATS, TEXTS, BOOLEANS = (observe(column([kind()])[0]) for kind in (float, str, bool))
+NATURAL, NEGATIVE = observe(column([0])[0]), observe(column([-1])[0])
+NULL: Final = frozenset({"null"})
+UNEVEN: Final = "other"  # the mark of arrays with another number of dimensions in another event
+SCALARS: Final = frozenset({float, int, bool, str})
+PLAIN: Final = "biufUT"  # kinds of arrays that every format gives back as what they were
+GROUP: Final = 200  # events of a run being written that are looked at together
+
+
+def look_at(values: Sequence[Any]) -> tuple[Observed, Statistics]:
+    """What values of one key in some events are: as `observe` and `Statistics.of` tell of a column of them."""
+    types = set(map(type, values))
+    if len(types) == 1:
+        [kind] = types
+        if kind is float:
+            return FLOATS, Statistics.of_floats(values)
+        if kind is str:
+            return TEXTS, Statistics.missing(len(values))
+        if kind is int:
+            found = Statistics.of_integers(values)
+            return _observed(found.min, found.max), found
+    col, nulls = column(values)
+    return observe(col, nulls=nulls), Statistics.of(col)
+
+
+def _observed(low: Any, high: Any) -> Observed:
+    if low >= -WIDE and high <= WIDE:
+        return NEGATIVE if low < 0 else NATURAL
+    return observe(column([low, high])[0])  # the ends tell all that is kept of integers
+
+
+@dataclass(slots=True)
+class _Key:
+    """The values of a key in those events of a descriptor that have any."""
+
+    events: int
+    seen: Observed
+    found: Statistics
+
+    def add(self, events: int, seen: Observed, found: Statistics) -> None:
+        self.events += events
+        if seen is not self.seen:
+            self.seen |= seen
+        self.found = Statistics.merged(self.found, found)
+
+
+class _Part:
+    """The events of one descriptor."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.last = first - 1
+        self.events = 0
+        self.sound = True
+        self.keys: dict[str, _Key] = {}
+
+    def follow(self, seq_nums: Sequence[int]) -> None:
+        self.events += len(seq_nums)
+        self.sound = self.sound and seq_nums[0] > self.last and all(map(lt, seq_nums, seq_nums[1:]))
+        self.last = seq_nums[-1]
+
+    def add(self, key: str, events: int, seen: Observed, found: Statistics) -> None:
+        if seen.kinds == NULL:  # as if there were no such key
+            events, found = 0, Statistics()
+        known = self.keys.get(key)
+        if known is None:
+            self.keys[key] = _Key(events, seen, found)
+        else:
+            known.add(events, seen, found)
+
+
+class Measuring:
+    """Collects statistics of events, given in stored order or nearly so."""
+
+    def __init__(self) -> None:
+        self.sound = True
+        self._descriptors: dict[str, Document] = {}
+        self._parts: dict[str, _Part] = {}
+
+    def describe(self, descriptor: Document) -> None:
+        """Take a descriptor; of several with one uid the first counts."""
+        self._descriptors.setdefault(descriptor["uid"], descriptor)
+
+    def part(self, descriptor: str, seq_nums: Sequence[int]) -> _Part:
+        """Take the seq_nums of some events, at least one; their values are to be added to what is returned."""
+        part = self._parts.get(descriptor)
+        if part is None:
+            part = self._parts[descriptor] = _Part(seq_nums[0])
+        part.follow(seq_nums)
+        return part
+
+    def add_page(self, page: EventPage, seen: Mapping[str, Observed]) -> None:
+        """Take a page, at least one event, and what was observed of each of its columns."""
+        part = self.part(page.descriptor, page.seq_num.tolist())
+        for key, col in page.data.items():
+            part.add(key, len(page), seen[key], Statistics.of(col))
+
+    def found(self) -> Found | None:
+        """Statistics of each data key that a descriptor declares, None in their place where one pass cannot tell."""
+        streams: dict[str, list[Document]] = {}
+        try:
+            for descriptor in self._descriptors.values():
+                streams.setdefault(stream_name(descriptor), []).append(descriptor)
+            return {place: found for name in streams for place, found in self._of_stream(name, streams[name])}
+        except ODD:
+            return None  # no stream can be made of them
+
+    def _of_stream(
+        self, name: str, descriptors: Sequence[Document]
+    ) -> Iterable[tuple[tuple[str, str], Statistics | None]]:
+        parts = self._in_order([str(descriptor["uid"]) for descriptor in descriptors])
+        specs = {key: spec for descriptor in descriptors for key, spec in descriptor.get("data_keys", {}).items()}
+        for key, spec in specs.items():
+            yield (name, key), None if parts is None or is_external(spec) else _whole(parts, key, spec)
+
+    def _in_order(self, descriptors: Sequence[str]) -> Sequence[_Part] | None:
+        """The parts of a stream by rising seq_num; None where they, or events in them, do not follow each other."""
+        parts = [self._parts[uid] for uid in descriptors if uid in self._parts]
+        if len(parts) > 1:
+            parts.sort(key=lambda part: part.first)
+        apart = all(one.last < other.first for one, other in pairwise(parts))
+        return parts if self.sound and apart and all(part.sound for part in parts) else None
+
+
+def _whole(parts: Sequence[_Part], key: str, spec: Document) -> Statistics | None:
+    """All values of a key in a stream, with those that are missing; None where it is not clear how many are."""
+    having = [part.keys[key] for part in parts if key in part.keys]
+    absent = sum(part.events for part in parts) - sum(known.events for known in having)
+    seen = having[0].seen if len(having) == 1 else reduce(Observed.__or__, (known.seen for known in having), Observed())
+    if seen.ragged or UNEVEN in seen.kinds:
+        return None if absent or "null" in seen.kinds else Statistics.merged(*(known.found for known in having))
+    found = having[0].found if len(having) == 1 else Statistics.merged(*(known.found for known in having))
+    if not absent:
+        return found
+    size = math.prod(seen.shape) if seen.valued else _declared_size(spec)
+    return Statistics.merged(found, Statistics.missing(absent * size))
+
+
+def _declared_size(spec: Document) -> int:
+    """How many values a data key declares an event to have; 1 where that is open."""
+    shape = spec.get("shape")
+    lengths = shape if isinstance(shape, list | tuple) else ()
+    known = all(isinstance(n, int | np.integer) and n > 0 for n in lengths)
+    return math.prod(map(int, lengths)) if known else 1
+
+
+class Watching:
+    """Statistics of a run while it is written, from the documents as they are given; no event is held on to."""
+
+    def __init__(self) -> None:
+        self._measuring = Measuring()
+        self._waiting: dict[str, tuple[list[int], list[tuple[Any, ...]], tuple[str, ...]]] = {}
+
+    def take(self, name: str, doc: Document) -> None:
+        """Take the next document; of one that cannot be understood there are no statistics, and no error."""
+        try:
+            if name == "event":
+                self._event(doc)
+            elif name == "descriptor":
+                self._measuring.describe(doc)
+            elif name in ("event_page", "bulk_events"):
+                for _, page in normalise(name, doc):
+                    self._page(page)
+        except Exception:  # noqa: BLE001  # whatever these are, they are written: that is what counts
+            self._measuring.sound = False
+
+    def found(self) -> Found | None:
+        """As `Measuring.found`."""
+        for descriptor in list(self._waiting):
+            self._flush(descriptor)
+        return self._measuring.found()
+
+    def _event(self, doc: Document) -> None:
+        descriptor, seq_num, data = doc["descriptor"], doc["seq_num"], doc["data"]
+        keys, values = tuple(data), tuple(data.values())
+        if not SCALARS.issuperset(map(type, values)):
+            values = tuple(v.item() if isinstance(v, np.generic) else v for v in values)
+        if type(seq_num) is not int or not SCALARS.issuperset(map(type, values)):
+            self._page(doc)
+            return
+        waiting = self._waiting.get(descriptor)
+        if waiting is None or waiting[2] != keys or len(waiting[0]) >= GROUP:
+            _check_names(keys)
+            self._flush(descriptor)
+            waiting = self._waiting[descriptor] = [], [], keys
+        waiting[0].append(seq_num)
+        waiting[1].append(values)
+
+    def _flush(self, descriptor: str) -> None:
+        if descriptor in self._waiting:
+            seq_nums, rows, keys = self._waiting.pop(descriptor)
+            part = self._measuring.part(descriptor, seq_nums)
+            for key, values in zip(keys, zip(*rows, strict=True), strict=False):
+                part.add(key, len(rows), *look_at(values))
+
+    def _page(self, doc: Document) -> None:
+        page, nulls = event_page(doc)
+        _check_names(page.data)
+        self._flush(page.descriptor)
+        if len(page):
+            seen = {key: _plain(observe(col, nulls=key in nulls), col) for key, col in page.data.items()}
+            self._measuring.add_page(page, seen)
+
+
+def _check_names(keys: Iterable[object]) -> None:
+    if not all(isinstance(key, str) for key in keys):
+        raise TypeError("a format may make text of other keys")
+
+
+def _plain(seen: Observed, col: Column) -> Observed:
+    dtype = col.values.dtype if isinstance(col, Ragged) else col.dtype
+    if dtype.kind not in PLAIN:
+        raise TypeError(f"a format may make something else of {dtype}")
+    return seen
