@@ -44,4 +44,5 @@ class BlueskySQLCatalog(BlueskyCatalog):
         store = SQLStore(uri, flush_seconds=flush_seconds, flush_bytes=flush_bytes, patience=patience)
         super().__init__(store, **kwargs)
         # What Intake remembers of the arguments is pickled, compared and written as YAML: no password may be in it.
-        self._captured_init_kwargs = {**self._captured_init_kwargs, "uri": store.database.address.text}
+        told: dict[str, Any] = self.__dict__["_captured_init_kwargs"]
+        self.__dict__["_captured_init_kwargs"] = {**told, "uri": store.database.address.text}

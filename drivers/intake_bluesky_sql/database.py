@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -41,9 +42,10 @@ class Database:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._engine: tuple[int, Engine] | None = None
+        self._engines: list[tuple[int, Engine]] = []  # one at most, with the process that it is of
         self._ready = False
         self._lock = threading.RLock()
+        weakref.finalize(self, _dispose, self._engines)
 
     def __repr__(self) -> str:
         return f"Database({self.address.text!r})"
@@ -122,7 +124,7 @@ class Database:
             self._ready = True
 
     def _is_ready(self) -> bool:
-        return self._ready and self._engine is not None and self._engine[0] == os.getpid()
+        return self._ready and bool(self._engines) and self._engines[0][0] == os.getpid()
 
     def _reading(self, work: Callable[[Connection], T]) -> T:
         with self._engine_of_this_process().connect() as connection:
@@ -159,19 +161,16 @@ class Database:
             busy = "another program is writing to it for long" if "locked" in why else "see that the file can be used"
             return f"If it is right, {busy}"
         if "password" in why:
-            return (
-                "Give the password in the uri, in PGPASSWORD or in ~/.pgpass: what is pickled or saved as YAML holds none"
-            )
+            return "Give the password in the uri, in PGPASSWORD or in ~/.pgpass: pickles and YAML hold none"
         return "See that the server runs, and that the host, port, user and database of the uri are right"
 
     def _engine_of_this_process(self) -> Engine:
         with self._lock:
-            if self._engine is not None and self._engine[0] != os.getpid():
-                _inherited.append(self._engine[1])
-                self._engine = None
-            if self._engine is None:
-                self._engine = os.getpid(), self._connected()
-            return self._engine[1]
+            if self._engines and self._engines[0][0] != os.getpid():
+                _dispose(self._engines)
+            if not self._engines:
+                self._engines.append((os.getpid(), self._connected()))
+            return self._engines[0][1]
 
     def _connected(self) -> Engine:
         path = self.address.path
@@ -192,14 +191,20 @@ class Database:
     def close(self) -> None:
         """Close this process's connections; used again, it opens new ones."""
         with self._lock:
-            known, self._engine, self._ready = self._engine, None, False
-        if known is not None and known[0] == os.getpid():
-            known[1].dispose()
-        elif known is not None:
-            _inherited.append(known[1])
+            self._ready = False
+            _dispose(self._engines)
 
     def __getstate__(self) -> Any:
         raise TypeError("connections are not pickled: pickle the Address")
+
+
+def _dispose(engines: list[tuple[int, Engine]]) -> None:
+    """Close the connections that this process made; of others, only forget them."""
+    for pid, engine in [engines.pop() for _ in range(len(engines))]:
+        if pid == os.getpid():
+            engine.dispose()
+        else:
+            _inherited.append(engine)
 
 
 def _is_about_data(error: DBAPIError) -> bool:

@@ -149,7 +149,10 @@ def _exact(number: float | None) -> Decimal | None:
 
 def _exactly(row: Sequence[Any]) -> Statistics | None:
     count, nan_count, *_, gap, exact = row
-    return None if count is None else Statistics(count, nan_count, *exact_json.loads(exact.encode()), gap)
+    if count is None:
+        return None
+    low, high, total, first, last = exact_json.loads(exact.encode())
+    return Statistics(count, nan_count, low, high, total, first, last, gap)
 
 
 def measured(store: RunStore, uid: str) -> tuple[Found, int]:
@@ -173,7 +176,9 @@ class _Reader(RunStore):
     def __init__(self, store: RunStore) -> None:
         self._store, self.read = store, 1
 
-    def find(self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None) -> Any:
+    def find(
+        self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None
+    ) -> Any:
         return self._store.find(query, order=order, offset=offset, limit=limit)
 
     def header(self, uid: str) -> RunHeader:

@@ -1,7 +1,8 @@
 """Queries about data as conditions of PostgreSQL's SQL over kept statistics.
 
-The tables are those that `intake_bluesky.query.sql_data` tells of; numbers are ``numeric``, and so exact. ``whole`` says that
-the sum is an integer; ``mean`` is the mean where it is not. What is NaN is NULL: compared with anything it is false.
+The tables are those that `intake_bluesky.query.sql_data` tells of; numbers are ``numeric``, and so exact. ``whole``
+says that the sum is an integer; ``mean`` is the mean where it is not. What is NaN is NULL: compared with anything it is
+false.
 """
 
 from __future__ import annotations

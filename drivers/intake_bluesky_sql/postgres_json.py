@@ -1,7 +1,7 @@
 """Conditions on paths as SQL of PostgreSQL over the search form of documents.
 
-The form is JSONB, whose numbers are exact; what JSON does not have is marked in it, as `intake_bluesky.query.form` tells.
-Equality with a scalar is asked as containment, which an index answers; all else looks at each run.
+The form is JSONB, whose numbers are exact; what JSON does not have is marked in it, as `intake_bluesky.query.form`
+tells. Equality with a scalar is asked as containment, which an index answers; all else looks at each run.
 """
 
 from __future__ import annotations

@@ -67,6 +67,10 @@ class Unit:
     name: str = ""
     docs: list[Document] = field(default_factory=list)
 
+    def takes(self, descriptor: str) -> bool:
+        """Whether another event may be read together with these."""
+        return self.descriptor == descriptor and self.size < UNIT
+
     def alone(self, data: Keys, timestamps: Keys) -> tuple[EventPage, set[str]]:
         """The page of documents that stand alone."""
         if self.name == "event_page":
@@ -91,13 +95,15 @@ class _BlockRow:
         """The columns that a page takes, but for those that every page takes."""
         asked = {"data": data, "timestamps": timestamps, "filled": ALL_KEYS}
         return {
-            (part, key) for part, keys in self.layout.fields if part in asked for key in keys or () if key in asked[part]
+            (part, key)
+            for part, keys in self.layout.fields
+            if part in asked
+            for key in keys or ()
+            if key in asked[part]
         }
 
     def with_columns(self, columns: dict[Place, Packed]) -> Block:
-        return Block(
-            self.name, self.owner, self.place, self.last, self.documents, self.events, self.layout, columns
-        )
+        return Block(self.name, self.owner, self.place, self.last, self.documents, self.events, self.layout, columns)
 
 
 def version_of(run: int, last: int) -> str:
@@ -202,12 +208,11 @@ class StoredRun:
         descriptor = str(doc.get("descriptor"))
         units = self.units.get(builder.stream_of(descriptor) or "", [])
         last = units[-1] if units else None
-        if name == "event" and last is not None and last.name == name and last.descriptor == descriptor:
-            if last.size < UNIT:
-                last.docs.append(doc)
-                last.events += 1
-                last.size += size
-                return
+        if name == "event" and last is not None and last.name == name and last.takes(descriptor):
+            last.docs.append(doc)
+            last.events += 1
+            last.size += size
+            return
         events = 1 if name == "event" else len(doc.get("seq_num", ()))
         self._add(builder, Unit(descriptor, 0, events, size, None, name, [doc]))
 
@@ -239,9 +244,7 @@ class StoredRun:
                     assert unit.block is not None
                     yield unit, _page(self.uid, unit.block, found.get(unit.block.place, {}))
 
-    def _columns(
-        self, rows: Sequence[_BlockRow], data: Keys, timestamps: Keys
-    ) -> dict[int, dict[Place, Packed]]:
+    def _columns(self, rows: Sequence[_BlockRow], data: Keys, timestamps: Keys) -> dict[int, dict[Place, Packed]]:
         """Some columns of some blocks, by one statement."""
         wanted = set[Place]().union(*(row.wanted(data, timestamps) for row in rows))
         names = {"seq_num", "time"} | {key for _, key in wanted}

@@ -136,7 +136,7 @@ class SQLStore(RunStore):
         key, sign, down = ORDERS[order]
         select = f"{ENDS.format(key=key)} WHERE ({where})"
         by = f" ORDER BY {key}{down}, uid{down} LIMIT ?"
-        size, first = LISTED, True
+        size = LISTED
         after: tuple[float, str] | None = None
         while limit is None or limit > 0:
             most = size if limit is None else min(size, limit)
@@ -150,13 +150,16 @@ class SQLStore(RunStore):
                     yield summary
             if len(rows) < most:
                 return
-            after, first, size = (rows[-1][3], rows[-1][0]), False, MOST
+            after, size = (rows[-1][3], rows[-1][0]), MOST
             limit = None if limit is None else limit - len(rows)
 
     def _summary(self, row: Any) -> RunSummary | None:
         uid, start, stop, _ = row
         try:
-            ends = [None if body is None else decoded(f"run {uid}: its {name}", body) for name, body in (("start", start), ("stop", stop))]
+            ends = [
+                None if body is None else decoded(f"run {uid}: its {name}", body)
+                for name, body in (("start", start), ("stop", stop))
+            ]
             if ends[0] is None or ends[0].get("uid") != uid:
                 raise DamagedRun(f"run {uid} has no start document of its own")
             found = RunSummary.of(ends[0], ends[1])

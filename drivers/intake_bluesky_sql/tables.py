@@ -1,7 +1,8 @@
 """The tables, and how a database of an older version becomes one of this.
 
-``runs`` has a row a run: what is searched, and what it is ordered by. ``documents`` has the exact JSON of each document,
-``blocks`` and ``block_columns`` those of many documents that look alike, field by field (`intake_bluesky_sql.blocks`).
+``runs`` has a row a run: what is searched, and what it is ordered by. ``documents`` has the exact JSON of each
+document, ``blocks`` and ``block_columns`` those of many documents that look alike, field by field
+(`intake_bluesky_sql.blocks`).
 """
 
 from __future__ import annotations
@@ -115,7 +116,12 @@ Index("by_newest", runs.c.newest, runs.c.uid)
 Index("by_oldest", runs.c.oldest, runs.c.uid)
 Index("by_scan_id", runs.c.scan_id, runs.c.newest, runs.c.uid)
 Index("by_time", runs.c.time)
-Index("by_odd_time", runs.c.odd_time, sqlite_where=runs.c.odd_time.is_not(None), postgresql_where=runs.c.odd_time.is_not(None))
+Index(
+    "by_odd_time",
+    runs.c.odd_time,
+    sqlite_where=runs.c.odd_time.is_not(None),
+    postgresql_where=runs.c.odd_time.is_not(None),
+)
 Index("with_lists", runs.c.id, sqlite_where=runs.c.lists, postgresql_where=runs.c.lists)
 for _name in COMMON.values():
     Index(f"by_{_name}", runs.c[_name], runs.c.newest, runs.c.uid)
@@ -144,8 +150,8 @@ STATISTICS_OF_POSTGRESQL: Final = (
     )""",
     """CREATE TABLE statistics(
         what bigint NOT NULL REFERENCES keys, file bigint NOT NULL REFERENCES runs ON DELETE CASCADE, count bigint,
-        nan_count bigint, min numeric, max numeric, sum numeric, whole boolean, mean numeric, first numeric, last numeric,
-        gap double precision, exact text, PRIMARY KEY (what, file)
+        nan_count bigint, min numeric, max numeric, sum numeric, whole boolean, mean numeric, first numeric,
+        last numeric, gap double precision, exact text, PRIMARY KEY (what, file)
     )""",
     """CREATE TABLE answers(
         what bigint NOT NULL, file bigint NOT NULL REFERENCES runs ON DELETE CASCADE, low numeric NOT NULL,
@@ -162,12 +168,13 @@ BY_CONTENT_OF_POSTGRESQL: Final = (
     "CREATE INDEX by_form_start ON runs USING gin (form_start jsonb_path_ops)",
     "CREATE INDEX by_form_stop ON runs USING gin (form_stop jsonb_path_ops)",
     "CREATE INDEX by_words ON runs USING gin (words)",
-    "ALTER TABLE block_columns ALTER body SET STORAGE EXTERNAL",  # numbers hardly shrink, and whole they are read faster
+    "ALTER TABLE block_columns ALTER body SET STORAGE EXTERNAL",
 )
 
 
 def _first(connection: Connection) -> None:
     metadata.create_all(connection)
+    statements: tuple[str, ...]
     if connection.dialect.name == "postgresql":
         statements = STATISTICS_OF_POSTGRESQL + BY_CONTENT_OF_POSTGRESQL
     else:

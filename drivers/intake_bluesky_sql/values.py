@@ -105,7 +105,9 @@ def _nested(values: Sequence[list[Any]]) -> Column | None:
     if len(types) != 1 or not types <= {int, float, bool}:
         return None
     found, nulls = column(values)
-    numbers, dimensions = (found.values, found.shapes.shape[1]) if isinstance(found, Ragged) else (found, found.ndim - 1)
+    numbers, dimensions = (
+        (found.values, found.shapes.shape[1]) if isinstance(found, Ragged) else (found, found.ndim - 1)
+    )
     # An empty list among the others, or lists as deep as their neighbours are not, would not come back.
     sound = not nulls and numbers.dtype.kind in KINDS and dimensions == depth and numbers.size == len(leaves)
     return found if sound else None

@@ -110,15 +110,16 @@ class SQLInsert(RunInsert):
 
     def _begin(self, connection: Connection) -> int:
         form = SearchForm.of(self._start, None)
-        columns = {"uid": self.uid, "writer": self._writer, **ordering(self._database, self._start), **searched_columns(self._database, form)}
-        statement = (
-            f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) ON CONFLICT DO NOTHING"  # noqa: S608  # names are ours
-        )
+        columns = {"uid": self.uid, "writer": self._writer, **ordering(self._database, self._start)}
+        columns |= searched_columns(self._database, form)
+        names, signs = ", ".join(columns), ", ".join("?" * len(columns))
+        statement = f"INSERT INTO runs ({names}) VALUES ({signs}) ON CONFLICT DO NOTHING"  # noqa: S608  # names are ours
         execute = self._database.execute
         execute(connection, statement, tuple(columns.values()))
-        number, writer = execute(connection, "SELECT id, writer FROM runs WHERE uid = ?", (self.uid,)).one()
+        row: Any = execute(connection, "SELECT id, writer FROM runs WHERE uid = ?", (self.uid,)).one()
+        number, writer = row
         if writer != self._writer:
-            raise DuplicateRun(f"{self._database.address} has a run {self.uid} already: remove it, or write another uid")
+            raise DuplicateRun(f"{self._database.address} has a run {self.uid} already: remove it, or write another")
         execute(connection, INSERT_DOCUMENT, (number, 0, "start", None, self._body))
         words_of(self._database, connection, number, form)
         return int(number)
@@ -357,5 +358,3 @@ def _block_row(run: int, block: Block) -> tuple[Any, ...]:
 def _column_rows(run: int, block: Block) -> Iterator[tuple[Any, ...]]:
     for (part, key), packed in block.columns.items():
         yield run, block.place, part, code_text(key), packed.form, packed.body
-
-

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
+import psycopg
 from sqlalchemy import make_url
 
 from intake_bluesky.documents import to_plain
@@ -28,15 +29,13 @@ class Rows:
 
     @contextmanager
     def connection(self) -> Iterator[Any]:
-        if self._path is not None:
-            with closing(sqlite3.connect(self._path, timeout=30)) as db, db:
-                db.execute("PRAGMA foreign_keys = ON")
-                yield db
+        if self._path is None:
+            url = make_url(self._text).set(drivername="postgresql")
+            with psycopg.connect(url.render_as_string(hide_password=False)) as server:
+                yield server
             return
-        import psycopg
-
-        url = make_url(self._text).set(drivername="postgresql")
-        with psycopg.connect(url.render_as_string(hide_password=False)) as db:
+        with closing(sqlite3.connect(self._path, timeout=30)) as db, db:
+            db.execute("PRAGMA foreign_keys = ON")
             yield db
 
     def _execute(self, db: Any, statement: str, *values: Any) -> Any:
@@ -72,9 +71,7 @@ class Rows:
                 body = json.dumps(to_plain(doc)).encode()
                 self._execute(db, "INSERT INTO documents VALUES (?, ?, ?, ?, ?)", run, place, name, owner, body)
                 if name == "stop":
-                    [body] = self._execute(
-                        db, "SELECT body FROM documents WHERE run = ? AND place = 0", run
-                    ).fetchone()
+                    [body] = self._execute(db, "SELECT body FROM documents WHERE run = ? AND place = 0", run).fetchone()
                     form = SearchForm.of(json.loads(bytes(body)), to_plain(doc))
                     self._execute(
                         db,

@@ -89,12 +89,10 @@ class TestPostgreSQL(TestSQLite):
 
     @pytest.fixture(autouse=True)
     def server(self, postgres: Postgres) -> None:
-        self.postgres = postgres
+        self.uri = postgres.emptied()
 
     def make_store(self, folder: Path) -> CountingStore:
-        store = CountingStore(self.postgres.uri())
-        store.create()
-        return store
+        return CountingStore(self.uri)
 
 
 @pytest.mark.slow

