@@ -23,5 +23,6 @@ SQLITE: Final = Translator(
         lists="id IN (SELECT l.id FROM runs AS l WHERE l.lists AND {})",
         listing={"start": "l.form_start", "stop": "l.form_stop"},
         measured="measured",
+        listed="1",
     )
 )

@@ -162,7 +162,8 @@ STATISTICS_OF_POSTGRESQL: Final = (
 
 # Words are told apart before they come here: to this tokenizer all that is not ASCII is of a word, and so is _.
 WORDS_OF_SQLITE: Final = (
-    """CREATE VIRTUAL TABLE texts USING fts5(words, tokenize = "ascii tokenchars '_'", detail = none, columnsize = 0)""",
+    "CREATE VIRTUAL TABLE texts "
+    """USING fts5(words, tokenize = "ascii tokenchars '_'", detail = none, columnsize = 0)""",
 )
 BY_CONTENT_OF_POSTGRESQL: Final = (
     "CREATE INDEX by_form_start ON runs USING gin (form_start jsonb_path_ops)",

@@ -77,6 +77,8 @@ class Columns:
         As `documents`, in that condition.
     measured : str or None
         The condition that statistics are kept of a run, in the tables that `sql_data` tells of; None without these.
+    listed : str
+        The condition that a row is a run that is shown.
     """
 
     special: Mapping[Place, Column]
@@ -85,6 +87,7 @@ class Columns:
     lists: str
     listing: Mapping[str, str]
     measured: str | None = None
+    listed: str = "listed"
 
 
 def _plain(text: str) -> bool:
@@ -147,7 +150,8 @@ class Translator:
             return json_condition(leaf, self.columns.documents[leaf.path.document])
         sql, values = json_condition(leaf, self.columns.listing[leaf.path.document])
         return joined(
-            " OR ", [(f"(listed AND {by_column[0]})", by_column[1]), (self.columns.lists.format(sql), values)]
+            " OR ",
+            [(f"({self.columns.listed} AND {by_column[0]})", by_column[1]), (self.columns.lists.format(sql), values)],
         )
 
 
