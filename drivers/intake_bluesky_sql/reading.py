@@ -26,7 +26,8 @@ __all__ = ["StoredRun", "Unit", "decoded"]
 
 EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
 DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
-BATCH: Final = 1 << 23  # bytes of columns that one statement fetches, about
+NEAR: Final = 1 << 21  # bytes of columns that one statement fetches, about: they stay in the processor's cache
+FAR: Final = 1 << 23  # and of a server, to which each statement is a way there and back
 UNIT: Final = 1 << 20  # bytes of single events that are one unit
 OF_RUN: Final = "(SELECT id FROM runs WHERE uid = ?)"
 DESCRIBE: Final = (
@@ -238,7 +239,7 @@ class StoredRun:
             if alone:
                 yield from ((unit, unit.alone(data, timestamps)[0]) for unit in group)
                 continue
-            for some in _batches(group, data, timestamps):
+            for some in _batches(group, data, timestamps, NEAR if self._database.is_sqlite else FAR):
                 found = self._columns([unit.block for unit in some if unit.block is not None], data, timestamps)
                 for unit in some:
                     assert unit.block is not None
@@ -323,8 +324,8 @@ def _advance(open_blocks: Open, rest: Iterator[tuple[int, str, Document]]) -> No
         heapq.heappush(open_blocks, (*following, rest))
 
 
-def _batches(units: Iterable[Unit], data: Keys, timestamps: Keys) -> Iterator[list[Unit]]:
-    """Cut units with blocks into lists of about `BATCH` bytes each of what is asked of them."""
+def _batches(units: Iterable[Unit], data: Keys, timestamps: Keys, most: int) -> Iterator[list[Unit]]:
+    """Cut units with blocks into lists of about `most` bytes each of what is asked of them."""
     some: list[Unit] = []
     size = 0
     for unit in units:
@@ -332,7 +333,7 @@ def _batches(units: Iterable[Unit], data: Keys, timestamps: Keys) -> Iterator[li
         every = sum(len(keys) if keys is not None else 1 for _, keys in unit.block.layout.fields)
         size += unit.size * (len(unit.block.wanted(data, timestamps)) + 2) // max(every, 1)
         some.append(unit)
-        if size >= BATCH:
+        if size >= most:
             yield some
             some, size = [], 0
     if some:
