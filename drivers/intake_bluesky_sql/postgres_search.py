@@ -23,7 +23,7 @@ __all__ = ["POSTGRESQL", "PostgreSQLSearch"]
 
 FORMS: Final = {"start": "form_start", "stop": "form_stop"}
 MANY: Final = 1000
-EXACT: Final = 2**53  # up to here the float that is kept of a time is that time
+NUMBERS: Final = {("start", ("scan_id",)): "scan_id", ("start", ("time",)): "time"}
 
 
 class PostgreSQLSearch:
@@ -94,10 +94,8 @@ def _by_column(leaf: PathQuery) -> SQL | None:
         return _by_text(COMMON[place], op, values)
     if place == ("start", ("uid",)) and op == "==" and all(isinstance(v, str) and _plain(v) for v in values):
         return "uid = ANY(CAST(? AS text[]))", [list(values)]
-    if place == ("start", ("scan_id",)) and _are_numbers(values, INTEGERS):
-        return joined(" OR ", [_compared("scan_id", op, Decimal(value)) for value in values])
-    if place == ("start", ("time",)) and _are_numbers(values, EXACT):
-        return joined(" OR ", [_by_time(op, float(value)) for value in values])
+    if place in NUMBERS and _are_numbers(values):
+        return joined(" OR ", [_compared(NUMBERS[place], op, value) for value in values])
     return None
 
 
@@ -112,15 +110,9 @@ def _by_text(column: str, op: str, values: Sequence[Any]) -> SQL | None:
     return f"{column} {op} ?", coded
 
 
-def _are_numbers(values: Sequence[Any], most: float) -> bool:
-    return 0 < len(values) <= MANY and all(type(value) in (int, float) and abs(value) < most for value in values)
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return 0 < len(values) <= MANY and all(type(value) in (int, float) and abs(value) < INTEGERS for value in values)
 
 
-def _compared(column: str, op: str, value: Any) -> SQL:
-    return f"{column} {'=' if op == '==' else op} ?", [value]
-
-
-def _by_time(op: str, value: float) -> SQL:
-    """Runs without a time have one that is never met, in the column that is compared."""
-    column = "oldest" if op in ("<", "<=") else "newest"
-    return joined(" OR ", [_compared(column, op, value), _compared("odd_time", op, value)])
+def _compared(column: str, op: str, value: float) -> SQL:
+    return f"{column} {'=' if op == '==' else op} ?", [Decimal(value)]

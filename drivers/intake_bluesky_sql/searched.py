@@ -9,12 +9,12 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from intake_bluesky.documents import Document, RunSummary
-from intake_bluesky.query.form import COMMON, SearchForm, comparable, odd_time
+from intake_bluesky.query.form import COMMON, SearchForm, comparable
 from intake_bluesky.query.runs import words
 from intake_bluesky.schema import HAS_FTS5
 from intake_bluesky_sql.database import Database
 
-__all__ = ["LONGEST", "WORD", "exact_number", "ordering", "searched_columns", "searched_word", "words_of"]
+__all__ = ["LONGEST", "WORD", "ordering", "searched_columns", "searched_word", "words_of"]
 
 LONGEST: Final = 500
 """Characters of a text by which PostgreSQL compares it with shorter ones: an index of its holds no long texts."""
@@ -23,13 +23,14 @@ WORD: Final = 100  # characters; of longer words an index has their digest
 
 def ordering(database: Database, start: Document) -> dict[str, Any]:
     """The columns of a run that are numbers."""
-    time, number = RunSummary.of(start, None).time, comparable(start.get("scan_id"))
+    time = RunSummary.of(start, None).time
+    numbers: dict[str, Any] = {name: comparable(start.get(name)) for name in ("time", "scan_id")}
+    if not database.is_sqlite:
+        numbers = {name: number if number is None else Decimal(number) for name, number in numbers.items()}
     return {
-        "time": time,
-        "odd_time": odd_time(start) if time is None else None,
+        **numbers,
         "newest": float("-inf") if time is None else time,
         "oldest": float("inf") if time is None else time,
-        "scan_id": number if number is None or database.is_sqlite else exact_number(number),
     }
 
 
@@ -52,8 +53,3 @@ def words_of(database: Database, connection: Connection, run: int, form: SearchF
     """Put the words of a run into SQLite's index of words."""
     if database.is_sqlite and HAS_FTS5:
         database.execute(connection, "INSERT OR REPLACE INTO texts(rowid, words) VALUES (?, ?)", (run, form.words))
-
-
-def exact_number(value: float) -> Decimal:
-    """A number as PostgreSQL's ``numeric`` holds it, every digit."""
-    return Decimal(value)

@@ -14,7 +14,7 @@ SQLITE: Final = Translator(
     Columns(
         special={
             ("start", ("uid",)): Column("uid", "uid"),
-            ("start", ("time",)): Column("time", "time"),
+            ("start", ("time",)): Column("time", "number"),
             ("start", ("scan_id",)): Column("scan_id", "number"),
             **{place: Column(name, "text") for place, name in COMMON.items()},
         },

@@ -63,8 +63,7 @@ runs = Table(
     Column("id", NUMBER, primary_key=True, autoincrement=True),
     Column("uid", TEXT, nullable=False, unique=True),
     Column("writer", Text, nullable=False),  # whoever began it, so that a retry knows its own
-    Column("time", Double),
-    Column("odd_time", Double),
+    Column("time", Number()),  # whatever number it is
     Column("newest", Double, nullable=False),  # the time; where there is none, what comes last whichever way
     Column("oldest", Double, nullable=False),
     Column("scan_id", Number()),
@@ -116,12 +115,6 @@ Index("by_newest", runs.c.newest, runs.c.uid)
 Index("by_oldest", runs.c.oldest, runs.c.uid)
 Index("by_scan_id", runs.c.scan_id, runs.c.newest, runs.c.uid)
 Index("by_time", runs.c.time)
-Index(
-    "by_odd_time",
-    runs.c.odd_time,
-    sqlite_where=runs.c.odd_time.is_not(None),
-    postgresql_where=runs.c.odd_time.is_not(None),
-)
 Index("with_lists", runs.c.id, sqlite_where=runs.c.lists, postgresql_where=runs.c.lists)
 for _name in COMMON.values():
     Index(f"by_{_name}", runs.c[_name], runs.c.newest, runs.c.uid)
@@ -162,8 +155,8 @@ STATISTICS_OF_POSTGRESQL: Final = (
 
 # Words are told apart before they come here: to this tokenizer all that is not ASCII is of a word, and so is _.
 WORDS_OF_SQLITE: Final = (
-    "CREATE VIRTUAL TABLE texts "
-    """USING fts5(words, tokenize = "ascii tokenchars '_'", detail = none, columnsize = 0)""",
+    """CREATE VIRTUAL TABLE texts
+    USING fts5(words, tokenize = "ascii tokenchars '_'", detail = none, columnsize = 0)""",
 )
 BY_CONTENT_OF_POSTGRESQL: Final = (
     "CREATE INDEX by_form_start ON runs USING gin (form_start jsonb_path_ops)",

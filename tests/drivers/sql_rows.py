@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy import make_url
 
 from intake_bluesky.documents import to_plain
-from intake_bluesky.query.form import COMMON, SearchForm
+from intake_bluesky.query.form import COMMON, SearchForm, comparable
 from intake_bluesky.query.runs import words
 from intake_bluesky.testing.examples import Run
 from intake_bluesky_sql import SQLStore
@@ -48,7 +48,7 @@ class Rows:
         form = SearchForm.of(start, None)
         columns = {
             "uid": start["uid"], "writer": "another program", "lists": form.lists, "form_start": form.start,
-            "time": time if timed else None, "newest": time if timed else float("-inf"),
+            "time": comparable(time), "newest": time if timed else float("-inf"),
             "oldest": time if timed else float("inf"), "scan_id": number if type(number) is int else None,
             **dict(zip(COMMON.values(), form.common, strict=True)),
         }  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 import pytest
@@ -232,11 +231,14 @@ def steps(store: SQLStore, query: Query) -> str:
     """How the database goes about finding what a query asks for."""
     asked: list[tuple[str, Any]] = []
     ask = store.database.ask
-    try:
-        store.database.ask = lambda sql, *values: (asked.append((sql, values)), ask(sql, *values))[1]  # type: ignore[method-assign]
+
+    def told(sql: str, *values: Any) -> Any:
+        asked.append((sql, values))
+        return ask(sql, *values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store.database, "ask", told)
         list(store.find(query, limit=5))
-    finally:
-        del store.database.ask
     [(sql, values)] = asked
     explain = "EXPLAIN QUERY PLAN " if store.database.is_sqlite else "EXPLAIN "
     return "\n".join(str(row) for row in ask(explain + sql, *values))
@@ -254,7 +256,7 @@ def many(stores: Any) -> Stored:
 
 
 @pytest.mark.parametrize("place", [*COMMON, ("start", ("scan_id",)), ("start", ("uid",))], ids=repr)
-def test_common_keys_are_found_by_an_index(many: Stored, place: tuple[str, tuple[str, ...]]) -> None:
+def test_common_keys_are_found_by_an_index(many: Stored, place: Any) -> None:
     value: Any = 7 if place[1] == ("scan_id",) else "p5"
     found = steps(many.store, Compare(Path(*place), "==", value))
     assert re.search(r"by_|runs_uid_key|sqlite_autoindex_runs|runs_1", found), found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -76,6 +78,11 @@ class Postgres:
         """Start it again."""
         self._control("-w", "-o", '-h ""', "-o", f"-k {self.socket}", "-l", str(self.folder / "log"), "start")
 
+    def start_again(self) -> None:
+        """Start it if it was stopped."""
+        if not (self.folder / "postmaster.pid").exists():
+            self.start()
+
     def _control(self, *words: str) -> None:
         self._pg_ctl(list(words), pgdata=self.folder, user=self._server.system_user, timeout=30)
 
@@ -86,8 +93,11 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """Give a server; where it cannot be started, tests fail."""
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    # Not in pytest's own folder, which each run closes to other users: as root, the server runs as another.
+    folder = Path(tempfile.mkdtemp(prefix="intake-bluesky-postgres-"))
+    server = Postgres(folder)
     yield server
     server.close()
+    shutil.rmtree(folder, ignore_errors=True)
