@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
     """What orjson and json cannot write themselves, as something that they can."""
     if isinstance(value, UUID):
         return str(value)
-    plain = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else to_plain(value)
+    plain = value.tolist() if isinstance(value, np.ndarray) else to_plain(value)
     if type(plain) is type(value):
         raise TypeError(f"JSON has no form for {type(value).__name__}")
     return plain

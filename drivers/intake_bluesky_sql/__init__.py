@@ -44,5 +44,12 @@ class BlueskySQLCatalog(BlueskyCatalog):
         store = SQLStore(uri, flush_seconds=flush_seconds, flush_bytes=flush_bytes, patience=patience)
         super().__init__(store, **kwargs)
         # What Intake remembers of the arguments is pickled, compared and written as YAML: no password may be in it.
-        told: dict[str, Any] = self.__dict__["_captured_init_kwargs"]
-        self.__dict__["_captured_init_kwargs"] = {**told, "uri": store.database.address.text}
+        told = {**self.__dict__["_captured_init_kwargs"], "uri": store.database.address.text}
+        self.__dict__.update(_captured_init_args=(), _captured_init_kwargs=told)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the catalog as Intake does, without a password that its YAML file may give."""
+        told = super().describe()
+        if "uri" not in told["args"]:
+            return told
+        return {**told, "args": {**told["args"], "uri": self.__dict__["_captured_init_kwargs"]["uri"]}}

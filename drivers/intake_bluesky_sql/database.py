@@ -17,8 +17,9 @@ from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, m
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from intake_bluesky.errors import MissingDependency, StoreUnavailable
+from intake_bluesky_sql import tables
 from intake_bluesky_sql.address import Address
-from intake_bluesky_sql.tables import STEPS, migrate, newer, version_of
+from intake_bluesky_sql.tables import migrate, newer, version_of
 
 __all__ = ["Database"]
 
@@ -42,6 +43,8 @@ class Database:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self.path = address.path  # of an SQLite file
+        self.is_sqlite = self.path is not None
         self._engines: list[tuple[int, Engine]] = []  # one at most, with the process that it is of
         self._ready = False
         self._lock = threading.RLock()
@@ -49,11 +52,6 @@ class Database:
 
     def __repr__(self) -> str:
         return f"Database({self.address.text!r})"
-
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether this is an SQLite file."""
-        return self.address.path is not None
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Do some reading, once more on a new connection where the server went away meanwhile.
@@ -89,13 +87,13 @@ class Database:
         with self._lock:
             if self._is_ready():
                 return
-            path = self.address.path
+            path = self.path
             if path is not None and not path.exists():
                 _make_file(path)
             version = self._attempt(self._reading, version_of)
-            if version > len(STEPS):
+            if version > len(tables.STEPS):
                 raise newer(str(self.address), version)
-            if version < len(STEPS):
+            if version < len(tables.STEPS):
                 if path is not None:
                     _make_file(path)
                 self._attempt(self._writing, lambda connection: migrate(connection, str(self.address)))
@@ -106,20 +104,20 @@ class Database:
         with self._lock:
             if self._is_ready():
                 return
-            path = self.address.path
+            path = self.path
             if path is not None and not path.is_file():
                 raise StoreUnavailable(
                     f"there is no database {path}: the first run that is written makes it, or correct the uri"
                 )
             version = self._attempt(self._reading, version_of)
-            if version > len(STEPS):
+            if version > len(tables.STEPS):
                 raise newer(str(self.address), version)
             if version == 0:
                 raise StoreUnavailable(
                     f"{self.address} holds no catalog of runs: the first run that is written makes its tables, or "
                     "correct the uri"
                 )
-            if version < len(STEPS):
+            if version < len(tables.STEPS):
                 self.create()
             self._ready = True
 
@@ -173,7 +171,7 @@ class Database:
             return self._engines[0][1]
 
     def _connected(self) -> Engine:
-        path = self.address.path
+        path = self.path
         if path is not None:
             engine = create_engine(make_url(self.address.text), creator=lambda: _open(path), hide_parameters=True)
             event.listen(engine, "begin", _begin)

@@ -159,7 +159,7 @@ def many(uris: Callable[[], str]) -> Iterator[BlueskySQLCatalog]:
     catalog = BlueskySQLCatalog(uris())
     fill(store_of(catalog), MANY)
     with store_of(catalog).database._engine_of_this_process().connect() as connection:
-        connection.exec_driver_sql("ANALYZE")
+        connection.exec_driver_sql("ANALYZE" if store_of(catalog).database.is_sqlite else "VACUUM ANALYZE")
     yield catalog
     catalog.store.close()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
-from intake_bluesky.errors import DuplicateRun
+from intake_bluesky.errors import DuplicateRun, StoreUnavailable
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky_sql import SQLStore
 
@@ -84,8 +85,14 @@ def write_until_killed(uri: str, written: Any) -> None:
             time.sleep(0.005)
 
 
-def read_all(uri: str, results: Any) -> None:
-    """Read a run in a process that was told no password."""
+def read_with_password(uri: str, password: str, results: Any) -> None:
+    """Read a catalog by an address that holds no password: without one, and with PGPASSWORD."""
+    os.environ.pop("PGPASSWORD", None)
     store = SQLStore(uri)
-    results.put([run.uid for run in store.find()])
+    try:
+        first: Any = [run.uid for run in store.find()]
+    except StoreUnavailable as error:
+        first = "no password" if "PGPASSWORD" in str(error) else str(error)
+    os.environ["PGPASSWORD"] = password
+    results.put([first, [run.uid for run in store.find()]])
     store.close()

@@ -64,6 +64,7 @@ def test_of_processes_that_insert_the_same_run_one_wins(uri: str) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_two_writers_and_readers_at_once(uri: str) -> None:
     SQLStore(uri).create()
     work = [sql_processes.write_runs, sql_processes.write_runs, sql_processes.read_runs, sql_processes.read_runs]
@@ -102,13 +103,14 @@ def test_killed_writer_leaves_what_was_taken(uri: str) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_documents_of_any_size(uri: str) -> None:
     run = RunComposer("large", note="x" * 17_000_000, numbers=list(range(1000)))
-    primary = run.descriptor({"x": data_key("number"), "image": data_key("array", [1500, 1500])})
-    image = np.arange(1500 * 1500, dtype=np.uint16).reshape(1500, 1500)
+    primary = run.descriptor({"x": data_key("number"), "image": data_key("array", [400, 400])})
+    image = np.arange(400 * 400, dtype=np.uint16).reshape(400, 400)
     run.event(primary, {"x": 1.5, "image": image})
     run.event(primary, {"x": 2.5, "image": image + 1})
-    run.page(primary, {"x": list(np.arange(500_000) / 4), "image": [[n] for n in range(500_000)]})
+    run.page(primary, {"x": list(np.arange(200_000) / 4), "image": [[n] for n in range(200_000)]})
     run.stop()
     store = SQLStore(uri)
     put(store, run.documents)

@@ -54,6 +54,7 @@ class TestSQLite(StoreTests[CountingStore]):
         return CountingStore.reads
 
 
+@pytest.mark.slow
 class TestSQLiteBlocks(TestSQLite):
     """Documents put in by the writer of another store object, as blocks however few they are."""
 
@@ -84,6 +85,7 @@ class TestSQLiteBlocks(TestSQLite):
             insert._flush()
 
 
+@pytest.mark.slow
 class TestPostgreSQL(TestSQLite):
     """Documents put in by psycopg, a row each."""
 
