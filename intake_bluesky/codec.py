@@ -55,6 +55,27 @@ class Codec(ABC):
             Bytes that are no (name, document) pair, or hold what is refused (pickled objects).
         """
 
+    def decode_several(self, data: bytes, start: int, size: int) -> tuple[list[tuple[str, Document]], list[int]]:
+        """Decode items that follow each other, where that is faster together than one by one.
+
+        Parameters
+        ----------
+        data : bytes
+        start : int
+            Where the first of them begins.
+        size : int
+            Bytes to decode at once, about.
+
+        Returns
+        -------
+        pairs : list of (str, dict)
+            The complete items from `start` on, as `split` and `decode` give them one after the other; none where these
+            have to tell, which is always right.
+        stops : list of int
+            Where each item ends.
+        """
+        return [], []
+
     @abstractmethod
     def event_pages(
         self,

@@ -16,7 +16,7 @@ import orjson
 
 from intake_bluesky.documents import to_plain
 
-__all__ = ["REFUSALS", "dumps", "loads"]
+__all__ = ["REFUSALS", "dumps", "loads", "may_hold_long_integers"]
 
 OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 REFUSALS: Final = (RecursionError, TypeError, ValueError)
@@ -68,7 +68,18 @@ def loads(raw: bytes) -> Any:
         found = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return json.loads(raw.decode())
-    return json.loads(raw.decode()) if LONG_INTEGER in raw.translate(TOKENS) else found
+    return json.loads(raw.decode()) if may_hold_long_integers(raw) else found
+
+
+def may_hold_long_integers(raw: bytes) -> bool:
+    """Whether integers may be among this JSON that orjson reads as floats.
+
+    Examples
+    --------
+    >>> may_hold_long_integers(b"[1180591620717411303424]"), may_hold_long_integers(b"[1.5, 7]")
+    (True, False)
+    """
+    return LONG_INTEGER in raw.translate(TOKENS)
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from intake_bluesky.documents import to_plain
-from intake_bluesky.ordering import Rank, as_path, rank, value_of
+from intake_bluesky.ordering import TIME, Rank, as_path, rank, value_of
 from intake_bluesky.query import Everything, Path
 from intake_bluesky.query.paths import MISSING
 from intake_bluesky.selection import Selection
@@ -66,7 +66,7 @@ def facets(selection: Selection, keys: Sequence[str], *, missing: bool = False) 
 
 
 def _count_by_store(selection: Selection, counts: _Counts, missing: bool) -> bool:
-    if not isinstance(selection.store, SupportsDistinct):
+    if not isinstance(selection.store, SupportsDistinct) or counts.path == TIME:  # which is not what documents say
         return False
     plan = selection.plan()
     if not isinstance(plan.residual, Everything):

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,9 +25,9 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from intake_bluesky.kept import row_of, rows_of, statistics_of
 from intake_bluesky.query.form import SearchForm, code_text
-from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create
+from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, VERSION, create, prepare
 from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Order, Recorded
+from intake_bluesky.storage import Answer, Order, Recorded
 
 __all__ = ["FoundRun", "Index", "IndexEntry", "IndexLost", "index_path", "storable"]
 
@@ -48,6 +48,7 @@ ORDERS: Final = {
 FIELDS: Final = "path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '')"
 NUMBERS: Final = "count, nan_count, min, max, sum, first, last, gap, exact"
 ANSWERS: Final = 1_000_000
+WORD: Final = 2.0**63
 KEEP: Final = "INSERT OR REPLACE INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 GONE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 UNUSABLE: Final = frozenset(
@@ -291,30 +292,26 @@ class Index:
         )
         return (found[0][0], statistics_of(found[0][1:])) if found else None
 
-    def keep(self, what: Recorded, stamp: str, found: Statistics) -> None:
-        """Keep statistics of values, if their file is measured and still has this stamp."""
-        self._keep(KEEP, what, stamp, row_of(found))
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]], version_of: Callable[[str], str]) -> None:
+        """Keep what was found of runs whose files are measured, and are of the version that was read, by their stamps.
 
-    def keep_answer(self, what: Recorded, stamp: str, interval: tuple[float, float], found: bool) -> None:
-        """Keep whether a number lies in an interval, as `keep` does; of too many answers the first are dropped."""
-        if all(-(2**63) <= end < 2**63 or isinstance(end, float) for end in interval):
-            self._keep("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", what, stamp, (*interval, found))
-
-    def _keep(self, insert: str, what: Recorded, stamp: str, row: Sequence[Any]) -> None:
-        self.spread([what.key])
+        Of too many answers the first are dropped.
+        """
+        self.spread({what.key for what, _ in found})
         with self._writing() as db:
-            file = db.execute(
-                "SELECT id FROM files WHERE uid = ? AND listed AND measured AND stamp = ?", (what.uid, stamp)
-            ).fetchone()
-            if file is not None:
+            for what, result in found:
+                file = db.execute(
+                    "SELECT id, stamp FROM files WHERE uid = ? AND listed AND measured", (what.uid,)
+                ).fetchone()
+                if file is None or version_of(file[1]) != what.version:
+                    continue
                 number = _what(db, code_text(what.key), code_text(what.stream), what.reading)
-                db.execute(insert, (number, *file, *row))
-                db.execute("DELETE FROM answers WHERE rowid <= (SELECT max(rowid) FROM answers) - ?", (ANSWERS,))
-
-    def stamp(self, uid: str) -> str | None:
-        """The stamp of the file that a run is in."""
-        found = self._ask("SELECT stamp FROM files WHERE uid = ? AND listed", uid)
-        return str(found[0][0]) if found else None
+                if isinstance(result, Statistics):
+                    db.execute(KEEP, (number, file[0], *row_of(result)))
+                elif result.low >= -WORD and result.high < WORD:
+                    row = number, file[0], result.low, result.high, result.found
+                    db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", row)
+            db.execute("DELETE FROM answers WHERE rowid <= (SELECT max(rowid) FROM answers) - ?", (ANSWERS,))
 
     def entries(self) -> Iterator[IndexEntry]:
         """Yield everything that is kept, a file after the other."""
@@ -367,6 +364,11 @@ class Index:
     def count(self, where: str, values: Sequence[Any]) -> int:
         """Count the runs that meet a condition."""
         return int(self._ask(f"SELECT count(*) {_tables(where)} WHERE listed AND {where}", *values)[0][0])
+
+    def rows(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
+        """Yield what a query of SQL selects, read as it is asked for."""
+        with self._guarded(), closing(self._connect()) as db:
+            yield from db.execute(query, values)
 
     def problems(self) -> list[tuple[str, str | None, str]]:
         """(path, uid, what is wrong) of files, by path."""
@@ -441,6 +443,7 @@ class Index:
             db.execute("PRAGMA foreign_keys = ON")
             if db.execute("PRAGMA user_version").fetchone() != (VERSION,):
                 create(db)
+            prepare(db)
         except BaseException:
             db.close()
             raise

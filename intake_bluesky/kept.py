@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgpack
 
+from intake_bluesky.deflate import deflated, inflated
 from intake_bluesky.query.form import code_text
-from intake_bluesky.statistics import Statistics
+from intake_bluesky.statistics import Fields, Statistics
 
 __all__ = ["Row", "pack", "row_of", "rows_of", "statistics_of"]
 
@@ -24,6 +24,8 @@ Row: TypeAlias = tuple[Any, ...]
 WORD: Final = 2**63
 LARGEST: Final = 1 << 26  # bytes of what is packed: of a run of a hundred thousand keys
 UNKNOWN: Final[Row] = (None,) * 9
+NONE: Final = type(None)
+PACK: Final[Callable[[Any], bytes]] = msgpack.packb
 
 
 def row_of(found: Statistics | None) -> Row:
@@ -58,12 +60,25 @@ def statistics_of(row: Sequence[Any]) -> Statistics | None:
     return Statistics(count, nan_count, low, high, total, first, last, gap)
 
 
-def pack(statistics: Mapping[tuple[str, str], Statistics | None]) -> bytes:
-    """Pack the statistics of a run by (stream, key), each so that it is read without the others."""
+def pack(streams: Mapping[str, Mapping[str, Fields | None]]) -> bytes:
+    """Pack the fields of a run's statistics by stream and key, each so that it is read without the others.
+
+    None in the place of fields is what is not known.
+    """
     rows = [
-        [code_text(stream), code_text(key), msgpack.packb(row_of(found))] for (stream, key), found in statistics.items()
+        [code_text(stream), code_text(key), _packed(fields)]
+        for stream, keys in streams.items()
+        for key, fields in keys.items()
     ]
-    return zlib.compress(msgpack.packb(rows), 1)
+    return deflated(msgpack.packb(rows))
+
+
+def _packed(fields: Fields | None) -> bytes:
+    try:
+        return PACK(fields)
+    except OverflowError:  # an integer past 64 bits
+        assert fields is not None
+        return PACK(row_of(Statistics(*fields)))
 
 
 def rows_of(packed: bytes, key: str | None = None) -> Iterator[tuple[str, str, Row]]:
@@ -76,27 +91,23 @@ def rows_of(packed: bytes, key: str | None = None) -> Iterator[tuple[str, str, R
 
     Examples
     --------
-    >>> theta = Statistics(1, 0, 2.5, 2.5, 2.5, 2.5, 2.5, 0.0)
-    >>> packed = pack({("primary", "theta"): theta, ("primary", "image"): None})
-    >>> list(rows_of(packed, "theta"))
+    >>> theta = Statistics(1, 0, 2.5, 2.5, 2.5, 2.5, 2.5, 0.0).fields
+    >>> list(rows_of(pack({"primary": {"theta": theta, "image": None}}), "theta"))
     [('primary', 'theta', (1, 0, 2.5, 2.5, 2.5, 2.5, 2.5, 0.0, None))]
     """
     try:
-        engine = zlib.decompressobj()
-        rows = msgpack.unpackb(engine.decompress(packed, LARGEST))
-        if not engine.eof:
-            raise ValueError("they are cut off, or more than any run has")
-        for stream, name, row in rows:
+        for stream, name, row in msgpack.unpackb(inflated(packed, LARGEST)):
             if key is None or name == key:
                 yield stream, name, _checked(msgpack.unpackb(row, use_list=False))
-    except (zlib.error, msgpack.UnpackException, TypeError, ValueError) as error:
+    except (msgpack.UnpackException, TypeError, ValueError) as error:
         raise ValueError(f"no packed statistics: {error}") from error
 
 
 def _checked(row: Any) -> Row:
-    if type(row) is tuple and len(row) == len(UNKNOWN):
-        *numbers, exact = row
-        kinds = set(map(type, numbers)) <= {int, float, type(None)}
-        if kinds and (exact is None or (isinstance(exact, str) and len(json.loads(exact)) == 5)):
-            return row
+    if row is None:
+        return UNKNOWN
+    if type(row) is tuple and len(row) == len(UNKNOWN) - 1 and {int, float, NONE}.issuperset(map(type, row)):
+        return (*row, None)
+    if type(row) is tuple and len(row) == len(UNKNOWN) and isinstance(row[-1], str) and len(json.loads(row[-1])) == 5:
+        return row
     raise ValueError(f"a row of statistics is {str(row)[:60]}")

@@ -13,7 +13,7 @@ from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query import Everything, Path, Query, Start
 from intake_bluesky.query.paths import MISSING, lookup
 from intake_bluesky.selection import Selection
-from intake_bluesky.storage import Order
+from intake_bluesky.storage import Order, SupportsLookup
 
 __all__ = ["Arrangement", "Rank", "SortKey", "Sorting", "as_path", "rank", "value_of"]
 
@@ -63,6 +63,8 @@ def rank(value: Any, *, depth: int = 0) -> Rank:
     """
     if depth > DEEP:
         return (9,)
+    if type(value) is str or type(value) is int:  # nearly all
+        return (4 if type(value) is str else 2), value
     if value is None or isinstance(value, bool):
         return (0 if value is None else 1, value)
     if isinstance(value, float) and math.isnan(value):
@@ -102,9 +104,8 @@ class SortKey:
         """Whether the largest comes first."""
         return self.text.startswith("-")
 
-    def rank_of(self, run: RunSummary) -> Rank | None:
-        """Where a run stands; None where it has no value, null or NaN: those come last whichever way."""
-        value = value_of(run, self.path)
+    def rank_of(self, value: Any) -> Rank | None:
+        """Where a run with this value stands; None with `MISSING`, null or NaN: those come last whichever way."""
         found = (0,) if value is MISSING else rank(value)
         return None if found[0] in (0, 3) else found
 
@@ -157,7 +158,11 @@ class Sorting:
 
     def ranks(self, run: RunSummary) -> tuple[Rank | None, ...]:
         """Where a run stands by each key."""
-        return tuple(key.rank_of(run) for key in self.keys)
+        return self.ranks_of(value_of(run, key.path) for key in self.keys)
+
+    def ranks_of(self, values: Iterable[Any]) -> tuple[Rank | None, ...]:
+        """Where a run with these values stands, by each key."""
+        return tuple([key.rank_of(value) for key, value in zip(self.keys, values, strict=True)])
 
     def arrange(self, items: Iterable[tuple[T, tuple[Rank | None, ...]]]) -> list[T]:
         """Sort things by their ranks; those that are equal stay as they come."""
@@ -166,6 +171,11 @@ class Sorting:
             arranged.sort(key=lambda item: item[1][place] or (), reverse=key.descending)
             arranged.sort(key=lambda item: item[1][place] is None)
         return [thing for thing, _ in arranged]
+
+
+def _with_time(paths: Iterable[Path], time: float | None, others: Iterator[Any]) -> Iterator[Any]:
+    timed = MISSING if time is None else time
+    return (timed if path == TIME else next(others) for path in paths)
 
 
 def _uid(run: RunSummary) -> str:
@@ -177,8 +187,9 @@ class Arrangement:
     """Some runs in the order that a catalog goes through them; making one reads nothing.
 
     By time, the runs come as the store finds them, and only those of the same time are held at once. By other
-    keys, what the store finds is gone through once, of which uids and keys are kept; then runs are fetched by
-    their uids, `FETCHED` at once. Only of a store that does not find runs by uid the documents are kept.
+    keys, what the store finds is gone through once, of which uids and keys are kept; a store that tells the keys
+    without documents is asked for these. Then runs are fetched by their uids, `FETCHED` at once. Only of a store that
+    does not find runs by uid the documents are kept.
 
     Examples
     --------
@@ -200,14 +211,14 @@ class Arrangement:
         elif self.sorting.by_time:
             yield from islice(self._by_time(), offset, stop)
         elif self._finds(Start("uid").is_in([""])):
-            yield from self._fetched(islice(self._collected(_uid), offset, stop))
+            yield from self._fetched(islice(self._uids(), offset, stop))
         else:
             yield from islice(self._collected(lambda run: run), offset, stop)
 
     def uids(self, *, limit: int | None = None) -> Iterator[str]:
         """Yield the uids in order."""
         if self.sorting and not self.sorting.by_time:
-            yield from islice(self._collected(_uid), limit)
+            yield from islice(self._uids(), limit)
         else:
             yield from (run.uid for run in self.runs(limit=limit))
 
@@ -221,6 +232,24 @@ class Arrangement:
 
     def _finds(self, query: Query) -> bool:
         return isinstance(self.selection.store.plan(query, self.sorting.ties).residual, Everything)
+
+    def _uids(self) -> Iterator[str]:
+        told = self._told()
+        yield from self._collected(_uid) if told is None else self.sorting.arrange(told)
+
+    def _told(self) -> Iterator[tuple[str, tuple[Rank | None, ...]]] | None:
+        """Uids and ranks, as the store tells them; None where documents have to be read."""
+        store, ties = self.selection.store, self.sorting.ties
+        plan = self.selection.plan(order=ties)
+        if not (isinstance(store, SupportsLookup) and plan.ordered and isinstance(plan.residual, Everything)):
+            return None
+        paths = [key.path for key in self.sorting.keys]
+        found = store.lookup([path for path in paths if path != TIME], plan.pushed, order=ties)
+        if found is None:
+            return None
+        if TIME not in paths:
+            return ((uid, self.sorting.ranks_of(values)) for uid, _, values in found)
+        return ((uid, self.sorting.ranks_of(_with_time(paths, time, iter(values)))) for uid, time, values in found)
 
     def _collected(self, keep: Callable[[RunSummary], T]) -> Iterator[T]:
         found = self.selection.runs(order=self.sorting.ties)

@@ -94,8 +94,8 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
     sort : str or list of str, optional
         The order in which runs are shown: see `Results.sort`.
     read_at_most : int or str, optional
-        How much data one search may read, in bytes or as ``"10 GiB"``, where it asks about data of which no statistics
-        are kept; past that it raises `SearchTooLarge`. By default whatever it takes.
+        About how much data one search may read, in bytes or as ``"10 GiB"``, where it asks about data of which no
+        statistics are kept; past that it raises `SearchTooLarge`. By default whatever it takes.
     filler_class : optional
         Taken so that YAML files written for databroker open, and never used: the readers of assets fill.
     trust : bool

@@ -6,10 +6,11 @@ import sqlite3
 from contextlib import closing
 from typing import Final
 
-from intake_bluesky.query.form import COMMON
-from intake_bluesky.query.sql import Column, Columns
+from intake_bluesky.query.form import COMMON, WORD
+from intake_bluesky.query.sql import LONG_WORD, Column, Columns
+from intake_bluesky.query.texts import alike
 
-__all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "VERSION", "create"]
+__all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "VERSION", "create", "prepare"]
 
 
 def _has_fts5() -> bool:
@@ -64,6 +65,17 @@ INDEXES: Final = (
         for name in COMMON.values()
     ),
 )
+# Of words that were cut, the text has the whole.
+SIMILAR: Final = f"""id IN (
+    SELECT doc FROM occurrences WHERE term IN (
+        SELECT term FROM vocabulary WHERE CASE WHEN length(term) < {LONG_WORD} THEN alike(?, term, ?) ELSE 1 END
+    ) AND CASE WHEN length(term) < {LONG_WORD} THEN 1
+        ELSE has_alike(?, (SELECT words FROM texts WHERE texts.rowid = doc), ?) END
+)"""  # noqa: S608  # a number of ours
+VOCABULARY: Final = (
+    "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, texts, row)",
+    "CREATE VIRTUAL TABLE temp.occurrences USING fts5vocab(main, texts, instance)",
+)
 COLUMNS: Final = Columns(
     special={
         ("start", ("uid",)): Column("uid", "uid"),
@@ -77,6 +89,7 @@ COLUMNS: Final = Columns(
         "id IN (SELECT l.file FROM searched AS l WHERE l.file IN (SELECT id FROM files WHERE listed AND lists) AND {})"
     ),
     listing={"start": "l.start", "stop": "l.stop"},
+    similar=SIMILAR if HAS_FTS5 else None,
     measured="measured",
 )
 NOTHING: Final = (None,) * len(COMMON)
@@ -104,3 +117,16 @@ def create(db: sqlite3.Connection) -> None:
             db.execute(TEXTS)
         db.execute(f"PRAGMA user_version = {VERSION}")
     db.execute("COMMIT")
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Give a connection what conditions of `COLUMNS` need: the words of the texts as a table, and how alike two are."""
+    db.create_function("alike", 3, alike, deterministic=True)
+    db.create_function("has_alike", 3, _has_alike, deterministic=True)
+    for statement in VOCABULARY if HAS_FTS5 else ():
+        db.execute(statement)
+
+
+def _has_alike(word: str, text: str, threshold: float) -> bool:
+    found = WORD.findall(text.lower() if text.isascii() else text)  # which is folded already
+    return any(alike(word, other, threshold) for other in found)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain, islice
-from typing import Any, Final
+from itertools import islice
+from typing import Any
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents import RunHeader, RunSummary
-from intake_bluesky.errors import AmbiguousRun, AssetUnavailable, DamagedRun, RunNotFound, UnsupportedQuery
-from intake_bluesky.progress import track
+from intake_bluesky.errors import AmbiguousRun, RunNotFound, UnsupportedQuery
+from intake_bluesky.finishing import Finishing
 from intake_bluesky.query import (
     ALL,
     Everything,
@@ -23,12 +21,9 @@ from intake_bluesky.query import (
     Query,
     Start,
     all_of,
-    cheap_first,
-    documents_needed,
     from_json,
     from_mongo,
     from_text,
-    matches,
     settle_scan_ids,
 )
 from intake_bluesky.query.bounds import bounds
@@ -36,19 +31,15 @@ from intake_bluesky.storage import (
     Order,
     Plan,
     RunStore,
-    SupportsCount,
     SupportsStatistics,
-    merge_runs,
     sort_runs,
 )
-from intake_bluesky.viewing import Allowance, StoredRun, reading_of
+from intake_bluesky.viewing import Search, reading_of
 
 __all__ = ["Selection", "as_query"]
 
 JSON_STAMP = "intake-bluesky query"
 TEXT = "text:"
-FIRST: Final = 64  # runs about whose data a store learns at first
-LAST: Final = 2048  # and at most, each time
 SHOWN = 5  # how many of several candidates a message names
 
 
@@ -146,10 +137,15 @@ class Selection:
         if isinstance(plan.residual, Everything):
             return replace(plan, certain=ALL)
         reading = reading_of(self._reads) if by_statistics and isinstance(store, SupportsStatistics) else None
-        possible, certain = bounds(
-            plan.residual, lambda leaf: isinstance(store.plan(leaf, order).residual, Everything), reading
-        )
-        return replace(plan, pushed=plan.pushed & possible, certain=certain)
+
+        def takes(asked: Query) -> bool:
+            return isinstance(store.plan(asked, order).residual, Everything)
+
+        possible, certain = bounds(plan.residual, takes, reading)
+        pushed = plan.pushed & possible
+        if takes(pushed & certain) and takes(pushed & ~certain):  # a query may be too long, whose leaves are not
+            return replace(plan, pushed=pushed, certain=certain)
+        return replace(plan, certain=~ALL)
 
     @property
     def _reads(self) -> AssetOptions:
@@ -172,10 +168,11 @@ class Selection:
         if plan.ordered and isinstance(plan.residual, Everything):
             yield from self.store.find(plan.pushed, order=order, offset=offset, limit=limit)
             return
-        found: Iterable[RunSummary] = self._found(plan, order)
-        if not plan.ordered:
-            found = sort_runs(found, order)
-        yield from islice(found, offset, None if limit is None else offset + limit)
+        with self._finishing(plan.residual) as finishing:
+            found: Iterable[RunSummary] = finishing.runs(plan, order)
+            if not plan.ordered:
+                found = sort_runs(found, order)
+            yield from islice(found, offset, None if limit is None else offset + limit)
 
     def count(self, query: Query = ALL) -> int:
         """Count those of these runs that match `query` as well.
@@ -185,72 +182,15 @@ class Selection:
         SearchTooLarge
         """
         plan = self.plan(query)
-        certain = plan.pushed & plan.certain
-        if isinstance(self.store, SupportsCount):
-            known = 0 if certain == ~ALL else self.store.count(certain)
-            return known + sum(1 for _ in self._looked_into(plan, Order.NEWEST))
-        return sum(1 for _ in self._found(plan, Order.NEWEST))
-
-    def _found(self, plan: Plan, order: Order) -> Iterator[RunSummary]:
-        """Those that the store is certain of and those that are looked into, in its order."""
-        certain = self._finds(plan.pushed & plan.certain, order)
-        return merge_runs(certain, self._looked_into(plan, order), order)
-
-    def _finds(self, query: Query, order: Order) -> Iterator[RunSummary]:
-        return iter(()) if query == ~ALL else self.store.find(query, order=order)
-
-    def _looked_into(self, plan: Plan, order: Order) -> Iterator[RunSummary]:
-        """Those that match of all the others that the store finds."""
-        asked = plan.pushed & ~plan.certain
-        found, allowance = self._finds(asked, order), Allowance(self.read_at_most)
-        test = self._test(plan.residual, allowance)
-        if "data" not in documents_needed(plan.residual):
-            return filter(test, found)
-        first = next(found, None)
-        if first is None:
-            return iter(())
-        total = self.store.count(asked) if isinstance(self.store, SupportsCount) else None
-        tracked = track(chain((first,), found), total=total, what="reading data")
-        if not isinstance(self.store, SupportsStatistics):
-            return filter(test, tracked)
-        return self._measured(self.store, plan, tracked, test, allowance)
-
-    def _measured(
-        self,
-        store: SupportsStatistics,
-        plan: Plan,
-        runs: Iterator[RunSummary],
-        test: Callable[[RunSummary], bool],
-        allowance: Allowance,
-    ) -> Iterator[RunSummary]:
-        """Have the store learn of runs, some at a time, and look only into those that it is still not certain of."""
-        some = FIRST
-        while chunk := list(islice(runs, some)):
-            uids = [run.uid for run in chunk]
-            allowance.take(store.measure(uids))
-            these = Start("uid").is_in(uids)
-            certain = {run.uid for run in self._finds(plan.pushed & plan.certain & these, Order.NEWEST)}
-            possible = {run.uid for run in self._finds(plan.pushed & ~plan.certain & these, Order.NEWEST)}
-            yield from (run for run in chunk if run.uid in certain or (run.uid in possible and test(run)))
-            some = min(2 * some, LAST)
+        with self._finishing(plan.residual) as finishing:
+            return finishing.count(plan)
 
     def __contains__(self, run: RunSummary) -> bool:
-        return self._test(self.settled(), Allowance(self.read_at_most))(run)
+        with self._finishing(self.settled()) as finishing:
+            return finishing.matches(run)
 
-    def _test(self, query: Query, allowance: Allowance) -> Callable[[RunSummary], bool]:
-        """What tells of a run whether it matches."""
-        ordered = cheap_first(query)
-        if documents_needed(ordered) <= {"start", "stop"}:
-            return partial(matches, ordered)
-        return partial(self._looks_into, ordered, allowance)
-
-    def _looks_into(self, query: Query, allowance: Allowance, run: RunSummary) -> bool:
-        try:
-            return matches(query, StoredRun(self.store, run, self._reads, allowance))
-        except (DamagedRun, AssetUnavailable) as error:
-            message = f"run {run.uid} counts as no match, for it cannot be looked into: {error}"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
-            return False
+    def _finishing(self, residual: Query) -> Finishing:
+        return Finishing(self.store, residual, self._reads, Search(self.store, self.read_at_most))
 
     def exact(self, uid: str) -> RunHeader:
         """Open the run of a full uid.

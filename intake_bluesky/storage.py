@@ -27,6 +27,7 @@ from intake_bluesky.query import ALL, Path, Query
 from intake_bluesky.statistics import Statistics
 
 __all__ = [
+    "Answer",
     "Order",
     "Plan",
     "Problem",
@@ -36,6 +37,7 @@ __all__ = [
     "SupportsCount",
     "SupportsDistinct",
     "SupportsInsert",
+    "SupportsLookup",
     "SupportsStatistics",
     "merge_runs",
     "sort_runs",
@@ -239,6 +241,20 @@ class SupportsDistinct(Protocol):
         """
 
 
+@runtime_checkable
+class SupportsLookup(Protocol):
+    """A store that tells what stands at some paths without giving documents."""
+
+    def lookup(
+        self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
+    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
+        """Yield of each run the uid, the time as in `RunSummary`, and the values at exact paths, in `order`.
+
+        Of the runs matching a query that `plan` accepted whole. A value is `intake_bluesky.query.paths.MISSING` where
+        there is none; a number may be an equal one of another type. None where documents would have to be read.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """All values of a data key in a stream of a run.
@@ -260,6 +276,21 @@ class Recorded:
     reading: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether a number lies in an interval, ends included: asked where statistics leave that open.
+
+    Attributes
+    ----------
+    low, high : float
+    found : bool
+    """
+
+    low: float
+    high: float
+    found: bool
+
+
 @runtime_checkable
 class SupportsStatistics(Protocol):
     """A store that keeps statistics of recorded values, and finds runs by them.
@@ -271,11 +302,8 @@ class SupportsStatistics(Protocol):
     def statistics(self, values: Recorded) -> Statistics | None:
         """Give what is kept of some values; None where nothing is, or of another version of the run."""
 
-    def keep(self, values: Recorded, found: Statistics) -> None:
-        """Keep statistics in place of what was kept, unless the run is of another version by now."""
-
-    def keep_answer(self, values: Recorded, interval: tuple[float, float], found: bool) -> None:
-        """Keep whether a number among values lies in an interval, ends included, where statistics leave that open."""
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        """Keep what was found, in place of what was kept of the same, unless a run is of another version by now."""
 
     def measure(self, uids: Sequence[str]) -> int:
         """Learn of these runs, if nothing is kept of them, what one pass over their documents tells.

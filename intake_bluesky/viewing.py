@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import product
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,10 +31,11 @@ from intake_bluesky.errors import (
 from intake_bluesky.inline import declared
 from intake_bluesky.rows import last_of_each
 from intake_bluesky.statistics import Statistics, lies
-from intake_bluesky.storage import Recorded, RunStore, SupportsStatistics
+from intake_bluesky.storage import Answer, Recorded, RunStore, SupportsStatistics
 
-__all__ = ["Allowance", "StoredRun", "reading_of"]
+__all__ = ["Search", "StoredRun", "reading_of"]
 
+SOON: Final = 1.0  # seconds after which the store is told
 REMEMBERED: Final = 65_536  # statistics of a store's runs that are kept; one takes some 300 bytes
 
 
@@ -59,21 +62,26 @@ class _Remembered:
 _MEMORY: Final[WeakKeyDictionary[RunStore, _Remembered]] = WeakKeyDictionary()
 
 
-class Allowance:
-    """How much data one search may read.
+class Search:
+    """One search that looks into data: how much it may read, and what it found out, for the store to keep.
 
     Parameters
     ----------
+    store : RunStore
     most : int, optional
-        Bytes of values, as arrays; None for whatever it takes.
+        Bytes of values, as arrays, that may be read; None for whatever it takes.
 
     Examples
     --------
-    >>> Allowance(100).take(60, "9acjef")
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> with Search(MemoryStore(), 100) as search:
+    ...     search.take(60, "9acjef")
     """
 
-    def __init__(self, most: int | None = None) -> None:
-        self._most, self._taken = most, 0
+    def __init__(self, store: RunStore, most: int | None = None) -> None:
+        self._store, self._most, self._taken = store, most, 0
+        self._found: list[tuple[Recorded, Statistics | Answer]] = []
+        self._kept = time.monotonic()
 
     def take(self, size: int, uid: str = "") -> None:
         """Count bytes that are read.
@@ -97,8 +105,28 @@ class Allowance:
             of_run = f" of run {uid}" if uid else ""
             raise SearchTooLarge(
                 f"this search may read {self._most:,} bytes of data, has read {self._taken:,} and comes to {size:,} "
-                f"more{of_run}: ask for fewer runs, or raise read_at_most; what it computed is kept"
+                f"more{of_run}: ask for fewer runs, or raise read_at_most; what it found out is kept"
             )
+
+    def keep(self, what: Recorded, found: Statistics | Answer) -> None:
+        """Have the store keep what was found out: several at once, not long after."""
+        if isinstance(self._store, SupportsStatistics):
+            self._found.append((what, found))
+            if time.monotonic() - self._kept > SOON:
+                self.end()
+
+    def end(self) -> None:
+        """Have the store keep it now."""
+        found, self._found = self._found, []
+        if found and isinstance(self._store, SupportsStatistics):
+            self._store.keep(found)
+        self._kept = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.end()
 
 
 def reading_of(assets: AssetOptions) -> str:
@@ -119,8 +147,8 @@ class StoredRun:
     run : RunSummary
     assets : AssetOptions, optional
         How files are found and read; by default documents of another machine may name none of this one.
-    allowance : Allowance, optional
-        How much may be read; by default whatever it takes.
+    search : Search, optional
+        What it is looked at for; by default as much is read as it takes.
 
     Examples
     --------
@@ -136,10 +164,9 @@ class StoredRun:
         store: RunStore,
         run: RunSummary,
         assets: AssetOptions | None = None,
-        allowance: Allowance | None = None,
+        search: Search | None = None,
     ) -> None:
-        self._store, self._run = store, run
-        self._allowance = allowance or Allowance()
+        self._store, self._run, self._search = store, run, search or Search(store)
         self._assets = assets or AssetOptions(trusted=not store.remote)
         self._pieces_of: dict[str, Array] = {}
 
@@ -200,8 +227,8 @@ class StoredRun:
             return False
         with self._readable():
             found = any(lies(part, low, high) for _, part in self._parts(stream, key))
-        if self._header.stop is not None and isinstance(self._store, SupportsStatistics):
-            self._store.keep_answer(values, (low, high), found)
+        if self._header.stop is not None:
+            self._search.keep(values, Answer(low, high, found))
         return found
 
     def _recorded(self, stream: str, key: str) -> Recorded | None:
@@ -222,8 +249,8 @@ class StoredRun:
             for piece, part in self._parts(values.stream, values.key):
                 pieces[piece] = Statistics.merged(pieces.get(piece, Statistics()), Statistics.of(part))
         found = Statistics.merged(*(pieces[piece] for piece in sorted(pieces)))
-        if self._header.stop is not None and isinstance(self._store, SupportsStatistics):
-            self._store.keep(values, found)
+        if self._header.stop is not None:
+            self._search.keep(values, found)
         return found
 
     @contextmanager
@@ -242,11 +269,11 @@ class StoredRun:
         if array is None:
             parts = self._event_parts(self._header.streams[stream], key)
         else:
-            self._allowance.check(math.prod(array.shape) * array.dtype.itemsize, self._run.uid)
+            self._search.check(math.prod(array.shape) * array.dtype.itemsize, self._run.uid)
             parts = ((0, block) for block in _blocks(array))
         for piece, values in parts:
             flat = values.values if isinstance(values, Ragged) else values
-            self._allowance.take(flat.nbytes, self._run.uid)
+            self._search.take(flat.nbytes, self._run.uid)
             yield piece, values
 
     def _asset(self, stream: str, key: str) -> AssetArray | None:
@@ -256,8 +283,12 @@ class StoredRun:
         return StreamReader(self._store, self._header, stream, options).assets.get(key)
 
     def _event_parts(self, layout: StreamLayout, key: str) -> Iterator[tuple[int, Column]]:
+        pages: Iterable[EventPage] = self._pages(layout, (key,))
+        if len(layout.pages) == 1:  # as most have: it tells the seq_nums, too
+            pages = list(pages)
+            self._pieces_of.setdefault(layout.name, _pieces_of(pages))
         pieces, size, position = self._pieces(layout), _size(layout, key), 0
-        for page in self._pages(layout, (key,)):
+        for page in pages:
             own = pieces[position : position + len(page)]
             position += len(page)
             for piece in np.unique(own[own >= 0]).tolist():
@@ -269,9 +300,12 @@ class StoredRun:
     def _pieces(self, layout: StreamLayout) -> Array:
         """The piece of each stored event, -1 where a later event replaced it."""
         if layout.name not in self._pieces_of:
-            seq_nums = [page.seq_num for page in self._pages(layout, ())]
-            self._pieces_of[layout.name] = _pieces(np.concatenate([np.empty(0, np.int64), *seq_nums]))
+            self._pieces_of[layout.name] = _pieces_of(self._pages(layout, ()))
         return self._pieces_of[layout.name]
+
+
+def _pieces_of(pages: Iterable[EventPage]) -> Array:
+    return _pieces(np.concatenate([np.empty(0, np.int64), *(page.seq_num for page in pages)]))
 
 
 def _pieces(seq_num: Array) -> Array:

@@ -361,4 +361,4 @@ def test_keys_asked_for_are_the_only_ones_read() -> None:
 
     store = Asked([EXAMPLES["scan"](Path())])
     assert StoredRun(store, next(store.find())).statistics("primary", "counts") is not None
-    assert asked == [(), ("counts",)]
+    assert {("counts",)} <= set(asked) <= {(), ("counts",)}

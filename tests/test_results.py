@@ -22,11 +22,24 @@ from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.explaining import Explanation
 from intake_bluesky.facets import Facet, facets
 from intake_bluesky.ordering import Arrangement, Sorting, rank
-from intake_bluesky.query import ALL, Data, Device, PartialUID, Query, ScanID, Start, Stop, from_json, split, to_json
+from intake_bluesky.query import (
+    ALL,
+    Data,
+    Device,
+    PartialUID,
+    Query,
+    ScanID,
+    Start,
+    Stop,
+    any_of,
+    from_json,
+    split,
+    to_json,
+)
 from intake_bluesky.query import Path as Place
 from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.selection import Selection
-from intake_bluesky.storage import Order, Plan, RunStore, SupportsDistinct
+from intake_bluesky.storage import Order, Plan, RunStore, SupportsDistinct, SupportsLookup
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
@@ -266,6 +279,36 @@ class TestSort:
         store = Finding(run_of(f"{n:04}", float(n), scan_id=n * 7 % 2000) for n in range(2000))
         assert [run.scan_id for run in BlueskyCatalog(store).sort("scan_id").arrangement.runs()] == list(range(2000))
         assert store.finds == 1
+
+    def test_keys_are_told_without_documents(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of the first two, two documents are read."""
+        cat = files(tmp_path / "runs", RUNS)
+        assert isinstance(cat.store, SupportsLookup)
+        assert isinstance(cat.store, SupportsDistinct)
+        read = []
+        monkeypatch.setattr(type(cat.store), "_summary", lambda _, start, stop: read.append(start))
+        assert list(cat.sort("plan_name", "-scan_id")) == list("beacd")
+        assert list(cat.search({"plan_name": "scan"}).sort("stop.exit_status", "-time")) == list("cad")
+        assert cat.sort("scan_id")[-1:].distinct("plan_name", "sample", counts=True) == {
+            "plan_name": [("count", 1)], "sample": [],
+        }  # fmt: skip
+        assert not read
+        monkeypatch.undo()
+        summary = type(cat.store)._summary  # type: ignore[attr-defined]
+        monkeypatch.setattr(type(cat.store), "_summary", lambda *given: read.append(given) or summary(*given))  # type: ignore[func-returns-value]
+        assert [run.uid for run in cat.sort("scan_id").head(2).values()] == ["b", "d"]
+        assert len(read) == 2
+
+    def test_what_is_not_told_is_read(self, store: NotingStore) -> None:
+        class Silent(NotingStore):
+            def lookup(self, paths: Any, query: Query = ALL, *, order: Order = Order.NEWEST) -> None:
+                self.asked = [*getattr(self, "asked", []), (list(paths), query, order)]
+
+        silent = Silent(RUNS)
+        assert isinstance(silent, SupportsLookup)
+        assert list(BlueskyCatalog(silent).sort("scan_id", "-time")) == list("dbcae")
+        assert list(BlueskyCatalog(silent).search("Ni").sort("scan_id")) == ["b"]
+        assert silent.asked == [([Place("start", ("scan_id",))], ALL, Order.NEWEST)]
 
     def test_runs_that_are_gone_meanwhile_are_left_out(
         self, store: NotingStore, monkeypatch: pytest.MonkeyPatch
@@ -653,3 +696,18 @@ class TestSavedViews:
     def test_a_sort_that_is_none(self, tmp_path: Path, sort: Any) -> None:
         with pytest.raises(UnsupportedQuery):
             BlueskyCatalog(MemoryStore(RUNS), sort=sort)
+
+
+@pytest.mark.parametrize("number", [100, 3000])
+def test_queries_of_thousands_of_conditions(tmp_path: Path, number: int) -> None:
+    """What is more than a store takes is finished run by run."""
+    cat = files(tmp_path / "runs", [run_of("a", 1.0, k99=99, x="Ni"), run_of("b", 2.0, k98=0), run_of("c", 3.0, k1=1)])
+    some = any_of(Start(f"k{n}") == n for n in range(number))
+    assert list(cat.search(some)) == ["c", "a"]
+    assert list(cat.search(~some & Start("uid").exists()).sort("uid")) == ["b"]
+    assert len(cat.search(some & Start("x").regex("N[i]"))) == 1
+    assert (cat.search(some).explain().residual == ALL) == (number == 100)
+    nested = Start("k1") == 1
+    for n in range(20):
+        nested = Start("uid").exists() & (Start(f"k{n}").exists() | ~(Start("x").is_nan() & nested))
+    assert len(cat.search(nested)) + len(cat.search(~nested)) == 3

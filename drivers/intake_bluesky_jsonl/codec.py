@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final, TypeAlias
+
+import orjson
 
 from intake_bluesky import exact_json
 from intake_bluesky.codec import Codec, Item
 from intake_bluesky.columns import Observed
-from intake_bluesky.documents import ALL_KEYS, Document, EventPage, Keys
+from intake_bluesky.documents import ALL_KEYS, NAMES, Document, EventPage, Keys
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 from intake_bluesky_jsonl.events import event_pages
 
 __all__ = ["JSONLCodec"]
 
+Pair: TypeAlias = tuple[str, Document]
 BEGINNING: Final = re.compile(rb'[ \t\r]*\[[ \t]*"([^"\\\n]{1,64})"[ \t]*,[ \t]*\{')
+HEADS: Final = {name: f'["{name}",'.encode() for name in NAMES}  # how nearly all lines begin
+NO_HEAD: Final = b"\n"
+BETWEEN: Final = b",0,"  # lines that are one JSON value, or several, only with their neighbours are not apart
 
 
 class JSONLCodec(Codec):
@@ -80,6 +86,24 @@ class JSONLCodec(Codec):
                 return name, doc
         raise DamagedRun(f'a line is JSON, but no ["name", {{document}}] pair: {_excerpt(raw)}')
 
+    def decode_several(self, data: bytes, start: int, size: int) -> tuple[list[Pair], list[int]]:
+        """Decode whole lines in one go; none where a line is not as nearly all are."""
+        stops: list[int] = []
+        place, last = start, start + size
+        while place < last and (newline := data.find(b"\n", place)) >= 0:
+            place = newline + 1
+            stops.append(place)
+        lines = data[start : place - 1] if stops else b""
+        if not stops or data[place : place + 1].isspace() or exact_json.may_hold_long_integers(lines):
+            return [], []
+        try:
+            found = orjson.loads(b"[" + lines.replace(b"\n", BETWEEN) + b"]")
+        except orjson.JSONDecodeError:
+            return [], []
+        pairs: list[Pair] = found[::2]
+        apart = len(pairs) == len(stops) and found[1::2] == [0] * (len(stops) - 1)
+        return (pairs, stops) if apart and _are_items(pairs, data, start, stops) else ([], [])
+
     def event_pages(
         self,
         block: bytes | memoryview,
@@ -91,6 +115,17 @@ class JSONLCodec(Codec):
     ) -> Iterator[EventPage]:
         """Decode the events of one descriptor; lines that cannot be its events are passed over."""
         yield from event_pages(bytes(block), descriptor, data, timestamps, self.decode)
+
+
+def _are_items(pairs: list[Any], data: bytes, start: int, stops: list[int]) -> bool:
+    """Whether each line is the pair that it seems to be."""
+    for pair, stop in zip(pairs, stops, strict=True):
+        if type(pair) is not list or len(pair) != 2 or type(pair[1]) is not dict:
+            return False
+        if type(pair[0]) is not str or not data.startswith(HEADS.get(pair[0], NO_HEAD), start):
+            return False
+        start = stop
+    return True
 
 
 def _name(raw: bytes, start: int, stop: int) -> str:

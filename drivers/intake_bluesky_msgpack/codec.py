@@ -31,6 +31,8 @@ SMALL: Final = 1 << 12  # bytes of an item that is decoded sooner than skipped
 PAIR: Final = 0x92  # an array of two
 SHORT_TEXT: Final = range(0xA0, 0xC0)
 TEXT_8: Final = 0xD9
+SHORT_HEADS: Final = tuple(bytes([PAIR, length]) for length in SHORT_TEXT if length != SHORT_TEXT.start)
+ROOM: Final = 4  # times what is to be decoded at once, so that a last, larger item is in it too
 MAPS: Final = frozenset({*range(0x80, 0x90), 0xDE, 0xDF})
 # What msgpack raises on damaged bytes; RecursionError and MemoryError are not for it to raise: depth and lengths are
 # bounded by the data.
@@ -110,6 +112,25 @@ class MsgpackCodec(Codec):
             case [str() as name, dict() as doc]:
                 return name, doc
         raise DamagedRun(f"an item is MessagePack, but no (name, document) pair: {raw[:60]!r}")
+
+    def decode_several(self, data: bytes, start: int, size: int) -> tuple[list[tuple[str, Document]], list[int]]:
+        """Decode items as they come, and find out where they end on the way."""
+        unpacker = msgpack.Unpacker(max_buffer_size=max(len(data), 1), object_hook=from_map, **OPTIONS)
+        unpacker.feed(memoryview(data)[start : start + ROOM * size])
+        pairs: list[tuple[str, Document]] = []
+        stops: list[int] = []
+        place = start
+        try:
+            while place < start + size and data.startswith(SHORT_HEADS, place):
+                pair = unpacker.unpack()
+                if type(pair) is not list or len(pair) != 2 or type(pair[0]) is not str or type(pair[1]) is not dict:
+                    break
+                place = start + unpacker.tell()
+                pairs.append((pair[0], pair[1]))
+                stops.append(place)
+        except DAMAGE:  # or the end of the data
+            pass
+        return pairs, stops
 
     def event_pages(
         self,

@@ -134,6 +134,9 @@ def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     search.add_argument(
         "-n", "--limit", type=_count, default=50, help="show at most so many; 0 for all (default: %(default)s)"
     )
+    search.add_argument(
+        "--read-at-most", metavar="SIZE", help="how much data to read where no statistics are kept, such as 10GiB"
+    )
     search.add_argument("--save", metavar="NAME.yml", help="write a catalog of the runs that match, now and later")
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dask.utils import parse_bytes
+
 from intake_bluesky.cli.opening import find_catalog
 from intake_bluesky.documents import RunSummary
 from intake_bluesky.errors import StoreUnavailable, UnsupportedQuery
@@ -27,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     query = _query(arguments)
     columns = _listed(arguments.columns)
     found = find_catalog(_lasting(arguments.catalog) if arguments.save else arguments.catalog)
-    hits = found.search(query).sort(*_listed(arguments.sort))
+    hits = found.search(query, read_at_most=_size(arguments.read_at_most)).sort(*_listed(arguments.sort))
     places = {column: as_path(column) for column in columns}
     runs = list(hits.arrangement.runs(limit=arguments.limit or None))
     total = len(hits) if len(runs) == arguments.limit else len(runs)
@@ -55,6 +57,13 @@ def _query(arguments: argparse.Namespace) -> Query:
     from intake_bluesky.query.text import from_text
 
     return from_text(text)
+
+
+def _size(text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_bytes(text)
+    except ValueError as error:
+        raise UnsupportedQuery(f"--read-at-most takes a size like 10GiB, not {text!r}") from error
 
 
 def _from_mongo(text: str) -> Query:

@@ -11,7 +11,7 @@ from intake_bluesky.columns import Observed, observe
 from intake_bluesky.documents import Document, EventPage
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.layout import Block, Layout
-from intake_bluesky.files.measuring import ODD, Measuring, look_at
+from intake_bluesky.files.measuring import FLOAT, INT, ODD, Measuring
 from intake_bluesky.pages import event_page, gather
 
 __all__ = ["BLOCK", "BlockBuilder", "Single"]
@@ -19,6 +19,7 @@ __all__ = ["BLOCK", "BlockBuilder", "Single"]
 BLOCK: Final = 1 << 20  # bytes from which a block is closed
 GROUP: Final = 200  # items held decoded: more of them would keep the garbage collector busy
 NULL: Final = Observed(frozenset({"null"}))
+DICT, NO_MORE = frozenset({dict}), frozenset({dict, type(None)})
 WORD: Final = range(-(2**63), 2**63)
 
 
@@ -60,6 +61,10 @@ class BlockBuilder:
 
     def add_events(self, events: Sequence[Single]) -> None:
         """Take items that follow each other, each an ``event`` whose descriptor is text."""
+        units = self._units
+        if units and len(units) + len(events) < GROUP and events and events[-1][1] - self._first < BLOCK:
+            units.extend(events)
+            return
         for event in events:
             self._add(event, event[0], event[1])
 
@@ -205,8 +210,7 @@ class BlockBuilder:
         known = self._layout.observed.setdefault(descriptor, {})
         part = self._measuring.part(descriptor, seq_nums)
         for key, values in columns.items():
-            seen, found = look_at(values)
-            part.add(key, len(seq_nums), seen, found)
+            seen = part.look_at(key, values)
             before = known.get(key)
             if before is not seen:
                 known[key] = seen if first else (NULL if before is None else before) | seen
@@ -234,13 +238,14 @@ def _range(unit: _Unit | Single) -> tuple[int, int]:
 def _columns(docs: list[Document]) -> tuple[list[int], dict[str, Sequence[Any]]] | None:
     """The seq_nums and the values of each key, where all events are of one plain form; else None."""
     rows = [doc["data"] for doc in docs]
-    if set(map(type, rows)) != {dict} or len(set(map(len, rows))) > 1 or not rows[0]:
+    if set(map(type, rows)) != DICT or len(set(map(len, rows))) > 1 or not rows[0]:
         return None
-    if not {type(doc.get("filled")) for doc in docs} <= {dict, type(None)}:
+    if not NO_MORE.issuperset([type(doc.get("filled")) for doc in docs]):
         return None
     seq_nums = [doc["seq_num"] for doc in docs]
-    times = {type(doc["time"]) for doc in docs}
-    if set(map(type, seq_nums)) != {int} or min(seq_nums) not in WORD or max(seq_nums) not in WORD or times != {float}:
+    if set(map(type, seq_nums)) != INT or min(seq_nums) not in WORD or max(seq_nums) not in WORD:
+        return None
+    if {type(doc["time"]) for doc in docs} != FLOAT:
         return None
     keys = tuple(rows[0])
     if len(keys) == 1:

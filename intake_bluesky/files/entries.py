@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final, TypeAlias
 
 from intake_bluesky.codec import Codec
@@ -72,12 +71,13 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
     work = Scan(codec, Layout()) if known is None else known
     work.run(content_of(source, path, work.layout.members))
     assert work.start is not None  # run() has raised otherwise
-    start = work.start, codec.decode(work.start)[1]
-    stop = None if work.stop is None else (work.stop, codec.decode(work.stop)[1])
+    start = work.start, work.start_doc or codec.decode(work.start)[1]
+    stop = None if work.stop is None else (work.stop, work.stop_doc or codec.decode(work.stop)[1])
     problem = "\n".join(work.layout.problems())
-    entry = entry_of(path, source.stamp, start, stop, layout=work.layout.pack(), problem=problem)
-    found = work.statistics
-    return replace(entry, statistics=None if found is None else pack(found)), work.layout
+    statistics = None if work.statistics is None else pack(work.statistics)
+    layout = work.layout.pack()
+    entry = entry_of(path, source.stamp, start, stop, layout=layout, problem=problem, statistics=statistics)
+    return entry, work.layout
 
 
 def _resumed(codec: Codec, path: str, source: Source, earlier: IndexEntry | None) -> Scan | None:
@@ -108,7 +108,14 @@ def _may_continue(earlier: IndexEntry, source: Source) -> bool:
 
 
 def entry_of(
-    path: str, stamp: str, start: Read, stop: Read | None, *, layout: bytes | None = None, problem: str = ""
+    path: str,
+    stamp: str,
+    start: Read,
+    stop: Read | None,
+    *,
+    layout: bytes | None = None,
+    problem: str = "",
+    statistics: bytes | None = None,
 ) -> IndexEntry:
     """The entry of a run, by its start and stop documents."""
     raw, doc = start
@@ -126,4 +133,5 @@ def entry_of(
         layout,
         problem,
         SearchForm.of(doc, last),
+        statistics,
     )

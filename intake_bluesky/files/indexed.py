@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -28,11 +29,16 @@ from intake_bluesky.storage import Order, Problem
 
 __all__ = ["IndexedFiles"]
 
+LOG: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 BATCH: Final = 2000  # files looked at between two transactions, each of which writes much of every index of SQLite's
 FETCHED: Final = 500  # files of which both ends are in memory
 WATCHED: Final = 64  # unfinished runs, the latest, looked at before every search
 CHECKED: Final = 16  # runs found whose files are looked at before they are shown
+MEASURED: Final = (
+    1000  # runs written here whose statistics are in memory until their files are old enough to be sure of
+)
+PATIENCE: Final = 0.05  # seconds that the end of a run being written waits for a listing that goes on
 LISTING: Final = "listing"  # the fact that the entries are those of a listing, by its digest
 
 
@@ -57,6 +63,7 @@ class IndexedFiles:
         self._rhythm = Rhythm(self.places)
         self._troubles: list[Problem] = []
         self._written: dict[str, str] = {}
+        self._measured: dict[str, tuple[str, bytes]] = {}
         self._lock = threading.RLock()
 
     @property
@@ -84,6 +91,25 @@ class IndexedFiles:
         """Note a file that was made here, so that it is seen without a listing."""
         with self._lock:
             self._written[uid] = path
+
+    def finished(self, uid: str, path: str, version: str, measured: Callable[[], bytes | None]) -> None:
+        """Put a run that was written here to its end into the index; where that fails, the next search finds it."""
+        if not self._lock.acquire(timeout=PATIENCE):
+            return
+        try:
+            if not self._rhythm.listed(self.index.generation):
+                return
+            statistics = measured()
+            if statistics is not None:
+                self._measured[path] = version, statistics
+            if len(self._measured) > MEASURED:
+                del self._measured[next(iter(self._measured))]
+            self._look_again([path])
+            self._written.pop(uid, None)
+        except Exception as error:  # noqa: BLE001  # the file is there, and that is what counts
+            LOG.info("run %s is not in the index yet: %s", uid, error)
+        finally:
+            self._lock.release()
 
     def refresh(self, *, deep: bool = False, unscanned: bool = False) -> None:
         """List the files and look at those that are new or changed.
@@ -194,7 +220,8 @@ class IndexedFiles:
                 earlier = self.index.entry_at(path) if path in known else None
                 if earlier is not None and earlier.uid is not None:
                     uids.add(earlier.uid)
-                yield Task(path, stamps[path], None if deep else earlier, deep, ends.get(path))
+                measured = self._measured.get(path)
+                yield Task(path, stamps[path], None if deep else earlier, deep, ends.get(path), measured)
 
     def _looks(self, tasks: Iterator[Task], total: int, work: int) -> Iterator[list[IndexEntry]]:
         """Entries in batches, by as many hands as it takes."""
@@ -206,6 +233,9 @@ class IndexedFiles:
 
     def _put(self, entries: Sequence[IndexEntry]) -> set[str]:
         self.index.put(entries)
+        for entry in entries:
+            if is_certain(entry.stamp):
+                self._measured.pop(entry.path, None)
         return {entry.uid for entry in entries if entry.uid is not None}
 
     def _ends(self, paths: Sequence[str], stamps: Mapping[str, str]) -> dict[str, tuple[bytes, bytes]]:
@@ -266,7 +296,9 @@ class IndexedFiles:
             earlier = {path: self.index.entry_at(path) for path in todo}
             gone = [path for path in todo if self._is_gone(path)]
             self.index.forget(gone)
-            tasks = (Task(path, "", earlier[path]) for path in todo if path not in gone)
+            tasks = (
+                Task(path, "", earlier[path], measured=self._measured.get(path)) for path in todo if path not in gone
+            )
             uids = self._put([look(self.codec, self._open, task) for task in tasks])
             self.index.settle(uids | {str(entry.uid) for entry in earlier.values() if entry is not None})
 

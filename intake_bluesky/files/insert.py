@@ -9,13 +9,15 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, Final
 
-from intake_bluesky.codec import Codec
 from intake_bluesky.documents import Document
 from intake_bluesky.errors import DuplicateRun, UnsupportedOperation, UntrustedName
 from intake_bluesky.files.blocks import BLOCK
 from intake_bluesky.files.contents import COMPRESSIONS
 from intake_bluesky.files.indexed import IndexedFiles
+from intake_bluesky.files.measuring import Watching
 from intake_bluesky.files.places import LocalPlace, shown
+from intake_bluesky.files.sources import local_stamp, version_of
+from intake_bluesky.kept import pack
 from intake_bluesky.storage import RunInsert
 
 __all__ = ["FileInsert", "Target"]
@@ -75,11 +77,11 @@ class FileInsert(RunInsert):
     """A run being written: one write to the operating system a document, nothing held back.
 
     A crash of this program, even by SIGKILL, loses at most the document being written; a power cut what the
-    operating system had not put on disk yet.
+    operating system had not put on disk yet. A run that is complete is put into the index, with statistics of its data.
 
     Parameters
     ----------
-    codec : Codec
+    files : IndexedFiles
     path : str
         A file that does not exist; made at once.
     compression : {None, "gz", "zst"}
@@ -90,9 +92,11 @@ class FileInsert(RunInsert):
         When the file exists.
     """
 
-    def __init__(self, codec: Codec, path: str, compression: str | None) -> None:
+    def __init__(self, files: IndexedFiles, path: str, compression: str | None) -> None:
         self.path = path
-        self._codec = codec
+        self._files = files
+        self._watching = Watching()
+        self._uid = self._version = ""
         self._packer = None if compression is None else _Packer(compression)
         self._lock = threading.Lock()
         try:
@@ -109,15 +113,24 @@ class FileInsert(RunInsert):
             self.close()
             os.unlink(self.path)
             raise
+        self._uid = str(start["uid"])
+        self._files.wrote(self._uid, self.path)
 
     def write(self, name: str, doc: Document) -> None:
-        data = self._codec.encode(name, doc)
+        data = self._files.codec.encode(name, doc)
         with self._lock:
             if self._file is None:
                 raise UnsupportedOperation(f"{self.path} is closed: a run ends with its stop document")
             self._append(self._file, data if self._packer is None else self._packer.pack(data))
+            self._watching.take(name, doc)
             if name == "stop":
                 self._close()
+        if name == "stop":
+            self._files.finished(self._uid, self.path, self._version, self._measured)
+
+    def _measured(self) -> bytes | None:
+        found = self._watching.found()
+        return None if found is None else pack(found)
 
     def _append(self, file: int, data: bytes) -> None:
         try:
@@ -141,6 +154,8 @@ class FileInsert(RunInsert):
             try:
                 if self._packer is not None:
                     self._append(file, self._packer.end())
+                found = os.fstat(file)
+                self._version = version_of(local_stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns))
             finally:
                 os.close(file)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,6 +9,7 @@ from typing import Any, Final
 import msgpack
 
 from intake_bluesky.columns import Observed
+from intake_bluesky.deflate import deflated, inflated
 from intake_bluesky.documents import Span
 from intake_bluesky.files.contents import Member
 
@@ -88,9 +88,9 @@ class Layout:
 
     def pack(self) -> bytes:
         """Write it in few bytes; `unpack` reads them."""
-        kinds: dict[Observed, int] = {}
+        kinds: dict[int, tuple[int, Observed]] = {}  # by identity: there are few, and hashing them takes longer
         observed = {
-            descriptor: {key: kinds.setdefault(seen, len(kinds)) for key, seen in keys.items()}
+            descriptor: {key: kinds.setdefault(id(seen), (len(kinds), seen))[0] for key, seen in keys.items()}
             for descriptor, keys in self.observed.items()
         }
         fields = [
@@ -100,12 +100,12 @@ class Layout:
             self.uids,
             [[*pair, block.events, sorted(block.resources)] for pair, block in _paired(self.blocks)],
             [[*names, spans] for names, spans in self.spans.items()],
-            [seen.to_list() for seen in kinds],
+            [seen.to_list() for _, seen in kinds.values()],
             observed,
             self.members,
             self.damage,
         ]
-        return zlib.compress(msgpack.packb(fields), 1)
+        return deflated(msgpack.packb(fields))
 
     @classmethod
     def unpack(cls, packed: bytes, most: int | None = None) -> Layout:
@@ -122,12 +122,12 @@ class Layout:
             Another version's, damaged, or of no file of that size: scan the file again.
         """
         try:
-            fields = msgpack.unpackb(_inflated(packed), strict_map_key=False)
+            fields = msgpack.unpackb(inflated(packed, LARGEST), strict_map_key=False)
             if fields[0] != FORMAT:
                 raise ValueError(f"a layout of format {fields[0]}, this version reads {FORMAT}")
             layout = cls._of(fields)
             layout._check(most)
-        except (zlib.error, msgpack.UnpackException, AttributeError, IndexError, KeyError, TypeError) as error:
+        except (msgpack.UnpackException, AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(f"not a layout: {error}") from error
         return layout
 
@@ -175,14 +175,6 @@ class Layout:
             [(start, stop, why) for start, stop, why in damage],
             rest,
         )
-
-
-def _inflated(packed: bytes) -> bytes:
-    engine = zlib.decompressobj()
-    data = engine.decompress(packed, LARGEST)
-    if not engine.eof:
-        raise ValueError("it is cut off, or larger than any layout is")
-    return data
 
 
 def _span(saved: list[int]) -> Span:

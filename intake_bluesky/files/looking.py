@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from intake_bluesky.codec import Codec
@@ -11,7 +11,7 @@ from intake_bluesky.files.contents import compression_of, content_of
 from intake_bluesky.files.entries import END, glance, scan
 from intake_bluesky.files.places import shown
 from intake_bluesky.files.scan import NotARun
-from intake_bluesky.files.sources import Source
+from intake_bluesky.files.sources import Source, version_of
 from intake_bluesky.index import IndexEntry
 
 __all__ = ["Opener", "Task", "look"]
@@ -33,6 +33,8 @@ class Task:
         Scan it, whatever its ends tell.
     ends : (bytes, bytes) or None
         Its beginning and end, where they were fetched already.
+    measured : (str, bytes) or None
+        The packed statistics of one version of it, which was written here.
     """
 
     path: str
@@ -40,10 +42,19 @@ class Task:
     earlier: IndexEntry | None = None
     deep: bool = False
     ends: tuple[bytes, bytes] | None = None
+    measured: tuple[str, bytes] | None = None
 
 
 def look(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
     """Make the entry of a file; one that cannot be read, or is no run, is told by its problem."""
+    entry = _looked_at(codec, opened, task)
+    if task.measured is None or entry.statistics is not None or entry.stop is None:
+        return entry
+    version, statistics = task.measured
+    return replace(entry, statistics=statistics) if version_of(entry.stamp) == version else entry
+
+
+def _looked_at(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
     path, stamp = task.path, task.stamp
     if task.ends is not None:
         seen = glance(codec, path, stamp, *task.ends)

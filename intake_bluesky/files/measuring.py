@@ -6,9 +6,9 @@ where events come out of the order of their seq_nums, which of them count is not
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
 from operator import lt
@@ -17,40 +17,73 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from intake_bluesky.columns import WIDE, Column, Observed, Ragged, column, observe
-from intake_bluesky.documents import Document, EventPage, is_external, stream_name
+from intake_bluesky.documents import Document, EventPage, is_external, stream_name, to_plain
 from intake_bluesky.pages import event_page, normalise
-from intake_bluesky.statistics import Statistics
+from intake_bluesky.statistics import Fields, Statistics, of_floats, of_integers
 
-__all__ = ["ODD", "Found", "Measuring", "Watching", "look_at"]
+__all__ = ["ODD", "Found", "Measuring", "Watching"]
 
-Found: TypeAlias = Mapping[tuple[str, str], Statistics | None]
+Found: TypeAlias = Mapping[str, Mapping[str, Fields | None]]
 """Of each data key that a descriptor declares, by stream and key; None in the place of what is not known."""
 
-ODD: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+ODD: Final = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
 # What `observe` says of columns of one type, whatever the values.
-FLOATS, TEXTS, BOOLEANS = (observe(column([kind()])[0]) for kind in (float, str, bool))
+FLOATS, TEXTS = observe(column([0.0])[0]), observe(column([""])[0])
 NATURAL, NEGATIVE = observe(column([0])[0]), observe(column([-1])[0])
 NULL: Final = frozenset({"null"})
 UNEVEN: Final = "other"  # the mark of arrays with another number of dimensions in another event
+FLOAT, INT, TEXT = frozenset({float}), frozenset({int}), frozenset({str})
+NOTHING: Final = Statistics().fields
 SCALARS: Final = frozenset({float, int, bool, str})
 PLAIN: Final = "biufUT"  # kinds of arrays that every format gives back as what they were
 GROUP: Final = 200  # events of a run being written that are looked at together
 
 
-def look_at(values: Sequence[Any]) -> tuple[Observed, Statistics]:
-    """What values of one key in some events are: as `observe` and `Statistics.of` tell of a column of them."""
-    types = set(map(type, values))
-    if len(types) == 1:
-        [kind] = types
-        if kind is float:
-            return FLOATS, Statistics.of_floats(values)
-        if kind is str:
-            return TEXTS, Statistics.missing(len(values))
-        if kind is int:
-            found = Statistics.of_integers(values)
-            return _observed(found.min, found.max), found
-    col, nulls = column(values)
-    return observe(col, nulls=nulls), Statistics.of(col)
+class Part:
+    """The events of one descriptor."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.last = first - 1
+        self.events = 0
+        self.sound = True
+        self.keys: dict[str, tuple[int, Observed, Fields]] = {}  # events that have the key, and what they have
+
+    def follow(self, seq_nums: Sequence[int]) -> None:
+        """Take the seq_nums of the next events."""
+        self.events += len(seq_nums)
+        self.sound = self.sound and seq_nums[0] > self.last and all(map(lt, seq_nums, seq_nums[1:]))
+        self.last = seq_nums[-1]
+
+    def look_at(self, key: str, values: Sequence[Any]) -> Observed:
+        """Take the values of a key in the next events; say of them what `observe` says of their column."""
+        types = set(map(type, values))
+        if types == FLOAT:
+            if key not in self.keys:  # of most runs all events are looked at together
+                self.keys[key] = len(values), FLOATS, of_floats(values)
+                return FLOATS
+            seen, found = FLOATS, of_floats(values)
+        elif types == INT:
+            found = of_integers(values)
+            seen = _observed(found[2], found[3])
+        elif types == TEXT:
+            seen, found = TEXTS, (len(values), len(values), None, None, None, None, None, None)
+        else:
+            col, nulls = column(values)
+            seen, found = observe(col, nulls=nulls), Statistics.of(col).fields
+        self.add(key, len(values), seen, found)
+        return seen
+
+    def add(self, key: str, events: int, seen: Observed, found: Fields) -> None:
+        """Take what was found of a key in the next events."""
+        if seen is not FLOATS and seen.kinds == NULL:  # as if there were no such key
+            events, found = 0, NOTHING
+        earlier = self.keys.get(key)
+        if earlier is not None:
+            events += earlier[0]
+            seen = earlier[1] if seen is earlier[1] else earlier[1] | seen
+            found = Statistics.merged(Statistics(*earlier[2]), Statistics(*found)).fields
+        self.keys[key] = events, seen, found
 
 
 def _observed(low: Any, high: Any) -> Observed:
@@ -59,63 +92,23 @@ def _observed(low: Any, high: Any) -> Observed:
     return observe(column([low, high])[0])  # the ends tell all that is kept of integers
 
 
-@dataclass(slots=True)
-class _Key:
-    """The values of a key in those events of a descriptor that have any."""
-
-    events: int
-    seen: Observed
-    found: Statistics
-
-    def add(self, events: int, seen: Observed, found: Statistics) -> None:
-        self.events += events
-        if seen is not self.seen:
-            self.seen |= seen
-        self.found = Statistics.merged(self.found, found)
-
-
-class _Part:
-    """The events of one descriptor."""
-
-    def __init__(self, first: int) -> None:
-        self.first = first
-        self.last = first - 1
-        self.events = 0
-        self.sound = True
-        self.keys: dict[str, _Key] = {}
-
-    def follow(self, seq_nums: Sequence[int]) -> None:
-        self.events += len(seq_nums)
-        self.sound = self.sound and seq_nums[0] > self.last and all(map(lt, seq_nums, seq_nums[1:]))
-        self.last = seq_nums[-1]
-
-    def add(self, key: str, events: int, seen: Observed, found: Statistics) -> None:
-        if seen.kinds == NULL:  # as if there were no such key
-            events, found = 0, Statistics()
-        known = self.keys.get(key)
-        if known is None:
-            self.keys[key] = _Key(events, seen, found)
-        else:
-            known.add(events, seen, found)
-
-
 class Measuring:
     """Collects statistics of events, given in stored order or nearly so."""
 
     def __init__(self) -> None:
         self.sound = True
         self._descriptors: dict[str, Document] = {}
-        self._parts: dict[str, _Part] = {}
+        self._parts: dict[str, Part] = {}
 
     def describe(self, descriptor: Document) -> None:
         """Take a descriptor; of several with one uid the first counts."""
         self._descriptors.setdefault(descriptor["uid"], descriptor)
 
-    def part(self, descriptor: str, seq_nums: Sequence[int]) -> _Part:
+    def part(self, descriptor: str, seq_nums: Sequence[int]) -> Part:
         """Take the seq_nums of some events, at least one; their values are to be added to what is returned."""
         part = self._parts.get(descriptor)
         if part is None:
-            part = self._parts[descriptor] = _Part(seq_nums[0])
+            part = self._parts[descriptor] = Part(seq_nums[0])
         part.follow(seq_nums)
         return part
 
@@ -123,7 +116,7 @@ class Measuring:
         """Take a page, at least one event, and what was observed of each of its columns."""
         part = self.part(page.descriptor, page.seq_num.tolist())
         for key, col in page.data.items():
-            part.add(key, len(page), seen[key], Statistics.of(col))
+            part.add(key, len(page), seen[key], Statistics.of(col).fields)
 
     def found(self) -> Found | None:
         """Statistics of each data key that a descriptor declares, None in their place where one pass cannot tell."""
@@ -131,19 +124,30 @@ class Measuring:
         try:
             for descriptor in self._descriptors.values():
                 streams.setdefault(stream_name(descriptor), []).append(descriptor)
-            return {place: found for name in streams for place, found in self._of_stream(name, streams[name])}
+            return {name: self._of_stream(descriptors) for name, descriptors in streams.items()}
         except ODD:
             return None  # no stream can be made of them
 
-    def _of_stream(
-        self, name: str, descriptors: Sequence[Document]
-    ) -> Iterable[tuple[tuple[str, str], Statistics | None]]:
+    def _of_stream(self, descriptors: Sequence[Document]) -> dict[str, Fields | None]:
         parts = self._in_order([str(descriptor["uid"]) for descriptor in descriptors])
-        specs = {key: spec for descriptor in descriptors for key, spec in descriptor.get("data_keys", {}).items()}
-        for key, spec in specs.items():
-            yield (name, key), None if parts is None or is_external(spec) else _whole(parts, key, spec)
+        specs: Mapping[str, Document] = descriptors[0].get("data_keys", {})
+        if len(descriptors) > 1:
+            specs = {key: spec for descriptor in descriptors for key, spec in descriptor.get("data_keys", {}).items()}
+        if parts is None:
+            return dict.fromkeys(specs)
+        only = parts[0] if len(parts) == 1 else Part(0)
+        keys, events = only.keys, only.events
+        return {
+            key: known[2]
+            if (known := keys.get(key)) is not None  # nearly all are
+            and known[1] is FLOATS
+            and known[0] == events
+            and not spec.get("external")
+            else _whole(parts, key, spec)
+            for key, spec in specs.items()
+        }
 
-    def _in_order(self, descriptors: Sequence[str]) -> Sequence[_Part] | None:
+    def _in_order(self, descriptors: Sequence[str]) -> Sequence[Part] | None:
         """The parts of a stream by rising seq_num; None where they, or events in them, do not follow each other."""
         parts = [self._parts[uid] for uid in descriptors if uid in self._parts]
         if len(parts) > 1:
@@ -152,18 +156,18 @@ class Measuring:
         return parts if self.sound and apart and all(part.sound for part in parts) else None
 
 
-def _whole(parts: Sequence[_Part], key: str, spec: Document) -> Statistics | None:
-    """All values of a key in a stream, with those that are missing; None where it is not clear how many are."""
+def _whole(parts: Sequence[Part], key: str, spec: Document) -> Fields | None:
+    """All values of a key in a stream, with those that are missing; None where one pass cannot tell."""
+    if is_external(spec):
+        return None
     having = [part.keys[key] for part in parts if key in part.keys]
-    absent = sum(part.events for part in parts) - sum(known.events for known in having)
-    seen = having[0].seen if len(having) == 1 else reduce(Observed.__or__, (known.seen for known in having), Observed())
+    absent = sum(part.events for part in parts) - sum(events for events, _, _ in having)
+    seen = reduce(Observed.__or__, (seen for _, seen, _ in having), Observed())
+    whole = Statistics.merged(*(Statistics(*found) for _, _, found in having))
     if seen.ragged or UNEVEN in seen.kinds:
-        return None if absent or "null" in seen.kinds else Statistics.merged(*(known.found for known in having))
-    found = having[0].found if len(having) == 1 else Statistics.merged(*(known.found for known in having))
-    if not absent:
-        return found
+        return None if absent or "null" in seen.kinds else whole.fields
     size = math.prod(seen.shape) if seen.valued else _declared_size(spec)
-    return Statistics.merged(found, Statistics.missing(absent * size))
+    return Statistics.merged(whole, Statistics.missing(absent * size)).fields
 
 
 def _declared_size(spec: Document) -> int:
@@ -175,7 +179,7 @@ def _declared_size(spec: Document) -> int:
 
 
 class Watching:
-    """Statistics of a run while it is written, from the documents as they are given; no event is held on to."""
+    """Statistics of a run while it is written, from the documents as they are given; none of them is held on to."""
 
     def __init__(self) -> None:
         self._measuring = Measuring()
@@ -187,7 +191,7 @@ class Watching:
             if name == "event":
                 self._event(doc)
             elif name == "descriptor":
-                self._measuring.describe(doc)
+                self._describe(doc)
             elif name in ("event_page", "bulk_events"):
                 for _, page in normalise(name, doc):
                     self._page(page)
@@ -199,6 +203,14 @@ class Watching:
         for descriptor in list(self._waiting):
             self._flush(descriptor)
         return self._measuring.found()
+
+    def _describe(self, doc: Document) -> None:
+        wanted = {
+            key: {"external": spec.get("external"), "shape": to_plain(spec.get("shape"))}
+            for key, spec in doc["data_keys"].items()
+        }
+        _check_names(wanted)
+        self._measuring.describe({"uid": doc["uid"], "name": doc.get("name"), "data_keys": wanted})
 
     def _event(self, doc: Document) -> None:
         descriptor, seq_num, data = doc["descriptor"], doc["seq_num"], doc["data"]
@@ -221,7 +233,7 @@ class Watching:
             seq_nums, rows, keys = self._waiting.pop(descriptor)
             part = self._measuring.part(descriptor, seq_nums)
             for key, values in zip(keys, zip(*rows, strict=True), strict=False):
-                part.add(key, len(rows), *look_at(values))
+                part.look_at(key, values)
 
     def _page(self, doc: Document) -> None:
         page, nulls = event_page(doc)
@@ -238,7 +250,9 @@ def _check_names(keys: Iterable[object]) -> None:
 
 
 def _plain(seen: Observed, col: Column) -> Observed:
-    dtype = col.values.dtype if isinstance(col, Ragged) else col.dtype
-    if dtype.kind not in PLAIN:
-        raise TypeError(f"a format may make something else of {dtype}")
+    values = col.values if isinstance(col, Ragged) else col
+    if values.dtype.kind == "O":
+        json.dumps(values.tolist())
+    elif values.dtype.kind not in PLAIN:
+        raise TypeError(f"a format may make something else of {values.dtype}")
     return seen

@@ -15,6 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -29,14 +30,15 @@ from intake_bluesky.files.places import Place, RemotePlace, shown
 from intake_bluesky.files.scan import NotARun, uid_of
 from intake_bluesky.files.sources import is_certain, size_of, unproved, version_of
 from intake_bluesky.index import Index, IndexEntry
+from intake_bluesky.kept import rows_of
 
 __all__ = ["adopt", "name_for", "publish"]
 
 APPLICATION: Final = 0x696E6278  # "inbx"
-FORMAT: Final = 1
+FORMAT: Final = 2
 TABLES: Final = (
     "CREATE TABLE about(name TEXT NOT NULL, value TEXT NOT NULL)",
-    "CREATE TABLE files(name TEXT NOT NULL, stamp TEXT NOT NULL, start BLOB, stop BLOB, layout BLOB, problem TEXT)",
+    "CREATE TABLE files(name TEXT, stamp TEXT, start BLOB, stop BLOB, layout BLOB, problem TEXT, statistics BLOB)",
 )
 LARGEST: Final = 1 << 28  # bytes of one value
 WORDS: Final = 10_000  # characters of a problem
@@ -94,8 +96,11 @@ def _write(path: Path, codec: Codec, home: str, entries: Iterable[IndexEntry]) -
             db.execute(table)
         db.execute("INSERT INTO about VALUES ('suffix', ?)", (codec.suffix,))
         db.executemany(
-            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
-            ((_relative(e.path, home), version_of(e.stamp), e.start, e.stop, e.layout, e.problem) for e in entries),
+            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (_relative(e.path, home), version_of(e.stamp), e.start, e.stop, e.layout, e.problem, e.statistics)
+                for e in entries
+            ),
         )
         db.execute("COMMIT")
 
@@ -147,7 +152,7 @@ def adopt(index: Index, codec: Codec, places: Sequence[Place], stamps: Mapping[s
             with _opened(path, place) as db:
                 _check(db, codec)
                 listed = {_relative(listed, home): listed for listed in stamps if listed.startswith(home)}
-                rows = db.execute("SELECT name, stamp, start, stop, layout, problem FROM files")
+                rows = db.execute("SELECT name, stamp, start, stop, layout, problem, statistics FROM files")
                 entries = (_entry(row, listed, stamps, codec, remote=isinstance(place, RemotePlace)) for row in rows)
                 found = (entry for entry in entries if entry is not None)
                 while some := list(islice(found, BATCH)):
@@ -203,14 +208,14 @@ def _entry(
     row: Sequence[Any], listed: Mapping[str, str], stamps: Mapping[str, str], codec: Codec, *, remote: bool
 ) -> IndexEntry | None:
     """The entry of a listed file that is still as it was; None for any other, and for what is not as it should be."""
-    name, version, start, stop, layout, problem = row
+    name, version, start, stop, layout, problem, statistics = row
     path = listed.get(name) if isinstance(name, str) else None
     stamp = _fitting(stamps[path], version, remote=remote) if path is not None and isinstance(version, str) else ""
     if path is None or not stamp or not isinstance(problem, str) or len(problem) > WORDS:
         return None
     if start is None:
         return IndexEntry(path, stamp, problem=problem) if problem else None
-    if any(not isinstance(blob, bytes) for blob in (start, stop or b"", layout or b"")):
+    if any(not isinstance(blob, bytes) for blob in (start, stop or b"", layout or b"", statistics or b"")):
         return None
     most = most_of(path, size_of(version))
     if len(start) + len(stop or b"") > most:
@@ -221,8 +226,9 @@ def _entry(
         last = None if stop is None else (stop, _document(codec, stop, "stop"))
         if last is not None and last[1].get("run_start") != uid:
             return None
-        return entry_of(path, stamp, (start, doc), last, layout=layout, problem=problem)
-    except (DamagedRun, NotARun):
+        known = statistics if last is not None and statistics and list(rows_of(statistics)) else None
+        return replace(entry_of(path, stamp, (start, doc), last, layout=layout, problem=problem), statistics=known)
+    except (DamagedRun, NotARun, ValueError):
         return None
 
 

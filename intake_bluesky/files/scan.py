@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from intake_bluesky.codec import Codec, Item
+from intake_bluesky.codec import Codec
 from intake_bluesky.documents import NAMES, Document
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.blocks import BlockBuilder, Single
@@ -26,7 +27,7 @@ DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
 HEADS: Final = frozenset({"descriptor", "resource", "stream_resource"})
 GUARDED: Final = 256  # bytes before the place where a later scan goes on, checked before it does
 HOPELESS: Final = 1 << 20  # bytes without a start document after which a file is no run
-TOGETHER: Final = 64  # events handed on at once
+AT_ONCE: Final = 1 << 16  # bytes decoded at once
 OVERLAP: Final = 32  # bytes in which the beginning of an item may be cut
 
 
@@ -44,6 +45,8 @@ class Scan:
         Changed in place.
     start, stop : bytes or None
         The items of the start and stop documents, as they stand in the file.
+    start_doc, stop_doc : dict or None
+        What is in them, if this scan came by.
     statistics : mapping of (stream, key) to Statistics or None, or None
         Of the whole file, if this scan began at its beginning and the run has stopped.
     """
@@ -52,9 +55,13 @@ class Scan:
     layout: Layout
     start: bytes | None = None
     stop: bytes | None = None
+    start_doc: Document | None = field(default=None, init=False)
+    stop_doc: Document | None = field(default=None, init=False)
     statistics: Found | None = field(default=None, init=False)
     _several: bool = False
     _buffer: bytes = b""
+    _used: int = 0
+    _before: bytes = b""
     _blocks: BlockBuilder = field(init=False)
     _probe: HeaderBuilder = field(default_factory=HeaderBuilder)
     _measuring: Measuring = field(default_factory=Measuring)
@@ -82,50 +89,73 @@ class Scan:
         if self.start is None:
             cut = "it is cut off before its" if content.cut else "it holds no"
             raise NotARun(self.layout.rest or f"{cut} run start document")
-        self.layout.guard = guard_of(content, self.layout.scanned)
+        enough = len(self._before) == min(self.layout.scanned, GUARDED)
+        self.layout.guard = zlib.crc32(self._before) if enough else guard_of(content, self.layout.scanned)
         if whole and self.stop is not None:
             self._measuring.sound = self._measuring.sound and not self.layout.problems()
             self.statistics = self._measuring.found()
 
     def _feed(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
-        base, used = self.layout.scanned, 0
-        while (failure := self._take_items(base, used)) is not None:
-            used, why = failure
-            after = self._next_item(used)
-            self._damaged(base + used, base + after, why)
-            used = after
-        self._buffer = self._buffer[self.layout.scanned - base :]
+        base, self._used = self.layout.scanned, 0
+        while (why := self._take_items(base)) is not None:
+            after = self._next_item(self._used)
+            self._damaged(base + self._used, base + after, why)
+            self._used = after
+        self._let_go(self.layout.scanned - base)
 
-    def _take_items(self, base: int, used: int) -> tuple[int, str] | None:
-        """Take the items from `used` on; say where one could not be read and why, or None at the end."""
-        buffer, decode = self._buffer, self.codec.decode
+    def _let_go(self, used: int) -> None:
+        """Drop what was taken from the buffer, but for what guards it."""
+        taken = self._buffer[max(used - GUARDED, 0) : used]
+        self._before = (self._before + taken)[-GUARDED:]
+        self._buffer = self._buffer[used:]
+
+    def _take_items(self, base: int) -> str | None:
+        """Take the items of the buffer; say why one, at ``_used``, could not be read, or None at the end."""
+        try:
+            while not self._several:
+                begin = self._used
+                pairs, stops = self.codec.decode_several(self._buffer, begin, AT_ONCE)
+                if pairs:
+                    self._take_all(base, pairs, stops)
+                else:
+                    self._take_each(base, begin + AT_ONCE)
+                if self._used == begin:
+                    break
+        except DamagedRun as error:
+            return str(error)
+        finally:
+            self.layout.scanned = max(self.layout.scanned, base + self._used)
+        return None
+
+    def _take_all(self, base: int, pairs: Sequence[tuple[str, Document]], stops: Sequence[int]) -> None:
         events: list[Single] = []
         try:
-            for item in self.codec.split(buffer, used):
-                name, used, stop = item
-                if name == "event" and self.start is not None:  # nearly all are
-                    name, doc = decode(buffer[used:stop])
-                    if name == "event" and type(doc.get("descriptor")) is str:
-                        events.append((base + used, base + stop, doc))
-                        if len(events) == TOGETHER:
-                            self._blocks.add_events(events)
-                            events = []
-                        used = stop
-                        continue
-                self._blocks.add_events(events)
-                events = []
-                if name == "start" and self.start is not None:
-                    self._several = True
-                    return None
-                self._take(item, base)
-                used = stop
-        except DamagedRun as error:
-            return used, str(error)
+            for (name, doc), stop in zip(pairs, stops, strict=True):
+                # nearly all are
+                if name == "event" and self.start is not None and type(doc.get("descriptor")) is str:
+                    events.append((base + self._used, base + stop, doc))
+                else:
+                    self._blocks.add_events(events)
+                    events = []
+                    self._take(name, doc, base, stop)
+                    if self._several:
+                        return
+                self._used = stop
         finally:
             self._blocks.add_events(events)
-            self.layout.scanned = max(self.layout.scanned, base + used)
-        return None
+
+    def _take_each(self, base: int, enough: int) -> None:
+        """Take item by item, until there is hope that they can be decoded several at once again."""
+        for item in self.codec.split(self._buffer, self._used):
+            self._used = item.start
+            name, doc = self.codec.decode(self._buffer[item.start : item.stop])
+            self._take(name, doc, base, item.stop)
+            if self._several:
+                return
+            self._used = item.stop
+            if item.stop >= enough:
+                return
 
     def _next_item(self, failed: int) -> int:
         """Where the next item may begin, after one that cannot be read."""
@@ -142,24 +172,25 @@ class Scan:
         if self.start is None and stop > HOPELESS:
             raise DamagedRun(f"no run start document in its first {stop} bytes: {why}")
 
-    def _take(self, item: Item, base: int) -> None:
-        raw = self._buffer[item.start : item.stop]
-        name, doc = self.codec.decode(raw)
+    def _take(self, name: str, doc: Document, base: int, stop: int) -> None:
+        """Take the item from ``_used`` up to `stop`."""
+        begin = self._used
         if name == "start" and self.start is not None:
-            raise DamagedRun("another run begins here")
+            self._several = True
+            return
         if name == "start":
             uid_of(doc)
-            self.start = raw
+            self.start, self.start_doc = self._buffer[begin:stop], doc
         elif self.start is None:
             raise NotARun(f"its first document is a {name}, not a run start")
         try:
-            self._place(name, doc, base + item.start, base + item.stop)
+            self._place(name, doc, base + begin, base + stop)
         except DamagedRun:
             raise
         except ODD as error:
             raise DamagedRun(f"a {name} document lacks what each has: {type(error).__name__}: {error}") from error
         if name == "stop":
-            self.stop = raw
+            self.stop, self.stop_doc = self._buffer[begin:stop], doc
 
     def _place(self, name: str, doc: Document, start: int, stop: int) -> None:
         if name == "event":
@@ -189,7 +220,8 @@ class Scan:
     def _finish(self) -> None:
         """Take a last item that lacks its delimiter, or say what is wrong with the end of the file."""
         if self._buffer.isspace():
-            self.layout.scanned, self._buffer = self.layout.scanned + len(self._buffer), b""
+            self.layout.scanned += len(self._buffer)
+            self._let_go(len(self._buffer))
         elif self._buffer and not self._several:
             self._take_last()
         if self._several:
@@ -202,12 +234,15 @@ class Scan:
             )
 
     def _take_last(self) -> None:
+        self._used = 0
         try:
-            self._take(Item("", 0, len(self._buffer)), self.layout.scanned)
+            name, doc = self.codec.decode(self._buffer)
+            self._take(name, doc, self.layout.scanned, len(self._buffer))
         except DamagedRun:
             return
-        self.layout.scanned += len(self._buffer)
-        self._buffer = b""
+        if not self._several:
+            self.layout.scanned += len(self._buffer)
+            self._let_go(len(self._buffer))
 
 
 def uid_of(start: Document) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar, Final
 
@@ -25,13 +25,14 @@ from intake_bluesky.files.insert import FileInsert, Target
 from intake_bluesky.files.places import RemotePlace, shown
 from intake_bluesky.files.reading import RunFile
 from intake_bluesky.files.sources import is_certain, version_of
+from intake_bluesky.files.values import count_values, look_up
 from intake_bluesky.index import IndexLost
-from intake_bluesky.query import ALL, Query, leaves, split
+from intake_bluesky.query import ALL, Path, Query, leaves
 from intake_bluesky.query.kept import Kept
 from intake_bluesky.query.sql import Translator
 from intake_bluesky.schema import COLUMNS
 from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
 
 __all__ = ["FileStore"]
 
@@ -105,7 +106,7 @@ class FileStore(RunStore):
 
     def plan(self, query: Query, order: Order) -> Plan:
         """Take what the index answers."""
-        return Plan(*split(query, SEARCH.exact), ordered=True)
+        return Plan(*SEARCH.divide(query), ordered=True)
 
     def find(
         self,
@@ -145,22 +146,9 @@ class FileStore(RunStore):
         stamp, found = self.files.ask(lambda index: index.statistics(values)) or ("", None)
         return found if version_of(stamp) == values.version else None
 
-    def keep(self, values: Recorded, found: Statistics) -> None:
-        """Keep statistics in the index."""
-        stamp = self._stamp(values)
-        if stamp:
-            self.files.ask(lambda index: index.keep(values, stamp, found))
-
-    def keep_answer(self, values: Recorded, interval: tuple[float, float], found: bool) -> None:
-        """Keep an answer in the index."""
-        stamp = self._stamp(values)
-        if stamp:
-            self.files.ask(lambda index: index.keep_answer(values, stamp, interval, found))
-
-    def _stamp(self, values: Recorded) -> str:
-        """The stamp of the file, if it is of that version."""
-        stamp = self.files.ask(lambda index: index.stamp(values.uid)) or ""
-        return stamp if version_of(stamp) == values.version else ""
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        """Keep what was found in the index."""
+        self.files.ask(lambda index: index.keep(found, version_of))
 
     def measure(self, uids: Sequence[str]) -> int:
         """Scan the files of those runs that no scan has seen."""
@@ -248,11 +236,20 @@ class FileStore(RunStore):
         UnsupportedOperation
             When no path of this store is a local folder: remote filesystems cannot append.
         """
-        insert = FileInsert(self.codec, self._target.file_for(start, self.files), self._target.compression)
+        insert = FileInsert(self.files, self._target.file_for(start, self.files), self._target.compression)
         insert.begin(start)
-        self.files.wrote(str(start["uid"]), insert.path)
         return insert
 
     def close(self) -> None:
         """Let go of the index."""
         self.files.close()
+
+    def distinct(self, path: Path, query: Query = ALL) -> Iterable[tuple[Any, int]] | None:
+        """Give each value at an exact path, and how many of the runs that match have it."""
+        return count_values(self.files, path, self._condition(query))
+
+    def lookup(
+        self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
+    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
+        """Yield uid, time and the values at exact paths of the runs that match, in `order`."""
+        return look_up(self.files, paths, self._condition(query), order)

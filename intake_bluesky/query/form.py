@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import struct
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -33,11 +33,14 @@ __all__ = [
     "NAN",
     "SearchForm",
     "code_key",
+    "code_list",
     "code_text",
     "comparable",
+    "decode_text",
     "odd_time",
     "rank",
     "spelled_plainly",
+    "unrank",
 ]
 
 Place: TypeAlias = tuple[str, tuple[str, ...]]
@@ -66,6 +69,7 @@ UNKNOWN: Final[dict[str, None]] = {MARK: None}
 ODD_TEXT: Final = re.compile("[\0\1\ud7ff-\udfff]")
 ODD_KEY: Final = re.compile('[\0-\x1f"\\\\\x7f\ud7ff-\udfff]')
 CODES: Final = re.compile("[\0-\2\ud7ff-\udfff\ue000-\uf8ff]")
+CODED_CHARACTER: Final = re.compile("[\1\ud7ff](.)", re.DOTALL)
 LISTS: Final = frozenset({list, tuple})
 WORD: Final = re.compile(r"\w+")
 CODED: Final = re.compile(r"\d(?:[.e]|\d{18})")  # floats and long integers
@@ -288,3 +292,45 @@ def _code_in_key(found: re.Match[str]) -> str:
 def spelled_plainly(text: str) -> bool:
     """Whether a text is found in a coded text only where it is in the text itself."""
     return CODES.search(text) is None
+
+
+def code_list(items: Sequence[Any]) -> str:
+    """Give the search form of a list; equal lists without dicts in them have the same.
+
+    Examples
+    --------
+    >>> code_list((1.0, ("a", True)))
+    '[1,["a",true]]'
+    """
+    return orjson.dumps(_coded(list(items), [], 0)).decode()
+
+
+def decode_text(coded: str) -> str:
+    r"""Give the text that was coded so.
+
+    Examples
+    --------
+    >>> decode_text(code_text("nul \0"))
+    'nul \x00'
+    """
+    return CODED_CHARACTER.sub(_decode, coded) if "\1" in coded or ESCAPE in coded else coded
+
+
+def _decode(found: re.Match[str]) -> str:
+    code = ord(found[1])
+    if found[0] < ESCAPE:
+        return chr(code - 1)
+    return ESCAPE if code == ord("\2") else chr(code - 0xE000 + 0xD800)
+
+
+def unrank(number: int) -> float:
+    """Give the float of a rank.
+
+    Examples
+    --------
+    >>> unrank(rank(-0.5))
+    -0.5
+    """
+    bits = number if number >= 0 else number ^ 0x7FFF_FFFF_FFFF_FFFF
+    value: float = struct.unpack("<d", struct.pack("<q", bits))[0]
+    return value

@@ -20,16 +20,23 @@ from intake_bluesky.query.form import INTEGERS, Place, code_text
 from intake_bluesky.query.kept import Kept
 from intake_bluesky.query.nodes import ALL, And, Everything, Not, Or, Query, all_of, any_of
 from intake_bluesky.query.paths import Path
-from intake_bluesky.query.runs import FullText, PartialUID, words
+from intake_bluesky.query.plan import split
+from intake_bluesky.query.runs import PartialUID
 from intake_bluesky.query.sql_data import kept_condition
 from intake_bluesky.query.sql_json import SQL, Value, joined, json_condition, json_exact
 from intake_bluesky.query.sql_regex import implied_by_regex
+from intake_bluesky.query.sql_size import stack
+from intake_bluesky.query.texts import FullText, Fuzzy, words
 from intake_bluesky.query.values import FrozenDict
 
-__all__ = ["Column", "Columns", "Translator", "implied"]
+__all__ = ["LONG_WORD", "Column", "Columns", "Translator", "implied"]
 
 EXACT: Final = 2**53  # up to here the float that is kept of a number is that number
 MANY: Final = 1000  # terms of one condition; SQLite has limits on terms and on values
+LONGEST: Final = 6000  # values bound in a condition: SQLite takes 32,766, and its time goes with the square
+DEEP: Final = 80  # of what the parser remembers; the statement around the condition needs some, too
+FEW: Final = 8  # words of a `Fuzzy`, for each of which all words of all runs are looked at
+LONG_WORD: Final = 8192  # characters; FTS5 keeps the first 32768 bytes of a word
 Kind: TypeAlias = Literal["uid", "text", "number", "time"]
 
 
@@ -75,6 +82,9 @@ class Columns:
         look, and that it meets the condition put in for ``{}``. It asks no table that the query is over.
     listing : mapping of str to str
         As `documents`, in that condition.
+    similar : str or None
+        The condition that a run has a word that is similar to the first of its values, at least as much as the second
+        says; it takes both twice. None where there is no index of words.
     measured : str or None
         The condition that statistics are kept of a run, in the tables that `sql_data` tells of; None without these.
     listed : str
@@ -86,6 +96,7 @@ class Columns:
     words: str | None
     lists: str
     listing: Mapping[str, str]
+    similar: str | None = None
     measured: str | None = None
     listed: str = "listed"
 
@@ -105,13 +116,36 @@ class Translator:
         match leaf:
             case Everything():
                 return True
-            case FullText():
-                return self.columns.words is not None
+            case FullText(text):
+                return self.columns.words is not None and max(map(len, words(text))) < LONG_WORD
+            case Fuzzy(text):
+                return self.columns.similar is not None and len(words(text)) <= FEW
             case PartialUID():
                 return len(leaf.uids) <= MANY and all(map(_plain, leaf.uids))
             case Kept():
                 return self.columns.measured is not None
         return isinstance(leaf, PathQuery) and leaf.path.document in self.columns.documents and json_exact(leaf)
+
+    def divide(self, query: Query) -> tuple[Query, Query]:
+        """Divide a query into what is answered exactly and a residual, as `split` does.
+
+        What makes the condition longer or deeper than SQLite takes is left over as well.
+        """
+        pushed, residual = split(query, self.exact)
+        if self._takes(pushed, LONGEST):
+            return pushed, residual
+        kept: list[Query] = []
+        left = [residual]
+        room = LONGEST
+        for part in pushed.children if isinstance(pushed, And) else (pushed,):
+            fits = self._takes(part, room)
+            (kept if fits else left).append(part)
+            room -= len(self.condition(part)[1]) if fits else 0
+        return all_of(kept), all_of(left)
+
+    def _takes(self, query: Query, room: int) -> bool:
+        sql, values = self.condition(query)
+        return len(values) <= room and stack(sql) <= DEEP
 
     def condition(self, query: Query) -> SQL:
         """The condition, and the values that are bound in it, of a query whose leaves are all `exact`.
@@ -125,9 +159,9 @@ class Translator:
             case Everything():
                 return "1", []
             case And(children):
-                return joined(" AND ", [self.condition(child) for child in children])
+                return joined(" AND ", [self.condition(child) for child in _gathered(children, negated=True)])
             case Or(children):
-                return joined(" OR ", [self.condition(child) for child in children])
+                return joined(" OR ", [self.condition(child) for child in _gathered(children, negated=False)])
             case Not(child):
                 inner, values = self.condition(child)
                 return f"NOT coalesce({inner}, 0)", values  # what a run lacks is not equal to anything
@@ -135,6 +169,9 @@ class Translator:
                 return joined(" OR ", [("(uid >= ? AND uid < ?)", [uid, _after(uid)]) for uid in uids])
             case FullText(text) if self.columns.words is not None:
                 return self.columns.words, [" ".join(f'"{word}"' for word in sorted(words(text)))]
+            case Fuzzy(text, threshold) if self.columns.similar is not None:
+                similar = self.columns.similar
+                return joined(" AND ", [(similar, [word, threshold] * 2) for word in sorted(words(text))])
             case Kept() if self.columns.measured is not None:
                 return kept_condition(query, self.columns.measured)
         if isinstance(query, PathQuery) and self.exact(query):
@@ -153,6 +190,23 @@ class Translator:
             " OR ",
             [(f"({self.columns.listed} AND {by_column[0]})", by_column[1]), (self.columns.lists.format(sql), values)],
         )
+
+
+def _gathered(children: Sequence[Query], *, negated: bool) -> list[Query]:
+    """Put together what asks whether one path equals one of several values, be they thousands."""
+    gathered: dict[Path, list[Value]] = {}
+    others: list[Query] = []
+    for child in children:
+        leaf = child.child if negated and isinstance(child, Not) else None if negated else child
+        match leaf:
+            case Compare(path, "==", value):
+                gathered.setdefault(path, []).append(value)
+            case In(path, values):
+                gathered.setdefault(path, []).extend(values)
+            case _:
+                others.append(child)
+    found = [In(path, some) if len(some) > 1 else Compare(path, "==", some[0]) for path, some in gathered.items()]
+    return [*others, *(~one if negated else one for one in found)]
 
 
 def _after(prefix: str) -> str:
@@ -210,6 +264,9 @@ def implied(query: Query) -> Query:
             return all_of([HasSize(path, len(items)), *(Contains(path, item) for item in items)])
         case Compare(path, "==", FrozenDict() as items) if not path.descend:
             return all_of(Compare(_within(path, key), "==", item) for key, item in items.items())
+        case Fuzzy(text, threshold):
+            some = [word for word in sorted(words(text)) if words(word) == {word}][:FEW]
+            return Fuzzy(" ".join(some), threshold) if some else ALL
     return implied_by_regex(query)
 
 

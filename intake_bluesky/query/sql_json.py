@@ -24,33 +24,35 @@ from intake_bluesky.query.conditions import (
     PathQuery,
     Regex,
 )
-from intake_bluesky.query.form import DEEPEST, INTEGERS, MARK, NAN, code_key, code_text, rank
+from intake_bluesky.query.form import DEEPEST, INTEGERS, MARK, NAN, code_key, code_list, code_text, rank
 from intake_bluesky.query.nodes import And, Everything, Not, Or, Query, leaves
 from intake_bluesky.query.sql_regex import literal
 from intake_bluesky.query.values import Value
 
-__all__ = ["SQL", "Value", "joined", "json_condition", "json_exact"]
+__all__ = ["SQL", "Value", "joined", "json_condition", "json_exact", "ways"]
 
 SQL: TypeAlias = tuple[str, list[Any]]
 NEVER: Final[SQL] = ("0", [])
 INDEX: Final = re.compile("0|[1-9][0-9]{0,17}", re.ASCII)
 LONGEST: Final = 9  # digits of an index that SQLite reads; no list has as many items
 CHOICES: Final = 3  # segments of a path that may be an index or a key
+GROUP: Final = 100  # conditions joined side by side
+NESTED: Final = 10  # levels of a list that is compared whole
 DESCENTS: Final = 4  # segments of a path that descends: each doubles the condition
 
 
 def joined(word: str, parts: Sequence[SQL]) -> SQL:
-    """Join conditions, halves with halves: SQLite limits how deep an expression is."""
+    """Join conditions, in groups of groups: SQLite limits how many may follow each other, and how deep they nest."""
+    while len(parts) > GROUP:
+        parts = [joined(word, parts[first : first + GROUP]) for first in range(0, len(parts), GROUP)]
     if len(parts) == 1:
         return parts[0]
-    half = len(parts) // 2
-    left, right = joined(word, parts[:half]), joined(word, parts[half:])
-    return f"({left[0]}{word}{right[0]})", left[1] + right[1]
+    return f"({word.join(sql for sql, _ in parts)})", [value for _, values in parts for value in values]
 
 
 def json_exact(leaf: PathQuery) -> bool:
     """Whether `json_condition` says exactly what the node means."""
-    return _reach(leaf) < DEEPEST - 2 and all(_simple(found) for found in _nested(leaf))
+    return _reach(leaf) + NESTED < DEEPEST - 2 and all(_simple(found) for found in _nested(leaf))
 
 
 def _nested(leaf: PathQuery) -> Iterator[PathQuery]:
@@ -76,9 +78,9 @@ def _simple(leaf: PathQuery) -> bool:
         return False
     match leaf:
         case Compare(_, _, value) | Contains(_, value):
-            return _scalar(value)
+            return _whole(value)
         case In(_, values):
-            return all(map(_scalar, values))
+            return all(map(_whole, values))
         case Regex():
             return literal(leaf) is not None
     return True
@@ -92,6 +94,13 @@ def _asks_for_null(leaf: PathQuery) -> bool:
         case In(_, values):
             return None in values
     return False
+
+
+def _whole(value: Value, depth: int = 0) -> bool:
+    """Whether the search form of a value tells what equals it: not of dicts, whose keys may come in any order."""
+    if isinstance(value, tuple):
+        return depth < NESTED and all(_whole(item, depth + 1) for item in value)
+    return _scalar(value)
 
 
 def _scalar(value: Value) -> bool:
@@ -152,6 +161,12 @@ def json_condition(leaf: PathQuery, text: str, level: int = 0) -> SQL:
     if leaf.path.descend:
         return _descending(leaf, text, leaf.path.segments, level)
     return joined(" OR ", [_test(leaf, Spot.at(text, path), level) for path in _ways(leaf.path.segments)])
+
+
+def ways(segments: Sequence[str]) -> list[str] | None:
+    """The paths that segments can mean; None where these are too many."""
+    numbered = sum(INDEX.fullmatch(segment) is not None for segment in segments)
+    return _ways(segments) if numbered <= CHOICES else None
 
 
 def _ways(segments: Sequence[str]) -> list[str]:
@@ -234,6 +249,7 @@ def _one_of(spot: Spot, values: Sequence[Value]) -> SQL:
         "object": _among(
             spot.marked("json_extract", MARK), [rank(float(value)) for value in numbers if value != int(value)]
         ),
+        "array": _among(spot.value, [code_list(value) for value in values if isinstance(value, tuple)]),
     }
     return spot.case(**{name: found for name, found in conditions.items() if found is not NEVER}) if values else NEVER
 

@@ -112,3 +112,16 @@ def similarity(left: str, right: str) -> float:
     """
     own, other = trigrams(left), trigrams(right)
     return len(own & other) / len(own | other)
+
+
+def alike(word: str, other: str, threshold: float) -> bool:
+    """Tell whether the `similarity` of two words is at least `threshold`; most that are not are told by a glance.
+
+    Examples
+    --------
+    >>> alike("nickle", "nickel", 0.4), alike("nickle", "nickel", 0.5)
+    (True, False)
+    """
+    wanted, padded = trigrams(word), f"  {other} "
+    shared = sum([gram in padded for gram in wanted])
+    return shared / len(wanted) >= threshold and similarity(word, other) >= threshold

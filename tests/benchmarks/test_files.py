@@ -9,7 +9,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import xarray as xr
 
 from intake_bluesky.documents import Document
 from intake_bluesky.index import Index, IndexEntry
+from intake_bluesky.kept import rows_of
 from intake_bluesky.query import Start
 from intake_bluesky.storage import Order
 from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
@@ -185,7 +186,7 @@ def test_again(benchmark: Any, folder: Path, store: JSONLStore, code: str) -> No
     benchmark.extra_info["CPU"] = f"{statistics.median(seconds):.3f} s"
 
 
-SCANNING_ALL = f"scan {RUNS:,} files from end to end"
+SCANNING_ALL = f"scan {RUNS:,} files from end to end, statistics of all data included"
 
 
 def test_floor_parse_every_line(benchmark: Any, folder: Path) -> None:
@@ -222,6 +223,18 @@ def test_scan_all(benchmark: Any, folder: Path, cache: Path, processes: int, mon
         store.close()
         return runs
 
+    told: list[int] = []
+    put = Index.put
+
+    def counted(index: Index, entries: Sequence[IndexEntry]) -> None:
+        told.append(sum(len(list(rows_of(entry.statistics))) for entry in entries if entry.statistics))
+        put(index, entries)
+
+    monkeypatch.setattr(Index, "put", counted)
+    assert scan() == RUNS
+    assert sum(told) == RUNS * 25
+    monkeypatch.setattr(Index, "put", put)
+    seconds.clear()
     assert benchmark.pedantic(scan, rounds=2) == RUNS
     benchmark.extra_info["CPU"] = f"{min(seconds):.2f} s"
     benchmark.extra_info["index / data"] = f"{_size(cache) / _size(folder):.1%}"
@@ -382,7 +395,7 @@ def test_rows(benchmark: Any, tmp_path: Path, runs: int) -> None:
     benchmark.extra_info["more memory than before"] = f"{int(done.stdout) / 1024:.1f} MB"
 
 
-SCANNING = f"first look at a run of {LONG:,} single events"
+SCANNING = f"first look at a run of {LONG:,} single events, statistics included"
 
 
 @pytest.fixture(scope="module")

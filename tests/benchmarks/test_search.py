@@ -11,7 +11,7 @@ import pytest
 
 from intake_bluesky.files.entries import entry_of
 from intake_bluesky.index import Index
-from intake_bluesky.query import FullText, Query, Start, Stop, from_mongo, to_nnf
+from intake_bluesky.query import FullText, Fuzzy, Query, Start, Stop, from_mongo, to_nnf
 from intake_bluesky.query.sql import Translator
 from intake_bluesky.schema import COLUMNS
 from intake_bluesky.storage import Order
@@ -43,6 +43,7 @@ COUNTED: dict[str, tuple[Any, int]] = {
     "a number": (Start("plan_args.num") > 10.5, RUNS),
     "two keys, as MongoDB": ({"sample.name": "sample 7", "plan_args.num": 11}, RUNS // 50),
     "words": (FullText("sample 7 anna"), RUNS // 50),
+    "similar words": (Fuzzy("scann", 0.5), RUNS // 2),
 }
 
 
@@ -138,3 +139,33 @@ def _steps(index: Index, where: str, values: list[Any]) -> int:
     list(index.find(where, values, Order.NEWEST, limit=200))
     db.set_progress_handler(None, 1)
     return steps
+
+
+@pytest.fixture(scope="module")
+def wordy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """20,000 runs with 100,000 different words."""
+    index = Index(tmp_path_factory.mktemp("words") / "index.sqlite")
+    for first in range(0, RUNS, 5000):
+        index.put([_wordy(number) for number in range(first, first + 5000)])
+    index.settle()
+    yield index
+    index.close()
+
+
+def _wordy(number: int) -> Any:
+    others = " ".join(f"{n * 2654435761 % 2**32:08x}" for n in range(5 * number, 5 * number + 5))
+    start = {
+        "uid": f"{number}",
+        "time": 1.7e9,
+        "sample": f"{'nickel' if number % 50 == 0 else 'copper'} foil",
+        "x": others,
+    }
+    return entry_of(str(number), "s", (orjson.dumps(start), start), None)
+
+
+@pytest.mark.parametrize("text", ["nickle", "foill nickle", "quartz"])
+def test_similar_words_of_many(benchmark: Any, wordy: Index, text: str) -> None:
+    benchmark.group = f"count the runs with similar words, of {RUNS:,} runs with {5 * RUNS:,} words"
+    where, values = Translator(COLUMNS).condition(Fuzzy(text))
+    expected = 0 if text == "quartz" else RUNS // 50
+    assert benchmark.pedantic(lambda: wordy.count(where, values), rounds=5, warmup_rounds=1) == expected

@@ -77,6 +77,22 @@ def test_first_hundred_sorted(benchmark: Any, cat: BlueskyJSONLCatalog) -> None:
     assert observed == list(range(100))
 
 
+KEYS = {"plan_name": 3, "sample.name": 50, "stop.exit_status": 1, "operator": 1, "num_points": 1, "motors": 1}
+
+
+@pytest.mark.parametrize("key", [*KEYS, "scan_id"])
+def test_distinct_of_one(benchmark: Any, cat: BlueskyJSONLCatalog, key: str) -> None:
+    benchmark.group = f"values and counts of a key, {RUNS:,} runs"
+    observed = benchmark.pedantic(lambda: cat.distinct(key, counts=True)[key], rounds=5, warmup_rounds=1)
+    assert len(observed) == KEYS.get(key, RUNS)
+
+
+def test_first_five_sorted(benchmark: Any, cat: BlueskyJSONLCatalog) -> None:
+    benchmark.group = GROUP
+    head = benchmark.pedantic(lambda: list(cat.sort("plan_name", "-scan_id").arrangement.runs(limit=5)), rounds=5)
+    assert {run.start["plan_name"] for run in head} == {"count"}
+
+
 def test_distinct(benchmark: Any, cat: BlueskyJSONLCatalog) -> None:
     benchmark.group = GROUP
     keys = ("plan_name", "sample.name", "stop.exit_status")
@@ -94,7 +110,9 @@ def test_dataframe(benchmark: Any, cat: BlueskyJSONLCatalog) -> None:
 def test_a_search_left_to_the_core(benchmark: Any, cat: BlueskyJSONLCatalog, make: Callable[[Any], Any]) -> None:
     """A list asks for the length first, and is to cost no more than a loop."""
     benchmark.group = f"a query that the index does not answer, {RUNS:,} runs"
-    found = cat.search(Start("plan_args").any(Start("x") == 1) | (Start("motors") == ["theta"]))
+    found = cat.search(
+        Start("plan_args").any(Start("x") == 1) | (Start("hints") == {"dimensions": [[["theta"], "primary"]]})
+    )
 
     def count() -> int:
         return len(list(found)) if make is list else sum(1 for _ in found)

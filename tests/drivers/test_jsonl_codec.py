@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import pickle
+import re
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -405,3 +406,74 @@ def test_without_simdjson_no_line_is_parsed_by_it(monkeypatch: pytest.MonkeyPatc
         list(CODEC.event_pages(raw, "d"))
     monkeypatch.setattr(typed, "simdjson", None)
     assert [len(page) for page in CODEC.event_pages(raw, "d")] == [1]
+
+
+LINE = st.sampled_from(
+    (
+        b'["event",{"descriptor":"d","data":{"x":1}}]\n',
+        b'["event", {"descriptor": "d", "data": {"x": 1.5}}]\n',
+        b'["event",{"n":123456789012345678901234567890}]\n',
+        b'["event",{"n":-9223372036854775809}]\n',
+        b'["event",{"x":NaN}]\n',
+        b'["event",{"text":"[\\"event\\",0,"}]\r\n',
+        b' [ "event" , {} ]\n',
+        b'["ev\\u0065nt",{}]\n',
+        b'["start",{"uid":"a","uid":"b"}]\n',
+        b'["something",{}]\n',
+        b"\n",
+        b" \r\n",
+        b'["event",{"a":[1\n',
+        b"2]}]\n",
+        b'["event",{}],["event",{}]\n',
+        b'["event",{}],0,["event",{}]\n',
+        b'["event",{}] ["event",{}]\n',
+        b'["event",{}]]\n',
+        b'["event",[]]\n',
+        b'["event",{},1]\n',
+        b'[["event"],{}]\n',
+        b'["event",{"cut',
+        b'["stop",{}]',
+        b"\x80\n",
+    )
+)
+
+
+def taken(raw: bytes, start: int, size: int) -> tuple[list[Any], list[int]]:
+    """Items one after the other, up to the first that is none."""
+    pairs: list[Any] = []
+    stops: list[int] = []
+    try:
+        for item in CODEC.split(raw, start):
+            pairs.append(CODEC.decode(raw[item.start : item.stop]))
+            stops.append(item.stop)
+    except DamagedRun:
+        pass
+    return pairs, stops
+
+
+@given(st.lists(LINE, max_size=6).map(b"".join), st.integers(0, 300))
+def test_several_are_decoded_as_one_by_one_or_not_at_all(raw: bytes, size: int) -> None:
+    pairs, stops = CODEC.decode_several(raw, 0, size)
+    expected, places = taken(raw, 0, size)
+    assert identical(list(map(list, pairs)), list(map(list, expected[: len(pairs)])))
+    assert stops == places[: len(stops)]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["start", "event", "stop"]), DOCUMENTS), min_size=1, max_size=4))
+def test_several_written_here_are_decoded_together(documents: Run) -> None:
+    raw = encoded(documents)
+    pairs, stops = CODEC.decode_several(raw, 0, len(raw))
+    if not pairs:
+        assert any(mark in raw for mark in (b"NaN", b"Infinity", b"\\u")) or re.search(rb"\d{19}", raw)
+        return
+    assert identical([list(pair) for pair in pairs], [list(pair) for pair in decoded(raw)])
+    assert stops == [item.stop for item in CODEC.split(raw)]
+
+
+def test_several_are_decoded_from_a_place_on_and_no_more_than_asked_for() -> None:
+    line = CODEC.encode("event", {"seq_num": 1})
+    raw = line * 10
+    assert CODEC.decode_several(raw, len(line), 3 * len(line))[1] == [len(line) * n for n in (2, 3, 4)]
+    assert CODEC.decode_several(raw, 0, 1)[1] == [len(line)]
+    assert len(CODEC.decode_several(raw[:-1], 0, len(raw))[1]) == 9
+    assert CODEC.decode_several(b"", 0, 10) == ([], [])

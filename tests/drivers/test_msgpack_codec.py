@@ -378,3 +378,56 @@ def test_large_items_of_other_descriptors_are_not_decoded(monkeypatch: pytest.Mo
     monkeypatch.setattr(MsgpackCodec, "decode", counted)
     assert [len(page) for page in CODEC.event_pages(b"".join(items * 2), "two")] == [1000, 1000]
     assert seen == ["two", "two"]
+
+
+ITEM = st.one_of(
+    st.tuples(st.sampled_from(["start", "event", "x" * 40]), DOCUMENTS).map(lambda pair: CODEC.encode(*pair)),
+    st.sampled_from(
+        (
+            pack(["event", []]),
+            pack(["event", {}, 1]),
+            pack([1, {}]),
+            pack(["event", {"a": {"nd": True, "type": "<f8", "kind": b"", "shape": (1,), "data": b"\0"}}]),
+            pack(["event", {"a": np.array([{}], dtype=object)}]),
+            pack(["event", {"a": np.arange(3)}]),
+            pack({"event": {}}),
+            b"\xc1",
+            pack(["event", {"a": 1}])[:-1],
+            b"\x92\xd9\x05event\x80",
+        )
+    ),
+)
+
+
+@given(st.lists(ITEM, max_size=5).map(b"".join), st.integers(0, 300))
+def test_several_are_decoded_as_one_by_one_or_fewer(raw: bytes, size: int) -> None:
+    pairs, stops = CODEC.decode_several(raw, 0, size)
+    expected: Run = []
+    places: list[int] = []
+    try:
+        for item in CODEC.split(raw):
+            expected.append(CODEC.decode(raw[item.start : item.stop]))
+            places.append(item.stop)
+    except DamagedRun:
+        pass
+    assert identical([list(pair) for pair in pairs], [list(pair) for pair in expected[: len(pairs)]])
+    assert stops == places[: len(stops)]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["start", "event", "stop"]), DOCUMENTS), min_size=1, max_size=4))
+def test_several_written_here_are_decoded_together(documents: Run) -> None:
+    raw = encoded(documents)
+    pairs, stops = CODEC.decode_several(raw, 0, len(raw))
+    assert identical([list(pair) for pair in pairs], [list(pair) for pair in decoded(raw)])
+    assert stops == [item.stop for item in CODEC.split(raw)]
+
+
+def test_several_are_decoded_from_a_place_on_and_no_more_than_asked_for() -> None:
+    item = CODEC.encode("event", {"seq_num": 1})
+    raw = item * 10
+    assert CODEC.decode_several(raw, len(item), 3 * len(item))[1] == [len(item) * n for n in (2, 3, 4)]
+    assert CODEC.decode_several(raw, 0, 5)[1] == [len(item)]
+    assert len(CODEC.decode_several(raw[:-1], 0, len(raw))[1]) == 9
+    assert CODEC.decode_several(b"", 0, 10) == ([], [])
+    image = CODEC.encode("event", {"image": np.zeros(1000)})
+    assert CODEC.decode_several(image * 2, 0, 10)[1] in ([], [len(image)])  # larger than what is looked at

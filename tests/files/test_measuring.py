@@ -21,6 +21,7 @@ from intake_bluesky.documents import is_external, to_plain
 from intake_bluesky.files import FileStore
 from intake_bluesky.files.entries import scan
 from intake_bluesky.files.sources import LocalSource
+from intake_bluesky.index import IndexEntry
 from intake_bluesky.kept import rows_of, statistics_of
 from intake_bluesky.query.form import code_text
 from intake_bluesky.statistics import Statistics
@@ -33,7 +34,7 @@ from intake_bluesky.viewing import StoredRun
 from intake_bluesky_jsonl import JSONLCodec, JSONLStore
 from intake_bluesky_msgpack import MsgpackCodec, MsgpackStore
 
-Found = Mapping[tuple[str, str], Statistics | None]
+Told = Mapping[tuple[str, str], Statistics | None]
 FORMATS: Final[dict[str, tuple[Codec, type[FileStore]]]] = {
     ".jsonl": (JSONLCodec(), JSONLStore),
     ".jsonl.gz": (JSONLCodec(), JSONLStore),
@@ -58,10 +59,15 @@ def put(folder: Path, run: Run, ending: str) -> Path:
     return path
 
 
-def scanned(path: Path, ending: str) -> Found | None:
+def scanned(path: Path, ending: str) -> Told | None:
     with LocalSource(str(path)) as source:
-        kept = scan(FORMATS[ending][0], str(path), source)[0].statistics
-    return None if kept is None else {(stream, key): statistics_of(row) for stream, key, row in rows_of(kept)}
+        return told_by(scan(FORMATS[ending][0], str(path), source)[0])
+
+
+def told_by(entry: IndexEntry) -> Told | None:
+    """What an entry says of data."""
+    packed = entry.statistics
+    return None if packed is None else {(stream, key): statistics_of(row) for stream, key, row in rows_of(packed)}
 
 
 def furthest(numbers: list[Any]) -> Any:
@@ -89,7 +95,7 @@ def assert_same(observed: Statistics, expected: Statistics) -> None:
     assert replace(observed, sum=None, gap=None) == replace(expected, sum=None, gap=None)
 
 
-def hold(store: FileStore, found: Found | None) -> dict[tuple[str, str], Statistics]:
+def hold(store: FileStore, found: Told | None) -> dict[tuple[str, str], Statistics]:
     """Hold what was found of the one run of a store to what the run says when read; what was told."""
     [run] = store.find()
     if run.stop is None:

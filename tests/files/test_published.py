@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -397,3 +398,29 @@ def test_second_user_starts_from_what_the_first_published(published: Path, tmp_p
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(RUNS), "0"]
     assert done.stderr == ""
+
+
+def test_statistics_are_published(
+    published: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "another cache"))
+    store = JSONLStore(published)
+    assert store.count() > 0
+    uids = [run.uid for run in store.find() if run.stop is not None]
+    assert store.measure(uids) == 0
+    store.close()
+
+
+def test_statistics_that_are_none_are_left_out(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [copy] = published.glob(".*.sqlite")
+    with closing(sqlite3.connect(copy)) as db:
+        db.execute("UPDATE files SET statistics = x'00ff'")
+        db.commit()
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "another cache"))
+    store = JSONLStore(published)
+    uids = [run.uid for run in store.find() if run.stop is not None]
+    assert uids
+    assert store.measure(uids) > 0
+    store.close()

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from intake_bluesky.files.entries import entry_of
+from intake_bluesky.files.indexed import IndexedFiles
+from intake_bluesky.files.values import count_values, look_up
 from intake_bluesky.index import Index
 from intake_bluesky.query import (
     ALL,
     AnyItem,
     Compare,
+    Contains,
     Exists,
     FullText,
+    Fuzzy,
+    In,
     Item,
     Key,
+    Or,
     PartialUID,
     Path,
     Query,
@@ -39,12 +45,14 @@ from intake_bluesky.query import (
     to_nnf,
 )
 from intake_bluesky.query.form import COMMON, code_text
-from intake_bluesky.query.runs import words
 from intake_bluesky.query.sql import Translator, implied
+from intake_bluesky.query.texts import alike, similarity, words
 from intake_bluesky.schema import COLUMNS
 from intake_bluesky.storage import Order
 from intake_bluesky.testing.queries import Run, queries, runs
+from intake_bluesky_jsonl import JSONLCodec
 
+T = TypeVar("T")
 SEARCH = Translator(COLUMNS)
 NUMBERS = count()
 AWKWARD = (
@@ -149,6 +157,56 @@ def test_words_are_those_of_full_text(folder: FilePath, texts: list[str]) -> Non
             indexed.check(~FullText(f"{word} u"))
 
 
+WORDS = st.text(st.sampled_from("abAB_ßé1"), min_size=1, max_size=5)
+
+
+@given(st.lists(st.lists(WORDS, max_size=4).map(" ".join), min_size=1, max_size=12), st.data())
+def test_similar_words_are_those_of_fuzzy(folder: FilePath, texts: list[str], data: st.DataObject) -> None:
+    thresholds = st.sampled_from((1e-9, 0.1, 1 / 3, 0.3, 0.5, 2 / 3, 1.0)) | st.floats(0.01, 1)
+    for indexed in _indexed(folder, [Run({"uid": "", "x": [text]}, None) for text in texts]):
+        for _ in range(5):
+            query = Fuzzy(data.draw(WORDS) + data.draw(st.sampled_from(("", " b", " u"))), data.draw(thresholds))
+            assert SEARCH.exact(query)
+            indexed.check(query)
+            indexed.check(~query | (Start("uid") == "0001-"))
+
+
+@given(WORDS, WORDS, st.floats(0, 1, exclude_min=True))
+def test_a_glance_tells_no_more_than_similarity(one: str, other: str, threshold: float) -> None:
+    for word in words(one):
+        for second in words(other):
+            assert alike(word, second, threshold) is (similarity(word, second) >= threshold)
+
+
+def test_words_that_fts5_cuts_are_whole(folder: FilePath) -> None:
+    long = "ab" * 16384  # and no byte more is kept
+    texts = [long, f"{long}ab", f"{long}c", f"x{long}", f"a{'é' * 20000}z", f"a{'é' * 20000}", "abab", "nickel"]
+    for indexed in _indexed(folder, [Run({"uid": "", "x": text}, None) for text in texts]):
+        for word in (*texts, "ababc", "éé", "éz", "ab"):
+            for threshold in (0.1, 0.5, 0.8, 1.0):
+                indexed.check(Fuzzy(word, threshold))
+            indexed.check(FullText(word))
+        assert indexed.expected(Fuzzy("ababc", 0.9)) == [2]
+
+
+def test_of_many_words_some_are_looked_for_first(folder: FilePath) -> None:
+    many = Fuzzy(" ".join(f"word{n}{'x' * n}" for n in range(20)), 0.8)
+    assert split(many, SEARCH.exact) == (ALL, many)
+    narrowed = implied(many)
+    assert SEARCH.exact(narrowed)
+    for indexed in _indexed(folder, [Run({"uid": "", "x": text}, None) for text in (many.text, "word0 word1x", "")]):
+        assert indexed.found(narrowed) == [0]
+        indexed.check(many)
+
+
+def test_similar_words_go_with_the_file_they_were_in(folder: FilePath) -> None:
+    for indexed in _indexed(folder, [Run({"uid": "u", "x": text}, None) for text in ("iron", "nickel", "cobalt")]):
+        indexed.index.forget(["1"])
+        indexed.index.put([_entry(2, Run({"uid": "u", "x": "zinc"}, None))])
+        for word, expected in {"irons": [0], "nickle": [], "cobal": [], "zink": [2]}.items():
+            assert indexed.found(Fuzzy(word)) == expected
+
+
 def _asked(text: str) -> list[Query]:
     asked: list[Query] = [
         Compare(Path("start", (text, text)), "==", text),
@@ -186,16 +244,27 @@ def test_what_a_query_holds_becomes_no_sql(folder: FilePath, text: str) -> None:
         assert indexed.found(ALL) == [0, 1]
 
 
+@pytest.mark.parametrize("text", AWKWARD)
+def test_what_similar_words_hold_becomes_no_sql(folder: FilePath, text: str) -> None:
+    query = Fuzzy(f"x{text}")
+    assert set(SEARCH.condition(query)[0].replace(str(COLUMNS.similar), "")) <= set("( AND )")
+    for indexed in _indexed(folder, [Run({"uid": "u", "x": [text, f"x{text}"]}, None), Run({"uid": "v"}, None)]):
+        indexed.check(query)
+        assert indexed.found(ALL) == [0, 1]
+
+
 EXACT = (
     Start("x") == 2**53 + 1, Start("x") < 0.1, Start("x") == None, Start("x") == True, Start("x.0.y") == 1,  # noqa: E711, E712
     Stop("exit_status") == "fail", Start("x").is_nan(), Start("x").has_size(2), Start("x").contains("Ni"),
     Start("x").any((Key("name") == "Ni") & ~(Key("mass") > 2.5)), Start("x").regex("^Ni"), FullText("nickel"),
-    PartialUID("9a"), TimeRange("2024", "2025", "UTC"), ScanID(5, duplicates="all"),
+    Fuzzy("nickle foil"),
+    PartialUID("9a"), Start("x") == [1, ["a", None]], Start("x").is_in([[], 5, [0.5, True]]), Start("x").contains([1]),
+    TimeRange("2024", "2025", "UTC"), ScanID(5, duplicates="all"),
     from_mongo({"sample.name": {"$in": ["Ni", 3]}}), from_mongo({"scan_id": {"$gte": 5}}),
     from_mongo({"time": {"$lt": 5}}),
 )  # fmt: skip
 INEXACT = {
-    Start("x") == [1, 2]: Start("x").has_size(2) & Start("x").contains(1) & Start("x").contains(2),
+    Start("x") == [1, {}]: Start("x").has_size(2) & Start("x").contains(1) & Start("x").contains({}),
     Start("x") == {"a": 1}: Start("x.a") == 1,
     Start("x").regex("^Ni.*foil"): Start("x").regex("^Ni"),
     Start("x").regex("sca?n"): Start("x").regex("sc"),
@@ -292,6 +361,86 @@ def test_long_texts_and_lists_of_values_are_one_condition(folder: FilePath) -> N
         indexed.check(any_of(Start(f"k{n}").exists() | (Start("n") == n) for n in range(500)))
 
 
+LISTS = st.recursive(st.sampled_from((0, 1, 1.0, True, None, 0.5, -0.0, "1", "a\0", "\ud800", '"', 2**60, 1e-300)),
+                     lambda inner: st.lists(inner, max_size=2), max_leaves=4).map(lambda value: [value])  # fmt: skip
+
+
+@given(st.lists(LISTS, min_size=2, max_size=20), st.booleans())
+def test_lists_are_compared_whole(folder: FilePath, lists: list[Any], descend: bool) -> None:
+    for indexed in _indexed(folder, [Run({"uid": "", "x": value, "y": [value]}, None) for value in lists]):
+        for value in lists[:6]:
+            for key in ("x", "y"):
+                at = Path("start", (key,), descend)
+                for query in (Compare(at, "==", value), In(at, [value, 5]), Contains(at, value)):
+                    assert SEARCH.exact(query)
+                    indexed.check(query)
+
+
+def test_conditions_longer_than_sqlite_takes_are_left_over(folder: FilePath) -> None:
+    many = any_of(Start(f"k{n}") == n for n in range(20_000))
+    few = (Start("n") == 7) & any_of(Start(f"k{n}").exists() for n in range(100))
+    pushed, residual = SEARCH.divide(many & few & Start("x").regex("a|b"))
+    assert (pushed, residual) == (to_nnf(few), Start("x").regex("a|b") & many)
+    some = [Run({"uid": "", "n": n, "k3": 3, "k19999": 19_999, "x": "b"}, None) for n in (7, 8)]
+    for indexed in _indexed(folder, some):
+        assert indexed.found(pushed) == [0]
+        assert matches(residual, indexed.runs[0])
+    assert SEARCH.divide(many) == (ALL, many)
+    assert SEARCH.divide(few) == (to_nnf(few), ALL)
+
+
+def test_thousands_of_values_of_a_key_are_one_condition(folder: FilePath) -> None:
+    values = [*range(20_000), *(f"v{n}" for n in range(20_000))]
+    for indexed in _indexed(folder, [Run({"uid": "", "n": n, "plan_name": n}, None) for n in (7, "v5", -1, None)]):
+        for key in ("n", "plan_name"):
+            for query in (any_of(Start(key) == n for n in values), all_of(Start(key) != n for n in values)):
+                assert SEARCH.divide(query) == (query, ALL)
+                assert indexed.found(query) == ([0, 1] if isinstance(query, Or) else [2, 3])
+
+
+def _nested_queries(depth: int) -> Iterator[Query]:
+    left = right = some = mongo = Start("n") == 7
+    item: Query = Key("a") == 1
+    for number in range(depth):
+        key = Start(f"k{number}.0")
+        left = ~((left | any_of(key.exists() & (Start("x") == n) for n in range(9))) & (Start("n") < 8))
+        right = (Start("n") == 7) & (key.exists() | ~(key.is_nan() & right))
+        item = Key("a").any(item | (Key("b") == number)) | Key("c").exists()
+        some = some | Start("n").any(item)
+        mongo = ~mongo & (from_mongo({"a.b.c": number}) | ~from_mongo({"n": 7}))
+    yield from (left, right, some, mongo)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 6, 8, 10, 14, 19])
+def test_conditions_deeper_than_sqlite_takes_are_left_over(folder: FilePath, depth: int) -> None:
+    """Whatever statement they are put into."""
+    for indexed in _indexed(folder, [Run({"uid": "", "n": n, "k3": [1]}, {"x": "a"}) for n in (7, 8)]):
+        for query in _nested_queries(depth):
+            pushed, residual = SEARCH.divide(query)
+            assert [n for n in indexed.found(pushed) if matches(residual, indexed.runs[n])] == indexed.expected(query)
+            assert depth > 1 or residual == ALL
+            asked = cast(IndexedFiles, Asked(indexed.index))
+            where = SEARCH.condition(pushed)
+            told = look_up(asked, [Path("start", ("k3", "0", "2")), Path("stop", ("x",))], where, Order.NEWEST)
+            assert len(list(told or ())) == len(indexed.found(pushed))
+            assert count_values(asked, Path("stop", ("x",)), where) is not None
+
+
+class Asked:
+    """An index, without files."""
+
+    codec = JSONLCodec()
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+
+    def watch(self) -> None:
+        """There are no files."""
+
+    def ask(self, question: Callable[[Index], T]) -> T:
+        return question(self.index)
+
+
 def test_words_go_with_the_file_they_were_in(folder: FilePath) -> None:
     for indexed in _indexed(folder, [Run({"uid": "u", "x": text}, None) for text in ("iron", "nickel", "cobalt")]):
         indexed.index.forget(["2"])
@@ -301,7 +450,8 @@ def test_words_go_with_the_file_they_were_in(folder: FilePath) -> None:
 
 
 def test_without_fts5_words_are_left_to_python() -> None:
-    search = Translator(replace(COLUMNS, words=None))
-    assert split(FullText("nickel"), search.exact) == (ALL, FullText("nickel"))
-    with pytest.raises(TypeError):
-        search.condition(FullText("nickel"))
+    search = Translator(replace(COLUMNS, words=None, similar=None))
+    for query in (FullText("nickel"), Fuzzy("nickle")):
+        assert split(query, search.exact) == (ALL, query)
+        with pytest.raises(TypeError):
+            search.condition(query)

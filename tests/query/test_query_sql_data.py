@@ -22,8 +22,8 @@ from intake_bluesky.query.bounds import bounds
 from intake_bluesky.query.kept import Kept, Verdict
 from intake_bluesky.query.sql import Translator
 from intake_bluesky.schema import COLUMNS
-from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Order, Recorded
+from intake_bluesky.statistics import Fields, Statistics
+from intake_bluesky.storage import Answer, Order, Recorded
 from intake_bluesky.testing.queries import BOUNDS, DATA_NUMBERS, Run, data_queries, queries, runs
 
 SEARCH = Translator(COLUMNS)
@@ -49,13 +49,19 @@ class Measured:
         entry = entry_of(str(number), "stamp", (b"start", run.start), (b"stop", run.stop or {}))
         if known == "nothing":
             return entry
-        statistics = {what: run.statistics(*what) if known == "all" else None for what in run.data}
+        statistics: dict[str, dict[str, Fields | None]] = {}
+        for stream, key in run.data:
+            found = run.statistics(stream, key) if known == "all" else None
+            statistics.setdefault(stream, {})[key] = None if found is None else found.fields
         return replace(entry, statistics=pack(statistics))
 
     def found(self, query: Query) -> set[int]:
         self.index.spread(leaf.query.key for leaf in leaves(query) if isinstance(leaf, Kept))
         where, values = SEARCH.condition(query)
         return {int(path) for _, _, path, _ in self.index.find(where, values, Order.OLDEST)}
+
+    def keep(self, what: Recorded, found: Statistics | Answer) -> None:
+        self.index.keep([(what, found)], str)
 
     def matching(self, query: Query) -> set[int]:
         return {number for number, run in enumerate(self.runs) if matches(query, run)}
@@ -173,11 +179,11 @@ def test_statistics_of_files_count_under_their_own_reading(folder: Path) -> None
     for indexed in measured(folder, [(run, "declared")]):
         assert indexed.found(kept(query, "open", "mine")) == {0}
         known = Statistics.of(column([1.0, 2.0])[0])
-        what = Recorded("0000", "", "primary", "image", "mine")
-        indexed.index.keep(what, "another stamp", known)
+        what = Recorded("0000", "stamp", "primary", "image", "mine")
+        indexed.keep(replace(what, version="another"), known)
         assert indexed.found(kept(query, "true", "mine")) == set()
         assert indexed.index.statistics(what) is None
-        indexed.index.keep(what, "stamp", known)
+        indexed.keep(what, known)
         assert indexed.found(kept(query, "true", "mine")) == {0}
         assert indexed.found(kept(query, "open", "mine")) == set()
         assert indexed.found(kept(query, "open", "other")) == {0}
@@ -210,7 +216,7 @@ def test_odd_names_are_names(folder: Path, name: str) -> None:
 
 def test_answers_tell_of_wider_and_of_narrower_intervals(folder: Path) -> None:
     for indexed in one(folder, [0.0, 5.0, 10.0, 20.0]):
-        what = Recorded("0000", "", "primary", "x")
+        what = Recorded("0000", "stamp", "primary", "x")
 
         def verdict(low: float, high: float, indexed: Measured = indexed) -> str:
             query = Data("x").between(low, high)
@@ -219,10 +225,10 @@ def test_answers_tell_of_wider_and_of_narrower_intervals(folder: Path) -> None:
             return "open" if indexed.found(kept(query, "open")) else "false"
 
         assert [verdict(4, 8), verdict(11, 15), verdict(12, 14), verdict(3, 9)] == ["open"] * 4
-        indexed.index.keep_answer(what, "stamp", (4, 8), True)
-        indexed.index.keep_answer(what, "stamp", (11, 15), False)
-        indexed.index.keep_answer(what, "another stamp", (1, 2), True)
-        indexed.index.keep_answer(what, "stamp", (-(2**70), 2**70), True)
+        indexed.keep(what, Answer(4, 8, True))
+        indexed.keep(what, Answer(11, 15, False))
+        indexed.keep(replace(what, version="another"), Answer(1, 2, True))
+        indexed.keep(what, Answer(-(2**70), 2**70, True))
         assert [verdict(4, 8), verdict(3, 9), verdict(4.5, 8)] == ["true", "true", "open"]
         assert [verdict(11, 15), verdict(12, 14), verdict(11, 15.5)] == ["false", "false", "open"]
         assert verdict(1, 2) == "open"
@@ -234,6 +240,6 @@ def test_of_too_many_answers_the_first_are_dropped(folder: Path, monkeypatch: py
     monkeypatch.setattr("intake_bluesky.index.ANSWERS", 3)
     for indexed in one(folder, [0.0, 5.0, 10.0, 20.0]):
         for number in range(6):
-            interval = 1 + number / 10, 2 + number / 10
-            indexed.index.keep_answer(Recorded("0000", "", "primary", "x"), "stamp", interval, False)
+            answer = Answer(1 + number / 10, 2 + number / 10, found=False)
+            indexed.keep(Recorded("0000", "stamp", "primary", "x"), answer)
         assert [low for (low,) in indexed.index._ask("SELECT low FROM answers ORDER BY low")] == [1.3, 1.4, 1.5]

@@ -9,8 +9,9 @@ import pytest
 
 from intake_bluesky.documents import Document, RunSummary, StreamAsset, identical, to_plain
 from intake_bluesky.errors import RunNotFound, StreamNotFound
-from intake_bluesky.query import ALL, FullText, PartialUID, Query, Start, Stop, TimeRange, matches
-from intake_bluesky.storage import Order, RunStore, SupportsCount
+from intake_bluesky.query import ALL, FullText, PartialUID, Path, Query, Start, Stop, TimeRange, matches
+from intake_bluesky.query.paths import MISSING, lookup
+from intake_bluesky.storage import Order, RunStore, SupportsCount, SupportsDistinct, SupportsLookup
 from intake_bluesky.testing.compose import EPOCH, RunComposer
 from intake_bluesky.testing.examples import EXAMPLES, Run
 from intake_bluesky.testing.expected import stored_datums, stored_events
@@ -40,6 +41,17 @@ QUERIES: tuple[Query, ...] = (
     TimeRange(since=EPOCH + 50),
     TimeRange(until=EPOCH + 50) & (Start("scan_id") > 1),
     PartialUID(rewound()[0][1]["uid"][:7], scan()[0][1]["uid"]),
+)
+
+KEYS = (
+    "plan_name",
+    "scan_id",
+    "sample.name",
+    "detectors",
+    "sample",
+    "stop.num_events.primary",
+    "stop.exit_status",
+    "x",
 )
 
 
@@ -125,6 +137,23 @@ class StoreReadingTests(StoreHooks[S]):
         pushed = store.plan(query, Order.NEWEST).pushed
         if isinstance(store, SupportsCount):
             assert store.count(pushed) == len(list(store.find(pushed)))
+
+    @pytest.mark.parametrize("key", KEYS)
+    @pytest.mark.parametrize("query", [ALL, Start("plan_name") == "scan"], ids=repr)
+    def test_values_agree_with_find(self, store: S, query: Query, key: str) -> None:
+        self.put(store, count(), scan(), rewound(), failed(), unfinished())
+        path, pushed = Path.parse(key), store.plan(query, Order.OLDEST).pushed
+        runs = list(store.find(pushed, order=Order.OLDEST))
+        documents = (run.start if path.document == "start" else run.stop for run in runs)
+        values = [next(lookup(document or {}, path), MISSING) for document in documents]
+        if isinstance(store, SupportsDistinct):
+            counts = store.distinct(path, pushed)
+            observed = None if counts is None else sorted(repr(v) for v, n in counts for _ in range(n))
+            assert observed in (None, sorted(repr(value) for value in values if value is not MISSING))
+        if isinstance(store, SupportsLookup):
+            told = store.lookup([path], pushed, order=Order.OLDEST)
+            expected = [(run.uid, run.time, (value,)) for run, value in zip(runs, values, strict=True)]
+            assert told is None or list(told) == expected
 
     def test_summary(self, stored: S, example: Run) -> None:
         start, stops = example[0][1], documents_of(example, "stop")

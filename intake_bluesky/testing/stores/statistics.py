@@ -97,15 +97,15 @@ class StoreStatisticsTests(StoreHooks[S]):
         store.measure([uid])
         known = Statistics(2, 0, 3, 4, 7, 3, 4, 1.0)
         what = Recorded(uid, store.header(uid).version, "primary", "theta")
-        store.keep(replace(what, version="of another day"), known)
+        store.keep([(replace(what, version="of another day"), known)])
         assert store.statistics(what) != known
-        store.keep(what, known)
+        store.keep([(what, known)])
         assert store.statistics(what) == known
         assert store.statistics(replace(what, version="of another day")) is None
         assert _kept(store, Data("theta").min() == 3, "true") == {uid}
         assert _kept(store, Data("theta").min() < 3, "true") == set()
         mine = Statistics(2, 0, 5, 6, 11, 5, 6, 1.0)
-        store.keep(replace(what, reading="mine"), mine)
+        store.keep([(replace(what, reading="mine"), mine)])
         assert store.statistics(replace(what, reading="mine")) == mine
         assert store.statistics(replace(what, reading="yours")) is None
         other = self.reopen(store)

@@ -1,0 +1,206 @@
+"""What SQL tells of the values at paths is what documents hold there, and as often."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path as FilePath
+from typing import Any, TypeVar, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intake_bluesky.codec import Codec
+from intake_bluesky.documents import RunSummary, identical
+from intake_bluesky.files.entries import entry_of
+from intake_bluesky.files.indexed import IndexedFiles
+from intake_bluesky.files.values import MOST, count_values, look_up
+from intake_bluesky.index import Index
+from intake_bluesky.ordering import rank, value_of
+from intake_bluesky.query import ALL, Path, Query, Start, Stop, matches
+from intake_bluesky.query.form import DEEPEST, INTEGERS, code_text, decode_text, unrank
+from intake_bluesky.query.form import rank as number_rank
+from intake_bluesky.query.paths import MISSING
+from intake_bluesky.query.sql import Translator
+from intake_bluesky.query.sql_values import plain, standing, untold
+from intake_bluesky.schema import COLUMNS
+from intake_bluesky.storage import Order, sort_runs
+from intake_bluesky.testing.queries import Run, runs, values
+from intake_bluesky_jsonl import JSONLCodec
+from intake_bluesky_msgpack import MsgpackCodec
+
+T = TypeVar("T")
+PLACES = ("x", "plan_name", "scan_id", "sample", "sample.name", "stop.exit_status", "stop.x", "x.0", "x.a", "uid")
+QUERIES = (ALL, Start("x").exists(), ~(Start("plan_name") == "scan"), Stop("x") == 1, Start("scan_id") < 3)
+
+
+class Known:
+    """Runs in an index, without files."""
+
+    def __init__(self, index: Index, codec: Codec, runs: Iterable[Run]) -> None:
+        self.index, self.codec = index, codec
+        self.runs: list[RunSummary] = []
+        entries = []
+        for number, run in enumerate(runs):
+            start = codec.encode("start", {**run.start, "uid": f"{number:04}"})
+            stop = None if run.stop is None else codec.encode("stop", run.stop)
+            read = [(raw, codec.decode(raw)[1]) for raw in (start, stop) if raw is not None]
+            entries.append(entry_of(str(number), "stamp", read[0], read[1] if len(read) > 1 else None))
+            self.runs.append(RunSummary.of(read[0][1], read[1][1] if len(read) > 1 else None))
+        index.put(entries)
+        index.settle()
+
+    def watch(self) -> None:
+        """There are no files."""
+
+    def ask(self, question: Callable[[Index], T]) -> T:
+        return question(self.index)
+
+    @property
+    def files(self) -> IndexedFiles:
+        return cast(IndexedFiles, self)
+
+    def check(self, key: str, query: Query) -> None:
+        path = Path.parse(key)
+        where = Translator(COLUMNS).condition(query)
+        found = [run for run in self.runs if matches(query, run)]
+        expected = [(run, value_of(run, path)) for run in found]
+        counts = count_values(self.files, path, where)
+        assert counts is not None
+        observed: Counter[Any] = Counter()
+        for value, count in counts:
+            observed[rank(value)] += count
+            assert any(identical(value, one) for _, one in expected), value
+        assert observed == Counter(rank(value) for _, value in expected if value is not MISSING)
+        for order in Order:
+            told = look_up(self.files, [path, Path("stop", ("exit_status",))], where, order)
+            assert told is not None
+            for (uid, time, (value, status)), run in zip(told, sort_runs(found, order), strict=True):
+                assert (uid, time, _ranked(value)) == (run.uid, run.time, _ranked(value_of(run, path)))
+                assert status == value_of(run, Path("stop", ("exit_status",)))
+
+
+def _ranked(value: Any) -> Any:
+    return MISSING if value is MISSING else rank(value)
+
+
+@contextmanager
+def known(folder: FilePath, runs: Iterable[Run], codec: Codec | None = None) -> Iterator[Known]:
+    index = Index(folder / "index.sqlite")
+    try:
+        yield Known(index, codec or JSONLCodec(), runs)
+    finally:
+        index.close()
+        for file in folder.iterdir():
+            file.unlink()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> FilePath:
+    return tmp_path_factory.mktemp("index")
+
+
+def with_values(run: Run, held: dict[str, Any]) -> Run:
+    sample = {"sample": {"name": held["sample.name"]}} if "sample.name" in held else {}
+    others = {key: value for key, value in held.items() if "." not in key}
+    stop = run.stop if run.stop is None or "stop.x" not in held else {**run.stop, "x": held["stop.x"]}
+    return Run({**run.start, **sample, **others}, stop)
+
+
+VALUES = values(nan=True) | st.floats() | st.integers(-(2**65), 2**65) | st.text(max_size=3)
+HELD = st.dictionaries(st.sampled_from(("x", "plan_name", "scan_id", "sample", "sample.name", "stop.x")), VALUES)
+
+
+@given(st.lists(st.builds(with_values, runs(), HELD), min_size=15, max_size=15), st.data())
+@pytest.mark.parametrize("codec", [JSONLCodec(), MsgpackCodec()], ids=["jsonl", "msgpack"])
+def test_agrees_with_documents(folder: FilePath, codec: Codec, some: list[Run], data: st.DataObject) -> None:
+    with known(folder, some, codec) as indexed:
+        for key in data.draw(st.lists(st.sampled_from(PLACES), min_size=4, max_size=4, unique=True)):
+            indexed.check(key, data.draw(st.sampled_from(QUERIES)))
+
+
+ODD: tuple[Any, ...] = (
+    math.inf, -math.inf, 2**63, 2**70, 2**71, -(2**63), -(2**63) - 1, 2**63 - 1, 2.0**63, 9e18, 1e300, -1e300, 5e-324,
+    0, 0.0, -0.0, 1, 1.0, True, False, None, math.nan, [math.nan], [math.inf], [2**70], [2**71], [1, 2.0], [1.0, 2],
+    [0.1], {}, {"a": 1}, {"a": 2**70}, {"a": 2**71}, {"b": 1, "a": 1}, {"a": 1, "b": 1}, [[1], ["a\0"]], [[], {}], [],
+    "{", ["{"], "\0", "\1", "\2", "\ud7ff", "\ud7ffm", "\ud800", "\udfff", "\ue000", "é", "", "true", "null", "1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["x", "plan_name", "scan_id", "stop.x"])
+def test_what_is_told_apart_and_what_is_not(folder: FilePath, key: str) -> None:
+    name = key.removeprefix("stop.")
+    some = [Run({"uid": "u", "time": 5.0, name: value}, {"exit_status": "fail", name: value}) for value in (*ODD, *ODD)]
+    with known(folder, [*some, Run({"uid": "u"}, None)]) as indexed:
+        indexed.check(key, ALL)
+
+
+def test_keys_that_are_no_texts_make_dicts_different(folder: FilePath) -> None:
+    held = [{"a": 1}, {"a": 1, 5: 2}, {5: 2}, {}, [{5: 1}], [{}], {"a": 1}]
+    with known(folder, [Run({"uid": "u", "x": value}, None) for value in held], MsgpackCodec()) as indexed:
+        indexed.check("x", ALL)
+        indexed.check("x.a", ALL)
+
+
+def test_deep_values_are_whole(folder: FilePath) -> None:
+    deep: Any = "end"
+    for _ in range(120):
+        deep = {"a": [deep]}
+    with known(folder, [Run({"uid": "u", "x": value}, None) for value in (deep, {"a": [deep]}, "end")]) as indexed:
+        indexed.check("x", ALL)
+        indexed.check(".".join(["x", *["a.0"] * 1]), ALL)
+
+
+@pytest.mark.parametrize(
+    "path", [Path("start", ("a",) * DEEPEST), Path("start", ("0", "1", "2", "3")), Path("start", ("a",), descend=True)]
+)
+def test_what_the_form_may_not_tell_is_not_told(folder: FilePath, path: Path) -> None:
+    assert standing(COLUMNS, path) is None
+    with known(folder, [Run({"uid": "u", "a": 1}, None)]) as indexed:
+        assert count_values(indexed.files, path, ("1", [])) is None
+        assert look_up(indexed.files, [path], ("1", []), Order.NEWEST) is None
+
+
+def test_many_different_numbers_are_left_to_a_pass_over_all(folder: FilePath) -> None:
+    for many, kind in ((MOST, float), (MOST + 1, int)):
+        with known(folder, [Run({"uid": "u", "x": kind(n), "y": f"text {n}"}, None) for n in range(many)]) as indexed:
+            assert (count_values(indexed.files, Path("start", ("x",)), ("1", [])) is None) == (many > MOST)
+            texts = count_values(indexed.files, Path("start", ("y",)), ("1", []))
+            assert len(list(texts or ())) == many
+
+
+@given(st.text(st.characters(), max_size=5), st.floats(allow_nan=False))
+def test_codes_are_undone(text: str, number: float) -> None:
+    assert decode_text(code_text(text)) == text
+    assert repr(unrank(number_rank(number))) == repr(number)
+
+
+def test_a_key_becomes_no_sql(folder: FilePath) -> None:
+    awkward = "'); DROP TABLE files; --\"\0\ud800 [0] $ {}"
+    with known(folder, [Run({"uid": "u", awkward: {"?": awkward}}, None)]) as indexed:
+        for path in (Path("start", (awkward,)), Path("start", (awkward, "?"))):
+            expected = standing(COLUMNS, Path("start", ("a",) * len(path.segments)))
+            observed = standing(COLUMNS, path)
+            assert observed is not None
+            assert expected is not None
+            assert (observed.type[0], observed.value[0]) == (expected.type[0], expected.value[0])
+            [(_, _, (value,))] = list(look_up(indexed.files, [path], ("1", []), Order.NEWEST) or ())
+            assert value == ({"?": awkward} if len(path.segments) == 1 else awkward)
+
+
+def test_documents_are_read_of_what_is_not_told(folder: FilePath) -> None:
+    """None of texts, finite numbers, and lists of them."""
+    held = ["a", 1, 0.5, True, None, ["a", 1], math.inf, math.nan, {"a": 1}, [0.5]]
+    with known(folder, [Run({"uid": "u", "x": value}, None) for value in held]) as indexed:
+        found = standing(COLUMNS, Path("start", ("x",)))
+        assert found is not None
+        inner = f"SELECT {found.type[0]} AS t, {found.value[0]} AS v FROM searched"
+        rows = list(
+            indexed.index.rows(f"SELECT {untold('t', 'v')}, t, v FROM ({inner})", [*found.type[1], *found.value[1]])
+        )
+        assert [row[0] for row in rows] == [0] * 6 + [1] * 4
+        assert [plain(kind, value) for _, kind, value in rows[:6]] == held[:6]
+        assert INTEGERS == 2.0**63
