@@ -17,6 +17,7 @@ from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, m
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from intake_bluesky.errors import MissingDependency, StoreUnavailable
+from intake_bluesky.schema import prepare
 from intake_bluesky_sql import tables
 from intake_bluesky_sql.address import Address
 from intake_bluesky_sql.tables import migrate, newer, version_of
@@ -239,6 +240,7 @@ def _open(path: Path) -> sqlite3.Connection:
         if error.sqlite_errorcode & 0xFF not in READ_ONLY or (log.exists() and log.stat().st_size):
             raise
         db = _connect(path, "immutable=1")
+    prepare(db)
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the last transactions at most
     return db

@@ -15,12 +15,12 @@ from intake_bluesky.errors import AssetUnavailable, DamagedRun
 from intake_bluesky.kept import row_of, statistics_of
 from intake_bluesky.query import ALL, Query
 from intake_bluesky.query.form import code_text
-from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Order, Recorded, RunStore
+from intake_bluesky.statistics import Fields, Statistics
+from intake_bluesky.storage import Answer, Order, Recorded, RunStore
 from intake_bluesky.viewing import StoredRun
 from intake_bluesky_sql.database import Database
 
-__all__ = ["Keeper"]
+__all__ = ["Keeper", "measured", "statistics_in"]
 
 WORD: Final = 2**63
 NUMBERS: Final = "s.count, s.nan_count, s.min, s.max, s.sum, s.first, s.last, s.gap, s.exact"
@@ -78,34 +78,30 @@ class Keeper:
             self._put(connection, self._what(connection, key, stream, ""), run, statistics)
         self._database.execute(connection, "UPDATE runs SET measured = TRUE WHERE id = ?", (run,))
 
-    def keep(self, what: Recorded, found: Statistics) -> None:
-        """Keep statistics of some values in place of what was kept, if their run is measured."""
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        """Keep what was found of runs that are measured, in one transaction."""
 
         def work(connection: Connection) -> None:
-            run = self._measured(connection, what.uid, "measured")
-            if run is not None:
-                self._put(connection, self._what(connection, what.key, what.stream, what.reading), run, found)
-
-        self._database.write(work)
-
-    def keep_answer(self, what: Recorded, interval: tuple[float, float], found: bool) -> None:
-        """Keep whether a number lies in an interval, if the run is measured."""
-        low, high = interval
-        if self._database.is_sqlite and not all(-WORD <= end < WORD or isinstance(end, float) for end in interval):
-            return
-        ends = interval if self._database.is_sqlite else (Decimal(low), Decimal(high))
-
-        def work(connection: Connection) -> None:
-            run = self._measured(connection, what.uid, "measured")
-            if run is not None:
+            for what, one in found:
+                run = self._measured(connection, what.uid, "measured")
+                if run is None:
+                    continue
                 number = self._what(connection, what.key, what.stream, what.reading)
-                self._database.execute(
-                    connection,
-                    "INSERT INTO answers VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (number, run, *ends, found),
-                )
+                if isinstance(one, Statistics):
+                    self._put(connection, number, run, one)
+                else:
+                    self._put_answer(connection, number, run, one)
 
         self._database.write(work)
+
+    def _put_answer(self, connection: Connection, what: int, run: int, answer: Answer) -> None:
+        ends: tuple[Any, ...] = answer.low, answer.high
+        if not self._database.is_sqlite:
+            ends = tuple(map(Decimal, ends))
+        elif not all(-WORD <= end < WORD or isinstance(end, float) for end in ends):
+            return
+        statement = "INSERT INTO answers VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        self._database.execute(connection, statement, (what, run, *ends, answer.found))
 
     def _measured(self, connection: Connection, uid: str, condition: str) -> int | None:
         lock = "" if self._database.is_sqlite else " FOR UPDATE"
@@ -153,6 +149,15 @@ def _exactly(row: Sequence[Any]) -> Statistics | None:
         return None
     low, high, total, first, last = exact_json.loads(exact.encode())
     return Statistics(count, nan_count, low, high, total, first, last, gap)
+
+
+def statistics_in(found: Mapping[str, Mapping[str, Fields | None]]) -> Found:
+    """What was learnt while a run was written, by stream and key."""
+    return {
+        (stream, key): None if fields is None else Statistics(*fields)
+        for stream, keys in found.items()
+        for key, fields in keys.items()
+    }
 
 
 def measured(store: RunStore, uid: str) -> tuple[Found, int]:

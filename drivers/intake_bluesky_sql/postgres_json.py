@@ -25,7 +25,7 @@ from intake_bluesky.query.conditions import (
     PathQuery,
     Regex,
 )
-from intake_bluesky.query.form import MARK, NAN, code_key, code_text, rank
+from intake_bluesky.query.form import MARK, NAN, code_key, code_list, code_text, rank
 from intake_bluesky.query.nodes import And, Everything, Not, Or, Query
 from intake_bluesky.query.sql_json import SQL, joined
 from intake_bluesky.query.sql_regex import literal
@@ -52,10 +52,12 @@ def json_condition(leaf: PathQuery, document: str, level: int = 0) -> SQL:
 def _asked_values(leaf: PathQuery) -> Sequence[Value] | None:
     match leaf:
         case Compare(_, "==", value):
-            return (value,)
+            values: Sequence[Value] = (value,)
         case In(_, values) if len(values) <= FEW:
-            return values
-    return None
+            pass
+        case _:
+            return None
+    return None if any(isinstance(value, tuple) for value in values) else values  # lists contain shorter ones
 
 
 def _contains(document: str, leaf: PathQuery, value: Value) -> SQL:
@@ -72,7 +74,9 @@ def _contains(document: str, leaf: PathQuery, value: Value) -> SQL:
 
 
 def _coded(value: Value) -> Any:
-    """A scalar as the search form has it."""
+    """A scalar, or a list without dicts in it, as the search form has it."""
+    if isinstance(value, tuple):
+        return orjson.loads(code_list(value))
     if isinstance(value, str):
         return code_text(value)
     if isinstance(value, int | float) and not isinstance(value, bool):

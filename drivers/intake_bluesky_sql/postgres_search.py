@@ -12,7 +12,8 @@ from typing import Any, Final
 from intake_bluesky.query.conditions import Compare, In, PathQuery
 from intake_bluesky.query.form import COMMON, INTEGERS, code_text
 from intake_bluesky.query.kept import Kept
-from intake_bluesky.query.nodes import And, Everything, Not, Or, Query
+from intake_bluesky.query.nodes import ALL, And, Everything, Not, Or, Query
+from intake_bluesky.query.plan import split
 from intake_bluesky.query.runs import FullText, PartialUID, words
 from intake_bluesky.query.sql_json import SQL, joined, json_exact
 from intake_bluesky_sql.postgres_data import kept_condition
@@ -23,6 +24,7 @@ __all__ = ["POSTGRESQL", "PostgreSQLSearch"]
 
 FORMS: Final = {"start": "form_start", "stop": "form_stop"}
 MANY: Final = 1000
+BOUND: Final = 30_000  # values of one statement; the protocol has numbers up to 65,535 for them
 NUMBERS: Final = {("start", ("scan_id",)): "scan_id", ("start", ("time",)): "time"}
 
 
@@ -37,6 +39,12 @@ class PostgreSQLSearch:
             case PartialUID(uids):
                 return len(uids) <= MANY and all(map(_plain, uids))
         return isinstance(leaf, PathQuery) and leaf.path.document in FORMS and json_exact(leaf)
+
+    def divide(self, query: Query) -> tuple[Query, Query]:
+        """Divide a query into what is answered exactly and a residual, as `split` does."""
+        pushed, residual = split(query, self.exact)
+        many = len(self.condition(pushed)[1]) > BOUND
+        return (ALL, query) if many else (pushed, residual)
 
     def condition(self, query: Query) -> SQL:
         """The condition, and the values that are bound in it, of a query whose leaves are all `exact`.

@@ -6,7 +6,7 @@ from typing import Final
 
 from intake_bluesky.query.form import COMMON
 from intake_bluesky.query.sql import Column, Columns, Translator
-from intake_bluesky.schema import HAS_FTS5
+from intake_bluesky.schema import HAS_FTS5, SIMILAR
 
 __all__ = ["SQLITE"]
 
@@ -23,6 +23,7 @@ SQLITE: Final = Translator(
         lists="id IN (SELECT l.id FROM runs AS l WHERE l.lists AND {})",
         listing={"start": "l.form_start", "stop": "l.form_stop"},
         measured="measured",
+        similar=SIMILAR if HAS_FTS5 else None,
         listed="1",
     )
 )

@@ -16,10 +16,10 @@ from intake_bluesky.errors import (
     StoreUnavailable,
     StreamNotFound,
 )
-from intake_bluesky.query import ALL, Query, split
+from intake_bluesky.query import ALL, Query
 from intake_bluesky.query.form import code_text
 from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
 from intake_bluesky_sql.address import Address
 from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.keeping import Keeper, measured
@@ -43,7 +43,7 @@ ORDERS: Final = {Order.NEWEST: ("newest", "<", " DESC"), Order.OLDEST: ("oldest"
 class _Search(Protocol):
     """A translator of queries."""
 
-    def exact(self, leaf: Query) -> bool: ...
+    def divide(self, query: Query) -> tuple[Query, Query]: ...
 
     def condition(self, query: Query) -> tuple[str, list[Any]]: ...
 
@@ -121,7 +121,7 @@ class SQLStore(RunStore):
 
     def plan(self, query: Query, order: Order) -> Plan:
         """Take what SQL answers."""
-        return Plan(*split(query, self._search.exact), ordered=True)
+        return Plan(*self._search.divide(query), ordered=True)
 
     def find(
         self,
@@ -249,17 +249,13 @@ class SQLStore(RunStore):
         current = self._version(values.uid) == values.version
         return self._keeper.statistics(values) if current else None
 
-    def keep(self, values: Recorded, found: Statistics) -> None:
-        """Keep statistics, where the database can be written."""
-        if self._version(values.uid) == values.version:
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        """Keep what was found, where the database can be written."""
+        versions = {uid: self._version(uid) for uid in {what.uid for what, _ in found}}
+        current = [(what, one) for what, one in found if versions[what.uid] == what.version]
+        if current:
             with suppress(StoreUnavailable):
-                self._keeper.keep(values, found)
-
-    def keep_answer(self, values: Recorded, interval: tuple[float, float], found: bool) -> None:
-        """Keep whether a number lies in an interval, where the database can be written."""
-        if self._version(values.uid) == values.version:
-            with suppress(StoreUnavailable):
-                self._keeper.keep_answer(values, interval, found)
+                self._keeper.keep(current)
 
     def measure(self, uids: Sequence[str]) -> int:
         """Read the events of those runs of which nothing is kept; writers have done so with each run they stopped."""

@@ -22,7 +22,7 @@ from intake_bluesky.query.form import SearchForm, code_text
 from intake_bluesky.storage import RunInsert
 from intake_bluesky_sql.blocks import Block, Signature, alike, build, owner_of
 from intake_bluesky_sql.database import Database
-from intake_bluesky_sql.keeping import Keeper
+from intake_bluesky_sql.keeping import Keeper, statistics_in
 from intake_bluesky_sql.searched import ordering, searched_columns, words_of
 
 __all__ = ["Buffering", "SQLInsert"]
@@ -234,7 +234,7 @@ class SQLInsert(RunInsert):
         self._database.execute(connection, f"UPDATE runs SET {sets} WHERE id = ?", (*columns.values(), self._run))  # noqa: S608
         known = self._watching.found()
         if known is not None:
-            Keeper(self._database).put_all(connection, self._run, known)
+            Keeper(self._database).put_all(connection, self._run, statistics_in(known))
 
     def _flush_patiently(self) -> None:
         """Write what is waiting, or keep it for as long as patience lasts."""
