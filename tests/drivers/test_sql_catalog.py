@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import pickle
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import traceback
 import warnings
@@ -441,3 +443,17 @@ def test_what_json_has_no_form_for_is_refused_and_the_run_goes_on(uri: str) -> N
     with pytest.raises(UnsupportedOperation, match="is closed"):
         insert.write("event", run.make_event(primary, {"x": 2.5}))
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("package", "use"),
+    [
+        ("sqlalchemy", "import intake_bluesky_sql"),
+        ("psycopg", "from intake_bluesky_sql import SQLStore; list(SQLStore('postgresql:///runs').find())"),
+    ],
+)
+def test_missing_package_names_its_cure(package: str, use: str) -> None:
+    program = f"import sys; sys.modules[{package!r}] = None; {use}"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert 'pip install "intake-bluesky[sql]"' in told.stderr
+    assert told.returncode == 1

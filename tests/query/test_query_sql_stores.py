@@ -34,6 +34,7 @@ from intake_bluesky.testing.queries import Run, data_queries, queries, runs
 from intake_bluesky_sql import SQLStore
 from tests.servers.postgres import Postgres
 
+pytestmark = pytest.mark.slow  # databases compare alike on each Python
 T = TypeVar("T")
 AWKWARD = (
     "'", '"', "');DROP TABLE runs;--", "\" OR 1=1 --", "$", "a.b", "[0]", "\\", "\0", "%", "%s", "?", "", "x'", "`",
@@ -145,7 +146,6 @@ def test_what_is_kept_agrees_with_the_oracle(measured: Stored, query: Query) -> 
         assert open_ <= unfinished, "numbers are exact, and decide"
 
 
-@pytest.mark.slow
 @given(query=queries(whole=True, max_leaves=4))
 def test_bounds_of_any_query(measured: Stored, query: Query) -> None:
     possible, certain = bounds(query, measured.exact, "")
