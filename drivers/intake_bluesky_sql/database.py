@@ -231,24 +231,27 @@ def _make_file(path: Path) -> None:
 
 def _open(path: Path) -> sqlite3.Connection:
     """Open a file that is there; one that cannot be written, nor what SQLite puts beside it, as it stands."""
-    db = _connect(path, "mode=rw")
     try:
-        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return _opened(path, "mode=rw")
     except sqlite3.OperationalError as error:
-        db.close()
         log = Path(f"{path}-wal")
         if error.sqlite_errorcode & 0xFF not in READ_ONLY or (log.exists() and log.stat().st_size):
             raise
-        db = _connect(path, "immutable=1")
-    prepare(db)
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the last transactions at most
-    return db
+        return _opened(path, "immutable=1")
 
 
-def _connect(path: Path, how: str) -> sqlite3.Connection:
+def _opened(path: Path, how: str) -> sqlite3.Connection:
     where = f"file:{quote(str(path))}?{how}"
-    return sqlite3.connect(where, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(where, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        prepare(db)
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the last transactions at most
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _begin(connection: Connection) -> None:
