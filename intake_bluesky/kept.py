@@ -76,7 +76,7 @@ def pack(streams: Mapping[str, Mapping[str, Fields | None]]) -> bytes:
 def _packed(fields: Fields | None) -> bytes:
     try:
         return PACK(fields)
-    except OverflowError:  # an integer past 64 bits
+    except OverflowError:  # an integer past 64 bits; one of 64, which SQLite has not, is told when it is read
         assert fields is not None
         return PACK(row_of(Statistics(*fields)))
 
@@ -107,7 +107,7 @@ def _checked(row: Any) -> Row:
     if row is None:
         return UNKNOWN
     if type(row) is tuple and len(row) == len(UNKNOWN) - 1 and {int, float, NONE}.issuperset(map(type, row)):
-        return (*row, None)
+        return row_of(Statistics(*row))
     if type(row) is tuple and len(row) == len(UNKNOWN) and isinstance(row[-1], str) and len(json.loads(row[-1])) == 5:
         return row
     raise ValueError(f"a row of statistics is {str(row)[:60]}")
