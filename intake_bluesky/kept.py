@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgpack
@@ -25,7 +25,6 @@ WORD: Final = 2**63
 LARGEST: Final = 1 << 26  # bytes of what is packed: of a run of a hundred thousand keys
 UNKNOWN: Final[Row] = (None,) * 9
 NONE: Final = type(None)
-PACK: Final[Callable[[Any], bytes]] = msgpack.packb
 
 
 def row_of(found: Statistics | None) -> Row:
@@ -65,20 +64,18 @@ def pack(streams: Mapping[str, Mapping[str, Fields | None]]) -> bytes:
 
     None in the place of fields is what is not known.
     """
-    rows = [
-        [code_text(stream), code_text(key), _packed(fields)]
-        for stream, keys in streams.items()
-        for key, fields in keys.items()
-    ]
-    return deflated(msgpack.packb(rows))
-
-
-def _packed(fields: Fields | None) -> bytes:
-    try:
-        return PACK(fields)
-    except OverflowError:  # an integer past 64 bits
-        assert fields is not None
-        return PACK(row_of(Statistics(*fields)))
+    packer = msgpack.Packer()  # one for all: to make it takes longer than to pack
+    rows = []
+    for stream, keys in streams.items():
+        name = code_text(stream)
+        for key, fields in keys.items():
+            try:
+                row = packer.pack(fields)
+            except OverflowError:  # an integer past 64 bits; one of 64, which SQLite has not, is told when it is read
+                assert fields is not None
+                row = msgpack.packb(row_of(Statistics(*fields)))
+            rows.append((name, key if key.isascii() and key.isprintable() else code_text(key), row))
+    return deflated(packer.pack(rows))
 
 
 def rows_of(packed: bytes, key: str | None = None) -> Iterator[tuple[str, str, Row]]:
@@ -107,7 +104,7 @@ def _checked(row: Any) -> Row:
     if row is None:
         return UNKNOWN
     if type(row) is tuple and len(row) == len(UNKNOWN) - 1 and {int, float, NONE}.issuperset(map(type, row)):
-        return (*row, None)
+        return row_of(Statistics(*row))
     if type(row) is tuple and len(row) == len(UNKNOWN) and isinstance(row[-1], str) and len(json.loads(row[-1])) == 5:
         return row
     raise ValueError(f"a row of statistics is {str(row)[:60]}")

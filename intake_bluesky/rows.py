@@ -33,11 +33,15 @@ def last_of_each(seq_num: Array) -> Array:
     >>> last_of_each(np.array([1, 2, 3, 1, 2, 3, 4]))
     array([3, 4, 5, 6])
     """
-    if len(seq_num) == 0 or (np.diff(seq_num) > 0).all():
+    if _rises(seq_num):
         return np.arange(len(seq_num))
     _, from_end = np.unique(seq_num[::-1], return_index=True)
     positions: Array = len(seq_num) - 1 - from_end
     return positions
+
+
+def _rises(seq_num: Array) -> bool:
+    return bool((seq_num[1:] > seq_num[:-1]).all())
 
 
 def seq_nums_of(spans: Iterable[Span]) -> Array:
@@ -90,6 +94,8 @@ class Rows:
         trim : bool
             Keep only the rows that events (if there are any) and every streamed key have.
         """
+        if not frames and _rises(seq_num):
+            return cls(seq_num, np.arange(len(seq_num)), time, len(seq_num), {})
         chosen = last_of_each(seq_num)
         own = seq_num[chosen]
         parts = ([own] if len(seq_num) or not frames else []) + list(frames.values())

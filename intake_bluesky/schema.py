@@ -10,7 +10,7 @@ from intake_bluesky.query.form import COMMON, WORD
 from intake_bluesky.query.sql import LONG_WORD, Column, Columns
 from intake_bluesky.query.texts import alike
 
-__all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "VERSION", "create", "prepare"]
+__all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "SIMILAR", "VERSION", "create", "prepare"]
 
 
 def _has_fts5() -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 
 from intake_bluesky.columns import WIDE, Array, Column, Ragged
 
-__all__ = ["Fields", "Statistics", "lies", "of_floats", "of_integers"]
+__all__ = ["Statistics", "lies", "of_floats", "of_integers"]
 
 Number: TypeAlias = int | float
 Fields: TypeAlias = tuple[
@@ -128,9 +128,13 @@ def of_floats(values: Sequence[float]) -> Fields:
     total: Number = added
     if added - added != 0:  # NaN and the infinities
         return Statistics.of(np.array(values, np.float64)).fields
-    ordered = sorted(values)
-    low, high = ordered[0], ordered[-1]
-    gap = 0.0 if low == high else max(map(sub, ordered[1:], ordered))
+    if len(values) == 2:  # as every baseline has
+        low, high = values if values[0] < values[1] else values[::-1]
+        gap = high - low
+    else:
+        ordered = sorted(values)
+        low, high = ordered[0], ordered[-1]
+        gap = 0.0 if low == high else max(map(sub, ordered[1:], ordered))
     if added == added // 1 and low >= -WIDE and high <= WIDE and all(map(float.is_integer, values)):
         total = sum(map(int, values))
         gap = _rounded_up(gap, whole=True)

@@ -7,6 +7,7 @@ import os
 from hypothesis import HealthCheck, settings
 
 from tests.servers.mongo import database, database_uri, mongo_client, mongodb  # noqa: F401  # fixtures
+from tests.servers.postgres import postgres  # noqa: F401  # a fixture of all tests
 
 # Two shared cores and a cold cache make any deadline a coin toss.
 settings.register_profile("dev", deadline=None, max_examples=50)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
-from uuid import UUID
 
-import numpy as np
 import orjson
 
+from intake_bluesky import exact_json
 from intake_bluesky.codec import Codec, Item
 from intake_bluesky.columns import Observed
-from intake_bluesky.documents import ALL_KEYS, NAMES, Document, EventPage, Keys, to_plain
+from intake_bluesky.documents import ALL_KEYS, NAMES, Document, EventPage, Keys
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 from intake_bluesky_jsonl.events import event_pages
 
@@ -21,17 +19,9 @@ __all__ = ["JSONLCodec"]
 
 Pair: TypeAlias = tuple[str, Document]
 BEGINNING: Final = re.compile(rb'[ \t\r]*\[[ \t]*"([^"\\\n]{1,64})"[ \t]*,[ \t]*\{')
-OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-
 HEADS: Final = {name: f'["{name}",'.encode() for name in NAMES}  # how nearly all lines begin
 NO_HEAD: Final = b"\n"
 BETWEEN: Final = b",0,"  # lines that are one JSON value, or several, only with their neighbours are not apart
-
-# An integer past 64 bits has at least 19 digits after what may stand before a number. With every digit made "0"
-# and every separator ":", one search finds all candidates.
-SEPARATORS: Final = b":,[- \t\r\n"
-TOKENS: Final = bytes.maketrans(b"0123456789" + SEPARATORS, b"0" * 10 + b":" * len(SEPARATORS))
-LONG_INTEGER: Final = b":" + b"0" * 19
 
 
 class JSONLCodec(Codec):
@@ -63,12 +53,12 @@ class JSONLCodec(Codec):
             When the document holds what JSON has no form for.
         """
         try:
-            line = orjson.dumps((name, doc), default=_plain, option=OPTIONS)
-        except orjson.JSONEncodeError:
-            return _encode_exactly(name, doc)
-        if b"null" in line and not _unchanged(line, doc):  # orjson writes NaN as null
-            return _encode_exactly(name, doc)
-        return line
+            return exact_json.dumps([name, doc], line=True)
+        except exact_json.REFUSALS as error:
+            raise UnsupportedOperation(
+                f"a {name} document cannot be written as JSON: {error}. Write text or numbers instead, "
+                "or into a MessagePack catalog if it is bytes or complex numbers"
+            ) from error
 
     def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[Item]:
         """Yield the lines from `start` on, each with the blank ones after it.
@@ -88,7 +78,7 @@ class JSONLCodec(Codec):
         """Decode one line."""
         raw = bytes(item)
         try:
-            found = _loads(raw)
+            found = exact_json.loads(raw)
         except (RecursionError, ValueError) as error:
             raise DamagedRun(f"a line is not JSON ({error}): {_excerpt(raw)}") from error
         match found:
@@ -104,7 +94,7 @@ class JSONLCodec(Codec):
             place = newline + 1
             stops.append(place)
         lines = data[start : place - 1] if stops else b""
-        if not stops or data[place : place + 1].isspace() or LONG_INTEGER in lines.translate(TOKENS):
+        if not stops or data[place : place + 1].isspace() or exact_json.may_hold_long_integers(lines):
             return [], []
         try:
             found = orjson.loads(b"[" + lines.replace(b"\n", BETWEEN) + b"]")
@@ -136,41 +126,6 @@ def _are_items(pairs: list[Any], data: bytes, start: int, stops: list[int]) -> b
             return False
         start = stop
     return True
-
-
-def _plain(value: Any) -> Any:
-    """What orjson and json cannot write themselves, as something that they can."""
-    if isinstance(value, UUID):
-        return str(value)
-    plain = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else to_plain(value)
-    if type(plain) is type(value):
-        raise TypeError(f"JSON has no form for {type(value).__name__}")
-    return plain
-
-
-def _encode_exactly(name: str, doc: Document) -> bytes:
-    try:
-        return json.dumps((name, doc), default=_plain, separators=(",", ":")).encode() + b"\n"
-    except (RecursionError, TypeError, ValueError) as error:
-        raise UnsupportedOperation(
-            f"a {name} document cannot be written as JSON: {error}. Write text or numbers instead, "
-            "or into a MessagePack catalog if it is bytes or complex numbers"
-        ) from error
-
-
-def _unchanged(line: bytes, doc: Document) -> bool:
-    try:
-        return bool(orjson.loads(line)[1] == doc)
-    except ValueError:  # numpy arrays do not say whether they are equal
-        return False
-
-
-def _loads(raw: bytes) -> Any:
-    try:
-        found = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return json.loads(raw.decode())
-    return json.loads(raw.decode()) if LONG_INTEGER in raw.translate(TOKENS) else found
 
 
 def _name(raw: bytes, start: int, stop: int) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from intake_bluesky.codec import Codec
-from intake_bluesky.documents import Document, RunSummary, to_plain
+from intake_bluesky.documents import Document, RunSummary
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.contents import content_of, most_of
 from intake_bluesky.files.layout import Layout
@@ -13,12 +13,11 @@ from intake_bluesky.files.scan import NotARun, Scan, guard_of, item_beginnings, 
 from intake_bluesky.files.sources import Source, is_unproved, size_of, version_of
 from intake_bluesky.index import IndexEntry
 from intake_bluesky.kept import pack
-from intake_bluesky.query.form import SearchForm
+from intake_bluesky.query.form import SearchForm, comparable, odd_time
 
 __all__ = ["END", "glance", "scan"]
 
 END: Final = 1 << 16  # bytes looked at, at each end of a file
-BIGGEST: Final = 2**63
 Read: TypeAlias = tuple[bytes, Document]
 """An item, and the document in it."""
 
@@ -127,8 +126,8 @@ def entry_of(
         stamp,
         summary.uid,
         summary.time,
-        _odd_time(doc.get("time")) if summary.time is None else None,
-        _comparable(doc.get("scan_id")),
+        odd_time(doc),
+        comparable(doc.get("scan_id")),
         raw,
         end,
         layout,
@@ -136,16 +135,3 @@ def entry_of(
         SearchForm.of(doc, last),
         statistics,
     )
-
-
-def _odd_time(value: Any) -> float | None:
-    found = _comparable(value)
-    return None if found is None else float(found)
-
-
-def _comparable(value: Any) -> float | None:
-    """A number as SQLite compares it with numbers of 64 bits; None for what is none."""
-    value = to_plain(value)
-    if type(value) is int and not -BIGGEST <= value < BIGGEST:
-        return float("inf") if value > 0 else float("-inf")
-    return value if type(value) in (int, float) and value == value else None  # noqa: PLR0124  # NaN

@@ -38,7 +38,7 @@ CHECKED: Final = 16  # runs found whose files are looked at before they are show
 MEASURED: Final = (
     1000  # runs written here whose statistics are in memory until their files are old enough to be sure of
 )
-PATIENCE: Final = 0.05  # seconds that the end of a run being written waits for a listing that goes on
+PATIENCE: Final = 0.05  # seconds that the end of a run being written waits for a listing, and for other processes
 LISTING: Final = "listing"  # the fact that the entries are those of a listing, by its digest
 
 
@@ -104,7 +104,8 @@ class IndexedFiles:
                 self._measured[path] = version, statistics
             if len(self._measured) > MEASURED:
                 del self._measured[next(iter(self._measured))]
-            self._look_again([path])
+            with self.index.patient(PATIENCE):
+                self._look_again([path])
             self._written.pop(uid, None)
         except Exception as error:  # noqa: BLE001  # the file is there, and that is what counts
             LOG.info("run %s is not in the index yet: %s", uid, error)

@@ -23,6 +23,8 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from intake_bluesky.documents import MAX_TIME, to_plain
+
 __all__ = [
     "COMMON",
     "DEEPEST",
@@ -33,7 +35,9 @@ __all__ = [
     "code_key",
     "code_list",
     "code_text",
+    "comparable",
     "decode_text",
+    "odd_time",
     "rank",
     "spelled_plainly",
     "unrank",
@@ -235,6 +239,26 @@ def rank(value: float) -> int:
         value = max(-INTEGERS, min(value, int(BELOW)))
     bits: int = struct.unpack("<q", struct.pack("<d", value))[0]
     return bits if bits >= 0 else bits ^ 0x7FFF_FFFF_FFFF_FFFF
+
+
+def comparable(value: Any) -> float | None:
+    """A number as databases compare it with numbers of 64 bits, infinite past those; None for what is none.
+
+    Examples
+    --------
+    >>> comparable(3), comparable(2**70), comparable(True), comparable(float("nan"))
+    (3, inf, None, None)
+    """
+    value = to_plain(value)
+    if type(value) is int and not -INTEGERS <= value < INTEGERS:
+        return float("inf") if value > 0 else float("-inf")
+    return value if type(value) in (int, float) and value == value else None  # noqa: PLR0124  # NaN
+
+
+def odd_time(start: Mapping[str, Any]) -> float | None:
+    """A time that is a number and past every date, which comparisons have to know all the same; None for others."""
+    found = comparable(start.get("time"))
+    return None if found is None or abs(found) < MAX_TIME else float(found)
 
 
 def code_text(text: str) -> str:

@@ -87,6 +87,8 @@ class Columns:
         says; it takes both twice. None where there is no index of words.
     measured : str or None
         The condition that statistics are kept of a run, in the tables that `sql_data` tells of; None without these.
+    listed : str
+        The condition that a row is a run that is shown.
     """
 
     special: Mapping[Place, Column]
@@ -96,6 +98,7 @@ class Columns:
     listing: Mapping[str, str]
     similar: str | None = None
     measured: str | None = None
+    listed: str = "listed"
 
 
 def _plain(text: str) -> bool:
@@ -184,7 +187,8 @@ class Translator:
             return json_condition(leaf, self.columns.documents[leaf.path.document])
         sql, values = json_condition(leaf, self.columns.listing[leaf.path.document])
         return joined(
-            " OR ", [(f"(listed AND {by_column[0]})", by_column[1]), (self.columns.lists.format(sql), values)]
+            " OR ",
+            [(f"({self.columns.listed} AND {by_column[0]})", by_column[1]), (self.columns.lists.format(sql), values)],
         )
 
 

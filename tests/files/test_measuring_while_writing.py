@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -183,4 +186,17 @@ def test_a_long_listing_stops_no_writer(folder: Path) -> None:
     ended.set()
     thread.join()
     assert [found.stop for found in store.find()] == [run[-1][1]]
+    store.close()
+
+
+def test_an_index_that_another_process_writes_holds_up_no_writer(folder: Path) -> None:
+    store, run = JSONLStore(folder), simple()
+    store.count()
+    with closing(sqlite3.connect(store.files.index.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        begin = time.monotonic()
+        write(store, run)
+        assert time.monotonic() - begin < 5  # SQLite itself would wait for 30 seconds
+        other.execute("ROLLBACK")
+    assert [found.uid for found in store.find()] == [uid_of(run)]
     store.close()

@@ -9,14 +9,16 @@ from fractions import Fraction
 from itertools import count
 from pathlib import Path
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from intake_bluesky.columns import column
+from intake_bluesky.deflate import deflated
 from intake_bluesky.files.entries import entry_of
 from intake_bluesky.index import Index, IndexEntry
-from intake_bluesky.kept import pack, row_of, statistics_of
+from intake_bluesky.kept import pack, row_of, rows_of, statistics_of
 from intake_bluesky.query import CompareStatistic, Data, DataBetween, DataQuery, DataWithin, Query, leaves, matches
 from intake_bluesky.query.bounds import bounds
 from intake_bluesky.query.kept import Kept, Verdict
@@ -243,3 +245,22 @@ def test_of_too_many_answers_the_first_are_dropped(folder: Path, monkeypatch: py
             answer = Answer(1 + number / 10, 2 + number / 10, found=False)
             indexed.keep(Recorded("0000", "stamp", "primary", "x"), answer)
         assert [low for (low,) in indexed.index._ask("SELECT low FROM answers ORDER BY low")] == [1.3, 1.4, 1.5]
+
+
+@given(
+    st.dictionaries(st.text(), st.lists(st.none() | st.integers(-(2**66), 2**66) | st.floats(), max_size=3), max_size=3)
+)
+def test_what_is_packed_comes_back(columns: dict[str, list[object]]) -> None:
+    found = {key: Statistics.of(column(values)[0]) for key, values in columns.items()}
+    packed = pack({"primary": {key: each.fields for key, each in found.items()}, "other": {"x": None}})
+    rows = {(stream, key): row for stream, key, row in rows_of(packed)}
+    assert statistics_of(rows.pop(("other", "x"))) is None
+    assert repr([statistics_of(row) for row in rows.values()]) == repr(list(found.values()))
+    for row in rows.values():
+        assert all(not isinstance(number, int) or -(2**63) <= number < 2**63 for number in row)
+
+
+@pytest.mark.parametrize("odd", [b"", b"\0" * 9, pack({})[:-1], deflated(msgpack.packb([[1, 2]])), deflated(b"\xc1")])
+def test_what_nobody_packed_is_refused(odd: bytes) -> None:
+    with pytest.raises(ValueError, match="no packed statistics"):
+        list(rows_of(odd))

@@ -1,0 +1,55 @@
+"""Runs in an SQL database as an Intake catalog: the driver ``bluesky-sql-catalog``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from intake_bluesky.errors import MissingDependency
+
+try:
+    import sqlalchemy  # noqa: F401
+except ImportError:
+    raise MissingDependency.of("SQLAlchemy", extra="sql", purpose="to keep runs in a database") from None
+
+from intake_bluesky.runs import BlueskyCatalog
+from intake_bluesky_sql.store import SQLStore
+
+__all__ = ["BlueskySQLCatalog", "SQLStore"]
+
+
+class BlueskySQLCatalog(BlueskyCatalog):
+    """The runs in an SQL database; every other argument is one of `BlueskyCatalog`.
+
+    Parameters
+    ----------
+    uri : str or Path
+        ``sqlite:///runs.db`` or ``postgresql+psycopg://user@host/database``: see `SQLStore`. YAML files write
+        ``sqlite:///{{ CATALOG_DIR }}/runs.db`` for a file beside them.
+    flush_seconds, flush_bytes, patience : optional
+        How long documents that are written may wait: see `SQLStore`.
+    """
+
+    name = "bluesky-sql-catalog"
+
+    def __init__(
+        self,
+        uri: str | os.PathLike[str],
+        *,
+        flush_seconds: float | None = None,
+        flush_bytes: int | None = None,
+        patience: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        store = SQLStore(uri, flush_seconds=flush_seconds, flush_bytes=flush_bytes, patience=patience)
+        super().__init__(store, **kwargs)
+        # What Intake remembers of the arguments is pickled, compared and written as YAML: no password may be in it.
+        told = {**self.__dict__["_captured_init_kwargs"], "uri": store.database.address.text}
+        self.__dict__.update(_captured_init_args=(), _captured_init_kwargs=told)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the catalog as Intake does, without a password that its YAML file may give."""
+        told = super().describe()
+        if "uri" not in told["args"]:
+            return told
+        return {**told, "args": {**told["args"], "uri": self.__dict__["_captured_init_kwargs"]["uri"]}}

@@ -1,0 +1,259 @@
+"""Connections to one database: a pool a process, errors that say where and never with what password."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+
+from intake_bluesky.errors import MissingDependency, StoreUnavailable
+from intake_bluesky.schema import prepare
+from intake_bluesky_sql import tables
+from intake_bluesky_sql.address import Address
+from intake_bluesky_sql.tables import migrate, newer, version_of
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+BUSY: Final = 30.0  # seconds that SQLite waits for another writer's transaction
+CONNECT: Final = 10  # seconds to reach a server
+PAGE_SIZE: Final = 16384  # bytes; arrays are read twice as fast as in SQLite's usual 4096
+ATTEMPTS: Final = 3
+READ_ONLY: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+
+_inherited: list[Engine] = []  # of the parent process: to close their connections would be to speak for it
+
+
+class Database:
+    """One database, opened when it is first asked; not for pickling, which an `Address` is.
+
+    Parameters
+    ----------
+    address : Address
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.path = address.path  # of an SQLite file
+        self.is_sqlite = self.path is not None
+        self._engines: list[tuple[int, Engine]] = []  # one at most, with the process that it is of
+        self._ready = False
+        self._lock = threading.RLock()
+        weakref.finalize(self, _dispose, self._engines)
+
+    def __repr__(self) -> str:
+        return f"Database({self.address.text!r})"
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Do some reading, once more on a new connection where the server went away meanwhile.
+
+        Raises
+        ------
+        StoreUnavailable
+            Where there is no such database, it holds no runs' tables, or cannot be reached.
+        """
+        self._prepare()
+        return self._attempt(self._reading, work)
+
+    def ask(self, statement: str, *values: Any) -> Sequence[Any]:
+        """Read all rows of one statement, in which each value stands as ``?``; raises as `read`."""
+        return self.read(lambda connection: self.execute(connection, statement, values).all())
+
+    def execute(self, connection: Connection, statement: str, values: Any) -> CursorResult[Any]:
+        """Execute a statement, or a list of values one after the other, as `ask` has it."""
+        return connection.exec_driver_sql(statement if self.is_sqlite else statement.replace("?", "%s"), values)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Do something in one transaction; `work` may be called again, and has to find then what it did.
+
+        Raises
+        ------
+        StoreUnavailable
+        """
+        self.create()
+        return self._attempt(self._writing, work)
+
+    def create(self) -> None:
+        """Make the file and the tables unless they are there, and bring those of an older version to this one."""
+        with self._lock:
+            if self._is_ready():
+                return
+            path = self.path
+            if path is not None and not path.exists():
+                _make_file(path)
+            version = self._attempt(self._reading, version_of)
+            if version > len(tables.STEPS):
+                raise newer(str(self.address), version)
+            if version < len(tables.STEPS):
+                if path is not None:
+                    _make_file(path)
+                self._attempt(self._writing, lambda connection: migrate(connection, str(self.address)))
+            self._ready = True
+
+    def _prepare(self) -> None:
+        """Make sure that there is something to read."""
+        with self._lock:
+            if self._is_ready():
+                return
+            path = self.path
+            if path is not None and not path.is_file():
+                raise StoreUnavailable(
+                    f"there is no database {path}: the first run that is written makes it, or correct the uri"
+                )
+            version = self._attempt(self._reading, version_of)
+            if version > len(tables.STEPS):
+                raise newer(str(self.address), version)
+            if version == 0:
+                raise StoreUnavailable(
+                    f"{self.address} holds no catalog of runs: the first run that is written makes its tables, or "
+                    "correct the uri"
+                )
+            if version < len(tables.STEPS):
+                self.create()
+            self._ready = True
+
+    def _is_ready(self) -> bool:
+        return self._ready and bool(self._engines) and self._engines[0][0] == os.getpid()
+
+    def _reading(self, work: Callable[[Connection], T]) -> T:
+        with self._engine_of_this_process().connect() as connection:
+            return work(connection)
+
+    def _writing(self, work: Callable[[Connection], T]) -> T:
+        options: dict[str, Any] = {"begins": True} if self.is_sqlite else {"isolation_level": "READ COMMITTED"}
+        with self._engine_of_this_process().connect() as connection:
+            connection = connection.execution_options(**options)
+            with connection.begin():
+                return work(connection)
+
+    def _attempt(self, way: Callable[[Callable[[Connection], T]], T], work: Callable[[Connection], T]) -> T:
+        for attempt in range(ATTEMPTS):
+            try:
+                return way(work)
+            except DBAPIError as error:
+                if _is_about_data(error):
+                    raise
+                if error.connection_invalidated and attempt < ATTEMPTS - 1:
+                    continue
+                raise self._unavailable(error) from None  # its traceback would show what SQLAlchemy was given
+            except SQLAlchemyError as error:
+                raise self._unavailable(error) from None
+        raise AssertionError  # the last attempt returns or raises
+
+    def _unavailable(self, error: SQLAlchemyError) -> StoreUnavailable:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        why = self.address.masked(" ".join(str(cause).split()))
+        return StoreUnavailable(f"{self.address} cannot be used: {why}. {self._advice(why)}")
+
+    def _advice(self, why: str) -> str:
+        if self.is_sqlite:
+            busy = "another program is writing to it for long" if "locked" in why else "see that the file can be used"
+            return f"If it is right, {busy}"
+        if "password" in why:
+            return "Give the password in the uri, in PGPASSWORD or in ~/.pgpass: pickles and YAML hold none"
+        return "See that the server runs, and that the host, port, user and database of the uri are right"
+
+    def _engine_of_this_process(self) -> Engine:
+        with self._lock:
+            if self._engines and self._engines[0][0] != os.getpid():
+                _dispose(self._engines)
+            if not self._engines:
+                self._engines.append((os.getpid(), self._connected()))
+            return self._engines[0][1]
+
+    def _connected(self) -> Engine:
+        path = self.path
+        if path is not None:
+            engine = create_engine(make_url(self.address.text), creator=lambda: _open(path), hide_parameters=True)
+            event.listen(engine, "begin", _begin)
+            return engine
+        try:
+            from intake_bluesky_sql.binary import BinaryCursor
+
+            options = {"connect_timeout": CONNECT, "application_name": "intake-bluesky", "cursor_factory": BinaryCursor}
+            return create_engine(
+                self.address.url, hide_parameters=True, isolation_level="AUTOCOMMIT", connect_args=options
+            )
+        except (ImportError, NoSuchModuleError):
+            raise MissingDependency.of("psycopg", extra="sql", purpose="to reach PostgreSQL") from None
+
+    def close(self) -> None:
+        """Close this process's connections; used again, it opens new ones."""
+        with self._lock:
+            self._ready = False
+            _dispose(self._engines)
+
+    def __getstate__(self) -> Any:
+        raise TypeError("connections are not pickled: pickle the Address")
+
+
+def _dispose(engines: list[tuple[int, Engine]]) -> None:
+    """Close the connections that this process made; of others, only forget them."""
+    for pid, engine in [engines.pop() for _ in range(len(engines))]:
+        if pid == os.getpid():
+            engine.dispose()
+        else:
+            _inherited.append(engine)
+
+
+def _is_about_data(error: DBAPIError) -> bool:
+    """Whether it was not the database that failed: its caller knows what it means."""
+    return isinstance(error, DataError | IntegrityError)
+
+
+def _make_file(path: Path) -> None:
+    """Make a database in which readers do not wait for writers, an empty one unless it is there."""
+    deadline = time.monotonic() + BUSY
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=BUSY, isolation_level=None)) as db:
+                db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+                db.execute("PRAGMA journal_mode = WAL")
+            return
+        except (OSError, sqlite3.Error) as error:
+            # SQLite does not wait where two processes do this at once.
+            busy = isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
+                raise StoreUnavailable(f"the database {path} cannot be made: {error}") from error
+            time.sleep(0.01)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Open a file that is there; one that cannot be written, nor what SQLite puts beside it, as it stands."""
+    try:
+        return _opened(path, "mode=rw")
+    except sqlite3.OperationalError as error:
+        log = Path(f"{path}-wal")
+        if error.sqlite_errorcode & 0xFF not in READ_ONLY or (log.exists() and log.stat().st_size):
+            raise
+        return _opened(path, "immutable=1")
+
+
+def _opened(path: Path, how: str) -> sqlite3.Connection:
+    where = f"file:{quote(str(path))}?{how}"
+    db = sqlite3.connect(where, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        prepare(db)
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the last transactions at most
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get("begins"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # one that reads before it writes could be refused later

@@ -1,0 +1,29 @@
+"""What the tables in SQLite are to the translator of queries."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from intake_bluesky.query.form import COMMON
+from intake_bluesky.query.sql import Column, Columns, Translator
+from intake_bluesky.schema import HAS_FTS5, SIMILAR
+
+__all__ = ["SQLITE"]
+
+SQLITE: Final = Translator(
+    Columns(
+        special={
+            ("start", ("uid",)): Column("uid", "uid"),
+            ("start", ("time",)): Column("time", "number"),
+            ("start", ("scan_id",)): Column("scan_id", "number"),
+            **{place: Column(name, "text") for place, name in COMMON.items()},
+        },
+        documents={"start": "form_start", "stop": "form_stop"},
+        words="id IN (SELECT rowid FROM texts WHERE texts MATCH ?)" if HAS_FTS5 else None,
+        lists="id IN (SELECT l.id FROM runs AS l WHERE l.lists AND {})",
+        listing={"start": "l.form_start", "stop": "l.form_stop"},
+        measured="measured",
+        similar=SIMILAR if HAS_FTS5 else None,
+        listed="1",
+    )
+)

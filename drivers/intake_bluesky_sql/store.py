@@ -1,0 +1,292 @@
+"""Runs in a database, found and read."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
+from intake_bluesky.errors import (
+    DamagedRun,
+    RunNotFound,
+    StoreUnavailable,
+    StreamNotFound,
+)
+from intake_bluesky.query import ALL, Query
+from intake_bluesky.query.form import code_text
+from intake_bluesky.statistics import Statistics
+from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky_sql.address import Address
+from intake_bluesky_sql.database import Database
+from intake_bluesky_sql.keeping import Keeper, measured
+from intake_bluesky_sql.postgres_search import POSTGRESQL
+from intake_bluesky_sql.reading import StoredRun, decoded
+from intake_bluesky_sql.sqlite_search import SQLITE
+from intake_bluesky_sql.writing import Buffering, SQLInsert
+
+__all__ = ["SQLStore"]
+
+KEPT: Final = 32  # runs of which the description is kept in memory
+LISTED: Final = 256  # runs that a first statement fetches
+MOST: Final = 2048  # and those after it
+ENDS: Final = (
+    "SELECT uid, (SELECT body FROM documents AS d WHERE d.run = runs.id AND d.place = 0), "
+    "(SELECT body FROM documents AS d WHERE d.run = runs.id AND d.place = runs.stop_place), {key} FROM runs "
+)
+ORDERS: Final = {Order.NEWEST: ("newest", "<", " DESC"), Order.OLDEST: ("oldest", ">", "")}
+
+
+class _Search(Protocol):
+    """A translator of queries."""
+
+    def divide(self, query: Query) -> tuple[Query, Query]: ...
+
+    def condition(self, query: Query) -> tuple[str, list[Any]]: ...
+
+
+class SQLStore(RunStore):
+    """Runs in an SQLite file or a PostgreSQL database.
+
+    Parameters
+    ----------
+    uri : str or Path
+        ``sqlite:///runs.db``, a path, or ``postgresql+psycopg://user@host/database``. A password in it stays in this
+        process: it is in no repr, pickle or YAML. Elsewhere PGPASSWORD or ~/.pgpass give it.
+    flush_seconds, flush_bytes : float, int, optional
+        How long, and how much, documents may wait before they are written together: what a crash can lose. By default
+        nothing in SQLite, one second or 1 MiB in PostgreSQL.
+    patience : float, optional
+        Seconds for which a writer goes on without the database, its documents in memory; by default 30 for PostgreSQL.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     store = SQLStore(f"{folder}/runs.db")
+    ...     with store.insert({"uid": "abc", "time": 1.0}) as run:
+    ...         run.write("stop", {"uid": "def", "time": 2.0, "run_start": "abc", "exit_status": "success"})
+    ...     print([(run.uid, run.stop["exit_status"]) for run in store.find()])
+    ...     store.close()
+    [('abc', 'success')]
+    """
+
+    def __init__(
+        self,
+        uri: str | os.PathLike[str],
+        *,
+        flush_seconds: float | None = None,
+        flush_bytes: int | None = None,
+        patience: float | None = None,
+    ) -> None:
+        self._arguments = {"flush_seconds": flush_seconds, "flush_bytes": flush_bytes, "patience": patience}
+        self.database = Database(Address.of(uri))
+        given = {"seconds": flush_seconds, "bytes": flush_bytes, "patience": patience}
+        usual: dict[str, Any] = {"seconds": 0.0, "patience": 0.0} if self.database.is_sqlite else {}
+        self._buffering = Buffering(**usual | {name: value for name, value in given.items() if value is not None})
+        self._search: _Search = SQLITE if self.database.is_sqlite else POSTGRESQL
+        self._keeper = Keeper(self.database)
+        self._known: OrderedDict[str, StoredRun] = OrderedDict()
+        self._problems: dict[str, Problem] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.database.address.text!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"uri": self.database.address.text, **self._arguments}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        type(self).__init__(self, **state)
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return type(self).__name__, self.database.address.text
+
+    @property
+    def remote(self) -> bool:
+        """Whether the database is on another machine."""
+        return self.database.address.remote
+
+    def create(self) -> None:
+        """Make the file and the tables unless they are there; writing a run does it, too.
+
+        Raises
+        ------
+        StoreUnavailable
+        """
+        self.database.create()
+
+    def plan(self, query: Query, order: Order) -> Plan:
+        """Take what SQL answers."""
+        return Plan(*self._search.divide(query), ordered=True)
+
+    def find(
+        self,
+        query: Query = ALL,
+        *,
+        order: Order = Order.NEWEST,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[RunSummary]:
+        """Yield the runs that match, in `order`, some hundreds by one statement; no connection waits in between."""
+        where, values = self._search.condition(query)
+        key, sign, down = ORDERS[order]
+        select = f"{ENDS.format(key=key)} WHERE ({where})"
+        by = f" ORDER BY {key}{down}, uid{down} LIMIT ?"
+        size = LISTED
+        after: tuple[float, str] | None = None
+        while limit is None or limit > 0:
+            most = size if limit is None else min(size, limit)
+            if after is None:
+                rows = self.database.ask(f"{select}{by} OFFSET ?", *values, most, offset)
+            else:
+                rows = self.database.ask(f"{select} AND ({key}, uid) {sign} (?, ?){by}", *values, *after, most)
+            for row in rows:
+                summary = self._summary(row)
+                if summary is not None:
+                    yield summary
+            if len(rows) < most:
+                return
+            after, size = (rows[-1][3], rows[-1][0]), MOST
+            limit = None if limit is None else limit - len(rows)
+
+    def _summary(self, row: Any) -> RunSummary | None:
+        uid, start, stop, _ = row
+        try:
+            ends = [
+                None if body is None else decoded(f"run {uid}: its {name}", body)
+                for name, body in (("start", start), ("stop", stop))
+            ]
+            if ends[0] is None or ends[0].get("uid") != uid:
+                raise DamagedRun(f"run {uid} has no start document of its own")
+            found = RunSummary.of(ends[0], ends[1])
+        except (DamagedRun, KeyError) as error:
+            self._note(uid, error)
+            return None
+        return found
+
+    def _note(self, uid: str, error: Exception) -> None:
+        with self._lock:
+            self._problems[uid] = Problem(self.database.address.text, f"{error}: remove it, or write it again", uid)
+
+    def count(self, query: Query = ALL) -> int:
+        """Count the runs that match."""
+        where, values = self._search.condition(query)
+        return int(self.database.ask(f"SELECT count(*) FROM runs WHERE {where}", *values)[0][0])  # noqa: S608
+
+    def header(self, uid: str) -> RunHeader:
+        """Describe one run as it is now, by one statement."""
+        return self._run(uid).header
+
+    def _run(self, uid: str) -> StoredRun:
+        with self._lock:
+            known = self._known.get(uid)
+        if known is not None and known.version == StoredRun.current_version(self.database, uid):
+            return known
+        run = self._found(uid)
+        with self._lock:
+            self._known[uid] = run
+            self._known.move_to_end(uid)
+            while len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        return run
+
+    def _found(self, uid: str, *, whole: bool = False) -> StoredRun:
+        possible = code_text(uid) == uid
+        try:
+            run = StoredRun.find(self.database, uid, whole=whole) if possible else None
+        except DamagedRun as error:
+            self._note(uid, error)
+            raise
+        if run is None:
+            raise RunNotFound(
+                f"no run {uid!r} among the {self.count()} runs in {self.database.address}: a store takes full uids"
+            )
+        return run
+
+    def event_pages(
+        self,
+        uid: str,
+        stream: str,
+        *,
+        data: Keys = ALL_KEYS,
+        timestamps: Keys = (),
+        events: slice = slice(None),
+    ) -> Iterator[EventPage]:
+        """Yield the stored events of a stream, reading the columns asked for of the blocks they are in."""
+        run = self._run(uid)
+        if stream not in run.units:
+            raise StreamNotFound(f"run {uid} has no stream {stream!r}; it has {', '.join(run.units) or 'none'}")
+        yield from run.event_pages(stream, data, timestamps, events)
+
+    def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
+        """Yield the documents of a run as they were inserted."""
+        yield from self._found(uid, whole=True).documents()
+
+    def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
+        """Yield the datums of one resource."""
+        run = self._run(uid)
+        yield from (self._found(uid, whole=True) if run.has_datums_alone else run).datum_pages(resource)
+
+    def insert(self, start: Document) -> RunInsert:
+        """Begin a run, which is in the database at once; its other documents follow within the store's bounds.
+
+        Raises
+        ------
+        DuplicateRun
+            When a run of this uid is in the store.
+        UnsupportedOperation
+            When the uid is no ordinary text, or a document holds what JSON has no form for.
+        StoreUnavailable
+        """
+        return SQLInsert(self.database, start, self._buffering)
+
+    def statistics(self, values: Recorded) -> Statistics | None:
+        """Give what is kept of some values."""
+        current = self._version(values.uid) == values.version
+        return self._keeper.statistics(values) if current else None
+
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        """Keep what was found, where the database can be written."""
+        versions = {uid: self._version(uid) for uid in {what.uid for what, _ in found}}
+        current = [(what, one) for what, one in found if versions[what.uid] == what.version]
+        if current:
+            with suppress(StoreUnavailable):
+                self._keeper.keep(current)
+
+    def measure(self, uids: Sequence[str]) -> int:
+        """Read the events of those runs of which nothing is kept; writers have done so with each run they stopped."""
+        read = 0
+        for uid in self._keeper.unmeasured(uids):
+            found, size = measured(self, uid)
+            read += size
+            try:
+                self._keeper.keep_all(uid, found)
+            except StoreUnavailable:  # to be read only
+                return read
+        return read
+
+    def _version(self, uid: str) -> str | None:
+        return StoredRun.current_version(self.database, uid) if code_text(uid) == uid else None
+
+    def refresh(self, *, deep: bool = False) -> None:
+        """Do nothing: a database shows what it holds. With `deep`, describe every run, for `problems`."""
+        if not deep:
+            return
+        for run in self.find():
+            try:
+                self.header(run.uid)
+            except DamagedRun as error:
+                self._note(run.uid, error)
+
+    def problems(self) -> Sequence[Problem]:
+        """What could not be read so far, by uid."""
+        with self._lock:
+            return [self._problems[uid] for uid in sorted(self._problems)]
+
+    def close(self) -> None:
+        """Close the connections of this process."""
+        self.database.close()

@@ -1,0 +1,215 @@
+"""The tables, and how a database of an older version becomes one of this.
+
+``runs`` has a row a run: what is searched, and what it is ordered by. ``documents`` has the exact JSON of each
+document, ``blocks`` and ``block_columns`` those of many documents that look alike, field by field
+(`intake_bluesky_sql.blocks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    false,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import UserDefinedType
+
+from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.query.form import COMMON
+from intake_bluesky.schema import HAS_FTS5
+
+__all__ = ["STEPS", "block_columns", "blocks", "documents", "migrate", "newer", "runs", "schema_version", "version_of"]
+
+
+class Number(UserDefinedType[Any]):
+    """An integer of 64 bits or a float, each as it is: SQLAlchemy's own makes floats of integers for SQLite."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "NUMERIC"
+
+
+metadata = MetaData()
+NUMBER: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by themselves only if so called
+TEXT: Final = Text().with_variant(Text(collation="C"), "postgresql")  # ordered by code points in both
+FORM: Final = Text().with_variant(JSONB(), "postgresql")
+
+schema_version = Table("intake_bluesky_schema", metadata, Column("version", Integer, nullable=False))
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
+    Column("uid", TEXT, nullable=False, unique=True),
+    Column("writer", Text, nullable=False),  # whoever began it, so that a retry knows its own
+    Column("time", Number()),  # whatever number it is
+    Column("newest", Double, nullable=False),  # the time; where there is none, what comes last whichever way
+    Column("oldest", Double, nullable=False),
+    Column("scan_id", Number()),
+    Column("lists", Boolean, nullable=False),
+    Column("measured", Boolean, nullable=False, server_default=false()),  # whether statistics are kept of it
+    *(Column(name, TEXT) for name in COMMON.values()),
+    Column("stop_place", Integer),
+    Column("form_start", FORM, nullable=False),
+    Column("form_stop", FORM),
+    Column("words", Text().with_variant(ARRAY(Text), "postgresql")),
+    sqlite_autoincrement=True,  # no number is given twice: versions of runs are told by them
+)
+documents = Table(
+    "documents",
+    metadata,
+    Column("run", NUMBER, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("owner", Text),
+    Column("body", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("run", "place"),
+)
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("run", NUMBER, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("last", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("documents", Integer, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("layout", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("run", "place"),
+)
+block_columns = Table(
+    "block_columns",
+    metadata,
+    Column("run", NUMBER, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("place", Integer, nullable=False),  # of the block
+    Column("part", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("form", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("run", "place", "part", "key"),
+)
+Index("by_newest", runs.c.newest, runs.c.uid)
+Index("by_oldest", runs.c.oldest, runs.c.uid)
+Index("by_scan_id", runs.c.scan_id, runs.c.newest, runs.c.uid)
+Index("by_time", runs.c.time)
+Index("with_lists", runs.c.id, sqlite_where=runs.c.lists, postgresql_where=runs.c.lists)
+for _name in COMMON.values():
+    Index(f"by_{_name}", runs.c[_name], runs.c.newest, runs.c.uid)
+
+# As `intake_bluesky.query.sql_data` has them; ``file`` is the run.
+STATISTICS_OF_SQLITE: Final = (
+    """CREATE TABLE keys(
+        id INTEGER PRIMARY KEY, key TEXT NOT NULL, stream TEXT NOT NULL, reading TEXT NOT NULL,
+        UNIQUE (key, stream, reading)
+    )""",
+    """CREATE TABLE statistics(
+        what INTEGER NOT NULL REFERENCES keys, file INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, count INTEGER,
+        nan_count INTEGER, min, max, sum, first, last, gap, exact TEXT, PRIMARY KEY (what, file)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE answers(
+        what INTEGER NOT NULL, file INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, low NOT NULL, high NOT NULL,
+        found INTEGER NOT NULL, PRIMARY KEY (file, what, low, high)
+    )""",
+    "CREATE INDEX statistics_by_run ON statistics(file)",
+)
+# As `intake_bluesky_sql.postgres_data` has them; the numbers in ``exact`` are those that were, ints and floats.
+STATISTICS_OF_POSTGRESQL: Final = (
+    """CREATE TABLE keys(
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key text COLLATE "C" NOT NULL,
+        stream text COLLATE "C" NOT NULL, reading text NOT NULL, UNIQUE (key, stream, reading)
+    )""",
+    """CREATE TABLE statistics(
+        what bigint NOT NULL REFERENCES keys, file bigint NOT NULL REFERENCES runs ON DELETE CASCADE, count bigint,
+        nan_count bigint, min numeric, max numeric, sum numeric, whole boolean, mean numeric, first numeric,
+        last numeric, gap double precision, exact text, PRIMARY KEY (what, file)
+    )""",
+    """CREATE TABLE answers(
+        what bigint NOT NULL, file bigint NOT NULL REFERENCES runs ON DELETE CASCADE, low numeric NOT NULL,
+        high numeric NOT NULL, found boolean NOT NULL, PRIMARY KEY (file, what, low, high)
+    )""",
+    "CREATE INDEX statistics_by_run ON statistics(file)",
+)
+
+# Words are told apart before they come here: to this tokenizer all that is not ASCII is of a word, and so is _.
+WORDS_OF_SQLITE: Final = (
+    """CREATE VIRTUAL TABLE texts
+    USING fts5(words, tokenize = "ascii tokenchars '_'", detail = none, columnsize = 0)""",
+)
+BY_CONTENT_OF_POSTGRESQL: Final = (
+    "CREATE INDEX by_form_start ON runs USING gin (form_start jsonb_path_ops)",
+    "CREATE INDEX by_form_stop ON runs USING gin (form_stop jsonb_path_ops)",
+    "CREATE INDEX by_words ON runs USING gin (words)",
+    "ALTER TABLE block_columns ALTER body SET STORAGE EXTERNAL",
+)
+
+
+def _first(connection: Connection) -> None:
+    metadata.create_all(connection)
+    statements: tuple[str, ...]
+    if connection.dialect.name == "postgresql":
+        statements = STATISTICS_OF_POSTGRESQL + BY_CONTENT_OF_POSTGRESQL
+    else:
+        statements = STATISTICS_OF_SQLITE + (WORDS_OF_SQLITE if HAS_FTS5 else ())
+    for statement in statements:
+        connection.exec_driver_sql(statement)
+    connection.execute(insert(schema_version).values(version=0))
+
+
+STEPS: list[Callable[[Connection], Any]] = [_first]
+"""What makes of a database of version n, its place here, one of version n + 1. Steps are only ever added."""
+
+
+def version_of(connection: Connection) -> int:
+    """The version of a database; 0 where it is none of ours."""
+    if not inspect(connection).has_table(schema_version.name):
+        return 0
+    return int(connection.execute(select(schema_version.c.version)).scalar_one_or_none() or 0)
+
+
+def migrate(connection: Connection, where: str) -> None:
+    """Bring a database to this version, in the transaction of the connection.
+
+    Raises
+    ------
+    StoreUnavailable
+        Where it is of a newer one.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(7310863401)"))  # the others wait, and find it done
+    version = version_of(connection)
+    if version > len(STEPS):
+        raise newer(where, version)
+    for step in STEPS[version:]:
+        step(connection)
+    if version < len(STEPS):
+        connection.execute(update(schema_version).values(version=len(STEPS)))
+
+
+def newer(where: str, version: int) -> StoreUnavailable:
+    """The error for a database that a later release of this package made."""
+    return StoreUnavailable(
+        f"{where} is of version {version}, and this release of intake-bluesky knows up to {len(STEPS)}: upgrade it"
+    )

@@ -1,0 +1,236 @@
+"""SQL databases: a million events as an array, and 200,000 runs; on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import numpy as np
+import orjson
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from intake_bluesky.query import FullText, Start, Stop
+from intake_bluesky.query.form import SearchForm
+from intake_bluesky.testing.compose import RunComposer, data_key
+from intake_bluesky.testing.examples import Run
+from intake_bluesky_sql import BlueskySQLCatalog, SQLStore
+from intake_bluesky_sql.database import Database
+from intake_bluesky_sql.searched import ordering, searched_columns
+from tests.servers.postgres import Postgres
+
+EVENTS, PAGE, KEYS = 1_000_000, 10_000, 6
+MANY = 200_000
+MOST = 0.100  # seconds that opening, or a search of 1,000 hits, may take
+COLUMNS = (
+    "SELECT place, part, key, form, body FROM block_columns WHERE part IN ('', 'data') AND key <> 'uid' ORDER BY 1"
+)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def uris(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    if request.param == "sqlite":
+        return lambda: f"sqlite:///{tmp_path_factory.mktemp('sql')}/runs.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.uri
+
+
+def store_of(catalog: BlueskySQLCatalog) -> SQLStore:
+    assert isinstance(catalog.store, SQLStore)
+    return catalog.store
+
+
+def million() -> Iterator[tuple[str, Any]]:
+    run = RunComposer("a million events", plan_name="scan")
+    primary = run.descriptor({f"key{n}": data_key("number", units="mm") for n in range(KEYS)})
+    yield from run.documents
+    numbers = np.random.default_rng(20240305)
+    for first in range(0, EVENTS, PAGE):
+        time = (1.7e9 + np.arange(first, first + PAGE) / 8).tolist()
+        data = {f"key{n}": numbers.random(PAGE).tolist() for n in range(KEYS)}
+        yield (
+            "event_page",
+            {
+                "descriptor": primary,
+                "uid": [f"{n}" for n in range(first, first + PAGE)],
+                "seq_num": list(range(first + 1, first + PAGE + 1)),
+                "time": time,
+                "data": data,
+                "timestamps": dict.fromkeys(data, time),
+                "filled": {},
+            },
+        )
+    yield "stop", {"uid": "stop", "time": 1.8e9, "run_start": run.run_uid, "exit_status": "success"}
+
+
+@pytest.fixture(scope="module")
+def wide(uris: Callable[[], str]) -> Iterator[BlueskySQLCatalog]:
+    catalog = BlueskySQLCatalog(uris())
+    documents = million()
+    with store_of(catalog).insert(next(documents)[1]) as insert:
+        for pair in documents:
+            insert.write(*pair)
+    yield catalog
+    catalog.store.close()
+
+
+@contextmanager
+def raw(store: SQLStore) -> Iterator[Callable[[], Any]]:
+    """Fetch the blobs that a read takes by the database's own driver, all at once."""
+    path = store.database.address.path
+    if path is not None:
+        with closing(sqlite3.connect(path)) as db:
+            yield lambda: db.execute(COLUMNS).fetchall()
+        return
+    url = make_url(store.database.address.text).set(drivername="postgresql")
+    with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as server:
+        yield lambda: server.cursor(binary=True).execute(COLUMNS).fetchall()
+
+
+def _events_in(store: SQLStore) -> str:
+    return f"{EVENTS:,} events x {KEYS} in {'SQLite' if store.database.is_sqlite else 'PostgreSQL'}"
+
+
+def test_floor_of_the_driver(benchmark: Any, wide: BlueskySQLCatalog) -> None:
+    benchmark.group = _events_in(store_of(wide))
+    with raw(store_of(wide)) as fetch:
+        rows = benchmark.pedantic(fetch, rounds=11, warmup_rounds=2)
+    assert len(rows) == EVENTS // PAGE * (KEYS + 2)
+
+
+def test_read(benchmark: Any, wide: BlueskySQLCatalog) -> None:
+    benchmark.group = _events_in(store_of(wide))
+    run = wide[-1]
+    found = benchmark.pedantic(run.primary.read, rounds=11, warmup_rounds=2)
+    assert found.sizes["time"] == EVENTS
+
+
+def test_one_column(benchmark: Any, wide: BlueskySQLCatalog) -> None:
+    benchmark.group = _events_in(store_of(wide))
+    stream = wide[-1].primary(include=["key3"])
+    assert benchmark.pedantic(stream.read, rounds=11, warmup_rounds=2).sizes["time"] == EVENTS
+
+
+def small(number: int) -> Run:
+    """A run of 200,000: a start document of fifteen fields, and a stop."""
+    uid = str(uuid5(NAMESPACE_URL, f"run {number}"))
+    start: dict[str, Any] = {
+        "uid": uid, "time": 1.7e9 + 60.5 * number, "scan_id": number, "plan_name": f"plan {number % 200}",
+        "sample": {"name": f"sample {number % 5000}", "formula": "NiO"}, "operator": f"user {number % 200}",
+        "proposal": f"p{number % 300}", "purpose": "alignment", "beamline_id": "28-ID", "num_points": number % 200,
+        "motors": ["theta"], "detectors": ["det"], "energy": 8000 + number % 100 / 4, "versions": {"bluesky": "1.14"},
+        "plan_type": "generator",
+    }  # fmt: skip
+    stop = {"uid": f"{uid}-stop", "run_start": uid, "time": start["time"] + 30, "exit_status": "success"}
+    return [("start", start), ("stop", stop)]
+
+
+def fill(store: SQLStore, number: int) -> None:
+    """Put runs in, a thousand by one statement."""
+    for first in range(0, number, 1000):
+        store.database.write(partial(put, store.database, range(first, min(first + 1000, number))))
+
+
+def put(database: Database, some: range, connection: Any) -> None:
+    runs, documents, texts = [], [], []
+    for number in some:
+        (_, start), (_, stop) = small(number)
+        form = SearchForm.of(start, stop)
+        found = {"id": number + 1, "uid": start["uid"], "writer": "benchmark", "stop_place": 1}
+        runs.append(found | ordering(database, start) | searched_columns(database, form))
+        documents += [(number + 1, 0, "start", None, orjson.dumps(start))]
+        documents += [(number + 1, 1, "stop", None, orjson.dumps(stop))]
+        texts.append((number + 1, form.words))
+    names = list(runs[0])
+    insert = f"INSERT INTO runs ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    database.execute(connection, insert, [tuple(run.values()) for run in runs])
+    database.execute(connection, "INSERT INTO documents VALUES (?, ?, ?, ?, ?)", documents)
+    if database.is_sqlite:
+        database.execute(connection, "INSERT INTO texts(rowid, words) VALUES (?, ?)", texts)
+
+
+@pytest.fixture(scope="module")
+def many(uris: Callable[[], str]) -> Iterator[BlueskySQLCatalog]:
+    catalog = BlueskySQLCatalog(uris())
+    fill(store_of(catalog), MANY)
+    with store_of(catalog).database._engine_of_this_process().connect() as connection:
+        connection.exec_driver_sql("ANALYZE" if store_of(catalog).database.is_sqlite else "VACUUM ANALYZE")
+    yield catalog
+    catalog.store.close()
+
+
+def _group(catalog: BlueskySQLCatalog) -> str:
+    return f"{MANY:,} runs in {'SQLite' if store_of(catalog).database.is_sqlite else 'PostgreSQL'}"
+
+
+def _limited(benchmark: Any) -> None:
+    assert benchmark.stats.stats.median < MOST
+
+
+def test_opened_anew_and_counted(benchmark: Any, many: BlueskySQLCatalog) -> None:
+    benchmark.group = _group(many)
+    uri = store_of(many).database.address.text
+
+    def opened() -> int:
+        catalog = BlueskySQLCatalog(uri)
+        try:
+            return len(catalog)
+        finally:
+            catalog.store.close()
+
+    assert benchmark.pedantic(opened, rounds=9, warmup_rounds=1) == MANY
+    _limited(benchmark)
+
+
+def test_newest(benchmark: Any, many: BlueskySQLCatalog) -> None:
+    benchmark.group = _group(many)
+    assert benchmark.pedantic(lambda: many[-1], rounds=15, warmup_rounds=1).start["scan_id"] == MANY - 1
+    _limited(benchmark)
+
+
+SEARCHES: dict[str, Any] = {
+    "a common key": Start("plan_name") == "plan 7",
+    "any key": Start("operator") == "user 7",
+    "any key and a common one": (Start("operator") == "user 7") & (Stop("exit_status") == "success"),
+    "a range of time": (Start("time") >= 1.7e9 + 60.5 * 50_000) & (Start("time") < 1.7e9 + 60.5 * 51_000),
+    "a range of scan_id": (Start("scan_id") >= 50_000) & (Start("scan_id") < 51_000),
+    "a range of a common key": (Start("proposal") >= "p10") & (Start("proposal") < "p101"),
+    "words": FullText("28 ID user 7"),
+}
+UNINDEXED = {("any key", True), ("any key and a common one", True)}  # that SQLite looks for in every run
+FOUND = {"a range of a common key": 1334, "words": 4000}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_search_and_metadata(benchmark: Any, many: BlueskySQLCatalog, name: str) -> None:
+    benchmark.group = _group(many)
+
+    def read() -> int:
+        found = many.search(SEARCHES[name])
+        return sum(run.metadata["start"]["scan_id"] >= 0 for _, run in found.items())
+
+    observed = benchmark.pedantic(read, rounds=7, warmup_rounds=1)
+    assert observed >= 1000
+    if (name, store_of(many).database.is_sqlite) not in UNINDEXED and observed < 2000:
+        _limited(benchmark)
+
+
+def test_single_events_written(benchmark: Any, uris: Callable[[], str]) -> None:
+    benchmark.group = "20,000 single events written"
+    run = RunComposer("single events")
+    primary = run.descriptor({f"key{n}": data_key("number") for n in range(KEYS)})
+    for number in range(20_000):
+        run.event(primary, {f"key{n}": number / 7 + n for n in range(KEYS)})
+    run.stop()
+
+    def write() -> None:
+        with closing(SQLStore(uris())) as store, store.insert(run.documents[0][1]) as insert:
+            for pair in run.documents[1:]:
+                insert.write(*pair)
+
+    benchmark.pedantic(write, rounds=2)

@@ -1,0 +1,211 @@
+"""What happens to SQL databases: servers that stop, writers that are killed, processes that want the same."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from intake_bluesky.documents import identical
+from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.testing.compose import RunComposer, data_key
+from intake_bluesky.testing.plain_runs import count, scan
+from intake_bluesky_sql import SQLStore
+from intake_bluesky_sql import reading as sql_reading
+from tests.drivers import sql_processes
+from tests.drivers.sql_processes import composed
+from tests.servers.postgres import Postgres
+
+PROCESSES = multiprocessing.get_context("forkserver")  # which has imported everything when the first is wanted
+PROCESSES.set_forkserver_preload(["intake_bluesky_sql", "tests.drivers.sql_processes"])
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/runs.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.uri()
+
+
+def together(uri: str, *work: Callable[..., None]) -> list[tuple[int, Any]]:
+    """Let processes begin at the same moment, and give what they say."""
+    barrier, results = PROCESSES.Barrier(len(work)), PROCESSES.Queue()
+    workers = [PROCESSES.Process(target=one, args=(uri, barrier, results, n)) for n, one in enumerate(work)]
+    for worker in workers:
+        worker.start()
+    found = sorted(results.get(timeout=120) for _ in workers)
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    return found
+
+
+def put(store: SQLStore, run: Any) -> None:
+    with store.insert(run[0][1]) as insert:
+        for pair in run[1:]:
+            insert.write(*pair)
+
+
+def test_of_processes_that_insert_the_same_run_one_wins(uri: str) -> None:
+    outcomes = together(uri, *[sql_processes.insert_same] * 3)
+    assert sorted(outcome for _, outcome in outcomes) == ["lost", "lost", "won"]
+    store = SQLStore(uri)
+    [run] = store.find()
+    assert (run.start["writer"], "won") in outcomes
+    assert len(list(store.documents(run.uid))) == 53
+    store.close()
+
+
+@pytest.mark.slow
+def test_two_writers_and_readers_at_once(uri: str) -> None:
+    SQLStore(uri).create()
+    work = [sql_processes.write_runs, sql_processes.write_runs, sql_processes.read_runs, sql_processes.read_runs]
+    outcomes = together(uri, *work)
+    assert outcomes == [(0, "wrote"), (1, "wrote"), (2, 10), (3, 10)]
+    store = SQLStore(uri)
+    for run in store.find():
+        label = next(f"writer {w} run {p}" for w in (0, 1) for p in range(5) if _uid(w, p) == run.uid)
+        assert identical(list(store.documents(run.uid)), composed(label).documents)
+    store.close()
+
+
+def _uid(writer: int, place: int) -> str:
+    return composed(f"writer {writer} run {place}", 0).run_uid
+
+
+def test_killed_writer_leaves_what_was_taken(uri: str) -> None:
+    written = PROCESSES.Value("i", 0)
+    worker = PROCESSES.Process(target=sql_processes.write_until_killed, args=(uri, written))
+    worker.start()
+    while written.value < 200:
+        time.sleep(0.01)
+        assert worker.is_alive()
+    before = written.value
+    time.sleep(0.0 if uri.startswith("sqlite") else 1.0)
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    store = SQLStore(uri)
+    [run] = store.find()
+    assert run.stop is None
+    seen = [n for page in store.event_pages(run.uid, "primary") for n in page.seq_num.tolist()]
+    assert len(seen) >= before, "what was taken before the bounds ran out is there"
+    assert seen == list(range(1, len(seen) + 1)), "and nothing is missing in between"
+    assert len(list(store.documents(run.uid))) == len(seen) + 2
+    store.close()
+
+
+@pytest.mark.slow
+def test_documents_of_any_size(uri: str) -> None:
+    run = RunComposer("large", note="x" * 17_000_000, numbers=list(range(1000)))
+    primary = run.descriptor({"x": data_key("number"), "image": data_key("array", [400, 400])})
+    image = np.arange(400 * 400, dtype=np.uint16).reshape(400, 400)
+    run.event(primary, {"x": 1.5, "image": image})
+    run.event(primary, {"x": 2.5, "image": image + 1})
+    run.page(primary, {"x": list(np.arange(200_000) / 4), "image": [[n] for n in range(200_000)]})
+    run.stop()
+    store = SQLStore(uri)
+    put(store, run.documents)
+    assert identical(list(store.documents(run.run_uid)), run.documents)
+    first = next(store.event_pages(run.run_uid, "primary"))
+    np.testing.assert_array_equal(first.data["image"], [image])
+    store.close()
+
+
+@pytest.fixture
+def server(postgres: Postgres) -> Iterator[Postgres]:
+    yield postgres
+    postgres.start_again()
+
+
+def test_server_restarted_between_reads(server: Postgres) -> None:
+    store = SQLStore(server.uri())
+    put(store, scan())
+    uid = scan()[0][1]["uid"]
+    assert len(list(store.find())) == 1
+    server.stop()
+    server.start()
+    assert [run.uid for run in store.find()] == [uid]
+    assert identical(list(store.documents(uid)), scan())
+    store.close()
+
+
+def test_server_restarted_during_a_read(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_reading, "FAR", 1000)
+    store = SQLStore(server.uri())
+    run = RunComposer("long")
+    primary = run.descriptor({"x": data_key("number")})
+    for _ in range(5):
+        run.page(primary, {"x": [float(n) for n in range(40_000)]})
+    run.stop()
+    put(store, run.documents)
+    pages = store.event_pages(run.run_uid, "primary")
+    observed = [len(next(pages))]
+    server.stop()
+    with pytest.raises(StoreUnavailable, match="See that the server runs"):
+        list(SQLStore(store.database.address.text).find())
+    server.start()
+    observed += [len(page) for page in pages]
+    assert observed == [40_000] * 5
+    store.close()
+
+
+def test_server_restarted_during_a_write(server: Postgres) -> None:
+    store = SQLStore(server.uri(), flush_seconds=0.05, patience=60)
+    run = composed("interrupted", 60).documents
+    insert = store.insert(run[0][1])
+    for pair in run[1:20]:
+        insert.write(*pair)
+    time.sleep(0.3)
+    for pair in run[20:30]:
+        insert.write(*pair)
+    server.stop()
+    for pair in run[30:50]:
+        insert.write(*pair)
+        time.sleep(0.01)
+    server.start()
+    for pair in run[50:]:
+        insert.write(*pair)
+    assert identical(list(store.documents(run[0][1]["uid"])), run)
+    store.close()
+
+
+def test_server_that_stays_away_loses_nothing(server: Postgres) -> None:
+    store = SQLStore(server.uri(), flush_seconds=0.05, patience=0.3)
+    run = composed("patient", 10).documents
+    insert = store.insert(run[0][1])
+    for pair in run[1:5]:
+        insert.write(*pair)
+    server.stop()
+    for pair in run[5:-1]:
+        insert.write(*pair)
+    with pytest.raises(StoreUnavailable, match=r"documents of run .* are in memory"):
+        insert.write(*run[-1])
+    server.start()
+    insert.close()
+    assert identical(list(store.documents(run[0][1]["uid"])), run)
+    insert.close()
+    store.close()
+
+
+def test_commit_that_was_not_heard_of_is_not_repeated(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was written is written once, though the writer tries again."""
+    store = SQLStore(postgres.uri())
+    writing = store.database._writing
+
+    def lost(work: Any) -> Any:
+        writing(work)
+        return writing(work)
+
+    monkeypatch.setattr(store.database, "_writing", lost)
+    put(store, count())
+    assert identical(list(store.documents(count()[0][1]["uid"])), count())
+    store.close()

@@ -1,0 +1,279 @@
+"""What SQL databases find of queries is what `matches` finds: on SQLite, and on a PostgreSQL server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from intake_bluesky.query import (
+    ALL,
+    AnyItem,
+    Compare,
+    DataBetween,
+    DataQuery,
+    Exists,
+    FullText,
+    Item,
+    PartialUID,
+    Path,
+    Query,
+    Start,
+    matches,
+    split,
+)
+from intake_bluesky.query.bounds import bounds
+from intake_bluesky.query.form import COMMON
+from intake_bluesky.query.kept import Kept, Verdict
+from intake_bluesky.storage import Order
+from intake_bluesky.testing.queries import Run, data_queries, queries, runs
+from intake_bluesky_sql import SQLStore
+from tests.servers.postgres import Postgres
+
+pytestmark = pytest.mark.slow  # databases compare alike on each Python
+T = TypeVar("T")
+AWKWARD = (
+    "'", '"', "');DROP TABLE runs;--", "\" OR 1=1 --", "$", "a.b", "[0]", "\\", "\0", "%", "%s", "?", "", "x'", "`",
+    "\ud7ff", "\ud800", "\udc00x", "\x7f", "é", "{}", "{0}", "*", "NOT", "\n", ":x", "-1", "01", "+1", " 1", "1",
+)  # fmt: skip
+
+
+def drawn(strategy: st.SearchStrategy[T], number: int) -> list[T]:
+    """So many examples, the same each time."""
+    found: list[T] = []
+
+    @settings(
+        max_examples=number, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(strategy)
+    def collect(one: T) -> None:
+        found.append(one)
+
+    collect()
+    return found[:number]
+
+
+class Stored:
+    """Runs in a store, told by the beginning of their uids."""
+
+    def __init__(self, store: SQLStore, runs: Iterable[Run]) -> None:
+        self.store, self.runs = store, list(runs)
+        for number, run in enumerate(self.runs):
+            run.start["uid"] = f"{number:04}-{run.start.get('uid', '')}"
+            insert = store.insert(run.start)
+            for name, doc in run.documents()[1:]:
+                insert.write(name, doc)
+            insert.close()
+
+    def found(self, query: Query) -> list[int]:
+        found = [int(run.uid[:4]) for run in self.store.find(query, order=Order.OLDEST)]
+        assert len(found) == self.store.count(query)
+        return sorted(found)
+
+    def expected(self, query: Query) -> list[int]:
+        return [number for number, run in enumerate(self.runs) if matches(query, run)]
+
+    def check(self, query: Query) -> None:
+        """Hold what is pushed to the oracle, and what lies around the rest to lie around it."""
+        plan = self.store.plan(query, Order.NEWEST)
+        assert self.found(plan.pushed) == self.expected(plan.pushed), plan.pushed
+        possible, certain = bounds(plan.residual, self.exact)
+        expected = set(self.expected(query))
+        assert set(self.found(plan.pushed & certain)) <= expected <= set(self.found(plan.pushed & possible)), query
+
+    def exact(self, leaf: Query) -> bool:
+        return self.store.plan(leaf, Order.NEWEST).residual == ALL
+
+
+@pytest.fixture(params=["sqlite", "postgresql"], scope="module")
+def server(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue("postgres") if request.param == "postgresql" else None
+
+
+@pytest.fixture(scope="module")
+def stores(server: Postgres | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Give a function that makes empty stores."""
+    made: list[SQLStore] = []
+
+    def make() -> SQLStore:
+        uri = f"{tmp_path_factory.mktemp('sql')}/runs.db" if server is None else server.uri()
+        made.append(SQLStore(uri, flush_seconds=10, patience=0))
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def some(stores: Any) -> Stored:
+    return Stored(stores(), drawn(runs(), 200))
+
+
+@pytest.fixture(scope="module")
+def measured(stores: Any) -> Stored:
+    return Stored(stores(), drawn(runs(whole=True), 200))
+
+
+@given(query=queries(descend=None, max_leaves=4))
+def test_agrees_with_the_oracle(some: Stored, query: Query) -> None:
+    """Two hundred runs an example: 10,000 pairs and more."""
+    some.check(query)
+
+
+@given(query=queries(descend=True, max_leaves=2))
+def test_agrees_with_the_oracle_where_mongodb_looks(some: Stored, query: Query) -> None:
+    some.check(query)
+
+
+def kept(query: Query, says: Verdict) -> Kept:
+    assert isinstance(query, DataQuery)
+    return Kept(query, says)
+
+
+@given(query=data_queries())
+def test_what_is_kept_agrees_with_the_oracle(measured: Stored, query: Query) -> None:
+    true, open_ = set(measured.found(kept(query, "true"))), set(measured.found(kept(query, "open")))
+    expected = set(measured.expected(query))
+    assert true <= expected <= true | open_
+    unfinished = {number for number, run in enumerate(measured.runs) if run.stop is None}
+    if not isinstance(query, DataBetween) and not measured.store.database.is_sqlite:
+        assert open_ <= unfinished, "numbers are exact, and decide"
+
+
+@given(query=queries(whole=True, max_leaves=4))
+def test_bounds_of_any_query(measured: Stored, query: Query) -> None:
+    possible, certain = bounds(query, measured.exact, "")
+    expected = set(measured.expected(query))
+    assert set(measured.found(certain)) <= expected <= set(measured.found(possible)), query
+
+
+NUMBERS = (
+    0, 1, -1, 2**53, 2**53 + 1, -(2**53) - 1, 2**62 + 1, 2**63 - 1, -(2**63), 2**63, 2**70, 0.1, 0.1 + 2**-56, -0.0,
+    5e-324, 1e300, -1e300, 1.5, float("inf"), float("-inf"), float("nan"), 1.7976931348623157e308, True,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def numbers(stores: Any) -> Stored:
+    return Stored(
+        stores(),
+        [Run({"uid": "u", "x": n, "l": [n], "scan_id": n, "time": n}, {"t": n}) for n in NUMBERS],
+    )
+
+
+@pytest.mark.parametrize("op", ["==", "<", "<=", ">", ">="])
+def test_numbers_compare_as_in_python(numbers: Stored, op: Any) -> None:
+    for value in NUMBERS:
+        if value == value:  # noqa: PLR0124  # NaN is asked for by IsNaN
+            for path in ("x", "scan_id", "time", Path("start", ("scan_id",), True), Path("stop", ("t",))):
+                numbers.check(Compare(path, op, value))
+            numbers.check(AnyItem("l", Compare(Path("item", ()), op, value)))
+    numbers.check(Start("x").is_in([*NUMBERS[:9], 0.1]))
+    numbers.check(Start("time").is_in([0, 0.1, 1.5]))
+    numbers.check(Start("scan_id").is_in([0, 0.1, 1.5, 2**62 + 1]))
+    numbers.check(Start("x").is_nan())
+
+
+TEXTS = (*AWKWARD, "a", "B", "b", "Z", "ä", "\uffff", "\U0001f600", "x" * 500, "x" * 501, "x" * 3000, "x" * 3000 + "y")
+
+
+@pytest.fixture(scope="module")
+def texts(stores: Any) -> Stored:
+    return Stored(
+        stores(),
+        [Run({"uid": "u", "x": t, "plan_name": t, t: {t: t}, "l": [t], "n": f"a {t} b"}, {"t": t}) for t in TEXTS],
+    )
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=[ascii(text)[:20] for text in TEXTS])
+def test_texts_are_ordered_by_code_points_and_become_no_sql(texts: Stored, text: str) -> None:
+    for path in (Path("start", ("x",)), Path("start", ("plan_name",)), Path("start", ("plan_name",), True)):
+        for op in ("==", "<", ">="):
+            texts.check(Compare(path, op, text))
+    for query in (
+        Compare(Path("start", (text, text)), "==", text),
+        Compare(Path("start", (text, text)), "<", text),
+        Compare(Path("start", (text, text), descend=True), "==", text),
+        Compare(Path("start", (text, text), descend=True), ">", text),
+        Exists(Path("start", ("l", text))),
+        Exists(Path("start", (text,))),
+        Start("plan_name").is_in([text, "y"]),
+        Start("l").contains(text),
+        Start("l").any(Item() == text),
+        Start("n").regex(re.escape(text)),
+        Start("n").regex(f"^a {re.escape(text)}"),
+        PartialUID(f"0001{text}"),
+        Start("uid") == f"0001{text}",
+        FullText(f"a {text}"),
+    ):
+        texts.check(query)
+        texts.check(~query)
+    assert len(texts.found(ALL)) == len(TEXTS)
+
+
+@given(words=st.lists(st.text(max_size=30), min_size=1, max_size=5))
+@settings(max_examples=10)
+def test_words_are_those_of_full_text(stores: Any, texts: Stored, words: list[str]) -> None:
+    for word in words:
+        if re.search(r"\w", word):
+            texts.check(FullText(word))
+    texts.check(FullText("x" * 3000))
+    texts.check(FullText("x" * 2999))
+
+
+def steps(store: SQLStore, query: Query) -> str:
+    """How the database goes about finding what a query asks for."""
+    asked: list[tuple[str, Any]] = []
+    ask = store.database.ask
+
+    def told(sql: str, *values: Any) -> Any:
+        asked.append((sql, values))
+        return ask(sql, *values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store.database, "ask", told)
+        list(store.find(query, limit=5))
+    [(sql, values)] = asked
+    explain = "EXPLAIN QUERY PLAN " if store.database.is_sqlite else "EXPLAIN "
+    return "\n".join(str(row) for row in ask(explain + sql, *values))
+
+
+@pytest.fixture(scope="module")
+def many(stores: Any) -> Stored:
+    found = Stored(
+        stores(),
+        [Run({"uid": f"{n}", "time": n, "scan_id": n, "plan_name": f"p{n % 97}", "x": n}, {}) for n in range(400)],
+    )
+    with found.store.database._engine_of_this_process().connect() as connection:
+        connection.exec_driver_sql("ANALYZE")
+    return found
+
+
+@pytest.mark.parametrize("place", [*COMMON, ("start", ("scan_id",)), ("start", ("uid",))], ids=repr)
+def test_common_keys_are_found_by_an_index(many: Stored, place: Any) -> None:
+    value: Any = 7 if place[1] == ("scan_id",) else "p5"
+    found = steps(many.store, Compare(Path(*place), "==", value))
+    assert re.search(r"by_|runs_uid_key|sqlite_autoindex_runs|runs_1", found), found
+    assert "SCAN runs" not in found
+
+
+def test_any_key_and_words_are_found_by_an_index(many: Stored) -> None:
+    assert split(Start("x") == 5, many.exact) == (Start("x") == 5, ALL)
+    if many.store.database.is_sqlite:
+        assert "texts VIRTUAL TABLE" in steps(many.store, FullText("p5"))
+        return
+    with many.store.database._engine_of_this_process().connect() as connection:
+        connection.exec_driver_sql("SET enable_seqscan = off")  # 400 runs are read sooner than an index
+        for name, condition, value in (
+            ("by_form_start", "form_start @> CAST(%s AS jsonb)", '{"x": 5}'),
+            ("by_words", "words @> CAST(%s AS text[])", ["p5"]),
+        ):
+            plan = connection.exec_driver_sql(f"EXPLAIN SELECT id FROM runs WHERE {condition}", (value,)).all()
+            assert name in str(plan)
+        connection.exec_driver_sql("RESET enable_seqscan")
