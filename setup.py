@@ -74,6 +74,7 @@ EXTRAS["test"] = [
     "ruff>=0.14",
     "secantusdb==0.7.0b3",  # a server of MongoDB's protocol; a beta, so that its version is named
     "suitcase-jsonl>=0.2",
+    "suitcase-mongo>=0.7",
     "suitcase-msgpack>=0.3",
     "sybil>=9.0",
     "types-pyyaml>=6.0",
@@ -85,6 +86,8 @@ DRIVERS = {
     "bluesky-jsonl-catalog": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
     "bluesky-msgpack-catalog": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
     "bluesky-sql-catalog": "intake_bluesky_sql:BlueskySQLCatalog",
+    "bluesky-mongo-normalized-catalog": "intake_bluesky_mongo:BlueskyMongoNormalizedCatalog",
+    "bluesky-mongo-embedded-catalog": "intake_bluesky_mongo:BlueskyMongoEmbeddedCatalog",
 }
 
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from intake_bluesky.ordering import Arrangement
 from intake_bluesky.query import And, Everything, Not, Or, PathQuery, Query, documents_needed, leaves
 from intake_bluesky.selection import Selection
 from intake_bluesky.storage import Order, Plan, RunStore, SupportsCount, SupportsStatistics
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "SupportsServerPlan", "explain"]
+
+
+@runtime_checkable
+class SupportsServerPlan(Protocol):
+    """A store on a server that tells how it goes about a question."""
+
+    def server_plan(self, query: Query, order: Order) -> str:
+        """Ask the server how it would find the runs of a query that `plan` accepted; no run is listed."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -26,6 +34,8 @@ class Explanation(Plan):
         Who puts the runs in order, and how.
     candidates : int or None
         How many runs the store finds, among which the residual looks; None where that was not asked.
+    server : str
+        How the server goes about it; "" where there is none, or that was not asked.
     decided : tuple of int or None
         Of how many of these the store, by statistics that it keeps, is certain that they match, and how many it
         leaves open; None where that was not asked, or where it keeps none.
@@ -34,6 +44,7 @@ class Explanation(Plan):
     reasons: tuple[tuple[Query, str], ...] = ()
     order: str = ""
     candidates: int | None = None
+    server: str = ""
     decided: tuple[int, int] | None = None
 
     @classmethod
@@ -50,6 +61,8 @@ class Explanation(Plan):
         found = "" if self.candidates is None else f" ({self.candidates:,})"
         what = "all runs" if isinstance(self.pushed, Everything) else f"runs where {self.pushed!r}"
         yield f"The store finds: {what}{found}"
+        if self.server:
+            yield f"  by {self.server}"
         if not self.reasons:
             yield "Nothing is left to finish run by run."
         for part, reason in self.reasons:
@@ -86,6 +99,7 @@ def explain(arrangement: Arrangement, *, run: bool = False) -> Explanation:
         reasons=tuple(_reasons(store, plan.residual)),
         order=_order(arrangement, ordered=plan.ordered),
         candidates=_count(store, plan.pushed) if run else None,
+        server=store.server_plan(plan.pushed, sorting.ties) if run and isinstance(store, SupportsServerPlan) else "",
         decided=_decided(selection, store) if run and by_statistics else None,
     )
 

@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis's profiles."""
+"""What all tests share: hypothesis's profiles, and servers that start when they are asked for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from tests.servers.mongo import database, database_uri, mongo_client, mongodb  # noqa: F401  # fixtures
 from tests.servers.postgres import postgres  # noqa: F401  # a fixture of all tests
 
 # Two shared cores and a cold cache make any deadline a coin toss.

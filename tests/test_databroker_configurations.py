@@ -12,15 +12,16 @@ import intake
 import pytest
 import yaml
 from intake.config import conf
+from pymongo.database import Database
 
 from intake_bluesky.catalogs import InstalledCatalogs, Offered
 from intake_bluesky.catalogs.address import mongo_address
 from intake_bluesky.cli import main
 from intake_bluesky.errors import MissingDependency, StoreUnavailable, UnsupportedOperation
-from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.testing.asset_runs import npy_seq
-from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES
+from intake_bluesky_mongo import BlueskyMongoNormalizedCatalog
+from tests.drivers.mongo_by_hand import put_normalized
 
 MONGO = "bluesky-mongo-normalized-catalog"
 PASSWORD = "s3cr%40t"
@@ -70,24 +71,30 @@ def with_secrets() -> str:
     return str(yaml.safe_dump(data))
 
 
-class FakeMongoCatalog(BlueskyCatalog):
-    """Takes the arguments of databroker's driver; holds one run."""
-
-    name = MONGO
-
-    def __init__(self, metadatastore_db: str, asset_registry_db: str, **kwargs: Any) -> None:
-        self.databases = (metadatastore_db, asset_registry_db)
-        super().__init__(MemoryStore([EXAMPLES["count"](Path())]), **kwargs)
-
-
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(intake.registry.drivers.registered(), MONGO, FakeMongoCatalog)
+    """The driver of this checkout, whichever is installed."""
+    monkeypatch.setitem(intake.registry.drivers.registered(), MONGO, BlueskyMongoNormalizedCatalog)
+
+
+def databases(catalog: Any) -> tuple[str, str]:
+    """The databases of a catalog, as URIs without secrets."""
+    return catalog.store.connection.shown, catalog.store.assets.shown
 
 
 @pytest.fixture
 def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(intake.registry.drivers.registered(), MONGO, raising=False)
+
+
+def on_server(uri: str) -> str:
+    """The configuration of a database on a server that runs."""
+    name = uri.rpartition("/")[2].partition("?")[0]
+    part = f"config: {{uri: '{uri}', database: '{name}'}}"
+    return (
+        f"metadatastore: {{module: databroker.headersource.mongo, class: MDS, {part}}}\n"
+        f"assets: {{module: databroker.assets.mongo, class: Registry, {part}}}\n"
+    )
 
 
 def put(folder: Path, text: str, name: str = "hxn.yml") -> InstalledCatalogs:
@@ -108,24 +115,27 @@ class TestOpened:
 
     def test_opened(self, tmp_path: Path) -> None:
         observed = put(tmp_path, HXN).hxn
-        assert isinstance(observed, FakeMongoCatalog)
-        assert observed.databases == (
+        assert isinstance(observed, BlueskyMongoNormalizedCatalog)
+        assert databases(observed) == (
             "mongodb://xf03id-ca1:27017/datastore-2",
             "mongodb://xf03id-ca1:27017/filestore-2",
         )
         assert (observed.name, observed.description) == ("hxn", "heavyweight shared database")
-        assert observed[-1].scan_id == 1
+
+    def test_runs(self, tmp_path: Path, database: Database[dict[str, Any]], database_uri: str) -> None:
+        run = EXAMPLES["scan"](tmp_path)
+        put_normalized(database, run)
+        observed = put(tmp_path, on_server(database_uri)).hxn
+        assert observed[-1].scan_id == 2
+        assert observed[run[0][1]["uid"]].primary.read()["theta"].shape == (11,)
 
     def test_beside_yaml_of_intake(self, tmp_path: Path) -> None:
-        put(
-            tmp_path,
-            f"sources: {{new: {{driver: {MONGO}, args: {{metadatastore_db: a, asset_registry_db: b}}}}}}",
-            "x.yml",
-        )
+        arguments = "{metadatastore_db: mongodb://a/a, asset_registry_db: mongodb://b/b}"
+        put(tmp_path, f"sources: {{new: {{driver: {MONGO}, args: {arguments}}}}}", "x.yml")
         put(tmp_path, HXN, "_legacy_config.yml")
         catalog = put(tmp_path, HXN)
         assert list(catalog) == ["hxn", "new"]
-        assert catalog.new.databases == ("a", "b")
+        assert databases(catalog.new) == ("mongodb://a/a", "mongodb://b/b")
 
     def test_options(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "probe_of_handlers.py").write_text("class Handler: pass\n")
@@ -135,21 +145,25 @@ class TestOpened:
         assert dict(observed.root_map) == {"/old": "/new"}
         assert "probe_of_handlers" not in sys.modules
         assert observed.handler_registry["FOO"].__name__ == "Handler"
-        assert set(FakeMongoCatalog("a", "b").handler_registry) < set(observed.handler_registry)
+        assert set(BlueskyMongoNormalizedCatalog("mongodb://a/b").handler_registry) < set(observed.handler_registry)
 
-    def test_a_handler_reads(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_handler_reads(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: Database[dict[str, Any]], database_uri: str
+    ) -> None:
         (tmp_path / "probe_that_reads.py").write_text(
             "import numpy\nclass Handler:\n    def __init__(self, path, **kwargs): pass\n"
             "    def __call__(self, index): return numpy.full((4, 6), 7 * index, 'u2')\n"
         )
         monkeypatch.syspath_prepend(tmp_path)
-        catalog = put(tmp_path, HXN + "handlers: {NPY_SEQ: {module: probe_that_reads, class: Handler}}").hxn
-        catalog.store.put(npy_seq(tmp_path))
+        put_normalized(database, npy_seq(tmp_path))
+        handlers = "handlers: {NPY_SEQ: {module: probe_that_reads, class: Handler}}"
+        catalog = put(tmp_path, on_server(database_uri) + handlers).hxn
         assert catalog[67].primary.read()["image"].values[:, 0, 0].tolist() == [0, 7, 14]
 
     def test_credentials_reach_the_driver(self, tmp_path: Path) -> None:
         observed = put(tmp_path, with_secrets()).hxn
-        assert observed.databases[0] == f"mongodb://me:{PASSWORD}@xf03id-ca1:27017/datastore-2?authSource=users"
+        assert observed.store.connection.address.server == f"mongodb://me:{PASSWORD}@xf03id-ca1:27017/?authSource=users"
+        assert databases(observed)[0] == "mongodb://me@xf03id-ca1:27017/datastore-2?authSource=users"
 
     def test_the_yaml_is_equivalent(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "one").mkdir()
@@ -159,7 +173,8 @@ class TestOpened:
         monkeypatch.setenv("MONGO_PASSWORD", PASSWORD)
         (tmp_path / "two").mkdir()
         observed = put(tmp_path / "two", text).hxn
-        assert observed.databases == expected.databases
+        assert databases(observed) == databases(expected)
+        assert observed.store.connection.address.server == expected.store.connection.address.server
         assert observed.root_map == expected.root_map
         assert observed.description == expected.description
         assert yaml.safe_load(text)["sources"]["hxn"]["args"]["handler_registry"] == {
@@ -170,7 +185,9 @@ class TestOpened:
         def refuse(uri: str, *_: Any, **__: Any) -> None:
             raise ValueError(f"cannot parse {uri}, password {PASSWORD} or {unquote(PASSWORD)}")
 
-        monkeypatch.setattr(FakeMongoCatalog, "__init__", lambda self, *args, **kwargs: refuse(*args, **kwargs))
+        monkeypatch.setattr(
+            BlueskyMongoNormalizedCatalog, "__init__", lambda self, *args, **kwargs: refuse(*args, **kwargs)
+        )
         with pytest.raises(StoreUnavailable, match="cannot be opened: ValueError: cannot parse mongodb://") as caught:
             _ = put(tmp_path, with_secrets()).hxn
         assert str(caught.value).endswith("@xf03id-ca1:27017/datastore-2?authSource=users, password ... or ...")

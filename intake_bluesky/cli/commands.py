@@ -103,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="put a copy beside the files, for other users and machines to start from",
     )
+    indexing.add_argument(
+        "--make", action="store_true", help="make the indexes that a database lacks; without, they are only named"
+    )
     indexing.add_argument("--json", action="store_true", help="write one JSON document to standard output")
     listing = _command(commands, "ls", "listing", "list the runs of a catalog, newest first", catalog=True)
     listing.add_argument(

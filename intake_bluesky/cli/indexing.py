@@ -24,29 +24,55 @@ class SupportsIndex(Protocol):
         """Put what is known beside the files."""
 
 
+@runtime_checkable
+class SupportsServerIndexes(Protocol):
+    """A store on a server that has indexes of its own."""
+
+    def proposed_indexes(self) -> Sequence[str]:
+        """Say which indexes are not there; changes nothing."""
+
+    def make_indexes(self) -> Sequence[str]:
+        """Make them."""
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Make the indexes, one after the other."""
-    done = [_index(text, scan=arguments.scan, publish=arguments.publish) for text in arguments.folders]
+    done = [_index(text, arguments) for text in arguments.folders]
     if arguments.json:
         write_json({"indexes": done})
         return 0
     for one in done:
+        if "proposed" in one:
+            _tell_of_server(one)
+            continue
         print(f"{one['catalog']}: {counted(one['runs'], 'run')}, {counted(one['problems'], 'problem')}")
         for path in one["published"]:
             print(f"  published {path}")
     return 0
 
 
-def _index(text: str, *, scan: bool, publish: bool) -> dict[str, Any]:
+def _tell_of_server(one: dict[str, Any]) -> None:
+    for index in one["made"]:
+        print(f"  made {index}")
+    for index in one["proposed"]:
+        print(f"  not there: {index}")
+    more = " (nothing was changed: --make makes them)" if one["proposed"] else ""
+    print(f"{one['catalog']}: {len(one['proposed'])} of its indexes are not there{more}")
+
+
+def _index(text: str, arguments: argparse.Namespace) -> dict[str, Any]:
     catalog = find_catalog(text)
     store = catalog.store
+    if isinstance(store, SupportsServerIndexes):
+        made = list(store.make_indexes()) if arguments.make else []
+        return {"catalog": text, "made": made, "proposed": list(store.proposed_indexes())}
     if not isinstance(store, SupportsIndex):
         raise StoreUnavailable(f"{text} has no index: {type(store).__name__} finds its runs by itself")
-    if scan:
+    if arguments.scan:
         store.scan()
     else:
         store.refresh()
-    published = list(store.publish()) if publish else []
+    published = list(store.publish()) if arguments.publish else []
     return {
         "catalog": text,
         "runs": len(catalog),

@@ -14,7 +14,8 @@ from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query.builders import Key
 from intake_bluesky.query.conditions import Compare, Operator
 from intake_bluesky.query.mongo import parse
-from intake_bluesky.query.nodes import Query
+from intake_bluesky.query.nodes import ALL, Query
+from intake_bluesky.query.server_text import ServerText
 from intake_bluesky.query.texts import FullText
 
 _OPERATORS: Final[Mapping[str, Operator]] = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
@@ -62,7 +63,8 @@ def TextQuery(text: str) -> Query:
 def RawMongo(start: str | Mapping[str, Any]) -> Query:
     """Read a MongoDB query over the run start document, as a dict or its JSON.
 
-    It means what `from_mongo` means, but the keys are those of the start document, without a prefix.
+    It means what `from_mongo` means, but the keys are those of the start document, without a prefix; and ``$text`` at
+    the top may stand beside them, which only a MongoDB with a text index answers: see `ServerText`.
 
     Examples
     --------
@@ -70,10 +72,18 @@ def RawMongo(start: str | Mapping[str, Any]) -> Query:
     Start('start.x', descend=True) == 1
     """
     if not isinstance(start, str):
-        return parse(start, document="start")
+        return _with_text(start)
     try:
-        return parse(json.loads(start), document="start")
+        return _with_text(json.loads(start))
     except (ValueError, RecursionError) as error:
         if isinstance(error, UnsupportedQuery):
             raise
         raise UnsupportedQuery(f"RawMongo takes a dict or its JSON: {error}") from error
+
+
+def _with_text(start: Any) -> Query:
+    if not isinstance(start, Mapping) or not isinstance(start.get("$text"), Mapping):
+        return parse(start, document="start")
+    others = {key: value for key, value in start.items() if key != "$text"}
+    text = ServerText(json.dumps(dict(start["$text"])))
+    return text & (parse(others, document="start") if others else ALL)

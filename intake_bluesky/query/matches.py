@@ -72,6 +72,7 @@ from intake_bluesky.query.descriptors import AnyDescriptor, stream_of
 from intake_bluesky.query.nodes import And, Everything, Not, Or, Query
 from intake_bluesky.query.paths import MISSING, Path, is_list, lookup
 from intake_bluesky.query.runs import PartialUID, ScanID, ScanIDRange, TimeRange, misplaced
+from intake_bluesky.query.server_text import ServerText
 from intake_bluesky.query.texts import FullText, Fuzzy, similarity, words
 from intake_bluesky.query.values import Value, equal, is_number
 
@@ -188,6 +189,10 @@ def _start_holds(query: Query, documents: Mapping[str, Any]) -> bool:
             return _has_words(documents["start"], words(text))
         case Fuzzy():
             return _has_similar_words(documents["start"], query)
+    if isinstance(query, ServerText):
+        raise UnsupportedQuery(
+            f"only a MongoDB with a text index answers {query!r}: FullText means the same everywhere"
+        )
     if not isinstance(query, PathQuery):
         raise UnsupportedQuery(f"{query!r} of type {type(query).__name__} is no query that this version knows")
     if query.path.document not in documents:

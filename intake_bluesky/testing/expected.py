@@ -45,8 +45,8 @@ def _singles(name: str, doc: Document) -> list[Document]:
         return []
     return [
         {field: doc[field][row] for field in EVENT_FIELDS}
-        | {part: {key: column[row] for key, column in doc.get(part, {}).items()} for part in EVENT_PARTS}
         | {"descriptor": doc["descriptor"]}
+        | {part: {key: column[row] for key, column in doc.get(part, {}).items()} for part in EVENT_PARTS}
         for row in range(len(doc["seq_num"]))
     ]
 

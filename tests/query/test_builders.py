@@ -139,7 +139,7 @@ def test_names_of_databroker(written: Query, expected: Query) -> None:
         lambda: Comparison("==", "x", 1),
         lambda: RawMongo("{"),
         lambda: RawMongo("[1]"),
-        lambda: RawMongo('{"$text": {"$search": "x"}}'),
+        lambda: RawMongo('{"$or": [{"$text": {"$search": "x"}}]}'),
         lambda: NotIn("x", "abc"),
     ],
 )

@@ -9,13 +9,7 @@ import math
 import os
 import random
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,17 +17,16 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pymongo import MongoClient
 from pymongo.collection import Collection
-from pymongo.errors import PyMongoError
 
 from intake_bluesky.query import matches
 from intake_bluesky.query.databroker import RawMongo
 from intake_bluesky.testing.queries import Run
+from tests.servers.mongo import REAL
 
 SCALARS: list[Any] = [
     None, True, False, 0, 1, 2, -1, 1.0, 0.5, -0.0, 2**53 + 1, float(2**53), 2**63 - 1, math.nan, math.inf,
     "", "x", "Ni", "ni foil", "é", "\U0001f600", "nul\0",
 ]  # fmt: skip
-REAL = os.environ.get("MONGODB_URI")
 # The server started here gets $all of null, of lists and at dotted keys wrong: the unit tests have these.
 LISTED = ["$in", "$nin"] if REAL is None else ["$in", "$nin", "$all"]
 KEYS = ("a", "b", "0", "1")
@@ -61,55 +54,11 @@ DOCUMENTS = documents()
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if REAL is not None:
-        yield REAL
-        return
-    folder = tmp_path_factory.mktemp("mongo")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "secantus",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--storage-path",
-        str(folder),
-    ]
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as server,
-    ):
-        try:
-            wait_for(f"mongodb://127.0.0.1:{port}", server, folder / "log")
-            yield f"mongodb://127.0.0.1:{port}"
-        finally:
-            server.send_signal(signal.SIGKILL)
-
-
-def wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with MongoClient[dict[str, Any]](address, serverSelectionTimeoutMS=300) as client:
-                client.admin.command("ping")
-                return
-        except PyMongoError:
-            time.sleep(0.05)
-    raise RuntimeError(f"the server does not answer at {address}: {log.read_text()[-2000:]}")
-
-
-@pytest.fixture(scope="module")
-def collection(uri: str) -> Iterator[Collection[dict[str, Any]]]:
-    with MongoClient[dict[str, Any]](uri) as client:
-        database = f"intake_bluesky_test_{os.getpid()}"
-        client[database].runs.insert_many(DOCUMENTS)
-        yield client[database].runs
-        client.drop_database(database)
+def collection(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Collection[dict[str, Any]]]:
+    database = f"intake_bluesky_test_{os.getpid()}"
+    mongo_client[database].runs.insert_many(DOCUMENTS)
+    yield mongo_client[database].runs
+    mongo_client.drop_database(database)
 
 
 def literals() -> st.SearchStrategy[Any]:

@@ -1,0 +1,111 @@
+"""Runs in MongoDB as Intake catalogs: ``bluesky-mongo-normalized-catalog`` and ``bluesky-mongo-embedded-catalog``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from intake_bluesky.errors import MissingDependency
+from intake_bluesky.runs import BlueskyCatalog
+
+if TYPE_CHECKING:
+    from intake_bluesky_mongo.embedded import EmbeddedStore
+    from intake_bluesky_mongo.inserting import Buffering
+    from intake_bluesky_mongo.normalized import NormalizedStore
+
+__all__ = [
+    "BlueskyMongoEmbeddedCatalog",
+    "BlueskyMongoNormalizedCatalog",
+    "Buffering",
+    "EmbeddedStore",
+    "NormalizedStore",
+]
+
+_HOMES = {"NormalizedStore": "normalized", "EmbeddedStore": "embedded", "Buffering": "inserting"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("pymongo", "bson"):
+            raise
+        raise MissingDependency.of("pymongo", extra="mongo", purpose="to read runs in MongoDB") from error
+
+
+class _MongoCatalog(BlueskyCatalog):
+    """What both faces do."""
+
+    def __init__(self, store: Any, *, auth: Any = None, **kwargs: Any) -> None:
+        self._captured_init_args = ()
+        self._captured_init_kwargs: dict[
+            str, Any
+        ] = {}  # a URI among them may hold a password, and Intake shows what it captured
+        super().__init__(store, **kwargs)
+
+
+class BlueskyMongoNormalizedCatalog(_MongoCatalog):
+    """The runs in a database of databroker; every other argument is one of `BlueskyCatalog`.
+
+    Parameters
+    ----------
+    metadatastore_db : str or pymongo.database.Database
+        A URI that names a database, ``mongodb://user:password@host:27017/database?authSource=admin``.
+    asset_registry_db : str or pymongo.database.Database, optional
+        Where resources and datums are; by default the same database.
+    find_kwargs : mapping, optional
+        Options of pymongo's ``find`` that change how runs are found: ``max_time_ms``, ``batch_size``, ``hint``,
+        ``comment``, ``allow_disk_use``.
+    auth : optional
+        Taken so that YAML files written for databroker open, and never used: it is for Intake's server.
+    writable : bool
+        Whether runs may be written; without it nothing in the database changes.
+    event_pages : bool
+        Write events in pages, which are smaller and read faster, and which databroker does not find.
+    """
+
+    name = "bluesky-mongo-normalized-catalog"
+
+    def __init__(
+        self,
+        metadatastore_db: Any,
+        asset_registry_db: Any = None,
+        *,
+        find_kwargs: Mapping[str, Any] | None = None,
+        writable: bool = False,
+        event_pages: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        make = __getattr__("NormalizedStore")
+        store = make(
+            metadatastore_db, asset_registry_db, find_kwargs=find_kwargs, writable=writable, event_pages=event_pages
+        )
+        super().__init__(store, **kwargs)
+
+
+class BlueskyMongoEmbeddedCatalog(_MongoCatalog):
+    """The runs in a database of suitcase-mongo's embedded serializer; other arguments are those of `BlueskyCatalog`.
+
+    Parameters
+    ----------
+    datastore_db : str or pymongo.database.Database
+        A URI that names a database.
+    find_kwargs, auth, writable
+        As in `BlueskyMongoNormalizedCatalog`.
+    """
+
+    name = "bluesky-mongo-embedded-catalog"
+
+    def __init__(
+        self,
+        datastore_db: Any,
+        *,
+        find_kwargs: Mapping[str, Any] | None = None,
+        writable: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        store = __getattr__("EmbeddedStore")(datastore_db, find_kwargs=find_kwargs, writable=writable)
+        super().__init__(store, **kwargs)

@@ -1,0 +1,105 @@
+"""Documents as BSON, and back.
+
+BSON has integers of 64 bits. Larger ones, up to 34 digits, are kept as its decimal numbers, with which the server
+compares other numbers exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import bson
+from bson import Decimal128, Int64, ObjectId
+from bson.errors import InvalidDocument, InvalidStringData
+from bson.raw_bson import RawBSONDocument
+
+from intake_bluesky.documents import Document, to_plain
+from intake_bluesky.errors import UnsupportedOperation
+
+__all__ = ["LARGEST", "decimal", "from_bson", "ready", "tidy_column"]
+
+LARGEST: Final = 16 * 2**20 - 16 * 2**10
+"""Bytes of a document that a server surely takes (its limit is 16 MiB, with little to spare for its own)."""
+INTEGERS: Final = 2**63
+DIGITS: Final = 10**34
+PLAIN: Final = frozenset({bool, int, float, str, type(None)})
+
+
+def decimal(value: int) -> Decimal128:
+    """An integer past 64 bits as a number of BSON.
+
+    Raises
+    ------
+    OverflowError
+        When it has more than 34 digits.
+    """
+    if abs(value) >= DIGITS:
+        raise OverflowError(f"an integer of {value.bit_length()} bits has more than the 34 digits that BSON holds")
+    return Decimal128(str(value))
+
+
+def _with_decimals(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_decimals(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_decimals(item) for item in value]
+    return decimal(value) if type(value) is int and not -INTEGERS <= value < INTEGERS else value
+
+
+def ready(name: str, doc: Mapping[str, Any]) -> RawBSONDocument:
+    """Encode a document for the server.
+
+    Raises
+    ------
+    UnsupportedOperation
+        When BSON cannot hold it, or it is larger than a server takes; nothing was written then.
+
+    Examples
+    --------
+    >>> from_bson(ready("start", {"uid": "abc", "serial": 2**70, "shape": (2, 3)}))
+    {'uid': 'abc', 'serial': 1180591620717411303424, 'shape': [2, 3]}
+    """
+    plain = to_plain(doc)
+    try:
+        try:
+            raw = bson.encode(plain)
+        except OverflowError:
+            raw = bson.encode(_with_decimals(plain))
+    except (InvalidDocument, InvalidStringData, OverflowError, UnicodeError, TypeError) as error:
+        raise UnsupportedOperation(
+            f"MongoDB cannot hold this {name} document ({plain.get('uid', plain.get('datum_id'))}), nothing of it was "
+            f"written: {str(error)[:300]}"
+        ) from error
+    return RawBSONDocument(raw)
+
+
+def from_bson(doc: Mapping[str, Any]) -> Document:
+    """Bring a document that the server gave to plain Python, without its ``_id``."""
+    return {key: _tidy(value) for key, value in doc.items() if key != "_id"}
+
+
+def _tidy(value: Any) -> Any:
+    kind = type(value)
+    if kind in PLAIN:
+        return value
+    if isinstance(value, Mapping):
+        return {key: _tidy(item) for key, item in value.items()}
+    if kind is list:
+        return tidy_column(value)
+    if kind is Int64:
+        return int(value)
+    if kind is Decimal128:
+        return _number(value)
+    return str(value) if kind is ObjectId else value  # of old writers, who referred by it
+
+
+def _number(value: Decimal128) -> int | float:
+    exact = value.to_decimal()
+    whole = exact.is_finite() and exact.as_tuple().exponent == 0
+    return int(exact) if whole else float(exact)
+
+
+def tidy_column(values: list[Any]) -> list[Any]:
+    """Bring the values of one key to plain Python; the list itself where they are."""
+    return values if set(map(type, values)) <= PLAIN else [_tidy(value) for value in values]

@@ -1,0 +1,200 @@
+"""Databases, reached when they are first asked, by one client a process and server."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeAlias
+
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    ConnectionFailure,
+    CursorNotFound,
+    OperationFailure,
+    PyMongoError,
+)
+
+from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
+from intake_bluesky_mongo.addresses import Address
+
+__all__ = ["Connection", "Stored"]
+
+Stored: TypeAlias = dict[str, Any]
+
+PATIENCE: Final = 5000
+"""Milliseconds to look for a server, where the URI does not say (``serverSelectionTimeoutMS``)."""
+DENIED: Final = frozenset({11, 13, 18, 33, 8000})  # user unknown, unauthorized, authentication failed, of Atlas
+NO_MEMORY: Final = frozenset({292, 96, 16819})
+
+
+class _Clients:
+    """The clients of this process by server, counted: the last to let go closes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # what lets go may be the garbage collector, in the midst of taking
+        self._pid = os.getpid()
+        self._open: dict[str, tuple[MongoClient[Stored], int]] = {}
+        self._of_parent: list[Any] = []  # a fork leaves its parent's clients alone, and must not close them
+
+    def take(self, address: Address) -> MongoClient[Stored]:
+        uri = address.server
+        with self._lock:
+            self._notice_fork()
+            client, users = self._open.get(uri) or (self._make(uri), 0)
+            self._open[uri] = client, users + 1
+        return client
+
+    def give_back(self, client: MongoClient[Stored]) -> None:
+        with self._lock:
+            self._notice_fork()
+            for uri, (known, users) in list(self._open.items()):
+                if known is client and users > 1:
+                    self._open[uri] = client, users - 1
+                elif known is client:
+                    del self._open[uri]
+                    client.close()
+
+    def _notice_fork(self) -> None:
+        if self._pid != os.getpid():
+            self._of_parent.append(self._open)
+            self._open, self._pid = {}, os.getpid()
+
+    @staticmethod
+    def _make(uri: str) -> MongoClient[Stored]:
+        patient = "serverselectiontimeoutms=" in uri.lower()
+        options: dict[str, Any] = {} if patient else {"serverSelectionTimeoutMS": PATIENCE}
+        return MongoClient(uri, appname="intake-bluesky", tz_aware=True, **options)
+
+
+_clients = _Clients()
+os.register_at_fork(after_in_child=lambda: setattr(_clients, "_lock", threading.RLock()))
+
+
+class Connection:
+    """One database.
+
+    Parameters
+    ----------
+    database : str or pymongo.database.Database
+        A URI that names a database; or a database, which cannot be pickled.
+    argument : str
+        What it is called in messages.
+
+    Examples
+    --------
+    >>> Connection("mongodb://me:secret@localhost/runs", "metadatastore_db")
+    Connection('mongodb://me@localhost/runs')
+    """
+
+    def __init__(self, database: str | Address | Database[Stored], argument: str) -> None:
+        self.argument = argument
+        self.address: Address | None = None
+        self._given: Database[Stored] | None = None
+        if isinstance(database, Address):
+            self.address = database
+        elif isinstance(database, str):
+            self.address = Address.parse(database, argument)
+        elif isinstance(database, Database):
+            self._given = database
+        else:
+            kind = type(database).__name__
+            raise TypeError(f"{argument} is the URI of a MongoDB database, or a pymongo Database, not a {kind}")
+        self._lock = threading.Lock()
+        self._client: MongoClient[Stored] | None = None
+        self._let_go: Any = None
+        self._pid = os.getpid()
+
+    @property
+    def shown(self) -> str:
+        """Where the database is, without secrets; asks nothing."""
+        if self.address is not None:
+            return self.address.shown
+        assert self._given is not None
+        known = sorted(self._given.client.topology_description.server_descriptions())
+        hosts = ",".join(host if port is None else f"{host}:{port}" for host, port in known)
+        return f"mongodb://{hosts}/{self._given.name}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.shown!r})"
+
+    @property
+    def database(self) -> Database[Stored]:
+        """The database of a client of this process; nothing is sent before it is used."""
+        if self.address is None:
+            assert self._given is not None
+            return self._given
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():
+                self._client, self._pid = self._take(self.address), os.getpid()
+                self._let_go = weakref.finalize(self, _clients.give_back, self._client)
+            return self._client[self.address.database]
+
+    @staticmethod
+    def _take(address: Address) -> MongoClient[Stored]:
+        try:
+            return _clients.take(address)
+        except (PyMongoError, ValueError) as error:
+            if isinstance(error, IntakeBlueskyError):
+                raise
+            told = address.without_secrets(str(error))
+            raise StoreUnavailable(f"{address.shown} cannot be opened: {type(error).__name__}: {told}") from None
+
+    def same_database(self, other: Connection) -> bool:
+        """Whether one pipeline can ask both."""
+        if self.address is None or other.address is None:
+            return self._given is not None and self._given == other._given
+        return self.address == other.address and self.address.server == other.address.server
+
+    @contextmanager
+    def asking(self, what: str) -> Iterator[None]:
+        """Turn what the server's client raises into a `StoreUnavailable` that says what was asked and what to do."""
+        try:
+            yield
+        except PyMongoError as error:
+            told = str(error) if self.address is None else self.address.without_secrets(str(error))
+            message = f"{self.shown} was asked {what}: {_reason(error, told)}"
+            raise StoreUnavailable(message) from error
+
+    def close(self) -> None:
+        """Let go of the client; the next use takes one anew."""
+        with self._lock:
+            let_go, self._client, self._let_go = self._let_go, None, None
+        if let_go is not None:
+            let_go()
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.address is None:
+            raise UnsupportedOperation(
+                f"{self.argument} was given as a pymongo Database, which belongs to this process: give its URI, and "
+                "the catalog can be pickled and sent to the workers of a cluster"
+            )
+        return {"argument": self.argument, "address": self.address}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["address"], state["argument"])  # type: ignore[misc]
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return type(self).__name__, self.shown
+
+
+def _reason(error: PyMongoError, told: str) -> str:
+    for noise in (", full error:", ", Topology Description:", " (configured timeouts"):
+        told = told.partition(noise)[0]
+    told = told if len(told) < 400 else f"{told[:400]} ..."
+    if isinstance(error, OperationFailure) and error.code in DENIED:
+        return f"it refused the user ({told}): check user, password and authSource in the URI, and the user's roles"
+    if isinstance(error, CursorNotFound):
+        return f"it forgot what was being read ({told}): it was restarted, or reading paused for long; read again"
+    if isinstance(error, OperationFailure) and error.code in NO_MEMORY:
+        return f"it has no memory to sort by ({told}): it lacks indexes, `intake-bluesky index` proposes them"
+    if isinstance(error, (AutoReconnect, ConnectionFailure)):
+        return f"it does not answer ({told}): check that the server runs and can be reached from here, and try again"
+    if isinstance(error, ConfigurationError):
+        return f"the URI cannot be used ({told})"
+    return f"{type(error).__name__}: {told}"

@@ -1,0 +1,179 @@
+"""Runs as suitcase-mongo's embedded serializer writes them: a header document a run, events and datums in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from intake_bluesky.documents import DatumPage, Document
+from intake_bluesky.errors import DuplicateRun
+from intake_bluesky.storage import RunInsert
+from intake_bluesky_mongo.asking import Section, ask, wrapped
+from intake_bluesky_mongo.bson_documents import from_bson
+from intake_bluesky_mongo.connections import Connection
+from intake_bluesky_mongo.events import EventReader
+from intake_bluesky_mongo.indexes import Index
+from intake_bluesky_mongo.inserting import Buffering, MongoInsert, Writes, begin, sized
+from intake_bluesky_mongo.listing import EMBEDDED
+from intake_bluesky_mongo.paging import PagedDatums, PagedEvents, page_size_of, stored_page
+from intake_bluesky_mongo.store import MongoStore
+from intake_bluesky_mongo.stored_runs import StoredRun
+
+__all__ = ["EmbeddedStore"]
+
+FIELDS: Final = ("start", "stop", "descriptors", "resources", "stream_resources")
+PLURALS: Final = {"descriptor": "descriptors", "resource": "resources", "stream_resource": "stream_resources"}
+
+
+class EmbeddedStore(MongoStore):
+    """Runs in the collections header, event and datum; stream datums in one of their own.
+
+    Parameters
+    ----------
+    datastore_db : str or pymongo.database.Database
+        A URI that names a database, or a database.
+    find_kwargs, writable, buffering
+        As in `MongoStore`.
+
+    Examples
+    --------
+    >>> EmbeddedStore("mongodb://me:secret@localhost/runs")
+    EmbeddedStore('mongodb://me@localhost/runs')
+    """
+
+    schema = EMBEDDED
+
+    def __init__(
+        self,
+        datastore_db: Any,
+        *,
+        find_kwargs: Mapping[str, Any] | None = None,
+        writable: bool = False,
+        buffering: Buffering | None = None,
+    ) -> None:
+        connection = Connection(datastore_db, "datastore_db")
+        super().__init__((connection,), find_kwargs=find_kwargs, writable=writable, buffering=buffering)
+
+    @property
+    def _reader(self) -> EventReader:
+        return EventReader(self.connection.database, self._times, paged="event")
+
+    def _find_run(self, uid: str) -> StoredRun | None:
+        answer = ask(self.connection.database, _of_run(uid))
+        headers = answer.found.get("header")
+        if not headers:
+            return None
+        parts = {name: [from_bson(doc) for doc in headers[-1].get(name) or ()] for name in FIELDS}
+        return StoredRun(
+            start=parts["start"][0],
+            stop=parts["stop"][-1] if parts["stop"] else None,
+            version=answer.digest,
+            descriptors=parts["descriptors"],
+            resources=parts["resources"],
+            stream_resources=parts["stream_resources"],
+            stream_datums=[from_bson(doc) for doc in answer.found.get("stream_datum", ())],
+            pages=[stored_page(one) for one in answer.found.get("page", ())],
+        )
+
+    def _single_events(self, descriptors: Sequence[str]) -> Iterator[Document]:
+        return iter(())
+
+    def _datums(self, resource: str) -> Iterator[DatumPage]:
+        found = self.connection.database["datum"].find({"resource": resource}, sort=[("first_index", 1)])
+        for page in map(from_bson, found):
+            yield DatumPage(resource, list(page["datum_id"]), dict(page.get("datum_kwargs") or {}))
+
+    def _indexes(self) -> Iterable[tuple[Connection, Index]]:
+        indexes = (
+            Index.of("header", "start.uid"), Index.of("header", "start.time"), Index.of("header", "start.scan_id"),
+            Index.of("event", "descriptor"), Index.of("datum", "resource"),
+            Index.of("stream_datum", "stream_resource"),
+        )  # fmt: skip
+        return ((self.connection, index) for index in indexes)
+
+    def _insert(self, start: Document) -> RunInsert:
+        uid = str(start["uid"])
+        insert = _EmbeddedInsert(self, uid)
+        empty: dict[str, Any] = {name: [] for name in PLURALS.values()}
+        header = {"_id": uid, "run_id": uid, "start": [start], "event_count": 0, "datum_count": 0, **empty}
+        begin(insert.writes, "header", sized("start", header), "start.uid", uid)
+        return insert
+
+
+def _of_run(uid: str) -> list[Section]:
+    this = {"$match": {"start.uid": uid}}
+    of_descriptor = [{"$match": {"$expr": {"$eq": ["$descriptor", "$$uid"]}}}, {"$project": page_size_of()}]
+    pages = {"from": "event", "let": {"uid": "$descriptors.uid"}, "pipeline": of_descriptor, "as": "found"}
+    of_resource = [{"$match": {"$expr": {"$eq": ["$stream_resource", "$$uid"]}}}]
+    datums = {"from": "stream_datum", "let": {"uid": "$stream_resources.uid"}, "pipeline": of_resource, "as": "found"}
+    return [
+        Section("header", [this, wrapped("header", {name: f"${name}" for name in FIELDS})]),
+        Section(
+            "header",
+            [
+                this, {"$project": {"descriptors.uid": 1}}, {"$unwind": "$descriptors"}, {"$lookup": pages},
+                {"$unwind": "$found"}, wrapped("page", {"descriptor": "$descriptors.uid", "found": "$found"}),
+            ],
+        ),
+        Section(
+            "header",
+            [
+                this, {"$project": {"stream_resources.uid": 1}}, {"$unwind": "$stream_resources"}, {"$lookup": datums},
+                {"$unwind": "$found"}, wrapped("stream_datum", "$found"),
+            ],
+        ),
+    ]  # fmt: skip
+
+
+class _EmbeddedInsert(MongoInsert):
+    """Writes into the header document, and events and datums in pages."""
+
+    def __init__(self, store: EmbeddedStore, uid: str) -> None:
+        super().__init__(uid, store.buffering)
+        self.writes = Writes(store.connection, store.buffering.patience)
+        self._events = PagedEvents(self.writes, "event", uid)
+        self._datums = PagedDatums(self.writes, uid)
+
+    def _event(self, doc: Mapping[str, Any]) -> int:
+        return self._events.hold(doc)
+
+    def _datum(self, doc: Mapping[str, Any]) -> int:
+        return self._datums.hold(doc)
+
+    def _write(self, name: str, doc: Mapping[str, Any]) -> None:
+        what = f"the {name} {doc['uid']} of run {self.uid}"
+        if name == "stream_datum":
+            raw = sized(name, doc, _id=f"{self.uid}/{doc['uid']}")
+            self.writes.insert("stream_datum", [raw], what)
+            return
+        field = PLURALS.get(name, name)
+        change = {"$push": {field: sized(name, doc)}}
+        if name == "stop":
+            change["$set"] = self._counts()
+        if name == "descriptor":
+            self._events.introduce(doc)
+        self._update({f"{field}.uid": {"$ne": doc["uid"]}}, change, what)
+
+    def _counts(self) -> Any:
+        """What databroker reads of a header instead of counting."""
+        counts = {**self._events.counts, **self._datums.counts}
+        each = {f"count_{owner}": events for owner, events in counts.items() if not {".", "$"} & set(owner)}
+        return {
+            **each,
+            "event_count": sum(self._events.counts.values()),
+            "datum_count": sum(self._datums.counts.values()),
+        }
+
+    def _update(self, unless: Mapping[str, Any], change: Mapping[str, Any], what: str) -> None:
+        def write(tried: bool) -> None:  # as `again` says
+            done = self.writes.collection("header").update_one({"_id": self.uid, **unless}, change)
+            if not (done.matched_count or tried):
+                raise DuplicateRun(
+                    f"{self.writes.connection.shown} has {what} already, or the run was taken away while it was written"
+                )
+
+        self.writes.again(f"to write {what}", write)
+
+    def _send(self) -> None:
+        self._datums.send()
+        self._events.send()

@@ -1,0 +1,190 @@
+"""Reading events out of a database, as columns."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+import bson
+import numpy as np
+from bson.raw_bson import RawBSONDocument
+from pymongo.database import Database
+
+from intake_bluesky.columns import Array
+from intake_bluesky.documents import ALL_KEYS, EventPage, Keys
+from intake_bluesky.pages import event_page
+from intake_bluesky_mongo.bson_columns import page_of_events, page_of_page, raw_batch, split_batch
+from intake_bluesky_mongo.bson_documents import tidy_column
+from intake_bluesky_mongo.connections import Stored
+from intake_bluesky_mongo.stored_runs import StoredPage, StoredStream
+
+__all__ = ["EventReader", "Times", "Wanted"]
+
+PARTS: Final = ("data", "timestamps")
+PAGES: Final = 4  # event pages that are asked for at once; each may be of 16 MiB
+KEPT: Final = 16  # streams of which the times are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of events is asked for."""
+
+    data: Keys = ALL_KEYS
+    timestamps: Keys = ()
+
+    def projection(self, *also: str) -> dict[str, int]:
+        """What the server is to send of an event, or of a page of them."""
+        fields = {"_id": 0, "seq_num": 1, "time": 1, **dict.fromkeys(also, 1)}
+        for part, keys in zip(PARTS, (self.data, self.timestamps), strict=True):
+            fields |= dict.fromkeys(_paths(part, keys), 1)
+        if self.data != ():
+            fields["filled"] = 1
+        return fields
+
+    def page(self, page: Mapping[str, Any]) -> EventPage:
+        """Make the columns."""
+        return event_page(page, data=self.data, timestamps=self.timestamps)[0]
+
+
+def _paths(part: str, keys: Keys) -> list[str]:
+    if keys == ():
+        return []
+    if not isinstance(keys, frozenset | set | list | tuple | dict) or not all(map(_is_name, keys)):
+        return [part]  # what a projection cannot name is sorted out here
+    return [f"{part}.{key}" for key in keys]
+
+
+def _is_name(key: object) -> bool:
+    return isinstance(key, str) and bool(key) and not key.startswith("$") and not {".", "\0"} & set(key)
+
+
+class Times:
+    """The times of the single events of some streams, in order: with these a range of places is a range of times."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[Any, ...], Array] = OrderedDict()
+
+    def of(self, database: Database[Stored], stream: StoredStream) -> Array:
+        """Give the times of a stream, asking for them once."""
+        key = (stream.descriptors, stream.singles, stream.last)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        found = [page.time for page in EventReader(database, self).singles(stream, Wanted(()), 0, stream.singles)]
+        times = np.concatenate([np.empty(0), *found])
+        with self._lock:
+            self._kept[key] = times
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return times
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+@dataclass(frozen=True, slots=True)
+class EventReader:
+    """The events in the collections of one database.
+
+    Attributes
+    ----------
+    database : pymongo.database.Database
+    times : Times
+    paged : str
+        The collection of event pages.
+    """
+
+    database: Database[Stored]
+    times: Times
+    paged: str = "event_page"
+
+    def read(self, stream: StoredStream, wanted: Wanted, events: slice) -> Iterator[EventPage]:
+        """Yield the stored events of a stream, cut to a range."""
+        pages: list[tuple[StoredPage, int, int]] = []
+        for unit, low, high in stream.cut(events):
+            if unit.page is not None:
+                pages.append((unit.page, low, high))
+                if len(pages) < PAGES:
+                    continue
+            yield from self.pages(pages, wanted)
+            pages = []
+            if unit.page is None:
+                yield from self.singles(stream, wanted, unit.first + low, unit.first + high)
+        yield from self.pages(pages, wanted)
+
+    def pages(self, asked: Sequence[tuple[StoredPage, int, int]], wanted: Wanted) -> Iterator[EventPage]:
+        """Yield some event pages, asked for at once."""
+        if not asked:
+            return
+        ids = {"_id": {"$in": [page.id for page, _, _ in asked]}}
+        found: dict[bytes, bytes] = {}
+        fields = {**wanted.projection(), "_id": 1}
+        with self.database[self.paged].find_raw_batches(ids, fields) as batches:
+            for batch in batches:
+                found |= {_key(one): one for one in split_batch(batch)}
+        for page, low, high in asked:
+            raw = found.get(_key(bson.encode({"_id": page.id})))
+            if raw is None:
+                continue  # taken away meanwhile; who reads finds events missing
+            columns = wanted.page({**page_of_page(raw), "descriptor": page.descriptor})
+            yield columns if high - low == len(columns) else columns.select(slice(low, high))
+
+    def singles(self, stream: StoredStream, wanted: Wanted, start: int, stop: int) -> Iterator[EventPage]:
+        """Yield single events at some places among those of a stream."""
+        if start >= stop:
+            return
+        where, skip = self._range(stream, start, stop)
+        several = len(stream.descriptors) > 1
+        fields = wanted.projection(*(["descriptor"] if several else []))
+        cursor = self.database["event"].find_raw_batches(
+            where, fields, sort=[("time", 1)], skip=skip, limit=stop - start, batch_size=stream.batch
+        )
+        with cursor:
+            for batch in cursor:
+                for page in _pages(raw_batch(batch), stream.descriptors[0], several=several):
+                    yield wanted.page(page)
+
+    def _range(self, stream: StoredStream, start: int, stop: int) -> tuple[dict[str, Any], int]:
+        """What to ask for, and how many of what is found come before what is wanted."""
+        uids = list(stream.descriptors)
+        where: dict[str, Any] = {"descriptor": uids[0] if len(uids) == 1 else {"$in": uids}}
+        if start == 0:
+            return where, 0
+        times = self.times.of(self.database, stream)
+        if len(times) < stop or not np.isfinite(times).all():
+            return where, start
+        low, high = float(times[start]), float(times[stop - 1])
+        return {**where, "time": {"$gte": low, "$lte": high}}, start - int(np.searchsorted(times, low, "left"))
+
+
+def _key(raw: bytes) -> bytes:
+    """The bytes of a document's ``_id``."""
+    return bson.encode({"_id": RawBSONDocument(raw)["_id"]})
+
+
+def _pages(batch: bytes, descriptor: str, *, several: bool) -> Iterator[dict[str, Any]]:
+    """Make pages of single events; where a stream has several descriptors, of neighbours of each."""
+    found = None if several else page_of_events(batch)
+    if found is not None:
+        for page in found:
+            yield {"descriptor": descriptor, **page}
+        return
+    events = bson.decode_all(batch)
+    for uid, group in groupby(events, key=itemgetter("descriptor")) if several else [(descriptor, iter(events))]:
+        yield {**_columns_of(list(group)), "descriptor": uid}
+
+
+def _columns_of(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    page: dict[str, Any] = {key: tidy_column([event.get(key) for event in events]) for key in ("seq_num", "time")}
+    for part in (*PARTS, "filled"):
+        rows = [event.get(part) or {} for event in events]
+        keys: Iterable[str] = dict.fromkeys(key for row in rows for key in row)
+        page[part] = {key: tidy_column([row.get(key) for row in rows]) for key in keys}
+    return page

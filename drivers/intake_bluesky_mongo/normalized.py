@@ -1,0 +1,254 @@
+"""Runs as databroker and suitcase-mongo's normalized serializer write them: a document a document, by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Final
+
+from bson.raw_bson import RawBSONDocument
+
+from intake_bluesky.documents import DatumPage, Document
+from intake_bluesky.errors import DuplicateRun
+from intake_bluesky.storage import RunInsert
+from intake_bluesky_mongo.asking import Answer, Section, ask, wrapped
+from intake_bluesky_mongo.bson_documents import from_bson
+from intake_bluesky_mongo.connections import Connection
+from intake_bluesky_mongo.events import EventReader
+from intake_bluesky_mongo.indexes import Index
+from intake_bluesky_mongo.inserting import Buffering, MongoInsert, Writes, begin, sized
+from intake_bluesky_mongo.listing import NORMALIZED
+from intake_bluesky_mongo.old_resources import external_keys, names_of, old_resources
+from intake_bluesky_mongo.paging import PagedEvents, page_size_of, stored_page
+from intake_bluesky_mongo.store import MongoStore
+from intake_bluesky_mongo.stored_runs import StoredRun
+
+__all__ = ["NormalizedStore"]
+
+COLLECTIONS: Final[Mapping[str, str]] = {"stop": "run_stop", "descriptor": "event_descriptor"}
+DATUMS: Final = 2500  # in a page
+
+
+class NormalizedStore(MongoStore):
+    """Runs in the collections run_start, run_stop, event_descriptor, event, resource and datum.
+
+    Those of event_page, datum_page, stream_resource and stream_datum are read too, where they are.
+
+    Parameters
+    ----------
+    metadatastore_db : str or pymongo.database.Database
+        A URI that names a database, or a database.
+    asset_registry_db : str or pymongo.database.Database, optional
+        Of resources and datums; by default the same.
+    find_kwargs, writable, buffering
+        As in `MongoStore`.
+    event_pages : bool
+        Write event pages, which are smaller and read faster, and which databroker does not find.
+
+    Examples
+    --------
+    >>> NormalizedStore("mongodb://me:secret@localhost/runs")
+    NormalizedStore('mongodb://me@localhost/runs')
+    """
+
+    schema = NORMALIZED
+
+    def __init__(
+        self,
+        metadatastore_db: Any,
+        asset_registry_db: Any = None,
+        *,
+        find_kwargs: Mapping[str, Any] | None = None,
+        writable: bool = False,
+        event_pages: bool = False,
+        buffering: Buffering | None = None,
+    ) -> None:
+        runs = Connection(metadatastore_db, "metadatastore_db")
+        assets = runs if asset_registry_db is None else Connection(asset_registry_db, "asset_registry_db")
+        if assets.same_database(runs):
+            assets = runs
+        super().__init__((runs, assets), find_kwargs=find_kwargs, writable=writable, buffering=buffering)
+        self.paged = event_pages
+
+    @property
+    def assets(self) -> Connection:
+        """Where resources and datums are."""
+        return self.connections[1]
+
+    @property
+    def _reader(self) -> EventReader:
+        return EventReader(self.connection.database, self._times)
+
+    def _find_run(self, uid: str) -> StoredRun | None:
+        answers = [ask(self.connection.database, _of_run(uid) + (_of_assets(uid) if self._together else []))]
+        if not answers[0].found.get("start"):
+            return None
+        if not self._together:
+            answers.append(ask(self.assets.database, _of_assets(uid)))
+        found = _stored_run(answers)
+        if found.resources or not any(map(external_keys, found.descriptors)):
+            return found
+        resources = old_resources(self.connection.database, self.assets.database, found.descriptors)
+        return replace(found, resources=resources)
+
+    @property
+    def _together(self) -> bool:
+        return self.assets is self.connection
+
+    def _datums(self, resource: str) -> Iterator[DatumPage]:
+        database = self.assets.database
+        names = names_of(resource)
+        found = iter(database["datum"].find({"resource": {"$in": names} if len(names) > 1 else resource}))
+        while some := [from_bson(doc) for doc in islice(found, DATUMS)]:
+            keys = dict.fromkeys(key for datum in some for key in datum.get("datum_kwargs") or {})
+            columns = {key: [(datum.get("datum_kwargs") or {}).get(key) for datum in some] for key in keys}
+            yield DatumPage(resource, [str(datum["datum_id"]) for datum in some], columns)
+        for page in map(from_bson, database["datum_page"].find({"resource": resource})):
+            yield DatumPage(resource, list(page["datum_id"]), dict(page["datum_kwargs"]))
+
+    def _indexes(self) -> Iterable[tuple[Connection, Index]]:
+        runs = [
+            Index.of("run_start", "uid"), Index.of("run_start", "time"), Index.of("run_start", "scan_id"),
+            Index.of("run_stop", "run_start"), Index.of("event_descriptor", "run_start"),
+            Index.of("event", "descriptor", "time"), Index.of("event_page", "descriptor"),
+        ]  # fmt: skip
+        assets = [
+            Index.of("resource", "run_start"), Index.of("datum", "resource"), Index.of("datum_page", "resource"),
+            Index.of("stream_resource", "run_start"), Index.of("stream_datum", "stream_resource"),
+        ]  # fmt: skip
+        yield from ((self.connection, index) for index in runs)
+        yield from ((self.assets, index) for index in assets)
+
+    def _insert(self, start: Document) -> RunInsert:
+        uid = str(start["uid"])
+        kind = _PagedInsert if self.paged else _SinglesInsert
+        insert = kind(self, uid)
+        begin(insert.runs, "run_start", sized("start", start, _id=uid), "uid", uid)
+        return insert
+
+
+def _of_run(uid: str) -> list[Section]:
+    descriptors: list[dict[str, Any]] = [{"$match": {"run_start": uid}}]
+    of_this: dict[str, Any] = {"$match": {"$expr": {"$eq": ["$descriptor", "$$uid"]}}}
+    counted: list[dict[str, Any]] = [
+        of_this,
+        {"$group": {"_id": None, "events": {"$sum": 1}, "last": {"$max": "$time"}}},
+    ]
+    listed: list[dict[str, Any]] = [of_this, {"$project": page_size_of()}]
+    return [
+        Section("run_start", [{"$match": {"uid": uid}}, wrapped("start")]),
+        Section("run_stop", [{"$match": {"run_start": uid}}, wrapped("stop")]),
+        Section("event_descriptor", [*descriptors, wrapped("descriptor")]),
+        Section("event_descriptor", [*descriptors, *_each("event", counted, "singles")]),
+        Section("event_descriptor", [*descriptors, *_each("event_page", listed, "page")]),
+    ]
+
+
+def _each(collection: str, stages: list[dict[str, Any]], mark: str) -> list[dict[str, Any]]:
+    """What some stages find of each descriptor, with its uid."""
+    found = {"from": collection, "let": {"uid": "$uid"}, "pipeline": stages, "as": "found"}
+    fields = {"descriptor": "$uid", "found": "$found"}
+    return [{"$project": {"uid": 1}}, {"$lookup": found}, {"$unwind": "$found"}, wrapped(mark, fields)]
+
+
+def _of_assets(uid: str) -> list[Section]:
+    resources: list[dict[str, Any]] = [{"$match": {"run_start": uid}}]
+    datums = {"from": "stream_datum", "localField": "uid", "foreignField": "stream_resource", "as": "found"}
+    each: list[dict[str, Any]] = [
+        {"$project": {"uid": 1}},
+        {"$lookup": datums},
+        {"$unwind": "$found"},
+        wrapped("stream_datum", "$found"),
+    ]
+    return [
+        Section("resource", [*resources, wrapped("resource")]),
+        Section("stream_resource", [*resources, wrapped("stream_resource")]),
+        Section("stream_resource", [*resources, *each]),
+    ]
+
+
+def _stored_run(answers: list[Answer]) -> StoredRun:
+    found = {mark: docs for answer in answers for mark, docs in answer.found.items()}
+    documents = {mark: [from_bson(doc) for doc in found.get(mark, ())] for mark in found}
+    stops = documents.get("stop")
+    singles = {one["descriptor"]: (one["found"]["events"], one["found"]["last"]) for one in found.get("singles", ())}
+    pages = [stored_page(one) for one in found.get("page", ())]
+    return StoredRun(
+        start=documents["start"][-1],
+        stop=stops[-1] if stops else None,
+        version="-".join(answer.digest for answer in answers),
+        descriptors=sorted(documents.get("descriptor", ()), key=_time),
+        resources=documents.get("resource", ()),
+        stream_resources=documents.get("stream_resource", ()),
+        stream_datums=documents.get("stream_datum", ()),
+        singles=singles,
+        pages=pages,
+    )
+
+
+def _time(doc: Document) -> float:
+    moment = doc.get("time")
+    return float(moment) if isinstance(moment, int | float) else 0.0
+
+
+class _SinglesInsert(MongoInsert):
+    """Writes events as databroker reads them, one document each."""
+
+    def __init__(self, store: NormalizedStore, uid: str) -> None:
+        super().__init__(uid, store.buffering)
+        self.runs = Writes(store.connection, store.buffering.patience)
+        self.assets = Writes(store.assets, store.buffering.patience)
+        self._events: list[RawBSONDocument] = []
+        self._waiting_datums: list[RawBSONDocument] = []
+
+    def _event(self, doc: Mapping[str, Any]) -> int:
+        raw = sized("event", doc, _id=doc["uid"])
+        self._events.append(raw)
+        return len(raw.raw)
+
+    def _datum(self, doc: Mapping[str, Any]) -> int:
+        raw = sized("datum", doc, _id=doc["datum_id"])
+        self._waiting_datums.append(raw)
+        return len(raw.raw)
+
+    def _write(self, name: str, doc: Mapping[str, Any]) -> None:
+        writes = self.runs if name in COLLECTIONS else self.assets
+        known = self.uid if name == "stop" else doc["uid"] if name == "descriptor" else f"{self.uid}/{doc['uid']}"
+        raw = sized(name, doc, _id=known)
+        writes.insert(COLLECTIONS.get(name, name), [raw], f"the {name} {doc['uid']} of run {self.uid}")
+
+    def _send(self) -> None:
+        _insert(self.assets, "datum", self._waiting_datums, f"datums of run {self.uid}")
+        _insert(self.runs, "event", self._events, f"events of run {self.uid}")
+
+
+def _insert(writes: Writes, collection: str, docs: list[RawBSONDocument], what: str) -> None:
+    """Insert documents, and hold them no more."""
+    try:
+        if docs:
+            writes.insert(collection, docs, what)
+    except DuplicateRun:
+        docs.clear()  # the others are written
+        raise
+    docs.clear()
+
+
+class _PagedInsert(_SinglesInsert):
+    """Writes events in pages."""
+
+    def __init__(self, store: NormalizedStore, uid: str) -> None:
+        super().__init__(store, uid)
+        self._pages = PagedEvents(self.runs, "event_page", uid)
+
+    def _event(self, doc: Mapping[str, Any]) -> int:
+        return self._pages.hold(doc)
+
+    def _write(self, name: str, doc: Mapping[str, Any]) -> None:
+        super()._write(name, doc)
+        if name == "descriptor":
+            self._pages.introduce(doc)
+
+    def _send(self) -> None:
+        super()._send()
+        self._pages.send()

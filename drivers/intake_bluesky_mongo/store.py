@@ -1,0 +1,309 @@
+"""What the stores over both schemas share: finding runs, describing them and reading their events."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
+from intake_bluesky.errors import DamagedRun, RunNotFound, StreamNotFound, UnsupportedOperation
+from intake_bluesky.pages import events_of
+from intake_bluesky.query import ALL, Query, split
+from intake_bluesky.storage import Order, Plan, Problem, RunInsert, RunStore
+from intake_bluesky_mongo.bson_documents import from_bson
+from intake_bluesky_mongo.connections import Connection
+from intake_bluesky_mongo.events import EventReader, Times, Wanted
+from intake_bluesky_mongo.filters import Translator
+from intake_bluesky_mongo.indexes import Index, missing_indexes
+from intake_bluesky_mongo.inserting import Buffering
+from intake_bluesky_mongo.listing import Listing, Schema, uids_without_text
+from intake_bluesky_mongo.stored_runs import StoredRun, StoredStream
+
+__all__ = ["MongoStore"]
+
+OPTIONS: Final[Mapping[str, str]] = {
+    "max_time_ms": "maxTimeMS", "batch_size": "batchSize", "hint": "hint", "comment": "comment",
+    "allow_disk_use": "allowDiskUse",
+}  # fmt: skip
+"""Options of pymongo's ``find`` that change how is found, not what; and what ``aggregate`` calls them."""
+FRESH: Final = 0.5  # seconds for which what was just learnt of a run is used again
+PROBLEMS: Final = 100
+SHOWN: Final = 300  # letters of a query in a message
+
+
+class MongoStore(RunStore):
+    """Runs in collections of MongoDB.
+
+    Parameters
+    ----------
+    find_kwargs : mapping, optional
+        Options of pymongo's ``find``: ``max_time_ms``, ``batch_size``, ``hint``, ``comment``, ``allow_disk_use``.
+    writable : bool
+        Whether `insert` may write. Nothing else here ever does, but for `make_indexes`.
+    buffering : Buffering, optional
+    """
+
+    exact_documents = False
+    schema: ClassVar[Schema]
+
+    def __init__(
+        self,
+        connections: Sequence[Connection],
+        *,
+        find_kwargs: Mapping[str, Any] | None,
+        writable: bool,
+        buffering: Buffering | None,
+    ) -> None:
+        unknown = sorted((find_kwargs or {}).keys() - OPTIONS.keys())
+        if unknown:
+            raise UnsupportedOperation(
+                f"find_kwargs takes {', '.join(OPTIONS)}, not {', '.join(unknown)}: what is found is said by query=, "
+                "the order by sort=, how many by a slice of the catalog"
+            )
+        self.connections = tuple(connections)
+        self.find_kwargs = dict(find_kwargs or {})
+        self.writable = bool(writable)
+        self.buffering = buffering or Buffering()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._times = Times()
+        self._lock = threading.Lock()
+        self._recent: dict[str, tuple[float, StoredRun, dict[str, StoredStream]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_times", "_lock", "_recent")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return type(self).__name__, *(connection.shown for connection in self.connections)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(repr(connection.shown) for connection in dict.fromkeys(self.connections))
+        return f"{type(self).__name__}({shown}{', writable=True' if self.writable else ''})"
+
+    @property
+    def remote(self) -> bool:
+        return False  # a facility's own database, whose files this machine mounts
+
+    @property
+    def connection(self) -> Connection:
+        """Where the runs are."""
+        return self.connections[0]
+
+    def plan(self, query: Query, order: Order) -> Plan:
+        """Take what a filter says exactly."""
+        return Plan(*split(query, Translator(self.schema.places).exact), ordered=True)
+
+    def _listing(self, query: Query) -> Listing:
+        options = {OPTIONS[name]: value for name, value in self.find_kwargs.items()}
+        return Listing(self.connection.database, self.schema, query, options)
+
+    def find(
+        self,
+        query: Query = ALL,
+        *,
+        order: Order = Order.NEWEST,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[RunSummary]:
+        """Yield the runs that match, in `order`: a page of runs is one question."""
+        with self.connection.asking(f"for the runs where {_shown(query)}"):
+            yield from self._listing(query).find(order, offset, limit)
+
+    def count(self, query: Query = ALL) -> int:
+        """Count the runs that match."""
+        with self.connection.asking(f"how many runs there are where {_shown(query)}"):
+            return self._listing(query).count()
+
+    def server_plan(self, query: Query, order: Order) -> str:
+        """Say by which indexes the server finds runs, as its ``explain`` does; no run is listed."""
+        with self.connection.asking(f"how it finds the runs where {_shown(query)}"):
+            return self._listing(query).server_plan(order)
+
+    @abstractmethod
+    def _find_run(self, uid: str) -> StoredRun | None:
+        """Look for one run, in one round trip where the server can."""
+
+    def _run(self, uid: str) -> tuple[StoredRun, dict[str, StoredStream]]:
+        with self.connection.asking(f"for run {uid}"):
+            found = self._find_run(uid)
+            if found is None:
+                raise RunNotFound(f"{self.connection.shown} has no run {uid!r}: a store takes full uids")
+            try:
+                found.check()
+                streams = found.streams()
+                mixed = found.mixed()
+                if mixed:
+                    database = self.connection.database
+                    streams = found.streams({name: self._times.of(database, streams[name]).tolist() for name in mixed})
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                if isinstance(error, DamagedRun):
+                    raise
+                raise DamagedRun(f"run {uid} cannot be read: {type(error).__name__}: {error}") from error
+        with self._lock:
+            self._recent = {known: kept for known, kept in self._recent.items() if _is_fresh(kept[0])}
+            self._recent[uid] = time.monotonic(), found, streams
+        return found, streams
+
+    def _streams(self, uid: str) -> dict[str, StoredStream]:
+        """The streams of a run, as `header` saw them if it did just now."""
+        known = self._recent.get(uid)
+        return known[2] if known is not None and _is_fresh(known[0]) else self._run(uid)[1]
+
+    def header(self, uid: str) -> RunHeader:
+        """Describe one run."""
+        found, streams = self._run(uid)
+        try:
+            return found.header(streams)
+        except KeyError as error:
+            raise DamagedRun(f"run {uid} cannot be read: {error} is missing") from error
+
+    @property
+    @abstractmethod
+    def _reader(self) -> EventReader:
+        """What reads events."""
+
+    def event_pages(
+        self,
+        uid: str,
+        stream: str,
+        *,
+        data: Keys = ALL_KEYS,
+        timestamps: Keys = (),
+        events: slice = slice(None),
+    ) -> Iterator[EventPage]:
+        """Yield the stored events of a stream, by time; the server sends what is asked for."""
+        streams = self._streams(uid)
+        if stream not in streams:
+            raise StreamNotFound(f"run {uid} has no stream {stream!r}; it has {', '.join(streams) or 'none'}")
+        with self.connection.asking(f"for events of run {uid}, stream {stream!r}"):
+            yield from self._reader.read(streams[stream], Wanted(data, timestamps), events)
+
+    def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
+        """Yield the documents of a run: what introduces others first, events by time, pages taken apart."""
+        found, _ = self._run(uid)
+        yield "start", found.start
+        for name in ("descriptor", "resource", "stream_resource"):
+            for doc in getattr(found, f"{name}s"):
+                yield name, doc
+        with self.connection.asking(f"for the documents of run {uid}"):
+            for resource in found.resources:
+                yield from self._datum_documents(str(resource.get("uid")))
+            for doc in found.stream_datums:
+                yield "stream_datum", doc
+            uids = [str(doc["uid"]) for doc in found.descriptors]
+            both = heapq.merge(self._single_events(uids), self._paged_events(uids), key=_time_of)
+            for doc in both:
+                yield "event", doc
+        if found.stop is not None:
+            yield "stop", found.stop
+
+    def _single_events(self, descriptors: Sequence[str]) -> Iterator[Document]:
+        """Yield the events that are documents of their own, by time."""
+        found = self.connection.database["event"].find({"descriptor": {"$in": descriptors}}, sort=[("time", 1)])
+        return map(from_bson, found)
+
+    def _paged_events(self, descriptors: Sequence[str]) -> Iterator[Document]:
+        """Yield the events in pages, by the time of the first of a page."""
+        collection = self.connection.database[self._reader.paged]
+        found = collection.find({"descriptor": {"$in": descriptors}}, sort=[("time.0", 1), ("first_index", 1)])
+        for page in map(from_bson, found):
+            yield from events_of(page)
+
+    def _datum_documents(self, resource: str) -> Iterator[tuple[str, Document]]:
+        for page in self._datums(resource):
+            for row, datum_id in enumerate(page.datum_id):
+                kwargs = {key: values[row] for key, values in page.datum_kwargs.items()}
+                yield "datum", {"resource": resource, "datum_id": datum_id, "datum_kwargs": kwargs}
+
+    @abstractmethod
+    def _datums(self, resource: str) -> Iterator[DatumPage]:
+        """Yield the datums of a resource."""
+
+    def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
+        """Yield the datums of one resource."""
+        with self.connections[-1].asking(f"for the datums of resource {resource}"):
+            yield from self._datums(resource)
+
+    def refresh(self, *, deep: bool = False) -> None:
+        """Forget what was just learnt; every question asks the server anew."""
+        self._recent = {}
+
+    def problems(self) -> Sequence[Problem]:
+        """Name what stands among the runs and has no uid."""
+        with self.connection.asking("for runs without a uid"):
+            ids = uids_without_text(self.connection.database, self.schema, PROBLEMS)
+        place = f"{self.connection.shown} {self.schema.collection}"
+        return [Problem(place, f"the document of _id {one!r} has no uid that is a text: it is no run") for one in ids]
+
+    def close(self) -> None:
+        """Let go of the client."""
+        for connection in self.connections:
+            connection.close()
+
+    def insert(self, start: Document) -> RunInsert:
+        """Begin a run.
+
+        Raises
+        ------
+        UnsupportedOperation
+            Where the store was not made ``writable=True``.
+        DuplicateRun
+        """
+        if not self.writable:
+            raise UnsupportedOperation(
+                f"{self.connection.shown} is open for reading only: give writable=True to write runs into it"
+            )
+        return self._insert(start)
+
+    @abstractmethod
+    def _insert(self, start: Document) -> RunInsert:
+        """Begin a run."""
+
+    @abstractmethod
+    def _indexes(self) -> Iterable[tuple[Connection, Index]]:
+        """The indexes by which everything is found."""
+
+    def proposed_indexes(self) -> list[str]:
+        """Say, one a line, which indexes would make questions faster and are not there; changes nothing."""
+        return [f"{connection.shown} {index}" for connection, index in self._missing()]
+
+    def make_indexes(self) -> list[str]:
+        """Make the indexes that `proposed_indexes` names, and tell them."""
+        made = []
+        for connection, index in self._missing():
+            with connection.asking(f"to make the index {index}"):
+                index.make(connection.database)
+            made.append(f"{connection.shown} {index}")
+        return made
+
+    def _missing(self) -> Iterator[tuple[Connection, Index]]:
+        wanted: dict[Connection, list[Index]] = {}
+        for connection, index in self._indexes():
+            wanted.setdefault(connection, []).append(index)
+        for connection, indexes in wanted.items():
+            with connection.asking("for its indexes"):
+                missing = missing_indexes(connection.database, indexes)
+            yield from ((connection, index) for index in missing)
+
+
+def _shown(query: Query) -> str:
+    code = repr(query)
+    return code if len(code) < SHOWN else f"{code[:SHOWN]} ..."
+
+
+def _is_fresh(when: float) -> bool:
+    return time.monotonic() - when < FRESH
+
+
+def _time_of(event: Document) -> float:
+    moment = event.get("time")
+    return float(moment) if isinstance(moment, int | float) else float("-inf")
