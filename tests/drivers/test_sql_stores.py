@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pytest
@@ -12,7 +14,7 @@ from intake_bluesky.documents import EventPage
 from intake_bluesky.storage import RunInsert
 from intake_bluesky.testing.compose import RunComposer
 from intake_bluesky.testing.examples import Run
-from intake_bluesky.testing.stores import StoreTests
+from intake_bluesky.testing.stores import StoreHooks, StoreLifeCycleTests, StoreTests, StoreValueTests
 from intake_bluesky_sql import SQLStore
 from intake_bluesky_sql import writing as sql_writing
 from tests.drivers.sql_rows import Rows
@@ -28,13 +30,22 @@ class CountingStore(SQLStore):
             yield page
 
 
-class TestSQLite(StoreTests[CountingStore]):
-    """Documents put in by Python's own sqlite3, a row each."""
+@cache
+def empty_database() -> bytes:
+    """A file with all tables, which takes longer to make than most tests."""
+    with TemporaryDirectory() as folder:
+        store = SQLStore(Path(folder, "runs.db"))
+        store.create()
+        store.close()
+        return Path(folder, "runs.db").read_bytes()
+
+
+class Singly(StoreHooks[CountingStore]):
+    """Documents put in by the database's own driver, a row each."""
 
     def make_store(self, folder: Path) -> CountingStore:
-        store = CountingStore(f"sqlite:///{folder}/runs.db")
-        store.create()
-        return store
+        (folder / "runs.db").write_bytes(empty_database())
+        return CountingStore(f"sqlite:///{folder}/runs.db")
 
     def insert(self, store: CountingStore, documents: Run) -> None:
         Rows(store).insert(documents)
@@ -54,8 +65,7 @@ class TestSQLite(StoreTests[CountingStore]):
         return CountingStore.reads
 
 
-@pytest.mark.slow
-class TestSQLiteBlocks(TestSQLite):
+class InBlocks(Singly):
     """Documents put in by the writer of another store object, as blocks however few they are."""
 
     @pytest.fixture(autouse=True)
@@ -85,9 +95,8 @@ class TestSQLiteBlocks(TestSQLite):
             insert._flush()
 
 
-@pytest.mark.slow
-class TestPostgreSQL(TestSQLite):
-    """Documents put in by psycopg, a row each."""
+class OnServer(Singly):
+    """A database of PostgreSQL instead of a file."""
 
     @pytest.fixture(autouse=True)
     def server(self, postgres: Postgres) -> None:
@@ -97,6 +106,20 @@ class TestPostgreSQL(TestSQLite):
         return CountingStore(self.uri)
 
 
+class TestSQLite(Singly, StoreTests[CountingStore]):
+    """The whole suite, documents put in by Python's sqlite3."""
+
+
 @pytest.mark.slow
-class TestPostgreSQLBlocks(TestPostgreSQL, TestSQLiteBlocks):
-    """Documents put in by the writer of another store object, as blocks however few they are."""
+class TestSQLiteBlocks(InBlocks, StoreTests[CountingStore]):
+    """The whole suite, of blocks."""
+
+
+@pytest.mark.slow
+class TestPostgreSQL(OnServer, StoreTests[CountingStore]):
+    """The whole suite, documents put in by psycopg."""
+
+
+@pytest.mark.slow
+class TestPostgreSQLBlocks(OnServer, InBlocks, StoreValueTests[CountingStore], StoreLifeCycleTests[CountingStore]):
+    """Blocks that a server has, whose columns are fetched in another way; the rest of them is the same code."""
