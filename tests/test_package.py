@@ -50,12 +50,15 @@ PUBLIC = [
     "query",
 ]
 
-DRIVERS = {
-    "bluesky-jsonl-catalog": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
-    "bluesky-msgpack-catalog": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
-    "bluesky_jsonl_catalog": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
-    "bluesky_msgpack_catalog": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
+NAMES = {
+    "jsonl": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
+    "msgpack": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
+    "sql": "intake_bluesky_sql:BlueskySQLCatalog",
+    "mongo-normalized": "intake_bluesky_mongo:BlueskyMongoNormalizedCatalog",
+    "mongo-embedded": "intake_bluesky_mongo:BlueskyMongoEmbeddedCatalog",
 }
+DRIVERS = {f"bluesky-{name}-catalog": place for name, place in NAMES.items()}
+DRIVERS |= {name.replace("-", "_"): place for name, place in DRIVERS.items()}
 
 
 def loaded_by(statement: str) -> set[str]:

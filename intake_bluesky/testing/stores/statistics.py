@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Final
 
@@ -20,6 +21,7 @@ from intake_bluesky.viewing import StoredRun
 
 __all__ = ["StoreStatisticsTests", "Unmeasured"]
 
+OLD: Final = 0.1  # seconds after which a file that was just written cannot change unseen
 QUERIES: Final = (
     Data("theta").between(0, 5),
     Data("theta").between(-100, 100),
@@ -93,6 +95,8 @@ class StoreStatisticsTests(StoreHooks[S]):
             return
         run = scan()
         self.put(store, run)
+        time.sleep(OLD)
+        store.refresh()
         uid = run[0][1]["uid"]
         store.measure([uid])
         known = Statistics(2, 0, 3, 4, 7, 3, 4, 1.0)
