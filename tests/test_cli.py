@@ -487,3 +487,25 @@ def test_search_shows_what_documents_say_and_obeys_none_of_it(folder: Path, caps
 def test_search_wants_one_query(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 2
     assert capsys.readouterr().err.startswith("usage: intake-bluesky search")
+
+
+def test_a_database_by_its_uri(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from intake_bluesky_sql import BlueskySQLCatalog
+
+    uri = f"sqlite:///{tmp_path}/runs.db"
+    cat = BlueskySQLCatalog(uri)
+    with cat.writer() as write:
+        for name, doc in EXAMPLES["scan"](tmp_path):
+            write(name, doc)
+    cat.store.close()
+    assert cat[-1].start["uid"][:6] in printed(capsys, "ls", uri)
+    assert json.loads(printed(capsys, "search", uri, "data('theta').max() > 1", "--json"))["total"] == 1
+    cat.store.close()
+
+
+@pytest.mark.parametrize("uri", ["postgresql://me:hush@127.0.0.1:9/runs", "mongodb://me:hush@127.0.0.1:9/runs"])
+def test_no_complaint_tells_a_password(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    more = "?serverSelectionTimeoutMS=100" if uri.startswith("mongodb") else ""
+    told = complaint(capsys, "ls", uri + more)
+    assert "127.0.0.1" in told
+    assert "hush" not in told

@@ -23,7 +23,8 @@ UNUSABLE: Final = 2
 INTERRUPTED: Final = 130  # as shells report SIGINT
 
 CATALOG: Final = """a YAML catalog (catalogs/demo.yml; :NAME after it chooses an entry), files (a folder,
-a file, or a quoted pattern such as 'data/*.jsonl'), or the name of an installed catalog"""
+a file, or a quoted pattern such as 'data/*.jsonl'), the URI of a database (mongodb://, sqlite:///, postgresql://), or
+the name of an installed catalog"""
 RUN: Final = "a uid, the first letters of one, a scan_id, or -1 for the newest run, -2 for the one before ..."
 
 

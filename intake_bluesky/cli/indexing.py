@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from intake_bluesky.cli.opening import find_catalog
 from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.files.places import shown
 from intake_bluesky.terminal import counted, write_json
 
 __all__ = ["run"]
@@ -65,16 +66,16 @@ def _index(text: str, arguments: argparse.Namespace) -> dict[str, Any]:
     store = catalog.store
     if isinstance(store, SupportsServerIndexes):
         made = list(store.make_indexes()) if arguments.make else []
-        return {"catalog": text, "made": made, "proposed": list(store.proposed_indexes())}
+        return {"catalog": shown(text), "made": made, "proposed": list(store.proposed_indexes())}
     if not isinstance(store, SupportsIndex):
-        raise StoreUnavailable(f"{text} has no index: {type(store).__name__} finds its runs by itself")
+        raise StoreUnavailable(f"{shown(text)} has no index: {type(store).__name__} finds its runs by itself")
     if arguments.scan:
         store.scan()
     else:
         store.refresh()
     published = list(store.publish()) if arguments.publish else []
     return {
-        "catalog": text,
+        "catalog": shown(text),
         "runs": len(catalog),
         "problems": len(catalog.problems),
         "published": published,

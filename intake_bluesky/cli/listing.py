@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from intake_bluesky.cli.opening import find_catalog
+from intake_bluesky.files.places import shown
 from intake_bluesky.terminal import console, counted, describe_summary, runs_table, write_json
 
 __all__ = ["run"]
@@ -16,7 +17,9 @@ def run(arguments: argparse.Namespace) -> int:
     total = len(catalog)
     runs = list(catalog.arrangement.runs(limit=arguments.limit or None))
     if arguments.json:
-        write_json({"catalog": arguments.catalog, "total": total, "runs": [describe_summary(one) for one in runs]})
+        write_json(
+            {"catalog": shown(arguments.catalog), "total": total, "runs": [describe_summary(one) for one in runs]}
+        )
         return 0
     page = console()
     page.print(runs_table(runs))

@@ -22,6 +22,13 @@ DRIVERS: Final[Mapping[str, str]] = {
     ".jsonl": "bluesky-jsonl-catalog",
     ".msgpack": "bluesky-msgpack-catalog",
 }
+DATABASES: Final[Mapping[str, str]] = {
+    "mongodb": "bluesky-mongo-normalized-catalog",
+    "mongodb+srv": "bluesky-mongo-normalized-catalog",
+    "sqlite": "bluesky-sql-catalog",
+    "postgresql": "bluesky-sql-catalog",
+    "postgresql+psycopg": "bluesky-sql-catalog",
+}
 KINDS: Final = " or ".join(f"*{suffix}" for suffix in DRIVERS)
 COMPRESSION: Final = (".gz", ".zst")
 
@@ -33,7 +40,7 @@ def find_catalog(text: str) -> BlueskyCatalog:
     ----------
     text : str
         A YAML file, ``:entry`` or ``:nested.entry`` after it unless it has but one; a folder, file or pattern
-        of run files; or the name of an installed catalog, ``.nested.entry`` after it.
+        of run files; the URI of a database; or the name of an installed catalog, ``.nested.entry`` after it.
 
     Raises
     ------
@@ -43,6 +50,9 @@ def find_catalog(text: str) -> BlueskyCatalog:
     yaml = YAML.fullmatch(text)
     if yaml:
         return _entry(_open_yaml(yaml["file"]), yaml["entry"], yaml["file"])
+    scheme, said, _ = text.partition("://")
+    if said and scheme in DATABASES:
+        return open_catalog(text, driver=DATABASES[scheme])  # type: ignore[no-any-return]
     if _is_path(text):
         return open_catalog(text, driver=_driver(text))  # type: ignore[no-any-return]
     return _installed(text)

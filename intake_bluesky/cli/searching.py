@@ -15,6 +15,7 @@ from dask.utils import parse_bytes
 from intake_bluesky.cli.opening import find_catalog
 from intake_bluesky.documents import RunSummary
 from intake_bluesky.errors import StoreUnavailable, UnsupportedQuery
+from intake_bluesky.files.places import shown
 from intake_bluesky.ordering import as_path, value_of
 from intake_bluesky.query import FullText, Query, from_mongo, to_json
 from intake_bluesky.query.paths import MISSING
@@ -38,9 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     values = [{column: _value(one, place) for column, place in places.items()} for one in runs]
     if arguments.json:
         listed = [{"uid": one.uid, **own} for one, own in zip(runs, values, strict=True)]
-        shown = listed if columns else [describe_summary(one) for one in runs]
+        runs_shown = listed if columns else [describe_summary(one) for one in runs]
         asked = json.loads(to_json(hits.query))
-        write_json({"catalog": arguments.catalog, "query": asked, "total": total, "runs": shown})
+        write_json({"catalog": shown(arguments.catalog), "query": asked, "total": total, "runs": runs_shown})
         return 0
     page = console()
     page.print(values_table([one.uid for one in runs], columns, values) if columns else runs_table(runs))
@@ -103,10 +104,10 @@ def _save(hits: BlueskyCatalog, path: Path) -> None:
         raise StoreUnavailable(f"{path} is there already: --save overwrites nothing") from error
 
 
-def _summary(shown: int, total: int, saved: str | None, *, unread: int) -> str:
-    more = f", of {total:,} (--limit 0 shows all)" if total > shown else ""
+def _summary(listed: int, total: int, saved: str | None, *, unread: int) -> str:
+    more = f", of {total:,} (--limit 0 shows all)" if total > listed else ""
     ends: Sequence[str] = [
-        f"{counted(shown, 'run')}{more}",
+        f"{counted(listed, 'run')}{more}",
         *([f"{counted(unread, 'problem')}: see validate"] if unread else []),
         *([f"saved as {saved}"] if saved else []),
     ]

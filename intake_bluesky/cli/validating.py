@@ -10,6 +10,7 @@ from functools import partial
 
 from intake_bluesky.cli.commands import FINE, FOUND
 from intake_bluesky.cli.opening import find_catalog, find_run
+from intake_bluesky.files.places import shown
 from intake_bluesky.terminal import console, counted, track, write_json
 from intake_bluesky.validate import Finding, validate
 
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         findings = list(validate(catalog, schema=schema, watch=partial(track, what="validating")))
         runs = len(catalog)
     if arguments.json:
-        write_json({"catalog": arguments.catalog, "runs": runs, "findings": [asdict(one) for one in findings]})
+        write_json({"catalog": shown(arguments.catalog), "runs": runs, "findings": [asdict(one) for one in findings]})
     else:
         _print(findings, runs)
     return FOUND if findings else FINE
