@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 
 import msgpack
 
-from intake_bluesky.deflate import deflated, inflated
 from intake_bluesky.query.form import code_text
+from intake_bluesky.squeeze import squeezed, unsqueezed
 from intake_bluesky.statistics import Fields, Statistics
 
 __all__ = ["Row", "pack", "row_of", "rows_of", "statistics_of"]
@@ -75,7 +75,7 @@ def pack(streams: Mapping[str, Mapping[str, Fields | None]]) -> bytes:
                 assert fields is not None
                 row = msgpack.packb(row_of(Statistics(*fields)))
             rows.append((name, key if key.isascii() and key.isprintable() else code_text(key), row))
-    return deflated(packer.pack(rows))
+    return squeezed(packer.pack(rows))
 
 
 def rows_of(packed: bytes, key: str | None = None) -> Iterator[tuple[str, str, Row]]:
@@ -93,7 +93,7 @@ def rows_of(packed: bytes, key: str | None = None) -> Iterator[tuple[str, str, R
     [('primary', 'theta', (1, 0, 2.5, 2.5, 2.5, 2.5, 2.5, 0.0, None))]
     """
     try:
-        for stream, name, row in msgpack.unpackb(inflated(packed, LARGEST)):
+        for stream, name, row in msgpack.unpackb(unsqueezed(packed, LARGEST)):
             if key is None or name == key:
                 yield stream, name, _checked(msgpack.unpackb(row, use_list=False))
     except (msgpack.UnpackException, TypeError, ValueError) as error:

@@ -41,7 +41,7 @@ class Dataset:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     sources: tuple[Source, ...]
-    deflated: Deflated | None = None
+    squeezed: Deflated | None = None
     checked: bool = False
 
     @classmethod
@@ -91,10 +91,10 @@ class Dataset:
     def _read_stored(self, box: Box, out: Array) -> None:
         if not self.checked:
             check_filters(self.data, self.owner.location.path)
-            self.deflated = Deflated.of(self.data)
+            self.squeezed = Deflated.of(self.data)
             self.checked = True
-        if self.deflated is not None and out.dtype == self.dtype and set(box.step) == {1}:
-            self.deflated.read(box, out)
+        if self.squeezed is not None and out.dtype == self.dtype and set(box.step) == {1}:
+            self.squeezed.read(box, out)
         else:
             read_box(self.data, box, out)
 

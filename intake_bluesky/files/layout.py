@@ -9,13 +9,13 @@ from typing import Any, Final
 import msgpack
 
 from intake_bluesky.columns import Observed
-from intake_bluesky.deflate import deflated, inflated
 from intake_bluesky.documents import Span
 from intake_bluesky.files.contents import Member
+from intake_bluesky.squeeze import squeezed, unsqueezed
 
 __all__ = ["Block", "Layout"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 LARGEST: Final = 1 << 28  # bytes of a layout: of a file of some terabytes
 
 
@@ -105,7 +105,7 @@ class Layout:
             self.members,
             self.damage,
         ]
-        return deflated(msgpack.packb(fields))
+        return squeezed(msgpack.packb(fields))
 
     @classmethod
     def unpack(cls, packed: bytes, most: int | None = None) -> Layout:
@@ -122,7 +122,7 @@ class Layout:
             Another version's, damaged, or of no file of that size: scan the file again.
         """
         try:
-            fields = msgpack.unpackb(inflated(packed, LARGEST), strict_map_key=False)
+            fields = msgpack.unpackb(unsqueezed(packed, LARGEST), strict_map_key=False)
             if fields[0] != FORMAT:
                 raise ValueError(f"a layout of format {fields[0]}, this version reads {FORMAT}")
             layout = cls._of(fields)

@@ -68,12 +68,12 @@ def test_any_part_of_any_chunks(data: st.DataObject) -> None:
         made = file.create_dataset("x", shape, "<i4", chunks=chunks, compression="gzip", shuffle=shuffle, fillvalue=-1)
         written = data.draw(st.integers(0, shape[0]))
         made[:written] = values[:written]
-        deflated = Deflated.of(made)
-        assert deflated is not None
+        squeezed = Deflated.of(made)
+        assert squeezed is not None
         (start, stop), *window = spans
         box = Axes.of((), shape).box(start, stop, tuple(slice(*span) for span in window))
         observed: Array = np.empty(box.shape, "<i4")
-        deflated.read(box, observed)
+        squeezed.read(box, observed)
         np.testing.assert_array_equal(observed, made[box.slices])
 
 
