@@ -7,19 +7,24 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.errors import DamagedRun, RunNotFound, StreamNotFound, UnsupportedOperation
+from intake_bluesky.measuring import measured
 from intake_bluesky.pages import events_of
-from intake_bluesky.query import ALL, Query, split
-from intake_bluesky.storage import Order, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.query import ALL, Query, Start, split
+from intake_bluesky.query.kept import Kept
+from intake_bluesky.statistics import Statistics
+from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader, Times, Wanted
 from intake_bluesky_mongo.filters import Translator
 from intake_bluesky_mongo.indexes import Index, missing_indexes
 from intake_bluesky_mongo.inserting import Buffering
+from intake_bluesky_mongo.keeping import Keeper, place_of
 from intake_bluesky_mongo.listing import Listing, Schema, uids_without_text
 from intake_bluesky_mongo.stored_runs import StoredRun, StoredStream
 
@@ -32,6 +37,8 @@ OPTIONS: Final[Mapping[str, str]] = {
 """Options of pymongo's ``find`` that change how is found, not what; and what ``aggregate`` calls them."""
 FRESH: Final = 0.5  # seconds for which what was just learnt of a run is used again
 PROBLEMS: Final = 100
+MEASURED: Final = 64  # runs of which statistics are kept at once
+OWN: Final = frozenset({"_times", "_lock", "_recent", "_keeper"})  # of each process
 SHOWN: Final = 300  # letters of a query in a message
 
 
@@ -74,9 +81,10 @@ class MongoStore(RunStore):
         self._times = Times()
         self._lock = threading.Lock()
         self._recent: dict[str, tuple[float, StoredRun, dict[str, StoredStream]]] = {}
+        self._keeper = Keeper(place_of(type(self).schema.collection, self.connection))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_times", "_lock", "_recent")}
+        return {name: value for name, value in self.__dict__.items() if name not in OWN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -99,12 +107,18 @@ class MongoStore(RunStore):
         return self.connections[0]
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Take what a filter says exactly."""
-        return Plan(*split(query, Translator(self.schema.places).exact), ordered=True)
+        """Take what a filter says exactly, and what statistics kept here do, unless of too many runs for a filter."""
+        by_filter = Translator(self.schema.places).exact
+        by_statistics = self._keeper.fits(query)
+
+        def exact(leaf: Query) -> bool:
+            return by_statistics if isinstance(leaf, Kept) else by_filter(leaf)
+
+        return Plan(*split(query, exact), ordered=True)
 
     def _listing(self, query: Query) -> Listing:
         options = {OPTIONS[name]: value for name, value in self.find_kwargs.items()}
-        return Listing(self.connection.database, self.schema, query, options)
+        return Listing(self.connection.database, self.schema, self._keeper.settled(query), options)
 
     def find(
         self,
@@ -233,9 +247,42 @@ class MongoStore(RunStore):
         with self.connections[-1].asking(f"for the datums of resource {resource}"):
             yield from self._datums(resource)
 
+    def statistics(self, values: Recorded) -> Statistics | None:
+        """Give what is kept of some values."""
+        return self._keeper.statistics(values)
+
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        """Keep what was found, on this machine."""
+        self._keeper.keep(found)
+
+    def measure(self, uids: Sequence[str]) -> int:
+        """Read the events of those runs that have stopped and of which nothing is kept."""
+        missing = self._keeper.unmeasured(uids)
+        return sum(self._measure(missing[n : n + MEASURED]) for n in range(0, len(missing), MEASURED))
+
+    def _measure(self, uids: Sequence[str]) -> int:
+        found, read = [], 0
+        for uid in [run.uid for run in self.find(Start("uid").is_in(uids)) if run.stop is not None]:
+            with suppress(DamagedRun, RunNotFound):  # which whoever looks into it is told
+                header = self.header(uid)
+                statistics, size = measured(self, header)
+                found.append((uid, header.version, statistics))
+                read += size
+        self._keeper.keep_all(found)
+        return read
+
     def refresh(self, *, deep: bool = False) -> None:
-        """Forget what was just learnt; every question asks the server anew."""
+        """Forget what was just learnt, every question asks the server anew; `deep`, also statistics of changed runs."""
         self._recent = {}
+        if deep:
+            kept = self._keeper.versions().items()
+            self._keeper.forget([uid for uid, version in kept if self._version(uid) != version])
+
+    def _version(self, uid: str) -> str | None:
+        try:
+            return self.header(uid).version
+        except (DamagedRun, RunNotFound):
+            return None
 
     def problems(self) -> Sequence[Problem]:
         """Name what stands among the runs and has no uid."""
@@ -245,7 +292,8 @@ class MongoStore(RunStore):
         return [Problem(place, f"the document of _id {one!r} has no uid that is a text: it is no run") for one in ids]
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Let go of the client, and of the file of statistics."""
+        self._keeper.close()
         for connection in self.connections:
             connection.close()
 
