@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from intake_bluesky.index import Index, IndexEntry, IndexLost, index_path, storable
@@ -16,7 +16,7 @@ from intake_bluesky.statistics import Fields, Statistics
 from intake_bluesky.storage import Answer, Recorded
 from intake_bluesky_mongo.connections import Connection
 
-__all__ = ["Keeper", "place_of"]
+__all__ = ["Keeper", "packed", "place_of"]
 
 T = TypeVar("T")
 MOST: Final = 100_000  # uids in one filter, of 49 bytes each, once or twice: a filter is a document of at most 16 MiB
@@ -57,11 +57,11 @@ class Keeper:
         known = [(what, one) for what, one in found if storable(what.uid)]
         _again(lambda: self._index.keep(known, lambda version: version))
 
-    def keep_all(self, runs: Sequence[tuple[str, str, Measured]]) -> None:
-        """Keep what one pass over each of some runs, of (uid, version), told."""
+    def keep_all(self, found: Mapping[str, tuple[str, bytes]]) -> None:
+        """Keep, by uid, the version of each of some runs and what one pass over it told, as `packed` gives it."""
         entries = [
-            IndexEntry(uid, version, uid=uid, stop=b"", statistics=pack(_by_stream(found)))
-            for uid, version, found in runs
+            IndexEntry(uid, version, uid=uid, stop=b"", statistics=statistics)
+            for uid, (version, statistics) in found.items()
         ]
 
         def put() -> None:
@@ -152,8 +152,9 @@ def _uids_in(query: Query) -> list[str] | None:
     return None
 
 
-def _by_stream(found: Measured) -> dict[str, dict[str, Fields | None]]:
+def packed(found: Measured) -> bytes:
+    """Pack the statistics of a run."""
     streams: dict[str, dict[str, Fields | None]] = {}
     for (stream, key), statistics in found.items():
         streams.setdefault(stream, {})[key] = None if statistics is None else statistics.fields
-    return streams
+    return pack(streams)

@@ -7,7 +7,6 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
@@ -24,8 +23,9 @@ from intake_bluesky_mongo.events import EventReader, Times, Wanted
 from intake_bluesky_mongo.filters import Translator
 from intake_bluesky_mongo.indexes import Index, missing_indexes
 from intake_bluesky_mongo.inserting import Buffering
-from intake_bluesky_mongo.keeping import Keeper, place_of
+from intake_bluesky_mongo.keeping import Keeper, packed, place_of
 from intake_bluesky_mongo.listing import Listing, Schema, uids_without_text
+from intake_bluesky_mongo.sharing import Packed, put_shared, shared
 from intake_bluesky_mongo.stored_runs import StoredRun, StoredStream
 
 __all__ = ["MongoStore"]
@@ -50,7 +50,8 @@ class MongoStore(RunStore):
     find_kwargs : mapping, optional
         Options of pymongo's ``find``: ``max_time_ms``, ``batch_size``, ``hint``, ``comment``, ``allow_disk_use``.
     writable : bool
-        Whether `insert` may write. Nothing else here ever does, but for `make_indexes`.
+        Whether `insert` may write, and `measure` leave statistics for others. Nothing else here ever does, but for
+        `make_indexes`.
     buffering : Buffering, optional
     """
 
@@ -261,14 +262,24 @@ class MongoStore(RunStore):
         return sum(self._measure(missing[n : n + MEASURED]) for n in range(0, len(missing), MEASURED))
 
     def _measure(self, uids: Sequence[str]) -> int:
-        found, read = [], 0
-        for uid in [run.uid for run in self.find(Start("uid").is_in(uids)) if run.stop is not None]:
-            with suppress(DamagedRun, RunNotFound):  # which whoever looks into it is told
+        """As `measure`, but for what others left in the database; leaves it there if this store may write."""
+        stopped = [run.uid for run in self.find(Start("uid").is_in(uids)) if run.stop is not None]
+        known = shared(self.connection, self.schema.collection, stopped) if stopped else {}
+        new: dict[str, Packed] = {}
+        read = 0
+        for uid in stopped:
+            try:
                 header = self.header(uid)
-                statistics, size = measured(self, header)
-                found.append((uid, header.version, statistics))
+            except (DamagedRun, RunNotFound):  # as whoever looks into it is told
+                known.pop(uid, None)
+                continue
+            if uid not in known or known[uid][0] != header.version:
+                found, size = measured(self, header)
+                new[uid] = header.version, packed(found)
                 read += size
-        self._keeper.keep_all(found)
+        self._keeper.keep_all(known | new)
+        if self.writable:
+            put_shared(self.connection, self.schema.collection, new)
         return read
 
     def refresh(self, *, deep: bool = False) -> None:

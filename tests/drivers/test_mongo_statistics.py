@@ -11,9 +11,10 @@ import pytest
 from pymongo import monitoring
 from pymongo.database import Database
 
-from intake_bluesky.query import Data, Query, Start
+from intake_bluesky.query import Data, DataQuery, Query, Start
 from intake_bluesky.query.kept import Kept
 from intake_bluesky.runs import BlueskyCatalog
+from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Order, Recorded
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.runs import Run
@@ -24,7 +25,8 @@ from intake_bluesky_mongo import (
     NormalizedStore,
     keeping,
 )
-from intake_bluesky_mongo.keeping import Keeper, place_of
+from intake_bluesky_mongo.keeping import Keeper, packed, place_of
+from intake_bluesky_mongo.sharing import COLLECTION
 from intake_bluesky_mongo.store import MongoStore
 from tests.drivers.mongo_by_hand import put_embedded, put_normalized
 
@@ -92,8 +94,9 @@ def put(database: Database[dict[str, Any]], schema: str, number: int, documents:
         put_embedded(database, uid_of(number), documents)
 
 
-def opened(schema: str, uri: str) -> BlueskyCatalog:
-    return (BlueskyMongoNormalizedCatalog if schema == "normalized" else BlueskyMongoEmbeddedCatalog)(uri)
+def opened(schema: str, uri: str, *, writable: bool = False) -> BlueskyCatalog:
+    face = BlueskyMongoNormalizedCatalog if schema == "normalized" else BlueskyMongoEmbeddedCatalog
+    return face(uri, writable=writable)
 
 
 @pytest.fixture
@@ -152,6 +155,48 @@ def test_nothing_is_written_to_the_server(cat: BlueskyCatalog, database: Databas
     assert set(database.list_collection_names()) == before
 
 
+def test_a_writable_catalog_leaves_what_it_learns_for_others(
+    schema: str, database: Database[dict[str, Any]], database_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = (Data("theta").max() > 9) & (Start("scan_id") != 7)
+    one = opened(schema, database_uri, writable=True)
+    assert found(one, query) == [12, 11, 10]
+    one.store.close()
+    assert database[COLLECTION].count_documents({}) == 11, "of runs that have stopped"
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "another machine"))
+    other = opened(schema, database_uri)
+    COMMANDS.seen = []
+    assert found(other, query) == [12, 11, 10]
+    assert COMMANDS.reads == []
+    assert {name for name, _ in COMMANDS.seen} <= READS
+    other.store.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"version": "of another day"}, {"version": 5}, {"statistics": b"nothing of the kind"}, {"form": 0}],
+    ids=["version", "type", "statistics", "form"],
+)
+def test_what_others_left_is_checked(
+    schema: str, database: Database[dict[str, Any]], database_uri: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, damage: dict[str, Any],
+) -> None:  # fmt: skip
+    query = (Data("theta").max() > 9) & (Start("scan_id") != 7)
+    one = opened(schema, database_uri, writable=True)
+    assert found(one, query) == [12, 11, 10]
+    one.store.close()
+    before = list(database[COLLECTION].find(sort=[("_id", 1)]))
+    wrong = packed({("primary", "theta"): Statistics(1, 0, 0, 0, 0, 0, 0, 0.0)})
+    database[COLLECTION].update_many({}, {"$set": {"statistics": wrong, **damage}})
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "another machine"))
+    other = opened(schema, database_uri, writable=True)
+    COMMANDS.seen = []
+    assert found(other, query) == [12, 11, 10]
+    assert len(COMMANDS.reads) == 11
+    assert list(database[COLLECTION].find(sort=[("_id", 1)])) == before, "put right"
+    other.store.close()
+
+
 def test_what_changed_is_forgotten_when_all_is_looked_at_again(
     cat: BlueskyCatalog, database: Database[dict[str, Any]], schema: str
 ) -> None:
@@ -179,7 +224,9 @@ def test_a_filter_is_not_longer_than_it_may_be(cat: BlueskyCatalog, monkeypatch:
     COMMANDS.seen = []
     assert found(cat, query) == [12, 11, 10, 1]
     assert found(cat, ~query) == [9, 8, 7, 6, 5, 4, 3, 2]
-    leaf = Kept(Data("theta").max() > 9, "true")
+    asked = Data("theta").max() > 9
+    assert isinstance(asked, DataQuery)
+    leaf = Kept(asked, "true")
     assert cat.store.plan(leaf, Order.NEWEST).pushed == leaf, "of three runs"
     assert len(COMMANDS.reads) <= 4, "of the run that goes on"
 
@@ -204,7 +251,7 @@ def test_no_secret_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     what = Recorded("a", "1", "primary", "theta")
     for store in (*stores, other):
         kept: MongoStore = store
-        kept._keeper.keep_all([("a", "1", {("primary", "theta"): None})])
+        kept._keeper.keep_all({"a": ("1", packed({("primary", "theta"): None}))})
         assert kept.statistics(what) is None
         assert kept._keeper.unmeasured(["a", "b"]) == ["b"]
         assert SECRET.encode() not in pickle.dumps(store)
