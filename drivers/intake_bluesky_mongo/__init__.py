@@ -62,7 +62,7 @@ class BlueskyMongoNormalizedCatalog(_MongoCatalog):
     auth : optional
         Taken so that YAML files written for databroker open, and never used: it is for Intake's server.
     writable : bool
-        Whether runs may be written; without it nothing in the database changes.
+        Whether runs may be written, and statistics beside them; without it nothing in the database changes.
     event_pages : bool
         Write events in pages, which are smaller and read faster, and which databroker does not find.
     """

@@ -11,16 +11,21 @@ from typing import Any, ClassVar, Final
 
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.errors import DamagedRun, RunNotFound, StreamNotFound, UnsupportedOperation
+from intake_bluesky.measuring import measured
 from intake_bluesky.pages import events_of
-from intake_bluesky.query import ALL, Query, split
-from intake_bluesky.storage import Order, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.query import ALL, Query, Start, split
+from intake_bluesky.query.kept import Kept
+from intake_bluesky.statistics import Statistics
+from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader, Times, Wanted
 from intake_bluesky_mongo.filters import Translator
 from intake_bluesky_mongo.indexes import Index, missing_indexes
 from intake_bluesky_mongo.inserting import Buffering
+from intake_bluesky_mongo.keeping import Keeper, packed, place_of
 from intake_bluesky_mongo.listing import Listing, Schema, uids_without_text
+from intake_bluesky_mongo.sharing import Packed, put_shared, shared
 from intake_bluesky_mongo.stored_runs import StoredRun, StoredStream
 
 __all__ = ["MongoStore"]
@@ -32,6 +37,8 @@ OPTIONS: Final[Mapping[str, str]] = {
 """Options of pymongo's ``find`` that change how is found, not what; and what ``aggregate`` calls them."""
 FRESH: Final = 0.5  # seconds for which what was just learnt of a run is used again
 PROBLEMS: Final = 100
+MEASURED: Final = 64  # runs of which statistics are kept at once
+OWN: Final = frozenset({"_times", "_lock", "_recent", "_keeper"})  # of each process
 SHOWN: Final = 300  # letters of a query in a message
 
 
@@ -43,7 +50,8 @@ class MongoStore(RunStore):
     find_kwargs : mapping, optional
         Options of pymongo's ``find``: ``max_time_ms``, ``batch_size``, ``hint``, ``comment``, ``allow_disk_use``.
     writable : bool
-        Whether `insert` may write. Nothing else here ever does, but for `make_indexes`.
+        Whether `insert` may write, and `measure` leave statistics for others. Nothing else here ever does, but for
+        `make_indexes`.
     buffering : Buffering, optional
     """
 
@@ -74,9 +82,10 @@ class MongoStore(RunStore):
         self._times = Times()
         self._lock = threading.Lock()
         self._recent: dict[str, tuple[float, StoredRun, dict[str, StoredStream]]] = {}
+        self._keeper = Keeper(place_of(type(self).schema.collection, self.connection))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_times", "_lock", "_recent")}
+        return {name: value for name, value in self.__dict__.items() if name not in OWN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -99,12 +108,18 @@ class MongoStore(RunStore):
         return self.connections[0]
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Take what a filter says exactly."""
-        return Plan(*split(query, Translator(self.schema.places).exact), ordered=True)
+        """Take what a filter says exactly, and what statistics kept here do, unless of too many runs for a filter."""
+        by_filter = Translator(self.schema.places).exact
+        by_statistics = self._keeper.fits(query)
+
+        def exact(leaf: Query) -> bool:
+            return by_statistics if isinstance(leaf, Kept) else by_filter(leaf)
+
+        return Plan(*split(query, exact), ordered=True)
 
     def _listing(self, query: Query) -> Listing:
         options = {OPTIONS[name]: value for name, value in self.find_kwargs.items()}
-        return Listing(self.connection.database, self.schema, query, options)
+        return Listing(self.connection.database, self.schema, self._keeper.settled(query), options)
 
     def find(
         self,
@@ -233,9 +248,52 @@ class MongoStore(RunStore):
         with self.connections[-1].asking(f"for the datums of resource {resource}"):
             yield from self._datums(resource)
 
+    def statistics(self, values: Recorded) -> Statistics | None:
+        """Give what is kept of some values."""
+        return self._keeper.statistics(values)
+
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        """Keep what was found, on this machine."""
+        self._keeper.keep(found)
+
+    def measure(self, uids: Sequence[str]) -> int:
+        """Read the events of those runs that have stopped and of which nothing is kept."""
+        missing = self._keeper.unmeasured(uids)
+        return sum(self._measure(missing[n : n + MEASURED]) for n in range(0, len(missing), MEASURED))
+
+    def _measure(self, uids: Sequence[str]) -> int:
+        """As `measure`, but for what others left in the database; leaves it there if this store may write."""
+        stopped = [run.uid for run in self.find(Start("uid").is_in(uids)) if run.stop is not None]
+        known = shared(self.connection, self.schema.collection, stopped) if stopped else {}
+        new: dict[str, Packed] = {}
+        read = 0
+        for uid in stopped:
+            try:
+                header = self.header(uid)
+            except (DamagedRun, RunNotFound):  # as whoever looks into it is told
+                known.pop(uid, None)
+                continue
+            if uid not in known or known[uid][0] != header.version:
+                found, size = measured(self, header)
+                new[uid] = header.version, packed(found)
+                read += size
+        self._keeper.keep_all(known | new)
+        if self.writable:
+            put_shared(self.connection, self.schema.collection, new)
+        return read
+
     def refresh(self, *, deep: bool = False) -> None:
-        """Forget what was just learnt; every question asks the server anew."""
+        """Forget what was just learnt, every question asks the server anew; `deep`, also statistics of changed runs."""
         self._recent = {}
+        if deep:
+            kept = self._keeper.versions().items()
+            self._keeper.forget([uid for uid, version in kept if self._version(uid) != version])
+
+    def _version(self, uid: str) -> str | None:
+        try:
+            return self.header(uid).version
+        except (DamagedRun, RunNotFound):
+            return None
 
     def problems(self) -> Sequence[Problem]:
         """Name what stands among the runs and has no uid."""
@@ -245,7 +303,8 @@ class MongoStore(RunStore):
         return [Problem(place, f"the document of _id {one!r} has no uid that is a text: it is no run") for one in ids]
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Let go of the client, and of the file of statistics."""
+        self._keeper.close()
         for connection in self.connections:
             connection.close()
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from intake_bluesky import exact_json
-from intake_bluesky.documents import ALL_KEYS, Document, EventPage, Keys, RunHeader, RunSummary, is_external
-from intake_bluesky.errors import AssetUnavailable, DamagedRun
 from intake_bluesky.kept import row_of, statistics_of
-from intake_bluesky.query import ALL, Query
 from intake_bluesky.query.form import code_text
 from intake_bluesky.statistics import Fields, Statistics
-from intake_bluesky.storage import Answer, Order, Recorded, RunStore
-from intake_bluesky.viewing import StoredRun
+from intake_bluesky.storage import Answer, Recorded
 from intake_bluesky_sql.database import Database
 
-__all__ = ["Keeper", "measured", "statistics_in"]
+__all__ = ["Keeper", "statistics_in"]
 
 WORD: Final = 2**63
 NUMBERS: Final = "s.count, s.nan_count, s.min, s.max, s.sum, s.first, s.last, s.gap, s.exact"
@@ -158,49 +154,3 @@ def statistics_in(found: Mapping[str, Mapping[str, Fields | None]]) -> Found:
         for stream, keys in found.items()
         for key, fields in keys.items()
     }
-
-
-def measured(store: RunStore, uid: str) -> tuple[Found, int]:
-    """The statistics of all values in the events of a run, and about how many bytes that read; of files None."""
-    reader = _Reader(store)
-    header = store.header(uid)
-    run = StoredRun(reader, RunSummary.of(header.start, header.stop))
-    found: dict[tuple[str, str], Statistics | None] = {}
-    for layout in header.streams.values():
-        for key, spec in layout.data_keys.items():
-            try:
-                found[layout.name, key] = None if is_external(spec) else run.statistics(layout.name, key)
-            except (AssetUnavailable, DamagedRun):
-                found[layout.name, key] = None
-    return found, reader.read
-
-
-class _Reader(RunStore):
-    """A store without its statistics, that counts what is read."""
-
-    def __init__(self, store: RunStore) -> None:
-        self._store, self.read = store, 1
-
-    def find(
-        self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None
-    ) -> Any:
-        return self._store.find(query, order=order, offset=offset, limit=limit)
-
-    def header(self, uid: str) -> RunHeader:
-        return self._store.header(uid)
-
-    def event_pages(
-        self,
-        uid: str,
-        stream: str,
-        *,
-        data: Keys = ALL_KEYS,
-        timestamps: Keys = (),
-        events: slice = slice(None),
-    ) -> Iterator[EventPage]:
-        for page in self._store.event_pages(uid, stream, data=data, timestamps=timestamps, events=events):
-            self.read += 8 * len(page) * (2 + len(page.data))
-            yield page
-
-    def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
-        return self._store.documents(uid)

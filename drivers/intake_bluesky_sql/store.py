@@ -16,13 +16,14 @@ from intake_bluesky.errors import (
     StoreUnavailable,
     StreamNotFound,
 )
+from intake_bluesky.measuring import measured
 from intake_bluesky.query import ALL, Query
 from intake_bluesky.query.form import code_text
 from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
 from intake_bluesky_sql.address import Address
 from intake_bluesky_sql.database import Database
-from intake_bluesky_sql.keeping import Keeper, measured
+from intake_bluesky_sql.keeping import Keeper
 from intake_bluesky_sql.postgres_search import POSTGRESQL
 from intake_bluesky_sql.reading import StoredRun, decoded
 from intake_bluesky_sql.sqlite_search import SQLITE
@@ -261,7 +262,7 @@ class SQLStore(RunStore):
         """Read the events of those runs of which nothing is kept; writers have done so with each run they stopped."""
         read = 0
         for uid in self._keeper.unmeasured(uids):
-            found, size = measured(self, uid)
+            found, size = measured(self, self.header(uid))
             read += size
             try:
                 self._keeper.keep_all(uid, found)

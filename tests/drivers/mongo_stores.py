@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,8 +52,9 @@ class MongoTests:
 
     @pytest.fixture(autouse=True)
     def take_database(
-        self, database: Database[dict[str, Any]], database_uri: str, monkeypatch: pytest.MonkeyPatch
+        self, database: Database[dict[str, Any]], database_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
+        monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
         self.uri, self.database = database_uri, database
         _count_reads(monkeypatch)
 
