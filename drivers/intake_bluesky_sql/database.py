@@ -119,7 +119,11 @@ class Database:
                     "correct the uri"
                 )
             if version < len(tables.STEPS):
-                self.create()
+                try:
+                    self.create()
+                except StoreUnavailable:
+                    if version < tables.READABLE:
+                        raise
             self._ready = True
 
     def _is_ready(self) -> bool:

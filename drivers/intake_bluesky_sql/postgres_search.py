@@ -5,17 +5,19 @@ Whatever a query holds is bound, keys and paths too: no text of a user becomes S
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from intake_bluesky.query.conditions import Compare, In, PathQuery
+from intake_bluesky.query.conditions import Compare, In, PathQuery, Regex
 from intake_bluesky.query.form import COMMON, INTEGERS, code_text
 from intake_bluesky.query.kept import Kept
 from intake_bluesky.query.nodes import ALL, And, Everything, Not, Or, Query
 from intake_bluesky.query.plan import split
 from intake_bluesky.query.runs import FullText, PartialUID, words
 from intake_bluesky.query.sql_json import SQL, joined, json_exact
+from intake_bluesky.query.sql_regex import literal
 from intake_bluesky_sql.postgres_data import kept_condition
 from intake_bluesky_sql.postgres_json import json_condition
 from intake_bluesky_sql.searched import LONGEST, searched_word
@@ -25,6 +27,7 @@ __all__ = ["POSTGRESQL", "PostgreSQLSearch"]
 FORMS: Final = {"start": "form_start", "stop": "form_stop"}
 MANY: Final = 1000
 BOUND: Final = 30_000  # values of one statement; the protocol has numbers up to 65,535 for them
+WILD: Final = re.compile(r"[%_\\]")
 NUMBERS: Final = {("start", ("scan_id",)): "scan_id", ("start", ("time",)): "time"}
 
 
@@ -71,8 +74,7 @@ class PostgreSQLSearch:
             case Kept():
                 return kept_condition(query)
         if isinstance(query, PathQuery) and self.exact(query):
-            by_column = None if query.path.descend else _by_column(query)
-            return json_condition(query, FORMS[query.path.document]) if by_column is None else by_column
+            return _at_path(query)
         raise TypeError(f"this is not answered in SQL: {query!r}; exact() has to be asked first")
 
 
@@ -88,10 +90,22 @@ def _after(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
+def _at_path(leaf: PathQuery) -> SQL:
+    by_column = _by_column(leaf)
+    if by_column is not None and not leaf.path.descend:
+        return by_column
+    by_form = json_condition(leaf, FORMS[leaf.path.document])
+    if by_column is None:
+        return by_form
+    return joined(" OR ", [by_column, joined(" AND ", [("lists", []), by_form])])
+
+
 def _by_column(leaf: PathQuery) -> SQL | None:
     """The condition on a column of its own; None where there is none that tells."""
     place = leaf.path.document, leaf.path.segments
     match leaf:
+        case Regex() if place in COMMON:
+            return _by_part(COMMON[place], leaf)
         case Compare(_, op, value):
             values: Sequence[Any] = (value,)
         case In(_, values):
@@ -116,6 +130,19 @@ def _by_text(column: str, op: str, values: Sequence[Any]) -> SQL | None:
     if op == "==":
         return (f"{column} = ?", coded) if len(coded) == 1 else (f"{column} = ANY(CAST(? AS text[]))", [coded])
     return f"{column} {op} ?", coded
+
+
+def _by_part(column: str, leaf: Regex) -> SQL | None:
+    """Whether a text is part of that of a column: as `LIKE`, which the index of trigrams knows."""
+    found = literal(leaf)
+    if found is None or len(found[0]) > LONGEST:
+        return None
+    text, anchored = WILD.sub(r"\\\g<0>", found[0]), found[1]
+    if anchored:
+        return f"{column} LIKE ?", [f"{text}%"]
+    by_form = json_condition(leaf, FORMS[leaf.path.document])  # the column has only the beginning of long texts
+    rest = joined(" AND ", [(f"length({column}) > {LONGEST}", []), by_form])
+    return joined(" OR ", [(f"{column} LIKE ?", [f"%{text}%"]), rest])
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:

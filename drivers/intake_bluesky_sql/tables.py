@@ -32,13 +32,25 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import UserDefinedType
 
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.query.form import COMMON
 from intake_bluesky.schema import HAS_FTS5
 
-__all__ = ["STEPS", "block_columns", "blocks", "documents", "migrate", "newer", "runs", "schema_version", "version_of"]
+__all__ = [
+    "READABLE",
+    "STEPS",
+    "block_columns",
+    "blocks",
+    "documents",
+    "migrate",
+    "newer",
+    "runs",
+    "schema_version",
+    "version_of",
+]
 
 
 class Number(UserDefinedType[Any]):
@@ -164,6 +176,17 @@ BY_CONTENT_OF_POSTGRESQL: Final = (
     "CREATE INDEX by_words ON runs USING gin (words)",
     "ALTER TABLE block_columns ALTER body SET STORAGE EXTERNAL",
 )
+LONG_TEXTS_OF_POSTGRESQL: Final = (  # of which columns have the beginning: where parts are searched, these come too
+    f"CREATE INDEX with_long_texts ON runs(id) WHERE {' OR '.join(f'length({n}) > 500' for n in COMMON.values())}",
+    # Without these figures, the planner takes a third of all texts to be long, and reads all runs.
+    *(f"CREATE STATISTICS length_of_{name} ON (length({name})) FROM runs" for name in COMMON.values()),
+)
+TRIGRAMS_OF_POSTGRESQL: Final = (
+    "CREATE EXTENSION IF NOT EXISTS pg_trgm",
+    f"CREATE INDEX by_trigrams ON runs USING gin ({', '.join(f'{name} gin_trgm_ops' for name in COMMON.values())})",
+)
+NOT_TO_BE_HAD: Final = frozenset({"0A000", "42501", "42704", "58P01"})
+"""What PostgreSQL says where an extension may not be made, is not installed, or lies in a schema of its own."""
 
 
 def _first(connection: Connection) -> None:
@@ -178,8 +201,27 @@ def _first(connection: Connection) -> None:
     connection.execute(insert(schema_version).values(version=0))
 
 
-STEPS: list[Callable[[Connection], Any]] = [_first]
+def _trigrams(connection: Connection) -> None:
+    """Index parts of texts, where the extension for that may be made: searches find the same without."""
+    if connection.dialect.name != "postgresql":
+        return
+    for statement in LONG_TEXTS_OF_POSTGRESQL:
+        connection.exec_driver_sql(statement)
+    if connection.execute(select(runs.c.id).limit(1)).first():
+        connection.exec_driver_sql("ANALYZE runs")
+    try:
+        with connection.begin_nested():
+            for statement in TRIGRAMS_OF_POSTGRESQL:
+                connection.exec_driver_sql(statement)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) not in NOT_TO_BE_HAD:
+            raise
+
+
+STEPS: list[Callable[[Connection], Any]] = [_first, _trigrams]
 """What makes of a database of version n, its place here, one of version n + 1. Steps are only ever added."""
+READABLE: Final = 1
+"""The oldest version that is read as it is by whoever may not change it: what later steps add are indexes."""
 
 
 def version_of(connection: Connection) -> int:

@@ -171,7 +171,7 @@ def test_newer_database_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch) ->
         store.close()
     for use in (lambda store: list(store.find()), lambda store: store.insert(scan()[0][1])):
         store = SQLStore(uri)
-        with pytest.raises(StoreUnavailable, match=r"of version 2, and this release .* up to 1: upgrade it"):
+        with pytest.raises(StoreUnavailable, match=r"of version 3, and this release .* up to 2: upgrade it"):
             use(store)
         store.close()
 
@@ -199,6 +199,92 @@ def test_older_database_is_brought_up(uri: str, monkeypatch: pytest.MonkeyPatch)
     assert len(store.database.ask("SELECT one, two FROM runs")) == 2
     store.close()
     other.close()
+
+
+def first_version(uri: str) -> None:
+    """Make a database as the first release did."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "STEPS", tables.STEPS[:1])
+        store = SQLStore(uri)
+        put(store, count())
+        store.close()
+
+
+def indexes(server: Postgres, uri: str) -> set[str]:
+    with server.connect(uri.partition("?")[0].rpartition("/")[2]) as db:
+        return {name for (name,) in db.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'runs'")}
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_first_version_is_brought_to_this(uri: str, reads: bool) -> None:
+    first_version(uri)
+    store = SQLStore(uri)
+    if reads:
+        assert len(list(store.find(Start("plan_name").regex("oun")))) == 1
+    put(store, scan())
+    assert len(list(store.find(Start("plan_name").regex("can")))) == 1
+    assert store.database.read(tables.version_of) == len(tables.STEPS) == 2
+    assert identical(list(store.documents(count()[0][1]["uid"])), count())
+    store.close()
+
+
+def test_first_version_gets_trigrams(postgres: Postgres) -> None:
+    uri = postgres.uri()
+    first_version(uri)
+    assert not indexes(postgres, uri) & {"by_trigrams", "with_long_texts"}
+    store = SQLStore(uri)
+    assert len(list(store.find())) == 1
+    assert indexes(postgres, uri) >= {"by_trigrams", "with_long_texts"}
+    store.close()
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_who_may_not_make_extensions_does_without(postgres: Postgres, may: bool) -> None:
+    uri = postgres.uri()
+    name = uri.partition("?")[0].rpartition("/")[2]
+    with postgres.connect(name) as db:
+        db.execute("GRANT ALL ON SCHEMA public TO reader")
+        if may:
+            db.execute(f"GRANT CREATE ON DATABASE {name} TO reader")
+    owned = uri.replace("postgres@", "reader@")
+    store = SQLStore(owned)
+    put(store, count(), scan())
+    assert [run.uid for run in store.find(Start("plan_name").regex("can"))] == [scan()[0][1]["uid"]]
+    assert store.database.read(tables.version_of) == len(tables.STEPS)
+    assert ("by_trigrams" in indexes(postgres, uri)) == may
+    store.close()
+
+
+def test_other_errors_of_the_extension_are_raised(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "TRIGRAMS_OF_POSTGRESQL", ["CREATE INDEX by_newest ON runs(newest)"])
+    store = SQLStore(postgres.uri())
+    with pytest.raises(StoreUnavailable, match="already exists"):
+        store.create()
+    store.close()
+
+
+def test_first_version_that_may_only_be_read_is_read(postgres: Postgres) -> None:
+    uri = postgres.uri()
+    first_version(uri)
+    with postgres.connect(uri.partition("?")[0].rpartition("/")[2]) as db:
+        db.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    store = SQLStore(uri.replace("postgres@", "reader@"))
+    assert len(list(store.find(Start("plan_name").regex("oun")))) == 1
+    assert store.database.read(tables.version_of) == 1
+    store.close()
+
+
+def test_read_only_file_of_the_first_version_is_read() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "runs.db")
+        first_version(str(path))
+        path.chmod(0o444)
+        Path(folder).chmod(0o555)
+        with unprivileged():
+            store = SQLStore(path)
+            assert identical(list(store.documents(count()[0][1]["uid"])), count())
+            store.close()
+        Path(folder).chmod(0o755)
 
 
 def test_failed_step_leaves_the_database_as_it_was(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

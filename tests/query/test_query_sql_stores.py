@@ -22,6 +22,7 @@ from intake_bluesky.query import (
     PartialUID,
     Path,
     Query,
+    Regex,
     Start,
     matches,
     split,
@@ -32,6 +33,7 @@ from intake_bluesky.query.kept import Kept, Verdict
 from intake_bluesky.storage import Order
 from intake_bluesky.testing.queries import Run, data_queries, queries, runs
 from intake_bluesky_sql import SQLStore
+from intake_bluesky_sql.postgres_search import POSTGRESQL
 from tests.servers.postgres import Postgres
 
 pytestmark = pytest.mark.slow  # databases compare alike on each Python
@@ -217,6 +219,43 @@ def test_texts_are_ordered_by_code_points_and_become_no_sql(texts: Stored, text:
     assert len(texts.found(ALL)) == len(TEXTS)
 
 
+PARTS = "%_\\'\"?aAé \n\x00\ud7ff\ud800\U0001f600"
+LITERALS = st.text(PARTS, max_size=4).map(lambda text: text.replace("\\", ""))
+PLACES = [*COMMON, ("start", ("x",))]
+
+
+@pytest.fixture(scope="module")
+def parts(stores: Any) -> Stored:
+    """Texts at common keys, and what else may be there."""
+    texts = drawn(st.text(PARTS, max_size=8), 100)
+    texts += ["", "%", "_", "\\", "100%", "a_b", "\\%", "'", "x" * 496 + "a%_é", "x" * 500 + "a%_", "x" * 600 + "é"]
+    found: list[Run] = []
+    for number, text in enumerate(texts):
+        value: Any = ([text], {"name": text}, {"name": [text]}, [{"name": text}], None, text, text, text)[number % 8]
+        other = texts[number // 2]
+        found.append(Run({"uid": "u", "sample": value, "plan_name": text, "purpose": other}, {"exit_status": other}))
+    return Stored(stores(), found)
+
+
+@given(text=LITERALS, anchor=st.sampled_from(["", "^"]), place=st.sampled_from(PLACES), descend=st.booleans())
+def test_parts_of_texts_at_common_keys(parts: Stored, text: str, anchor: str, place: Any, descend: bool) -> None:
+    query = Regex(Path(place[0], place[1], descend), anchor + re.sub(r"([?\\])", r"\\\1", text))
+    parts.check(query)
+    parts.check(~query)
+    for op in ("==", "<"):
+        parts.check(Compare(Path(place[0], place[1], descend), op, text))
+
+
+@pytest.mark.parametrize("text", ["%", "_", "a%", "a_b", "'", '"', "é", "xa%_", "x" * 500, "x" * 501, "\U0001f600"])
+def test_awkward_parts_are_found_by_the_database(parts: Stored, text: str) -> None:
+    for descend in (False, True):
+        for anchor in ("", "^"):
+            query = Regex(Path("start", ("plan_name",), descend), anchor + text)
+            assert parts.exact(query)
+            assert parts.found(query) == parts.expected(query)
+    assert parts.expected(Start("plan_name").regex(text))
+
+
 @given(words=st.lists(st.text(max_size=30), min_size=1, max_size=5))
 @settings(max_examples=10)
 def test_words_are_those_of_full_text(stores: Any, texts: Stored, words: list[str]) -> None:
@@ -277,3 +316,23 @@ def test_any_key_and_words_are_found_by_an_index(many: Stored) -> None:
             plan = connection.exec_driver_sql(f"EXPLAIN SELECT id FROM runs WHERE {condition}", (value,)).all()
             assert name in str(plan)
         connection.exec_driver_sql("RESET enable_seqscan")
+
+
+@pytest.mark.parametrize("place", COMMON, ids=repr)
+def test_parts_of_texts_are_found_by_an_index(many: Stored, place: Any) -> None:
+    if many.store.database.is_sqlite:
+        return
+    for descend in (False, True):
+        query = Regex(Path(place[0], place[1], descend), "foil_7")
+        with many.store.database._engine_of_this_process().connect() as connection:
+            connection.exec_driver_sql("SET enable_seqscan = off")
+            sql, values = POSTGRESQL.condition(query)
+            explain = f"EXPLAIN SELECT id FROM runs WHERE {sql}"
+            plan = str(many.store.database.execute(connection, explain, tuple(values)).all())
+            connection.exec_driver_sql("RESET enable_seqscan")
+            long = f"EXPLAIN SELECT id FROM runs WHERE length({COMMON[place]}) > 500"
+            assert "rows=1 " in str(connection.exec_driver_sql(long).all()), "none is guessed to be long"
+        assert "by_trigrams" in plan
+        assert "with_long_texts" in plan
+        assert ("with_lists" in plan) == descend
+    assert f"by_{COMMON[place]}" in steps(many.store, Regex(Path(*place), "^foil_7"))
