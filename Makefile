@@ -48,14 +48,14 @@ docs: .venvs/test/.installed
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 unit: .venvs/test/.installed
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-others: $(OTHERS:%=test-on-%)
 
 test-on-%:
 	@if [ -z '$(call of_version,$*)' ]; then echo 'Python $* is not installed: nothing tested on it'; \
 	else $(MAKE) --no-print-directory .venvs/py$*/.installed PYTHON='$(call of_version,$*)' \
-		&& .venvs/py$*/bin/python -m pytest -n auto --dist loadfile -m 'not slow' tests; fi
+		&& .venvs/py$*/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not slow' tests; fi
 
 bench: .venvs/test/.installed
 	mkdir -p .benchmarks

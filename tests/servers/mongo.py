@@ -21,6 +21,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 REAL: Final = os.environ.get("MONGODB_URI")
+PATIENCE: Final = 20.0  # seconds to end in order
 """Of a real MongoDB, which then takes the place of the server started here."""
 
 
@@ -72,6 +73,10 @@ class MongoServer:
         """End it, as a crash would, or in order by ``SIGTERM``."""
         if self._process is not None:
             self._process.send_signal(how)
+            try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:  # it waits for connections that nobody uses any more
+            self._process.kill()
             self._process.wait()
             self._process = None
 
