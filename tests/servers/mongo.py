@@ -20,8 +20,8 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-REAL: Final = os.environ.get("MONGODB_URI")
 PATIENCE: Final = 20.0  # seconds to end in order
+REAL: Final = os.environ.get("MONGODB_URI")
 """Of a real MongoDB, which then takes the place of the server started here."""
 
 
@@ -74,10 +74,10 @@ class MongoServer:
         if self._process is not None:
             self._process.send_signal(how)
             try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:  # it waits for connections that nobody uses any more
-            self._process.kill()
-            self._process.wait()
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:  # it waits for connections that nobody uses any more
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
 
