@@ -56,6 +56,18 @@ class StoreStatisticsTests(StoreHooks[S]):
                 if known is not None:
                     self._alike(known, StoredRun(Unmeasured(stored), run).statistics(layout.name, key))
 
+    def test_one_pass_tells_all_of_a_plain_run(self, store: S) -> None:
+        if not isinstance(store, SupportsStatistics):
+            return
+        run = scan()
+        self.put(store, run)
+        uid = run[0][1]["uid"]
+        store.measure([uid])
+        for key in ("theta", "det", "counts"):
+            assert store.statistics(Recorded(uid, store.header(uid).version, "primary", key)) is not None
+            assert _kept(store, Data(key).count() > 0, "true") == {uid}
+            assert _kept(store, Data(key).count() > 0, "open") == set()
+
     def _alike(self, observed: Statistics, expected: Statistics | None) -> None:
         assert expected is not None
         if isinstance(expected.sum, float):
