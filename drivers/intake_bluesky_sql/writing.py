@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from intake_bluesky import exact_json
 from intake_bluesky.documents import Document, stream_name
 from intake_bluesky.errors import DuplicateRun, StoreUnavailable, UnsupportedOperation
-from intake_bluesky.files.measuring import Watching
+from intake_bluesky.one_pass import Watching
 from intake_bluesky.query.form import SearchForm, code_text
 from intake_bluesky.storage import RunInsert
 from intake_bluesky_sql.blocks import Block, Signature, alike, build, owner_of

@@ -11,7 +11,7 @@ from intake_bluesky.columns import Observed, observe
 from intake_bluesky.documents import Document, EventPage
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.layout import Block, Layout
-from intake_bluesky.files.measuring import FLOAT, INT, ODD, Measuring
+from intake_bluesky.one_pass import FLOAT, INT, ODD, Measuring
 from intake_bluesky.pages import event_page, gather
 
 __all__ = ["BLOCK", "BlockBuilder", "Single"]

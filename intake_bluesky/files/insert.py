@@ -14,10 +14,10 @@ from intake_bluesky.errors import DuplicateRun, UnsupportedOperation, UntrustedN
 from intake_bluesky.files.blocks import BLOCK
 from intake_bluesky.files.contents import COMPRESSIONS
 from intake_bluesky.files.indexed import IndexedFiles
-from intake_bluesky.files.measuring import Watching
 from intake_bluesky.files.places import LocalPlace, shown
 from intake_bluesky.files.sources import local_stamp, version_of
 from intake_bluesky.kept import pack
+from intake_bluesky.one_pass import Watching
 from intake_bluesky.storage import RunInsert
 
 __all__ = ["FileInsert", "Target"]

@@ -15,9 +15,9 @@ from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.blocks import BlockBuilder, Single
 from intake_bluesky.files.contents import Content
 from intake_bluesky.files.layout import Layout
-from intake_bluesky.files.measuring import ODD, Found, Measuring
 from intake_bluesky.header import HeaderBuilder, merge_spans
 from intake_bluesky.index import storable
+from intake_bluesky.one_pass import ODD, Found, Measuring
 from intake_bluesky.pages import normalise
 
 __all__ = ["DATUMS", "EVENTS", "NotARun", "Scan", "guard_of", "item_beginnings", "uid_of"]
