@@ -9,12 +9,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 
 import intake
-import yaml
 from dask.utils import parse_bytes
 from intake.catalog.base import Catalog
 from intake.catalog.entry import CatalogEntry
 
 from intake_bluesky import display
+from intake_bluesky.arguments import KeepsArguments
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents import ReadOnlyDocument, RunHeader, RunSummary
 from intake_bluesky.errors import RunNotFound, UnsupportedOperation
@@ -24,7 +24,7 @@ from intake_bluesky.query import Everything, Query, documents_needed
 from intake_bluesky.results import Results
 from intake_bluesky.run import BlueskyRun
 from intake_bluesky.selection import Selection, as_query
-from intake_bluesky.settings import Origin, Settings, plain_argument
+from intake_bluesky.settings import Origin, Settings
 from intake_bluesky.storage import Problem, RunStore, SupportsInsert
 from intake_bluesky.stream import KeepsState, description
 from intake_bluesky.trust import is_local
@@ -32,6 +32,7 @@ from intake_bluesky.trust import is_local
 __all__ = ["BlueskyCatalog", "RunEntry", "open_catalog"]
 
 TTL: Final = 1.0  # seconds after which an access looks for new runs: a run being written is seen within a second
+REMOTE_TTL: Final = 10.0  # of a bucket, where a listing is a request for every 1000 files
 SHOWN: Final = 10  # runs in a table
 COMPLETED: Final = 100  # runs offered by tab completion
 
@@ -68,7 +69,7 @@ class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships 
         return self._listed_by._opened(self._summary)(**kwargs)
 
 
-class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
+class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ignore[misc]
     """The runs of a store; drivers subclass it to make the store of a YAML file's arguments.
 
     ``cat[uid]`` (or the beginning of a uid), ``cat[scan_id]`` (the newest of that scan_id) and ``cat[-1]``
@@ -103,7 +104,7 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
         counts only when the user says it, ``cat["name"](trust=True)``: in a YAML file it does nothing.
     **intake_kwargs
         Of `intake.catalog.Catalog`: ``name``, ``description``, ``metadata``, ``ttl`` (seconds after which an
-        access looks for new runs, by default 1), ``storage_options`` ...
+        access looks for new runs, by default 1, for a remote store 10), ``storage_options`` ...
 
     Examples
     --------
@@ -120,7 +121,7 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
 
     container = "catalog"
     name = "bluesky-catalog"
-    FORGOTTEN: ClassVar[frozenset[str]] = KeepsState.FORGOTTEN | {"_entries", "cat", "_seen"}
+    FORGOTTEN: ClassVar[frozenset[str]] = KeepsState.FORGOTTEN | {"_entries", "cat", "_seen", "_secrets"}
 
     def __init__(  # noqa: PLR0913  # databroker's, and ours
         self,
@@ -136,6 +137,7 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
         trust: bool = False,
         **intake_kwargs: Any,
     ) -> None:
+        self._keep_arguments()
         self._store = store
         self._settings = Settings(handler_registry, root_map, transforms)
         asked = as_query(query)
@@ -145,7 +147,7 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
         self._trust = trust
         self._origin_kept: Origin | None = None
         self._is_open = False
-        super().__init__(**{"ttl": TTL, **intake_kwargs})
+        super().__init__(**{"ttl": REMOTE_TTL if store.remote else TTL, **intake_kwargs})
         self._is_open = True
 
     def __getstate__(self) -> dict[str, Any]:
@@ -372,33 +374,6 @@ class BlueskyCatalog(Results, KeepsState, Catalog):  # type: ignore[misc]
     ) -> dict[str, Any]:
         """Entries by dotted name: of runs, which opens none; with ``depth=2`` of streams too, which opens all."""
         return super().walk(sofar, prefix, depth)  # type: ignore[no-any-return]
-
-    def configure_new(self, **kwargs: Any) -> Any:
-        """The catalog itself, or with arguments a new one that has them."""
-        return super().configure_new(**kwargs) if kwargs else self
-
-    __call__ = get = configure_new
-
-    def describe(self) -> dict[str, Any]:
-        """Describe the catalog as Intake does; reads nothing."""
-        if self._entry is not None:
-            return self._entry.describe()  # type: ignore[no-any-return]
-        return description(self, "catalog", self.metadata)
-
-    def _yaml(self) -> dict[str, Any]:
-        data: dict[str, Any] = super()._yaml()
-        (source,) = data["sources"].values()
-        if any(isinstance(value, RunStore) for value in source["args"].values()):
-            raise UnsupportedOperation(
-                f"{self!r} was made of a store object, which YAML cannot name: open it by a driver"
-            )
-        source["args"] = {name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"}
-        source["metadata"] = plain_argument({k: v for k, v in source["metadata"].items() if k != "catalog_dir"})
-        return {"sources": {self.name or type(self).name: source}}
-
-    def serialize(self) -> str:
-        """YAML of a file with this catalog as its one source, query included: `save` writes it."""
-        return yaml.safe_dump({"metadata": {}, **self._yaml()}, sort_keys=False)
 
     def __dir__(self) -> list[str]:
         return sorted(object.__dir__(self))

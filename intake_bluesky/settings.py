@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.assets.handlers import GROUP, Handler
 from intake_bluesky.assets.readers import native_reader
 from intake_bluesky.errors import UntrustedName
-from intake_bluesky.query import Query, to_json
 from intake_bluesky.registry import Registry
 from intake_bluesky.storage import RunStore
 from intake_bluesky.transforms import TransformedStore, check_transforms
 from intake_bluesky.trust import import_dotted, is_local, resolve_against
 
-__all__ = ["CatalogHandlers", "Origin", "Settings", "plain_argument"]
+__all__ = ["CatalogHandlers", "Origin", "Settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +158,3 @@ class Settings:
             for name, function in self._transforms.items()
         }
         return TransformedStore(store, functions)
-
-
-def plain_argument(value: Any) -> Any:
-    """An argument in a form that YAML takes and the constructor too."""
-    if isinstance(value, Query):
-        return json.loads(to_json(value))
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain_argument(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_argument(item) for item in value]
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    return value

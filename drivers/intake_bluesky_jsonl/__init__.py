@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
-
-from intake_bluesky.runs import BlueskyCatalog
+from intake_bluesky.file_catalog import FileCatalog
 from intake_bluesky_jsonl.codec import JSONLCodec
 from intake_bluesky_jsonl.store import JSONLStore
 
 __all__ = ["BlueskyJSONLCatalog", "JSONLCodec", "JSONLStore"]
 
-REMOTE_TTL: Final = 10.0  # seconds between listings of a bucket, each of which is a request for every 1000 files
 
-
-class BlueskyJSONLCatalog(BlueskyCatalog):
+class BlueskyJSONLCatalog(FileCatalog):
     """The runs in ``.jsonl`` files; every other argument is one of `BlueskyCatalog`.
 
     Parameters
@@ -32,17 +26,4 @@ class BlueskyJSONLCatalog(BlueskyCatalog):
     """
 
     name = "bluesky-jsonl-catalog"
-
-    def __init__(
-        self,
-        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        *,
-        storage_options: Mapping[str, Any] | None = None,
-        directory: str | os.PathLike[str] | None = None,
-        compression: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        store = JSONLStore(paths, storage_options=storage_options, directory=directory, compression=compression)
-        if store.remote:
-            kwargs.setdefault("ttl", REMOTE_TTL)
-        super().__init__(store, storage_options=storage_options, **kwargs)
+    store_class = JSONLStore

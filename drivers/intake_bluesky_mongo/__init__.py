@@ -36,18 +36,17 @@ def __getattr__(name: str) -> Any:
         raise MissingDependency.of("pymongo", extra="mongo", purpose="to read runs in MongoDB") from error
 
 
-class _MongoCatalog(BlueskyCatalog):
-    """What both faces do."""
+def _shown(database: Any) -> str:
+    from intake_bluesky_mongo.connections import Connection
 
-    def __init__(self, store: Any, *, auth: Any = None, **kwargs: Any) -> None:
-        self._captured_init_args = ()
-        self._captured_init_kwargs: dict[
-            str, Any
-        ] = {}  # a URI among them may hold a password, and Intake shows what it captured
-        super().__init__(store, **kwargs)
+    return Connection(database, "the database").shown
 
 
-class BlueskyMongoNormalizedCatalog(_MongoCatalog):
+def _unused(auth: Any) -> None:
+    """What may be shown of an argument that nobody uses."""
+
+
+class BlueskyMongoNormalizedCatalog(BlueskyCatalog):
     """The runs in a database of databroker; every other argument is one of `BlueskyCatalog`.
 
     Parameters
@@ -68,6 +67,9 @@ class BlueskyMongoNormalizedCatalog(_MongoCatalog):
     """
 
     name = "bluesky-mongo-normalized-catalog"
+    WITHOUT_SECRETS = {  # noqa: RUF012
+        **BlueskyCatalog.WITHOUT_SECRETS, "metadatastore_db": _shown, "asset_registry_db": _shown, "auth": _unused,
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class BlueskyMongoNormalizedCatalog(_MongoCatalog):
         asset_registry_db: Any = None,
         *,
         find_kwargs: Mapping[str, Any] | None = None,
+        auth: Any = None,
         writable: bool = False,
         event_pages: bool = False,
         **kwargs: Any,
@@ -86,7 +89,7 @@ class BlueskyMongoNormalizedCatalog(_MongoCatalog):
         super().__init__(store, **kwargs)
 
 
-class BlueskyMongoEmbeddedCatalog(_MongoCatalog):
+class BlueskyMongoEmbeddedCatalog(BlueskyCatalog):
     """The runs in a database of suitcase-mongo's embedded serializer; other arguments are those of `BlueskyCatalog`.
 
     Parameters
@@ -98,12 +101,14 @@ class BlueskyMongoEmbeddedCatalog(_MongoCatalog):
     """
 
     name = "bluesky-mongo-embedded-catalog"
+    WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "datastore_db": _shown, "auth": _unused}  # noqa: RUF012
 
     def __init__(
         self,
         datastore_db: Any,
         *,
         find_kwargs: Mapping[str, Any] | None = None,
+        auth: Any = None,
         writable: bool = False,
         **kwargs: Any,
     ) -> None:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
-
-from intake_bluesky.runs import BlueskyCatalog
+from intake_bluesky.file_catalog import FileCatalog
 from intake_bluesky_msgpack.codec import MsgpackCodec
 from intake_bluesky_msgpack.store import MsgpackStore
 
 __all__ = ["BlueskyMsgpackCatalog", "MsgpackCodec", "MsgpackStore"]
 
-REMOTE_TTL: Final = 10.0  # seconds between listings of a bucket, each of which is a request for every 1000 files
 
-
-class BlueskyMsgpackCatalog(BlueskyCatalog):
+class BlueskyMsgpackCatalog(FileCatalog):
     """The runs in ``.msgpack`` files; every other argument is one of `BlueskyCatalog`.
 
     Parameters
@@ -32,17 +26,4 @@ class BlueskyMsgpackCatalog(BlueskyCatalog):
     """
 
     name = "bluesky-msgpack-catalog"
-
-    def __init__(
-        self,
-        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        *,
-        storage_options: Mapping[str, Any] | None = None,
-        directory: str | os.PathLike[str] | None = None,
-        compression: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        store = MsgpackStore(paths, storage_options=storage_options, directory=directory, compression=compression)
-        if store.remote:
-            kwargs.setdefault("ttl", REMOTE_TTL)
-        super().__init__(store, storage_options=storage_options, **kwargs)
+    store_class = MsgpackStore

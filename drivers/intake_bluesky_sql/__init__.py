@@ -13,6 +13,7 @@ except ImportError:
     raise MissingDependency.of("SQLAlchemy", extra="sql", purpose="to keep runs in a database") from None
 
 from intake_bluesky.runs import BlueskyCatalog
+from intake_bluesky_sql.address import Address
 from intake_bluesky_sql.store import SQLStore
 
 __all__ = ["BlueskySQLCatalog", "SQLStore"]
@@ -31,6 +32,7 @@ class BlueskySQLCatalog(BlueskyCatalog):
     """
 
     name = "bluesky-sql-catalog"
+    WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "uri": lambda uri: Address.of(uri).text}  # noqa: RUF012
 
     def __init__(
         self,
@@ -41,15 +43,6 @@ class BlueskySQLCatalog(BlueskyCatalog):
         patience: float | None = None,
         **kwargs: Any,
     ) -> None:
-        store = SQLStore(uri, flush_seconds=flush_seconds, flush_bytes=flush_bytes, patience=patience)
-        super().__init__(store, **kwargs)
-        # What Intake remembers of the arguments is pickled, compared and written as YAML: no password may be in it.
-        told = {**self.__dict__["_captured_init_kwargs"], "uri": store.database.address.text}
-        self.__dict__.update(_captured_init_args=(), _captured_init_kwargs=told)
-
-    def describe(self) -> dict[str, Any]:
-        """Describe the catalog as Intake does, without a password that its YAML file may give."""
-        told = super().describe()
-        if "uri" not in told["args"]:
-            return told
-        return {**told, "args": {**told["args"], "uri": self.__dict__["_captured_init_kwargs"]["uri"]}}
+        super().__init__(
+            SQLStore(uri, flush_seconds=flush_seconds, flush_bytes=flush_bytes, patience=patience), **kwargs
+        )

@@ -9,16 +9,14 @@ import re
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
+from intake_bluesky.concealing import shown
 from intake_bluesky.files.contents import COMPRESSIONS
 from intake_bluesky.files.listed import UNSEEN, Listed
 from intake_bluesky.files.sources import LocalSource, RemoteSource, Source, cut, local_stamp, remote_stamp, size_of
 
 __all__ = ["LocalPlace", "Place", "RemotePlace", "place_of", "shown"]
-
-USER: Final = re.compile(r"://[^/?#\s]*@")
-QUERY: Final = re.compile(r"([?&][\w.~%-]+)=[^&#\s'\")\]]+")
 
 
 def place_of(path: str | os.PathLike[str], suffix: str, storage_options: Mapping[str, Any]) -> Place:
@@ -30,17 +28,6 @@ def place_of(path: str | os.PathLike[str], suffix: str, storage_options: Mapping
     if protocol in ("file", "local"):
         return LocalPlace(os.path.abspath(rest.removeprefix("localhost")), suffix)
     return RemotePlace(text, suffix, storage_options)
-
-
-def shown(text: str) -> str:
-    """A URL, or a text with URLs, without the users, passwords and signatures in them.
-
-    Examples
-    --------
-    >>> shown("https://user:p@ss@host/x.jsonl?sig=abc&se=2026"), shown("s3://bucket/run_?.jsonl")
-    ('https://host/x.jsonl?sig=...&se=...', 's3://bucket/run_?.jsonl')
-    """
-    return QUERY.sub(r"\1=...", USER.sub("://", text)) if "://" in text else text
 
 
 class Place(ABC):
