@@ -12,7 +12,7 @@ from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Order, RunStore
 from intake_bluesky.viewing import StoredRun
 
-__all__ = ["Measured", "measured"]
+__all__ = ["Measured", "Unmeasured", "measured"]
 
 Measured = dict[tuple[str, str], Statistics | None]
 """By stream and key; None where they are not known, as of files."""
@@ -39,7 +39,7 @@ def measured(store: RunStore, header: RunHeader) -> tuple[Measured, int]:
     >>> found["primary", "theta"].max
     2.5
     """
-    reader = _Reader(store, header)
+    reader = Unmeasured(store, header)
     run = StoredRun(reader, RunSummary.of(header.start, header.stop))
     found: Measured = {}
     for layout in header.streams.values():
@@ -51,8 +51,14 @@ def measured(store: RunStore, header: RunHeader) -> tuple[Measured, int]:
     return found, reader.read
 
 
-class _Reader(RunStore):
-    """One run of a store without its statistics; counts what is read. Its pages may have more keys than asked for."""
+class Unmeasured(RunStore):
+    """One run of a store as if no statistics were kept; its pages may have more keys than asked for.
+
+    Attributes
+    ----------
+    read : int
+        About how many bytes were read so far.
+    """
 
     def __init__(self, store: RunStore, header: RunHeader) -> None:
         self._store, self._header, self.read = store, header, 1

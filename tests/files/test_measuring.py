@@ -23,12 +23,12 @@ from intake_bluesky.files.entries import scan
 from intake_bluesky.files.sources import LocalSource
 from intake_bluesky.index import IndexEntry
 from intake_bluesky.kept import rows_of, statistics_of
+from intake_bluesky.measuring import Unmeasured
 from intake_bluesky.query.form import code_text
 from intake_bluesky.statistics import Statistics
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.runs import EXAMPLES
-from intake_bluesky.testing.stores.statistics import Unmeasured
 from intake_bluesky.testing.strategies import runs
 from intake_bluesky.viewing import StoredRun
 from intake_bluesky_jsonl import JSONLCodec, JSONLStore
@@ -102,7 +102,8 @@ def hold(store: FileStore, found: Told | None) -> dict[tuple[str, str], Statisti
         assert found is None
         return {}
     assert found is not None
-    view, header = StoredRun(Unmeasured(store), run), store.header(run.uid)  # type: ignore[arg-type]
+    header = store.header(run.uid)
+    view = StoredRun(Unmeasured(store, header), run)
     declared = {
         (code_text(name), code_text(key)) for name, layout in header.streams.items() for key in layout.data_keys
     }

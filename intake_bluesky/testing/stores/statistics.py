@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from intake_bluesky.documents import RunSummary, is_external
+from intake_bluesky.measuring import Unmeasured
 from intake_bluesky.query import Data, DataQuery, Query, matches
 from intake_bluesky.query.kept import Kept, Verdict
 from intake_bluesky.statistics import Statistics
@@ -19,7 +20,7 @@ from intake_bluesky.testing.stores.hooks import S, StoreHooks
 from intake_bluesky.testing.stores.reading import documents_of
 from intake_bluesky.viewing import StoredRun
 
-__all__ = ["StoreStatisticsTests", "Unmeasured"]
+__all__ = ["StoreStatisticsTests"]
 
 OLD: Final = 0.1  # seconds after which a file that was just written cannot change unseen
 QUERIES: Final = (
@@ -54,7 +55,7 @@ class StoreStatisticsTests(StoreHooks[S]):
                 assert known is None or not is_external(spec), f"{key} of files is of no reading that was named"
                 assert known is None or header.stop is not None, "nothing is kept of a run that goes on"
                 if known is not None:
-                    self._alike(known, StoredRun(Unmeasured(stored), run).statistics(layout.name, key))
+                    self._alike(known, StoredRun(Unmeasured(stored, header), run).statistics(layout.name, key))
 
     def test_one_pass_tells_all_of_a_plain_run(self, store: S) -> None:
         if not isinstance(store, SupportsStatistics):
@@ -155,20 +156,6 @@ class StoreStatisticsTests(StoreHooks[S]):
         assert store.plan(true | ~open_, Order.NEWEST).pushed == true | ~open_
 
 
-class Unmeasured:
-    """A store without its statistics."""
-
-    def __init__(self, store: RunStore) -> None:
-        self._store = store
-
-    remote = property(lambda self: self._store.remote)
-
-    def __getattr__(self, name: str) -> object:
-        if name in ("statistics", "keep", "measure"):
-            raise AttributeError(name)
-        return getattr(self._store, name)
-
-
 def _says(query: Query, says: Verdict) -> Kept:
     assert isinstance(query, DataQuery)
     return Kept(query, says)
@@ -180,4 +167,4 @@ def _kept(store: RunStore, query: Query, says: Verdict) -> set[str]:
 
 def _matching(store: RunStore, query: Query) -> set[str]:
     runs: list[RunSummary] = list(store.find())
-    return {run.uid for run in runs if matches(query, StoredRun(Unmeasured(store), run))}  # type: ignore[arg-type]
+    return {run.uid for run in runs if matches(query, StoredRun(Unmeasured(store, store.header(run.uid)), run))}
