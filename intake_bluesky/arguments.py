@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import yaml
 
 from intake_bluesky.concealing import without_secrets
+from intake_bluesky.entries import description
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.query import Query, to_json
 from intake_bluesky.storage import RunStore
-from intake_bluesky.stream import description
 
 __all__ = ["KeepsArguments", "plain_argument"]
 

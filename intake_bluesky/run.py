@@ -13,10 +13,11 @@ from intake_bluesky import display
 from intake_bluesky.assets import AssetFile, AssetOptions, asset_files
 from intake_bluesky.assets.readers import datum_readers
 from intake_bluesky.documents import Document, ReadOnlyDocument, RunHeader, RunSummary, to_plain
+from intake_bluesky.entries import KeepsState, StreamEntry, description
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
 from intake_bluesky.filling import Fill, filled_documents
 from intake_bluesky.storage import RunStore
-from intake_bluesky.stream import BlueskyStream, KeepsState, StreamEntry, description
+from intake_bluesky.stream import BlueskyStream
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Final, Self
 import intake
 from dask.utils import parse_bytes
 from intake.catalog.base import Catalog
-from intake.catalog.entry import CatalogEntry
 
 from intake_bluesky import display
 from intake_bluesky.arguments import KeepsArguments
 from intake_bluesky.assets import AssetOptions
-from intake_bluesky.documents import ReadOnlyDocument, RunHeader, RunSummary
+from intake_bluesky.documents import RunHeader, RunSummary
+from intake_bluesky.entries import KeepsState, RunEntry
 from intake_bluesky.errors import RunNotFound, UnsupportedOperation
 from intake_bluesky.listing import RunEntries, as_key
 from intake_bluesky.ordering import Arrangement, Sorting
@@ -26,47 +26,14 @@ from intake_bluesky.run import BlueskyRun
 from intake_bluesky.selection import Selection, as_query
 from intake_bluesky.settings import Origin, Settings
 from intake_bluesky.storage import Problem, RunStore, SupportsInsert
-from intake_bluesky.stream import KeepsState, description
 from intake_bluesky.trust import is_local
 
-__all__ = ["BlueskyCatalog", "RunEntry", "open_catalog"]
+__all__ = ["BlueskyCatalog", "open_catalog"]
 
 TTL: Final = 1.0  # seconds after which an access looks for new runs: a run being written is seen within a second
 REMOTE_TTL: Final = 10.0  # of a bucket, where a listing is a request for every 1000 files
 SHOWN: Final = 10  # runs in a table
 COMPLETED: Final = 100  # runs offered by tab completion
-
-
-class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships no types
-    """What a listing holds of a run: making, describing and opening it reads nothing."""
-
-    def __init__(self, catalog: BlueskyCatalog, summary: RunSummary) -> None:
-        super().__init__()
-        self.name, self.description = summary.uid, None
-        self._listed_by, self._summary = catalog, summary  # Intake sets `_catalog` as it likes
-        self._container = "catalog"
-        self._user_parameters: list[Any] = []
-
-    @property
-    def _metadata(self) -> dict[str, Any]:
-        stop = self._summary.stop
-        return {
-            "start": ReadOnlyDocument(self._summary.start),
-            "stop": None if stop is None else ReadOnlyDocument(stop),
-        }
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The start and stop documents, for `Catalog.filter`."""
-        return self._metadata
-
-    def describe(self) -> dict[str, Any]:
-        """Describe the run; reads nothing."""
-        return description(self, "catalog", self._metadata)
-
-    def get(self, **kwargs: Any) -> Any:
-        """The run, which reads its header when more than its start and stop is asked for."""
-        return self._listed_by._opened(self._summary)(**kwargs)
 
 
 class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ignore[misc]

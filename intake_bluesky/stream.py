@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from intake.catalog.entry import CatalogEntry
 from intake.source.base import DataSource
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.dataset import DatasetOptions, StreamReader, configuration
 from intake_bluesky.documents import ReadOnlyDocument, RunHeader, is_external
+from intake_bluesky.entries import KeepsState, description
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
 from intake_bluesky.grids import gridded, position_key, scanned
 from intake_bluesky.storage import RunStore
@@ -23,38 +23,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["BlueskyStream", "Configurations", "KeepsState", "StreamEntry", "description"]
+__all__ = ["BlueskyStream", "Configurations"]
 
 OF_DATASET: Final = frozenset(f.name for f in fields(DatasetOptions)) - {"assets"}
 OF_ASSETS: Final = frozenset({"join_method", "squeeze"})
-
-
-class KeepsState:
-    """Pickles the object as it is, where Intake would call its constructor again; entries are made anew."""
-
-    FORGOTTEN: ClassVar[frozenset[str]] = frozenset({"_entry", "_reader", "catalog_object"})
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in self.FORGOTTEN}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
-
-def description(source: Any, container: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What Intake's ``describe()`` says of a source or an entry."""
-    driver = f"{type(source).__module__}.{type(source).__qualname__}"
-    return {
-        "name": source.name,
-        "container": container,
-        "plugin": [driver],
-        "driver": [driver],
-        "description": source.description or "",
-        "direct_access": "forbid",
-        "user_parameters": [],
-        "metadata": dict(metadata),
-        "args": {},
-    }
 
 
 def check_keys(asked: Sequence[str], known: Sequence[str], *, what: str, where: str) -> None:
@@ -408,22 +380,3 @@ class Configurations(Mapping[str, BlueskyStream]):
 
     def __repr__(self) -> str:
         return f"<configuration of {', '.join(self._devices) or 'no device'}>"
-
-
-class StreamEntry(KeepsState, CatalogEntry):  # type: ignore[misc]
-    """What a run's listing holds of a stream; opening it gives a `BlueskyStream`."""
-
-    def __init__(self, run: Any, name: str) -> None:
-        super().__init__()
-        self.name, self.description = name, None
-        self._run = run
-        self._container = "xarray"
-        self._user_parameters: list[Any] = []
-
-    def describe(self) -> dict[str, Any]:
-        """Describe the stream; reads nothing."""
-        return self.get().describe()  # type: ignore[no-any-return]
-
-    def get(self, **options: Any) -> Any:
-        """Open the stream."""
-        return self._run._open(self.name, **options)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from intake_bluesky.documents import Document, RunHeader, RunSummary
+from intake_bluesky.entries import RunEntry
 from intake_bluesky.errors import (
     AmbiguousRun,
     IntakeBlueskyError,
@@ -26,7 +27,7 @@ from intake_bluesky.errors import (
 )
 from intake_bluesky.query import ALL, FullText, Query, ScanID, Start, Stop, TimeRange
 from intake_bluesky.run import BlueskyRun
-from intake_bluesky.runs import BlueskyCatalog, RunEntry
+from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.storage import Order, Plan, Problem, RunStore
 from intake_bluesky.stream import BlueskyStream
 from intake_bluesky.testing.compose import RunComposer, data_key
