@@ -18,10 +18,11 @@ from intake_bluesky.files.entries import END, scan
 from intake_bluesky.files.layout import Layout
 from intake_bluesky.files.listed import Listed, digest
 from intake_bluesky.files.looking import Task, look
-from intake_bluesky.files.places import LocalPlace, Place, RemotePlace, place_of, shown
+from intake_bluesky.files.places import RemotePlace, place_of, shown
 from intake_bluesky.files.published import adopt, publish
 from intake_bluesky.files.rhythm import Rhythm
 from intake_bluesky.files.scan import NotARun
+from intake_bluesky.files.several_places import Places
 from intake_bluesky.files.sources import Source, is_certain, unproved
 from intake_bluesky.index import FoundRun, Index, IndexEntry, IndexLost, index_path, storable
 from intake_bluesky.progress import track
@@ -56,7 +57,7 @@ class IndexedFiles:
 
     def __init__(self, codec: Codec, paths: Sequence[str], storage_options: Mapping[str, Any]) -> None:
         self.codec = codec
-        self.places: list[Place] = [place_of(path, codec.suffix, storage_options) for path in paths]
+        self.places = Places(place_of(path, codec.suffix, storage_options) for path in paths)
         options = sorted((key, repr(value)) for key, value in storage_options.items())
         self._key = json.dumps([codec.suffix, sorted(place.pattern for place in self.places), options])
         self._index: Index | None = None
@@ -184,22 +185,11 @@ class IndexedFiles:
         return work
 
     def _list(self) -> tuple[list[Listed], bool]:
-        """What each place lists, and whether every place could be listed."""
-        listed: list[Listed] = []
-        troubles: list[Problem] = []
-        failures: list[Exception] = []
-        for place in self.places:
-            try:
-                listed.append(place.listing())
-            except FileNotFoundError:
-                troubles.append(Problem(shown(place.pattern), "there is no such file or folder (yet)"))
-            except Exception as error:  # noqa: BLE001  # each filesystem has errors of its own
-                why = f"cannot be listed: {type(error).__name__}: {error}"
-                troubles.append(Problem(shown(place.pattern), shown(why)))
-                failures.append(error)
-        self._troubles = troubles
+        """What the places list, and whether every one could be listed."""
+        listed, self._troubles, failures = self.places.listing()
         if failures and len(failures) == len(self.places):
-            raise StoreUnavailable(f"{troubles[-1].where} {troubles[-1].message}") from failures[-1]
+            trouble = self._troubles[-1]
+            raise StoreUnavailable(f"{trouble.where} {trouble.message}") from failures[-1]
         return listed, not failures
 
     def _drop_unstorable(self, stamps: dict[str, str]) -> bool:
@@ -216,7 +206,7 @@ class IndexedFiles:
         """What there is to do; the uids of runs that were in these files are added to `uids`."""
         rest = iter(paths)
         while some := list(islice(rest, FETCHED)):
-            ends = {} if deep else self._ends([path for path in some if path not in known], stamps)
+            ends = {} if deep else self.places.ends([path for path in some if path not in known], stamps, END)
             for path in some:
                 earlier = self.index.entry_at(path) if path in known else None
                 if earlier is not None and earlier.uid is not None:
@@ -226,8 +216,7 @@ class IndexedFiles:
 
     def _looks(self, tasks: Iterator[Task], total: int, work: int) -> Iterator[list[IndexEntry]]:
         """Entries in batches, by as many hands as it takes."""
-        local = all(isinstance(place, LocalPlace) for place in self.places)
-        with Crew(self.codec, self._open, local=local, work=work) as crew:
+        with Crew(self.codec, self.places.open, local=self.places.local, work=work) as crew:
             entries = track(crew.looks(tasks), total=total, what="indexing")
             while some := list(islice(entries, BATCH)):
                 yield some
@@ -239,33 +228,16 @@ class IndexedFiles:
                 self._measured.pop(entry.path, None)
         return {entry.uid for entry in entries if entry.uid is not None}
 
-    def _ends(self, paths: Sequence[str], stamps: Mapping[str, str]) -> dict[str, tuple[bytes, bytes]]:
-        found: dict[str, tuple[bytes, bytes]] = {}
-        for place in self.places:
-            mine = [path for path in paths if isinstance(place, RemotePlace) and place.holds(path)]
-            if mine:
-                found |= place.ends(mine, stamps, END)
-        return found
-
     def publish(self) -> list[str]:
         """Put a copy of what is known of each folder beside its files; see `files.published`."""
         return [publish(self.ask(Index.entries), self.codec, place) for place in self.places if place.home]
-
-    def _open(self, path: str) -> Source:
-        return self._place(path).open(path)
-
-    def _place(self, path: str) -> Place:
-        for place in self.places:
-            if place.holds(path):
-                return place
-        raise FileNotFoundError(f"none of the paths of this catalog holds {shown(path)}")
 
     def watch(self) -> None:
         """Look again at files written here and, on disk, at the latest runs that have no stop."""
         with self._lock:
             written, self._written = list(self._written.values()), {}
         known = self.ask(lambda index: index.unfinished(WATCHED))
-        self._look_again([*written, *self._stale(known)])
+        self._look_again([*written, *self.places.stale(known)])
 
     def find(
         self, where: str, values: Sequence[Any], order: Order, *, offset: int = 0, limit: int | None = None
@@ -278,16 +250,11 @@ class IndexedFiles:
                 break
             few = list(found)
             found = iter(few)
-            stale = self._stale([(path, stamp) for _, _, path, stamp in few])
+            stale = self.places.stale([(path, stamp) for _, _, path, stamp in few])
             if not stale:
                 break
             self._look_again(stale)
         return found
-
-    def _stale(self, known: Iterable[tuple[str, str]]) -> list[str]:
-        """Those of some files on this machine that are not what they were."""
-        places = ((path, stamp, self._place(path)) for path, stamp in known)
-        return [path for path, stamp, place in places if isinstance(place, LocalPlace) and place.stamp(path) != stamp]
 
     def _look_again(self, paths: Iterable[str]) -> None:
         todo = sorted(set(paths))
@@ -295,17 +262,13 @@ class IndexedFiles:
             return
         with self._lock:
             earlier = {path: self.index.entry_at(path) for path in todo}
-            gone = [path for path in todo if self._is_gone(path)]
+            gone = [path for path in todo if self.places.is_gone(path)]
             self.index.forget(gone)
             tasks = (
                 Task(path, "", earlier[path], measured=self._measured.get(path)) for path in todo if path not in gone
             )
-            uids = self._put([look(self.codec, self._open, task) for task in tasks])
+            uids = self._put([look(self.codec, self.places.open, task) for task in tasks])
             self.index.settle(uids | {str(entry.uid) for entry in earlier.values() if entry is not None})
-
-    def _is_gone(self, path: str) -> bool:
-        place = self._place(path)
-        return isinstance(place, LocalPlace) and place.is_gone(path)
 
     def problems(self) -> list[Problem]:
         """What is wrong with which file, by path."""
@@ -375,11 +338,10 @@ class IndexedFiles:
 
     def _not_found(self, uid: str) -> RunNotFound:
         runs = self.ask(lambda index: index.count("1", ()))
-        places = ", ".join(shown(place.pattern) for place in self.places)
-        return RunNotFound(f"no run {uid!r} among the {runs} runs in {places}: a store takes full uids")
+        return RunNotFound(f"no run {uid!r} among the {runs} runs in {self.places}: a store takes full uids")
 
     def _opened(self, entry: IndexEntry) -> Source | None:
-        place = self._place(entry.path)
+        place = self.places.holding(entry.path)
         complete = entry.stop is not None and entry.layout is not None and is_certain(entry.stamp)
         if isinstance(place, RemotePlace) and complete:
             return place.trusted(entry.path, entry.stamp)
