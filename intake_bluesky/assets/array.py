@@ -31,6 +31,8 @@ from intake_bluesky.errors import (
 
 __all__ = ["AssetArray"]
 
+# Not those of `parallel`: readers of sequences ask those for their files, and all could be waiting for each other. And
+# these share the work from the first block on: decompressing, too, which is no waiting.
 THREADS: Final = 4
 FILL: Final = 'ask with on_missing="fill" for zeros'
 
