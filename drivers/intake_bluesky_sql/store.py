@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.errors import (
@@ -39,14 +39,6 @@ ENDS: Final = (
     "(SELECT body FROM documents AS d WHERE d.run = runs.id AND d.place = runs.stop_place), {key} FROM runs "
 )
 ORDERS: Final = {Order.NEWEST: ("newest", "<", " DESC"), Order.OLDEST: ("oldest", ">", "")}
-
-
-class _Search(Protocol):
-    """A translator of queries."""
-
-    def divide(self, query: Query) -> tuple[Query, Query]: ...
-
-    def condition(self, query: Query) -> tuple[str, list[Any]]: ...
 
 
 class SQLStore(RunStore):
@@ -88,7 +80,7 @@ class SQLStore(RunStore):
         given = {"seconds": flush_seconds, "bytes": flush_bytes, "patience": patience}
         usual: dict[str, Any] = {"seconds": 0.0, "patience": 0.0} if self.database.is_sqlite else {}
         self._buffering = Buffering(**usual | {name: value for name, value in given.items() if value is not None})
-        self._search: _Search = SQLITE if self.database.is_sqlite else POSTGRESQL
+        self._search = SQLITE if self.database.is_sqlite else POSTGRESQL
         self._keeper = Keeper(self.database)
         self._known: OrderedDict[str, StoredRun] = OrderedDict()
         self._problems: dict[str, Problem] = {}

@@ -14,7 +14,8 @@ from typing import Any, Final
 from intake_bluesky.query.form import DEEPEST, MARK, decode_text, rank, unrank
 from intake_bluesky.query.paths import MISSING, Path
 from intake_bluesky.query.sql import Columns
-from intake_bluesky.query.sql_json import SQL, ways
+from intake_bluesky.query.sql_json import SQL
+from intake_bluesky.query.sqlite import ways
 
 __all__ = ["Standing", "plain", "standing", "untold"]
 
