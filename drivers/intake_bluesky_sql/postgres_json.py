@@ -94,6 +94,11 @@ class PostgreSQLSpot(Spot):
         """The items of a list, in a column ``value``."""
         return f"jsonb_array_elements({self.sql})", self.values
 
+    @property
+    def told(self) -> SQL:
+        """The value as JSON."""
+        return f"CAST({self.sql} AS text)", self.values
+
     def marked(self, mark: str) -> SQL:
         """What stands at a key."""
         return f"({self.sql} -> CAST(? AS text))", [*self.values, mark]

@@ -56,6 +56,22 @@ class Column:
     kind: Kind
     longest: int | None = None
 
+    @property
+    def is_whole(self) -> str:
+        """The condition that the column has a text, the whole of it."""
+        return f"{self.name} IS NOT NULL" if self.longest is None else f"length({self.name}) <= {self.longest}"
+
+    @property
+    def is_not_whole(self) -> str:
+        """The condition that it has not."""
+        none = f"{self.name} IS NULL"
+        return none if self.longest is None else f"({none} OR {self.is_partial})"
+
+    @property
+    def is_partial(self) -> str:
+        """The condition that the column has the beginning of a text."""
+        return f"length({self.name}) > {self.longest}"
+
     def answers(self, op: str, values: Sequence[Value]) -> bool:
         """Whether the column alone tells whether its value compares so with each of these."""
         if self.kind == "uid":
@@ -226,7 +242,7 @@ class Translator:
         if part is None or anchored or column.longest is None:
             return part
         sql, values = self.dialect.json(leaf, self.columns.documents[leaf.path.document])
-        return joined(" OR ", [part, (f"(length({column.name}) > {column.longest} AND {sql})", values)])
+        return joined(" OR ", [part, (f"({column.is_partial} AND {sql})", values)])
 
 
 def _gathered(children: Sequence[Query], *, negated: bool) -> list[Query]:

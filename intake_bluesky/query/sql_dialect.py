@@ -63,3 +63,15 @@ class Dialect(ABC):
     @abstractmethod
     def mean_open(self, value: float) -> SQL:
         """When such a row leaves open how the mean compares."""
+
+    @abstractmethod
+    def told(self, column: str) -> str:
+        """The value of a column, as `Spot.told` has it."""
+
+    @abstractmethod
+    def untold(self, type: str, value: str) -> str:
+        """The condition, on the names of a type and a value, that the document has to be asked."""
+
+    @abstractmethod
+    def plain(self, type: str | None, value: Any) -> Any:
+        """Give the value that SQL told of, `MISSING` where there is none; whole floats are ints."""

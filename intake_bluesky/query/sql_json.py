@@ -192,6 +192,11 @@ class Spot(ABC):
     def items(self) -> SQL:
         """The items of a list, as a table."""
 
+    @property
+    @abstractmethod
+    def told(self) -> SQL:
+        """What a `Dialect` makes the value of, in one type of SQL for all values or in any."""
+
     @abstractmethod
     def marked(self, mark: str) -> SQL:
         """What stands at a key of a dict, as any expression that is NULL where nothing does."""
