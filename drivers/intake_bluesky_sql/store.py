@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.errors import (
@@ -17,7 +17,7 @@ from intake_bluesky.errors import (
     StreamNotFound,
 )
 from intake_bluesky.measuring import measured
-from intake_bluesky.query import ALL, Query
+from intake_bluesky.query import ALL, Path, Query
 from intake_bluesky.query.form import code_text
 from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
@@ -27,6 +27,7 @@ from intake_bluesky_sql.keeping import Keeper
 from intake_bluesky_sql.postgres_search import POSTGRESQL
 from intake_bluesky_sql.reading import StoredRun, decoded
 from intake_bluesky_sql.sqlite_search import SQLITE
+from intake_bluesky_sql.standing import StoredValues
 from intake_bluesky_sql.writing import Buffering, SQLInsert
 
 __all__ = ["SQLStore"]
@@ -39,14 +40,6 @@ ENDS: Final = (
     "(SELECT body FROM documents AS d WHERE d.run = runs.id AND d.place = runs.stop_place), {key} FROM runs "
 )
 ORDERS: Final = {Order.NEWEST: ("newest", "<", " DESC"), Order.OLDEST: ("oldest", ">", "")}
-
-
-class _Search(Protocol):
-    """A translator of queries."""
-
-    def divide(self, query: Query) -> tuple[Query, Query]: ...
-
-    def condition(self, query: Query) -> tuple[str, list[Any]]: ...
 
 
 class SQLStore(RunStore):
@@ -88,7 +81,8 @@ class SQLStore(RunStore):
         given = {"seconds": flush_seconds, "bytes": flush_bytes, "patience": patience}
         usual: dict[str, Any] = {"seconds": 0.0, "patience": 0.0} if self.database.is_sqlite else {}
         self._buffering = Buffering(**usual | {name: value for name, value in given.items() if value is not None})
-        self._search: _Search = SQLITE if self.database.is_sqlite else POSTGRESQL
+        self._search = SQLITE if self.database.is_sqlite else POSTGRESQL
+        self._values = StoredValues(self.database, self._search, self._note)
         self._keeper = Keeper(self.database)
         self._known: OrderedDict[str, StoredRun] = OrderedDict()
         self._problems: dict[str, Problem] = {}
@@ -177,6 +171,16 @@ class SQLStore(RunStore):
         """Count the runs that match."""
         where, values = self._search.condition(query)
         return int(self.database.ask(f"SELECT count(*) FROM runs WHERE {where}", *values)[0][0])  # noqa: S608
+
+    def distinct(self, path: Path, query: Query = ALL) -> Iterable[tuple[Any, int]] | None:
+        """Give each value at an exact path, and how many of the runs that match have it."""
+        return self._values.count(path, self._search.condition(query))
+
+    def lookup(
+        self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
+    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
+        """Yield uid, time and the values at exact paths of the runs that match, in `order`."""
+        return self._values.look_up(paths, self._search.condition(query), order)
 
     def header(self, uid: str) -> RunHeader:
         """Describe one run as it is now, by one statement."""

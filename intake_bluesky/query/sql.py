@@ -1,8 +1,8 @@
 """Queries as conditions of SQL, exactly as `intake_bluesky.query.matches` has them.
 
 A run is a row with columns of its own for a few paths, and the search form of its documents (``query.form``) for
-all others, read with the functions of SQLite's JSON. Whatever a query holds is bound, keys and paths too: no text
-of a user becomes SQL.
+all others, read with the database's functions for JSON. Whatever a query holds is bound, keys and paths too: no text
+of a user becomes SQL. What databases say in different ways is in a `Dialect`: all else is here, once.
 
 What is not exact is for the caller to finish; `implied` gives an exact query that it follows from, so that few
 runs are left to be finished.
@@ -10,12 +10,11 @@ runs are left to be finished.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-from intake_bluesky.query.conditions import AnyItem, Compare, Contains, HasSize, In, PathQuery
+from intake_bluesky.query.conditions import AnyItem, Compare, Contains, HasSize, In, PathQuery, Regex
 from intake_bluesky.query.form import INTEGERS, Place, code_text
 from intake_bluesky.query.kept import Kept
 from intake_bluesky.query.nodes import ALL, And, Everything, Not, Or, Query, all_of, any_of
@@ -23,9 +22,10 @@ from intake_bluesky.query.paths import Path
 from intake_bluesky.query.plan import split
 from intake_bluesky.query.runs import PartialUID
 from intake_bluesky.query.sql_data import kept_condition
-from intake_bluesky.query.sql_json import SQL, Value, joined, json_condition, json_exact
-from intake_bluesky.query.sql_regex import implied_by_regex
-from intake_bluesky.query.sql_size import stack
+from intake_bluesky.query.sql_dialect import Dialect
+from intake_bluesky.query.sql_json import ALWAYS, SQL, Value, joined, json_exact, negated
+from intake_bluesky.query.sql_regex import implied_by_regex, literal
+from intake_bluesky.query.sqlite import LONG_WORD, SQLITE
 from intake_bluesky.query.texts import FullText, Fuzzy, words
 from intake_bluesky.query.values import FrozenDict
 
@@ -33,10 +33,7 @@ __all__ = ["LONG_WORD", "Column", "Columns", "Translator", "implied"]
 
 EXACT: Final = 2**53  # up to here the float that is kept of a number is that number
 MANY: Final = 1000  # terms of one condition; SQLite has limits on terms and on values
-LONGEST: Final = 6000  # values bound in a condition: SQLite takes 32,766, and its time goes with the square
-DEEP: Final = 80  # of what the parser remembers; the statement around the condition needs some, too
 FEW: Final = 8  # words of a `Fuzzy`, for each of which all words of all runs are looked at
-LONG_WORD: Final = 8192  # characters; FTS5 keeps the first 32768 bytes of a word
 Kind: TypeAlias = Literal["uid", "text", "number", "time"]
 
 
@@ -50,17 +47,38 @@ class Column:
     kind : {"uid", "text", "number", "time"}
         "uid" and "text" hold texts, the first as it is, the other coded; "number" holds ints of 64 bits and floats,
         with infinity for other ints; "time" holds floats, and past every date those in a column ``odd_time``.
+    longest : int or None
+        Up to how many characters texts are whole in it: of longer ones it has the beginning, and one more. None where
+        all are whole.
     """
 
     name: str
     kind: Kind
+    longest: int | None = None
+
+    @property
+    def is_whole(self) -> str:
+        """The condition that the column has a text, the whole of it."""
+        return f"{self.name} IS NOT NULL" if self.longest is None else f"length({self.name}) <= {self.longest}"
+
+    @property
+    def is_not_whole(self) -> str:
+        """The condition that it has not."""
+        none = f"{self.name} IS NULL"
+        return none if self.longest is None else f"({none} OR {self.is_partial})"
+
+    @property
+    def is_partial(self) -> str:
+        """The condition that the column has the beginning of a text."""
+        return f"length({self.name}) > {self.longest}"
 
     def answers(self, op: str, values: Sequence[Value]) -> bool:
         """Whether the column alone tells whether its value compares so with each of these."""
         if self.kind == "uid":
             return op == "==" and all(isinstance(value, str) and _plain(value) for value in values)
         if self.kind == "text":
-            return all(isinstance(value, str) for value in values)
+            texts = [code_text(value) for value in values if isinstance(value, str)]
+            return len(texts) == len(values) and (self.longest is None or max(map(len, texts)) <= self.longest)
         most = EXACT if self.kind == "time" else INTEGERS
         return all(type(value) in (int, float) and abs(value) < most for value in values)  # type: ignore[arg-type]
 
@@ -75,8 +93,8 @@ class Columns:
     documents : mapping of str to str
         The expressions that give a document's search form.
     words : str or None
-        The condition that a run has all the words of its one value, each in quotes and with spaces between; None where
-        there is no index of words.
+        The condition that a run has all the words of its one value, as the dialect gives it; None where there is no
+        index of words.
     lists : str
         The condition that a run is one of those of which a special path meets a list, into which paths that descend
         look, and that it meets the condition put in for ``{}``. It asks no table that the query is over.
@@ -107,9 +125,10 @@ def _plain(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Translator:
-    """Queries as conditions on certain columns."""
+    """Queries as conditions on certain columns, in the SQL of one database."""
 
     columns: Columns
+    dialect: Dialect = SQLITE
 
     def exact(self, leaf: Query) -> bool:
         """Whether `condition` says of every run what `matches` says."""
@@ -117,7 +136,7 @@ class Translator:
             case Everything():
                 return True
             case FullText(text):
-                return self.columns.words is not None and max(map(len, words(text))) < LONG_WORD
+                return self.columns.words is not None and self.dialect.words(words(text)) is not None
             case Fuzzy(text):
                 return self.columns.similar is not None and len(words(text)) <= FEW
             case PartialUID():
@@ -129,23 +148,20 @@ class Translator:
     def divide(self, query: Query) -> tuple[Query, Query]:
         """Divide a query into what is answered exactly and a residual, as `split` does.
 
-        What makes the condition longer or deeper than SQLite takes is left over as well.
+        What makes the condition larger than the database takes is left over as well.
         """
         pushed, residual = split(query, self.exact)
-        if self._takes(pushed, LONGEST):
+        room = self.dialect.ROOM
+        if self.dialect.takes(self.condition(pushed), room):
             return pushed, residual
         kept: list[Query] = []
         left = [residual]
-        room = LONGEST
         for part in pushed.children if isinstance(pushed, And) else (pushed,):
-            fits = self._takes(part, room)
+            condition = self.condition(part)
+            fits = self.dialect.takes(condition, room)
             (kept if fits else left).append(part)
-            room -= len(self.condition(part)[1]) if fits else 0
+            room -= len(condition[1]) if fits else 0
         return all_of(kept), all_of(left)
-
-    def _takes(self, query: Query, room: int) -> bool:
-        sql, values = self.condition(query)
-        return len(values) <= room and stack(sql) <= DEEP
 
     def condition(self, query: Query) -> SQL:
         """The condition, and the values that are bound in it, of a query whose leaves are all `exact`.
@@ -157,39 +173,76 @@ class Translator:
         """
         match query:
             case Everything():
-                return "1", []
+                return ALWAYS
             case And(children):
                 return joined(" AND ", [self.condition(child) for child in _gathered(children, negated=True)])
             case Or(children):
                 return joined(" OR ", [self.condition(child) for child in _gathered(children, negated=False)])
             case Not(child):
-                inner, values = self.condition(child)
-                return f"NOT coalesce({inner}, 0)", values  # what a run lacks is not equal to anything
+                return negated(self.condition(child))
             case PartialUID(uids):
                 return joined(" OR ", [("(uid >= ? AND uid < ?)", [uid, _after(uid)]) for uid in uids])
             case FullText(text) if self.columns.words is not None:
-                return self.columns.words, [" ".join(f'"{word}"' for word in sorted(words(text)))]
+                return self.columns.words, [self.dialect.words(words(text))]
             case Fuzzy(text, threshold) if self.columns.similar is not None:
                 similar = self.columns.similar
                 return joined(" AND ", [(similar, [word, threshold] * 2) for word in sorted(words(text))])
             case Kept() if self.columns.measured is not None:
-                return kept_condition(query, self.columns.measured)
+                return kept_condition(query, self.columns.measured, self.dialect)
         if isinstance(query, PathQuery) and self.exact(query):
             return self._at_path(query)
         raise TypeError(f"this is not answered in SQL: {query!r}; exact() has to be asked first")
 
     def _at_path(self, leaf: PathQuery) -> SQL:
         column = self.columns.special.get((leaf.path.document, leaf.path.segments))
-        by_column = None if column is None else _by_column(column, leaf)
-        if by_column is not None and not leaf.path.descend:
-            return by_column
+        by_column = None if column is None else self._by_column(column, leaf)
         if by_column is None:
-            return json_condition(leaf, self.columns.documents[leaf.path.document])
-        sql, values = json_condition(leaf, self.columns.listing[leaf.path.document])
-        return joined(
-            " OR ",
-            [(f"({self.columns.listed} AND {by_column[0]})", by_column[1]), (self.columns.lists.format(sql), values)],
-        )
+            return self.dialect.json(leaf, self.columns.documents[leaf.path.document])
+        if not leaf.path.descend:
+            return by_column
+        sql, values = self.dialect.json(leaf, self.columns.listing[leaf.path.document])
+        shown = f"({self.columns.listed} AND {by_column[0]})", by_column[1]
+        return joined(" OR ", [shown, (self.columns.lists.format(sql), values)])
+
+    def _by_column(self, column: Column, leaf: PathQuery) -> SQL | None:
+        """The condition on a column; None where the column does not tell."""
+        match leaf:
+            case Compare(_, op, value) if column.answers(op, (value,)):
+                return self._compared(column, op, value)
+            case In(_, values) if column.answers("==", values):
+                return self._one_of(column, values)
+            case Regex() if column.kind == "text":
+                return self._by_part(column, leaf)
+        return None
+
+    def _compared(self, column: Column, op: str, value: Value) -> SQL:
+        sign = "=" if op == "==" else op
+        bound = self._bound(column, value)
+        if column.kind == "time":
+            return f"({column.name} {sign} ? OR odd_time {sign} ?)", [bound, bound]
+        return f"{column.name} {sign} ?", [bound]
+
+    def _one_of(self, column: Column, values: Sequence[Value]) -> SQL | None:
+        if len(values) > 1 and column.kind != "time":
+            return self.dialect.among(column.name, column.kind, [self._bound(column, value) for value in values])
+        return None if len(values) > MANY else joined(" OR ", [self._compared(column, "==", one) for one in values])
+
+    def _bound(self, column: Column, value: Any) -> Any:
+        if column.kind == "uid":
+            return value
+        return code_text(value) if column.kind == "text" else self.dialect.SPOT.bind(value)
+
+    def _by_part(self, column: Column, leaf: Regex) -> SQL | None:
+        """Whether a text is part of that of a column; where the column does not have it whole, of that in the form."""
+        found = literal(leaf)
+        if found is None or (column.longest is not None and len(found[0]) > column.longest):
+            return None
+        text, anchored = found
+        part = self.dialect.part(column.name, text, anchored=anchored)
+        if part is None or anchored or column.longest is None:
+            return part
+        sql, values = self.dialect.json(leaf, self.columns.documents[leaf.path.document])
+        return joined(" OR ", [part, (f"({column.is_partial} AND {sql})", values)])
 
 
 def _gathered(children: Sequence[Query], *, negated: bool) -> list[Query]:
@@ -212,36 +265,6 @@ def _gathered(children: Sequence[Query], *, negated: bool) -> list[Query]:
 def _after(prefix: str) -> str:
     """The first text after all that begin so."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
-
-
-def _by_column(column: Column, leaf: PathQuery) -> SQL | None:
-    """The condition on a column; None where the column does not tell."""
-    match leaf:
-        case Compare(_, op, value) if column.answers(op, (value,)):
-            return _compare(column, op, value)
-        case In(_, values) if column.answers("==", values):
-            return _one_of(column, values)
-    return None
-
-
-def _compare(column: Column, op: str, value: Value) -> SQL:
-    sign = "=" if op == "==" else op
-    if column.kind == "time":
-        return f"({column.name} {sign} ? OR odd_time {sign} ?)", [value, value]
-    return f"{column.name} {sign} ?", [code_text(value) if column.kind == "text" else value]  # type: ignore[arg-type]
-
-
-def _one_of(column: Column, values: Sequence[Value]) -> SQL | None:
-    # SQLite reads the digits of a float less exactly than it compares floats: those are bound one by one.
-    apart = [value for value in values if isinstance(value, float) or column.kind == "time"]
-    if len(apart) > MANY:
-        return None
-    others = [code_text(value) if isinstance(value, str) else value for value in values if value not in apart]
-    parts = [_compare(column, "==", value) for value in apart]
-    if others:
-        sql = f"{column.name} IN (SELECT value FROM json_each(?))"  # noqa: S608  # the name of a column is not a user's
-        parts.append((sql, [json.dumps(others)]))
-    return joined(" OR ", parts)
 
 
 def implied(query: Query) -> Query:

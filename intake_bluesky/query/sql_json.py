@@ -1,17 +1,15 @@
-"""Conditions on paths as SQL over the search form of documents.
+"""Conditions on paths as SQL over the search form of documents, the same for each database.
 
-A value lies either at a path of a document, or in a row of ``json_each``, an item of a list; a `Spot` gives the
-expressions that tell of it. ``CASE`` keeps SQLite from reading what is no JSON: ``AND`` promises no order.
+A `Spot` gives the expressions of one database that tell of a value. ``CASE`` keeps databases from reading what is
+of another type: ``AND`` promises no order.
 """
 
 from __future__ import annotations
 
-import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, Self, TypeAlias
 
 from intake_bluesky.query.conditions import (
     AnyItem,
@@ -24,17 +22,29 @@ from intake_bluesky.query.conditions import (
     PathQuery,
     Regex,
 )
-from intake_bluesky.query.form import DEEPEST, INTEGERS, MARK, NAN, code_key, code_list, code_text, rank
+from intake_bluesky.query.form import DEEPEST, INTEGERS, MARK, NAN, code_text, rank
 from intake_bluesky.query.nodes import And, Everything, Not, Or, Query, leaves
 from intake_bluesky.query.sql_regex import literal
 from intake_bluesky.query.values import Value
 
-__all__ = ["SQL", "Value", "joined", "json_condition", "json_exact", "ways"]
+__all__ = [
+    "ALWAYS",
+    "CHOICES",
+    "INDEX",
+    "NEVER",
+    "SQL",
+    "Spot",
+    "Value",
+    "joined",
+    "json_condition",
+    "json_exact",
+    "negated",
+]
 
 SQL: TypeAlias = tuple[str, list[Any]]
-NEVER: Final[SQL] = ("0", [])
+ALWAYS: Final[SQL] = ("TRUE", [])
+NEVER: Final[SQL] = ("FALSE", [])
 INDEX: Final = re.compile("0|[1-9][0-9]{0,17}", re.ASCII)
-LONGEST: Final = 9  # digits of an index that SQLite reads; no list has as many items
 CHOICES: Final = 3  # segments of a path that may be an index or a key
 GROUP: Final = 100  # conditions joined side by side
 NESTED: Final = 10  # levels of a list that is compared whole
@@ -48,6 +58,11 @@ def joined(word: str, parts: Sequence[SQL]) -> SQL:
     if len(parts) == 1:
         return parts[0]
     return f"({word.join(sql for sql, _ in parts)})", [value for _, values in parts for value in values]
+
+
+def negated(condition: SQL) -> SQL:
+    """The negation: what a run lacks is not equal to anything."""
+    return f"NOT coalesce({condition[0]}, FALSE)", condition[1]
 
 
 def json_exact(leaf: PathQuery) -> bool:
@@ -109,36 +124,91 @@ def _scalar(value: Value) -> bool:
     return isinstance(value, int | float) and -INTEGERS <= value < INTEGERS
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """Where a value is.
+class Spot(ABC):
+    """Where a value is: what a database's SQL says of it.
 
     Attributes
     ----------
-    type, value : SQL
-        Its type, as ``json_type`` names it, NULL where there is none; and the value itself.
-    text, path : str
-        The JSON that it is in, and the path there.
+    TEXT, NUMBER : str
+        The types of texts and of numbers that the search form has as they are, as `type` names them.
+    BOOLEANS : tuple of str
+        The types of True and False.
+    FIND : str
+        The function that tells at which character, from 1, one text is in another.
     """
 
-    type: SQL
-    value: SQL
-    text: str
-    path: str
+    __slots__ = ()
+    TEXT: ClassVar[str]
+    NUMBER: ClassVar[str]
+    BOOLEANS: ClassVar[tuple[str, ...]]
+    FIND: ClassVar[str]
 
     @classmethod
-    def at(cls, text: str, path: str) -> Spot:
-        """The value at a path of some JSON."""
-        return cls((f"json_type({text}, ?)", [path]), (f"json_extract({text}, ?)", [path]), text, path)
+    @abstractmethod
+    def of(cls, document: str) -> Self:
+        """The whole of a document, by the expression for its search form."""
 
     @classmethod
-    def row(cls, name: str) -> Spot:
-        """An item of a list, as ``json_each`` gives it."""
-        return cls((f"{name}.type", []), (f"{name}.value", []), f"{name}.value", "$")
+    @abstractmethod
+    def row(cls, name: str) -> Self:
+        """An item of a list, in a row of `items` that is called so."""
 
-    def marked(self, function: str, key: str) -> SQL:
-        """What the search form says of a value that JSON does not have."""
-        return f"{function}({self.text}, ?)", [_deeper(self.path, code=key)]
+    @abstractmethod
+    def at(self, segments: Sequence[str]) -> list[Self]:
+        """The values that segments can mean, of which a document has one at most: a number is an index or a key."""
+
+    @property
+    @abstractmethod
+    def type(self) -> SQL:
+        """The type, NULL where there is no value."""
+
+    @property
+    @abstractmethod
+    def text(self) -> SQL:
+        """A text, that compares by code points."""
+
+    @property
+    @abstractmethod
+    def number(self) -> SQL:
+        """A number."""
+
+    @property
+    @abstractmethod
+    def boolean(self) -> SQL:
+        """True or False."""
+
+    @property
+    @abstractmethod
+    def ranked(self) -> SQL:
+        """The rank of a number, where the search form has that in its place."""
+
+    @property
+    @abstractmethod
+    def size(self) -> SQL:
+        """How many items a list has."""
+
+    @property
+    @abstractmethod
+    def items(self) -> SQL:
+        """The items of a list, as a table."""
+
+    @property
+    @abstractmethod
+    def told(self) -> SQL:
+        """What a `Dialect` makes the value of, in one type of SQL for all values or in any."""
+
+    @abstractmethod
+    def marked(self, mark: str) -> SQL:
+        """What stands at a key of a dict, as any expression that is NULL where nothing does."""
+
+    @abstractmethod
+    def one_of(self, values: Sequence[Value]) -> SQL:
+        """Whether the value equals one of these, at least one."""
+
+    @staticmethod
+    @abstractmethod
+    def bind(number: float) -> Any:
+        """Give a number as it is bound."""
 
     def case(self, **conditions: SQL) -> SQL:
         """The condition by type; conditions of other types are not looked at."""
@@ -147,153 +217,106 @@ class Spot:
         return f"CASE {self.type[0]}{whens} END", self.type[1] + values
 
     def any(self, name: str, condition: SQL) -> SQL:
-        """Whether some item of this list, in the row `name`, meets a condition."""
-        sql = f"EXISTS(SELECT 1 FROM json_each({self.text}, ?) AS {name} WHERE {condition[0]})"  # noqa: S608  # names are ours
-        return sql, [self.path, *condition[1]]
+        """Whether this is a list, and some item of it, in the row `name`, meets a condition."""
+        items, values = self.items
+        sql = f"EXISTS(SELECT 1 FROM {items} AS {name} WHERE {condition[0]})"  # noqa: S608  # names are ours
+        return self.case(array=(sql, values + condition[1]))
 
 
-def _deeper(path: str, *, code: str) -> str:
-    return f'{path}."{code}"'
-
-
-def json_condition(leaf: PathQuery, text: str, level: int = 0) -> SQL:
-    """The condition of an exact node, on a document whose search form is `text`."""
+def json_condition(leaf: PathQuery, spot: Spot, level: int = 0) -> SQL:
+    """The condition of an exact node, on what a document or an item of a list holds."""
     if leaf.path.descend:
-        return _descending(leaf, text, leaf.path.segments, level)
-    return joined(" OR ", [_test(leaf, Spot.at(text, path), level) for path in _ways(leaf.path.segments)])
+        return _descending(leaf, spot, leaf.path.segments, level)
+    return joined(" OR ", [_test(leaf, found, level) for found in spot.at(leaf.path.segments)])
 
 
-def ways(segments: Sequence[str]) -> list[str] | None:
-    """The paths that segments can mean; None where these are too many."""
-    numbered = sum(INDEX.fullmatch(segment) is not None for segment in segments)
-    return _ways(segments) if numbered <= CHOICES else None
-
-
-def _ways(segments: Sequence[str]) -> list[str]:
-    """The paths that segments can mean, of which a document has one at most: a number is an index or a key."""
-    choices = []
-    for segment in segments:
-        found = [f'."{code_key(segment)}"']
-        if INDEX.fullmatch(segment) and len(segment) <= LONGEST:
-            found.append(f"[{segment}]")
-        choices.append(found)
-    return ["$" + "".join(parts) for parts in product(*choices)]
-
-
-def _descending(leaf: PathQuery, text: str, segments: Sequence[str], level: int) -> SQL:
+def _descending(leaf: PathQuery, spot: Spot, segments: Sequence[str], level: int) -> SQL:
     """As MongoDB looks: a list on the way stands for each dict in it, one at the end for each item as well."""
     name = f"item{level}"
-    parts = [_test(leaf, Spot.at(text, *_ways(segments)), level)]
+    item = spot.row(name)
+    [end] = spot.at(segments)
+    parts = [_test(leaf, end, level)]
     for length in range(1, len(segments) + 1):
-        spot = Spot.at(text, *_ways(segments[:length]))
         if length < len(segments):
-            deeper = _descending(leaf, f"{name}.value", segments[length:], level + 1)
-            inner = Spot.row(name).case(object=deeper)
+            inner = item.case(object=_descending(leaf, item, segments[length:], level + 1))
         elif isinstance(leaf, HasSize | AnyItem | Contains):
             continue
         else:
-            inner = _test(leaf, Spot.row(name), level + 1)
-        parts.append(spot.case(array=spot.any(name, inner)))
+            inner = _test(leaf, item, level + 1)
+        [found] = spot.at(segments[:length])
+        parts.append(found.any(name, inner))
     return joined(" OR ", parts)
 
 
 def _test(leaf: PathQuery, spot: Spot, level: int) -> SQL:
     """Whether one value is what the node asks for."""
+    name = f"item{level}"
     match leaf:
         case Compare(_, "==", value):
-            return _one_of(spot, (value,))
+            return spot.one_of((value,))
         case Compare(_, op, value):
             return _ordered(spot, op, value)
         case In(_, values):
-            return _one_of(spot, values)
+            return spot.one_of(values)
         case Exists():
             return f"{spot.type[0]} IS NOT NULL", spot.type[1]
         case IsNaN():
-            sql, path = spot.marked("json_type", NAN)
-            return spot.case(object=(f"{sql} IS NOT NULL", path))
+            nan, bound = spot.marked(NAN)
+            return spot.case(object=(f"{nan} IS NOT NULL", bound))
         case HasSize(_, size):
-            return spot.case(array=(f"json_array_length({spot.text}, ?) = ?", [spot.path, min(size, 2**62)]))
+            return spot.case(array=_compared(spot.size, "=", min(size, 2**62)))
         case Contains(_, value):
-            name = f"item{level}"
-            return spot.case(array=spot.any(name, _one_of(Spot.row(name), (value,))))
+            return spot.any(name, spot.row(name).one_of((value,)))
         case AnyItem():
-            name = f"item{level}"
-            return spot.case(array=spot.any(name, _item_holds(leaf, name, level + 1)))
+            return spot.any(name, _item_holds(leaf, spot.row(name), level + 1))
         case Regex():
             return _finds(leaf, spot)
 
 
+def _compared(expression: SQL, op: str, value: Any) -> SQL:
+    return f"{expression[0]} {op} ?", [*expression[1], value]
+
+
 def _ordered(spot: Spot, op: str, value: Value) -> SQL:
     if isinstance(value, str):
-        return spot.case(text=(f"{spot.value[0]} {op} ?", [*spot.value[1], code_text(value)]))
+        return spot.case(**{spot.TEXT: _compared(spot.text, op, code_text(value))})
     if isinstance(value, bool):
-        return spot.case(true=(f"1 {op} ?", [int(value)]), false=(f"0 {op} ?", [int(value)]))
+        return spot.case(**dict.fromkeys(spot.BOOLEANS, _compared(spot.boolean, op, value)))
     if not isinstance(value, int | float):
         return NEVER
-    ranked, path = spot.marked("json_extract", MARK)
-    return spot.case(
-        integer=(f"{spot.value[0]} {op} ?", [*spot.value[1], value]), object=(f"{ranked} {op} ?", [*path, rank(value)])
-    )
-
-
-def _one_of(spot: Spot, values: Sequence[Value]) -> SQL:
-    """Whether a value equals one of these, each of which is compared with values of its own type."""
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    whole = [int(value) for value in numbers if value == int(value)]
-    conditions = {
-        "null": ("1", []) if None in values else NEVER,
-        "true": ("1", []) if any(value is True for value in values) else NEVER,
-        "false": ("1", []) if any(value is False for value in values) else NEVER,
-        "integer": _among(spot.value, whole),
-        "text": _among(spot.value, [code_text(value) for value in values if isinstance(value, str)]),
-        "object": _among(
-            spot.marked("json_extract", MARK), [rank(float(value)) for value in numbers if value != int(value)]
-        ),
-        "array": _among(spot.value, [code_list(value) for value in values if isinstance(value, tuple)]),
-    }
-    return spot.case(**{name: found for name, found in conditions.items() if found is not NEVER}) if values else NEVER
-
-
-def _among(expression: SQL, values: Sequence[int | str]) -> SQL:
-    sql, path = expression
-    if not values:
-        return NEVER
-    if len(values) == 1:
-        return f"{sql} = ?", [*path, *values]
-    return f"{sql} IN (SELECT value FROM json_each(?))", [*path, json.dumps(values)]  # noqa: S608  # as above
+    number = _compared(spot.number, op, spot.bind(value))
+    return spot.case(**{spot.NUMBER: number}, object=_compared(spot.ranked, op, spot.bind(rank(value))))
 
 
 def _finds(leaf: Regex, spot: Spot) -> SQL:
     found = literal(leaf)
     assert found is not None  # the node is exact
-    text, anchored = found
-    sql, path = spot.value
+    (text, anchored), (sql, values) = found, spot.text
     if anchored:
-        return spot.case(text=(f"substr({sql}, 1, ?) = ?", [*path, len(text), text]))
-    return spot.case(text=(f"instr({sql}, ?) > 0", [*path, text]))
+        return spot.case(**{spot.TEXT: (f"substr({sql}, 1, ?) = ?", [*values, len(text), text])})
+    return spot.case(**{spot.TEXT: (f"{spot.FIND}({sql}, ?) > 0", [*values, text])})
 
 
-def _item_holds(leaf: AnyItem, name: str, level: int) -> SQL:
-    inner = _of_item(leaf.query, name, level)
+def _item_holds(leaf: AnyItem, item: Spot, level: int) -> SQL:
+    inner = _of_item(leaf.query, item, level)
     if not leaf.over_keys:
         return inner
-    marked, path = Spot.row(name).marked("json_type", MARK)
-    return Spot.row(name).case(array=inner, object=(f"({marked} IS NULL AND {inner[0]})", path + inner[1]))
+    marked, values = item.marked(MARK)
+    return item.case(array=inner, object=(f"({marked} IS NULL AND {inner[0]})", values + inner[1]))
 
 
-def _of_item(query: Query, name: str, level: int) -> SQL:
+def _of_item(query: Query, item: Spot, level: int) -> SQL:
     match query:
         case Everything():
-            return "1", []
+            return ALWAYS
         case And(children):
-            return joined(" AND ", [_of_item(child, name, level) for child in children])
+            return joined(" AND ", [_of_item(child, item, level) for child in children])
         case Or(children):
-            return joined(" OR ", [_of_item(child, name, level) for child in children])
+            return joined(" OR ", [_of_item(child, item, level) for child in children])
         case Not(child):
-            inner, values = _of_item(child, name, level)
-            return f"NOT coalesce({inner}, 0)", values
+            return negated(_of_item(child, item, level))
     assert isinstance(query, PathQuery)  # nothing else stands inside .any()
     if not query.path.segments:
-        return _test(query, Spot.row(name), level)
-    found = json_condition(query, f"{name}.value", level)
-    return Spot.row(name).case(array=found, object=found)
+        return _test(query, item, level)
+    found = json_condition(query, item, level)
+    return item.case(array=found, object=found)

@@ -6,21 +6,21 @@ too, and dicts, whose keys may be no texts) nothing is told but that the documen
 
 from __future__ import annotations
 
-import json
-import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from intake_bluesky.query.form import DEEPEST, MARK, decode_text, rank, unrank
-from intake_bluesky.query.paths import MISSING, Path
-from intake_bluesky.query.sql import Columns
-from intake_bluesky.query.sql_json import SQL, ways
+from intake_bluesky.query.form import DEEPEST
+from intake_bluesky.query.paths import MISSING, Path, lookup
+from intake_bluesky.query.sql import Column, Translator
+from intake_bluesky.query.sql_json import CHOICES, INDEX, SQL
 
-__all__ = ["Standing", "plain", "standing", "untold"]
+__all__ = ["Runs", "Standing", "standing", "value_at"]
 
 WHOLE: Final = 9 * 10**18  # past it, a column for numbers may hold infinity in the place of an integer
-FINITE: Final = rank(-math.inf) + 1, rank(math.inf) - 1
 LONGEST: Final = DEEPEST // 2 - 3  # segments of a path that the search form has for certain
+MOST: Final = 1000  # different numbers and lists of which documents are read; of more, the caller may as well read all
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,16 @@ class Standing:
     Attributes
     ----------
     type : SQL
-        As ``json_type`` names it, NULL where nothing stands there.
+        As the database names it, NULL where nothing stands there.
     value : SQL
-        The value itself; of an object, the rank of the number that it is, NULL where it is none.
+        What the dialect makes the value of.
     """
 
     type: SQL
     value: SQL
 
 
-def standing(columns: Columns, path: Path, *, column: bool = True) -> Standing | None:
+def standing(search: Translator, path: Path, *, column: bool = True) -> Standing | None:
     """Say how to find what stands at an exact path; None where the search form may not tell.
 
     Parameters
@@ -47,25 +47,20 @@ def standing(columns: Columns, path: Path, *, column: bool = True) -> Standing |
     column : bool
         Whether a column that has the path is looked at, before the search form.
     """
+    columns, dialect = search.columns, search.dialect
     if path.descend or path.document not in columns.documents or len(path.segments) > LONGEST:
         return None
-    found = ways(path.segments)
-    if found is None:
+    if sum(INDEX.fullmatch(segment) is not None for segment in path.segments) > CHOICES:
         return None
-    text = columns.documents[path.document]
-    types: list[SQL] = [(f"json_type({text}, ?)", [way]) for way in found]
-    values: list[SQL] = [
-        (
-            f"CASE json_type({text}, ?) WHEN 'object' THEN json_extract({text}, ?) ELSE json_extract({text}, ?) END",
-            [way, f'{way}."{MARK}"', way],
-        )
-        for way in found
-    ]
+    spots = dialect.SPOT.of(columns.documents[path.document]).at(path.segments)
+    found = Standing(_first([spot.type for spot in spots]), _first([spot.told for spot in spots]))
     kept = columns.special.get((path.document, path.segments)) if column else None
     if kept is None or kept.kind not in ("text", "number"):
-        return Standing(_first(types), _first(values))
-    known = f"{kept.name} IS NOT NULL" if kept.kind == "text" else f"{kept.name} BETWEEN {-WHOLE} AND {WHOLE}"
-    return Standing(_if(known, f"'{kept.kind}'", _first(types)), _if(known, kept.name, _first(values)))
+        return found
+    of_text = kept.kind == "text"
+    known = kept.is_whole if of_text else f"{kept.name} BETWEEN {-WHOLE} AND {WHOLE}"
+    kind = dialect.SPOT.TEXT if of_text else "number"
+    return Standing(_if(known, f"'{kind}'", found.type), _if(known, dialect.told(kept.name), found.value))
 
 
 def _first(expressions: list[SQL]) -> SQL:
@@ -79,32 +74,113 @@ def _if(condition: str, then: str, other: SQL) -> SQL:
     return f"CASE WHEN {condition} THEN {then} ELSE {other[0]} END", other[1]
 
 
-def untold(type: str, value: str) -> str:
-    """The condition, on the names of a type and a value, that the document has to be asked."""
-    finite = f"coalesce({value} BETWEEN {FINITE[0]} AND {FINITE[1]}, 0)"
-    return f"CASE {type} WHEN 'array' THEN instr({value}, '{{') > 0 WHEN 'object' THEN NOT {finite} ELSE 0 END"
+class Runs(ABC):
+    """The runs of a store, of which SQL tells what stands at paths.
 
-
-def plain(type: str | None, value: Any) -> Any:
-    """Give the value that SQL told of, `MISSING` where there is none; whole floats are ints.
-
-    Examples
-    --------
-    >>> plain("text", "scan"), plain("true", 1), plain("object", rank(0.5)), plain("array", '[1,["a"]]')
-    ('scan', True, 0.5, [1, ['a']])
+    Parameters
+    ----------
+    search : Translator
     """
-    if type == "text":
-        return decode_text(value)
-    if type in ("integer", "number"):
-        return value
-    if type == "object":
-        return unrank(value)
-    if type == "array":
-        return _decoded(json.loads(value))
-    return {"true": True, "false": False, "null": None}.get(type, MISSING) if type else MISSING
+
+    def __init__(self, search: Translator) -> None:
+        self.search = search
+
+    @abstractmethod
+    def select(self, what: SQL, where: SQL) -> SQL:
+        """Say how to select columns and expressions of the runs that are shown and meet a condition."""
+
+    @abstractmethod
+    def document(self, name: str, of: str) -> str:
+        """The expression that gives a document of the run with this id, as it is stored."""
+
+    def counting(self, path: Path, where: SQL) -> SQL | None:
+        """Say how to find each value at a path, with its type, in how many runs it is, and a document that has it.
+
+        None where the search form does not tell; `counted` makes values of the rows.
+        """
+        at = standing(self.search, path, column=False)
+        if at is None:
+            return None
+        column = self.search.columns.special.get((path.document, path.segments))
+        if column is None or column.kind != "text":
+            return self._grouped(at, path, where)
+        rest, values = self._grouped(at, path, _and(column.is_not_whole, where))
+        texts = self._texts(column, _and(column.is_whole, where))
+        return f"{rest} UNION ALL {texts[0]}", values + texts[1]
+
+    def _texts(self, column: Column, where: SQL) -> SQL:
+        dialect = self.search.dialect
+        what = f"'{dialect.SPOT.TEXT}' AS t, {dialect.told(column.name)} AS v, count(*) AS n, NULL AS document"
+        sql, values = self.select((what, []), where)
+        return f"{sql} GROUP BY {column.name}", values
+
+    def _grouped(self, at: Standing, path: Path, where: SQL) -> SQL:
+        """Documents are read where ints are to be told from floats, unless too many would be."""
+        told = ", ".join(f"'{kind}'" for kind in self._told)
+        inner, values = self.select((f"id, {at.type[0]} AS t, {at.value[0]} AS v", at.type[1] + at.value[1]), where)
+        odd = f"CASE WHEN {self.search.dialect.untold('t', 'v')} THEN id END"
+        groups = (
+            f"SELECT t, v, count(*) AS n, max(id) AS last FROM ({inner}) AS i WHERE t IS NOT NULL GROUP BY t, v, {odd}"  # noqa: S608  # names are ours
+        )
+        many = f"(SELECT count(*) FROM found WHERE t NOT IN ({told})) > {MOST}"  # noqa: S608
+        read = f"CASE WHEN t IN ({told}) OR {many} THEN NULL ELSE {self.document(path.document, 'found.last')} END"
+        return f"WITH found AS ({groups}) SELECT t, v, n, {read} AS document FROM found", values  # noqa: S608
+
+    @property
+    def _told(self) -> tuple[str, ...]:
+        """The types of which the search form tells all."""
+        spot = self.search.dialect.SPOT
+        return spot.TEXT, *spot.BOOLEANS, "null"
+
+    def counted(self, rows: Iterable[Any], path: Path, decode: Callable[[Any], Any]) -> list[tuple[Any, int]] | None:
+        """Make values and counts of the rows that `counting` finds; None where these are too many."""
+        counts, told, plain = [], self._told, self.search.dialect.plain
+        for kind, value, count, raw in rows:
+            if raw is None and kind not in told:
+                return None
+            counts.append((plain(kind, value) if raw is None else value_at(decode(raw), path), count))
+        return counts
+
+    def looking(self, paths: Sequence[Path], where: SQL, *, time: str, order: str) -> SQL | None:
+        """Say how to find uid, time, start and stop where they are to be asked, and type and value at each path.
+
+        Parameters
+        ----------
+        time : str
+            The column for the time, by which and by uid `order` is.
+        order : str
+            What follows ``ORDER BY``.
+        """
+        found = [at for at in (standing(self.search, path) for path in paths) if at is not None]
+        if len(found) < len(paths):
+            return None
+        names = [(f"t{place}", f"v{place}") for place in range(len(found))]
+        odd = " OR ".join([self.search.dialect.untold(kind, value) for kind, value in names]) or "FALSE"
+        columns = "".join(
+            f", {at.type[0]} AS {kind}, {at.value[0]} AS {value}"
+            for at, (kind, value) in zip(found, names, strict=True)
+        )
+        bound = [value for at in found for value in (*at.type[1], *at.value[1])]
+        inner, values = self.select((f"id, uid, {time}{columns}", bound), where)
+        read = ", ".join(f"CASE WHEN {odd} THEN {self.document(name, 'i.id')} END" for name in ("start", "stop"))
+        told = "".join(f", {kind}, {value}" for kind, value in names)
+        return f"SELECT uid, {time}, {read}{told} FROM ({inner}) AS i ORDER BY {order}", values  # noqa: S608
+
+    def looked_up(
+        self, row: Any, paths: Sequence[Path], decode: Callable[[Any], Any]
+    ) -> tuple[str, float | None, tuple[Any, ...]]:
+        """Make uid, time and values of a row that `looking` finds."""
+        uid, time, start, stop, *told = row
+        if start is None:
+            return uid, time, tuple(map(self.search.dialect.plain, told[::2], told[1::2]))
+        documents = {"start": decode(start), "stop": {} if stop is None else decode(stop)}
+        return uid, time, tuple(value_at(documents[path.document], path) for path in paths)
 
 
-def _decoded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_decoded(item) for item in value]
-    return decode_text(value) if isinstance(value, str) else value
+def _and(condition: str, where: SQL) -> SQL:
+    return f"{condition} AND {where[0]}", where[1]
+
+
+def value_at(document: Any, path: Path) -> Any:
+    """What stands at an exact path of a document, `MISSING` where nothing does."""
+    return next(lookup(document, path), MISSING)

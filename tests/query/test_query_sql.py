@@ -81,9 +81,9 @@ class Runs:
 
     def check(self, query: Query) -> None:
         """Hold what is pushed to the oracle, and what only narrows to being no narrower."""
-        pushed, residual = split(query, SEARCH.exact)
+        pushed, residual = SEARCH.divide(query)
         assert self.found(pushed) == self.expected(pushed), pushed
-        narrowed, _ = split(implied(residual), SEARCH.exact)
+        narrowed, _ = SEARCH.divide(implied(residual))
         left = [n for n in self.found(pushed & narrowed) if matches(residual, self.runs[n])]
         assert left == self.expected(query), (query, narrowed)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from intake_bluesky.documents import RunSummary
 from intake_bluesky.query import (
     ALL,
     AnyItem,
@@ -26,6 +27,7 @@ from intake_bluesky.query import (
     Start,
     matches,
     split,
+    sql_values,
 )
 from intake_bluesky.query.bounds import bounds
 from intake_bluesky.query.form import COMMON
@@ -34,6 +36,7 @@ from intake_bluesky.storage import Order
 from intake_bluesky.testing.queries import Run, data_queries, queries, runs
 from intake_bluesky_sql import SQLStore
 from intake_bluesky_sql.postgres_search import POSTGRESQL
+from tests.query.values_told import HELD, KEYS, ODD, QUERIES, check_told, with_values
 from tests.servers.postgres import Postgres
 
 pytestmark = pytest.mark.slow  # databases compare alike on each Python
@@ -336,3 +339,43 @@ def test_parts_of_texts_are_found_by_an_index(many: Stored, place: Any) -> None:
         assert "with_long_texts" in plan
         assert ("with_lists" in plan) == descend
     assert f"by_{COMMON[place]}" in steps(many.store, Regex(Path(*place), "^foil_7"))
+
+
+@pytest.fixture(scope="module")
+def held(stores: Any) -> Stored:
+    """Runs with all kinds of values, texts longer than columns among them."""
+    odd = [
+        Run(
+            {"uid": "u", "time": 5.0, **dict.fromkeys(("x", "plan_name", "scan_id"), value)},
+            {"exit_status": value, "x": value},
+        )
+        for value in (*ODD, *ODD, *("x" * 500, "x" * 501, "x" * 600, "x" * 600 + "y") * 2)
+    ]
+    return Stored(stores(), [*odd, Run({"uid": "u"}, None), *drawn(st.builds(with_values, runs(), HELD), 150)])
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_values_told_are_those_of_documents(held: Stored, key: str) -> None:
+    summaries = [RunSummary.of(run.start, run.stop) for run in held.runs]
+    for query in QUERIES:
+        check_told(held.store, summaries, Path.parse(key), query)
+
+
+def test_a_key_that_is_told_becomes_no_sql(texts: Stored) -> None:
+    summaries = [RunSummary.of(run.start, run.stop) for run in texts.runs]
+    for text in AWKWARD:
+        check_told(texts.store, summaries, Path("start", (text, text)), ALL)
+        check_told(texts.store, summaries, Path("start", (text,)), ALL)
+
+
+def test_what_the_form_may_not_tell_is_not_told(texts: Stored) -> None:
+    for path in (Path("start", ("a",) * 100), Path("start", ("0", "1", "2", "3")), Path("start", ("a",), descend=True)):
+        assert texts.store.distinct(path) is None
+        assert texts.store.lookup([path]) is None
+
+
+def test_many_different_numbers_are_left_to_a_pass_over_all(many: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    for most, told in ((400, True), (399, False)):
+        monkeypatch.setattr(sql_values, "MOST", most)
+        assert (many.store.distinct(Path("start", ("x",))) is not None) is told
+        assert len(list(many.store.distinct(Path("start", ("plan_name",))) or ())) == 97

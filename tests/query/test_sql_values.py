@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any, TypeVar, cast
@@ -14,27 +13,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intake_bluesky.codec import Codec
-from intake_bluesky.documents import RunSummary, identical
+from intake_bluesky.documents import RunSummary
 from intake_bluesky.files.entries import entry_of
 from intake_bluesky.files.indexed import IndexedFiles
-from intake_bluesky.files.values import MOST, count_values, look_up
+from intake_bluesky.files.values import count_values, look_up
 from intake_bluesky.index import Index
-from intake_bluesky.ordering import rank, value_of
-from intake_bluesky.query import ALL, Path, Query, Start, Stop, matches
+from intake_bluesky.query import ALL, Path, Query
 from intake_bluesky.query.form import DEEPEST, INTEGERS, code_text, decode_text, unrank
 from intake_bluesky.query.form import rank as number_rank
-from intake_bluesky.query.paths import MISSING
 from intake_bluesky.query.sql import Translator
-from intake_bluesky.query.sql_values import plain, standing, untold
+from intake_bluesky.query.sql_values import MOST, standing
+from intake_bluesky.query.sqlite import SQLITE
 from intake_bluesky.schema import COLUMNS
-from intake_bluesky.storage import Order, sort_runs
-from intake_bluesky.testing.queries import Run, runs, values
+from intake_bluesky.storage import Order
+from intake_bluesky.testing.queries import Run, runs
 from intake_bluesky_jsonl import JSONLCodec
 from intake_bluesky_msgpack import MsgpackCodec
+from tests.query.values_told import HELD, KEYS, ODD, QUERIES, check_told, with_values
 
+SEARCH = Translator(COLUMNS)
 T = TypeVar("T")
-PLACES = ("x", "plan_name", "scan_id", "sample", "sample.name", "stop.exit_status", "stop.x", "x.0", "x.a", "uid")
-QUERIES = (ALL, Start("x").exists(), ~(Start("plan_name") == "scan"), Stop("x") == 1, Start("scan_id") < 3)
 
 
 class Known:
@@ -63,28 +61,16 @@ class Known:
     def files(self) -> IndexedFiles:
         return cast(IndexedFiles, self)
 
+    def distinct(self, path: Path, query: Query) -> Iterable[tuple[Any, int]] | None:
+        return count_values(self.files, path, SEARCH.condition(query))
+
+    def lookup(
+        self, paths: Sequence[Path], query: Query, *, order: Order
+    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
+        return look_up(self.files, paths, SEARCH.condition(query), order)
+
     def check(self, key: str, query: Query) -> None:
-        path = Path.parse(key)
-        where = Translator(COLUMNS).condition(query)
-        found = [run for run in self.runs if matches(query, run)]
-        expected = [(run, value_of(run, path)) for run in found]
-        counts = count_values(self.files, path, where)
-        assert counts is not None
-        observed: Counter[Any] = Counter()
-        for value, count in counts:
-            observed[rank(value)] += count
-            assert any(identical(value, one) for _, one in expected), value
-        assert observed == Counter(rank(value) for _, value in expected if value is not MISSING)
-        for order in Order:
-            told = look_up(self.files, [path, Path("stop", ("exit_status",))], where, order)
-            assert told is not None
-            for (uid, time, (value, status)), run in zip(told, sort_runs(found, order), strict=True):
-                assert (uid, time, _ranked(value)) == (run.uid, run.time, _ranked(value_of(run, path)))
-                assert status == value_of(run, Path("stop", ("exit_status",)))
-
-
-def _ranked(value: Any) -> Any:
-    return MISSING if value is MISSING else rank(value)
+        check_told(self, self.runs, Path.parse(key), query)
 
 
 @contextmanager
@@ -103,31 +89,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> FilePath:
     return tmp_path_factory.mktemp("index")
 
 
-def with_values(run: Run, held: dict[str, Any]) -> Run:
-    sample = {"sample": {"name": held["sample.name"]}} if "sample.name" in held else {}
-    others = {key: value for key, value in held.items() if "." not in key}
-    stop = run.stop if run.stop is None or "stop.x" not in held else {**run.stop, "x": held["stop.x"]}
-    return Run({**run.start, **sample, **others}, stop)
-
-
-VALUES = values(nan=True) | st.floats() | st.integers(-(2**65), 2**65) | st.text(max_size=3)
-HELD = st.dictionaries(st.sampled_from(("x", "plan_name", "scan_id", "sample", "sample.name", "stop.x")), VALUES)
-
-
 @given(st.lists(st.builds(with_values, runs(), HELD), min_size=15, max_size=15), st.data())
 @pytest.mark.parametrize("codec", [JSONLCodec(), MsgpackCodec()], ids=["jsonl", "msgpack"])
 def test_agrees_with_documents(folder: FilePath, codec: Codec, some: list[Run], data: st.DataObject) -> None:
     with known(folder, some, codec) as indexed:
-        for key in data.draw(st.lists(st.sampled_from(PLACES), min_size=4, max_size=4, unique=True)):
+        for key in data.draw(st.lists(st.sampled_from(KEYS), min_size=4, max_size=4, unique=True)):
             indexed.check(key, data.draw(st.sampled_from(QUERIES)))
-
-
-ODD: tuple[Any, ...] = (
-    math.inf, -math.inf, 2**63, 2**70, 2**71, -(2**63), -(2**63) - 1, 2**63 - 1, 2.0**63, 9e18, 1e300, -1e300, 5e-324,
-    0, 0.0, -0.0, 1, 1.0, True, False, None, math.nan, [math.nan], [math.inf], [2**70], [2**71], [1, 2.0], [1.0, 2],
-    [0.1], {}, {"a": 1}, {"a": 2**70}, {"a": 2**71}, {"b": 1, "a": 1}, {"a": 1, "b": 1}, [[1], ["a\0"]], [[], {}], [],
-    "{", ["{"], "\0", "\1", "\2", "\ud7ff", "\ud7ffm", "\ud800", "\udfff", "\ue000", "é", "", "true", "null", "1",
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("key", ["x", "plan_name", "scan_id", "stop.x"])
@@ -158,7 +125,7 @@ def test_deep_values_are_whole(folder: FilePath) -> None:
     "path", [Path("start", ("a",) * DEEPEST), Path("start", ("0", "1", "2", "3")), Path("start", ("a",), descend=True)]
 )
 def test_what_the_form_may_not_tell_is_not_told(folder: FilePath, path: Path) -> None:
-    assert standing(COLUMNS, path) is None
+    assert standing(SEARCH, path) is None
     with known(folder, [Run({"uid": "u", "a": 1}, None)]) as indexed:
         assert count_values(indexed.files, path, ("1", [])) is None
         assert look_up(indexed.files, [path], ("1", []), Order.NEWEST) is None
@@ -182,8 +149,8 @@ def test_a_key_becomes_no_sql(folder: FilePath) -> None:
     awkward = "'); DROP TABLE files; --\"\0\ud800 [0] $ {}"
     with known(folder, [Run({"uid": "u", awkward: {"?": awkward}}, None)]) as indexed:
         for path in (Path("start", (awkward,)), Path("start", (awkward, "?"))):
-            expected = standing(COLUMNS, Path("start", ("a",) * len(path.segments)))
-            observed = standing(COLUMNS, path)
+            expected = standing(SEARCH, Path("start", ("a",) * len(path.segments)))
+            observed = standing(SEARCH, path)
             assert observed is not None
             assert expected is not None
             assert (observed.type[0], observed.value[0]) == (expected.type[0], expected.value[0])
@@ -195,12 +162,14 @@ def test_documents_are_read_of_what_is_not_told(folder: FilePath) -> None:
     """None of texts, finite numbers, and lists of them."""
     held = ["a", 1, 0.5, True, None, ["a", 1], math.inf, math.nan, {"a": 1}, [0.5]]
     with known(folder, [Run({"uid": "u", "x": value}, None) for value in held]) as indexed:
-        found = standing(COLUMNS, Path("start", ("x",)))
+        found = standing(SEARCH, Path("start", ("x",)))
         assert found is not None
         inner = f"SELECT {found.type[0]} AS t, {found.value[0]} AS v FROM searched"
         rows = list(
-            indexed.index.rows(f"SELECT {untold('t', 'v')}, t, v FROM ({inner})", [*found.type[1], *found.value[1]])
+            indexed.index.rows(
+                f"SELECT {SQLITE.untold('t', 'v')}, t, v FROM ({inner})", [*found.type[1], *found.value[1]]
+            )
         )
         assert [row[0] for row in rows] == [0] * 6 + [1] * 4
-        assert [plain(kind, value) for _, kind, value in rows[:6]] == held[:6]
+        assert [SQLITE.plain(kind, value) for _, kind, value in rows[:6]] == held[:6]
         assert INTEGERS == 2.0**63

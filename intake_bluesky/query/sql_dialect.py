@@ -1,0 +1,77 @@
+"""What the SQL of one database says in another way than that of others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar
+
+from intake_bluesky.query.conditions import PathQuery
+from intake_bluesky.query.sql_json import SQL, Spot
+
+__all__ = ["Dialect"]
+
+
+class Dialect(ABC):
+    """What a `intake_bluesky.query.sql.Translator` asks of a database; it has no state.
+
+    Attributes
+    ----------
+    SPOT : type of Spot
+        What tells of a value in the search form.
+    ROOM : int
+        How many values one condition may bind.
+    WHOLE : str
+        The condition that the sum in a row of kept statistics is an integer.
+    INEXACT : str
+        The condition that such a row does not tell its numbers.
+    """
+
+    SPOT: ClassVar[type[Spot]]
+    ROOM: ClassVar[int]
+    WHOLE: ClassVar[str]
+    INEXACT: ClassVar[str]
+
+    def takes(self, condition: SQL, room: int) -> bool:
+        """Whether a condition is no larger than the database takes, and binds no more than so many values."""
+        return len(condition[1]) <= room
+
+    @abstractmethod
+    def json(self, leaf: PathQuery, document: str) -> SQL:
+        """The condition of an exact node, by the expression for a document's search form."""
+
+    @abstractmethod
+    def words(self, words: Collection[str]) -> Any:
+        """The value by which a run that has all these words is found; None where the index does not tell."""
+
+    @abstractmethod
+    def among(self, column: str, kind: str, values: Sequence[Any]) -> SQL | None:
+        """Whether a column has one of some bound values; None where too many of them are bound one by one."""
+
+    @abstractmethod
+    def part(self, column: str, text: str, *, anchored: bool) -> SQL | None:
+        """Whether a text is part of that in a column, or its beginning; None where that is no quicker."""
+
+    @abstractmethod
+    def fits(self, number: float) -> bool:
+        """Whether kept statistics are compared with a number; if not, it is one that none of theirs is."""
+
+    @abstractmethod
+    def mean(self, op: str, value: float) -> SQL:
+        """When a row of kept statistics proves that the mean compares so."""
+
+    @abstractmethod
+    def mean_open(self, value: float) -> SQL:
+        """When such a row leaves open how the mean compares."""
+
+    @abstractmethod
+    def told(self, column: str) -> str:
+        """The value of a column, as `Spot.told` has it."""
+
+    @abstractmethod
+    def untold(self, type: str, value: str) -> str:
+        """The condition, on the names of a type and a value, that the document has to be asked."""
+
+    @abstractmethod
+    def plain(self, type: str | None, value: Any) -> Any:
+        """Give the value that SQL told of, `MISSING` where there is none; whole floats are ints."""
