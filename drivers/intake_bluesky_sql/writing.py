@@ -149,11 +149,11 @@ class SQLInsert(RunInsert):
                 self._arm()
 
     def _take(self, name: str, doc: Document) -> None:
-        place = self._place
-        group = self._group(name, doc)
+        place, owner = self._place, owner_of(name, doc)
+        group = self._group(name, owner)
         if group is not None and _is_large(name, doc) and self._take_whole(place, group, name, doc):
             return
-        written = _Written(place, name, owner_of(name, doc), _json(name, doc))
+        written = _Written(place, name, owner, _json(name, doc))
         self._place += 1
         self._waiting[place] = written
         self._size += len(written.body)
@@ -171,9 +171,8 @@ class SQLInsert(RunInsert):
             if tail.size >= TAIL:
                 self._compact(*group)
 
-    def _group(self, name: str, doc: Document) -> tuple[str, str] | None:
+    def _group(self, name: str, owner: str | None) -> tuple[str, str] | None:
         """The documents that blocks are made of together with one: all events of a stream, in their order."""
-        owner = owner_of(name, doc)
         if owner is None:
             return None
         return ("event", self._streams.get(owner, owner)) if name in ("event", "event_page") else (name, owner)
@@ -202,7 +201,11 @@ class SQLInsert(RunInsert):
         """Write what is waiting, in one transaction; what this cannot do is waiting still."""
         if not self._waiting and not self._blocks:
             return
-        self._database.write(self._put)
+        if len(self._waiting) == 1 and not self._blocks and self._stop is None:
+            [written] = self._waiting.values()
+            self._database.write_one(INSERT_DOCUMENT, (self._run, *written))
+        else:
+            self._database.write(self._put)
         self._waiting.clear()
         self._blocks.clear()
         self._size, self._since = 0, None
