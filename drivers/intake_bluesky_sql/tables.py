@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -33,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateIndex
 from sqlalchemy.types import UserDefinedType
 
 from intake_bluesky.errors import StoreUnavailable
@@ -45,6 +47,8 @@ __all__ = [
     "block_columns",
     "blocks",
     "documents",
+    "indexes",
+    "make_trigrams",
     "migrate",
     "newer",
     "runs",
@@ -209,6 +213,11 @@ def _trigrams(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
     if connection.execute(select(runs.c.id).limit(1)).first():
         connection.exec_driver_sql("ANALYZE runs")
+    make_trigrams(connection)
+
+
+def make_trigrams(connection: Connection) -> bool:
+    """Make the extension and its index; False where that may not be done."""
     try:
         with connection.begin_nested():
             for statement in TRIGRAMS_OF_POSTGRESQL:
@@ -216,6 +225,21 @@ def _trigrams(connection: Connection) -> None:
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) not in NOT_TO_BE_HAD:
             raise
+        return False
+    return True
+
+
+def indexes(dialect: Dialect) -> dict[str, str]:
+    """The statement that makes each index, by its name."""
+    of_tables = [index for table in metadata.tables.values() for index in table.indexes]
+    own = {str(index.name): str(CreateIndex(index).compile(dialect=dialect)) for index in of_tables}
+    written: tuple[str, ...] = STATISTICS_OF_SQLITE
+    if dialect.name == "postgresql":
+        written = (
+            STATISTICS_OF_POSTGRESQL + BY_CONTENT_OF_POSTGRESQL + LONG_TEXTS_OF_POSTGRESQL + TRIGRAMS_OF_POSTGRESQL
+        )
+    prefix = "CREATE INDEX "
+    return own | {text.removeprefix(prefix).partition(" ")[0]: text for text in written if text.startswith(prefix)}
 
 
 STEPS: list[Callable[[Connection], Any]] = [_first, _trigrams]

@@ -24,6 +24,7 @@ from intake_bluesky_sql.blocks import Block, Signature, alike, build, owner_of
 from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.keeping import Keeper, statistics_in
 from intake_bluesky_sql.searched import ordering, searched_columns, words_of
+from intake_bluesky_sql.upkeep import analyze
 
 __all__ = ["Buffering", "SQLInsert"]
 
@@ -143,6 +144,7 @@ class SQLInsert(RunInsert):
             if name == "stop":
                 self._state = "ending"
                 self._end()
+                analyze(self._database, self._run)
             elif self._size >= self._buffering.bytes or self._buffering.seconds <= 0:
                 self._flush_patiently()
             else:
