@@ -132,8 +132,11 @@ Index("by_oldest", runs.c.oldest, runs.c.uid)
 Index("by_scan_id", runs.c.scan_id, runs.c.newest, runs.c.uid)
 Index("by_time", runs.c.time)
 Index("with_lists", runs.c.id, sqlite_where=runs.c.lists, postgresql_where=runs.c.lists)
-for _name in COMMON.values():
-    Index(f"by_{_name}", runs.c[_name], runs.c.newest, runs.c.uid)
+# Most runs lack most of the common keys, and SQLite writes a page of each index for each run.
+BY_COMMON: Final = tuple(
+    Index(f"by_{name}", runs.c[name], runs.c.newest, runs.c.uid, sqlite_where=runs.c[name].is_not(None))
+    for name in COMMON.values()
+)
 
 # As `intake_bluesky.query.sql_data` has them; ``file`` is the run.
 STATISTICS_OF_SQLITE: Final = (
@@ -242,7 +245,15 @@ def indexes(dialect: Dialect) -> dict[str, str]:
     return own | {text.removeprefix(prefix).partition(" ")[0]: text for text in written if text.startswith(prefix)}
 
 
-STEPS: list[Callable[[Connection], Any]] = [_first, _trigrams]
+def _without_nothing(connection: Connection) -> None:
+    """Leave runs without a common key out of the index of it, as those of a new database do."""
+    if connection.dialect.name == "sqlite":
+        for index in BY_COMMON:
+            index.drop(connection, checkfirst=True)
+            index.create(connection)
+
+
+STEPS: list[Callable[[Connection], Any]] = [_first, _trigrams, _without_nothing]
 """What makes of a database of version n, its place here, one of version n + 1. Steps are only ever added."""
 READABLE: Final = 1
 """The oldest version that is read as it is by whoever may not change it: what later steps add are indexes."""

@@ -100,6 +100,7 @@ class SQLInsert(RunInsert):
         self._tails: dict[tuple[str, str], _Tail] = {}
         self._waiting: dict[int, _Written] = {}  # not in the database
         self._blocks: list[Block] = []  # nor these; what they hold may be, as documents
+        self._searched: dict[str, Any] = {}  # what the run's row has
         self._stop: tuple[int, Document] | None = None
         self._size = 0
         self._since: float | None = None  # when the first of what is waiting came
@@ -112,7 +113,8 @@ class SQLInsert(RunInsert):
     def _begin(self, connection: Connection) -> int:
         form = SearchForm.of(self._start, None)
         columns = {"uid": self.uid, "writer": self._writer, **ordering(self._database, self._start)}
-        columns |= searched_columns(self._database, form)
+        self._searched = searched_columns(self._database, form)
+        columns |= self._searched
         names, signs = ", ".join(columns), ", ".join("?" * len(columns))
         statement = f"INSERT INTO runs ({names}) VALUES ({signs}) ON CONFLICT DO NOTHING"  # noqa: S608  # names are ours
         execute = self._database.execute
@@ -233,8 +235,8 @@ class SQLInsert(RunInsert):
             self._put_stop(connection, *self._stop)
 
     def _put_stop(self, connection: Connection, place: int, stop: Document) -> None:
-        columns = {"stop_place": place, **searched_columns(self._database, SearchForm.of(self._start, stop))}
-        columns.pop("words", None)
+        form = searched_columns(self._database, SearchForm.of(self._start, stop))
+        columns = {"stop_place": place} | {name: new for name, new in form.items() if new != self._searched[name]}
         sets = ", ".join(f"{name} = ?" for name in columns)
         self._database.execute(connection, f"UPDATE runs SET {sets} WHERE id = ?", (*columns.values(), self._run))  # noqa: S608
         known = self._watching.found()

@@ -123,3 +123,27 @@ def test_document_that_another_program_kept_out_is_said_and_written_later(
         insert.write(*pair)
     assert identical(list(store.documents(run.run_uid)), run.documents)
     store.close()
+
+
+@pytest.mark.parametrize("reason", ["fine", None])
+def test_stop_changes_only_what_it_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str | None) -> None:
+    store, run = SQLStore(tmp_path / "runs.db"), composed("what it adds")
+    run.documents[-1][1].update({"reason": reason} if reason else {"exit_status": None})
+    insert = store.insert(run.documents[0][1])
+    asked: list[str] = []
+    execute = store.database.execute
+
+    def told(connection: Any, statement: str, values: Any) -> Any:
+        asked.append(statement)
+        return execute(connection, statement, values)
+
+    monkeypatch.setattr(store.database, "execute", told)
+    for pair in run.documents[1:]:
+        insert.write(*pair)
+    changed = "stop_place = ?, form_stop = ?" + (", exit_status = ?" if reason else "")
+    assert [text for text in asked if text.startswith("UPDATE runs SET stop")] == [
+        f"UPDATE runs SET {changed} WHERE id = ?"
+    ]
+    [found] = store.find()
+    assert found.stop == run.documents[-1][1]
+    store.close()
