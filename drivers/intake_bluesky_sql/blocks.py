@@ -127,8 +127,8 @@ def alike(name: str, doc: Document) -> Signature | None:
     if owner is None or type(doc) is not dict:
         return None
     fields = tuple((key, tuple(value) if key in NESTED and type(value) is dict else None) for key, value in doc.items())
-    names = chain((key for key, _ in fields), *(keys for _, keys in fields if keys is not None))
-    if not all(type(key) is str and len(key) <= LONGEST_KEY for key in names):
+    names = [*doc, *chain.from_iterable([keys for _, keys in fields if keys])]
+    if set(map(type, names)) != {str} or max(map(len, names)) > LONGEST_KEY:
         return None
     return (name, owner, fields) if name not in PAGES or _length(name, doc) else None
 

@@ -8,7 +8,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -31,7 +32,16 @@ PAGE_SIZE: Final = 16384  # bytes; arrays are read twice as fast as in SQLite's 
 ATTEMPTS: Final = 3
 READ_ONLY: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 
-_inherited: list[Engine] = []  # of the parent process: to close their connections would be to speak for it
+_inherited: list[Any] = []  # of the parent process: to close their connections would be to speak for it
+
+
+@dataclass(frozen=True, slots=True)
+class _Direct:
+    """A connection of one process without SQLAlchemy, each of whose statements is a transaction."""
+
+    connection: sqlite3.Connection
+    pid: int = field(default_factory=os.getpid)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Database:
@@ -47,9 +57,10 @@ class Database:
         self.path = address.path  # of an SQLite file
         self.is_sqlite = self.path is not None
         self._engines: list[tuple[int, Engine]] = []  # one at most, with the process that it is of
+        self._direct: list[_Direct] = []  # one at most
         self._ready = False
         self._lock = threading.RLock()
-        weakref.finalize(self, _dispose, self._engines)
+        weakref.finalize(self, _dispose, self._engines, self._direct)
 
     def __repr__(self) -> str:
         return f"Database({self.address.text!r})"
@@ -82,6 +93,29 @@ class Database:
         """
         self.create()
         return self._attempt(self._writing, work)
+
+    def write_one(self, statement: str, values: Sequence[Any]) -> None:
+        """Execute one statement, which finds what it did if it is repeated, in a transaction of its own; as `write`.
+
+        In SQLite that takes less time than what SQLAlchemy does around it, and is done without.
+        """
+        if self.is_sqlite:
+            self.create()
+            with suppress(sqlite3.Error):  # to be told by the usual way
+                direct = self._directly()
+                with direct.lock:
+                    direct.connection.execute(statement, values)
+                return
+        self.write(lambda connection: self.execute(connection, statement, values))
+
+    def _directly(self) -> _Direct:
+        with self._lock:
+            if self._direct and self._direct[0].pid != os.getpid():
+                _inherited.append(self._direct.pop())
+            if not self._direct:
+                assert self.path is not None
+                self._direct.append(_Direct(_open(self.path)))
+            return self._direct[0]
 
     def create(self) -> None:
         """Make the file and the tables unless they are there, and bring those of an older version to this one."""
@@ -170,7 +204,7 @@ class Database:
     def _engine_of_this_process(self) -> Engine:
         with self._lock:
             if self._engines and self._engines[0][0] != os.getpid():
-                _dispose(self._engines)
+                _dispose(self._engines, self._direct)
             if not self._engines:
                 self._engines.append((os.getpid(), self._connected()))
             return self._engines[0][1]
@@ -195,14 +229,20 @@ class Database:
         """Close this process's connections; used again, it opens new ones."""
         with self._lock:
             self._ready = False
-            _dispose(self._engines)
+            _dispose(self._engines, self._direct)
 
     def __getstate__(self) -> Any:
         raise TypeError("connections are not pickled: pickle the Address")
 
 
-def _dispose(engines: list[tuple[int, Engine]]) -> None:
+def _dispose(engines: list[tuple[int, Engine]], directs: list[_Direct]) -> None:
     """Close the connections that this process made; of others, only forget them."""
+    for direct in [directs.pop() for _ in range(len(directs))]:
+        if direct.pid == os.getpid():
+            with direct.lock:
+                direct.connection.close()
+        else:
+            _inherited.append(direct)
     for pid, engine in [engines.pop() for _ in range(len(engines))]:
         if pid == os.getpid():
             engine.dispose()

@@ -26,6 +26,7 @@ FOUND: Final = (
     "WHERE r.uid = ? AND k.key = ? AND k.stream = ? AND k.reading = ?"
 )
 Found = Mapping[tuple[str, str], Statistics | None]
+_Names = tuple[str, ...]  # of a key, its stream, and the way it is read
 
 
 class Keeper:
@@ -51,12 +52,14 @@ class Keeper:
 
     def unmeasured(self, uids: Sequence[str]) -> list[str]:
         """Those of some runs that have stopped, and of which nothing is kept."""
-        asked = [uid for uid in uids if code_text(uid) == uid]
-        if self._database.is_sqlite:
-            condition, value = "IN (SELECT value FROM json_each(?))", exact_json.dumps(asked).decode()
-        else:
-            condition, value = "= ANY(CAST(? AS text[]))", asked  # type: ignore[assignment]
+        condition, value = self._among([uid for uid in uids if code_text(uid) == uid])
         return [uid for (uid,) in self._database.ask(UNMEASURED.format(condition), value)]
+
+    def _among(self, texts: Sequence[str]) -> tuple[str, Any]:
+        """What follows a column that holds one of some texts, and the value that is bound in it."""
+        if self._database.is_sqlite:
+            return "IN (SELECT value FROM json_each(?))", exact_json.dumps(list(texts)).decode()
+        return "= ANY(CAST(? AS text[]))", list(texts)
 
     def keep_all(self, uid: str, found: Found) -> None:
         """Keep what one pass over a run told."""
@@ -70,8 +73,8 @@ class Keeper:
 
     def put_all(self, connection: Connection, run: int, found: Found) -> None:
         """As `keep_all`, in a transaction that has begun."""
-        for (stream, key), statistics in found.items():
-            self._put(connection, self._what(connection, key, stream, ""), run, statistics)
+        numbers = self._numbers(connection, [(key, stream) for stream, key in found], "")
+        self._put(connection, run, {numbers[key, stream]: one for (stream, key), one in found.items()})
         self._database.execute(connection, "UPDATE runs SET measured = TRUE WHERE id = ?", (run,))
 
     def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
@@ -82,9 +85,9 @@ class Keeper:
                 run = self._measured(connection, what.uid, "measured")
                 if run is None:
                     continue
-                number = self._what(connection, what.key, what.stream, what.reading)
+                [number] = self._numbers(connection, [(what.key, what.stream)], what.reading).values()
                 if isinstance(one, Statistics):
-                    self._put(connection, number, run, one)
+                    self._put(connection, run, {number: one})
                 else:
                     self._put_answer(connection, number, run, one)
 
@@ -105,22 +108,33 @@ class Keeper:
         found = self._database.execute(connection, statement, (uid,)).one_or_none()
         return None if found is None else int(found[0])
 
-    def _what(self, connection: Connection, key: str, stream: str, reading: str) -> int:
-        """The number of a key in a stream, read in one way."""
-        names, execute = (code_text(key), code_text(stream), reading), self._database.execute
-        select = "SELECT id FROM keys WHERE key = ? AND stream = ? AND reading = ?"
-        found = execute(connection, select, names).one_or_none()
-        if found is None:
+    def _numbers(
+        self, connection: Connection, keys: Sequence[tuple[str, str]], reading: str
+    ) -> dict[tuple[str, str], int]:
+        """The numbers of some keys, each in a stream, read in one way."""
+        coded = {key: (code_text(key[0]), code_text(key[1]), reading) for key in keys}
+        known = self._known(connection, list(coded.values()))
+        new = [names for names in coded.values() if names not in known]
+        if new:
             insert = "INSERT INTO keys(key, stream, reading) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-            execute(connection, insert, names)
-            found = execute(connection, select, names).one()
-        return int(found[0])
+            self._database.execute(connection, insert, new)
+            known |= self._known(connection, new)
+        return {key: known[names] for key, names in coded.items()}
 
-    def _put(self, connection: Connection, what: int, run: int, found: Statistics | None) -> None:
-        execute = self._database.execute
-        execute(connection, "DELETE FROM statistics WHERE what = ? AND file = ?", (what, run))
-        row = row_of(found) if self._database.is_sqlite else _row(found)
-        execute(connection, f"INSERT INTO statistics VALUES (?, ?, {', '.join('?' * len(row))})", (what, run, *row))  # noqa: S608
+    def _known(self, connection: Connection, keys: Sequence[_Names]) -> dict[_Names, int]:
+        """Those of some keys that have a number, with it."""
+        condition, value = self._among([key for key, *_ in keys])
+        statement = f"SELECT key, stream, reading, id FROM keys WHERE key {condition}"  # noqa: S608
+        rows: Sequence[Any] = self._database.execute(connection, statement, (value,)).all()
+        return {(key, stream, reading): int(number) for key, stream, reading, number in rows}
+
+    def _put(self, connection: Connection, run: int, found: Mapping[int, Statistics | None]) -> None:
+        if not found:
+            return
+        execute, columns = self._database.execute, row_of if self._database.is_sqlite else _row
+        execute(connection, "DELETE FROM statistics WHERE what = ? AND file = ?", [(what, run) for what in found])
+        rows = [(what, run, *columns(one)) for what, one in found.items()]
+        execute(connection, f"INSERT INTO statistics VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
 
 
 def _row(found: Statistics | None) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -33,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateIndex
 from sqlalchemy.types import UserDefinedType
 
 from intake_bluesky.errors import StoreUnavailable
@@ -45,6 +47,8 @@ __all__ = [
     "block_columns",
     "blocks",
     "documents",
+    "indexes",
+    "make_trigrams",
     "migrate",
     "newer",
     "runs",
@@ -128,8 +132,11 @@ Index("by_oldest", runs.c.oldest, runs.c.uid)
 Index("by_scan_id", runs.c.scan_id, runs.c.newest, runs.c.uid)
 Index("by_time", runs.c.time)
 Index("with_lists", runs.c.id, sqlite_where=runs.c.lists, postgresql_where=runs.c.lists)
-for _name in COMMON.values():
-    Index(f"by_{_name}", runs.c[_name], runs.c.newest, runs.c.uid)
+# Most runs lack most of the common keys, and SQLite writes a page of each index for each run.
+BY_COMMON: Final = tuple(
+    Index(f"by_{name}", runs.c[name], runs.c.newest, runs.c.uid, sqlite_where=runs.c[name].is_not(None))
+    for name in COMMON.values()
+)
 
 # As `intake_bluesky.query.sql_data` has them; ``file`` is the run.
 STATISTICS_OF_SQLITE: Final = (
@@ -209,6 +216,11 @@ def _trigrams(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
     if connection.execute(select(runs.c.id).limit(1)).first():
         connection.exec_driver_sql("ANALYZE runs")
+    make_trigrams(connection)
+
+
+def make_trigrams(connection: Connection) -> bool:
+    """Make the extension and its index; False where that may not be done."""
     try:
         with connection.begin_nested():
             for statement in TRIGRAMS_OF_POSTGRESQL:
@@ -216,9 +228,32 @@ def _trigrams(connection: Connection) -> None:
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) not in NOT_TO_BE_HAD:
             raise
+        return False
+    return True
 
 
-STEPS: list[Callable[[Connection], Any]] = [_first, _trigrams]
+def indexes(dialect: Dialect) -> dict[str, str]:
+    """The statement that makes each index, by its name."""
+    of_tables = [index for table in metadata.tables.values() for index in table.indexes]
+    own = {str(index.name): str(CreateIndex(index).compile(dialect=dialect)) for index in of_tables}
+    written: tuple[str, ...] = STATISTICS_OF_SQLITE
+    if dialect.name == "postgresql":
+        written = (
+            STATISTICS_OF_POSTGRESQL + BY_CONTENT_OF_POSTGRESQL + LONG_TEXTS_OF_POSTGRESQL + TRIGRAMS_OF_POSTGRESQL
+        )
+    prefix = "CREATE INDEX "
+    return own | {text.removeprefix(prefix).partition(" ")[0]: text for text in written if text.startswith(prefix)}
+
+
+def _without_nothing(connection: Connection) -> None:
+    """Leave runs without a common key out of the index of it, as those of a new database do."""
+    if connection.dialect.name == "sqlite":
+        for index in BY_COMMON:
+            index.drop(connection, checkfirst=True)
+            index.create(connection)
+
+
+STEPS: list[Callable[[Connection], Any]] = [_first, _trigrams, _without_nothing]
 """What makes of a database of version n, its place here, one of version n + 1. Steps are only ever added."""
 READABLE: Final = 1
 """The oldest version that is read as it is by whoever may not change it: what later steps add are indexes."""

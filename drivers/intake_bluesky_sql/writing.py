@@ -24,6 +24,7 @@ from intake_bluesky_sql.blocks import Block, Signature, alike, build, owner_of
 from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.keeping import Keeper, statistics_in
 from intake_bluesky_sql.searched import ordering, searched_columns, words_of
+from intake_bluesky_sql.upkeep import analyze
 
 __all__ = ["Buffering", "SQLInsert"]
 
@@ -99,6 +100,7 @@ class SQLInsert(RunInsert):
         self._tails: dict[tuple[str, str], _Tail] = {}
         self._waiting: dict[int, _Written] = {}  # not in the database
         self._blocks: list[Block] = []  # nor these; what they hold may be, as documents
+        self._searched: dict[str, Any] = {}  # what the run's row has
         self._stop: tuple[int, Document] | None = None
         self._size = 0
         self._since: float | None = None  # when the first of what is waiting came
@@ -111,7 +113,8 @@ class SQLInsert(RunInsert):
     def _begin(self, connection: Connection) -> int:
         form = SearchForm.of(self._start, None)
         columns = {"uid": self.uid, "writer": self._writer, **ordering(self._database, self._start)}
-        columns |= searched_columns(self._database, form)
+        self._searched = searched_columns(self._database, form)
+        columns |= self._searched
         names, signs = ", ".join(columns), ", ".join("?" * len(columns))
         statement = f"INSERT INTO runs ({names}) VALUES ({signs}) ON CONFLICT DO NOTHING"  # noqa: S608  # names are ours
         execute = self._database.execute
@@ -143,17 +146,18 @@ class SQLInsert(RunInsert):
             if name == "stop":
                 self._state = "ending"
                 self._end()
+                analyze(self._database, self._run)
             elif self._size >= self._buffering.bytes or self._buffering.seconds <= 0:
                 self._flush_patiently()
             else:
                 self._arm()
 
     def _take(self, name: str, doc: Document) -> None:
-        place = self._place
-        group = self._group(name, doc)
+        place, owner = self._place, owner_of(name, doc)
+        group = self._group(name, owner)
         if group is not None and _is_large(name, doc) and self._take_whole(place, group, name, doc):
             return
-        written = _Written(place, name, owner_of(name, doc), _json(name, doc))
+        written = _Written(place, name, owner, _json(name, doc))
         self._place += 1
         self._waiting[place] = written
         self._size += len(written.body)
@@ -171,9 +175,8 @@ class SQLInsert(RunInsert):
             if tail.size >= TAIL:
                 self._compact(*group)
 
-    def _group(self, name: str, doc: Document) -> tuple[str, str] | None:
+    def _group(self, name: str, owner: str | None) -> tuple[str, str] | None:
         """The documents that blocks are made of together with one: all events of a stream, in their order."""
-        owner = owner_of(name, doc)
         if owner is None:
             return None
         return ("event", self._streams.get(owner, owner)) if name in ("event", "event_page") else (name, owner)
@@ -202,7 +205,11 @@ class SQLInsert(RunInsert):
         """Write what is waiting, in one transaction; what this cannot do is waiting still."""
         if not self._waiting and not self._blocks:
             return
-        self._database.write(self._put)
+        if len(self._waiting) == 1 and not self._blocks and self._stop is None:
+            [written] = self._waiting.values()
+            self._database.write_one(INSERT_DOCUMENT, (self._run, *written))
+        else:
+            self._database.write(self._put)
         self._waiting.clear()
         self._blocks.clear()
         self._size, self._since = 0, None
@@ -228,8 +235,8 @@ class SQLInsert(RunInsert):
             self._put_stop(connection, *self._stop)
 
     def _put_stop(self, connection: Connection, place: int, stop: Document) -> None:
-        columns = {"stop_place": place, **searched_columns(self._database, SearchForm.of(self._start, stop))}
-        columns.pop("words", None)
+        form = searched_columns(self._database, SearchForm.of(self._start, stop))
+        columns = {"stop_place": place} | {name: new for name, new in form.items() if new != self._searched[name]}
         sets = ", ".join(f"{name} = ?" for name in columns)
         self._database.execute(connection, f"UPDATE runs SET {sets} WHERE id = ?", (*columns.values(), self._run))  # noqa: S608
         known = self._watching.found()

@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def test_newer_database_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch) ->
         store.close()
     for use in (lambda store: list(store.find()), lambda store: store.insert(scan()[0][1])):
         store = SQLStore(uri)
-        with pytest.raises(StoreUnavailable, match=r"of version 3, and this release .* up to 2: upgrade it"):
+        with pytest.raises(StoreUnavailable, match=r"of version 4, and this release .* up to 3: upgrade it"):
             use(store)
         store.close()
 
@@ -223,9 +224,31 @@ def test_first_version_is_brought_to_this(uri: str, reads: bool) -> None:
         assert len(list(store.find(Start("plan_name").regex("oun")))) == 1
     put(store, scan())
     assert len(list(store.find(Start("plan_name").regex("can")))) == 1
-    assert store.database.read(tables.version_of) == len(tables.STEPS) == 2
+    assert store.database.read(tables.version_of) == len(tables.STEPS) == 3
     assert identical(list(store.documents(count()[0][1]["uid"])), count())
     store.close()
+
+
+def test_indexes_of_common_keys_leave_out_runs_without(tmp_path: Path) -> None:
+    """In a new database, and in one of the second version, which had all runs in them."""
+    new, old = SQLStore(tmp_path / "new.db"), SQLStore(tmp_path / "old.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "STEPS", tables.STEPS[:2])
+        put(old, count())
+        for index in tables.BY_COMMON:
+            name, columns = str(index.name), ", ".join(index.columns.keys())
+            old.database.write(methodcaller("exec_driver_sql", f"DROP INDEX {name}"))
+            old.database.write(methodcaller("exec_driver_sql", f"CREATE INDEX {name} ON runs ({columns})"))
+        old.close()
+    put(new, count())
+    put(old, scan())
+    for store in (new, old):
+        made = store.database.ask("SELECT sql FROM sqlite_master WHERE name LIKE 'by%' AND sql LIKE '%IS NOT NULL'")
+        assert len(made) == len(tables.BY_COMMON) == 8
+        [[*_, plan]] = store.database.ask("EXPLAIN QUERY PLAN SELECT uid FROM runs WHERE sample = ?", "x")
+        assert "USING COVERING INDEX by_sample" in plan
+        assert len(list(store.find(Start("plan_name") == "count"))) == 1
+        store.close()
 
 
 def test_first_version_gets_trigrams(postgres: Postgres) -> None:
