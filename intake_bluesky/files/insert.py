@@ -43,9 +43,9 @@ class Target:
         if not isinstance(uid, str) or not SAFE.fullmatch(uid) or uid.endswith((".", " ")):
             raise UntrustedName(f"a run's uid names its file, and {uid!r} cannot: use letters, digits, - and _")
         folder = self._folder(files)
-        known = files.ask(lambda index: index.entry(uid))
-        if known is not None and (not os.path.isabs(known.path) or os.path.exists(known.path)):
-            raise _duplicate(uid, known.path)
+        known = files.path_of(uid)
+        if known is not None and (not os.path.isabs(known) or os.path.exists(known)):
+            raise _duplicate(uid, known)
         ending = f".{self.compression}" if self.compression else ""
         path = os.path.join(folder, f"{uid}{files.codec.suffix}{ending}")
         if not any(place.matches(path) for place in files.places if isinstance(place, LocalPlace)):
@@ -126,7 +126,7 @@ class FileInsert(RunInsert):
             if name == "stop":
                 self._close()
         if name == "stop":
-            self._files.finished(self._uid, self.path, self._version, self._measured)
+            self._files.finished(self._uid, self.path, self._version, self._measured())
 
     def _measured(self) -> bytes | None:
         found = self._watching.found()
