@@ -90,8 +90,7 @@ class IndexedFiles:
     def path_of(self, uid: str) -> str | None:
         """The path of the file that a run is in, or was when that was last looked at."""
         path = self._waiting.path(uid)
-        entry = self.ask(lambda index: index.entry(uid), put=False) if path is None else None
-        return path if entry is None else entry.path
+        return self.ask(lambda index: index.path_of(uid), put=False) if path is None else path
 
     def wrote(self, uid: str, path: str) -> None:
         """Note a file that was made here, so that it is seen without a listing."""
@@ -309,15 +308,15 @@ class IndexedFiles:
         if not todo and not entries:
             return
         with self._lock:
-            earlier = {path: self.index.entry_at(path) for path in [*todo, *entries]}
+            earlier = {entry.path: entry for entry in self.index.known([*todo, *entries])}
             gone = {path for path in todo if self._is_gone(path)}
             if gone:
                 self.index.forget(gone)
             for path in [path for path in todo if path not in gone]:
-                task = Task(path, "", earlier[path], measured=self._waiting.measured(path))
+                task = Task(path, "", earlier.get(path), measured=self._waiting.measured(path))
                 entries[path] = look(self.codec, self._open, task)
             uids = self._put(list(entries.values()))
-            self.index.settle(uids | {str(entry.uid) for entry in earlier.values() if entry is not None})
+            self.index.settle(uids | {str(entry.uid) for entry in earlier.values()})
 
     def _is_gone(self, path: str) -> bool:
         place = self._place(path)

@@ -53,7 +53,8 @@ class Target:
             raise UnsupportedOperation(
                 f"{path} would not be found again under {patterns}: give the folder itself as a path"
             )
-        os.makedirs(folder, exist_ok=True)
+        if not os.path.isdir(folder):
+            os.makedirs(folder, exist_ok=True)
         return path
 
     def _folder(self, files: IndexedFiles) -> str:
