@@ -78,7 +78,8 @@ class FileInsert(RunInsert):
     """A run being written: one write to the operating system a document, nothing held back.
 
     A crash of this program, even by SIGKILL, loses at most the document being written; a power cut what the
-    operating system had not put on disk yet. A run that is complete is put into the index, with statistics of its data.
+    operating system had not put on disk yet. A run that is complete is put into the index, with statistics of its data,
+    at once or, where runs follow each other quickly, together with others: see `intake_bluesky.files.waiting`.
 
     Parameters
     ----------
