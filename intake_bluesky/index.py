@@ -26,6 +26,8 @@ UPDATE files SET listed = (id = (
 )) WHERE """
 UNSETTLED: Final = """uid IN (SELECT uid FROM files WHERE uid IS NOT NULL GROUP BY uid HAVING count(*) > 1)
     OR (uid IS NOT NULL AND NOT listed)"""
+ONE_UNSETTLED: Final = """uid = ?
+    AND (NOT listed OR EXISTS (SELECT 1 FROM files AS other WHERE other.uid = files.uid AND other.id <> files.id))"""
 ORDERS: Final = {
     Order.NEWEST: "time IS NULL, time DESC, uid DESC",
     Order.OLDEST: "time IS NULL, time, uid",
@@ -175,7 +177,7 @@ class Index(IndexFile):
             if uids is None:
                 db.execute(SETTLE + UNSETTLED)
             else:
-                db.executemany(f"{SETTLE}uid = ?", [(uid,) for uid in uids])
+                db.executemany(SETTLE + ONE_UNSETTLED, [(uid,) for uid in uids])
 
     def stamps(self) -> dict[str, str]:
         """Each file's stamp, by path."""
@@ -271,6 +273,18 @@ class Index(IndexFile):
     def entry(self, uid: str) -> IndexEntry | None:
         """What is kept of the run of this uid."""
         return self._entry("uid = ? AND listed", uid)
+
+    def path_of(self, uid: str) -> str | None:
+        """The path of the file in which the run of this uid is."""
+        found = self._ask("SELECT path FROM files WHERE uid = ? AND listed", uid) if storable(uid) else None
+        return str(found[0][0]) if found else None
+
+    def known(self, paths: Iterable[str]) -> list[IndexEntry]:
+        """What is kept of those of some files that are known."""
+        several = json.dumps(list(paths))
+        found = self._ask("SELECT path FROM files WHERE path IN (SELECT value FROM json_each(?))", several)
+        entries = [self.entry_at(path) for (path,) in found]
+        return [entry for entry in entries if entry is not None]
 
     def entry_at(self, path: str) -> IndexEntry | None:
         """What is kept of the file at this path."""

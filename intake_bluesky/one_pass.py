@@ -36,6 +36,8 @@ FLOAT, INT, TEXT = frozenset({float}), frozenset({int}), frozenset({str})
 NOTHING: Final = Statistics().fields
 SCALARS: Final = frozenset({float, int, bool, str})
 PLAIN: Final = "biufUT"  # kinds of arrays that every format gives back as what they were
+SCALAR: Final[Document] = {"shape": []}  # a data key, as far as it tells how many values there are
+NAME: Final = frozenset({str})
 GROUP: Final = 200  # events of a run being written that are looked at together
 
 
@@ -206,7 +208,9 @@ class Watching:
 
     def _describe(self, doc: Document) -> None:
         wanted = {
-            key: {"external": spec.get("external"), "shape": to_plain(spec.get("shape"))}
+            key: SCALAR
+            if type(spec.get("shape")) is list and not spec["shape"] and "external" not in spec  # nearly all are
+            else {"external": spec.get("external"), "shape": to_plain(spec.get("shape"))}
             for key, spec in doc["data_keys"].items()
         }
         _check_names(wanted)
@@ -215,11 +219,11 @@ class Watching:
     def _event(self, doc: Document) -> None:
         descriptor, seq_num, data = doc["descriptor"], doc["seq_num"], doc["data"]
         keys, values = tuple(data), tuple(data.values())
-        if not SCALARS.issuperset(map(type, values)):
-            values = tuple(v.item() if isinstance(v, np.generic) else v for v in values)
         if type(seq_num) is not int or not SCALARS.issuperset(map(type, values)):
-            self._page(doc)
-            return
+            values = tuple(v.item() if isinstance(v, np.generic) else v for v in values)
+            if type(seq_num) is not int or not SCALARS.issuperset(map(type, values)):
+                self._page(doc)
+                return
         waiting = self._waiting.get(descriptor)
         if waiting is None or waiting[2] != keys or len(waiting[0]) >= GROUP:
             _check_names(keys)
@@ -245,7 +249,7 @@ class Watching:
 
 
 def _check_names(keys: Iterable[object]) -> None:
-    if not all(isinstance(key, str) for key in keys):
+    if not NAME.issuperset(map(type, keys)) and not all(isinstance(key, str) for key in keys):
         raise TypeError("a format may make text of other keys")
 
 

@@ -128,6 +128,9 @@ def of_floats(values: Sequence[float]) -> Fields:
     total: Number = added
     if added - added != 0:  # NaN and the infinities
         return Statistics.of(np.array(values, np.float64)).fields
+    if len(values) == 1:
+        only = values[0]
+        return 1, 0, only, only, int(only) if abs(only) <= WIDE and only.is_integer() else only, only, only, 0.0
     if len(values) == 2:  # as every baseline has
         low, high = values if values[0] < values[1] else values[::-1]
         gap = high - low

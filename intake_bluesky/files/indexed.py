@@ -24,6 +24,7 @@ from intake_bluesky.files.rhythm import Rhythm
 from intake_bluesky.files.scan import NotARun
 from intake_bluesky.files.several_places import Places
 from intake_bluesky.files.sources import Source, is_certain, unproved
+from intake_bluesky.files.waiting import Waiting, put_at_exit
 from intake_bluesky.index import FoundRun, Index, IndexEntry, IndexLost, index_path, storable
 from intake_bluesky.progress import track
 from intake_bluesky.storage import Order, Problem
@@ -36,10 +37,8 @@ BATCH: Final = 2000  # files looked at between two transactions, each of which w
 FETCHED: Final = 500  # files of which both ends are in memory
 WATCHED: Final = 64  # unfinished runs, the latest, looked at before every search
 CHECKED: Final = 16  # runs found whose files are looked at before they are shown
-MEASURED: Final = (
-    1000  # runs written here whose statistics are in memory until their files are old enough to be sure of
-)
 PATIENCE: Final = 0.05  # seconds that the end of a run being written waits for a listing, and for other processes
+CLOSING: Final = 1.0  # seconds that closing does
 LISTING: Final = "listing"  # the fact that the entries are those of a listing, by its digest
 
 
@@ -63,8 +62,7 @@ class IndexedFiles:
         self._index: Index | None = None
         self._rhythm = Rhythm(self.places)
         self._troubles: list[Problem] = []
-        self._written: dict[str, str] = {}
-        self._measured: dict[str, tuple[str, bytes]] = {}
+        self._waiting = Waiting()
         self._lock = threading.RLock()
 
     @property
@@ -75,12 +73,14 @@ class IndexedFiles:
                 self._index = Index(index_path(self._key))
             return self._index
 
-    def ask(self, question: Callable[[Index], T]) -> T:
-        """Ask the index about all files, listing them before the first question."""
+    def ask(self, question: Callable[[Index], T], *, put: bool = True) -> T:
+        """Ask the index about all files, listing them before the first question; what was written here is in it."""
         for _ in range(3):
             try:
                 if not self._rhythm.listed(self.index.generation):
                     self.refresh()
+                elif put and self._waiting:
+                    self._put_waiting()
                 return question(self.index)
             except IndexLost:
                 continue
@@ -88,30 +88,45 @@ class IndexedFiles:
             f"the index {self.index.path} was lost three times: set INTAKE_BLUESKY_CACHE to another folder"
         )
 
+    def path_of(self, uid: str) -> str | None:
+        """The path of the file that a run is in, or was when that was last looked at."""
+        path = self._waiting.path(uid)
+        return self.ask(lambda index: index.path_of(uid), put=False) if path is None else path
+
     def wrote(self, uid: str, path: str) -> None:
         """Note a file that was made here, so that it is seen without a listing."""
-        with self._lock:
-            self._written[uid] = path
+        self._waiting.begun(uid, path)
 
-    def finished(self, uid: str, path: str, version: str, measured: Callable[[], bytes | None]) -> None:
-        """Put a run that was written here to its end into the index; where that fails, the next search finds it."""
-        if not self._lock.acquire(timeout=PATIENCE):
+    def finished(self, uid: str, path: str, version: str, measured: bytes | None) -> None:
+        """Have a run that was written here to its end put into the index, with others that follow it quickly."""
+        if self._waiting.ended(uid, path, None if measured is None else (version, measured)):
+            self.put_patiently(PATIENCE)
+        put_at_exit(self)
+
+    def put_patiently(self, seconds: float) -> None:
+        """Put what waits into the index; where that takes longer, or fails, the next question does."""
+        if not self._waiting or not self._lock.acquire(timeout=seconds):
             return
         try:
-            if not self._rhythm.listed(self.index.generation):
-                return
-            statistics = measured()
-            if statistics is not None:
-                self._measured[path] = version, statistics
-            if len(self._measured) > MEASURED:
-                del self._measured[next(iter(self._measured))]
-            with self.index.patient(PATIENCE):
-                self._look_again([path])
-            self._written.pop(uid, None)
-        except Exception as error:  # noqa: BLE001  # the file is there, and that is what counts
-            LOG.info("run %s is not in the index yet: %s", uid, error)
+            if self._rhythm.listed(self.index.generation):
+                with self.index.patient(seconds):
+                    self._put_waiting()
+        except Exception as error:  # noqa: BLE001  # the files are there, and that is what counts
+            LOG.info("some runs are not in the index yet: %s", error)
         finally:
             self._lock.release()
+
+    def _put_waiting(self, stale: Sequence[str] = ()) -> None:
+        """Put what waits into the index, and look again at files that are not what they were."""
+        if not self._waiting and not stale:
+            return
+        with self._lock:
+            batch = self._waiting.take()
+            try:
+                self._look_again([*batch.written.values(), *stale], batch.scanned.values())
+            except BaseException:
+                self._waiting.give_back(batch)
+                raise
 
     def refresh(self, *, deep: bool = False, unscanned: bool = False) -> None:
         """List the files and look at those that are new or changed.
@@ -136,7 +151,7 @@ class IndexedFiles:
         if not (deep or unscanned) and self._rhythm.resting(self.index.generation):
             self.watch()
             return
-        self._written.clear()
+        self._put_waiting()
         turn = self._rhythm.begin()
         listed, whole = self._list()
         turn = self._rhythm.measured(turn)
@@ -211,7 +226,7 @@ class IndexedFiles:
                 earlier = self.index.entry_at(path) if path in known else None
                 if earlier is not None and earlier.uid is not None:
                     uids.add(earlier.uid)
-                measured = self._measured.get(path)
+                measured = self._waiting.measured(path)
                 yield Task(path, stamps[path], None if deep else earlier, deep, ends.get(path), measured)
 
     def _looks(self, tasks: Iterator[Task], total: int, work: int) -> Iterator[list[IndexEntry]]:
@@ -225,7 +240,7 @@ class IndexedFiles:
         self.index.put(entries)
         for entry in entries:
             if is_certain(entry.stamp):
-                self._measured.pop(entry.path, None)
+                self._waiting.certain(entry.path)
         return {entry.uid for entry in entries if entry.uid is not None}
 
     def publish(self) -> list[str]:
@@ -234,10 +249,7 @@ class IndexedFiles:
 
     def watch(self) -> None:
         """Look again at files written here and, on disk, at the latest runs that have no stop."""
-        with self._lock:
-            written, self._written = list(self._written.values()), {}
-        known = self.ask(lambda index: index.unfinished(WATCHED))
-        self._look_again([*written, *self.places.stale(known)])
+        self.ask(lambda index: self._put_waiting(self.places.stale(index.unfinished(WATCHED))), put=False)
 
     def find(
         self, where: str, values: Sequence[Any], order: Order, *, offset: int = 0, limit: int | None = None
@@ -256,19 +268,22 @@ class IndexedFiles:
             self._look_again(stale)
         return found
 
-    def _look_again(self, paths: Iterable[str]) -> None:
+    def _look_again(self, paths: Iterable[str], scanned: Iterable[IndexEntry] = ()) -> None:
+        """Look at files and put them into the index, with entries of others that were scanned."""
         todo = sorted(set(paths))
-        if not todo:
+        entries = {entry.path: entry for entry in scanned if entry.path not in todo}
+        if not todo and not entries:
             return
         with self._lock:
-            earlier = {path: self.index.entry_at(path) for path in todo}
-            gone = [path for path in todo if self.places.is_gone(path)]
-            self.index.forget(gone)
-            tasks = (
-                Task(path, "", earlier[path], measured=self._measured.get(path)) for path in todo if path not in gone
-            )
-            uids = self._put([look(self.codec, self.places.open, task) for task in tasks])
-            self.index.settle(uids | {str(entry.uid) for entry in earlier.values() if entry is not None})
+            earlier = {entry.path: entry for entry in self.index.known([*todo, *entries])}
+            gone = {path for path in todo if self.places.is_gone(path)}
+            if gone:
+                self.index.forget(gone)
+            for path in [path for path in todo if path not in gone]:
+                task = Task(path, "", earlier.get(path), measured=self._waiting.measured(path))
+                entries[path] = look(self.codec, self.places.open, task)
+            uids = self._put(list(entries.values()))
+            self.index.settle(uids | {str(entry.uid) for entry in earlier.values()})
 
     def problems(self) -> list[Problem]:
         """What is wrong with which file, by path."""
@@ -312,29 +327,27 @@ class IndexedFiles:
 
     def _find(self, uid: str) -> IndexEntry:
         """The entry of a run: known, written here just now, or found by another listing."""
-        for prepare in (self._nothing, self._look_at_written, self._list_again):
-            if prepare(uid):
-                try:
-                    entry = self.index.entry(uid)
-                except IndexLost:
-                    continue
-                if entry is not None:
-                    return entry
+        entry = self._waiting.entry(uid)
+        if entry is not None:
+            return entry
+        for prepare in (self._put_written, self._list_again):
+            prepare(uid)
+            try:
+                entry = self.index.entry(uid)
+            except IndexLost:
+                continue
+            if entry is not None:
+                return entry
         raise self._not_found(uid)
 
-    def _nothing(self, uid: str) -> bool:
-        return True
+    def _put_written(self, uid: str) -> None:
+        if self._waiting.path(uid) is not None:
+            with suppress(IndexLost):
+                self._put_waiting()
 
-    def _look_at_written(self, uid: str) -> bool:
-        path = self._written.get(uid)
-        if path is not None:
-            self._look_again([path])
-        return path is not None
-
-    def _list_again(self, uid: str) -> bool:
+    def _list_again(self, uid: str) -> None:
         if self._rhythm.due(self.index.generation):
             self.refresh()
-        return True
 
     def _not_found(self, uid: str) -> RunNotFound:
         runs = self.ask(lambda index: index.count("1", ()))
@@ -353,6 +366,7 @@ class IndexedFiles:
             raise DamagedRun(f"run {entry.uid}: {shown(str(error))}") from error
 
     def _forget(self, path: str) -> None:
+        self._put_waiting()
         self.index.forget([path])
         self.index.settle()
 
@@ -367,14 +381,17 @@ class IndexedFiles:
             now, layout = scan(self.codec, entry.path, source, entry)
         except NotARun as error:
             raise DamagedRun(f"{shown(entry.path)}, where run {entry.uid} was, holds no run now: {error}") from error
-        with suppress(IndexLost):  # the next search lists the files again
-            self.index.put([now])
-            self.index.settle({str(entry.uid), str(now.uid)})
+        if self._waiting.scanned(str(now.uid), now):
+            self.put_patiently(PATIENCE)
+        if now.uid != entry.uid:
+            self._put_waiting()
+        put_at_exit(self)
         return now, layout
 
     def close(self) -> None:
-        """Let go of the index's connections."""
+        """Put what waits, and let go of the index's connections."""
         if self._index is not None:
+            self.put_patiently(CLOSING)
             self._index.close()
 
 

@@ -43,9 +43,9 @@ class Target:
         if not isinstance(uid, str) or not SAFE.fullmatch(uid) or uid.endswith((".", " ")):
             raise UntrustedName(f"a run's uid names its file, and {uid!r} cannot: use letters, digits, - and _")
         folder = self._folder(files)
-        known = files.ask(lambda index: index.entry(uid))
-        if known is not None and (not os.path.isabs(known.path) or os.path.exists(known.path)):
-            raise _duplicate(uid, known.path)
+        known = files.path_of(uid)
+        if known is not None and (not os.path.isabs(known) or os.path.exists(known)):
+            raise _duplicate(uid, known)
         ending = f".{self.compression}" if self.compression else ""
         path = os.path.join(folder, f"{uid}{files.codec.suffix}{ending}")
         if not any(place.matches(path) for place in files.places if isinstance(place, LocalPlace)):
@@ -53,7 +53,8 @@ class Target:
             raise UnsupportedOperation(
                 f"{path} would not be found again under {patterns}: give the folder itself as a path"
             )
-        os.makedirs(folder, exist_ok=True)
+        if not os.path.isdir(folder):
+            os.makedirs(folder, exist_ok=True)
         return path
 
     def _folder(self, files: IndexedFiles) -> str:
@@ -77,7 +78,8 @@ class FileInsert(RunInsert):
     """A run being written: one write to the operating system a document, nothing held back.
 
     A crash of this program, even by SIGKILL, loses at most the document being written; a power cut what the
-    operating system had not put on disk yet. A run that is complete is put into the index, with statistics of its data.
+    operating system had not put on disk yet. A run that is complete is put into the index, with statistics of its data,
+    at once or, where runs follow each other quickly, together with others: see `intake_bluesky.files.waiting`.
 
     Parameters
     ----------
@@ -126,7 +128,7 @@ class FileInsert(RunInsert):
             if name == "stop":
                 self._close()
         if name == "stop":
-            self._files.finished(self._uid, self.path, self._version, self._measured)
+            self._files.finished(self._uid, self.path, self._version, self._measured())
 
     def _measured(self) -> bytes | None:
         found = self._watching.found()

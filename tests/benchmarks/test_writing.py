@@ -22,7 +22,7 @@ from intake_bluesky.writing import DocumentWriter
 from intake_bluesky_jsonl import JSONLStore
 from intake_bluesky_msgpack import MsgpackStore
 
-RUNS, EVENTS, LONG = 200, 13, 100_000  # 17 documents a small run: start, two descriptors, events, stop
+RUNS, EVENTS, LONG = 500, 13, 100_000  # 17 documents a small run: start, two descriptors, events, stop
 STORES = {"jsonl": JSONLStore, "msgpack": MsgpackStore}
 DUMPERS: dict[str, Callable[[Any], bytes]] = {"jsonl": orjson.dumps, "msgpack": msgpack.packb}
 SUITCASES = {"jsonl": suitcase.jsonl.Serializer, "msgpack": suitcase.msgpack.Serializer}
@@ -65,10 +65,12 @@ def by_hand(runs: Iterable[Run], folder: Path, dumps: Callable[[Any], bytes]) ->
 
 def by_writer(runs: Iterable[Run], folder: Path, store: Callable[[Path], Any]) -> None:
     folder.mkdir()
-    with DocumentWriter(store(folder)) as write:
+    new = store(folder)
+    with DocumentWriter(new) as write:
         for run in runs:
             for name, doc in run:
                 write(name, doc)
+    new.close()  # all runs are in the index now, which was made here too
 
 
 def by_suitcase(runs: Iterable[Run], folder: Path, serializer: Any) -> None:
