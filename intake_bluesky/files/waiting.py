@@ -70,8 +70,11 @@ class Waiting:
             return self._due()
 
     def _due(self) -> bool:
-        number = len(self._batch.written) + len(self._batch.scanned)
-        return number >= MANY or self._held >= LARGE or time.monotonic() - self._last >= SOON
+        now, number = time.monotonic(), len(self._batch.written) + len(self._batch.scanned)
+        due = number >= MANY or self._held >= LARGE or now - self._last >= SOON
+        if due:
+            self._last = now  # where that cannot be done now, the next need not wait for it, too
+        return due
 
     def path(self, uid: str) -> str | None:
         """The path of a run that was written here and waits."""

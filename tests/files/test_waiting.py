@@ -173,6 +173,15 @@ def test_an_index_that_is_busy_loses_nothing(
     store.close()
 
 
+def test_a_put_that_fails_holds_up_one_run_of_a_burst(puts: list[int]) -> None:
+    there = waiting.Waiting()
+    due = [there.ended(str(n), f"{n}.jsonl", None) for n in range(BURST)]
+    assert due == [True] + [False] * (BURST - 1)
+    there.give_back(there.take())
+    assert len(there.take().written) == BURST
+    assert not there
+
+
 def test_runs_that_are_opened_are_put_together_and_scanned_once(
     folder: FilePath, puts: list[int], settled: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
