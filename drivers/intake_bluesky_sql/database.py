@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -101,11 +101,15 @@ class Database:
         """
         if self.is_sqlite:
             self.create()
-            with suppress(sqlite3.Error):  # to be told by the usual way
+            try:
                 direct = self._directly()
                 with direct.lock:
                     direct.connection.execute(statement, values)
                 return
+            except sqlite3.Error as error:
+                if _is_busy(error):
+                    raise self._unavailable(error) from None
+                # Whatever else it is, the usual way says.
         self.write(lambda connection: self.execute(connection, statement, values))
 
     def _directly(self) -> _Direct:
@@ -188,7 +192,7 @@ class Database:
                 raise self._unavailable(error) from None
         raise AssertionError  # the last attempt returns or raises
 
-    def _unavailable(self, error: SQLAlchemyError) -> StoreUnavailable:
+    def _unavailable(self, error: SQLAlchemyError | sqlite3.Error) -> StoreUnavailable:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         why = self.address.masked(" ".join(str(cause).split()))
         return StoreUnavailable(f"{self.address} cannot be used: {why}. {self._advice(why)}")
@@ -255,6 +259,11 @@ def _is_about_data(error: DBAPIError) -> bool:
     return isinstance(error, DataError | IntegrityError)
 
 
+def _is_busy(error: Exception) -> bool:
+    """Whether another connection was writing for as long as SQLite waits."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # which Python's own errors lack
+
+
 def _make_file(path: Path) -> None:
     """Make a database in which readers do not wait for writers, an empty one unless it is there."""
     deadline = time.monotonic() + BUSY
@@ -267,8 +276,7 @@ def _make_file(path: Path) -> None:
             return
         except (OSError, sqlite3.Error) as error:
             # SQLite does not wait where two processes do this at once.
-            busy = isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > deadline:
+            if not _is_busy(error) or time.monotonic() > deadline:
                 raise StoreUnavailable(f"the database {path} cannot be made: {error}") from error
             time.sleep(0.01)
 

@@ -107,17 +107,30 @@ def test_closed_store_opens_again(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_fails_is_done_in_the_usual_way(tmp_path: Path) -> None:
+    store, run = SQLStore(tmp_path / "runs.db"), composed("usual")
+    insert = store.insert(run.documents[0][1])
+    for place, pair in enumerate(run.documents[1:]):
+        insert.write(*pair)
+        if place == 10:
+            store.database._directly().connection.close()  # as another thread may have done
+    assert identical(list(store.documents(run.run_uid)), run.documents)
+    store.close()
+
+
 def test_document_that_another_program_kept_out_is_said_and_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql_database, "BUSY", 0.05)
+    monkeypatch.setattr(sql_database, "BUSY", 0.2)
     store, run = SQLStore(tmp_path / "runs.db"), composed("kept out")
     insert = store.insert(run.documents[0][1])
     insert.write(*run.documents[1])
     with closing(sqlite3.connect(tmp_path / "runs.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(store.database, "_writing", None)  # it would wait as long once more
         with pytest.raises(StoreUnavailable, match=r"database is locked.*last 1 documents of run .* are in memory"):
             insert.write(*run.documents[2])
+        monkeypatch.undo()
         other.execute("ROLLBACK")
     for pair in run.documents[3:]:
         insert.write(*pair)
