@@ -18,7 +18,7 @@ from intake_bluesky.query.values import Value
 __all__ = ["PostgreSQLSpot", "contained"]
 
 INDEX: Final = re.compile("0|[1-9][0-9]{0,8}", re.ASCII)
-FEW: Final = 256  # values that are each looked up in the index; of more, all runs are looked at
+FEW: Final = 64  # values that are each looked up in the index; of more, all runs are looked at
 
 
 @dataclass(frozen=True, slots=True)

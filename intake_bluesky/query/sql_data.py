@@ -128,4 +128,5 @@ def _both(first: SQL, second: SQL) -> SQL:
 
 
 def _either(*conditions: SQL) -> SQL:
-    return joined(" OR ", conditions)
+    """Some of these; a term that never holds is left out, for PostgreSQL joins what stands inside only without it."""
+    return joined(" OR ", [condition for condition in conditions if condition != NEVER] or [NEVER])
