@@ -7,16 +7,18 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.errors import DamagedRun, RunNotFound, StreamNotFound, UnsupportedOperation
 from intake_bluesky.measuring import measured
 from intake_bluesky.pages import events_of
-from intake_bluesky.query import ALL, Query, Start, split
+from intake_bluesky.query import ALL, Query, split
 from intake_bluesky.query.kept import Kept
 from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky_mongo.ahead import Ahead, groups
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader, Times, Wanted
@@ -147,26 +149,37 @@ class MongoStore(RunStore):
     def _find_run(self, uid: str) -> StoredRun | None:
         """Look for one run, in one round trip where the server can."""
 
+    @abstractmethod
+    def _find_runs(self, uids: Sequence[str]) -> dict[str, StoredRun]:
+        """Look for several runs, in two round trips where the server can, each as `_find_run` would find it."""
+
     def _run(self, uid: str) -> tuple[StoredRun, dict[str, StoredStream]]:
         with self.connection.asking(f"for run {uid}"):
             found = self._find_run(uid)
             if found is None:
                 raise RunNotFound(f"{self.connection.shown} has no run {uid!r}: a store takes full uids")
-            try:
-                found.check()
-                streams = found.streams()
-                mixed = found.mixed()
-                if mixed:
-                    database = self.connection.database
-                    streams = found.streams({name: self._times.of(database, streams[name]).tolist() for name in mixed})
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                if isinstance(error, DamagedRun):
-                    raise
-                raise DamagedRun(f"run {uid} cannot be read: {type(error).__name__}: {error}") from error
+            streams = self._laid_out(uid, found)
+        self._remember(uid, found, streams)
+        return found, streams
+
+    def _laid_out(self, uid: str, found: StoredRun) -> dict[str, StoredStream]:
+        try:
+            found.check()
+            streams = found.streams()
+            mixed = found.mixed()
+            if mixed:
+                database = self.connection.database
+                streams = found.streams({name: self._times.of(database, streams[name]).tolist() for name in mixed})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, DamagedRun):
+                raise
+            raise DamagedRun(f"run {uid} cannot be read: {type(error).__name__}: {error}") from error
+        return streams
+
+    def _remember(self, uid: str, found: StoredRun, streams: dict[str, StoredStream]) -> None:
         with self._lock:
             self._recent = {known: kept for known, kept in self._recent.items() if _is_fresh(kept[0])}
             self._recent[uid] = time.monotonic(), found, streams
-        return found, streams
 
     def _streams(self, uid: str) -> dict[str, StoredStream]:
         """The streams of a run, as `header` saw them if it did just now."""
@@ -263,18 +276,21 @@ class MongoStore(RunStore):
 
     def _measure(self, uids: Sequence[str]) -> int:
         """As `measure`, but for what others left in the database; leaves it there if this store may write."""
-        stopped = [run.uid for run in self.find(Start("uid").is_in(uids)) if run.stop is not None]
-        known = shared(self.connection, self.schema.collection, stopped) if stopped else {}
+        runs = {uid: found for uid, found in self._opened(uids).items() if found[0].stop is not None}
+        known = shared(self.connection, self.schema.collection, list(runs)) if runs else {}
+        known = {uid: told for uid, told in known.items() if told[0] == runs[uid][0].version}
         new: dict[str, Packed] = {}
         read = 0
-        for uid in stopped:
-            try:
-                header = self.header(uid)
-            except (DamagedRun, RunNotFound):  # as whoever looks into it is told
-                known.pop(uid, None)
-                continue
-            if uid not in known or known[uid][0] != header.version:
-                found, size = measured(self, header)
+        for some in groups({uid: streams for uid, (_, streams) in runs.items() if uid not in known}):
+            with self.connection.asking(f"for the events of {len(some)} runs"):
+                ahead = Ahead(self, self._reader, some)
+            for uid in some:
+                try:
+                    header = runs[uid][0].header(runs[uid][1])
+                except (KeyError, DamagedRun):  # as whoever looks into it is told
+                    continue
+                self._remember(uid, *runs[uid])
+                found, size = measured(ahead, header)
                 new[uid] = header.version, packed(found)
                 read += size
         self._keeper.keep_all(known | new)
@@ -282,18 +298,35 @@ class MongoStore(RunStore):
             put_shared(self.connection, self.schema.collection, new)
         return read
 
+    def _opened(self, uids: Sequence[str]) -> dict[str, tuple[StoredRun, dict[str, StoredStream]]]:
+        """Some runs, asked for together, without those that are not there or damaged."""
+        with self.connection.asking(f"for {len(uids)} runs"):
+            try:
+                found = self._find_runs(uids)
+            except (AttributeError, KeyError, TypeError, ValueError):  # one of them is odd
+                return self._opened_one_by_one(uids)
+            opened = {}
+            for uid, run in found.items():
+                with suppress(DamagedRun):
+                    opened[uid] = run, self._laid_out(uid, run)
+        return opened
+
+    def _opened_one_by_one(self, uids: Sequence[str]) -> dict[str, tuple[StoredRun, dict[str, StoredStream]]]:
+        opened = {}
+        for uid in uids:
+            with suppress(DamagedRun, RunNotFound):
+                opened[uid] = self._run(uid)
+        return opened
+
     def refresh(self, *, deep: bool = False) -> None:
         """Forget what was just learnt, every question asks the server anew; `deep`, also statistics of changed runs."""
         self._recent = {}
         if deep:
-            kept = self._keeper.versions().items()
-            self._keeper.forget([uid for uid, version in kept if self._version(uid) != version])
-
-    def _version(self, uid: str) -> str | None:
-        try:
-            return self.header(uid).version
-        except (DamagedRun, RunNotFound):
-            return None
+            kept = self._keeper.versions()
+            uids = list(kept)
+            for some in (uids[n : n + MEASURED] for n in range(0, len(uids), MEASURED)):
+                now = {uid: found.version for uid, (found, _) in self._opened(some).items()}
+                self._keeper.forget([uid for uid in some if now.get(uid) != kept[uid]])
 
     def problems(self) -> Sequence[Problem]:
         """Name what stands among the runs and has no uid."""
