@@ -8,6 +8,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any, ClassVar, Final
 
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
@@ -17,7 +18,7 @@ from intake_bluesky.pages import events_of
 from intake_bluesky.query import ALL, Query, split
 from intake_bluesky.query.kept import Kept
 from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore, merge_runs
 from intake_bluesky_mongo.ahead import Ahead, groups
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
@@ -25,7 +26,7 @@ from intake_bluesky_mongo.events import EventReader, Times, Wanted
 from intake_bluesky_mongo.filters import Translator
 from intake_bluesky_mongo.indexes import Index, missing_indexes
 from intake_bluesky_mongo.inserting import Buffering
-from intake_bluesky_mongo.keeping import Keeper, packed, place_of
+from intake_bluesky_mongo.keeping import Keeper, Part, packed, place_of
 from intake_bluesky_mongo.listing import Listing, Schema, uids_without_text
 from intake_bluesky_mongo.sharing import Packed, put_shared, shared
 from intake_bluesky_mongo.stored_runs import StoredRun, StoredStream
@@ -110,9 +111,9 @@ class MongoStore(RunStore):
         return self.connections[0]
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Take what a filter says exactly, and what statistics kept here do, unless of too many runs for a filter."""
+        """Take what a filter says exactly, and what statistics kept here do."""
         by_filter = Translator(self.schema.places).exact
-        by_statistics = self._keeper.fits(query)
+        by_statistics = self._keeper.takes(query)
 
         def exact(leaf: Query) -> bool:
             return by_statistics if isinstance(leaf, Kept) else by_filter(leaf)
@@ -121,7 +122,7 @@ class MongoStore(RunStore):
 
     def _listing(self, query: Query) -> Listing:
         options = {OPTIONS[name]: value for name, value in self.find_kwargs.items()}
-        return Listing(self.connection.database, self.schema, self._keeper.settled(query), options)
+        return Listing(self.connection.database, self.schema, query, options)
 
     def find(
         self,
@@ -133,17 +134,31 @@ class MongoStore(RunStore):
     ) -> Iterator[RunSummary]:
         """Yield the runs that match, in `order`: a page of runs is one question."""
         with self.connection.asking(f"for the runs where {_shown(query)}"):
-            yield from self._listing(query).find(order, offset, limit)
+            parts = self._keeper.parts(query)
+            if len(parts) == 1 and parts[0].whole:
+                yield from self._listing(parts[0].query).find(order, offset, limit)
+                return
+            found: Iterator[RunSummary] = iter(())
+            for part in parts:
+                found = merge_runs(found, self._of_part(part, order), order)
+            yield from islice(found, offset, None if limit is None else offset + limit)
+
+    def _of_part(self, part: Part, order: Order) -> Iterator[RunSummary]:
+        return (run for run in self._listing(part.query).find(order, 0, None) if part.has(run.uid))
 
     def count(self, query: Query = ALL) -> int:
         """Count the runs that match."""
         with self.connection.asking(f"how many runs there are where {_shown(query)}"):
-            return self._listing(query).count()
+            return sum(map(self._count, self._keeper.parts(query)))
+
+    def _count(self, part: Part) -> int:
+        listing = self._listing(part.query)
+        return listing.count() if part.whole else sum(map(part.has, listing.uids()))
 
     def server_plan(self, query: Query, order: Order) -> str:
         """Say by which indexes the server finds runs, as its ``explain`` does; no run is listed."""
         with self.connection.asking(f"how it finds the runs where {_shown(query)}"):
-            return self._listing(query).server_plan(order)
+            return self._listing(self._keeper.parts(query)[0].query).server_plan(order)
 
     @abstractmethod
     def _find_run(self, uid: str) -> StoredRun | None:
