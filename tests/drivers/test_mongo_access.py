@@ -168,6 +168,29 @@ def test_a_range_of_events_is_a_range_of_times(database: Database[dict[str, Any]
     times = [doc["time"] for name, doc in run if name == "event"]
     assert found[0]["filter"]["time"] == {"$gte": times[100], "$lte": times[139]}
     assert found[0]["limit"] == 40
+    assert database.event.count_documents(found[0]["filter"]) == 40, "and the server looks at no other"
+    store.close()
+
+
+def test_a_range_of_events_is_of_those_asked_and_of_ties(database: Database[dict[str, Any]], database_uri: str) -> None:
+    """Events of the very time at which a range begins may come before it; no others are looked at."""
+    run = long_run(60)
+    for place, (_, doc) in enumerate((name, doc) for name, doc in run if name == "event"):
+        doc["time"] = 1.6e9 + place // 4
+    put_normalized(database, run)
+    store = NormalizedStore(database_uri)
+    uid = run[0][1]["uid"]
+    seen: list[float] = []
+    for start in range(0, 60, 7):
+        with asked() as commands:
+            pages = list(store.event_pages(uid, "primary", data={"x"}, events=slice(start, start + 7)))
+        seen += np.concatenate([page.data["x"] for page in pages]).tolist()
+        [command] = [one for name, one in commands if name == "find" and "data.x" in one["projection"]]
+        if start:
+            matching = database.event.count_documents(command["filter"])
+            assert matching <= command["limit"] + 2 * 3, "three at either end"
+            assert command.get("skip", 0) <= 3
+    assert sorted(seen) == [float(number) for number in range(60)], "each once"
     store.close()
 
 
