@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
 from intake_bluesky.errors import StoreUnavailable
 
-__all__ = ["PASSWORD", "Address"]
+__all__ = ["OPTIONS", "PASSWORD", "Address"]
 
 PASSWORD: Final = "MONGO_PASSWORD"  # noqa: S105  # the name of a variable
 """The environment variable with the password of an address that was unpickled in another process."""
+OPTIONS: Final = "MONGO_OPTIONS"
+"""The one with its secret options."""
 
 URI: Final = re.compile(
     r"(?P<scheme>mongodb(?:\+srv)?)://(?:(?P<who>[^/]*)@)?(?P<hosts>[^/?@]+)(?:/(?P<database>[^?@]*))?"
     r"(?:\?(?P<options>[^@]*))?"
 )
-SECRET: Final = re.compile(r"(?i)(?:^|&)(?P<name>[^&=]*(?:password|token|properties)[^&=]*)=(?P<value>[^&]*)")
-_passwords: dict[str, str] = {}  # by address; of this process and those forked from it
+SHOWN: Final = re.compile(
+    "(?i)appname|authmechanism|authsource|compressors|connecttimeoutms|directconnection|heartbeatfrequencyms|j|journal|"
+    "loadbalanced|localthresholdms|max(?:connecting|idletimems|poolsize|stalenessseconds)|minpoolsize|"
+    "proxy(?:host|port|username)|readconcernlevel|readpreference(?:tags)?|replicaset|retry(?:reads|writes)|"
+    "servermonitoringmode|serverselectiontimeoutms|sockettimeoutms|srv(?:maxhosts|servicename)|ssl|timeoutms|"
+    "tls(?:allowinvalidcertificates|allowinvalidhostnames|cafile|certificatekeyfile|crlfile|insecure)?|"
+    "tlsdisableocspendpointcheck|uuidrepresentation|w|waitqueuetimeoutms|wtimeoutms|zlibcompressionlevel"
+)
+"""Options of a URI that hold no secret; any other may."""
+_secrets: dict[str, tuple[str | None, str]] = {}
+"""Password and secret options by what is shown of an address; of this process and those forked from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +39,7 @@ class Address:
     """A database of a server: what may be shown of its URI, and apart from that its secrets.
 
     A pickle holds no secret. Unpickled in a process that has not met the address, its password is that of the
-    environment variable ``MONGO_PASSWORD``.
+    environment variable ``MONGO_PASSWORD``, and its secret options are those of ``MONGO_OPTIONS``.
 
     Attributes
     ----------
@@ -37,6 +48,8 @@ class Address:
         Of the URI, without those that are secret.
     user : str or None
         As it stands in a URI.
+    hidden : tuple of str
+        The names of options that are secret.
 
     Examples
     --------
@@ -53,6 +66,7 @@ class Address:
     database: str
     options: str = ""
     user: str | None = None
+    hidden: tuple[str, ...] = field(default=(), repr=False)
     _password: str | None = field(default=None, repr=False, compare=False)
     _secret_options: str = field(default="", repr=False, compare=False)
 
@@ -75,14 +89,14 @@ class Address:
                 f"{argument} names no database: mongodb://{found['hosts']}/DATABASE, with the options behind it"
             )
         user, colon, password = (found["who"] or "").partition(":")
-        options = found["options"] or ""
-        secret = "&".join(f"{one['name']}={one['value']}" for one in SECRET.finditer(options))
+        options = list(filter(None, re.split("[&;]", found["options"] or "")))
+        hidden = [one for one in options if not SHOWN.fullmatch(one.partition("=")[0])]
         address = cls(
-            found["scheme"], found["hosts"], found["database"], SECRET.sub("", options).lstrip("&"),
-            user or None, password if colon else None, secret,
+            found["scheme"], found["hosts"], found["database"], "&".join(one for one in options if one not in hidden),
+            user or None, tuple(one.partition("=")[0] for one in hidden), password if colon else None, "&".join(hidden),
         )  # fmt: skip
-        if colon:
-            _passwords[address.shown] = password
+        if colon or hidden:
+            _secrets[address.shown] = password if colon else None, "&".join(hidden)
         return address
 
     @property
@@ -99,7 +113,7 @@ class Address:
         """The URI of the server with all that opens it, for nobody to see."""
         password = self._secret()
         who = "" if self.user is None else self.user if password is None else f"{self.user}:{password}"
-        options = "&".join(filter(None, (self.options, self._secret_options)))
+        options = "&".join(filter(None, (self.options, self._hidden_options())))
         if self.user is not None and not re.search(r"(?i)authsource=|authmechanism=(gssapi|mongodb-)", options):
             options = "&".join(filter(None, (options, f"authSource={self.database}")))
         return f"{self.scheme}://{who + '@' if who else ''}{self.hosts}/{'?' if options else ''}{options}"
@@ -107,7 +121,7 @@ class Address:
     def _secret(self) -> str | None:
         if self.user is None or self._password is not None:
             return self._password
-        known = _passwords.get(self.shown, os.environ.get(PASSWORD))
+        known = _secrets[self.shown][0] if self.shown in _secrets else os.environ.get(PASSWORD)
         if known is None and not re.search(r"(?i)authmechanism=(gssapi|mongodb-|plain)", self.options):
             raise StoreUnavailable(
                 f"{self.shown} needs the password of {self.user!r}, which no pickle holds: set the environment "
@@ -115,14 +129,26 @@ class Address:
             )
         return known
 
+    def _hidden_options(self) -> str:
+        if self._secret_options or not self.hidden:
+            return self._secret_options
+        known = _secrets[self.shown][1] if self.shown in _secrets else os.environ.get(OPTIONS)
+        if known is None:
+            raise StoreUnavailable(
+                f"{self.shown} needs the options {', '.join(self.hidden)}, which no pickle holds: set the environment "
+                f"variable {OPTIONS} (name=value&..., as in a URI) where this runs, as on the workers of a cluster"
+            )
+        return known
+
     def without_secrets(self, text: str) -> str:
         """Take this address's secrets out of a text."""
-        for secret in (self._password, _passwords.get(self.shown), self._secret_options):
-            if secret:
-                for form in {secret, unquote_plus(secret), quote(unquote_plus(secret))}:
-                    text = text.replace(form, "...")
+        password, options = _secrets.get(self.shown, (self._password, self._secret_options))
+        values = [one.partition("=")[2] for one in options.split("&")]
+        inner = [part.partition(":")[2] for value in values for part in re.split("[,;]", value)]
+        for secret in sorted(filter(None, (password, options, *values, *inner)), key=len, reverse=True):
+            for form in {secret, unquote_plus(secret), quote(unquote_plus(secret))}:
+                text = text.replace(form, "...")
         return text
 
     def __reduce__(self) -> tuple[object, ...]:
-        plain = replace(self, _password=None, _secret_options="")
-        return type(self), (plain.scheme, plain.hosts, plain.database, plain.options, plain.user)
+        return type(self), (self.scheme, self.hosts, self.database, self.options, self.user, self.hidden)

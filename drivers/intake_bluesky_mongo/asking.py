@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure
 
 from intake_bluesky_mongo.connections import Stored
 
-__all__ = ["Answer", "Section", "ask", "wrapped"]
+__all__ = ["Answer", "Result", "Section", "ask", "by_run", "wrapped"]
 
 Stages: TypeAlias = list[dict[str, Any]]
 
@@ -31,6 +31,15 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Result:
+    """One of the results of a question: its mark, what was found, and a digest of both."""
+
+    mark: str
+    doc: Stored
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What several sections gave, by their marks, each in the order of its collection.
 
@@ -38,11 +47,21 @@ class Answer:
     ----------
     found : dict of mark to list of dict
     digest : str
-        Another one whenever anything found is other than it was.
+        Another one whenever anything found is other than it was; the same in whichever order it was found.
     """
 
     found: dict[str, list[Stored]]
     digest: str
+
+    @classmethod
+    def of(cls, results: Iterable[Result]) -> Answer:
+        """Sort results by their marks."""
+        found: dict[str, list[Stored]] = {}
+        digests = []
+        for result in results:
+            found.setdefault(result.mark, []).append(result.doc)
+            digests.append(result.digest)
+        return cls(found, hashlib.blake2b(b"".join(sorted(digests)), digest_size=16).hexdigest())
 
 
 def wrapped(mark: str, value: Any = "$$ROOT") -> dict[str, Any]:
@@ -50,14 +69,14 @@ def wrapped(mark: str, value: Any = "$$ROOT") -> dict[str, Any]:
     return {"$project": {"_id": 0, "of": {"$literal": mark}, "doc": value}}
 
 
-def ask(database: Database[Stored], sections: Sequence[Section]) -> Answer:
+def ask(database: Database[Stored], sections: Sequence[Section]) -> list[Result]:
     """Ask all sections at once; one by one where the server cannot."""
     try:
-        return _answer(_raw(database, _joined(sections)))
+        return list(_results(database, _joined(sections)))
     except OperationFailure as error:
         if error.code != NO_SUCH_STAGE:
             raise
-    return _answer(raw for section in sections for raw in _raw(database, section))
+    return [result for section in sections for result in _results(database, section)]
 
 
 def _joined(sections: Sequence[Section]) -> Section:
@@ -66,19 +85,19 @@ def _joined(sections: Sequence[Section]) -> Section:
     return Section(first.collection, first.stages + unions)
 
 
-def _raw(database: Database[Stored], section: Section) -> Iterator[bytes]:
+def _results(database: Database[Stored], section: Section) -> Iterator[Result]:
     codec = database.codec_options.with_options(document_class=RawBSONDocument)
     collection: Any = database.get_collection(section.collection, codec_options=codec)
     with collection.aggregate(section.stages, allowDiskUse=True, batchSize=BATCH) as cursor:
-        for result in cursor:
-            yield result.raw
+        for found in cursor:
+            result: Stored = bson.decode(found.raw)
+            yield Result(result["of"], result["doc"], hashlib.blake2b(found.raw, digest_size=16).digest())
 
 
-def _answer(results: Iterator[bytes]) -> Answer:
-    found: dict[str, list[Stored]] = {}
-    digests = []
-    for raw in results:
-        result: Stored = bson.decode(raw)
-        found.setdefault(result["of"], []).append(result["doc"])
-        digests.append(hashlib.blake2b(raw, digest_size=16).digest())
-    return Answer(found, hashlib.blake2b(b"".join(sorted(digests)), digest_size=16).hexdigest())
+def by_run(results: Iterable[Result], runs_of: Callable[[str, Stored], Iterable[str]]) -> dict[str, list[Result]]:
+    """Part the results of a question about several runs: `runs_of` tells, of a mark and a document, whose it is."""
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        for uid in runs_of(result.mark, result.doc):
+            found.setdefault(uid, []).append(result)
+    return found

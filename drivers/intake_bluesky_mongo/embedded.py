@@ -8,20 +8,21 @@ from typing import Any, Final
 from intake_bluesky.documents import DatumPage, Document
 from intake_bluesky.errors import DuplicateRun
 from intake_bluesky.storage import RunInsert
-from intake_bluesky_mongo.asking import Section, ask, wrapped
+from intake_bluesky_mongo.asking import Answer, Result, Section, ask, by_run, wrapped
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.indexes import Index
 from intake_bluesky_mongo.inserting import Buffering, MongoInsert, Writes, begin, sized
 from intake_bluesky_mongo.listing import EMBEDDED
-from intake_bluesky_mongo.paging import PagedDatums, PagedEvents, page_size_of, stored_page
+from intake_bluesky_mongo.paging import PagedDatums, PagedEvents, listed_page, page_size_of, stored_page
 from intake_bluesky_mongo.store import MongoStore
 from intake_bluesky_mongo.stored_runs import StoredRun
 
 __all__ = ["EmbeddedStore"]
 
 FIELDS: Final = ("start", "stop", "descriptors", "resources", "stream_resources")
+OWNERS: Final = {"page": "descriptor", "stream_datum": "stream_resource"}
 PLURALS: Final = {"descriptor": "descriptors", "resource": "resources", "stream_resource": "stream_resources"}
 
 
@@ -59,21 +60,26 @@ class EmbeddedStore(MongoStore):
         return EventReader(self.connection.database, self._times, paged="event")
 
     def _find_run(self, uid: str) -> StoredRun | None:
-        answer = ask(self.connection.database, _of_run(uid))
-        headers = answer.found.get("header")
-        if not headers:
-            return None
-        parts = {name: [from_bson(doc) for doc in headers[-1].get(name) or ()] for name in FIELDS}
-        return StoredRun(
-            start=parts["start"][0],
-            stop=parts["stop"][-1] if parts["stop"] else None,
-            version=answer.digest,
-            descriptors=parts["descriptors"],
-            resources=parts["resources"],
-            stream_resources=parts["stream_resources"],
-            stream_datums=[from_bson(doc) for doc in answer.found.get("stream_datum", ())],
-            pages=[stored_page(one) for one in answer.found.get("page", ())],
-        )
+        return _stored_run(ask(self.connection.database, _of_run(uid)))
+
+    def _find_runs(self, uids: Sequence[str]) -> dict[str, StoredRun]:
+        database = self.connection.database
+        results = ask(database, _of_runs(uids))
+        owners: dict[str, list[str]] = {}
+        for result in results:
+            [run] = _runs_of_header(result.doc)[:1] or [""]
+            for name in ("descriptors", "stream_resources"):
+                for doc in result.doc.get(name) or ():
+                    owners.setdefault(str(doc["uid"]), []).append(run)
+        if owners:
+            results += ask(database, _parts_of(list(owners)))
+
+        def runs_of(mark: str, doc: Mapping[str, Any]) -> Iterable[str]:
+            return _runs_of_header(doc) if mark == "header" else owners.get(str(doc[OWNERS[mark]]), ())
+
+        parts = by_run(results, runs_of)
+        found = {uid: _stored_run(parts[uid]) for uid in uids if uid in parts}
+        return {uid: run for uid, run in found.items() if run is not None}
 
     def _single_events(self, descriptors: Sequence[str]) -> Iterator[Document]:
         return iter(())
@@ -107,12 +113,12 @@ def _of_run(uid: str) -> list[Section]:
     of_resource = [{"$match": {"$expr": {"$eq": ["$stream_resource", "$$uid"]}}}]
     datums = {"from": "stream_datum", "let": {"uid": "$stream_resources.uid"}, "pipeline": of_resource, "as": "found"}
     return [
-        Section("header", [this, wrapped("header", {name: f"${name}" for name in FIELDS})]),
+        Section("header", [this, _header()]),
         Section(
             "header",
             [
                 this, {"$project": {"descriptors.uid": 1}}, {"$unwind": "$descriptors"}, {"$lookup": pages},
-                {"$unwind": "$found"}, wrapped("page", {"descriptor": "$descriptors.uid", "found": "$found"}),
+                {"$unwind": "$found"}, listed_page("$descriptors.uid", "$found."),
             ],
         ),
         Section(
@@ -123,6 +129,48 @@ def _of_run(uid: str) -> list[Section]:
             ],
         ),
     ]  # fmt: skip
+
+
+def _header() -> dict[str, Any]:
+    return wrapped("header", {name: f"${name}" for name in FIELDS})
+
+
+def _of_runs(uids: Sequence[str]) -> list[Section]:
+    return [Section("header", [{"$match": {"start.uid": {"$in": list(uids)}}}, _header()])]
+
+
+def _parts_of(uids: Sequence[str]) -> list[Section]:
+    """Pages of events and stream datums of several runs: by conditions, for a look-up is a search for each."""
+    some = {"$in": list(uids)}
+    pages: list[dict[str, Any]] = [
+        {"$match": {"descriptor": some}},
+        {"$project": {"descriptor": 1, **page_size_of()}},
+        listed_page("$descriptor", "$"),
+    ]
+    datums = [{"$match": {"stream_resource": some}}, wrapped("stream_datum")]
+    return [Section("event", pages), Section("stream_datum", datums)]
+
+
+def _runs_of_header(header: Mapping[str, Any]) -> list[str]:
+    return [str(start.get("uid")) for start in header.get("start") or ()]
+
+
+def _stored_run(results: Iterable[Result]) -> StoredRun | None:
+    answer = Answer.of(results)
+    headers = answer.found.get("header")
+    if not headers:
+        return None
+    parts = {name: [from_bson(doc) for doc in headers[-1].get(name) or ()] for name in FIELDS}
+    return StoredRun(
+        start=parts["start"][0],
+        stop=parts["stop"][-1] if parts["stop"] else None,
+        version=answer.digest,
+        descriptors=parts["descriptors"],
+        resources=parts["resources"],
+        stream_resources=parts["stream_resources"],
+        stream_datums=[from_bson(doc) for doc in answer.found.get("stream_datum", ())],
+        pages=[stored_page(one) for one in answer.found.get("page", ())],
+    )
 
 
 class _EmbeddedInsert(MongoInsert):

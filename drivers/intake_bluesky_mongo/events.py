@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, chain, groupby, pairwise
 from operator import itemgetter
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from pymongo.database import Database
 
 from intake_bluesky.columns import Array
 from intake_bluesky.documents import ALL_KEYS, EventPage, Keys
+from intake_bluesky.errors import DamagedRun
 from intake_bluesky.pages import event_page
 from intake_bluesky_mongo.bson_columns import page_of_events, page_of_page, raw_batch, split_batch
 from intake_bluesky_mongo.bson_documents import tidy_column
@@ -27,6 +28,7 @@ __all__ = ["EventReader", "Times", "Wanted"]
 
 PARTS: Final = ("data", "timestamps")
 PAGES: Final = 4  # event pages that are asked for at once; each may be of 16 MiB
+FEW: Final = 8  # events below which decoding them one by one is as fast
 KEPT: Final = 16  # streams of which the times are kept
 
 
@@ -123,12 +125,7 @@ class EventReader:
         """Yield some event pages, asked for at once."""
         if not asked:
             return
-        ids = {"_id": {"$in": [page.id for page, _, _ in asked]}}
-        found: dict[bytes, bytes] = {}
-        fields = {**wanted.projection(), "_id": 1}
-        with self.database[self.paged].find_raw_batches(ids, fields) as batches:
-            for batch in batches:
-                found |= {_key(one): one for one in split_batch(batch)}
+        found = self._by_id([page.id for page, _, _ in asked], wanted)
         for page, low, high in asked:
             raw = found.get(_key(bson.encode({"_id": page.id})))
             if raw is None:
@@ -151,6 +148,56 @@ class EventReader:
                 for page in _pages(raw_batch(batch), stream.descriptors[0], several=several):
                     yield wanted.page(page)
 
+    def whole(self, streams: Sequence[StoredStream]) -> dict[str, list[EventPage]]:
+        """Read all values of some small streams, of one descriptor each, at once.
+
+        Returns
+        -------
+        dict of descriptor to list of EventPage
+            Without those that cannot be read so: whoever asks for these alone is told what is wrong.
+        """
+        found: dict[str, list[EventPage]] = {}
+        wanted, lost = Wanted(), set()
+        for page in chain(self._whole_singles(streams, wanted), self._whole_pages(streams)):
+            try:
+                found.setdefault(page["descriptor"], []).append(wanted.page(page))
+            except DamagedRun:
+                lost.add(page["descriptor"])
+        events = {stream.descriptors[0]: stream.events for stream in streams}
+        return {
+            uid: found.get(uid, [])
+            for uid, number in events.items()
+            if uid not in lost and sum(map(len, found.get(uid, ()))) == number
+        }
+
+    def _whole_singles(self, streams: Sequence[StoredStream], wanted: Wanted) -> Iterator[dict[str, Any]]:
+        uids = [stream.descriptors[0] for stream in streams if stream.events == stream.singles]
+        if not uids:
+            return
+        order = [("descriptor", 1), ("time", 1)]
+        where, fields = {"descriptor": {"$in": uids}}, wanted.projection("descriptor")
+        with self.database["event"].find_raw_batches(where, fields, sort=order) as batches:
+            for batch in batches:
+                for part in _alike(raw_batch(batch)):
+                    yield from _pages(part, "", several=True)
+
+    def _whole_pages(self, streams: Sequence[StoredStream]) -> Iterator[dict[str, Any]]:
+        pages = [unit.page for stream in streams if not stream.singles for unit in stream.units if unit.page]
+        found = self._by_id([page.id for page in pages], Wanted()) if pages else {}
+        for page in pages:
+            raw = found.get(_key(bson.encode({"_id": page.id})))
+            if raw is not None:
+                yield {**page_of_page(raw), "descriptor": page.descriptor}
+
+    def _by_id(self, ids: Sequence[Any], wanted: Wanted) -> dict[bytes, bytes]:
+        """Some event pages, by the bytes of their ``_id``."""
+        found: dict[bytes, bytes] = {}
+        fields = {**wanted.projection(), "_id": 1}
+        with self.database[self.paged].find_raw_batches({"_id": {"$in": list(ids)}}, fields) as batches:
+            for batch in batches:
+                found |= {_key(one): one for one in split_batch(batch)}
+        return found
+
     def _range(self, stream: StoredStream, start: int, stop: int) -> tuple[dict[str, Any], int]:
         """What to ask for, and how many of what is found come before what is wanted."""
         uids = list(stream.descriptors)
@@ -170,15 +217,39 @@ def _key(raw: bytes) -> bytes:
 
 
 def _pages(batch: bytes, descriptor: str, *, several: bool) -> Iterator[dict[str, Any]]:
-    """Make pages of single events; where a stream has several descriptors, of neighbours of each."""
-    found = None if several else page_of_events(batch)
+    """Make pages of single events; where these are of several descriptors, of neighbours of each."""
+    found = page_of_events(batch)
     if found is not None:
         for page in found:
-            yield {"descriptor": descriptor, **page}
+            yield from _neighbours(page) if several else [{"descriptor": descriptor, **page}]
         return
     events = bson.decode_all(batch)
     for uid, group in groupby(events, key=itemgetter("descriptor")) if several else [(descriptor, iter(events))]:
         yield {**_columns_of(list(group)), "descriptor": uid}
+
+
+def _neighbours(page: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Cut a page whose descriptor is a column."""
+    owners = page["descriptor"]
+    ends = [place for place in range(1, len(owners)) if owners[place] != owners[place - 1]]
+    for begin, end in pairwise([0, *ends, len(owners)]):
+        part = slice(begin, end)
+        yield {
+            name: {key: column[part] for key, column in value.items()} if isinstance(value, dict) else value[part]
+            for name, value in page.items()
+        } | {"descriptor": owners[begin]}  # fmt: skip
+
+
+def _alike(batch: bytes) -> Iterator[bytes]:
+    """Part a batch into neighbours of one length, which may be of one layout; the whole where these are few each."""
+    lengths = list(map(len, split_batch(batch)))
+    changes = [place for place in range(1, len(lengths)) if lengths[place] != lengths[place - 1]]
+    if len(changes) * FEW > len(lengths):
+        yield batch
+        return
+    ends = [0, *accumulate(lengths)]
+    for begin, end in pairwise([0, *changes, len(lengths)]):
+        yield batch[ends[begin] : ends[end]]
 
 
 def _columns_of(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -32,8 +32,8 @@ from intake_bluesky.query import (
 )
 from intake_bluesky.query.nodes import And, Not, Or
 from intake_bluesky.query.server_text import ServerText
-from intake_bluesky.query.sql_regex import literal
 from intake_bluesky.query.values import FrozenDict, Value
+from intake_bluesky_mongo.patterns import portable
 
 __all__ = ["Filter", "Places", "Translator"]
 
@@ -133,8 +133,8 @@ def _exact(leaf: Query, documents: tuple[str, ...]) -> bool:
         case HasSize(_, size):
             return size < 2**31
         case Regex():
-            found = literal(leaf)
-            return found is not None and "\0" not in found[0] and _encodable(found[0])
+            pattern = portable(leaf)
+            return pattern is not None and _encodable(pattern)
         case AnyItem():
             return _items_exact(leaf)
     return True
@@ -324,9 +324,7 @@ def _said(leaf: PathQuery) -> Filter | None:
         case Contains(_, value):
             return {"$elemMatch": {"$eq": value}}
         case Regex():
-            found = literal(leaf)
-            assert found is not None  # the node is exact
-            return {"$regex": ("^" if found[1] else "") + found[0]}
+            return {"$regex": portable(leaf)}
         case AnyItem():
             return {"$elemMatch": _item(leaf)}
 

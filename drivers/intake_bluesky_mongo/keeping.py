@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from intake_bluesky.index import Index, IndexEntry, IndexLost, index_path, storable
 from intake_bluesky.kept import pack
 from intake_bluesky.measuring import Measured
-from intake_bluesky.query import And, In, Query, Start, leaves, replace_leaves, to_nnf
+from intake_bluesky.query import ALL, And, In, Query, Start, leaves, replace_leaves, to_nnf
 from intake_bluesky.query.kept import Kept
 from intake_bluesky.query.sql_data import kept_condition
 from intake_bluesky.statistics import Fields, Statistics
 from intake_bluesky.storage import Answer, Recorded
 from intake_bluesky_mongo.connections import Connection
 
-__all__ = ["Keeper", "packed", "place_of"]
+__all__ = ["Keeper", "Part", "packed", "place_of"]
 
 T = TypeVar("T")
+LEAVES: Final = 8  # things that statistics are asked for in one query
 MOST: Final = 100_000  # uids in one filter, of 49 bytes each, once or twice: a filter is a document of at most 16 MiB
 UID: Final = Start("uid")
 AMONG: Final = "uid IN (SELECT value FROM json_each(?))"
@@ -29,6 +31,33 @@ def place_of(schema: str, connection: Connection) -> str:
     address = connection.address
     where = connection.shown if address is None else f"mongodb://{address.hosts}/{address.database}"
     return f"statistics of {schema} in {where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The runs that match a query, or some of them.
+
+    Attributes
+    ----------
+    query : Query
+    case_of : mapping of str to int, optional
+        What statistics say of a run, by uid; 0 of those that are not in it.
+    cases : frozenset of int
+        Of the runs that are meant.
+    """
+
+    query: Query
+    case_of: Mapping[str, int] = field(default_factory=dict)
+    cases: frozenset[int] = frozenset({0})
+
+    @property
+    def whole(self) -> bool:
+        """Whether all runs that match are meant."""
+        return not self.case_of
+
+    def has(self, uid: str) -> bool:
+        """Whether a run that matches is meant."""
+        return self.case_of.get(uid, 0) in self.cases
 
 
 class Keeper:
@@ -85,29 +114,25 @@ class Keeper:
         if uids:
             _again(lambda: self._index.forget(uids))
 
-    def fits(self, query: Query) -> bool:
-        """Whether what `settled` makes of a query is no longer than a filter may be."""
-        asked = [leaf for leaf in leaves(query) if isinstance(leaf, Kept)]
-        if not asked or len(asked) * self._total() <= MOST:
-            return True
-        return sum(len(self._decided(leaf, None)) for leaf in asked) <= MOST
+    def takes(self, query: Query) -> bool:
+        """Whether `parts` takes a query."""
+        return len(_kept(query)) <= LEAVES
 
-    def settled(self, query: Query) -> Query:
-        """Put conditions on uids in the place of what kept statistics say; the rest stays.
+    def parts(self, query: Query) -> list[Part]:
+        """Take a query apart, into queries without what kept statistics say: a run matches it if it is of one part.
 
-        Where a query is about the runs of some uids only, so are these conditions.
+        Conditions on uids stand in the place of what they say, unless these are too many for a filter. Then there is
+        a part for each combination of what may be said of a run: what the rest of the query is in that case, and
+        which runs it is the case of. No run is of two parts.
         """
-        if not any(isinstance(leaf, Kept) for leaf in leaves(query)):
-            return query
+        asked = _kept(query)
+        if not asked:
+            return [Part(query)]
         among = _uids_in(query)
-
-        def uids(leaf: Query) -> Query:
-            if not isinstance(leaf, Kept):
-                return leaf
-            found = UID.is_in(self._decided(leaf, among))
-            return found if leaf.says == "true" else ~found
-
-        return to_nnf(replace_leaves(query, uids))
+        decided = {leaf: self._decided(leaf, among) for leaf in asked}
+        if sum(len(decided[leaf]) for leaf in leaves(query) if isinstance(leaf, Kept)) <= MOST:
+            return [Part(_with(query, {leaf: _condition(leaf, uids) for leaf, uids in decided.items()}))]
+        return list(_by_case(query, decided))
 
     def _decided(self, leaf: Kept, among: Sequence[str] | None) -> list[str]:
         """The runs of which a query is proved; or, where it asks for what is open, of which it is not that."""
@@ -128,12 +153,38 @@ class Keeper:
     def _rows(self, where: str, values: Sequence[Any]) -> list[str]:
         return [uid for (uid,) in self._index.rows(f"SELECT uid FROM files WHERE measured AND {where}", values)]  # noqa: S608
 
-    def _total(self) -> int:
-        return _again(lambda: self._index.count("measured", ()))
-
     def close(self) -> None:
         """Close the file; it is opened anew when it is used again."""
         self._index.close()
+
+
+def _kept(query: Query) -> list[Kept]:
+    return list(dict.fromkeys(leaf for leaf in leaves(query) if isinstance(leaf, Kept)))
+
+
+def _condition(leaf: Kept, uids: Sequence[str]) -> Query:
+    found = UID.is_in(uids)
+    return found if leaf.says == "true" else ~found
+
+
+def _with(query: Query, said: Mapping[Kept, Query]) -> Query:
+    return to_nnf(replace_leaves(query, lambda leaf: said[leaf] if isinstance(leaf, Kept) else leaf))
+
+
+def _by_case(query: Query, decided: Mapping[Kept, Sequence[str]]) -> Iterator[Part]:
+    """A part for each query that is left: a case is a number with a bit for each of what is said."""
+    case_of: dict[str, int] = {}
+    for bit, uids in enumerate(decided.values()):
+        for uid in uids:
+            case_of[uid] = case_of.get(uid, 0) | 1 << bit
+    left: dict[Query, set[int]] = {}
+    for case in {0, *case_of.values()}:  # 0 is that of all that nobody measured, too
+        said = {
+            leaf: ALL if bool(case >> bit & 1) == (leaf.says == "true") else ~ALL for bit, leaf in enumerate(decided)
+        }
+        left.setdefault(_with(query, said), set()).add(case)
+    for rest, cases in left.items():
+        yield Part(rest, case_of, frozenset(cases))
 
 
 def _again(ask: Callable[[], T]) -> T:

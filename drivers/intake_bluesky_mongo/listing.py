@@ -163,6 +163,16 @@ class Listing:
         """Count."""
         return 0 if self.empty else self._count({})
 
+    def uids(self) -> Iterator[str]:
+        """Yield the uids, in no order."""
+        if self.empty:
+            return
+        narrowed, finished, _ = self._matching({})
+        stages = [*narrowed, *finished, {"$project": {"_id": 0, self.schema.uid: 1}}]
+        with self.database[self.schema.collection].aggregate(stages) as cursor:
+            for found in cursor:
+                yield str((found["start"][0] if self.schema.places.listed else found)["uid"])
+
     def _count(self, also: Filter) -> int:
         narrowed, finished, _ = self._matching(also)
         stages = [*narrowed, *finished, {"$group": {"_id": None, "runs": {"$sum": 1}}}]

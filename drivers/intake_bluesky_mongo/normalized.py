@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
@@ -12,15 +12,23 @@ from bson.raw_bson import RawBSONDocument
 from intake_bluesky.documents import DatumPage, Document
 from intake_bluesky.errors import DuplicateRun
 from intake_bluesky.storage import RunInsert
-from intake_bluesky_mongo.asking import Answer, Section, ask, wrapped
+from intake_bluesky_mongo.asking import Answer, Result, Section, ask, by_run
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.indexes import Index
 from intake_bluesky_mongo.inserting import Buffering, MongoInsert, Writes, begin, sized
 from intake_bluesky_mongo.listing import NORMALIZED
+from intake_bluesky_mongo.normalized_questions import (
+    assets_of_runs,
+    events_of,
+    of_assets,
+    of_run,
+    of_runs,
+    stream_datums_of,
+)
 from intake_bluesky_mongo.old_resources import external_keys, names_of, old_resources
-from intake_bluesky_mongo.paging import PagedEvents, page_size_of, stored_page
+from intake_bluesky_mongo.paging import PagedEvents, stored_page
 from intake_bluesky_mongo.store import MongoStore
 from intake_bluesky_mongo.stored_runs import StoredRun
 
@@ -28,6 +36,13 @@ __all__ = ["NormalizedStore"]
 
 COLLECTIONS: Final[Mapping[str, str]] = {"stop": "run_stop", "descriptor": "event_descriptor"}
 DATUMS: Final = 2500  # in a page
+INNER: Final = ("descriptor", "stream_resource")
+OWNERS: Final[Mapping[str, tuple[str, str]]] = {
+    "start": ("uid", ""), "stop": ("run_start", ""), "descriptor": ("run_start", ""), "resource": ("run_start", ""),
+    "stream_resource": ("run_start", ""), "singles": ("descriptor", "descriptor"),
+    "page": ("descriptor", "descriptor"), "stream_datum": ("stream_resource", "stream_resource"),
+}  # fmt: skip
+"""By mark: the key that names the run, or one of the `INNER` documents and which."""
 
 
 class NormalizedStore(MongoStore):
@@ -81,12 +96,43 @@ class NormalizedStore(MongoStore):
         return EventReader(self.connection.database, self._times)
 
     def _find_run(self, uid: str) -> StoredRun | None:
-        answers = [ask(self.connection.database, _of_run(uid) + (_of_assets(uid) if self._together else []))]
-        if not answers[0].found.get("start"):
+        results = ask(self.connection.database, of_run(uid) + (of_assets(uid) if self._together else []))
+        if not any(result.mark == "start" for result in results):
             return None
         if not self._together:
-            answers.append(ask(self.assets.database, _of_assets(uid)))
-        found = _stored_run(answers)
+            results += ask(self.assets.database, of_assets(uid))
+        return self._stored_run(results)
+
+    def _find_runs(self, uids: Sequence[str]) -> dict[str, StoredRun]:
+        results = self._ask_both(of_runs(uids), assets_of_runs(uids))
+        owners: dict[tuple[str, str], list[str]] = {}
+        for result in results:
+            if result.mark in INNER:
+                known = result.mark, str(result.doc.get("uid"))
+                owners.setdefault(known, []).append(str(result.doc["run_start"]))
+        descriptors, resources = ([uid for of, uid in owners if of == mark] for mark in INNER)
+        results += self._ask_both(
+            events_of(descriptors) if descriptors else [], stream_datums_of(resources) if resources else []
+        )
+
+        def runs_of(mark: str, doc: Mapping[str, Any]) -> Iterable[str]:
+            path, inner = OWNERS[mark]
+            return owners.get((inner, str(doc[path])), ()) if inner else (str(doc[path]),)
+
+        parts = by_run(results, runs_of)
+        return {
+            uid: self._stored_run(parts[uid]) for uid in uids if any(one.mark == "start" for one in parts.get(uid, ()))
+        }
+
+    def _ask_both(self, of_runs: list[Section], of_assets: list[Section]) -> list[Result]:
+        """Ask both databases, at once where they are one."""
+        if self._together:
+            return ask(self.connection.database, of_runs + of_assets) if of_runs or of_assets else []
+        found = ask(self.connection.database, of_runs) if of_runs else []
+        return found + (ask(self.assets.database, of_assets) if of_assets else [])
+
+    def _stored_run(self, results: Iterable[Result]) -> StoredRun:
+        found = _stored_run(Answer.of(results))
         if found.resources or not any(map(external_keys, found.descriptors)):
             return found
         resources = old_resources(self.connection.database, self.assets.database, found.descriptors)
@@ -128,56 +174,16 @@ class NormalizedStore(MongoStore):
         return insert
 
 
-def _of_run(uid: str) -> list[Section]:
-    descriptors: list[dict[str, Any]] = [{"$match": {"run_start": uid}}]
-    of_this: dict[str, Any] = {"$match": {"$expr": {"$eq": ["$descriptor", "$$uid"]}}}
-    counted: list[dict[str, Any]] = [
-        of_this,
-        {"$group": {"_id": None, "events": {"$sum": 1}, "last": {"$max": "$time"}}},
-    ]
-    listed: list[dict[str, Any]] = [of_this, {"$project": page_size_of()}]
-    return [
-        Section("run_start", [{"$match": {"uid": uid}}, wrapped("start")]),
-        Section("run_stop", [{"$match": {"run_start": uid}}, wrapped("stop")]),
-        Section("event_descriptor", [*descriptors, wrapped("descriptor")]),
-        Section("event_descriptor", [*descriptors, *_each("event", counted, "singles")]),
-        Section("event_descriptor", [*descriptors, *_each("event_page", listed, "page")]),
-    ]
-
-
-def _each(collection: str, stages: list[dict[str, Any]], mark: str) -> list[dict[str, Any]]:
-    """What some stages find of each descriptor, with its uid."""
-    found = {"from": collection, "let": {"uid": "$uid"}, "pipeline": stages, "as": "found"}
-    fields = {"descriptor": "$uid", "found": "$found"}
-    return [{"$project": {"uid": 1}}, {"$lookup": found}, {"$unwind": "$found"}, wrapped(mark, fields)]
-
-
-def _of_assets(uid: str) -> list[Section]:
-    resources: list[dict[str, Any]] = [{"$match": {"run_start": uid}}]
-    datums = {"from": "stream_datum", "localField": "uid", "foreignField": "stream_resource", "as": "found"}
-    each: list[dict[str, Any]] = [
-        {"$project": {"uid": 1}},
-        {"$lookup": datums},
-        {"$unwind": "$found"},
-        wrapped("stream_datum", "$found"),
-    ]
-    return [
-        Section("resource", [*resources, wrapped("resource")]),
-        Section("stream_resource", [*resources, wrapped("stream_resource")]),
-        Section("stream_resource", [*resources, *each]),
-    ]
-
-
-def _stored_run(answers: list[Answer]) -> StoredRun:
-    found = {mark: docs for answer in answers for mark, docs in answer.found.items()}
-    documents = {mark: [from_bson(doc) for doc in found.get(mark, ())] for mark in found}
+def _stored_run(answer: Answer) -> StoredRun:
+    found = answer.found
+    documents = {mark: [from_bson(doc) for doc in docs] for mark, docs in found.items()}
     stops = documents.get("stop")
-    singles = {one["descriptor"]: (one["found"]["events"], one["found"]["last"]) for one in found.get("singles", ())}
+    singles = {one["descriptor"]: (one["events"], one["last"]) for one in found.get("singles", ())}
     pages = [stored_page(one) for one in found.get("page", ())]
     return StoredRun(
         start=documents["start"][-1],
         stop=stops[-1] if stops else None,
-        version="-".join(answer.digest for answer in answers),
+        version=answer.digest,
         descriptors=sorted(documents.get("descriptor", ()), key=_time),
         resources=documents.get("resource", ()),
         stream_resources=documents.get("stream_resource", ()),

@@ -9,12 +9,13 @@ from typing import Any, Final
 from pymongo import ReplaceOne
 
 from intake_bluesky.documents import Document, stream_name, to_plain
+from intake_bluesky_mongo.asking import wrapped
 from intake_bluesky_mongo.bson_documents import LARGEST
 from intake_bluesky_mongo.connections import Stored
 from intake_bluesky_mongo.inserting import Writes, sized
 from intake_bluesky_mongo.stored_runs import PAGE_BYTES, StoredPage
 
-__all__ = ["PagedDatums", "PagedEvents", "page_size_of", "stored_page"]
+__all__ = ["PagedDatums", "PagedEvents", "listed_page", "page_size_of", "stored_page"]
 
 PARTS: Final = ("data", "timestamps", "filled")
 MARGIN: Final = 2**18  # what a page adds to an event
@@ -26,10 +27,15 @@ def page_size_of() -> dict[str, Any]:
     return {"events": {"$size": "$seq_num"}, "time": {"$arrayElemAt": ["$time", 0]}, "first": "$first_index"}
 
 
-def stored_page(found: Mapping[str, Any]) -> StoredPage:
+def listed_page(descriptor: str, prefix: str) -> dict[str, Any]:
+    """The stage that marks what `page_size_of` tells, at some prefix, as a page of a descriptor."""
+    told = {"id": f"{prefix}_id", **{name: f"{prefix}{name}" for name in page_size_of()}}
+    return wrapped("page", {"descriptor": descriptor, **told})
+
+
+def stored_page(told: Mapping[str, Any]) -> StoredPage:
     """Make a `StoredPage` of what the server told of a page of a descriptor."""
-    told = found["found"]
-    return StoredPage(told["_id"], found["descriptor"], told["events"], told.get("time"), told.get("first") or 0)
+    return StoredPage(told["id"], told["descriptor"], told["events"], told.get("time"), told.get("first") or 0)
 
 
 @dataclass

@@ -7,23 +7,26 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Any, ClassVar, Final
 
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.errors import DamagedRun, RunNotFound, StreamNotFound, UnsupportedOperation
 from intake_bluesky.measuring import measured
 from intake_bluesky.pages import events_of
-from intake_bluesky.query import ALL, Query, Start, split
+from intake_bluesky.query import ALL, Query, split
 from intake_bluesky.query.kept import Kept
 from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore, merge_runs
+from intake_bluesky_mongo.ahead import Ahead, groups
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader, Times, Wanted
 from intake_bluesky_mongo.filters import Translator
 from intake_bluesky_mongo.indexes import Index, missing_indexes
 from intake_bluesky_mongo.inserting import Buffering
-from intake_bluesky_mongo.keeping import Keeper, packed, place_of
+from intake_bluesky_mongo.keeping import Keeper, Part, packed, place_of
 from intake_bluesky_mongo.listing import Listing, Schema, uids_without_text
 from intake_bluesky_mongo.sharing import Packed, put_shared, shared
 from intake_bluesky_mongo.stored_runs import StoredRun, StoredStream
@@ -108,9 +111,9 @@ class MongoStore(RunStore):
         return self.connections[0]
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Take what a filter says exactly, and what statistics kept here do, unless of too many runs for a filter."""
+        """Take what a filter says exactly, and what statistics kept here do."""
         by_filter = Translator(self.schema.places).exact
-        by_statistics = self._keeper.fits(query)
+        by_statistics = self._keeper.takes(query)
 
         def exact(leaf: Query) -> bool:
             return by_statistics if isinstance(leaf, Kept) else by_filter(leaf)
@@ -119,7 +122,7 @@ class MongoStore(RunStore):
 
     def _listing(self, query: Query) -> Listing:
         options = {OPTIONS[name]: value for name, value in self.find_kwargs.items()}
-        return Listing(self.connection.database, self.schema, self._keeper.settled(query), options)
+        return Listing(self.connection.database, self.schema, query, options)
 
     def find(
         self,
@@ -131,42 +134,67 @@ class MongoStore(RunStore):
     ) -> Iterator[RunSummary]:
         """Yield the runs that match, in `order`: a page of runs is one question."""
         with self.connection.asking(f"for the runs where {_shown(query)}"):
-            yield from self._listing(query).find(order, offset, limit)
+            parts = self._keeper.parts(query)
+            if len(parts) == 1 and parts[0].whole:
+                yield from self._listing(parts[0].query).find(order, offset, limit)
+                return
+            found: Iterator[RunSummary] = iter(())
+            for part in parts:
+                found = merge_runs(found, self._of_part(part, order), order)
+            yield from islice(found, offset, None if limit is None else offset + limit)
+
+    def _of_part(self, part: Part, order: Order) -> Iterator[RunSummary]:
+        return (run for run in self._listing(part.query).find(order, 0, None) if part.has(run.uid))
 
     def count(self, query: Query = ALL) -> int:
         """Count the runs that match."""
         with self.connection.asking(f"how many runs there are where {_shown(query)}"):
-            return self._listing(query).count()
+            return sum(map(self._count, self._keeper.parts(query)))
+
+    def _count(self, part: Part) -> int:
+        listing = self._listing(part.query)
+        return listing.count() if part.whole else sum(map(part.has, listing.uids()))
 
     def server_plan(self, query: Query, order: Order) -> str:
         """Say by which indexes the server finds runs, as its ``explain`` does; no run is listed."""
         with self.connection.asking(f"how it finds the runs where {_shown(query)}"):
-            return self._listing(query).server_plan(order)
+            return self._listing(self._keeper.parts(query)[0].query).server_plan(order)
 
     @abstractmethod
     def _find_run(self, uid: str) -> StoredRun | None:
         """Look for one run, in one round trip where the server can."""
+
+    @abstractmethod
+    def _find_runs(self, uids: Sequence[str]) -> dict[str, StoredRun]:
+        """Look for several runs, in two round trips where the server can, each as `_find_run` would find it."""
 
     def _run(self, uid: str) -> tuple[StoredRun, dict[str, StoredStream]]:
         with self.connection.asking(f"for run {uid}"):
             found = self._find_run(uid)
             if found is None:
                 raise RunNotFound(f"{self.connection.shown} has no run {uid!r}: a store takes full uids")
-            try:
-                found.check()
-                streams = found.streams()
-                mixed = found.mixed()
-                if mixed:
-                    database = self.connection.database
-                    streams = found.streams({name: self._times.of(database, streams[name]).tolist() for name in mixed})
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                if isinstance(error, DamagedRun):
-                    raise
-                raise DamagedRun(f"run {uid} cannot be read: {type(error).__name__}: {error}") from error
+            streams = self._laid_out(uid, found)
+        self._remember(uid, found, streams)
+        return found, streams
+
+    def _laid_out(self, uid: str, found: StoredRun) -> dict[str, StoredStream]:
+        try:
+            found.check()
+            streams = found.streams()
+            mixed = found.mixed()
+            if mixed:
+                database = self.connection.database
+                streams = found.streams({name: self._times.of(database, streams[name]).tolist() for name in mixed})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, DamagedRun):
+                raise
+            raise DamagedRun(f"run {uid} cannot be read: {type(error).__name__}: {error}") from error
+        return streams
+
+    def _remember(self, uid: str, found: StoredRun, streams: dict[str, StoredStream]) -> None:
         with self._lock:
             self._recent = {known: kept for known, kept in self._recent.items() if _is_fresh(kept[0])}
             self._recent[uid] = time.monotonic(), found, streams
-        return found, streams
 
     def _streams(self, uid: str) -> dict[str, StoredStream]:
         """The streams of a run, as `header` saw them if it did just now."""
@@ -263,18 +291,21 @@ class MongoStore(RunStore):
 
     def _measure(self, uids: Sequence[str]) -> int:
         """As `measure`, but for what others left in the database; leaves it there if this store may write."""
-        stopped = [run.uid for run in self.find(Start("uid").is_in(uids)) if run.stop is not None]
-        known = shared(self.connection, self.schema.collection, stopped) if stopped else {}
+        runs = {uid: found for uid, found in self._opened(uids).items() if found[0].stop is not None}
+        known = shared(self.connection, self.schema.collection, list(runs)) if runs else {}
+        known = {uid: told for uid, told in known.items() if told[0] == runs[uid][0].version}
         new: dict[str, Packed] = {}
         read = 0
-        for uid in stopped:
-            try:
-                header = self.header(uid)
-            except (DamagedRun, RunNotFound):  # as whoever looks into it is told
-                known.pop(uid, None)
-                continue
-            if uid not in known or known[uid][0] != header.version:
-                found, size = measured(self, header)
+        for some in groups({uid: streams for uid, (_, streams) in runs.items() if uid not in known}):
+            with self.connection.asking(f"for the events of {len(some)} runs"):
+                ahead = Ahead(self, self._reader, some)
+            for uid in some:
+                try:
+                    header = runs[uid][0].header(runs[uid][1])
+                except (KeyError, DamagedRun):  # as whoever looks into it is told
+                    continue
+                self._remember(uid, *runs[uid])
+                found, size = measured(ahead, header)
                 new[uid] = header.version, packed(found)
                 read += size
         self._keeper.keep_all(known | new)
@@ -282,18 +313,35 @@ class MongoStore(RunStore):
             put_shared(self.connection, self.schema.collection, new)
         return read
 
+    def _opened(self, uids: Sequence[str]) -> dict[str, tuple[StoredRun, dict[str, StoredStream]]]:
+        """Some runs, asked for together, without those that are not there or damaged."""
+        with self.connection.asking(f"for {len(uids)} runs"):
+            try:
+                found = self._find_runs(uids)
+            except (AttributeError, KeyError, TypeError, ValueError):  # one of them is odd
+                return self._opened_one_by_one(uids)
+            opened = {}
+            for uid, run in found.items():
+                with suppress(DamagedRun):
+                    opened[uid] = run, self._laid_out(uid, run)
+        return opened
+
+    def _opened_one_by_one(self, uids: Sequence[str]) -> dict[str, tuple[StoredRun, dict[str, StoredStream]]]:
+        opened = {}
+        for uid in uids:
+            with suppress(DamagedRun, RunNotFound):
+                opened[uid] = self._run(uid)
+        return opened
+
     def refresh(self, *, deep: bool = False) -> None:
         """Forget what was just learnt, every question asks the server anew; `deep`, also statistics of changed runs."""
         self._recent = {}
         if deep:
-            kept = self._keeper.versions().items()
-            self._keeper.forget([uid for uid, version in kept if self._version(uid) != version])
-
-    def _version(self, uid: str) -> str | None:
-        try:
-            return self.header(uid).version
-        except (DamagedRun, RunNotFound):
-            return None
+            kept = self._keeper.versions()
+            uids = list(kept)
+            for some in (uids[n : n + MEASURED] for n in range(0, len(uids), MEASURED)):
+                now = {uid: found.version for uid, (found, _) in self._opened(some).items()}
+                self._keeper.forget([uid for uid in some if now.get(uid) != kept[uid]])
 
     def problems(self) -> Sequence[Problem]:
         """Name what stands among the runs and has no uid."""

@@ -88,6 +88,11 @@ class StoredStream:
         """Stored events, repeats included."""
         return sum(unit.events for unit in self.units)
 
+    @property
+    def size(self) -> int:
+        """About how many bytes they are."""
+        return self.events * PAGE_BYTES // self.batch
+
     def cut(self, events: slice) -> Iterator[tuple[Unit, int, int]]:
         """Yield what of each unit lies in a range; neighbouring single events as one unit."""
         start, stop, _ = events.indices(self.events)

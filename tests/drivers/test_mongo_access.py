@@ -8,13 +8,14 @@ import os
 import pickle
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import intake
 import numpy as np
 import pytest
+from dask.base import tokenize
 from pymongo import monitoring
 from pymongo.database import Database
 from pymongo.errors import InvalidOperation
@@ -167,6 +168,29 @@ def test_a_range_of_events_is_a_range_of_times(database: Database[dict[str, Any]
     times = [doc["time"] for name, doc in run if name == "event"]
     assert found[0]["filter"]["time"] == {"$gte": times[100], "$lte": times[139]}
     assert found[0]["limit"] == 40
+    assert database.event.count_documents(found[0]["filter"]) == 40, "and the server looks at no other"
+    store.close()
+
+
+def test_a_range_of_events_is_of_those_asked_and_of_ties(database: Database[dict[str, Any]], database_uri: str) -> None:
+    """Events of the very time at which a range begins may come before it; no others are looked at."""
+    run = long_run(60)
+    for place, (_, doc) in enumerate((name, doc) for name, doc in run if name == "event"):
+        doc["time"] = 1.6e9 + place // 4
+    put_normalized(database, run)
+    store = NormalizedStore(database_uri)
+    uid = run[0][1]["uid"]
+    seen: list[float] = []
+    for start in range(0, 60, 7):
+        with asked() as commands:
+            pages = list(store.event_pages(uid, "primary", data={"x"}, events=slice(start, start + 7)))
+        seen += np.concatenate([page.data["x"] for page in pages]).tolist()
+        [command] = [one for name, one in commands if name == "find" and "data.x" in one["projection"]]
+        if start:
+            matching = database.event.count_documents(command["filter"])
+            assert matching <= command["limit"] + 2 * 3, "three at either end"
+            assert command.get("skip", 0) <= 3
+    assert sorted(seen) == [float(number) for number in range(60)], "each once"
     store.close()
 
 
@@ -238,6 +262,45 @@ class TestSecrets:
         assert SECRET.encode() not in pickle.dumps(store)
         assert SECRET in store.connection.address.server  # type: ignore[union-attr]
 
+    @pytest.mark.parametrize(
+        "options",
+        [
+            f"authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN:{SECRET}2",
+            f"AUTHMECHANISMPROPERTIES=AWS_SESSION_TOKEN:{SECRET}2,SERVICE_NAME:x&authMechanism=MONGODB-AWS",
+            f"proxyHost=h&proxyPassword={SECRET}2", f"ssl_pem_passphrase={SECRET}2", f"apiKey={SECRET}2",
+            f"tlsCertificateKeyFilePassword={SECRET}%402", f"proxy%50assword={SECRET}2",
+            f"authSource=admin;tlsCertificateKeyFilePassword={SECRET}2",
+        ],
+    )  # fmt: skip
+    def test_only_what_is_known_to_be_harmless_is_shown(
+        self, options: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+    ) -> None:
+        from intake_bluesky_mongo import addresses
+
+        store = NormalizedStore(f"mongodb://key:{SECRET}@127.0.0.1:1/runs?serverSelectionTimeoutMS=50&{options}")
+        catalog = BlueskyCatalog(store)
+        with suppress(Exception):
+            store.count()
+        with pytest.raises(StoreUnavailable) as caught:
+            store.count()
+        told = "".join(traceback.format_exception(caught.value))
+        dumped = pickle.dumps(catalog)
+        token = tokenize(store) + repr(store.__dask_tokenize__())
+        for text in (told, repr(store), repr(dumped), token, str([str(one.message) for one in recwarn])):
+            assert SECRET not in text
+        address = store.connection.address
+        assert address is not None
+        assert SECRET not in address.without_secrets(f"{options.partition('=')[2]} {SECRET} {SECRET}@2")
+        assert pickle.loads(dumped).store.connection.address.server == address.server, "in the same process"
+        monkeypatch.setattr(addresses, "_secrets", {})
+        monkeypatch.setenv("MONGO_PASSWORD", SECRET)
+        there = pickle.loads(dumped).store
+        with pytest.raises(StoreUnavailable, match=r"needs the options .* set the environment variable MONGO_OPTIONS"):
+            there.count()
+        monkeypatch.setenv("MONGO_OPTIONS", address._secret_options)
+        assert there.connection.address.server == address.server
+        recwarn.clear()
+
     @pytest.mark.parametrize("uri", [f"mongodb://me:{SECRET}/x@host/runs", f"mongodb://me:{SECRET}@host", SECRET,
                                      f"mongodb://me:{SECRET}@host:no/runs"])  # fmt: skip
     def test_mistakes_show_nothing(self, uri: str) -> None:
@@ -250,7 +313,7 @@ class TestSecrets:
 
         store = NormalizedStore(f"mongodb://you:{SECRET}@host/runs")
         dumped = pickle.dumps(store)
-        monkeypatch.setattr(addresses, "_passwords", {})
+        monkeypatch.setattr(addresses, "_secrets", {})
         there = pickle.loads(dumped)
         with pytest.raises(StoreUnavailable, match="MONGO_PASSWORD"):
             there.count()

@@ -53,8 +53,8 @@ class Commands(monitoring.CommandListener):
 
     @property
     def reads(self) -> list[Any]:
-        """The collections that were asked for events."""
-        return [what for _, what in self.seen if what in EVENTS]
+        """The collections that were asked for events; what counts them is an aggregate."""
+        return [what for how, what in self.seen if how == "find" and what in EVENTS]
 
 
 COMMANDS = Commands()
@@ -116,7 +116,7 @@ def test_a_catalog_opened_anew_reads_no_events(
 ) -> None:
     stopped = Start("scan_id") != 7
     assert found(cat, (Data("theta").max() > 9) & stopped) == [12, 11, 10]
-    assert len(COMMANDS.reads) == 11, "a read a run, for all of its keys"
+    assert len(COMMANDS.reads) <= 3, "of all runs at once, and of the run that goes on"
     again = opened(schema, database_uri)
     COMMANDS.seen = []
     assert found(again, (Data("theta").max() > 9) & stopped) == [12, 11, 10]
@@ -192,7 +192,7 @@ def test_what_others_left_is_checked(
     other = opened(schema, database_uri, writable=True)
     COMMANDS.seen = []
     assert found(other, query) == [12, 11, 10]
-    assert len(COMMANDS.reads) == 11
+    assert len(COMMANDS.reads) == 1, "of all at once"
     assert list(database[COLLECTION].find(sort=[("_id", 1)])) == before, "put right"
     other.store.close()
 
@@ -215,20 +215,51 @@ def test_what_changed_is_forgotten_when_all_is_looked_at_again(
     assert found(cat, Data("theta").max() > 10.5) == [11]
 
 
-@pytest.mark.parametrize("most", [3, 25, 40])
+@pytest.mark.parametrize("most", [0, 3, 25, 40])
 def test_a_filter_is_not_longer_than_it_may_be(cat: BlueskyCatalog, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """What statistics say is then put to each run."""
-    query = (Data("theta").max() > 9) | (Data("theta").max() < 2)
-    assert found(cat, query) == [12, 11, 10, 1]
+    """What statistics say is then looked up for each run that is listed; no header is asked for."""
+    theta, scan = Data("theta"), Start("plan_name") == "scan"
+    query = (theta.max() > 9) | (theta.max() < 2)
+    wanted = {
+        query: [12, 11, 10, 1],
+        ~query: [9, 8, 7, 6, 5, 4, 3, 2],
+        query & scan: [12, 10],
+        query | scan: [12, 11, 10, 8, 6, 4, 2, 1],
+        (query & ~scan) | ((Data("det").sum() > 3) & (Start("scan_id") < 3)): [11, 2, 1],
+        (theta.between(0.5, 0.7) | scan) & ~(theta.max() > 9): [8, 6, 4, 3, 2, 1],
+    }
+    assert [found(cat, one) for one in wanted] == list(wanted.values())
     monkeypatch.setattr(keeping, "MOST", most)
     COMMANDS.seen = []
-    assert found(cat, query) == [12, 11, 10, 1]
-    assert found(cat, ~query) == [9, 8, 7, 6, 5, 4, 3, 2]
-    asked = Data("theta").max() > 9
+    for one, expected in wanted.items():
+        assert found(cat, one) == expected
+        assert len(cat.search(one)) == len(expected)
+        runs = cat.search(one)
+        assert [runs[-place].metadata["start"]["scan_id"] for place in (1, len(expected))] == [
+            expected[0],
+            expected[-1],
+        ]
+    asked = theta.max() > 9
     assert isinstance(asked, DataQuery)
     leaf = Kept(asked, "true")
     assert cat.store.plan(leaf, Order.NEWEST).pushed == leaf, "of three runs"
-    assert len(COMMANDS.reads) <= 4, "of the run that goes on"
+    assert [run.scan_id for run in cat.store.find(leaf, offset=1, limit=1)] == [11]
+    assert [run.scan_id for run in cat.store.find(leaf, order=Order.OLDEST)] == [10, 11, 12]
+
+
+def test_many_measured_runs_take_one_listing(
+    cat: BlueskyCatalog, schema: str, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(database, schema, 7, run_of(7)[-1:])
+    query = Data("theta").max() > 9
+    assert found(cat, query) == [12, 11, 10]
+    monkeypatch.setattr(keeping, "MOST", 2)
+    COMMANDS.seen = []
+    assert found(cat, query) == [12, 11, 10]
+    assert len(COMMANDS.seen) <= 4, "certain, and open: runs with a time, and without"
+    COMMANDS.seen = []
+    assert len(cat.search(query)) == 3
+    assert len(COMMANDS.seen) <= 3
 
 
 def test_a_damaged_file_is_made_anew(cat: BlueskyCatalog, tmp_path: Path) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
+from hypothesis import strategies as st
 from pymongo.database import Database
 
 from intake_bluesky.documents import to_plain
+from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query import (
     ALL,
     DataKey,
@@ -39,6 +44,7 @@ from intake_bluesky.testing.queries import Run, leaf_queries, queries, runs, who
 from intake_bluesky_mongo import EmbeddedStore, NormalizedStore
 from intake_bluesky_mongo.filters import Translator
 from intake_bluesky_mongo.listing import EMBEDDED, NORMALIZED, Schema
+from intake_bluesky_mongo.patterns import portable
 from intake_bluesky_mongo.store import MongoStore
 from tests.drivers.mongo_by_hand import storable
 from tests.servers.mongo import REAL, uri_of
@@ -207,13 +213,13 @@ def test_values_that_are_hard_to_tell_apart(asked_by_hand: Asked, key: str, desc
 EXACT = (
     Start("x") == 5, Start("x") < 0.1, Start("x") == None, Start("x") == True, Start("x.y") == "Ni",  # noqa: E711, E712
     Stop("exit_status") == "fail", Start("x").is_nan(), Start("x").has_size(2), Start("x").contains("Ni"),
-    Start("x").any(Key("name") == "Ni"), Start("x").any(Item() > 5), Start("x").regex("^Ni"), PartialUID("9a"),
+    Start("x").any(Key("name") == "Ni"), Start("x").any(Item() > 5), Start("x").regex("^Ni.*foil$"), PartialUID("9a"),
     TimeRange("2024", "2025", "UTC"), Start("x") == [1, 2], Start("x") == {"a": 1},
     from_mongo({"sample.name": {"$in": ["Ni", 3]}}), from_mongo({"motors.0": "x"}), Stream("primary").exists(),
     Device("det").exists(), DataKey("theta").exists(), ~(DataKey("theta").exists() | (Stop("exit_status") == "fail")),
 )  # fmt: skip
 INEXACT = {
-    Start("x").regex("^Ni.*foil"): Start("x").regex("^Ni"),
+    Start("x").regex(r"^Ni\w+foil"): Start("x").regex("^Ni"),
     Start("x") == {"a": 1, "b": 2}: (Start("x.a") == 1) & (Start("x.b") == 2),
     Start("x.0") == 1: ALL,
     Start(("a.b",)) == 1: ALL,
@@ -232,3 +238,86 @@ def test_is_answered_whole(query: Query, schema: Schema) -> None:
 def test_is_narrowed_by_what_it_implies(query: Query) -> None:
     plan = Selection(NormalizedStore("mongodb://nowhere/runs"), (query,)).plan()
     assert (plan.pushed, plan.residual) == (INEXACT[query], query)
+
+
+LETTERS = (
+    "a",
+    "B",
+    "1",
+    "_",
+    "-",
+    ".",
+    " ",
+    "\n",
+    "\r",
+    "\u2028",
+    "é",
+    "\U0001f600",
+    "]",
+    "{",
+    "$",
+    "^",
+    "|",
+    "(",
+    "\\",
+)
+PIECES = (
+    "a", "B", "1", "é", "\U0001f600", " ", "\n", "-", "]", "}", r"\.", r"\$", r"\(", r"\-", ".", "^", "$", "[aB]",
+    "[^aB]", "[a-z0-9]", "[A-Z_.-]", "[^ ]", r"\w", r"\d", "[[a]", "a{2}", "a{1,3}", "a{,2}", "a*", ".*", ".+?", "1?",
+    "[0-9]+", "a*+", "(a|B)", "(?:1|é)", "(a|B)?", "(a", ")", "|", "a{", "(?i:a)",
+)  # fmt: skip
+TEXTS = st.lists(st.sampled_from(LETTERS), max_size=6).map("".join)
+
+
+@st.composite
+def patterns(draw: st.DrawFn) -> Regex:
+    """Patterns that Python takes, of pieces that the server may read alike, or not."""
+    pieces = draw(st.lists(st.sampled_from(PIECES), min_size=1, max_size=5))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return Regex(Path.parse("x"), "".join(pieces), draw(st.sampled_from(("", "", "s", "a", "i"))))
+    except (UnsupportedQuery, FutureWarning):
+        reject()
+
+
+@settings(max_examples=500, suppress_health_check=QUICK)
+@given(pattern=patterns(), texts=st.lists(TEXTS, min_size=1, max_size=20))
+def test_patterns_are_written_as_they_are_meant(pattern: Regex, texts: list[str]) -> None:
+    """What is written needs no option, and means to Python what it meant."""
+    written = portable(pattern)
+    if written is None:
+        return
+    for text in texts:
+        expected = pattern.compiled().search(text) is not None
+        assert (re.search(written, text) is not None) == expected, (written, text)
+
+
+@pytest.fixture(scope="module")
+def asked_for_texts(mongodb: str, mongo_client: Any) -> Iterator[Asked]:
+    texts = ["", *LETTERS, *map("".join, product(LETTERS[:9], repeat=2)), "aB1é\n", "é\n\n", "a" * 4, "(aB)", "Ni foil"]
+    some = [Run({"uid": f"-{place}", "time": 1.0, "x": text}, {"x": text}) for place, text in enumerate(texts)]
+    asked = Asked(mongodb, mongo_client["intake_bluesky_patterns"], some)
+    yield asked
+    mongo_client.drop_database("intake_bluesky_patterns")
+    for store in asked.stores:
+        store.close()
+
+
+@pytest.mark.slow
+@settings(max_examples=60, suppress_health_check=QUICK)
+@given(pattern=patterns().filter(lambda one: portable(one) is not None))
+def test_patterns_agree_with_the_oracle(asked_for_texts: Asked, pattern: Regex) -> None:
+    for query in (pattern, ~pattern):
+        asked_for_texts.check(query)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"\d", r"\w+", r"\bNi", "(a+)+", "a*b*", "(?i:a)", "a*+", "(?P<x>a)", r"(a)\1", "[[:alpha:]]", "a{,2}", r"\Z",
+     "x" * 1001, "a?" * 9, "é\0", "(?=a)"],
+)  # fmt: skip
+def test_patterns_that_are_left_to_python(pattern: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        assert portable(Regex("x", pattern)) is None
