@@ -177,8 +177,7 @@ class _EmbeddedInsert(MongoInsert):
     """Writes into the header document, and events and datums in pages."""
 
     def __init__(self, store: EmbeddedStore, uid: str) -> None:
-        super().__init__(uid, store.buffering)
-        self.writes = Writes(store.connection, store.buffering.patience)
+        super().__init__(uid, Writes(store.connection, store.buffering.patience), store.buffering)
         self._events = PagedEvents(self.writes, "event", uid)
         self._datums = PagedDatums(self.writes, uid)
 

@@ -22,6 +22,7 @@ from intake_bluesky.pages import event_page
 from intake_bluesky_mongo.bson_columns import page_of_events, page_of_page, raw_batch, split_batch
 from intake_bluesky_mongo.bson_documents import tidy_column
 from intake_bluesky_mongo.connections import Stored
+from intake_bluesky_mongo.large import gathered_page
 from intake_bluesky_mongo.stored_runs import StoredPage, StoredStream
 
 __all__ = ["EventReader", "Times", "Wanted"]
@@ -130,7 +131,7 @@ class EventReader:
             raw = found.get(_key(bson.encode({"_id": page.id})))
             if raw is None:
                 continue  # taken away meanwhile; who reads finds events missing
-            columns = wanted.page({**page_of_page(raw), "descriptor": page.descriptor})
+            columns = self._columns({**page_of_page(raw), "descriptor": page.descriptor}, wanted)
             yield columns if high - low == len(columns) else columns.select(slice(low, high))
 
     def singles(self, stream: StoredStream, wanted: Wanted, start: int, stop: int) -> Iterator[EventPage]:
@@ -146,7 +147,7 @@ class EventReader:
         with cursor:
             for batch in cursor:
                 for page in _pages(raw_batch(batch), stream.descriptors[0], several=several):
-                    yield wanted.page(page)
+                    yield self._columns(page, wanted)
 
     def whole(self, streams: Sequence[StoredStream]) -> dict[str, list[EventPage]]:
         """Read all values of some small streams, of one descriptor each, at once.
@@ -160,7 +161,7 @@ class EventReader:
         wanted, lost = Wanted(), set()
         for page in chain(self._whole_singles(streams, wanted), self._whole_pages(streams)):
             try:
-                found.setdefault(page["descriptor"], []).append(wanted.page(page))
+                found.setdefault(page["descriptor"], []).append(self._columns(page, wanted))
             except DamagedRun:
                 lost.add(page["descriptor"])
         events = {stream.descriptors[0]: stream.events for stream in streams}
@@ -188,6 +189,9 @@ class EventReader:
             raw = found.get(_key(bson.encode({"_id": page.id})))
             if raw is not None:
                 yield {**page_of_page(raw), "descriptor": page.descriptor}
+
+    def _columns(self, page: Mapping[str, Any], wanted: Wanted) -> EventPage:
+        return wanted.page(gathered_page(self.database, page))
 
     def _by_id(self, ids: Sequence[Any], wanted: Wanted) -> dict[bytes, bytes]:
         """Some event pages, by the bytes of their ``_id``."""

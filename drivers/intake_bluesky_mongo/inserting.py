@@ -24,6 +24,7 @@ from intake_bluesky.pages import events_of, normalise
 from intake_bluesky.storage import RunInsert
 from intake_bluesky_mongo.bson_documents import LARGEST, ready
 from intake_bluesky_mongo.connections import Connection, Stored
+from intake_bluesky_mongo.large import COLLECTION, divided
 
 __all__ = ["Buffering", "MongoInsert", "Writes", "begin", "sized"]
 
@@ -49,6 +50,10 @@ class Buffering:
     seconds: float = 1.0
     size: int = 2**20
     patience: float = 20.0
+
+
+class TooLarge(UnsupportedOperation):
+    """A document that a server does not take."""
 
 
 class Writes:
@@ -126,11 +131,14 @@ class MongoInsert(RunInsert):
     Parameters
     ----------
     uid : str
+    writes : Writes
+        Into the database of runs.
     buffering : Buffering
     """
 
-    def __init__(self, uid: str, buffering: Buffering) -> None:
+    def __init__(self, uid: str, writes: Writes, buffering: Buffering) -> None:
         self.uid = uid
+        self.writes = writes
         self._buffering = buffering
         self._lock = threading.RLock()
         self._open = True
@@ -157,13 +165,23 @@ class MongoInsert(RunInsert):
     def _take(self, name: str, doc: Mapping[str, Any]) -> None:
         if name in ("event", "event_page"):
             for event in (doc,) if name == "event" else events_of(doc):
-                self._hold(self._event(event))
+                self._hold(self._event_in_pieces(event))
         elif name in ("datum", "datum_page"):
             for datum in (doc,) if name == "datum" else _datums_of(doc):
                 self._hold(self._datum(datum))
         else:
             self.flush()
             self._write(name, doc)
+
+    def _event_in_pieces(self, event: Mapping[str, Any]) -> int:
+        """Hold an event; where it is too large, its largest values are written before it, in pieces."""
+        try:
+            return self._event(event)
+        except TooLarge:
+            rest, pieces = divided(event)
+        for piece in pieces:
+            self.writes.insert(COLLECTION, [piece], f"a large value of event {event['uid']} of run {self.uid}")
+        return self._event(rest)
 
     def _hold(self, size: int) -> None:
         self._held += size
@@ -242,7 +260,7 @@ def sized(name: str, doc: Mapping[str, Any], *, limit: int = LARGEST, **more: An
     """
     raw = ready(name, {**more, **doc})
     if len(raw.raw) > limit:
-        raise UnsupportedOperation(
+        raise TooLarge(
             f"this {name} document ({doc.get('uid', doc.get('datum_id'))}) has {len(raw.raw):,} bytes and MongoDB "
             f"takes {limit:,}: keep arrays of that size in files, or in a store that has no such limit. Nothing of it "
             "was written; what was written before it is there"

@@ -170,7 +170,7 @@ class NormalizedStore(MongoStore):
         uid = str(start["uid"])
         kind = _PagedInsert if self.paged else _SinglesInsert
         insert = kind(self, uid)
-        begin(insert.runs, "run_start", sized("start", start, _id=uid), "uid", uid)
+        begin(insert.writes, "run_start", sized("start", start, _id=uid), "uid", uid)
         return insert
 
 
@@ -202,8 +202,7 @@ class _SinglesInsert(MongoInsert):
     """Writes events as databroker reads them, one document each."""
 
     def __init__(self, store: NormalizedStore, uid: str) -> None:
-        super().__init__(uid, store.buffering)
-        self.runs = Writes(store.connection, store.buffering.patience)
+        super().__init__(uid, Writes(store.connection, store.buffering.patience), store.buffering)
         self.assets = Writes(store.assets, store.buffering.patience)
         self._events: list[RawBSONDocument] = []
         self._waiting_datums: list[RawBSONDocument] = []
@@ -219,14 +218,14 @@ class _SinglesInsert(MongoInsert):
         return len(raw.raw)
 
     def _write(self, name: str, doc: Mapping[str, Any]) -> None:
-        writes = self.runs if name in COLLECTIONS else self.assets
+        writes = self.writes if name in COLLECTIONS else self.assets
         known = self.uid if name == "stop" else doc["uid"] if name == "descriptor" else f"{self.uid}/{doc['uid']}"
         raw = sized(name, doc, _id=known)
         writes.insert(COLLECTIONS.get(name, name), [raw], f"the {name} {doc['uid']} of run {self.uid}")
 
     def _send(self) -> None:
         _insert(self.assets, "datum", self._waiting_datums, f"datums of run {self.uid}")
-        _insert(self.runs, "event", self._events, f"events of run {self.uid}")
+        _insert(self.writes, "event", self._events, f"events of run {self.uid}")
 
 
 def _insert(writes: Writes, collection: str, docs: list[RawBSONDocument], what: str) -> None:
@@ -245,7 +244,7 @@ class _PagedInsert(_SinglesInsert):
 
     def __init__(self, store: NormalizedStore, uid: str) -> None:
         super().__init__(store, uid)
-        self._pages = PagedEvents(self.runs, "event_page", uid)
+        self._pages = PagedEvents(self.writes, "event_page", uid)
 
     def _event(self, doc: Mapping[str, Any]) -> int:
         return self._pages.hold(doc)

@@ -27,6 +27,7 @@ from intake_bluesky_mongo.filters import Translator
 from intake_bluesky_mongo.indexes import Index, missing_indexes
 from intake_bluesky_mongo.inserting import Buffering
 from intake_bluesky_mongo.keeping import Keeper, Part, packed, place_of
+from intake_bluesky_mongo.large import gathered
 from intake_bluesky_mongo.listing import Listing, Schema, uids_without_text
 from intake_bluesky_mongo.sharing import Packed, put_shared, shared
 from intake_bluesky_mongo.stored_runs import StoredRun, StoredStream
@@ -245,7 +246,7 @@ class MongoStore(RunStore):
             uids = [str(doc["uid"]) for doc in found.descriptors]
             both = heapq.merge(self._single_events(uids), self._paged_events(uids), key=_time_of)
             for doc in both:
-                yield "event", doc
+                yield "event", gathered(self.connection.database, doc)
         if found.stop is not None:
             yield "stop", found.stop
 

@@ -246,27 +246,6 @@ def test_pages_past_16_mib_are_split(database: Database[dict[str, Any]], databas
     store.close()
 
 
-def test_one_event_past_16_mib_is_refused(database: Database[dict[str, Any]], database_uri: str, kind: str) -> None:
-    run = RunComposer("huge", scan_id=1)
-    primary = run.descriptor({"image": data_key("array", [1_200_000])})
-    run.event(primary, {"image": [1.0]})
-    store = open_store(kind, database_uri)
-    insert = store.insert(run.documents[0][1])
-    for name, doc in run.documents[1:]:
-        insert.write(name, doc)
-    huge = run.make_event(primary, {"image": [0.5] * 1_200_000})
-    with pytest.raises(UnsupportedOperation, match=r"MongoDB takes 16,\d+,\d+: keep arrays of that size in files"):
-        insert.write("event", huge)
-    run.event(primary, {"image": [2.0]}, seq_num=2)
-    insert.write(*run.documents[-1])
-    insert.close()
-    check(store, run.documents)
-    with pytest.raises(UnsupportedOperation, match="this start document"):
-        store.insert({"uid": "large", "time": 1.0, "table": "x" * (17 * 2**20)})
-    assert store.count() == 1
-    store.close()
-
-
 def test_what_bson_cannot_hold_is_refused(database: Database[dict[str, Any]], database_uri: str, kind: str) -> None:
     store = open_store(kind, database_uri)
     for start in ({"uid": "a", "time": 1.0, "n": 10**40}, {"uid": "a", "time": 1.0, "nul\0": 1},
