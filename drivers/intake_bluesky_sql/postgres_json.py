@@ -12,12 +12,21 @@ import orjson
 
 from intake_bluesky.query.conditions import Compare, In, PathQuery
 from intake_bluesky.query.form import MARK, code_key, code_list, code_text, rank
-from intake_bluesky.query.sql_json import SQL, Spot
+from intake_bluesky.query.sql_json import SQL, Spot, What
 from intake_bluesky.query.values import Value
 
 __all__ = ["PostgreSQLSpot", "contained"]
 
 INDEX: Final = re.compile("0|[1-9][0-9]{0,8}", re.ASCII)
+SAYS: Final[dict[What, str]] = {
+    "type": "jsonb_typeof({})",
+    "text": "({} #>> '{{}}') COLLATE \"C\"",
+    "number": "CAST({} AS numeric)",
+    "boolean": "CAST({} AS boolean)",
+    "rank": f"CAST({{}} ->> '{MARK}' AS numeric)",
+    "size": "jsonb_array_length({})",
+    "items": "jsonb_array_elements({})",
+}
 FEW: Final = 64  # values that are each looked up in the index; of more, all runs are looked at
 
 
@@ -59,45 +68,9 @@ class PostgreSQLSpot(Spot):
                 sql, values = f"({sql} -> CAST(? AS text))", [*values, key]
         return [type(self)(sql, values)]
 
-    @property
-    def type(self) -> SQL:
-        """The type, as ``jsonb_typeof`` names it."""
-        return f"jsonb_typeof({self.sql})", self.values
-
-    @property
-    def text(self) -> SQL:
-        """A text, ordered by code points."""
-        return f"({self.sql} #>> '{{}}') COLLATE \"C\"", self.values
-
-    @property
-    def number(self) -> SQL:
-        """A number, whatever its size."""
-        return f"CAST({self.sql} AS numeric)", self.values
-
-    @property
-    def boolean(self) -> SQL:
-        """True or False."""
-        return f"CAST({self.sql} AS boolean)", self.values
-
-    @property
-    def ranked(self) -> SQL:
-        """The rank of a number."""
-        return f"CAST({self.sql} ->> CAST(? AS text) AS numeric)", [*self.values, MARK]
-
-    @property
-    def size(self) -> SQL:
-        """How many items a list has."""
-        return f"jsonb_array_length({self.sql})", self.values
-
-    @property
-    def items(self) -> SQL:
-        """The items of a list, in a column ``value``."""
-        return f"jsonb_array_elements({self.sql})", self.values
-
-    @property
-    def told(self) -> SQL:
-        """The value as JSON."""
-        return f"CAST({self.sql} AS text)", self.values
+    def says(self, what: What) -> SQL:
+        """Say something of the value."""
+        return SAYS[what].format(self.sql), self.values
 
     def marked(self, mark: str) -> SQL:
         """What stands at a key."""

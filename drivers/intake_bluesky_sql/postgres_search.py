@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 from intake_bluesky.query.conditions import PathQuery
-from intake_bluesky.query.form import COMMON, MARK, unrank
-from intake_bluesky.query.paths import MISSING
+from intake_bluesky.query.form import COMMON
 from intake_bluesky.query.sql import Column, Columns, Translator
 from intake_bluesky.query.sql_dialect import Dialect
 from intake_bluesky.query.sql_json import NEVER, SQL, json_condition
-from intake_bluesky.query.sqlite import FINITE, decoded
 from intake_bluesky_sql.postgres_json import PostgreSQLSpot, contained
 from intake_bluesky_sql.searched import LONGEST, searched_word
 
@@ -30,6 +27,7 @@ class PostgreSQL(Dialect):
 
     SPOT = PostgreSQLSpot
     ROOM = 30_000  # the protocol has numbers up to 65,535 for the values of one statement
+    COLUMN = "CAST({} AS text)"
     WHOLE = "s.whole"
     INEXACT = "FALSE"
 
@@ -63,30 +61,6 @@ class PostgreSQL(Dialect):
     def mean_open(self, value: float) -> SQL:
         """Never: the fraction tells."""
         return NEVER
-
-    def told(self, column: str) -> str:
-        """The value of a column as JSON."""
-        return f"CAST(to_jsonb({column}) AS text)"
-
-    def untold(self, type: str, value: str) -> str:
-        """The condition that the document has to be asked."""
-        ranked = f"CAST(CAST({value} AS jsonb) ->> '{MARK}' AS numeric)"
-        finite = f"coalesce({ranked} BETWEEN {FINITE[0]} AND {FINITE[1]}, FALSE)"
-        return f"CASE {type} WHEN 'array' THEN strpos({value}, '{{') > 0 WHEN 'object' THEN NOT {finite} ELSE FALSE END"
-
-    def plain(self, type: str | None, value: Any) -> Any:
-        """Give the value that SQL told of.
-
-        Examples
-        --------
-        >>> plain = POSTGRESQL.dialect.plain
-        >>> plain("string", '"scan"'), plain("boolean", "true"), plain("array", '[1, ["a"]]'), plain("null", "null")
-        ('scan', True, [1, ['a']], None)
-        """
-        if type is None:
-            return MISSING
-        found = json.loads(value)
-        return unrank(found[MARK]) if type == "object" else decoded(found)
 
 
 POSTGRESQL: Final = Translator(

@@ -21,6 +21,8 @@ class Dialect(ABC):
         What tells of a value in the search form.
     ROOM : int
         How many values one condition may bind.
+    COLUMN : str
+        A column, for ``{}``, in the type of SQL in which values are told.
     WHOLE : str
         The condition that the sum in a row of kept statistics is an integer.
     INEXACT : str
@@ -29,6 +31,7 @@ class Dialect(ABC):
 
     SPOT: ClassVar[type[Spot]]
     ROOM: ClassVar[int]
+    COLUMN: ClassVar[str] = "{}"
     WHOLE: ClassVar[str]
     INEXACT: ClassVar[str]
 
@@ -63,15 +66,3 @@ class Dialect(ABC):
     @abstractmethod
     def mean_open(self, value: float) -> SQL:
         """When such a row leaves open how the mean compares."""
-
-    @abstractmethod
-    def told(self, column: str) -> str:
-        """The value of a column, as `Spot.told` has it."""
-
-    @abstractmethod
-    def untold(self, type: str, value: str) -> str:
-        """The condition, on the names of a type and a value, that the document has to be asked."""
-
-    @abstractmethod
-    def plain(self, type: str | None, value: Any) -> Any:
-        """Give the value that SQL told of, `MISSING` where there is none; whole floats are ints."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Final, Self, TypeAlias
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 from intake_bluesky.query.conditions import (
     AnyItem,
@@ -35,6 +35,7 @@ __all__ = [
     "SQL",
     "Spot",
     "Value",
+    "What",
     "joined",
     "json_condition",
     "json_exact",
@@ -124,13 +125,18 @@ def _scalar(value: Value) -> bool:
     return isinstance(value, int | float) and -INTEGERS <= value < INTEGERS
 
 
+What: TypeAlias = Literal["type", "text", "number", "boolean", "rank", "size", "items"]
+"""What is said of a value: its type, NULL where there is none; itself, if it is a text (that compares by code points),
+a number, or True or False; the rank that stands for another number; of a list, its size, and its items as a table."""
+
+
 class Spot(ABC):
     """Where a value is: what a database's SQL says of it.
 
     Attributes
     ----------
     TEXT, NUMBER : str
-        The types of texts and of numbers that the search form has as they are, as `type` names them.
+        The types of texts, and of numbers that the search form has as they are.
     BOOLEANS : tuple of str
         The types of True and False.
     FIND : str
@@ -157,45 +163,9 @@ class Spot(ABC):
     def at(self, segments: Sequence[str]) -> list[Self]:
         """The values that segments can mean, of which a document has one at most: a number is an index or a key."""
 
-    @property
     @abstractmethod
-    def type(self) -> SQL:
-        """The type, NULL where there is no value."""
-
-    @property
-    @abstractmethod
-    def text(self) -> SQL:
-        """A text, that compares by code points."""
-
-    @property
-    @abstractmethod
-    def number(self) -> SQL:
-        """A number."""
-
-    @property
-    @abstractmethod
-    def boolean(self) -> SQL:
-        """True or False."""
-
-    @property
-    @abstractmethod
-    def ranked(self) -> SQL:
-        """The rank of a number, where the search form has that in its place."""
-
-    @property
-    @abstractmethod
-    def size(self) -> SQL:
-        """How many items a list has."""
-
-    @property
-    @abstractmethod
-    def items(self) -> SQL:
-        """The items of a list, as a table."""
-
-    @property
-    @abstractmethod
-    def told(self) -> SQL:
-        """What a `Dialect` makes the value of, in one type of SQL for all values or in any."""
+    def says(self, what: What) -> SQL:
+        """The expression for one thing about the value."""
 
     @abstractmethod
     def marked(self, mark: str) -> SQL:
@@ -214,11 +184,12 @@ class Spot(ABC):
         """The condition by type; conditions of other types are not looked at."""
         whens = "".join(f" WHEN '{name}' THEN {sql}" for name, (sql, _) in conditions.items())
         values = [value for _, found in conditions.values() for value in found]
-        return f"CASE {self.type[0]}{whens} END", self.type[1] + values
+        kind, bound = self.says("type")
+        return f"CASE {kind}{whens} END", bound + values
 
     def any(self, name: str, condition: SQL) -> SQL:
         """Whether this is a list, and some item of it, in the row `name`, meets a condition."""
-        items, values = self.items
+        items, values = self.says("items")
         sql = f"EXISTS(SELECT 1 FROM {items} AS {name} WHERE {condition[0]})"  # noqa: S608  # names are ours
         return self.case(array=(sql, values + condition[1]))
 
@@ -259,12 +230,13 @@ def _test(leaf: PathQuery, spot: Spot, level: int) -> SQL:
         case In(_, values):
             return spot.one_of(values)
         case Exists():
-            return f"{spot.type[0]} IS NOT NULL", spot.type[1]
+            kind, bound = spot.says("type")
+            return f"{kind} IS NOT NULL", bound
         case IsNaN():
             nan, bound = spot.marked(NAN)
             return spot.case(object=(f"{nan} IS NOT NULL", bound))
         case HasSize(_, size):
-            return spot.case(array=_compared(spot.size, "=", min(size, 2**62)))
+            return spot.case(array=_compared(spot.says("size"), "=", min(size, 2**62)))
         case Contains(_, value):
             return spot.any(name, spot.row(name).one_of((value,)))
         case AnyItem():
@@ -279,19 +251,19 @@ def _compared(expression: SQL, op: str, value: Any) -> SQL:
 
 def _ordered(spot: Spot, op: str, value: Value) -> SQL:
     if isinstance(value, str):
-        return spot.case(**{spot.TEXT: _compared(spot.text, op, code_text(value))})
+        return spot.case(**{spot.TEXT: _compared(spot.says("text"), op, code_text(value))})
     if isinstance(value, bool):
-        return spot.case(**dict.fromkeys(spot.BOOLEANS, _compared(spot.boolean, op, value)))
+        return spot.case(**dict.fromkeys(spot.BOOLEANS, _compared(spot.says("boolean"), op, value)))
     if not isinstance(value, int | float):
         return NEVER
-    number = _compared(spot.number, op, spot.bind(value))
-    return spot.case(**{spot.NUMBER: number}, object=_compared(spot.ranked, op, spot.bind(rank(value))))
+    number = _compared(spot.says("number"), op, spot.bind(value))
+    return spot.case(**{spot.NUMBER: number}, object=_compared(spot.says("rank"), op, spot.bind(rank(value))))
 
 
 def _finds(leaf: Regex, spot: Spot) -> SQL:
     found = literal(leaf)
     assert found is not None  # the node is exact
-    (text, anchored), (sql, values) = found, spot.text
+    (text, anchored), (sql, values) = found, spot.says("text")
     if anchored:
         return spot.case(**{spot.TEXT: (f"substr({sql}, 1, ?) = ?", [*values, len(text), text])})
     return spot.case(**{spot.TEXT: (f"{spot.FIND}({sql}, ?) > 0", [*values, text])})

@@ -6,19 +6,22 @@ too, and dicts, whose keys may be no texts) nothing is told but that the documen
 
 from __future__ import annotations
 
+import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from intake_bluesky.query.form import DEEPEST
+from intake_bluesky.query.form import DEEPEST, decode_text, rank, unrank
 from intake_bluesky.query.paths import MISSING, Path, lookup
 from intake_bluesky.query.sql import Column, Translator
-from intake_bluesky.query.sql_json import CHOICES, INDEX, SQL
+from intake_bluesky.query.sql_json import CHOICES, INDEX, SQL, Spot
 
 __all__ = ["Runs", "Standing", "standing", "value_at"]
 
 WHOLE: Final = 9 * 10**18  # past it, a column for numbers may hold infinity in the place of an integer
+FINITE: Final = rank(-math.inf) + 1, rank(math.inf) - 1
 LONGEST: Final = DEEPEST // 2 - 3  # segments of a path that the search form has for certain
 MOST: Final = 1000  # different numbers and lists of which documents are read; of more, the caller may as well read all
 
@@ -53,14 +56,24 @@ def standing(search: Translator, path: Path, *, column: bool = True) -> Standing
     if sum(INDEX.fullmatch(segment) is not None for segment in path.segments) > CHOICES:
         return None
     spots = dialect.SPOT.of(columns.documents[path.document]).at(path.segments)
-    found = Standing(_first([spot.type for spot in spots]), _first([spot.told for spot in spots]))
+    found = Standing(
+        _first([spot.says("type") for spot in spots]), _first([_told(spot, dialect.COLUMN) for spot in spots])
+    )
     kept = columns.special.get((path.document, path.segments)) if column else None
     if kept is None or kept.kind not in ("text", "number"):
         return found
     of_text = kept.kind == "text"
     known = kept.is_whole if of_text else f"{kept.name} BETWEEN {-WHOLE} AND {WHOLE}"
     kind = dialect.SPOT.TEXT if of_text else "number"
-    return Standing(_if(known, f"'{kind}'", found.type), _if(known, dialect.told(kept.name), found.value))
+    return Standing(_if(known, f"'{kind}'", found.type), _if(known, dialect.COLUMN.format(kept.name), found.value))
+
+
+def _told(spot: Spot, column: str) -> SQL:
+    """The value; of an object, the rank of the number that it is, NULL where it is none."""
+    kind, ranked, value = spot.says("type"), spot.says("rank"), spot.says("text")
+    return f"CASE {kind[0]} WHEN 'object' THEN {column.format(ranked[0])} ELSE {value[0]} END", kind[1] + ranked[
+        1
+    ] + value[1]
 
 
 def _first(expressions: list[SQL]) -> SQL:
@@ -110,7 +123,7 @@ class Runs(ABC):
 
     def _texts(self, column: Column, where: SQL) -> SQL:
         dialect = self.search.dialect
-        what = f"'{dialect.SPOT.TEXT}' AS t, {dialect.told(column.name)} AS v, count(*) AS n, NULL AS document"
+        what = f"'{dialect.SPOT.TEXT}' AS t, {dialect.COLUMN.format(column.name)} AS v, count(*) AS n, NULL AS document"
         sql, values = self.select((what, []), where)
         return f"{sql} GROUP BY {column.name}", values
 
@@ -118,7 +131,7 @@ class Runs(ABC):
         """Documents are read where ints are to be told from floats, unless too many would be."""
         told = ", ".join(f"'{kind}'" for kind in self._told)
         inner, values = self.select((f"id, {at.type[0]} AS t, {at.value[0]} AS v", at.type[1] + at.value[1]), where)
-        odd = f"CASE WHEN {self.search.dialect.untold('t', 'v')} THEN id END"
+        odd = f"CASE WHEN {self.untold('t', 'v')} THEN id END"
         groups = (
             f"SELECT t, v, count(*) AS n, max(id) AS last FROM ({inner}) AS i WHERE t IS NOT NULL GROUP BY t, v, {odd}"  # noqa: S608  # names are ours
         )
@@ -132,13 +145,31 @@ class Runs(ABC):
         spot = self.search.dialect.SPOT
         return spot.TEXT, *spot.BOOLEANS, "null"
 
+    def untold(self, type: str, value: str) -> str:
+        """The condition, on the names of a type and a value, that the document has to be asked."""
+        finite = f"coalesce(CAST({value} AS numeric) BETWEEN {FINITE[0]} AND {FINITE[1]}, FALSE)"
+        braced = f"{self.search.dialect.SPOT.FIND}({value}, '{{') > 0"
+        return f"CASE {type} WHEN 'array' THEN {braced} WHEN 'object' THEN NOT {finite} ELSE FALSE END"
+
+    def plain(self, type: str | None, value: Any) -> Any:
+        """Give the value that SQL told of, `MISSING` where there is none; whole floats are ints."""
+        if type is None:
+            return MISSING
+        if type in ("true", "false", "null"):
+            return {"true": True, "false": False}.get(type)
+        if type == "object":
+            return unrank(int(value))
+        if type == self.search.dialect.SPOT.TEXT:
+            return decode_text(value)
+        return _decoded(json.loads(value) if isinstance(value, str) else value)
+
     def counted(self, rows: Iterable[Any], path: Path, decode: Callable[[Any], Any]) -> list[tuple[Any, int]] | None:
         """Make values and counts of the rows that `counting` finds; None where these are too many."""
-        counts, told, plain = [], self._told, self.search.dialect.plain
+        counts, told = [], self._told
         for kind, value, count, raw in rows:
             if raw is None and kind not in told:
                 return None
-            counts.append((plain(kind, value) if raw is None else value_at(decode(raw), path), count))
+            counts.append((self.plain(kind, value) if raw is None else value_at(decode(raw), path), count))
         return counts
 
     def looking(self, paths: Sequence[Path], where: SQL, *, time: str, order: str) -> SQL | None:
@@ -155,7 +186,7 @@ class Runs(ABC):
         if len(found) < len(paths):
             return None
         names = [(f"t{place}", f"v{place}") for place in range(len(found))]
-        odd = " OR ".join([self.search.dialect.untold(kind, value) for kind, value in names]) or "FALSE"
+        odd = " OR ".join([self.untold(kind, value) for kind, value in names]) or "FALSE"
         columns = "".join(
             f", {at.type[0]} AS {kind}, {at.value[0]} AS {value}"
             for at, (kind, value) in zip(found, names, strict=True)
@@ -172,9 +203,15 @@ class Runs(ABC):
         """Make uid, time and values of a row that `looking` finds."""
         uid, time, start, stop, *told = row
         if start is None:
-            return uid, time, tuple(map(self.search.dialect.plain, told[::2], told[1::2]))
+            return uid, time, tuple(map(self.plain, told[::2], told[1::2]))
         documents = {"start": decode(start), "stop": {} if stop is None else decode(stop)}
         return uid, time, tuple(value_at(documents[path.document], path) for path in paths)
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    return decode_text(value) if isinstance(value, str) else value
 
 
 def _and(condition: str, where: SQL) -> SQL:

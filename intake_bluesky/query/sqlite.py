@@ -6,15 +6,13 @@ A value lies either at a path of some JSON, or in a row of ``json_each``, an ite
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final, Self
 
 from intake_bluesky.query.conditions import PathQuery
-from intake_bluesky.query.form import MARK, code_key, code_list, code_text, decode_text, rank, unrank
-from intake_bluesky.query.paths import MISSING
+from intake_bluesky.query.form import MARK, code_key, code_list, code_text, rank
 from intake_bluesky.query.sql_dialect import Dialect
 from intake_bluesky.query.sql_json import (
     ALWAYS,
@@ -23,19 +21,26 @@ from intake_bluesky.query.sql_json import (
     SQL,
     Spot,
     Value,
+    What,
     joined,
     json_condition,
 )
 from intake_bluesky.query.sql_size import stack
 
-__all__ = ["FINITE", "LONG_WORD", "SQLITE", "decoded"]
+__all__ = ["LONG_WORD", "SQLITE"]
 
 LONGEST: Final = 9  # digits of an index that SQLite reads; no list has as many items
 DEEP: Final = 80  # of what the parser remembers; the statement around the condition needs some, too
 MANY: Final = 1000  # floats that a column is compared with
 LONG_WORD: Final = 8192  # characters; FTS5 keeps the first 32768 bytes of a word
 EXACT: Final = 2**53  # up to here a float is every integer
-FINITE: Final = rank(-math.inf) + 1, rank(math.inf) - 1
+FUNCTIONS: Final[dict[What, str]] = {
+    "type": "json_type",
+    "size": "json_array_length",
+    "items": "json_each",
+    **dict.fromkeys(("text", "number", "boolean", "rank"), "json_extract"),
+}
+ROW: Final[dict[What, str]] = {"type": "type", "text": "value", "number": "value", "boolean": "value"}
 MEAN: Final = "s.sum * 1.0 / (s.count - s.nan_count)"
 
 
@@ -82,38 +87,12 @@ class SQLiteSpot(Spot):
         """The values that segments can mean."""
         return [type(self)(self.json, path) for path in _ways(segments)]
 
-    @property
-    def type(self) -> SQL:
-        """The type, as ``json_type`` names it."""
-        return (f"{self.row_name}.type", []) if self.row_name else (f"json_type({self.json}, ?)", [self.path])
-
-    @property
-    def text(self) -> SQL:
-        """The value, whatever it is."""
-        return (self.json, []) if self.row_name else (f"json_extract({self.json}, ?)", [self.path])
-
-    number = boolean = text
-
-    @property
-    def ranked(self) -> SQL:
-        """The rank of a number."""
-        return f"json_extract({self.json}, ?)", [f'{self.path}."{MARK}"']
-
-    @property
-    def size(self) -> SQL:
-        """How many items a list has."""
-        return f"json_array_length({self.json}, ?)", [self.path]
-
-    @property
-    def items(self) -> SQL:
-        """The items of a list."""
-        return f"json_each({self.json}, ?)", [self.path]
-
-    @property
-    def told(self) -> SQL:
-        """The value; of an object, the rank of the number that it is, NULL where it is none."""
-        kind, rank, value = self.type, self.ranked, self.text
-        return f"CASE {kind[0]} WHEN 'object' THEN {rank[0]} ELSE {value[0]} END", kind[1] + rank[1] + value[1]
+    def says(self, what: What) -> SQL:
+        """Say something of the value; an item's type and value are in its row."""
+        if self.row_name and what in ROW:
+            return f"{self.row_name}.{ROW[what]}", []
+        path = f'{self.path}."{MARK}"' if what == "rank" else self.path
+        return f"{FUNCTIONS[what]}({self.json}, ?)", [path]
 
     def marked(self, mark: str) -> SQL:
         """What type stands at a key."""
@@ -126,10 +105,10 @@ class SQLiteSpot(Spot):
             "null": ALWAYS if None in values else NEVER,
             "true": ALWAYS if any(value is True for value in values) else NEVER,
             "false": ALWAYS if any(value is False for value in values) else NEVER,
-            "integer": _among(self.number, [int(value) for value in numbers if value == int(value)]),
-            "text": _among(self.text, [code_text(value) for value in values if isinstance(value, str)]),
-            "object": _among(self.ranked, [rank(float(value)) for value in numbers if value != int(value)]),
-            "array": _among(self.text, [code_list(value) for value in values if isinstance(value, tuple)]),
+            "integer": _among(self.says("number"), [int(value) for value in numbers if value == int(value)]),
+            "text": _among(self.says("text"), [code_text(value) for value in values if isinstance(value, str)]),
+            "object": _among(self.says("rank"), [rank(float(value)) for value in numbers if value != int(value)]),
+            "array": _among(self.says("text"), [code_list(value) for value in values if isinstance(value, tuple)]),
         }
         return self.case(**{name: found for name, found in conditions.items() if found is not NEVER})
 
@@ -202,41 +181,6 @@ class SQLite(Dialect):
         if abs(value) > EXACT:
             return ALWAYS
         return f"{self.WHOLE} AND (abs(s.sum) >= {EXACT} OR {MEAN} = ?)", [value]
-
-    def told(self, column: str) -> str:
-        """The value of a column."""
-        return column
-
-    def untold(self, type: str, value: str) -> str:
-        """The condition that the document has to be asked."""
-        finite = f"coalesce({value} BETWEEN {FINITE[0]} AND {FINITE[1]}, FALSE)"
-        return f"CASE {type} WHEN 'array' THEN instr({value}, '{{') > 0 WHEN 'object' THEN NOT {finite} ELSE FALSE END"
-
-    def plain(self, type: str | None, value: Any) -> Any:
-        """Give the value that SQL told of.
-
-        Examples
-        --------
-        >>> plain = SQLITE.plain
-        >>> plain("text", "scan"), plain("true", 1), plain("object", rank(0.5)), plain("array", '[1,["a"]]')
-        ('scan', True, 0.5, [1, ['a']])
-        """
-        if type == "text":
-            return decode_text(value)
-        if type in ("integer", "number"):
-            return value
-        if type == "object":
-            return unrank(value)
-        if type == "array":
-            return decoded(json.loads(value))
-        return {"true": True, "false": False, "null": None}.get(type, MISSING) if type else MISSING
-
-
-def decoded(value: Any) -> Any:
-    """Give what a list or a text of the search form stands for."""
-    if isinstance(value, list):
-        return [decoded(item) for item in value]
-    return decode_text(value) if isinstance(value, str) else value
 
 
 SQLITE: Final = SQLite()

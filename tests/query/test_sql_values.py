@@ -16,14 +16,13 @@ from intake_bluesky.codec import Codec
 from intake_bluesky.documents import RunSummary
 from intake_bluesky.files.entries import entry_of
 from intake_bluesky.files.indexed import IndexedFiles
-from intake_bluesky.files.values import count_values, look_up
+from intake_bluesky.files.values import FILES, count_values, look_up
 from intake_bluesky.index import Index
 from intake_bluesky.query import ALL, Path, Query
 from intake_bluesky.query.form import DEEPEST, INTEGERS, code_text, decode_text, unrank
 from intake_bluesky.query.form import rank as number_rank
 from intake_bluesky.query.sql import Translator
 from intake_bluesky.query.sql_values import MOST, standing
-from intake_bluesky.query.sqlite import SQLITE
 from intake_bluesky.schema import COLUMNS
 from intake_bluesky.storage import Order
 from intake_bluesky.testing.queries import Run, runs
@@ -167,9 +166,9 @@ def test_documents_are_read_of_what_is_not_told(folder: FilePath) -> None:
         inner = f"SELECT {found.type[0]} AS t, {found.value[0]} AS v FROM searched"
         rows = list(
             indexed.index.rows(
-                f"SELECT {SQLITE.untold('t', 'v')}, t, v FROM ({inner})", [*found.type[1], *found.value[1]]
+                f"SELECT {FILES.untold('t', 'v')}, t, v FROM ({inner})", [*found.type[1], *found.value[1]]
             )
         )
         assert [row[0] for row in rows] == [0] * 6 + [1] * 4
-        assert [SQLITE.plain(kind, value) for _, kind, value in rows[:6]] == held[:6]
+        assert [FILES.plain(kind, value) for _, kind, value in rows[:6]] == held[:6]
         assert INTEGERS == 2.0**63
