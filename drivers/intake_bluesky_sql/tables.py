@@ -154,7 +154,7 @@ STATISTICS_OF_SQLITE: Final = (
     )""",
     "CREATE INDEX statistics_by_run ON statistics(file)",
 )
-# As `intake_bluesky_sql.postgres_data` has them; the numbers in ``exact`` are those that were, ints and floats.
+# As `intake_bluesky.query.sql_data` has them; the numbers in ``exact`` are those that were, ints and floats.
 STATISTICS_OF_POSTGRESQL: Final = (
     """CREATE TABLE keys(
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key text COLLATE "C" NOT NULL,
