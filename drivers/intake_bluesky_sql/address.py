@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -100,15 +101,12 @@ class Address:
     @property
     def path(self) -> Path | None:
         """The file of an SQLite database."""
-        url = make_url(self.text)
-        return Path(str(url.database)) if url.drivername == "sqlite" else None
+        return _path(self.text)
 
     @property
     def remote(self) -> bool:
         """Whether the database is on another machine."""
-        url = make_url(self.text)
-        hosts = [url.host or "", *_several(url.query.get("host")), *_several(url.query.get("hostaddr"))]
-        return self.path is None and not all(host in HERE or host.startswith("/") for host in hosts)
+        return _is_remote(self.text)
 
     def masked(self, text: str) -> str:
         """A text in which no password of this database stands."""
@@ -120,6 +118,19 @@ class Address:
 
     def __str__(self) -> str:
         return self.text
+
+
+@lru_cache  # each run that is listed asks
+def _path(text: str) -> Path | None:
+    url = make_url(text)
+    return Path(str(url.database)) if url.drivername == "sqlite" else None
+
+
+@lru_cache
+def _is_remote(text: str) -> bool:
+    url = make_url(text)
+    hosts = [url.host or "", *_several(url.query.get("host")), *_several(url.query.get("hostaddr"))]
+    return _path(text) is None and not all(host in HERE or host.startswith("/") for host in hosts)
 
 
 def _several(value: str | tuple[str, ...] | None) -> list[str]:

@@ -31,6 +31,7 @@ from intake_bluesky.query import Data, Start
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_sql import BlueskySQLCatalog, SQLStore, tables
+from intake_bluesky_sql import address as sql_address
 from intake_bluesky_sql.address import Address
 from tests.drivers import sql_processes
 from tests.servers.postgres import GUARDED, PASSWORD, Postgres
@@ -128,6 +129,14 @@ def test_other_addresses_are_refused(uri: str, message: str) -> None:
 )
 def test_remote_is_another_machine(uri: str, remote: bool) -> None:
     assert SQLStore(uri).remote is remote
+
+
+@pytest.mark.parametrize("uri", ["postgresql://reader@db.example/listed", "sqlite:///listed.db"])
+def test_listing_runs_reads_the_address_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = Address.of(uri)
+    observed = address.remote, address.path
+    monkeypatch.setattr(sql_address, "make_url", None)  # which took half the time of a list of runs
+    assert (address.remote, address.path) == observed
 
 
 def test_missing_file_is_said_and_not_made(tmp_path: Path) -> None:
