@@ -28,6 +28,7 @@ from intake_bluesky_sql.postgres_search import POSTGRESQL
 from intake_bluesky_sql.reading import StoredRun, decoded
 from intake_bluesky_sql.sqlite_search import SQLITE
 from intake_bluesky_sql.standing import StoredValues
+from intake_bluesky_sql.upkeep import Upkeep
 from intake_bluesky_sql.writing import Buffering, SQLInsert
 
 __all__ = ["SQLStore"]
@@ -291,6 +292,14 @@ class SQLStore(RunStore):
         """What could not be read so far, by uid."""
         with self._lock:
             return [self._problems[uid] for uid in sorted(self._problems)]
+
+    def proposed_indexes(self) -> Sequence[str]:
+        """Say, one a line, which indexes are not there, and which figures of the planner; changes nothing."""
+        return Upkeep(self.database).proposed()
+
+    def make_indexes(self) -> Sequence[str]:
+        """Make what `proposed_indexes` names and this user may make, and tell it."""
+        return Upkeep(self.database).make()
 
     def close(self) -> None:
         """Close the connections of this process."""

@@ -27,7 +27,7 @@ class SupportsIndex(Protocol):
 
 @runtime_checkable
 class SupportsServerIndexes(Protocol):
-    """A store on a server that has indexes of its own."""
+    """A store whose database has indexes of its own."""
 
     def proposed_indexes(self) -> Sequence[str]:
         """Say which indexes are not there; changes nothing."""

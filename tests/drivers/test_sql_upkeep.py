@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from intake_bluesky.cli import main
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.query import Start
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_sql import SQLStore
 from intake_bluesky_sql import upkeep as sql_upkeep
-from intake_bluesky_sql.upkeep import FIGURES, Upkeep
+from intake_bluesky_sql.upkeep import FIGURES
 from tests.servers.postgres import Postgres
 
 KNOWN = "SELECT reltuples FROM pg_class WHERE relname = 'runs'"
@@ -47,8 +48,8 @@ def drop(store: SQLStore, *names: str) -> None:
 def test_new_database_lacks_nothing(uri: str) -> None:
     store = SQLStore(uri)
     put(store, count(), scan())
-    assert Upkeep(store.database).proposed() == []
-    assert Upkeep(store.database).make() == []
+    assert store.proposed_indexes() == []
+    assert store.make_indexes() == []
     store.close()
 
 
@@ -56,16 +57,29 @@ def test_missing_indexes_are_named_and_made(uri: str) -> None:
     store = SQLStore(uri)
     put(store, count(), scan())
     drop(store, "by_scan_id", "statistics_by_run")
-    upkeep = Upkeep(store.database)
-    proposed = upkeep.proposed()
+    proposed = store.proposed_indexes()
     assert [" ".join(text.split()[:5]) for text in proposed] == [
         "CREATE INDEX by_scan_id ON runs",
         "CREATE INDEX statistics_by_run ON statistics(file)",
     ]
-    assert upkeep.proposed() == proposed, "naming them changes nothing"
-    assert upkeep.make() == proposed
-    assert upkeep.proposed() == []
+    assert store.proposed_indexes() == proposed, "naming them changes nothing"
+    assert store.make_indexes() == proposed
+    assert store.proposed_indexes() == []
     assert [run.start["scan_id"] for run in store.find(Start("scan_id") == scan()[0][1]["scan_id"])]
+    store.close()
+
+
+def test_the_command_names_and_makes_them(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    store = SQLStore(uri)
+    put(store, count())
+    drop(store, "by_scan_id")
+    assert main(["index", uri]) == 0
+    told = capsys.readouterr().out
+    assert "  not there: CREATE INDEX by_scan_id ON runs" in told
+    assert "(nothing was changed: --make makes them)" in told
+    assert main(["index", "--make", uri]) == 0
+    assert "  made CREATE INDEX by_scan_id ON runs" in capsys.readouterr().out
+    assert store.proposed_indexes() == []
     store.close()
 
 
@@ -77,9 +91,9 @@ def test_database_that_may_not_be_changed_is_said(postgres: Postgres) -> None:
     with postgres.connect(uri.partition("?")[0].rpartition("/")[2]) as db:
         db.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
     reader = SQLStore(uri.replace("postgres@", "reader@"))
-    assert Upkeep(reader.database).proposed() == ["CREATE INDEX by_words ON runs USING gin (words)"]
+    assert reader.proposed_indexes() == ["CREATE INDEX by_words ON runs USING gin (words)"]
     with pytest.raises(StoreUnavailable, match="must be owner of table runs"):
-        Upkeep(reader.database).make()
+        reader.make_indexes()
     reader.close()
     store.close()
 
@@ -92,14 +106,13 @@ def test_trigrams_are_made_once_they_may_be(postgres: Postgres, may: bool) -> No
         db.execute("GRANT ALL ON SCHEMA public TO reader")
     store = SQLStore(uri.replace("postgres@", "reader@"))
     put(store, count(), scan())
-    upkeep = Upkeep(store.database)
-    proposed = upkeep.proposed()
+    proposed = store.proposed_indexes()
     assert [text.split()[2] for text in proposed] == ["by_trigrams"]
     if may:
         with postgres.connect(name) as db:
             db.execute("CREATE EXTENSION pg_trgm")
-    assert upkeep.make() == (proposed if may else [])
-    assert upkeep.proposed() == ([] if may else proposed)
+    assert store.make_indexes() == (proposed if may else [])
+    assert store.proposed_indexes() == ([] if may else proposed)
     store.close()
 
 
@@ -111,16 +124,15 @@ def test_figures_of_many_new_runs_are_made(postgres: Postgres, monkeypatch: pyte
         store.create()
         db.execute("ALTER TABLE runs SET (autovacuum_enabled = off)")
         many(store, 25)
-        upkeep = Upkeep(store.database)
-        assert upkeep.proposed() == [FIGURES]
-        assert upkeep.make() == [FIGURES]
-        assert upkeep.proposed() == []
+        assert store.proposed_indexes() == [FIGURES]
+        assert store.make_indexes() == [FIGURES]
+        assert store.proposed_indexes() == []
         assert db.execute(KNOWN).fetchone() == (25.0,)
         db.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
         db.execute("UPDATE pg_class SET reltuples = -1 WHERE relname = 'runs'")
         reader = SQLStore(uri.replace("postgres@", "reader@"))
-        assert Upkeep(reader.database).make() == [], "who may not do it is not told that it was done"
-        assert Upkeep(reader.database).proposed() == [FIGURES]
+        assert reader.make_indexes() == [], "who may not do it is not told that it was done"
+        assert reader.proposed_indexes() == [FIGURES]
         reader.close()
         store.close()
 
