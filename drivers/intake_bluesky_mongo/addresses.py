@@ -22,7 +22,8 @@ URI: Final = re.compile(
     r"(?:\?(?P<options>[^@]*))?"
 )
 SHOWN: Final = re.compile(
-    "(?i)appname|authmechanism|authsource|compressors|connecttimeoutms|directconnection|heartbeatfrequencyms|j|journal|"
+    "(?i)appname|authmechanism|authsource|compressors|connect|connecttimeoutms|datetime_conversion|directconnection|"
+    "fsync|heartbeatfrequencyms|j|journal|tz_aware|unicode_decode_error_handler|tlsdisablecertificaterevocationcheck|"
     "loadbalanced|localthresholdms|max(?:connecting|idletimems|poolsize|stalenessseconds)|minpoolsize|"
     "proxy(?:host|port|username)|readconcernlevel|readpreference(?:tags)?|replicaset|retry(?:reads|writes)|"
     "servermonitoringmode|serverselectiontimeoutms|sockettimeoutms|srv(?:maxhosts|servicename)|ssl|timeoutms|"

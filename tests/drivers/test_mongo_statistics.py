@@ -211,7 +211,10 @@ def test_what_changed_is_forgotten_when_all_is_looked_at_again(
         database.header.update_one({"run_id": uid}, {"$set": {"stop.0.reason": "repaired"}})
         changed = database.event.update_many({"data.theta": 12.0}, {"$set": {"data.theta": [0.0] * 11}})
     assert changed.modified_count > 0
+    assert found(cat, Data("theta").max() > 10.5) == [12, 11], "nothing but a look at each run would tell"
+    COMMANDS.seen = []
     cat.store.refresh(deep=True)
+    assert len(COMMANDS.seen) == 2, "all runs in two questions"
     assert found(cat, Data("theta").max() > 10.5) == [11]
 
 
