@@ -36,7 +36,7 @@ MANY = 200_000
 SINGLE, SMALL = 20_000, 200
 MOST = 0.100  # seconds that opening, or a search of 1,000 hits, may take
 RATIO = 1.3  # of a read to fetching the same by the database's own driver
-ROUNDS = 11
+ROUNDS = 31
 COLUMNS = (
     "SELECT place, part, key, form, body FROM block_columns WHERE part IN ('', 'data') AND key <> 'uid' ORDER BY 1"
 )
