@@ -132,14 +132,15 @@ def _reasons(store: RunStore, residual: Query) -> Iterator[tuple[Query, str]]:
 
 def _reason(store: RunStore, part: Query) -> str:
     leaf = part.child if isinstance(part, Not) else part
-    if isinstance(leaf, Or):
-        left = [one for one in leaves(leaf) if not _answers(store, one)]
+    left = [one for one in leaves(leaf) if not _answers(store, one)]
+    by_statistics = isinstance(store, SupportsStatistics) and all("data" in documents_needed(one) for one in left)
+    if isinstance(leaf, Or) and not by_statistics:
         return f"an | goes to the store only whole, and it does not answer {', '.join(map(repr, left))}"
     if isinstance(leaf, PathQuery) and leaf.path.descend:
         exact = replace(leaf, path=replace(leaf.path, descend=False))
         if _answers(store, exact):
             return f"MongoDB's form looks into lists too; the store answers {~exact if leaf is not part else exact!r}"
-    if isinstance(store, SupportsStatistics) and "data" in documents_needed(part):
+    if by_statistics:
         return (
             "values are read where the statistics that the store keeps do not decide: of runs that it has not scanned "
             "yet or that have no stop document, of files not read before, and for intervals between two values"

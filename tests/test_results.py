@@ -576,6 +576,11 @@ class TestExplain:
         ]
         assert plan.candidates is None
 
+    def test_what_statistics_decide_is_no_matter_of_alternatives(self, tmp_path: Path) -> None:
+        cat = files(tmp_path / "runs", RUNS).search((Start("x") == 1) | (Data("theta").max() > 5))
+        ((_, reason),) = cat.explain().reasons
+        assert reason.startswith("values are read where the statistics that the store keeps do not decide")
+
     def test_data_are_in_the_runs(self) -> None:
         cat = BlueskyCatalog(MemoryStore(RUNS)).search((Data("theta").max() > 5) & Device("fccd").exists())
         assert {reason for _, reason in cat.explain().reasons} == {
