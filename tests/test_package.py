@@ -130,7 +130,9 @@ def test_intake_is_told_of_each_driver_by_name_and_by_identifier() -> None:
 
 
 def test_a_file_lists_and_opens_its_catalogs_where_the_packages_of_others_are_missing(tmp_path: Path) -> None:
-    page = "sources:\n" + "".join(f"  {name}: {{driver: bluesky-{name}-catalog, args: {{paths: .}}}}\n" for name in NAMES)
+    page = "sources:\n" + "".join(
+        f"  {name}: {{driver: bluesky-{name}-catalog, args: {{paths: .}}}}\n" for name in NAMES
+    )
     (tmp_path / "facility.yml").write_text(page, encoding="utf-8")
     program = f"""
 import sys
