@@ -27,6 +27,7 @@ from intake_bluesky.query import (
     settle_scan_ids,
 )
 from intake_bluesky.query.bounds import bounds
+from intake_bluesky.query.serial import FORMAT
 from intake_bluesky.storage import (
     Order,
     Plan,
@@ -38,7 +39,6 @@ from intake_bluesky.viewing import Search, reading_of
 
 __all__ = ["Selection", "as_query"]
 
-JSON_STAMP = "intake-bluesky query"
 TEXT = "text:"
 SHOWN = 5  # how many of several candidates a message names
 
@@ -64,7 +64,7 @@ def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
     if isinstance(query, str):
         return from_text(query.removeprefix(TEXT)) if query.startswith(TEXT) else FullText(query)
     if isinstance(query, Mapping):
-        return from_json(json.dumps(query)) if JSON_STAMP in query else from_mongo(query)
+        return from_json(json.dumps(query)) if FORMAT in query else from_mongo(query)
     raise UnsupportedQuery(
         f"a search takes a query, a dict in MongoDB's form, or words, not {type(query).__name__}: {query!r}"
     )
