@@ -48,6 +48,13 @@ def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
 
     Text that begins with ``text:`` is the text form (see `from_text`), so that it can be written in a YAML file.
 
+    Raises
+    ------
+    UnsupportedQuery
+        When it is none of these, or asks for something that no query does.
+    QuerySyntaxError
+        When what follows ``text:`` cannot be read.
+
     Examples
     --------
     >>> as_query({"plan_name": "scan"}) == from_mongo({"plan_name": "scan"})
@@ -243,7 +250,7 @@ class Selection:
         """
         for run in self.runs(Start("scan_id") == scan_id, limit=1):
             return run
-        raise RunNotFound(f"no run has scan_id {scan_id}{self._among()}")
+        raise RunNotFound(f"no run has scan_id {scan_id}{self._among()}; a place is counted from the newest, at -1")
 
     def newest(self, place: int) -> RunSummary:
         """Find the newest run but `place`: 0 is the newest.
