@@ -179,7 +179,7 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
         Raises
         ------
         DamagedRun
-            When the documents contradict each other. A missing file is an error when its array is computed.
+            When the run was replaced since it was opened. A missing file is an error when its array is computed.
         """
         return self._configuration() if self._device is not None else self._reader.to_dask()
 
