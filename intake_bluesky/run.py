@@ -310,7 +310,13 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         return frame  # type: ignore[no-any-return]
 
     def read(self) -> NoReturn:
-        """Not for a run: it holds several streams."""
+        """Not for a run: it holds several streams.
+
+        Raises
+        ------
+        UnsupportedOperation
+            Always; it says what to call instead.
+        """
         raise UnsupportedOperation(
             f"a run has several streams ({', '.join(self.header.streams) or 'this one none'}): read one of them, "
             "run['primary'].read(), or take all with run.to_datatree()"

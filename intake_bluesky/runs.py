@@ -246,9 +246,15 @@ class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ign
         Parameters
         ----------
         query : Query, dict in MongoDB's form, or str
-            A str is words that all have to occur in the run start document: see `FullText`.
+            A str is words that all have to occur in the run start document, see `FullText`; or, after ``text:``, what
+            `from_text` reads.
         read_at_most : int or str, optional
             As of the catalog itself, in place of what that was told.
+
+        Raises
+        ------
+        UnsupportedQuery, QuerySyntaxError
+            At once, when this is no query.
         """
         found = self._narrowed(Selection(self._store, self._stages).narrowed(as_query(query)))
         return found if read_at_most is None else found._changed(read_at_most=parse_bytes(read_at_most))

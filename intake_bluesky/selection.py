@@ -27,6 +27,7 @@ from intake_bluesky.query import (
     settle_scan_ids,
 )
 from intake_bluesky.query.bounds import bounds
+from intake_bluesky.query.serial import FORMAT
 from intake_bluesky.storage import (
     Order,
     Plan,
@@ -38,7 +39,6 @@ from intake_bluesky.viewing import Search, reading_of
 
 __all__ = ["Selection", "as_query"]
 
-JSON_STAMP = "intake-bluesky query"
 TEXT = "text:"
 SHOWN = 5  # how many of several candidates a message names
 
@@ -47,6 +47,13 @@ def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
     """Make a query of what people write: a query, MongoDB's form, words, or None for all.
 
     Text that begins with ``text:`` is the text form (see `from_text`), so that it can be written in a YAML file.
+
+    Raises
+    ------
+    UnsupportedQuery
+        When it is none of these, or asks for something that no query does.
+    QuerySyntaxError
+        When what follows ``text:`` cannot be read.
 
     Examples
     --------
@@ -64,7 +71,7 @@ def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
     if isinstance(query, str):
         return from_text(query.removeprefix(TEXT)) if query.startswith(TEXT) else FullText(query)
     if isinstance(query, Mapping):
-        return from_json(json.dumps(query)) if JSON_STAMP in query else from_mongo(query)
+        return from_json(json.dumps(query)) if FORMAT in query else from_mongo(query)
     raise UnsupportedQuery(
         f"a search takes a query, a dict in MongoDB's form, or words, not {type(query).__name__}: {query!r}"
     )
@@ -243,7 +250,7 @@ class Selection:
         """
         for run in self.runs(Start("scan_id") == scan_id, limit=1):
             return run
-        raise RunNotFound(f"no run has scan_id {scan_id}{self._among()}")
+        raise RunNotFound(f"no run has scan_id {scan_id}{self._among()}; a place is counted from the newest, at -1")
 
     def newest(self, place: int) -> RunSummary:
         """Find the newest run but `place`: 0 is the newest.

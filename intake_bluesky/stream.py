@@ -169,11 +169,29 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
 
         Event times, seq_nums and the headers of asset files are read; event data and arrays when they are
         computed.
+
+        Returns
+        -------
+        xarray.Dataset
+            Variables have the dimension ``time`` first, one row a seq_num; coordinates are ``time`` (float64, seconds
+            since 1970 UTC) and ``seq_num`` (int64). Dtypes and shapes are those that computing gives.
+
+        Raises
+        ------
+        DamagedRun
+            When the run was replaced since it was opened. A missing file is an error when its array is computed.
         """
         return self._configuration() if self._device is not None else self._reader.to_dask()
 
     def read(self) -> xr.Dataset:
-        """Read the Dataset into memory; a new one each time."""
+        """Read the Dataset of `to_dask` into memory, without dask; a new one each time.
+
+        Raises
+        ------
+        AssetUnavailable
+            When a file is missing or has too few frames; ``exclude`` leaves its key out.
+        DamagedRun, MissingDependency
+        """
         return self._configuration() if self._device is not None else self._reader.read()
 
     def _configuration(self) -> xr.Dataset:

@@ -250,6 +250,7 @@ def test_a_run_by_uid(folder: Path, letters: int) -> None:
         (["ls", "nowhere.yml"], "there is no file nowhere.yml"),
         (["ls", "nowhere"], "nowhere is no catalog"),
         (["ls", "files"], "files is no catalog: it has no files of *.jsonl or *.msgpack"),
+        (["ls", "s3://bucket/runs"], "end the URL of files with *.jsonl or *.msgpack; databases begin with mongodb://"),
         (["show", "runs", "zzz"], "no run has a uid that begins with 'zzz'"),
         (["show", "runs", "99"], "no run has scan_id 99"),
         (["show", "runs", "-5"], "there are 4 runs"),
@@ -500,10 +501,20 @@ def test_a_database_by_its_uri(tmp_path: Path, capsys: pytest.CaptureFixture[str
     cat.store.close()
     assert cat[-1].start["uid"][:6] in printed(capsys, "ls", uri)
     assert json.loads(printed(capsys, "search", uri, "data('theta').max() > 1", "--json"))["total"] == 1
+    assert json.loads(printed(capsys, "ls", f"{tmp_path}/runs.db", "--json"))["total"] == 1
+    assert printed(capsys, "index", uri) == f"{uri}: no index is missing\n"
     cat.store.close()
 
 
-@pytest.mark.parametrize("uri", ["postgresql://me:hush@127.0.0.1:9/runs", "mongodb://me:hush@127.0.0.1:9/runs"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://me:hush@127.0.0.1:9/runs",
+        "mongodb://me:hush@127.0.0.1:9/runs",
+        "postgres://me:hush@127.0.0.1:9/runs",
+        "mysql://127.0.0.1:9/runs?password=hush",
+    ],
+)
 def test_no_complaint_tells_a_password(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     more = "?serverSelectionTimeoutMS=100" if uri.startswith("mongodb") else ""
     told = complaint(capsys, "ls", uri + more)

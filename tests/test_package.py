@@ -129,6 +129,22 @@ def test_intake_is_told_of_each_driver_by_name_and_by_identifier() -> None:
     assert {name: each.value for name, each in driver_entry_points().items()} == DRIVERS
 
 
+def test_a_file_lists_and_opens_its_catalogs_where_the_packages_of_others_are_missing(tmp_path: Path) -> None:
+    page = "sources:\n" + "".join(
+        f"  {name}: {{driver: bluesky-{name}-catalog, args: {{paths: .}}}}\n" for name in NAMES
+    )
+    (tmp_path / "facility.yml").write_text(page, encoding="utf-8")
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys(["sqlalchemy", "pymongo", "bson"]))
+import intake
+facility = intake.open_catalog({str(tmp_path / "facility.yml")!r})
+print(*facility, len(facility.jsonl))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.split() == [*NAMES, "0"]
+
+
 @pytest.mark.parametrize("name", sorted(DRIVERS))
 def test_each_announced_driver_can_be_loaded(name: str) -> None:
     assert issubclass(driver_entry_points()[name].load(), intake_bluesky.BlueskyCatalog)

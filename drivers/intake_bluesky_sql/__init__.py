@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.errors import MissingDependency
-
-try:
-    import sqlalchemy  # noqa: F401
-except ImportError:
-    raise MissingDependency.of("SQLAlchemy", extra="sql", purpose="to keep runs in a database") from None
-
 from intake_bluesky.runs import BlueskyCatalog
-from intake_bluesky_sql.address import Address
-from intake_bluesky_sql.store import SQLStore
+
+if TYPE_CHECKING:
+    from intake_bluesky_sql.store import SQLStore
 
 __all__ = ["BlueskySQLCatalog", "SQLStore"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "SQLStore":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from intake_bluesky_sql.store import SQLStore
+    except ModuleNotFoundError as error:
+        if error.name != "sqlalchemy":
+            raise
+        raise MissingDependency.of("SQLAlchemy", extra="sql", purpose="to keep runs in a database") from error
+    return SQLStore
+
+
+def _shown(uri: Any) -> str:
+    from intake_bluesky_sql.address import Address
+
+    return Address.of(uri).text
 
 
 class BlueskySQLCatalog(BlueskyCatalog):
@@ -32,7 +45,7 @@ class BlueskySQLCatalog(BlueskyCatalog):
     """
 
     name = "bluesky-sql-catalog"
-    WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "uri": lambda uri: Address.of(uri).text}  # noqa: RUF012
+    WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "uri": _shown}  # noqa: RUF012
 
     def __init__(
         self,
@@ -43,6 +56,5 @@ class BlueskySQLCatalog(BlueskyCatalog):
         patience: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            SQLStore(uri, flush_seconds=flush_seconds, flush_bytes=flush_bytes, patience=patience), **kwargs
-        )
+        make = __getattr__("SQLStore")
+        super().__init__(make(uri, flush_seconds=flush_seconds, flush_bytes=flush_bytes, patience=patience), **kwargs)

@@ -23,8 +23,8 @@ UNUSABLE: Final = 2
 INTERRUPTED: Final = 130  # as shells report SIGINT
 
 CATALOG: Final = """a YAML catalog (catalogs/demo.yml; :NAME after it chooses an entry), files (a folder,
-a file, or a quoted pattern such as 'data/*.jsonl'), the URI of a database (mongodb://, sqlite:///, postgresql://), or
-the name of an installed catalog"""
+a file, or a quoted pattern such as 'data/*.jsonl'), the URI of a database (mongodb://, sqlite:///, postgresql://), an
+SQLite file, or the name of an installed catalog"""
 RUN: Final = "a uid, the first letters of one, a scan_id, or -1 for the newest run, -2 for the one before ..."
 
 
@@ -93,7 +93,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     installed.add_argument("--json", action="store_true", help="write one JSON document to standard output")
     installed.add_argument("--yaml", metavar="NAME", help="write a configuration file of databroker in Intake's YAML")
-    indexing = _command(commands, "index", "indexing", "look into all files of runs now, and publish what was learnt")
+    indexing = _command(
+        commands,
+        "index",
+        "indexing",
+        "look into all files of runs now, and publish what was learnt; of a database, name the indexes that it lacks",
+    )
     indexing.add_argument("folders", nargs="+", metavar="FOLDER", help=CATALOG)
     indexing.add_argument(
         "--scan", action=argparse.BooleanOptionalAction, default=True, help="read all of each file, not only its ends"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from intake_bluesky.cli.opening import find_catalog
+from intake_bluesky.concealing import shown
 from intake_bluesky.errors import StoreUnavailable
-from intake_bluesky.files.places import shown
 from intake_bluesky.terminal import counted, write_json
 
 __all__ = ["run"]
@@ -30,10 +30,10 @@ class SupportsServerIndexes(Protocol):
     """A store whose database has indexes of its own."""
 
     def proposed_indexes(self) -> Sequence[str]:
-        """Say which indexes are not there; changes nothing."""
+        """Say, one a line, what would make searches quicker and is not there; changes nothing."""
 
     def make_indexes(self) -> Sequence[str]:
-        """Make them."""
+        """Make it, and say what was made; what this user has no right to make may be left out."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     for one in done:
         if "proposed" in one:
-            _tell_of_server(one)
+            _tell_of_server(one, make=arguments.make)
             continue
         print(f"{one['catalog']}: {counted(one['runs'], 'run')}, {counted(one['problems'], 'problem')}")
         for path in one["published"]:
@@ -52,13 +52,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tell_of_server(one: dict[str, Any]) -> None:
+def _tell_of_server(one: dict[str, Any], *, make: bool) -> None:
     for index in one["made"]:
         print(f"  made {index}")
     for index in one["proposed"]:
         print(f"  not there: {index}")
-    more = " (nothing was changed: --make makes them)" if one["proposed"] else ""
-    print(f"{one['catalog']}: {len(one['proposed'])} of its indexes are not there{more}")
+    why = "they could not be made by this user" if make else "nothing was changed: --make makes them"
+    missing = f"{len(one['proposed'])} missing ({why})" if one["proposed"] else "no index is missing"
+    print(f"{one['catalog']}: {missing}")
 
 
 def _index(text: str, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from intake_bluesky.cli.opening import find_catalog
-from intake_bluesky.files.places import shown
+from intake_bluesky.concealing import shown
 from intake_bluesky.terminal import console, counted, describe_summary, runs_table, write_json
 
 __all__ = ["run"]

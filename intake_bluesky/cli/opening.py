@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from intake_bluesky.catalogs import catalog
+from intake_bluesky.concealing import shown
 from intake_bluesky.errors import CatalogNotFound, IntakeBlueskyError, RunNotFound, StoreUnavailable
 from intake_bluesky.runs import BlueskyCatalog, open_catalog
 
@@ -30,6 +31,7 @@ DATABASES: Final[Mapping[str, str]] = {
     "postgresql+psycopg": "bluesky-sql-catalog",
 }
 KINDS: Final = " or ".join(f"*{suffix}" for suffix in DRIVERS)
+SQLITE: Final = b"SQLite format 3\0"  # the first bytes of every such file
 COMPRESSION: Final = (".gz", ".zst")
 
 
@@ -40,7 +42,8 @@ def find_catalog(text: str) -> BlueskyCatalog:
     ----------
     text : str
         A YAML file, ``:entry`` or ``:nested.entry`` after it unless it has but one; a folder, file or pattern
-        of run files; the URI of a database; or the name of an installed catalog, ``.nested.entry`` after it.
+        of run files; the URI of a database, or an SQLite file; or the name of an installed catalog,
+        ``.nested.entry`` after it.
 
     Raises
     ------
@@ -53,6 +56,8 @@ def find_catalog(text: str) -> BlueskyCatalog:
     scheme, said, _ = text.partition("://")
     if said and scheme in DATABASES:
         return open_catalog(text, driver=DATABASES[scheme])  # type: ignore[no-any-return]
+    if _is_sqlite(text):
+        return open_catalog(text, driver=DATABASES["sqlite"])  # type: ignore[no-any-return]
     if _is_path(text):
         return open_catalog(text, driver=_driver(text))  # type: ignore[no-any-return]
     return _installed(text)
@@ -63,7 +68,7 @@ def _installed(name: str) -> BlueskyCatalog:
         found = catalog[name]
     except CatalogNotFound as error:
         why = f"no YAML file, no folder, no file or pattern of {KINDS}, and {error}"
-        raise StoreUnavailable(f"{name} is no catalog: {why}") from error
+        raise StoreUnavailable(f"{shown(name)} is no catalog: {why}") from error
     except IntakeBlueskyError as error:
         line, more, _ = str(error).partition(":\n")  # YAML follows, which one line cannot hold
         raise (type(error)(f"{line}: intake-bluesky catalogs --yaml {name}") if more else error) from error
@@ -106,6 +111,13 @@ def _is_path(text: str) -> bool:
     return "://" in text or os.path.exists(text) or any(mark in text for mark in "*?[/\\") or bool(_suffix(text))
 
 
+def _is_sqlite(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(SQLITE)) == SQLITE
+
+
 def _suffix(path: str) -> str:
     """The suffix of a run file, compression aside; ``""`` for anything else."""
     for compression in COMPRESSION:
@@ -117,6 +129,11 @@ def _driver(text: str) -> str:
     """The driver by suffix: of the file or pattern, else of what lies in the folder or matches."""
     if _suffix(text):
         return DRIVERS[_suffix(text)]
+    if "://" in text:
+        databases = ", ".join(f"{scheme}://" for scheme in DATABASES)
+        raise StoreUnavailable(
+            f"{shown(text)} is no catalog: end the URL of files with {KINDS}; databases begin with {databases}"
+        )
     names = os.listdir(text) if os.path.isdir(text) else glob.glob(text, recursive=True)
     found = {_suffix(name) for name in names} - {""}
     if len(found) == 1:

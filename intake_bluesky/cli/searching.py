@@ -13,9 +13,9 @@ from typing import Any
 from dask.utils import parse_bytes
 
 from intake_bluesky.cli.opening import find_catalog
+from intake_bluesky.concealing import shown
 from intake_bluesky.documents import RunSummary
 from intake_bluesky.errors import StoreUnavailable, UnsupportedQuery
-from intake_bluesky.files.places import shown
 from intake_bluesky.ordering import as_path, value_of
 from intake_bluesky.query import FullText, Query, from_mongo, to_json
 from intake_bluesky.query.paths import MISSING

@@ -10,7 +10,7 @@ from functools import partial
 
 from intake_bluesky.cli.commands import FINE, FOUND
 from intake_bluesky.cli.opening import find_catalog, find_run
-from intake_bluesky.files.places import shown
+from intake_bluesky.concealing import shown
 from intake_bluesky.terminal import console, counted, track, write_json
 from intake_bluesky.validate import Finding, validate
 

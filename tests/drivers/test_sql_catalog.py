@@ -566,7 +566,8 @@ def test_what_json_has_no_form_for_is_refused_and_the_run_goes_on(uri: str) -> N
 @pytest.mark.parametrize(
     ("package", "use"),
     [
-        ("sqlalchemy", "import intake_bluesky_sql"),
+        ("sqlalchemy", "import intake_bluesky_sql; intake_bluesky_sql.SQLStore('runs.db')"),
+        ("sqlalchemy", "import intake; intake.open_bluesky_sql_catalog('runs.db')"),
         ("psycopg", "from intake_bluesky_sql import SQLStore; list(SQLStore('postgresql:///runs').find())"),
     ],
 )
