@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from intake_bluesky.columns import WIDE, Array, Column, Ragged
+from intake_bluesky.columns import WIDE, Array, Column, Ragged, column
 
 __all__ = ["Statistics", "lies", "of_floats", "of_integers"]
 
@@ -26,6 +26,7 @@ Fields: TypeAlias = tuple[
 """What `Statistics` are made of."""
 HALF: Final = 32  # bits
 PLENTY: Final = 2**30  # values of 64 bits whose halves int64 adds up without overflow
+FEW: Final = 512  # values up to which Python's own functions take less time than to make an array
 SAMPLE: Final = 4096  # values that are sorted to tell how far apart they are: of some of them it is no less
 
 
@@ -117,7 +118,7 @@ class Statistics:
 
 
 def of_floats(values: Sequence[float]) -> Fields:
-    """As `Statistics.of`, of a few values that are all of Python's `float`; at least one.
+    """As `Statistics.of`, of values, best a few, that are all of Python's `float`; at least one.
 
     Examples
     --------
@@ -126,7 +127,7 @@ def of_floats(values: Sequence[float]) -> Fields:
     """
     added = sum(values)
     total: Number = added
-    if added - added != 0:  # NaN and the infinities
+    if len(values) > FEW or added - added != 0:  # NaN and the infinities
         return Statistics.of(np.array(values, np.float64)).fields
     if len(values) == 1:
         only = values[0]
@@ -147,13 +148,15 @@ def of_floats(values: Sequence[float]) -> Fields:
 
 
 def of_integers(values: Sequence[int]) -> Fields:
-    """As `Statistics.of`, of a few values that are all of Python's `int`; at least one.
+    """As `Statistics.of`, of values, best a few, that are all of Python's `int`; at least one.
 
     Examples
     --------
     >>> of_integers((5, 1, 2))
     (3, 0, 1, 5, 8, 5, 2, 3.0)
     """
+    if len(values) > FEW:
+        return Statistics.of(column(values)[0]).fields
     ordered = sorted(values)
     low, high = ordered[0], ordered[-1]
     gap = 0.0 if low == high else _upward(max(map(sub, ordered[1:], ordered)))

@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from intake_bluesky.columns import Observed, observe
 from intake_bluesky.documents import Document, EventPage
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.layout import Block, Layout
-from intake_bluesky.one_pass import FLOAT, INT, ODD, Measuring
+from intake_bluesky.one_pass import FLOAT, INT, ODD, TEXT, Measuring
 from intake_bluesky.pages import event_page, gather
 
-__all__ = ["BLOCK", "BlockBuilder", "Single"]
+__all__ = ["BLOCK", "BlockBuilder"]
 
 BLOCK: Final = 1 << 20  # bytes from which a block is closed
-GROUP: Final = 200  # items held decoded: more of them would keep the garbage collector busy
+ENOUGH: Final = 4096  # events looked at together: as many as statistics sort at once
 NULL: Final = Observed(frozenset({"null"}))
 DICT, NO_MORE = frozenset({dict}), frozenset({dict, type(None)})
+NUMBERS: Final = frozenset({float, int, bool, type(None)})
 WORD: Final = range(-(2**63), 2**63)
 
 
-Single: TypeAlias = tuple[int, int, Document]
-"""Start and stop of an item, and the ``event`` that it is."""
+class _Waiting(NamedTuple):
+    """Values of events of one descriptor, of which columns can be made whatever they are."""
 
-
-class _Unit:
-    """One item with events or datums in it."""
-
-    __slots__ = ("counts", "pages", "resource", "start", "stop", "wrong")
-
-    def __init__(self, start: int, stop: int) -> None:
-        self.start, self.stop = start, stop
-        self.pages: list[tuple[str, Document]] = []
-        self.resource: str | None = None
-        self.counts: dict[str, int] = {}
-        self.wrong = ""
+    form: tuple[tuple[str, ...], tuple[str, ...]]  # the keys, and their kinds
+    seq_nums: list[int]
+    columns: list[list[Any]]
 
 
 class BlockBuilder:
-    """Collects items until they make a block.
+    """Puts items into blocks, and looks at the values of their events, many together.
 
     Parameters
     ----------
@@ -54,90 +46,79 @@ class BlockBuilder:
     def __init__(self, layout: Layout, measuring: Measuring) -> None:
         self._layout = layout
         self._measuring = measuring
-        self._units: list[_Unit | Single] = []
-        self._first = 0
+        self._waiting: dict[str, _Waiting] = {}
         self._places = {uid: place for place, uid in enumerate(layout.uids)}
         self._open = layout.blocks[-1] if layout.blocks and layout.extensible else None
 
-    def add_events(self, events: Sequence[Single]) -> None:
-        """Take items that follow each other, each an ``event`` whose descriptor is text."""
-        units = self._units
-        if units and len(units) + len(events) < GROUP and events and events[-1][1] - self._first < BLOCK:
-            units.extend(events)
-            return
-        for event in events:
-            self._add(event, event[0], event[1])
+    def add_all(self, pairs: Sequence[tuple[str, Document]], start: int, stop: int) -> bool:
+        """Take items that follow each other, events and datums; False where one is odd: take each by itself."""
+        events: dict[str, list[Document]] = defaultdict(list)
+        resources: set[str] = set()
+        try:
+            for name, doc in pairs:
+                if name == "event":
+                    events[doc["descriptor"]].append(doc)
+                else:
+                    resources.add(str(doc["resource"]))
+            if not all(isinstance(descriptor, str) for descriptor in events):
+                return False
+            for descriptor, docs in events.items():
+                self._observe_singles(descriptor, docs)
+        except ODD:
+            self._measuring.sound = False  # what was observed till now will be observed once more
+            return False
+        self._extend(start, stop, {descriptor: len(docs) for descriptor, docs in events.items()}, resources)
+        return True
+
+    def add_event(self, doc: Document, start: int, stop: int) -> None:
+        """Take an item with an ``event`` whose descriptor is text."""
+        try:
+            page, nulls = gather([doc])
+            self._observe(page, nulls)
+        except ODD as error:
+            self._pass_over(start, stop, f"an event cannot be read: {type(error).__name__}: {error}")
+        else:
+            self._extend(start, stop, {page.descriptor: 1})
 
     def add_pages(self, pages: list[tuple[str, Document]], start: int, stop: int) -> None:
         """Take an item with ``event_page`` documents, several in bulk events."""
         for _, doc in pages:
             if not isinstance(doc["descriptor"], str):
                 raise DamagedRun(f"an event's descriptor is {doc['descriptor']!r}, not a uid")
-        unit = _Unit(start, stop)
-        unit.pages = pages
-        self._add(unit, start, stop)
+        counts: dict[str, int] = {}
+        wrong = ""
+        for _, doc in pages:
+            try:
+                page, nulls = event_page(doc)
+            except DamagedRun as error:
+                wrong = str(error)
+            else:
+                self._observe(page, nulls)
+                counts[page.descriptor] = counts.get(page.descriptor, 0) + len(page)
+        if wrong:
+            self._pass_over(start, stop, wrong)
+        else:
+            self._extend(start, stop, counts)
 
     def add_datums(self, resource: str, start: int, stop: int) -> None:
         """Take an item with datums of one resource."""
-        unit = _Unit(start, stop)
-        unit.resource = resource
-        self._add(unit, start, stop)
-
-    def _add(self, unit: _Unit | Single, start: int, stop: int) -> None:
-        units = self._units
-        if not units:
-            self._first = self._open.start if self._open else start
-        units.append(unit)
-        if stop - self._first >= BLOCK:
-            self.close()
-        elif len(units) >= GROUP:
-            self._flush()
+        self._extend(start, stop, {}, {resource})
 
     def close(self) -> None:
-        """End the block: it is large enough, or what follows is damaged."""
-        self._flush()
+        """End the block: what follows is damaged."""
         self._open = None
 
     def finish(self) -> None:
-        """Put down what is left; a later scan may go on with the last block."""
-        self._flush()
+        """Look at what was not looked at yet; a later scan may go on with the last block."""
+        for descriptor in list(self._waiting):
+            self._look(descriptor)
         self._layout.extensible = self._open is not None
 
-    def _flush(self) -> None:
-        """Look at the events collected, and add them to the block."""
-        units, self._units = self._units, []
-        if not units or self._all_sound(units):
-            return
-        for item in self._looked_at(units):
-            if item.wrong:
-                self._layout.damage.append((item.start, item.stop, item.wrong))
-                self._open = None
-            else:
-                self._extend(item.start, item.stop, item.counts, {item.resource} - {None})
+    def _pass_over(self, start: int, stop: int, wrong: str) -> None:
+        self._layout.damage.append((start, stop, wrong))
+        self._open = None
 
-    def _all_sound(self, units: Sequence[_Unit | Single]) -> bool:
-        """Take units that are single events and datums, as nearly all are, in one go; False where one is odd."""
-        events: dict[str, list[Document]] = defaultdict(list)
-        resources: set[str | None] = set()
-        for unit in units:
-            if type(unit) is tuple:
-                events[unit[2]["descriptor"]].append(unit[2])
-            elif isinstance(unit, _Unit) and unit.resource is not None:
-                resources.add(unit.resource)
-            else:
-                return False
-        try:
-            for descriptor, docs in events.items():
-                self._observe_singles(descriptor, docs)
-        except (*ODD, DamagedRun):
-            self._measuring.sound = False
-            return False  # what was observed till now will be observed once more
-        counts = {descriptor: len(docs) for descriptor, docs in events.items()}
-        (start, _), (_, stop) = _range(units[0]), _range(units[-1])
-        self._extend(start, stop, counts, resources)
-        return True
-
-    def _extend(self, start: int, stop: int, counts: dict[str, int], resources: set[str | None]) -> None:
+    def _extend(self, start: int, stop: int, counts: dict[str, int], resources: Collection[str] = ()) -> None:
         block = self._open
         if block is None:
             block = self._open = Block(start, stop)
@@ -146,7 +127,9 @@ class BlockBuilder:
         for descriptor, events in counts.items():
             place = self._place(descriptor)
             block.events[place] = block.events.get(place, 0) + events
-        block.resources.update(self._place(resource) for resource in resources if resource is not None)
+        block.resources.update(map(self._place, resources))
+        if stop - block.start >= BLOCK:
+            self._open = None
 
     def _place(self, uid: str) -> int:
         place = self._places.setdefault(uid, len(self._places))
@@ -154,73 +137,44 @@ class BlockBuilder:
             self._layout.uids.append(uid)
         return place
 
-    def _looked_at(self, units: Iterable[_Unit | Single]) -> list[_Unit]:
-        """Observe the values, and note at each unit its events, or what is wrong with it."""
-        looked: list[_Unit] = []
-        singles: dict[str, list[tuple[_Unit, Document]]] = defaultdict(list)
-        for found in units:
-            unit = found if isinstance(found, _Unit) else _Unit(*_range(found))
-            looked.append(unit)
-            if not isinstance(found, _Unit):
-                singles[found[2]["descriptor"]].append((unit, found[2]))
-            if unit.pages:
-                self._look_at_singles(singles)
-                singles.clear()
-            for _, doc in unit.pages:
-                self._page(unit, doc)
-        self._look_at_singles(singles)
-        return looked
-
-    def _look_at_singles(self, singles: Mapping[str, list[tuple[_Unit, Document]]]) -> None:
-        for descriptor, docs in singles.items():
-            self._look_at_those_of(descriptor, docs)
-
-    def _look_at_those_of(self, descriptor: str, singles: list[tuple[_Unit, Document]]) -> None:
-        try:
-            self._observe(*gather([doc for _, doc in singles]))
-        except ODD:
-            singles = [(unit, doc) for unit, doc in singles if self._single(unit, doc)]
-        for unit, _ in singles:
-            unit.counts[descriptor] = 1
-
-    def _page(self, unit: _Unit, doc: Document) -> None:
-        try:
-            page, nulls = event_page(doc)
-        except DamagedRun as error:
-            unit.wrong = str(error)
-            return
-        self._observe(page, nulls)
-        unit.counts[page.descriptor] = unit.counts.get(page.descriptor, 0) + len(page)
-
-    def _single(self, unit: _Unit, doc: Document) -> bool:
-        try:
-            self._observe(*gather([doc]))
-        except ODD as error:
-            unit.wrong = f"an event cannot be read: {type(error).__name__}: {error}"
-        return not unit.wrong
-
     def _observe_singles(self, descriptor: str, docs: list[Document]) -> None:
         """As `_observe` of what `gather` makes of the events, without making columns of what needs none."""
         plain = _columns(docs)
         if plain is None:
             self._observe(*gather(docs))
             return
-        seq_nums, columns = plain
+        keys, seq_nums, columns = plain
+        form = keys, tuple(map(_kind, columns))
+        waiting, apart = self._waiting.get(descriptor), "" in form[1]
+        if waiting is None or apart or waiting.form != form:
+            self._look(descriptor)
+            waiting = self._waiting[descriptor] = _Waiting(form, [], [[] for _ in keys])
+        waiting.seq_nums.extend(seq_nums)
+        for held, values in zip(waiting.columns, columns, strict=True):
+            held.extend(values)
+        if apart or len(waiting.seq_nums) >= ENOUGH:
+            self._look(descriptor)
+
+    def _look(self, descriptor: str) -> None:
+        """Look at the events of a descriptor that wait for it."""
+        if descriptor not in self._waiting:
+            return
+        (keys, _), seq_nums, columns = self._waiting.pop(descriptor)
         first = descriptor not in self._layout.observed
         known = self._layout.observed.setdefault(descriptor, {})
         part = self._measuring.part(descriptor, seq_nums)
-        for key, values in columns.items():
+        for key, values in zip(keys, columns, strict=True):
             seen = part.look_at(key, values)
             before = known.get(key)
             if before is not seen:
                 known[key] = seen if first else (NULL if before is None else before) | seen
-        if len(known) > len(columns):
-            for key in known.keys() - columns.keys():
-                known[key] |= NULL
+        for key in known.keys() - set(keys):
+            known[key] |= NULL
 
     def _observe(self, page: EventPage, nulls: set[str]) -> None:
         if not len(page):
             return
+        self._look(page.descriptor)
         first = page.descriptor not in self._layout.observed
         known = self._layout.observed.setdefault(page.descriptor, {})
         seen = {key: observe(col, nulls=key in nulls) for key, col in page.data.items()}
@@ -231,12 +185,14 @@ class BlockBuilder:
             known[key] |= NULL
 
 
-def _range(unit: _Unit | Single) -> tuple[int, int]:
-    return (unit.start, unit.stop) if isinstance(unit, _Unit) else unit[:2]
+def _kind(values: Sequence[Any]) -> str:
+    """What values are that can wait together; empty where it may turn out that no column can be made of them."""
+    types = set(map(type, values))
+    return "numbers" if types <= NUMBERS else "text" if types == TEXT else ""
 
 
-def _columns(docs: list[Document]) -> tuple[list[int], dict[str, Sequence[Any]]] | None:
-    """The seq_nums and the values of each key, where all events are of one plain form; else None."""
+def _columns(docs: list[Document]) -> tuple[tuple[str, ...], list[int], Sequence[Sequence[Any]]] | None:
+    """The keys, the seq_nums and the values of each key, where all events are of one plain form; else None."""
     rows = [doc["data"] for doc in docs]
     if set(map(type, rows)) != DICT or len(set(map(len, rows))) > 1 or not rows[0]:
         return None
@@ -248,6 +204,7 @@ def _columns(docs: list[Document]) -> tuple[list[int], dict[str, Sequence[Any]]]
     if {type(doc["time"]) for doc in docs} != FLOAT:
         return None
     keys = tuple(rows[0])
-    if len(keys) == 1:
-        return seq_nums, {keys[0]: list(map(itemgetter(*keys), rows))}
-    return seq_nums, dict(zip(keys, zip(*map(itemgetter(*keys), rows), strict=True), strict=True))
+    try:
+        return keys, seq_nums, [list(map(itemgetter(key), rows)) for key in keys]
+    except KeyError:
+        return None

@@ -7,12 +7,13 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 from typing import Final
 
 from intake_bluesky.codec import Codec
 from intake_bluesky.documents import NAMES, Document
 from intake_bluesky.errors import DamagedRun
-from intake_bluesky.files.blocks import BlockBuilder, Single
+from intake_bluesky.files.blocks import BlockBuilder
 from intake_bluesky.files.contents import Content
 from intake_bluesky.files.layout import Layout
 from intake_bluesky.header import HeaderBuilder, merge_spans
@@ -24,10 +25,11 @@ __all__ = ["DATUMS", "EVENTS", "NotARun", "Scan", "guard_of", "item_beginnings",
 
 EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
 DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
+PLAIN: Final = DATUMS | {"event"}  # what most items are
 HEADS: Final = frozenset({"descriptor", "resource", "stream_resource"})
 GUARDED: Final = 256  # bytes before the place where a later scan goes on, checked before it does
 HOPELESS: Final = 1 << 20  # bytes without a start document after which a file is no run
-AT_ONCE: Final = 1 << 16  # bytes decoded at once
+AT_ONCE: Final = 1 << 15  # bytes decoded at once: more of them would keep the garbage collector busy
 OVERLAP: Final = 32  # bytes in which the beginning of an item may be cut
 
 
@@ -114,12 +116,13 @@ class Scan:
         """Take the items of the buffer; say why one, at ``_used``, could not be read, or None at the end."""
         try:
             while not self._several:
-                begin = self._used
+                begin, why = self._used, None
                 pairs, stops = self.codec.decode_several(self._buffer, begin, AT_ONCE)
-                if pairs:
-                    self._take_all(base, pairs, stops)
-                else:
-                    self._take_each(base, begin + AT_ONCE)
+                if not pairs:
+                    pairs, stops, why = self._decode_each(begin + AT_ONCE)
+                self._take_all(base, pairs, stops)
+                if why is not None and not self._several:
+                    return why
                 if self._used == begin:
                     break
         except DamagedRun as error:
@@ -128,34 +131,37 @@ class Scan:
             self.layout.scanned = max(self.layout.scanned, base + self._used)
         return None
 
-    def _take_all(self, base: int, pairs: Sequence[tuple[str, Document]], stops: Sequence[int]) -> None:
-        events: list[Single] = []
+    def _decode_each(self, enough: int) -> tuple[list[tuple[str, Document]], list[int], str | None]:
+        """Decode item by item, until there is hope for several at once again, or one cannot be read: say why."""
+        pairs: list[tuple[str, Document]] = []
+        stops: list[int] = []
         try:
-            for (name, doc), stop in zip(pairs, stops, strict=True):
-                # nearly all are
-                if name == "event" and self.start is not None and type(doc.get("descriptor")) is str:
-                    events.append((base + self._used, base + stop, doc))
-                else:
-                    self._blocks.add_events(events)
-                    events = []
-                    self._take(name, doc, base, stop)
-                    if self._several:
-                        return
-                self._used = stop
-        finally:
-            self._blocks.add_events(events)
+            for item in self.codec.split(self._buffer, self._used):
+                if not stops:
+                    self._used = item.start
+                pairs.append(self.codec.decode(self._buffer[item.start : item.stop]))
+                stops.append(item.stop)
+                if item.stop >= enough:
+                    break
+        except DamagedRun as error:
+            return pairs, stops, str(error)
+        return pairs, stops, None
 
-    def _take_each(self, base: int, enough: int) -> None:
-        """Take item by item, until there is hope that they can be decoded several at once again."""
-        for item in self.codec.split(self._buffer, self._used):
-            self._used = item.start
-            name, doc = self.codec.decode(self._buffer[item.start : item.stop])
-            self._take(name, doc, base, item.stop)
-            if self._several:
-                return
-            self._used = item.stop
-            if item.stop >= enough:
-                return
+    def _take_all(self, base: int, pairs: Sequence[tuple[str, Document]], stops: Sequence[int]) -> None:
+        """Take items that follow each other from ``_used`` on."""
+        done = 0
+        for plain, group in groupby(pairs, key=_is_plain):
+            some = list(group)
+            ends = stops[done : done + len(some)]
+            done += len(some)
+            if plain and self.start is not None and self._blocks.add_all(some, base + self._used, base + ends[-1]):
+                self._used = ends[-1]
+                continue
+            for (name, doc), stop in zip(some, ends, strict=True):
+                self._take(name, doc, base, stop)
+                if self._several:
+                    return
+                self._used = stop
 
     def _next_item(self, failed: int) -> int:
         """Where the next item may begin, after one that cannot be read."""
@@ -196,7 +202,7 @@ class Scan:
         if name == "event":
             if not isinstance(doc["descriptor"], str):
                 raise DamagedRun(f"an event's descriptor is {doc['descriptor']!r}, not a uid")
-            self._blocks.add_events([(start, stop, doc)])
+            self._blocks.add_event(doc, start, stop)
         elif name in EVENTS:
             self._blocks.add_pages(list(normalise(name, doc)), start, stop)
         elif name in DATUMS:
@@ -243,6 +249,10 @@ class Scan:
         if not self._several:
             self.layout.scanned += len(self._buffer)
             self._let_go(len(self._buffer))
+
+
+def _is_plain(pair: tuple[str, Document]) -> bool:
+    return pair[0] in PLAIN
 
 
 def uid_of(start: Document) -> str:
