@@ -254,7 +254,6 @@ class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ign
         Raises
         ------
         UnsupportedQuery, QuerySyntaxError
-            At once, when this is no query.
         """
         found = self._narrowed(Selection(self._store, self._stages).narrowed(as_query(query)))
         return found if read_at_most is None else found._changed(read_at_most=parse_bytes(read_at_most))
