@@ -85,34 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         commands, "demo", "demonstrating", "run simulated experiments, open them as a catalog, draw a picture"
     )
     demo.add_argument("folder", nargs="?", default="demo-data", help="where to put the data (default: %(default)s)")
-    installed = _command(
-        commands,
-        "catalogs",
-        "cataloguing",
-        "list the catalogs that this machine offers by name",
-    )
-    installed.add_argument("--json", action="store_true", help="write one JSON document to standard output")
-    installed.add_argument("--yaml", metavar="NAME", help="write a configuration file of databroker in Intake's YAML")
-    indexing = _command(
-        commands,
-        "index",
-        "indexing",
-        "look into all files of runs now, and publish what was learnt; of a database, name the indexes that it lacks",
-    )
-    indexing.add_argument("folders", nargs="+", metavar="FOLDER", help=CATALOG)
-    indexing.add_argument(
-        "--scan", action=argparse.BooleanOptionalAction, default=True, help="read all of each file, not only its ends"
-    )
-    indexing.add_argument(
-        "--publish",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="put a copy beside the files, for other users and machines to start from",
-    )
-    indexing.add_argument(
-        "--make", action="store_true", help="make the indexes that a database lacks; without, they are only named"
-    )
-    indexing.add_argument("--json", action="store_true", help="write one JSON document to standard output")
+    _add_catalogs(commands)
+    _add_index(commands)
     listing = _command(commands, "ls", "listing", "list the runs of a catalog, newest first", catalog=True)
     listing.add_argument(
         "-n", "--limit", type=_count, default=50, help="at most so many; 0 for all (default: %(default)s)"
@@ -128,6 +102,40 @@ def _parser() -> argparse.ArgumentParser:
         "--no-schema", action="store_true", help="do not hold documents to event-model's schemas: faster"
     )
     return parser
+
+
+def _add_catalogs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    installed = _command(
+        commands,
+        "catalogs",
+        "cataloguing",
+        "list the catalogs that this machine offers by name",
+    )
+    installed.add_argument("--json", action="store_true", help="write one JSON document to standard output")
+    installed.add_argument("--yaml", metavar="NAME", help="write a configuration file of databroker in Intake's YAML")
+
+
+def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    indexing = _command(
+        commands,
+        "index",
+        "indexing",
+        "look into all files of runs now, and publish what was learnt; of a database, name the indexes that it lacks",
+    )
+    indexing.add_argument("catalogs", nargs="+", metavar="CATALOG", help=CATALOG)
+    indexing.add_argument(
+        "--scan", action=argparse.BooleanOptionalAction, default=True, help="read all of each file, not only its ends"
+    )
+    indexing.add_argument(
+        "--publish",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="put a copy beside the files, for other users and machines to start from",
+    )
+    indexing.add_argument(
+        "--make", action="store_true", help="make the indexes that a database lacks; without, they are only named"
+    )
+    indexing.add_argument("--json", action="store_true", help="write one JSON document to standard output")
 
 
 def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -38,7 +38,7 @@ class SupportsServerIndexes(Protocol):
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the indexes, one after the other."""
-    done = [_index(text, arguments) for text in arguments.folders]
+    done = [_index(text, arguments) for text in arguments.catalogs]
     if arguments.json:
         write_json({"indexes": done})
         return 0
