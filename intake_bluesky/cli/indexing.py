@@ -15,7 +15,7 @@ __all__ = ["run"]
 
 
 @runtime_checkable
-class SupportsIndex(Protocol):
+class SupportsFileIndex(Protocol):
     """A store that keeps an index of files."""
 
     def scan(self) -> None:
@@ -68,7 +68,7 @@ def _index(text: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if isinstance(store, SupportsServerIndexes):
         made = list(store.make_indexes()) if arguments.make else []
         return {"catalog": shown(text), "made": made, "proposed": list(store.proposed_indexes())}
-    if not isinstance(store, SupportsIndex):
+    if not isinstance(store, SupportsFileIndex):
         raise StoreUnavailable(f"{shown(text)} has no index: {type(store).__name__} finds its runs by itself")
     if arguments.scan:
         store.scan()
