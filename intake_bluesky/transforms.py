@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.pages import normalise
-from intake_bluesky.query import ALL, Query, documents_needed, split
-from intake_bluesky.storage import Order, Plan, Problem, RunStore
+from intake_bluesky.query import ALL, Path, Query, documents_needed, split
+from intake_bluesky.storage import (
+    Order,
+    Plan,
+    Problem,
+    RunStore,
+    SupportsCount,
+    SupportsDistinct,
+    SupportsLookup,
+)
 
 __all__ = ["TRANSFORMED", "Transform", "TransformedStore", "check_transforms"]
 
@@ -104,6 +112,27 @@ class TransformedStore(RunStore):
         """Yield the runs, their start and stop transformed."""
         for run in self.inner.find(query, order=order, offset=offset, limit=limit):
             yield RunSummary.of(self._apply("start", run.start), self._optional("stop", run.stop))
+
+    def count(self, query: Query = ALL) -> int:
+        """Count the runs that match: a document that is transformed is of the same run."""
+        if isinstance(self.inner, SupportsCount):
+            return self.inner.count(query)
+        return sum(1 for _ in self.inner.find(query))
+
+    def distinct(self, path: Path, query: Query = ALL) -> Iterable[tuple[Any, int]] | None:
+        """Count the values at a path of a document that is as stored, if the store does; else None."""
+        if path.document in self.transforms or not isinstance(self.inner, SupportsDistinct):
+            return None
+        return self.inner.distinct(path, query)
+
+    def lookup(
+        self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
+    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
+        """Tell values at paths of documents that are as stored, and times that are, if the store does; else None."""
+        documents = {"start", *(path.document for path in paths)}
+        if documents & self.transforms.keys() or not isinstance(self.inner, SupportsLookup):
+            return None
+        return self.inner.lookup(paths, query, order=order)
 
     def header(self, uid: str) -> RunHeader:
         """Describe one run, its documents transformed."""

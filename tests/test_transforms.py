@@ -11,10 +11,12 @@ import pytest
 
 from intake_bluesky.documents import Document, identical
 from intake_bluesky.errors import DamagedRun, PluginError
+from intake_bluesky.query import Start
 from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.testing.asset_runs import frames
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES
+from intake_bluesky_jsonl import JSONLStore
 
 
 def stamp(doc: Document) -> Document:
@@ -55,6 +57,29 @@ def test_without_start_and_stop_queries_are_pushed_down() -> None:
     store = MemoryStore()
     assert BlueskyCatalog(store, transforms={"datum": stamp}).explain().ordered
     assert not BlueskyCatalog(store, transforms={"start": stamp}).explain().ordered
+
+
+def test_what_is_as_stored_is_told_by_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").mkdir()
+    store = JSONLStore(str(tmp_path / "runs"))
+    for example in ("scan", "count"):
+        first, *rest = EXAMPLES[example](tmp_path)
+        with store.insert(first[1]) as insert:
+            for name, doc in rest:
+                insert.write(name, doc)
+    upper = BlueskyCatalog(store, transforms={"stop": lambda doc: {**doc, "exit_status": doc["exit_status"].upper()}})
+    with monkeypatch.context() as patched:
+        patched.setattr(JSONLStore, "find", None)  # no run is listed
+        assert len(upper) == 2
+        assert len(upper.search(Start("plan_name") == "scan")) == 1
+        assert upper.distinct("plan_name") == {"plan_name": ["count", "scan"]}
+    assert upper.distinct("stop.exit_status") == {"stop.exit_status": ["SUCCESS"]}
+    assert [run.start["plan_name"] for run in upper.sort("plan_name").values()] == ["count", "scan"]
+    later = BlueskyCatalog(store, transforms={"start": lambda doc: {**doc, "plan_name": doc["plan_name"][::-1]}})
+    assert len(later) == 2
+    assert later.distinct("plan_name") == {"plan_name": ["nacs", "tnuoc"]}
+    assert [run.start["plan_name"] for run in later.sort("plan_name").values()] == ["nacs", "tnuoc"]
+    store.close()
 
 
 @pytest.mark.parametrize("name", ["npy_seq", "datum_pages", "bulk_datum"])
