@@ -238,6 +238,7 @@ SEARCHES: dict[str, Any] = {
     "a range of a common key": (Start("proposal") >= "p10") & (Start("proposal") < "p101"),
     "words": FullText("28 ID user 7"),
 }
+UNINDEXED = {("any key and a common one", True)}  # SQLite goes through all that have the common one
 FOUND = {"a range of a common key": 1334, "words": 4000}
 
 
@@ -262,7 +263,7 @@ def test_search_and_metadata(benchmark: Any, many: BlueskySQLCatalog, name: str)
 
     observed = benchmark.pedantic(read, rounds=7, warmup_rounds=1)
     assert observed >= 1000
-    if observed < 2000:
+    if (name, store_of(many).database.is_sqlite) not in UNINDEXED and observed < 2000:
         _limited(benchmark)
 
 
