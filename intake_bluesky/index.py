@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from intake_bluesky.index_file import IndexFile, IndexLost, index_path
 from intake_bluesky.kept import row_of, rows_of, statistics_of
 from intake_bluesky.query.form import SearchForm, code_text
-from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING
+from intake_bluesky.schema import HAS_FTS5, INDEXES, INSERT, NOTHING, is_rare
 from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Answer, Order, Recorded
 
@@ -319,6 +319,10 @@ class Index(IndexFile):
     def count(self, where: str, values: Sequence[Any]) -> int:
         """Count the runs that meet a condition."""
         return int(self._ask(f"SELECT count(*) {_tables(where)} WHERE listed AND {where}", *values)[0][0])
+
+    def is_rare(self, word: str, number: int = 1) -> bool:
+        """Whether few runs have a word; see `intake_bluesky.schema.is_rare`."""
+        return is_rare(self._ask, word, number)
 
     def rows(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
         """Yield what a query of SQL selects, read as it is asked for."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 from intake_bluesky.query.form import COMMON, WORD
 from intake_bluesky.query.sql import LONG_WORD, Column, Columns
 from intake_bluesky.query.texts import alike
 
-__all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "SIMILAR", "VERSION", "create", "prepare"]
+__all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "SIMILAR", "VERSION", "create", "is_rare", "prepare"]
 
 
 def _has_fts5() -> bool:
@@ -72,6 +73,11 @@ SIMILAR: Final = f"""id IN (
     ) AND CASE WHEN length(term) < {LONG_WORD} THEN 1
         ELSE has_alike(?, (SELECT words FROM texts WHERE texts.rowid = doc), ?) END
 )"""  # noqa: S608  # a number of ours
+HAVING: Final = """
+SELECT count(*), (SELECT max(rowid) FROM texts) FROM (SELECT 1 FROM texts WHERE texts MATCH ? LIMIT ?)
+"""
+FEW: Final = 8192  # runs with a word, past which they are not counted
+WORTH: Final = 64
 VOCABULARY: Final = (
     "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, texts, row)",
     "CREATE VIRTUAL TABLE temp.occurrences USING fts5vocab(main, texts, instance)",
@@ -125,6 +131,25 @@ def prepare(db: sqlite3.Connection) -> None:
     db.create_function("has_alike", 3, _has_alike, deterministic=True)
     for statement in VOCABULARY if HAS_FTS5 else ():
         db.execute(statement)
+
+
+def is_rare(ask: Callable[..., Sequence[Any]], word: str, number: int) -> bool:
+    """Whether so few runs have a word that each may be looked at in the place of all, and those of other such words.
+
+    All of them are looked at for a page of hits, too, which else is full after a few: if each of them is a hit, after
+    as many runs as all of them to the number of hits. So the bound goes with the root of the number of runs.
+
+    Parameters
+    ----------
+    ask : callable
+        Takes a statement and its values, and gives its rows.
+    word : str
+        As `words` gives it.
+    number : int
+        How many words there are, this one included.
+    """
+    [(found, runs)] = ask(HAVING, f'"{word}"', FEW + 1)
+    return bool(found <= FEW and (number * found) ** 2 <= WORTH * (runs or 0))
 
 
 def _has_alike(word: str, text: str, threshold: float) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from intake_bluesky.documents import Document, RunSummary
+from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.query.form import COMMON, SearchForm, comparable
 from intake_bluesky.query.runs import words
 from intake_bluesky.schema import HAS_FTS5
@@ -50,6 +51,19 @@ def searched_columns(database: Database, form: SearchForm) -> dict[str, Any]:
 
 
 def words_of(database: Database, connection: Connection, run: int, form: SearchForm) -> None:
-    """Put the words of a run into SQLite's index of words."""
-    if database.is_sqlite and HAS_FTS5:
+    """Put the words of a run into SQLite's index of words, if it has one.
+
+    Raises
+    ------
+    StoreUnavailable
+        Where it has, and this Python's SQLite cannot write it: searches would miss the run.
+    """
+    if not database.is_sqlite:
+        return
+    if HAS_FTS5:
         database.execute(connection, "INSERT OR REPLACE INTO texts(rowid, words) VALUES (?, ?)", (run, form.words))
+    elif database.execute(connection, "SELECT 1 FROM sqlite_master WHERE name = 'texts'", ()).first() is not None:
+        raise StoreUnavailable(
+            f"{database.address} has an index of words, which this Python's SQLite cannot write, as it lacks FTS5: "
+            "write with another Python, or into a database that this one makes"
+        )

@@ -19,6 +19,9 @@ from intake_bluesky.errors import (
 from intake_bluesky.measuring import measured
 from intake_bluesky.query import ALL, Path, Query
 from intake_bluesky.query.form import code_text
+from intake_bluesky.query.narrowing import narrowed
+from intake_bluesky.query.sql_json import SQL
+from intake_bluesky.schema import is_rare
 from intake_bluesky.statistics import Statistics
 from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
 from intake_bluesky_sql.address import Address
@@ -128,7 +131,7 @@ class SQLStore(RunStore):
         limit: int | None = None,
     ) -> Iterator[RunSummary]:
         """Yield the runs that match, in `order`, some hundreds by one statement; no connection waits in between."""
-        where, values = self._search.condition(query)
+        where, values = self._condition(query)
         key, sign, down = ORDERS[order]
         select = f"{ENDS.format(key=key)} WHERE ({where})"
         by = f" ORDER BY {key}{down}, uid{down} LIMIT ?"
@@ -148,6 +151,16 @@ class SQLStore(RunStore):
                 return
             after, size = (rows[-1][3], rows[-1][0]), MOST
             limit = None if limit is None else limit - len(rows)
+
+    def _condition(self, query: Query) -> SQL:
+        sparing = self.database.is_sqlite  # PostgreSQL has an index of what stands at any key
+        return self._search.condition(narrowed(query, self._search, self._is_rare) if sparing else query)
+
+    def _is_rare(self, word: str, number: int) -> bool:
+        try:
+            return is_rare(self.database.ask, word, number)
+        except StoreUnavailable:  # of a file that was made without FTS5, or what is asked next says so
+            return False
 
     def _summary(self, row: Any) -> RunSummary | None:
         uid, start, stop, _ = row
@@ -170,18 +183,18 @@ class SQLStore(RunStore):
 
     def count(self, query: Query = ALL) -> int:
         """Count the runs that match."""
-        where, values = self._search.condition(query)
+        where, values = self._condition(query)
         return int(self.database.ask(f"SELECT count(*) FROM runs WHERE {where}", *values)[0][0])  # noqa: S608
 
     def distinct(self, path: Path, query: Query = ALL) -> Iterable[tuple[Any, int]] | None:
         """Give each value at an exact path, and how many of the runs that match have it."""
-        return self._values.count(path, self._search.condition(query))
+        return self._values.count(path, self._condition(query))
 
     def lookup(
         self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
     ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
         """Yield uid, time and the values at exact paths of the runs that match, in `order`."""
-        return self._values.look_up(paths, self._search.condition(query), order)
+        return self._values.look_up(paths, self._condition(query), order)
 
     def header(self, uid: str) -> RunHeader:
         """Describe one run as it is now, by one statement."""

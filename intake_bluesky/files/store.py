@@ -29,6 +29,7 @@ from intake_bluesky.files.values import count_values, look_up
 from intake_bluesky.index import IndexLost
 from intake_bluesky.query import ALL, Path, Query, leaves
 from intake_bluesky.query.kept import Kept
+from intake_bluesky.query.narrowing import narrowed
 from intake_bluesky.query.sql import Translator
 from intake_bluesky.schema import COLUMNS
 from intake_bluesky.statistics import Statistics
@@ -129,7 +130,10 @@ class FileStore(RunStore):
         keys = {leaf.query.key for leaf in leaves(query) if isinstance(leaf, Kept)}
         if keys:
             self.files.ask(lambda index: index.spread(keys))
-        return SEARCH.condition(query)
+        return SEARCH.condition(narrowed(query, SEARCH, self._is_rare))
+
+    def _is_rare(self, word: str, number: int) -> bool:
+        return self.files.ask(lambda index: index.is_rare(word, number))
 
     def _summary(self, start: bytes, stop: bytes | None) -> RunSummary:
         decode = self.codec.decode

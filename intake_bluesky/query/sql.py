@@ -194,8 +194,7 @@ class Translator:
         raise TypeError(f"this is not answered in SQL: {query!r}; exact() has to be asked first")
 
     def _at_path(self, leaf: PathQuery) -> SQL:
-        column = self.columns.special.get((leaf.path.document, leaf.path.segments))
-        by_column = None if column is None else self._by_column(column, leaf)
+        by_column = self._by_column(leaf)
         if by_column is None:
             return self.dialect.json(leaf, self.columns.documents[leaf.path.document])
         if not leaf.path.descend:
@@ -204,8 +203,15 @@ class Translator:
         shown = f"({self.columns.listed} AND {by_column[0]})", by_column[1]
         return joined(" OR ", [shown, (self.columns.lists.format(sql), values)])
 
-    def _by_column(self, column: Column, leaf: PathQuery) -> SQL | None:
-        """The condition on a column; None where the column does not tell."""
+    def has_column(self, leaf: PathQuery) -> bool:
+        """Whether a column tells, so that few documents are looked into."""
+        return self._by_column(leaf) is not None
+
+    def _by_column(self, leaf: PathQuery) -> SQL | None:
+        """The condition on a column; None where there is none, or it does not tell."""
+        column = self.columns.special.get((leaf.path.document, leaf.path.segments))
+        if column is None:
+            return None
         match leaf:
             case Compare(_, op, value) if column.answers(op, (value,)):
                 return self._compared(column, op, value)

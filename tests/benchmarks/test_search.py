@@ -12,6 +12,7 @@ import pytest
 from intake_bluesky.files.entries import entry_of
 from intake_bluesky.index import Index
 from intake_bluesky.query import FullText, Fuzzy, Query, Start, Stop, from_mongo, to_nnf
+from intake_bluesky.query.narrowing import narrowed
 from intake_bluesky.query.sql import Translator
 from intake_bluesky.schema import COLUMNS
 from intake_bluesky.storage import Order
@@ -95,6 +96,7 @@ def _entry(number: int, runs: int) -> Any:
     start, stop = run[0][1], run[-1][1]
     rare = number % (runs // 100) == 0
     start["sample"] = {"name": "rare one" if rare else f"sample {number % 50}"}
+    start["place"] = "hutch, far end" if rare else "hutch, near"
     stop["exit_status"] = "fail" if rare else "success"
     return entry_of(str(number), "s", (orjson.dumps(start), start), (orjson.dumps(stop), stop))
 
@@ -105,6 +107,7 @@ RARE: dict[str, Query] = {
     "sample.name, as MongoDB": from_mongo({"sample.name": "rare one"}),
     "exit_status": Stop("exit_status") == "fail",
     "words": FullText("one rare"),
+    "a key without a column": Start("place") == "hutch, far end",
 }
 
 
@@ -112,7 +115,8 @@ RARE: dict[str, Query] = {
 @pytest.mark.parametrize("name", RARE)
 def test_cost_follows_the_hits(benchmark: Any, indexes: dict[int, Index], name: str, runs: int) -> None:
     benchmark.group = f"find 100 runs by {name}, and count them"
-    where, values = Translator(COLUMNS).condition(to_nnf(RARE[name]))
+    search = Translator(COLUMNS)
+    where, values = search.condition(narrowed(to_nnf(RARE[name]), search, indexes[runs].is_rare))
 
     def find() -> int:
         index = indexes[runs]

@@ -45,6 +45,7 @@ from intake_bluesky.query import (
     to_nnf,
 )
 from intake_bluesky.query.form import COMMON, code_text
+from intake_bluesky.query.narrowing import narrowed
 from intake_bluesky.query.sql import Translator, implied
 from intake_bluesky.query.texts import alike, similarity, words
 from intake_bluesky.schema import COLUMNS
@@ -83,9 +84,11 @@ class Runs:
         """Hold what is pushed to the oracle, and what only narrows to being no narrower."""
         pushed, residual = SEARCH.divide(query)
         assert self.found(pushed) == self.expected(pushed), pushed
-        narrowed, _ = SEARCH.divide(implied(residual))
-        left = [n for n in self.found(pushed & narrowed) if matches(residual, self.runs[n])]
-        assert left == self.expected(query), (query, narrowed)
+        with_words = narrowed(pushed, SEARCH, lambda word, number: True)
+        assert with_words == pushed or self.found(with_words) == self.expected(pushed), with_words
+        narrower, _ = SEARCH.divide(implied(residual))
+        left = [n for n in self.found(pushed & narrower) if matches(residual, self.runs[n])]
+        assert left == self.expected(query), (query, narrower)
 
 
 def _entry(number: int, run: Run) -> Any:
@@ -399,7 +402,7 @@ def test_thousands_of_values_of_a_key_are_one_condition(folder: FilePath) -> Non
 
 
 def _nested_queries(depth: int) -> Iterator[Query]:
-    left = right = some = mongo = Start("n") == 7
+    left = right = some = mongo = texts = Start("n") == 7
     item: Query = Key("a") == 1
     for number in range(depth):
         key = Start(f"k{number}.0")
@@ -408,18 +411,22 @@ def _nested_queries(depth: int) -> Iterator[Query]:
         item = Key("a").any(item | (Key("b") == number)) | Key("c").exists()
         some = some | Start("n").any(item)
         mongo = ~mongo & (from_mongo({"a.b.c": number}) | ~from_mongo({"n": 7}))
-    yield from (left, right, some, mongo)
+        texts = (texts & (Start("x") != "no")) | ((Start("t") == "some text") & ~key.exists())
+    yield from (left, right, some, mongo, texts)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 6, 8, 10, 14, 19])
 def test_conditions_deeper_than_sqlite_takes_are_left_over(folder: FilePath, depth: int) -> None:
     """Whatever statement they are put into."""
-    for indexed in _indexed(folder, [Run({"uid": "", "n": n, "k3": [1]}, {"x": "a"}) for n in (7, 8)]):
+    for indexed in _indexed(
+        folder, [Run({"uid": "", "n": n, "k3": [1], "t": "some text"}, {"x": "a"}) for n in (7, 8)]
+    ):
         for query in _nested_queries(depth):
             pushed, residual = SEARCH.divide(query)
             assert [n for n in indexed.found(pushed) if matches(residual, indexed.runs[n])] == indexed.expected(query)
             assert depth > 1 or residual == ALL
             asked = cast(IndexedFiles, Asked(indexed.index))
+            pushed = narrowed(pushed, SEARCH, lambda word, number: True)
             where = SEARCH.condition(pushed)
             told = look_up(asked, [Path("start", ("k3", "0", "2")), Path("stop", ("x",))], where, Order.NEWEST)
             assert len(list(told or ())) == len(indexed.found(pushed))
