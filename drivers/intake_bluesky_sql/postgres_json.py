@@ -27,9 +27,7 @@ SAYS: Final[dict[What, str]] = {
     "size": "jsonb_array_length({})",
     "items": "jsonb_array_elements({})",
 }
-# Values that are each looked up in the index. Of more all runs are looked at, which takes no longer for more values:
-# each look-up reads the list that GIN keeps of what is new, and a page in order of time may go without the index.
-FEW: Final = 16
+FEW: Final = 64  # values that are each looked up in the index; of more, all runs are looked at
 
 
 @dataclass(frozen=True, slots=True)
