@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from intake_bluesky.documents import identical
-from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_sql import SQLStore
@@ -208,4 +208,46 @@ def test_commit_that_was_not_heard_of_is_not_repeated(postgres: Postgres, monkey
     monkeypatch.setattr(store.database, "_writing", lost)
     put(store, count())
     assert identical(list(store.documents(count()[0][1]["uid"])), count())
+    store.close()
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_run_that_is_removed_while_it_is_written_is_said(uri: str, seconds: float) -> None:
+    store, run = SQLStore(uri, flush_seconds=seconds), count()
+    insert = store.insert(run[0][1])
+    store.database.write(lambda connection: connection.exec_driver_sql("DELETE FROM runs"))
+    with pytest.raises(RunNotFound, match="was removed from .* while it was written"):
+        for pair in run[1:]:
+            insert.write(*pair)
+    insert.close()
+    put(store, run)
+    assert identical(list(store.documents(run[0][1]["uid"])), run)
+    store.close()
+
+
+def test_name_of_no_document_is_refused_and_the_run_goes_on(uri: str) -> None:
+    store, run = SQLStore(uri, flush_seconds=60), count()
+    with store.insert(run[0][1]) as insert:
+        for name in ("nul\0", "half\ud800"):
+            with pytest.raises(UnsupportedOperation, match="ordinary text"):
+                insert.write(name, {"uid": "a"})
+        with pytest.raises(UnsupportedOperation, match="a document, as this event, is a dict"):
+            insert.write("event", ["uid", "a"])  # type: ignore[arg-type]
+        for pair in run[1:]:
+            insert.write(*pair)
+    assert identical(list(store.documents(run[0][1]["uid"])), run)
+    store.close()
+
+
+@pytest.mark.parametrize("odd", [{"data": [1, 2]}, {"filled": [1, 2]}, {"descriptor": "nobody's"}])
+def test_documents_of_a_damaged_run_are_read(uri: str, odd: dict[str, Any]) -> None:
+    store, run = SQLStore(uri), RunComposer("odd event")
+    primary = run.descriptor({"x": data_key("number")})
+    run.event(primary, {"x": 1.0}, **odd)
+    run.stop()
+    put(store, run.documents)
+    for ask in (store.header, lambda uid: list(store.event_pages(uid, "primary"))):
+        with pytest.raises(DamagedRun, match="cannot be read|does not have"):
+            ask(run.run_uid)
+    assert identical(list(store.documents(run.run_uid)), run.documents)
     store.close()
