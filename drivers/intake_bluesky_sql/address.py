@@ -75,8 +75,8 @@ class Address:
             return cls._server(url)
         if url.query:
             raise UnsupportedOperation(
-                f"{', '.join(url.query)}: an SQLite uri takes no options; a ? in the name of a file is written %3F, and "
-                "one that may not be written is opened as it is"
+                f"{', '.join(url.query)}: an SQLite uri takes no options; a ? in the name of a file is written %3F, "
+                "and one that may not be written is opened as it is"
             )
         return cls._file(url.database or "")
 

@@ -108,6 +108,7 @@ class SQLInsert(RunInsert):
         self._since: float | None = None  # when the first of what is waiting came
         self._state = "open"
         self._run = database.write(self._begin)
+        self._file = database.file
 
     def __repr__(self) -> str:
         return f"<SQLInsert {self.uid} documents={self._place} waiting={len(self._waiting)}>"
@@ -144,9 +145,7 @@ class SQLInsert(RunInsert):
         """
         with self._lock:
             if self._state != "open":
-                raise UnsupportedOperation(
-                    f"run {self.uid} is closed: a run ends with its stop document, or was removed"
-                )
+                raise UnsupportedOperation(f"run {self.uid} is closed: it has ended with its stop, or was removed")
             _check(name, doc)
             self._take(name, doc)
             self._watching.take(name, doc)
@@ -218,14 +217,20 @@ class SQLInsert(RunInsert):
         else:
             work = partial(self._database.write, self._put)
         try:
+            if self._database.file != self._file:
+                raise self._removed()
             work()
-        except IntegrityError:  # its row is not there: nothing of it can be written any more
-            self._forget()
-            self._state = "closed"
-            raise RunNotFound(
-                f"run {self.uid} was removed from {self._database.address} while it was written: write it anew, whole"
-            ) from None
+        except IntegrityError:  # its row is not there
+            raise self._removed() from None
         self._forget()
+
+    def _removed(self) -> RunNotFound:
+        """The error for a run of which nothing can be written any more."""
+        self._forget()
+        self._state = "closed"
+        return RunNotFound(
+            f"run {self.uid} was removed from {self._database.address} while it was written: write it anew, whole"
+        )
 
     def _forget(self) -> None:
         """Keep no longer what was waiting."""

@@ -400,6 +400,26 @@ def test_read_only_file_is_read(closed: bool) -> None:
         catalog.store.close()
 
 
+def test_read_only_file_is_seen_to_grow() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "runs.db"
+        writer, reader = SQLStore(path), SQLStore(path)
+        put(writer, count())
+        writer.close()
+        Path(folder).chmod(0o755)
+        path.chmod(0o644)
+        observed = []
+        for more in ((), (scan(),), ()):
+            put(writer, *more)
+            with unprivileged():
+                observed.append([len(list(reader.documents(run.uid))) for run in reader.find()])
+            if len(observed) == 2:
+                writer.close()
+        assert observed == [[len(count())], [len(scan()), len(count())], [len(scan()), len(count())]]
+        reader.close()
+        writer.close()
+
+
 def test_database_that_may_only_be_read_is_read(postgres: Postgres) -> None:
     uri = postgres.uri()
     catalog = filled(uri)

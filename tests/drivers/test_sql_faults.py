@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -216,9 +217,8 @@ def test_run_that_is_removed_while_it_is_written_is_said(uri: str, seconds: floa
     store, run = SQLStore(uri, flush_seconds=seconds), count()
     insert = store.insert(run[0][1])
     store.database.write(lambda connection: connection.exec_driver_sql("DELETE FROM runs"))
-    with pytest.raises(RunNotFound, match="was removed from .* while it was written"):
-        for pair in run[1:]:
-            insert.write(*pair)
+    with pytest.raises(RunNotFound, match=r"was removed from .* while it was written"):
+        deque((insert.write(*pair) for pair in run[1:]), maxlen=0)
     insert.close()
     put(store, run)
     assert identical(list(store.documents(run[0][1]["uid"])), run)
@@ -243,11 +243,35 @@ def test_name_of_no_document_is_refused_and_the_run_goes_on(uri: str) -> None:
 def test_documents_of_a_damaged_run_are_read(uri: str, odd: dict[str, Any]) -> None:
     store, run = SQLStore(uri), RunComposer("odd event")
     primary = run.descriptor({"x": data_key("number")})
-    run.event(primary, {"x": 1.0}, **odd)
+    run.add("event", run.make_event(primary, {"x": 1.0}) | odd)
     run.stop()
     put(store, run.documents)
     for ask in (store.header, lambda uid: list(store.event_pages(uid, "primary"))):
-        with pytest.raises(DamagedRun, match="cannot be read|does not have"):
+        with pytest.raises(DamagedRun, match=r"cannot be read|does not have"):
             ask(run.run_uid)
     assert identical(list(store.documents(run.run_uid)), run.documents)
     store.close()
+
+
+@pytest.mark.parametrize("put_there", [True, False])
+def test_file_that_is_taken_away_or_replaced_is_not_written_any_more(put_there: bool, tmp_path: Path) -> None:
+    store, reader = SQLStore(tmp_path / "runs.db"), SQLStore(tmp_path / "runs.db")
+    put(store, count())
+    insert = store.insert(scan()[0][1])
+    assert len(list(reader.find())) == 2
+    (tmp_path / "runs.db").rename(tmp_path / "old.db")
+    for beside in tmp_path.glob("runs.db-*"):
+        beside.unlink()
+    if put_there:
+        other = SQLStore(tmp_path / "runs.db")
+        for run in (composed("first").documents, composed("second").documents):
+            put(other, run)
+        other.close()
+    with pytest.raises(RunNotFound, match="was removed"):
+        insert.write(*scan()[1])
+    insert.close()
+    put(store, count())
+    assert identical(list(reader.documents(count()[0][1]["uid"])), count())
+    assert reader.count() == 1 + 2 * put_there
+    for one in (store, reader):
+        one.close()
