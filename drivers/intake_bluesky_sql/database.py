@@ -259,6 +259,8 @@ class Database:
         if self.is_sqlite:
             busy = "another program is writing to it for long" if "locked" in why else "see that the file can be used"
             return f"If it is right, {busy}"
+        if "permission denied" in why or "read-only transaction" in why:
+            return "This user, or this server, may not do that: ask the database's owner for the right (GRANT)"
         if "password" in why:
             return "Give the password in the uri, in PGPASSWORD or in ~/.pgpass: pickles and YAML hold none"
         return "See that the server runs, and that the host, port, user and database of the uri are right"
@@ -280,7 +282,10 @@ class Database:
         try:
             from intake_bluesky_sql.binary import BinaryCursor
 
-            options = {"connect_timeout": CONNECT, "application_name": "intake-bluesky", "cursor_factory": BinaryCursor}
+            options = {
+                "connect_timeout": CONNECT, "application_name": "intake-bluesky", "client_encoding": "utf8",
+                "cursor_factory": BinaryCursor,
+            }  # fmt: skip
             return create_engine(
                 self.address.url, hide_parameters=True, isolation_level="AUTOCOMMIT", connect_args=options
             )

@@ -275,3 +275,24 @@ def test_file_that_is_taken_away_or_replaced_is_not_written_any_more(put_there: 
     assert reader.count() == 1 + 2 * put_there
     for one in (store, reader):
         one.close()
+
+
+def test_database_of_another_encoding_is_refused(postgres: Postgres) -> None:
+    with postgres.connect("postgres") as db:
+        for name, encoding in (("latin", "LATIN1"), ("ascii", "SQL_ASCII")):
+            db.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+            store = SQLStore(f"postgresql://postgres@/{name}?host={postgres.socket}")
+            with pytest.raises(StoreUnavailable, match=f"holds texts as {encoding}"):
+                store.create()
+            with pytest.raises(StoreUnavailable, match="holds no catalog"):
+                store.count()
+            store.close()
+
+
+def test_missing_right_is_said(postgres: Postgres) -> None:
+    uri = postgres.uri()
+    SQLStore(uri).create()
+    store = SQLStore(uri.replace("postgres@", "reader@"))
+    with pytest.raises(StoreUnavailable, match=r"permission denied .* ask the database's owner"):
+        store.count()
+    store.close()
