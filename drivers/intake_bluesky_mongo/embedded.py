@@ -18,6 +18,7 @@ from intake_bluesky_mongo.listing import EMBEDDED
 from intake_bluesky_mongo.paging import PagedDatums, PagedEvents, listed_page, page_size_of, stored_page
 from intake_bluesky_mongo.store import MongoStore
 from intake_bluesky_mongo.stored_runs import StoredRun
+from intake_bluesky_mongo.taking import uid_of
 
 __all__ = ["EmbeddedStore"]
 
@@ -98,7 +99,7 @@ class EmbeddedStore(MongoStore):
         return ((self.connection, index) for index in indexes)
 
     def _insert(self, start: Document) -> RunInsert:
-        uid = str(start["uid"])
+        uid = uid_of(start)
         insert = _EmbeddedInsert(self, uid)
         empty: dict[str, Any] = {name: [] for name in PLURALS.values()}
         header = {"_id": uid, "run_id": uid, "start": [start], "event_count": 0, "datum_count": 0, **empty}
@@ -204,7 +205,7 @@ class _EmbeddedInsert(MongoInsert):
     def _counts(self) -> Any:
         """What databroker reads of a header instead of counting."""
         counts = {**self._events.counts, **self._datums.counts}
-        each = {f"count_{owner}": events for owner, events in counts.items() if not {".", "$"} & set(owner)}
+        each = {f"count_{owner}": events for owner, events in counts.items() if not {".", "$", "\0"} & set(owner)}
         return {
             **each,
             "event_count": sum(self._events.counts.values()),

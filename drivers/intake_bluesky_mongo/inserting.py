@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from bson.raw_bson import RawBSONDocument
 from pymongo import WriteConcern
@@ -19,14 +20,16 @@ from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError
 
 from intake_bluesky.documents import Document
-from intake_bluesky.errors import DuplicateRun, IntakeBlueskyError, UnsupportedOperation
-from intake_bluesky.pages import events_of, normalise
+from intake_bluesky.errors import DuplicateRun, IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.storage import RunInsert
 from intake_bluesky_mongo.bson_documents import LARGEST, ready
 from intake_bluesky_mongo.connections import Connection, Stored
 from intake_bluesky_mongo.large import COLLECTION, divided
+from intake_bluesky_mongo.taking import rows_of
 
 __all__ = ["Buffering", "MongoInsert", "Writes", "begin", "sized"]
+
+Row: TypeAlias = tuple[str, Mapping[str, Any]]
 
 DUPLICATE: Final = 11000
 PAUSE: Final = 0.2  # seconds between tries to reach a server that went away
@@ -62,6 +65,7 @@ class Writes:
     def __init__(self, connection: Connection, patience: float) -> None:
         self.connection = connection
         self.patience = patience
+        self._unsure: set[str] = set()  # what was sent when the server went away for longer than that
 
     def collection(self, name: str) -> Collection[Stored]:
         """A collection whose writes are acknowledged when they are in the server's journal, unless the URI says more.
@@ -84,15 +88,19 @@ class Writes:
         StoreUnavailable
         """
         deadline = time.monotonic() + self.patience
-        tried = False
         while True:
             try:
                 with self.connection.asking(what):
-                    return write(tried)
+                    write(what in self._unsure)
             except IntakeBlueskyError as error:
-                if not _went_away(error) or time.monotonic() > deadline:
+                if not _went_away(error):
                     raise
-            tried = True
+                self._unsure.add(what)
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                self._unsure.discard(what)
+                return
             time.sleep(PAUSE)
 
     def insert(self, name: str, docs: Sequence[RawBSONDocument], what: str) -> None:
@@ -118,6 +126,21 @@ class Writes:
                     ) from error
 
         self.again(f"to write {what}", write)
+
+    def insert_again(self, name: str, doc: RawBSONDocument, what: str) -> None:
+        """Insert a document that may be there as it is.
+
+        Raises
+        ------
+        DuplicateRun
+            When there is another of its ``_id``.
+        """
+        try:
+            self.insert(name, [doc], what)
+        except DuplicateRun:
+            with self.connection.asking(f"for {what}"):
+                if not _is_there(self.collection(name), doc):
+                    raise
 
 
 def _went_away(error: IntakeBlueskyError) -> bool:
@@ -145,33 +168,94 @@ class MongoInsert(RunInsert):
         self._held = 0
         self._timer: threading.Timer | None = None
         self._failed: IntakeBlueskyError | None = None
+        self._given: deque[Iterator[Row]] = deque()  # of documents that came, what is not taken yet
+        self._row: Row | None = None  # the first of that
+        self._descriptors: set[str] = set()
+        self._ending = False
 
     def write(self, name: str, doc: Document) -> None:
+        """Take one document.
+
+        Raises
+        ------
+        UnsupportedOperation
+            For what MongoDB cannot hold, or what would not be found again; and when the run is closed.
+        DuplicateRun
+            When the database has something of this uid; the others are written.
+        StoreUnavailable
+            When the server cannot be reached for as long as patience lasts: the document is kept, and written with the
+            next one or by `close`. It is not to be written again.
+        """
         with self._lock:
-            if not self._open:
+            if not self._open or self._ending:
                 raise UnsupportedOperation(f"run {self.uid} is closed: a run ends with its stop document")
-            self._raise_what_failed()
-            for today, new in normalise(name, doc):
-                self._take(today, new)
-            if self._held >= self._buffering.size:
-                self.flush()
-            if name == "stop":
+            self._given.append(rows_of(self.uid, name, doc))
+            self._ending = name == "stop"
+            try:
+                self._go_on()
+            except StoreUnavailable as error:
+                raise self._kept(error) from error
+            except IntakeBlueskyError:
+                self._ending = False
+                raise
+            if self._ending:
                 self._close()
             elif self._held and self._timer is None:
                 self._timer = threading.Timer(self._buffering.seconds, self._flush_in_time)
                 self._timer.daemon = True
                 self._timer.start()
 
+    def _kept(self, error: StoreUnavailable) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{error} What is not written of run {self.uid} is in memory, and will be with the next document, or by "
+            "close(): do not write it again"
+        )
+
+    def _go_on(self) -> None:
+        """Take what came, in order; what cannot be for want of a server stays."""
+        self._raise_what_failed()
+        while self._given:
+            try:
+                self._take_rows(self._given[0])
+            except StoreUnavailable:
+                raise
+            except BaseException:
+                self._row = None
+                self._given.popleft()
+                raise
+            self._given.popleft()
+
+    def _take_rows(self, rows: Iterator[Row]) -> None:
+        while True:
+            self._row = self._row or next(rows, None)
+            if self._row is None:
+                return
+            self._take(*self._row)
+            self._row = None
+            if self._held >= self._buffering.size:
+                self.flush()
+
     def _take(self, name: str, doc: Mapping[str, Any]) -> None:
-        if name in ("event", "event_page"):
-            for event in (doc,) if name == "event" else events_of(doc):
-                self._hold(self._event_in_pieces(event))
-        elif name in ("datum", "datum_page"):
-            for datum in (doc,) if name == "datum" else _datums_of(doc):
-                self._hold(self._datum(datum))
+        if name == "event":
+            if doc["descriptor"] not in self._descriptors:
+                raise UnsupportedOperation(
+                    f"event {doc['uid']} is of descriptor {doc['descriptor']}, which was not written before it: it "
+                    "would not be found again, and was not written"
+                )
+            self._held += self._event_in_pieces(doc)
+        elif name == "datum":
+            self._held += self._datum(doc)
         else:
-            self.flush()
+            twice = None
+            try:
+                self.flush()
+            except DuplicateRun as error:  # the others are written, and so is this
+                twice = error
             self._write(name, doc)
+            if name == "descriptor":
+                self._descriptors.add(doc["uid"])
+            if twice is not None:
+                raise twice
 
     def _event_in_pieces(self, event: Mapping[str, Any]) -> int:
         """Hold an event; where it is too large, its largest values are written before it, in pieces."""
@@ -180,13 +264,8 @@ class MongoInsert(RunInsert):
         except TooLarge:
             rest, pieces = divided(event)
         for piece in pieces:
-            self.writes.insert(COLLECTION, [piece], f"a large value of event {event['uid']} of run {self.uid}")
+            self.writes.insert_again(COLLECTION, piece, f"a large value of event {event['uid']} of run {self.uid}")
         return self._event(rest)
-
-    def _hold(self, size: int) -> None:
-        self._held += size
-        if self._held >= self._buffering.size:
-            self.flush()
 
     @abstractmethod
     def _event(self, doc: Mapping[str, Any]) -> int:
@@ -239,15 +318,9 @@ class MongoInsert(RunInsert):
 
     def _close(self) -> None:
         if self._open:
-            self._raise_what_failed()
+            self._go_on()
             self.flush()
             self._open = False
-
-
-def _datums_of(page: Mapping[str, Any]) -> Iterable[Document]:
-    for row, datum_id in enumerate(page["datum_id"]):
-        kwargs = {key: values[row] for key, values in page["datum_kwargs"].items()}
-        yield {"resource": page["resource"], "datum_id": datum_id, "datum_kwargs": kwargs}
 
 
 def sized(name: str, doc: Mapping[str, Any], *, limit: int = LARGEST, **more: Any) -> RawBSONDocument:

@@ -67,9 +67,10 @@ def _pieces(values: Mapping[str, bytes]) -> Iterator[RawBSONDocument]:
 
 def gathered(database: Database[Stored], event: Document) -> Document:
     """Put the values that were taken out of an event back to their places."""
-    if not any(map(_is_name, event["data"].values())):
+    data = event.get("data")
+    if not isinstance(data, dict) or not any(map(_is_name, data.values())):
         return event
-    return {**event, "data": {key: _value(database, value) for key, value in event["data"].items()}}
+    return {**event, "data": {key: _value(database, value) for key, value in data.items()}}
 
 
 def gathered_page(database: Database[Stored], page: Mapping[str, Any]) -> Mapping[str, Any]:

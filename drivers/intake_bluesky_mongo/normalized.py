@@ -31,6 +31,7 @@ from intake_bluesky_mongo.old_resources import external_keys, names_of, old_reso
 from intake_bluesky_mongo.paging import PagedEvents, stored_page
 from intake_bluesky_mongo.store import MongoStore
 from intake_bluesky_mongo.stored_runs import StoredRun
+from intake_bluesky_mongo.taking import uid_of
 
 __all__ = ["NormalizedStore"]
 
@@ -167,7 +168,7 @@ class NormalizedStore(MongoStore):
         yield from ((self.assets, index) for index in assets)
 
     def _insert(self, start: Document) -> RunInsert:
-        uid = str(start["uid"])
+        uid = uid_of(start)
         kind = _PagedInsert if self.paged else _SinglesInsert
         insert = kind(self, uid)
         begin(insert.writes, "run_start", sized("start", start, _id=uid), "uid", uid)

@@ -7,12 +7,12 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, ClassVar, Final
 
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
-from intake_bluesky.errors import DamagedRun, RunNotFound, StreamNotFound, UnsupportedOperation
+from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StreamNotFound, UnsupportedOperation
 from intake_bluesky.measuring import measured
 from intake_bluesky.pages import events_of
 from intake_bluesky.query import ALL, Query, split
@@ -228,7 +228,7 @@ class MongoStore(RunStore):
         streams = self._streams(uid)
         if stream not in streams:
             raise StreamNotFound(f"run {uid} has no stream {stream!r}; it has {', '.join(streams) or 'none'}")
-        with self.connection.asking(f"for events of run {uid}, stream {stream!r}"):
+        with self.connection.asking(f"for events of run {uid}, stream {stream!r}"), _reading(f"run {uid}"):
             yield from self._reader.read(streams[stream], Wanted(data, timestamps), events)
 
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
@@ -238,7 +238,7 @@ class MongoStore(RunStore):
         for name in ("descriptor", "resource", "stream_resource"):
             for doc in getattr(found, f"{name}s"):
                 yield name, doc
-        with self.connection.asking(f"for the documents of run {uid}"):
+        with self.connection.asking(f"for the documents of run {uid}"), _reading(f"run {uid}"):
             for resource in found.resources:
                 yield from self._datum_documents(str(resource.get("uid")))
             for doc in found.stream_datums:
@@ -401,6 +401,17 @@ class MongoStore(RunStore):
             with connection.asking("for its indexes"):
                 missing = missing_indexes(connection.database, indexes)
             yield from ((connection, index) for index in missing)
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Turn what is raised of documents that are not as they should be into a `DamagedRun`."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, IntakeBlueskyError):
+            raise
+        raise DamagedRun(f"{what} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _shown(query: Query) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,8 +22,11 @@ DRIVERS: Final = {
     "sqlite+pysqlite": "sqlite",
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
 }
-SECRETS: Final = frozenset({"password", "sslpassword"})  # that may be told after the question mark as well
+SECRETS: Final = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
+"""Of libpq's options, which are told after the question mark."""
+ALMOST: Final = re.compile(r"(?i)[a-z][a-z+]+:/|.*\bpassword\s*=")  # a URL short of a slash, or libpq's own form
 HERE: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 _passwords: dict[str, dict[str, str]] = {}  # of this process, by addresses without them
@@ -56,32 +60,45 @@ class Address:
         'postgresql+psycopg://reader@db.example/runs'
         """
         text = os.fspath(uri)
-        if "://" not in text and text:
-            text = f"sqlite:///{text}"
+        if text and "://" not in text and not ALMOST.match(text):
+            return cls._file(text)
         try:
             url = make_url(text)
         except (ArgumentError, ValueError):
-            raise UnsupportedOperation(
-                "the uri of a database is sqlite:///runs.db or postgresql+psycopg://user@host/database; what was given "
-                f"begins with {text.partition('://')[0]!r} and cannot be read (it is not shown, it may hold a password)"
-            ) from None
+            raise _unreadable(text) from None
         if url.drivername not in DRIVERS:
             raise UnsupportedOperation(f"no database of {url.drivername!r} is supported: use {' or '.join(DRIVERS)}")
-        return cls._kept(url.set(drivername=DRIVERS[url.drivername]))
+        url = url.set(drivername=DRIVERS[url.drivername])
+        if url.drivername != "sqlite":
+            if text.count("@") > 1:  # part of a password would be taken for a host, and shown
+                raise _unreadable(text)
+            return cls._server(url)
+        if url.query:
+            raise UnsupportedOperation(
+                f"{', '.join(url.query)}: an SQLite uri takes no options; a ? in the name of a file is written %3F, "
+                "and one that may not be written is opened as it is"
+            )
+        return cls._file(url.database or "")
 
     @classmethod
-    def _kept(cls, url: URL) -> Address:
-        if url.drivername == "sqlite":
-            name = url.database or ""
-            if not name or name == ":memory:" or name.startswith("file:"):
-                raise UnsupportedOperation("a database in memory is nobody else's: name a file, as sqlite:///runs.db")
-            return cls(URL.create("sqlite", database=str(Path(name).expanduser().absolute())).render_as_string())
-        secrets = {key: value for key in SECRETS if isinstance(value := url.query.get(key), str)}
+    def _file(cls, name: str) -> Address:
+        if not name or name == ":memory:" or name.startswith("file:"):
+            raise UnsupportedOperation("a database in memory is nobody else's: name a file, as sqlite:///runs.db")
+        if not _is_text(name):
+            raise UnsupportedOperation(
+                f"the name of an SQLite file is text, which {name!r} is not: give it another name"
+            )
+        return cls(URL.create("sqlite", database=str(Path(name).expanduser().absolute())).render_as_string())
+
+    @classmethod
+    def _server(cls, url: URL) -> Address:
+        named = [key for key in url.query if key.lower() in SECRETS]
+        secrets = {key: value for key in named if isinstance(value := url.query[key], str)}
         if url.password is not None:
             secrets["password"] = str(url.password)
         bare = URL.create(
             url.drivername, url.username, None, url.host, url.port, url.database, url.query
-        ).difference_update_query(SECRETS)
+        ).difference_update_query(named)
         text = bare.render_as_string()
         if secrets:
             with _lock:
@@ -118,6 +135,19 @@ class Address:
 
     def __str__(self) -> str:
         return self.text
+
+
+def _unreadable(text: str) -> UnsupportedOperation:
+    return UnsupportedOperation(
+        "the uri of a database is sqlite:///runs.db or postgresql+psycopg://user@host/database; what was given, of "
+        f"{len(text)} characters, cannot be read (it is not shown, it may hold a password); in a user and a password "
+        "@ : / and the like are written percent-encoded"
+    )
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file of this name may be, and a URL say it."""
+    return "\0" not in name and name == name.encode(errors="replace").decode()
 
 
 @lru_cache  # each run that is listed asks

@@ -44,6 +44,35 @@ class _Direct:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """Which file stands at a path, and what would change if it was written: its time, its size and that of its log."""
+
+    number: tuple[int, int] | None = None
+    written: tuple[int, int] | None = None
+    log: int = 0
+
+    @classmethod
+    def of(cls, path: Path) -> _Identity:
+        try:
+            found = path.stat()
+        except OSError:
+            return cls()
+        try:
+            log = os.stat(f"{path}-wal").st_size
+        except OSError:
+            log = 0
+        return cls((found.st_dev, found.st_ino), (found.st_mtime_ns, found.st_size), log)
+
+
+def _number(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class Database:
     """One database, opened when it is first asked; not for pickling, which an `Address` is.
 
@@ -59,6 +88,8 @@ class Database:
         self._engines: list[tuple[int, Engine]] = []  # one at most, with the process that it is of
         self._direct: list[_Direct] = []  # one at most
         self._ready = False
+        self._file = _Identity()  # as it was before it was opened
+        self._as_it_stands = False  # whether it was opened so
         self._lock = threading.RLock()
         weakref.finalize(self, _dispose, self._engines, self._direct)
 
@@ -118,7 +149,7 @@ class Database:
                 _inherited.append(self._direct.pop())
             if not self._direct:
                 assert self.path is not None
-                self._direct.append(_Direct(_open(self.path)))
+                self._direct.append(_Direct(self._open(self.path)))
             return self._direct[0]
 
     def create(self) -> None:
@@ -165,7 +196,34 @@ class Database:
             self._ready = True
 
     def _is_ready(self) -> bool:
+        if self.path is not None:
+            self._notice_another_file(self.path)
         return self._ready and bool(self._engines) and self._engines[0][0] == os.getpid()
+
+    def _notice_another_file(self, path: Path) -> None:
+        """Let go of a file that was taken away or replaced, and of one that is written while it is read as it stood."""
+        as_before = _Identity.of(path) == self._file if self._as_it_stands else _number(path) == self._file.number
+        if not as_before:
+            self.close()
+            self._file = _Identity.of(path)
+
+    @property
+    def file(self) -> tuple[int, int] | None:
+        """What tells the SQLite file that is open from another that takes its place."""
+        if self.path is not None:
+            with self._lock:
+                self._notice_another_file(self.path)
+        return self._file.number
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        """Open a file that is there; one that cannot be written, nor what SQLite puts beside it, as it stands."""
+        try:
+            return _opened(path, "mode=rw")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in READ_ONLY or _Identity.of(path).log:
+                raise
+            self._as_it_stands = True
+            return _opened(path, "immutable=1")
 
     def _reading(self, work: Callable[[Connection], T]) -> T:
         with self._engine_of_this_process().connect() as connection:
@@ -201,6 +259,8 @@ class Database:
         if self.is_sqlite:
             busy = "another program is writing to it for long" if "locked" in why else "see that the file can be used"
             return f"If it is right, {busy}"
+        if "permission denied" in why or "read-only transaction" in why:
+            return "This user, or this server, may not do that: ask the database's owner for the right (GRANT)"
         if "password" in why:
             return "Give the password in the uri, in PGPASSWORD or in ~/.pgpass: pickles and YAML hold none"
         return "See that the server runs, and that the host, port, user and database of the uri are right"
@@ -216,13 +276,16 @@ class Database:
     def _connected(self) -> Engine:
         path = self.path
         if path is not None:
-            engine = create_engine(make_url(self.address.text), creator=lambda: _open(path), hide_parameters=True)
+            engine = create_engine(make_url(self.address.text), creator=lambda: self._open(path), hide_parameters=True)
             event.listen(engine, "begin", _begin)
             return engine
         try:
             from intake_bluesky_sql.binary import BinaryCursor
 
-            options = {"connect_timeout": CONNECT, "application_name": "intake-bluesky", "cursor_factory": BinaryCursor}
+            options = {
+                "connect_timeout": CONNECT, "application_name": "intake-bluesky", "client_encoding": "utf8",
+                "cursor_factory": BinaryCursor,
+            }  # fmt: skip
             return create_engine(
                 self.address.url, hide_parameters=True, isolation_level="AUTOCOMMIT", connect_args=options
             )
@@ -232,7 +295,7 @@ class Database:
     def close(self) -> None:
         """Close this process's connections; used again, it opens new ones."""
         with self._lock:
-            self._ready = False
+            self._ready = self._as_it_stands = False
             _dispose(self._engines, self._direct)
 
     def __getstate__(self) -> Any:
@@ -279,17 +342,6 @@ def _make_file(path: Path) -> None:
             if not _is_busy(error) or time.monotonic() > deadline:
                 raise StoreUnavailable(f"the database {path} cannot be made: {error}") from error
             time.sleep(0.01)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Open a file that is there; one that cannot be written, nor what SQLite puts beside it, as it stands."""
-    try:
-        return _opened(path, "mode=rw")
-    except sqlite3.OperationalError as error:
-        log = Path(f"{path}-wal")
-        if error.sqlite_errorcode & 0xFF not in READ_ONLY or (log.exists() and log.stat().st_size):
-            raise
-        return _opened(path, "immutable=1")
 
 
 def _opened(path: Path, how: str) -> sqlite3.Connection:

@@ -135,10 +135,12 @@ class StoredRun:
     ----------
     database : Database
     rows : sequence of rows
-        As `describe` selects them.
+        As `find` selects them.
+    described : bool
+        Whether its header is made: documents are read without, whatever they say of each other.
     """
 
-    def __init__(self, database: Database, rows: Sequence[Any]) -> None:
+    def __init__(self, database: Database, rows: Sequence[Any], *, described: bool = True) -> None:
         self._database = database
         self.number = int(rows[0][1])
         self.uid = str(rows[0][2])
@@ -151,20 +153,28 @@ class StoredRun:
         last = max([row[4] for row in self._alone] + [block.last for block in self._blocks], default=-1)
         self.version = version_of(self.number, last)
         self.units: dict[str, list[Unit]] = {}
-        self.header = self._header()
+        if described:
+            self.header = self._header()
 
     @classmethod
-    def find(cls, database: Database, uid: str, *, whole: bool = False) -> StoredRun | None:
+    def find(cls, database: Database, uid: str, *, whole: bool = False, described: bool = True) -> StoredRun | None:
         """Look a run up, by one statement; None where there is none.
 
         Parameters
         ----------
         whole : bool
             Whether datums are read, too.
+        described : bool
+            Whether its header is made.
         """
         statement = DESCRIBE.format(run=OF_RUN, body="body" if whole else WITHOUT_DATUMS)
         rows = database.ask(statement, uid, uid, uid)
-        return cls(database, rows) if rows else None
+        try:
+            return cls(database, rows, described=described) if rows else None
+        except DamagedRun:
+            raise
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise DamagedRun(f"run {uid} cannot be read: {type(error).__name__}: {error}") from error
 
     @staticmethod
     def current_version(database: Database, uid: str) -> str | None:

@@ -213,10 +213,10 @@ class SQLStore(RunStore):
                 self._known.popitem(last=False)
         return run
 
-    def _found(self, uid: str, *, whole: bool = False) -> StoredRun:
+    def _found(self, uid: str, *, whole: bool = False, described: bool = True) -> StoredRun:
         possible = code_text(uid) == uid
         try:
-            run = StoredRun.find(self.database, uid, whole=whole) if possible else None
+            run = StoredRun.find(self.database, uid, whole=whole, described=described) if possible else None
         except DamagedRun as error:
             self._note(uid, error)
             raise
@@ -242,8 +242,8 @@ class SQLStore(RunStore):
         yield from run.event_pages(stream, data, timestamps, events)
 
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
-        """Yield the documents of a run as they were inserted."""
-        yield from self._found(uid, whole=True).documents()
+        """Yield the documents of a run as they were inserted, those of a damaged one too."""
+        yield from self._found(uid, whole=True, described=False).documents()
 
     def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
         """Yield the datums of one resource."""

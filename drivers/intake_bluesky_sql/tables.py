@@ -197,8 +197,10 @@ NOT_TO_BE_HAD: Final = frozenset({"0A000", "42501", "42704", "58P01"})
 
 
 def _first(connection: Connection) -> None:
-    metadata.create_all(connection)
     statements: tuple[str, ...]
+    if connection.dialect.name == "postgresql":
+        _refuse_other_encodings(connection)
+    metadata.create_all(connection)
     if connection.dialect.name == "postgresql":
         statements = STATISTICS_OF_POSTGRESQL + BY_CONTENT_OF_POSTGRESQL
     else:
@@ -206,6 +208,15 @@ def _first(connection: Connection) -> None:
     for statement in statements:
         connection.exec_driver_sql(statement)
     connection.execute(insert(schema_version).values(version=0))
+
+
+def _refuse_other_encodings(connection: Connection) -> None:
+    encoding = str(connection.exec_driver_sql("SELECT current_setting('server_encoding')").scalar_one())
+    if encoding != "UTF8":
+        raise StoreUnavailable(
+            f"the database holds texts as {encoding}, in which not every document can be written: make one by "
+            "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 def _trigrams(connection: Connection) -> None:

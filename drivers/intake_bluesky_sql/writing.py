@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import numpy as np
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from intake_bluesky import exact_json
 from intake_bluesky.documents import Document, stream_name
-from intake_bluesky.errors import DuplicateRun, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.errors import DuplicateRun, RunNotFound, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.one_pass import Watching
 from intake_bluesky.query.form import SearchForm, code_text
 from intake_bluesky.storage import RunInsert
@@ -106,6 +108,7 @@ class SQLInsert(RunInsert):
         self._since: float | None = None  # when the first of what is waiting came
         self._state = "open"
         self._run = database.write(self._begin)
+        self._file = database.file
 
     def __repr__(self) -> str:
         return f"<SQLInsert {self.uid} documents={self._place} waiting={len(self._waiting)}>"
@@ -137,10 +140,13 @@ class SQLInsert(RunInsert):
         StoreUnavailable
             When the database cannot be reached for longer than the store's patience: the document is kept, and written
             with the next one or by `close`.
+        RunNotFound
+            When somebody removed the run meanwhile.
         """
         with self._lock:
             if self._state != "open":
-                raise UnsupportedOperation(f"run {self.uid} is closed: a run ends with its stop document")
+                raise UnsupportedOperation(f"run {self.uid} is closed: it has ended with its stop, or was removed")
+            _check(name, doc)
             self._take(name, doc)
             self._watching.take(name, doc)
             if name == "stop":
@@ -207,9 +213,27 @@ class SQLInsert(RunInsert):
             return
         if len(self._waiting) == 1 and not self._blocks and self._stop is None:
             [written] = self._waiting.values()
-            self._database.write_one(INSERT_DOCUMENT, (self._run, *written))
+            work = partial(self._database.write_one, INSERT_DOCUMENT, (self._run, *written))
         else:
-            self._database.write(self._put)
+            work = partial(self._database.write, self._put)
+        try:
+            if self._database.file != self._file:
+                raise self._removed()
+            work()
+        except IntegrityError:  # its row is not there
+            raise self._removed() from None
+        self._forget()
+
+    def _removed(self) -> RunNotFound:
+        """The error for a run of which nothing can be written any more."""
+        self._forget()
+        self._state = "closed"
+        return RunNotFound(
+            f"run {self.uid} was removed from {self._database.address} while it was written: write it anew, whole"
+        )
+
+    def _forget(self) -> None:
+        """Keep no longer what was waiting."""
         self._waiting.clear()
         self._blocks.clear()
         self._size, self._since = 0, None
@@ -279,6 +303,8 @@ class SQLInsert(RunInsert):
                 log.warning("%s; %d documents are kept until it can", error, len(self._waiting))
                 if not self._has_no_patience():
                     self._arm()
+            except RunNotFound as error:
+                log.error("%s", error)
 
     def _end(self) -> None:
         for name, which in list(self._tails):
@@ -315,6 +341,14 @@ def _checked_uid(start: Document) -> str:
     if not isinstance(uid, str) or not uid or len(uid) > LONGEST_UID or code_text(uid) != uid:
         raise UnsupportedOperation(f"a run's uid is a text of up to {LONGEST_UID} ordinary characters, not {uid!r:.80}")
     return uid
+
+
+def _check(name: str, doc: Document) -> None:
+    """Refuse what no database keeps before it is among what waits: it would keep the rest of the run waiting, too."""
+    if code_text(name) != name:
+        raise UnsupportedOperation(f"the name of a document is ordinary text, as 'event' is, not {name!r:.80}")
+    if not isinstance(doc, Mapping):
+        raise UnsupportedOperation(f"a document, as this {name}, is a dict, not a {type(doc).__name__}")
 
 
 def _json(name: str, doc: Document) -> bytes:

@@ -16,7 +16,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from intake_bluesky.documents import identical
-from intake_bluesky.errors import DuplicateRun, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.errors import DamagedRun, DuplicateRun, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import stored_events
@@ -125,7 +125,7 @@ def test_a_server_that_does_not_come_back(own: MongoServer, schema: str) -> None
     with pytest.raises(StoreUnavailable, match="it does not answer"):
         insert.write(*run[-1])
     own.start()
-    insert.write(*run[-1])
+    insert.close()
     check(store, run)
     store.close()
 
@@ -285,3 +285,102 @@ def test_a_wrong_password() -> None:
         right = NormalizedStore(f"mongodb://me:right@127.0.0.1:{started.port}/runs?authSource=admin")
         assert right.count() == 0
         right.close()
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_what_was_told_to_fail_is_written_once(
+    database: Database[dict[str, Any]], database_uri: str, kind: str, reached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience ends before the server answers, whether or not it was reached: nothing is lost, nothing is twice."""
+    from pymongo.collection import Collection
+    from pymongo.errors import AutoReconnect
+
+    failing = False
+
+    def fail(name: str) -> None:
+        really = getattr(Collection, name)
+
+        def write(self: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal failing
+            failing = not failing
+            if failing and not reached:
+                raise AutoReconnect("it does not answer")
+            done = really(self, *args, **kwargs)
+            if failing:
+                raise AutoReconnect("the answer was lost")
+            return done
+
+        monkeypatch.setattr(Collection, name, write)
+
+    run = long_run("failing", 40)
+    store = open_store(kind, database_uri, patience=-1.0, size=2**14)
+    insert = store.insert(run[0][1])
+    for name in ("insert_many", "update_one", "bulk_write"):
+        fail(name)
+    told = []
+    for name, doc in run[1:]:
+        try:
+            insert.write(name, doc)
+        except StoreUnavailable as error:
+            told.append(str(error))
+    insert.close()
+    assert len(told) > 3
+    assert all("do not write it again" in one for one in told)
+    monkeypatch.undo()
+    check(store, run)
+    assert sorted(name for name, _ in store.documents(run[0][1]["uid"])) == sorted(name for name, _ in run)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("descriptor", {"run_start": "another"}), ("descriptor", {"uid": None}), ("event", {"data": [1]}),
+        ("event", {"uid": 5}), ("event", {"descriptor": "nobody's"}), ("event", {"timestamps": 1}),
+        ("stop", {"run_start": None}), ("stop", {"uid": None}),
+    ],
+)  # fmt: skip
+def test_what_would_not_be_found_again_is_refused(
+    database: Database[dict[str, Any]], database_uri: str, kind: str, name: str, changed: dict[str, Any]
+) -> None:
+    store, run = open_store(kind, database_uri), scan()
+    insert = store.insert(run[0][1])
+    for place, (today, doc) in enumerate(run[1:], 1):
+        if today == name and (name != "event" or place > 5):
+            with pytest.raises(UnsupportedOperation, match=r"found again|of run"):
+                insert.write(today, {**doc, **changed})
+        insert.write(today, doc)
+    check(store, run)
+    store.close()
+
+
+def test_other_documents_and_uids_are_refused(database: Database[dict[str, Any]], database_uri: str, kind: str) -> None:
+    store, run = open_store(kind, database_uri), scan()
+    for start in ({"time": 1.0}, {"uid": 5, "time": 1.0}, {"uid": "", "time": 1.0}):
+        with pytest.raises(UnsupportedOperation, match="a run's uid is a text"):
+            store.insert(start)
+    with store.insert(run[0][1]) as insert:
+        for name, doc in (("start", run[0][1]), ("run_stop", {"uid": "a"}), ("nul\0", {"uid": "a"})):
+            with pytest.raises(UnsupportedOperation, match=r"no .* documents after its start"):
+                insert.write(name, doc)
+        with pytest.raises(UnsupportedOperation, match="cannot be read"):
+            insert.write("event_page", {"descriptor": "a", "seq_num": [1, 2]})
+        for pair in run[1:]:
+            insert.write(*pair)
+    check(store, run)
+    known = {"run_start", "run_stop", "event_descriptor", "event", "event_page", "header", "datum"}
+    assert set(database.list_collection_names()) <= known
+    store.close()
+
+
+def test_odd_events_of_others_are_said(database: Database[dict[str, Any]], database_uri: str) -> None:
+    store, run = open_store("normalized", database_uri), scan()
+    with store.insert(run[0][1]) as insert:
+        for pair in run[1:]:
+            insert.write(*pair)
+    uid = run[0][1]["uid"]
+    database["event"].update_one({"seq_num": 2}, {"$set": {"data": [[1]]}})
+    with pytest.raises(DamagedRun, match="cannot be read"):
+        list(store.event_pages(uid, "primary"))
+    assert [doc["data"] for name, doc in store.documents(uid) if name == "event"].count([[1]]) == 1
+    store.close()

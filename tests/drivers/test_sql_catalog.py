@@ -99,6 +99,25 @@ def test_uri_takes_every_form(form: str, tmp_path: Path, monkeypatch: pytest.Mon
     store.close()
 
 
+@pytest.mark.parametrize("name", ["what?.db", "100%25.db", "a b#c.db", "ü@é.db", "a:b.db", "it's.db"])
+def test_names_of_files_are_taken_as_they_are(name: str, tmp_path: Path) -> None:
+    store = SQLStore(tmp_path / name)
+    put(store, count())
+    assert (tmp_path / name).is_file()
+    again = pickle.loads(pickle.dumps(store))
+    assert [run.uid for run in again.find()] == [count()[0][1]["uid"]]
+    again.close()
+    store.close()
+
+
+@pytest.mark.parametrize("option", ["password", "Password", "sslpassword", "oauth_client_secret", "scram_client_key"])
+def test_secret_options_are_not_shown(option: str) -> None:
+    address = SQLStore(f"postgres://reader@[::1]:5433/runs?{option}=hunter2&sslmode=require").database.address
+    assert address.text == "postgresql+psycopg://reader@[::1]:5433/runs?sslmode=require"
+    assert "hunter2" in address.url.render_as_string(hide_password=False)
+    assert "hunter2" not in address.masked("hunter2")
+
+
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
@@ -107,6 +126,13 @@ def test_uri_takes_every_form(form: str, tmp_path: Path, monkeypatch: pytest.Mon
         ("sqlite:///:memory:", "name a file"),
         ("", "cannot be read"),
         ("postgresql://user:hunter2@host:port/db", "cannot be read"),
+        ("postgresql://user:p@hunter2@host/db", "percent-encoded"),
+        ("postgresql://user:p@hunter2/@host/db", "percent-encoded"),
+        ("postgresql:/user:hunter2@host/db", "cannot be read"),
+        ("password=hunter2 host=db.example dbname=runs", "cannot be read"),
+        ("sqlite:///runs.db?mode=ro", "mode: an SQLite uri takes no options"),
+        ("runs\0.db", "give it another name"),
+        (os.fsdecode(b"runs\xff.db"), "give it another name"),
     ],
 )
 def test_other_addresses_are_refused(uri: str, message: str) -> None:
@@ -372,6 +398,26 @@ def test_read_only_file_is_read(closed: bool) -> None:
             other.store.close()
         Path(folder).chmod(0o755)
         catalog.store.close()
+
+
+def test_read_only_file_is_seen_to_grow() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "runs.db"
+        writer, reader = SQLStore(path), SQLStore(path)
+        put(writer, count())
+        writer.close()
+        Path(folder).chmod(0o755)
+        path.chmod(0o644)
+        observed = []
+        for more in ((), (scan(),), ()):
+            put(writer, *more)
+            with unprivileged():
+                observed.append([len(list(reader.documents(run.uid))) for run in reader.find()])
+            if len(observed) == 2:
+                writer.close()
+        assert observed == [[len(count())], [len(scan()), len(count())], [len(scan()), len(count())]]
+        reader.close()
+        writer.close()
 
 
 def test_database_that_may_only_be_read_is_read(postgres: Postgres) -> None:

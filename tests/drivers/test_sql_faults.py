@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from intake_bluesky.documents import identical
-from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_sql import SQLStore
@@ -208,4 +209,90 @@ def test_commit_that_was_not_heard_of_is_not_repeated(postgres: Postgres, monkey
     monkeypatch.setattr(store.database, "_writing", lost)
     put(store, count())
     assert identical(list(store.documents(count()[0][1]["uid"])), count())
+    store.close()
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_run_that_is_removed_while_it_is_written_is_said(uri: str, seconds: float) -> None:
+    store, run = SQLStore(uri, flush_seconds=seconds), count()
+    insert = store.insert(run[0][1])
+    store.database.write(lambda connection: connection.exec_driver_sql("DELETE FROM runs"))
+    with pytest.raises(RunNotFound, match=r"was removed from .* while it was written"):
+        deque((insert.write(*pair) for pair in run[1:]), maxlen=0)
+    insert.close()
+    put(store, run)
+    assert identical(list(store.documents(run[0][1]["uid"])), run)
+    store.close()
+
+
+def test_name_of_no_document_is_refused_and_the_run_goes_on(uri: str) -> None:
+    store, run = SQLStore(uri, flush_seconds=60), count()
+    with store.insert(run[0][1]) as insert:
+        for name in ("nul\0", "half\ud800"):
+            with pytest.raises(UnsupportedOperation, match="ordinary text"):
+                insert.write(name, {"uid": "a"})
+        with pytest.raises(UnsupportedOperation, match="a document, as this event, is a dict"):
+            insert.write("event", ["uid", "a"])  # type: ignore[arg-type]
+        for pair in run[1:]:
+            insert.write(*pair)
+    assert identical(list(store.documents(run[0][1]["uid"])), run)
+    store.close()
+
+
+@pytest.mark.parametrize("odd", [{"data": [1, 2]}, {"filled": [1, 2]}, {"descriptor": "nobody's"}])
+def test_documents_of_a_damaged_run_are_read(uri: str, odd: dict[str, Any]) -> None:
+    store, run = SQLStore(uri), RunComposer("odd event")
+    primary = run.descriptor({"x": data_key("number")})
+    run.add("event", run.make_event(primary, {"x": 1.0}) | odd)
+    run.stop()
+    put(store, run.documents)
+    for ask in (store.header, lambda uid: list(store.event_pages(uid, "primary"))):
+        with pytest.raises(DamagedRun, match=r"cannot be read|does not have"):
+            ask(run.run_uid)
+    assert identical(list(store.documents(run.run_uid)), run.documents)
+    store.close()
+
+
+@pytest.mark.parametrize("put_there", [True, False])
+def test_file_that_is_taken_away_or_replaced_is_not_written_any_more(put_there: bool, tmp_path: Path) -> None:
+    store, reader = SQLStore(tmp_path / "runs.db"), SQLStore(tmp_path / "runs.db")
+    put(store, count())
+    insert = store.insert(scan()[0][1])
+    assert len(list(reader.find())) == 2
+    (tmp_path / "runs.db").rename(tmp_path / "old.db")
+    for beside in tmp_path.glob("runs.db-*"):
+        beside.unlink()
+    if put_there:
+        other = SQLStore(tmp_path / "runs.db")
+        for run in (composed("first").documents, composed("second").documents):
+            put(other, run)
+        other.close()
+    with pytest.raises(RunNotFound, match="was removed"):
+        insert.write(*scan()[1])
+    insert.close()
+    put(store, count())
+    assert identical(list(reader.documents(count()[0][1]["uid"])), count())
+    assert reader.count() == 1 + 2 * put_there
+    for one in (store, reader):
+        one.close()
+
+
+def test_database_of_another_encoding_is_refused(postgres: Postgres) -> None:
+    with postgres.connect("postgres") as db:
+        for name, encoding in (("latin", "LATIN1"), ("ascii", "SQL_ASCII")):
+            db.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+            store = SQLStore(f"postgresql://postgres@/{name}?host={postgres.socket}")
+            with pytest.raises(StoreUnavailable, match=f"holds texts as {encoding}"):
+                store.create()
+            with pytest.raises(StoreUnavailable, match="holds no catalog"):
+                store.count()
+            store.close()
+
+
+def test_missing_right_is_said(postgres: Postgres) -> None:
+    uri = postgres.uri()
+    SQLStore(uri).create()
+    store = SQLStore(uri.replace("postgres@", "reader@"))
+    with pytest.raises(StoreUnavailable, match=r"permission denied .* ask the database's owner"):
+        store.count()
     store.close()
