@@ -32,7 +32,7 @@ CORE = [
 EXTRAS = {
     "assets": ["h5py>=3.11", "hdf5plugin>=4.4", "tifffile>=2024.5", "pillow>=10.3", "fabio>=2024.4"],
     "mongo": ["pymongo>=4.7"],
-    "sql": ["sqlalchemy>=2.0", "psycopg[binary]>=3.2"],
+    "sql": ["sqlalchemy>=2.1", "psycopg[binary]>=3.2"],
     "zarr": ["zarr>=3.0"],
     "s3": ["s3fs>=2024.6"],
     "simulation": [],
