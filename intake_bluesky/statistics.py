@@ -17,7 +17,7 @@ import numpy as np
 
 from intake_bluesky.columns import WIDE, Array, Column, Ragged, column
 
-__all__ = ["Statistics", "lies", "of_floats", "of_integers"]
+__all__ = ["SAMPLE", "Statistics", "lies", "of_floats", "of_integers"]
 
 Number: TypeAlias = int | float
 Fields: TypeAlias = tuple[

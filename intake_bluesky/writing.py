@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -90,11 +90,10 @@ class DocumentWriter:
         self._runs[uid] = _Run(uid, insert)
 
     def _find(self, name: str, doc: Document) -> _Run:
-        try:
-            route = ROUTES[name]
-        except KeyError:
-            raise UnsupportedOperation(f"{name!r} is the name of no Bluesky document") from None
-        field, uid = route(doc)
+        field = FIELDS.get(name)
+        if field is None:
+            raise UnsupportedOperation(f"{name!r} is the name of no Bluesky document")
+        uid: Any = doc.get(field) if name != "bulk_events" else _first_descriptor(doc)
         run = (self._runs if field == "run_start" else self._run_of).get(uid)
         if run is not None:
             return run
@@ -139,23 +138,18 @@ class _Run:
     uids: list[str] = field(default_factory=list)
 
 
-def _by(field: str) -> Callable[[Mapping[str, Any]], tuple[str, Any]]:
-    return lambda doc: (field, doc.get(field))
-
-
-def _by_first_event(doc: Mapping[str, Any]) -> tuple[str, Any]:
+def _first_descriptor(doc: Mapping[str, Any]) -> Any:
     """Bulk events are lists of events by stream, any of which may be empty."""
-    return "descriptor", next((event["descriptor"] for events in doc.values() for event in events), None)
+    return next((event["descriptor"] for events in doc.values() for event in events), None)
 
 
 INTRODUCES: Final = frozenset({"descriptor", "resource", "stream_resource"})
 RUNLESS: Final = frozenset({"resource", "bulk_events"})  # old writers' resources do not name their run
 DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})  # may be of a resource from the run before
-ROUTES: Final[dict[str, Callable[[Mapping[str, Any]], tuple[str, Any]]]] = {
-    **dict.fromkeys(("stop", "descriptor", "resource", "stream_resource"), _by("run_start")),
-    **dict.fromkeys(("event", "event_page"), _by("descriptor")),
-    "bulk_events": _by_first_event,
-    **dict.fromkeys(("datum", "datum_page", "bulk_datum"), _by("resource")),
-    "stream_datum": _by("stream_resource"),
+FIELDS: Final[dict[str, str]] = {
+    **dict.fromkeys(("stop", "descriptor", "resource", "stream_resource"), "run_start"),
+    **dict.fromkeys(("event", "event_page", "bulk_events"), "descriptor"),
+    **dict.fromkeys(("datum", "datum_page", "bulk_datum"), "resource"),
+    "stream_datum": "stream_resource",
 }
-"""Document name to what tells its run: a field's name and the uid in it."""
+"""Document name to the field whose uid tells its run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain, repeat
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -119,13 +120,13 @@ class JSONLCodec(Codec):
 
 def _are_items(pairs: list[Any], data: bytes, start: int, stops: list[int]) -> bool:
     """Whether each line is the pair that it seems to be."""
-    for pair, stop in zip(pairs, stops, strict=True):
-        if type(pair) is not list or len(pair) != 2 or type(pair[1]) is not dict:
-            return False
-        if type(pair[0]) is not str or not data.startswith(HEADS.get(pair[0], NO_HEAD), start):
-            return False
-        start = stop
-    return True
+    if set(map(type, pairs)) != {list} or set(map(len, pairs)) != {2}:
+        return False
+    names, docs = zip(*pairs, strict=True)
+    if set(map(type, names)) != {str} or set(map(type, docs)) != {dict}:
+        return False
+    heads = map(HEADS.get, names, repeat(NO_HEAD))
+    return all(map(data.startswith, heads, chain([start], stops)))
 
 
 def _name(raw: bytes, start: int, stop: int) -> str:

@@ -13,11 +13,12 @@ from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.layout import Block, Layout
 from intake_bluesky.one_pass import FLOAT, INT, ODD, TEXT, Measuring
 from intake_bluesky.pages import event_page, gather
+from intake_bluesky.statistics import SAMPLE
 
 __all__ = ["BLOCK", "BlockBuilder"]
 
 BLOCK: Final = 1 << 20  # bytes from which a block is closed
-ENOUGH: Final = 4096  # events looked at together: as many as statistics sort at once
+MOST: Final = SAMPLE  # events that wait: of no more does `Statistics` tell exactly how far apart they are
 NULL: Final = Observed(frozenset({"null"}))
 DICT, NO_MORE = frozenset({dict}), frozenset({dict, type(None)})
 NUMBERS: Final = frozenset({float, int, bool, type(None)})
@@ -146,13 +147,13 @@ class BlockBuilder:
         keys, seq_nums, columns = plain
         form = keys, tuple(map(_kind, columns))
         waiting, apart = self._waiting.get(descriptor), "" in form[1]
-        if waiting is None or apart or waiting.form != form:
+        if waiting is None or apart or waiting.form != form or len(waiting.seq_nums) + len(seq_nums) > MOST:
             self._look(descriptor)
             waiting = self._waiting[descriptor] = _Waiting(form, [], [[] for _ in keys])
         waiting.seq_nums.extend(seq_nums)
         for held, values in zip(waiting.columns, columns, strict=True):
             held.extend(values)
-        if apart or len(waiting.seq_nums) >= ENOUGH:
+        if apart:
             self._look(descriptor)
 
     def _look(self, descriptor: str) -> None:

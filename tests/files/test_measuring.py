@@ -172,11 +172,37 @@ def one_stream(*events: int) -> Run:
 
 
 def test_many_events_are_looked_at_in_groups(folder: Path) -> None:
-    path = put(folder, one_stream(*range(1, 1001)), ".jsonl")
+    path = put(folder, one_stream(*range(1, 9001)), ".jsonl")
     [observed] = (scanned(path, ".jsonl") or {}).values()
     assert observed is not None
-    assert replace(observed, gap=None) == Statistics(1000, 0, 0.5, 500.0, 250250.0, 0.5, 500.0)
+    assert replace(observed, gap=None) == Statistics(9000, 0, 0.5, 4500.0, 20252250.0, 0.5, 4500.0)
     assert observed.gap == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".msgpack"])
+def test_whatever_many_events_hold_is_told_as_reading_tells_it(folder: Path, ending: str) -> None:
+    odd = [7, -2.5, True, None, 2**70, "text", math.inf, [1, 2], math.nan]
+    run = RunComposer("many kinds")
+    image = run.resource("SPEC", root="/", path="x")
+    keys = {"x": data_key("number"), "y": data_key("number"), "z": data_key("string")}
+    primary, monitor = run.descriptor(keys), run.descriptor({"m": data_key("integer")}, stream="monitor")
+    for n in range(4500):
+        data = {"x": n / 8, "y": odd[n // 400 % 9] if n % 400 > 350 else n, "z": str(n)}
+        if n % 1500 == 900:
+            del data["y"]
+        run.event(primary, data)
+        if n % 3 == 0:
+            run.event(monitor, {"m": -n})
+            run.datum(image, n)
+    run.stop()
+    path = put(folder, run.documents, ending)
+    store = FORMATS[ending][1](folder)
+    told = hold(store, scanned(path, ending))
+    assert told[("primary", "x")].sum == sum(n / 8 for n in range(4500))
+    assert told[("monitor", "m")] == Statistics(1500, 0, -4497, 0, -sum(range(0, 4500, 3)), 0, -4497, 3.0)
+    streams = store.header(run.run_uid).streams
+    assert {name: layout.events for name, layout in streams.items()} == {"primary": 4500, "monitor": 1500}
+    store.close()
 
 
 @pytest.mark.parametrize("seq_nums", [(1, 2, 3, 2), (1, 1), (*range(1, 300), 5), (3, 2, 1)])
