@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -28,7 +29,8 @@ WORD: Final = range(-(2**63), 2**63)
 class _Waiting(NamedTuple):
     """Values of events of one descriptor, of which columns can be made whatever they are."""
 
-    form: tuple[tuple[str, ...], tuple[str, ...]]  # the keys, and their kinds
+    # The keys, and their kinds; none where all are numbers.
+    form: tuple[tuple[str, ...], tuple[str, ...]]
     seq_nums: list[int]
     columns: list[list[Any]]
 
@@ -145,7 +147,8 @@ class BlockBuilder:
             self._observe(*gather(docs))
             return
         keys, seq_nums, columns = plain
-        form = keys, tuple(map(_kind, columns))
+        numbers = NUMBERS.issuperset(map(type, chain.from_iterable(columns)))  # as nearly all are
+        form = keys, () if numbers else tuple(map(_kind, columns))
         waiting, apart = self._waiting.get(descriptor), "" in form[1]
         if waiting is None or apart or waiting.form != form or len(waiting.seq_nums) + len(seq_nums) > MOST:
             self._look(descriptor)
