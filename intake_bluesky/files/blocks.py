@@ -152,10 +152,11 @@ class BlockBuilder:
         waiting, apart = self._waiting.get(descriptor), "" in form[1]
         if waiting is None or apart or waiting.form != form or len(waiting.seq_nums) + len(seq_nums) > MOST:
             self._look(descriptor)
-            waiting = self._waiting[descriptor] = _Waiting(form, [], [[] for _ in keys])
-        waiting.seq_nums.extend(seq_nums)
-        for held, values in zip(waiting.columns, columns, strict=True):
-            held.extend(values)
+            self._waiting[descriptor] = _Waiting(form, seq_nums, columns)
+        else:
+            waiting.seq_nums.extend(seq_nums)
+            for held, values in zip(waiting.columns, columns, strict=True):
+                held.extend(values)
         if apart:
             self._look(descriptor)
 
@@ -195,7 +196,7 @@ def _kind(values: Sequence[Any]) -> str:
     return "numbers" if types <= NUMBERS else "text" if types == TEXT else ""
 
 
-def _columns(docs: list[Document]) -> tuple[tuple[str, ...], list[int], Sequence[Sequence[Any]]] | None:
+def _columns(docs: list[Document]) -> tuple[tuple[str, ...], list[int], list[list[Any]]] | None:
     """The keys, the seq_nums and the values of each key, where all events are of one plain form; else None."""
     rows = [doc["data"] for doc in docs]
     if set(map(type, rows)) != DICT or len(set(map(len, rows))) > 1 or not rows[0]:
