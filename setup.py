@@ -126,7 +126,7 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "intake.drivers": driver_entry_points(),
-        "console_scripts": ["intake-bluesky = intake_bluesky.cli:main"],
+        "console_scripts": ["intake-bluesky = intake_bluesky.apps.cli:main"],
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

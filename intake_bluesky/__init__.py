@@ -16,7 +16,11 @@ from intake_bluesky._version import __version__
 
 if TYPE_CHECKING:
     from intake_bluesky import errors, query
+    from intake_bluesky.apps.validate import validate
     from intake_bluesky.catalogs import catalog
+    from intake_bluesky.catalogs.run import BlueskyRun
+    from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
+    from intake_bluesky.catalogs.stream import BlueskyStream
     from intake_bluesky.query import (
         Comparison,
         Config,
@@ -43,9 +47,6 @@ if TYPE_CHECKING:
         TextQuery,
         TimeRange,
     )
-    from intake_bluesky.run import BlueskyRun
-    from intake_bluesky.runs import BlueskyCatalog, open_catalog
-    from intake_bluesky.stream import BlueskyStream
 
 __all__ = [
     "BlueskyCatalog",
@@ -80,14 +81,16 @@ __all__ = [
     "errors",
     "open_catalog",
     "query",
+    "validate",
 ]
 
 _ELSEWHERE = {
-    "BlueskyCatalog": "intake_bluesky.runs",
-    "BlueskyRun": "intake_bluesky.run",
-    "BlueskyStream": "intake_bluesky.stream",
+    "BlueskyCatalog": "intake_bluesky.catalogs.run_catalog",
+    "BlueskyRun": "intake_bluesky.catalogs.run",
+    "BlueskyStream": "intake_bluesky.catalogs.stream",
     "catalog": "intake_bluesky.catalogs",
-    "open_catalog": "intake_bluesky.runs",
+    "open_catalog": "intake_bluesky.catalogs.run_catalog",
+    "validate": "intake_bluesky.apps.validate",
 }
 """Where a name lives that is neither a submodule nor, as all the others are, a query."""
 

@@ -101,7 +101,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_open_catalog_is_that_of_intake_with_an_environment_kept_to_itself(tmp_path: Path) -> None:
     import intake
 
-    from intake_bluesky.runs import open_catalog
+    from intake_bluesky.catalogs.run_catalog import open_catalog
 
     (tmp_path / "empty.yml").write_text("sources: {}", encoding="utf-8")
     assert intake_bluesky.open_catalog is open_catalog

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intake_bluesky.file_catalog import FileCatalog
+from intake_bluesky.catalogs.file_catalog import FileCatalog
 from intake_bluesky_jsonl.codec import JSONLCodec
 from intake_bluesky_jsonl.store import JSONLStore
 

@@ -9,11 +9,11 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from intake_bluesky import exact_json
-from intake_bluesky.codec import Codec, Item
-from intake_bluesky.columns import Observed
-from intake_bluesky.documents import ALL_KEYS, NAMES, Document, EventPage, Keys
+from intake_bluesky.documents import exact_json
+from intake_bluesky.documents.columns import Observed
+from intake_bluesky.documents.model import ALL_KEYS, NAMES, Document, EventPage, Keys
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
+from intake_bluesky.files.codec import Codec, Item
 from intake_bluesky_jsonl.events import event_pages
 
 __all__ = ["JSONLCodec"]

@@ -11,9 +11,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import orjson
 
-from intake_bluesky.columns import OBJECT, Column, Ragged
-from intake_bluesky.documents import Document, EventPage, Keys
-from intake_bluesky.pages import event_page, gather, normalise
+from intake_bluesky.documents.columns import OBJECT, Column, Ragged
+from intake_bluesky.documents.model import Document, EventPage, Keys
+from intake_bluesky.documents.pages import event_page, gather, normalise
 from intake_bluesky_jsonl.pages import PageParser
 
 __all__ = ["event_pages"]

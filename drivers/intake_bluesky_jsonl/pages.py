@@ -1,6 +1,6 @@
 """Lines with an event page, straight to numpy columns through simdjson's typed buffers.
 
-`PageParser.parse` gives None wherever it is not certain that `intake_bluesky.pages.event_page` would give the
+`PageParser.parse` gives None wherever it is not certain that `intake_bluesky.documents.pages.event_page` would give the
 same: the caller then takes that way. Without pysimdjson, that is always.
 """
 
@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from intake_bluesky.columns import WIDE, Array, Column, Ragged, column
-from intake_bluesky.documents import EventPage, Keys
+from intake_bluesky.documents.columns import WIDE, Array, Column, Ragged, column
+from intake_bluesky.documents.model import EventPage, Keys
 
 simdjson: Any
 try:
@@ -100,7 +100,7 @@ def _brackets(line: bytes | memoryview) -> int:
 
 
 def _column(array: Any) -> Column:
-    """As `intake_bluesky.columns.column`, of an array without arrays among the elements of its innermost ones."""
+    """As `columns.column`, of an array without arrays among the elements of its innermost ones."""
     if len(array):
         try:
             return _shaped(array)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import MissingDependency
-from intake_bluesky.runs import BlueskyCatalog
 
 if TYPE_CHECKING:
     from intake_bluesky_mongo.embedded import EmbeddedStore
-    from intake_bluesky_mongo.inserting import Buffering
     from intake_bluesky_mongo.normalized import NormalizedStore
+    from intake_bluesky_mongo.writer import Buffering
 
 __all__ = [
     "BlueskyMongoEmbeddedCatalog",
@@ -22,7 +22,7 @@ __all__ = [
     "NormalizedStore",
 ]
 
-_HOMES = {"NormalizedStore": "normalized", "EmbeddedStore": "embedded", "Buffering": "inserting"}
+_HOMES = {"NormalizedStore": "normalized", "EmbeddedStore": "embedded", "Buffering": "writer"}
 
 
 def __getattr__(name: str) -> Any:

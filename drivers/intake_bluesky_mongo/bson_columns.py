@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import bson
 import numpy as np
 
-from intake_bluesky.columns import Array
+from intake_bluesky.documents.columns import Array
 from intake_bluesky_mongo.bson_documents import tidy_column
 
 __all__ = ["page_of_events", "page_of_page", "raw_batch", "split_batch"]
@@ -136,7 +136,7 @@ def _widened(values: Array) -> Array:
 
 
 def page_of_page(raw: bytes) -> dict[str, Any]:
-    """Read one ``event_page`` document; see `intake_bluesky.pages.event_page` for its form."""
+    """Read one ``event_page`` document; see `intake_bluesky.documents.pages.event_page` for its form."""
     view = memoryview(raw)
     page: dict[str, Any] = {}
     try:

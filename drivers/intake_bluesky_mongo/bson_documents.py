@@ -14,7 +14,7 @@ from bson import Decimal128, Int64, ObjectId
 from bson.errors import InvalidDocument, InvalidStringData
 from bson.raw_bson import RawBSONDocument
 
-from intake_bluesky.documents import Document, to_plain
+from intake_bluesky.documents.model import Document, to_plain
 from intake_bluesky.errors import UnsupportedOperation
 
 __all__ = ["LARGEST", "decimal", "from_bson", "ready", "tidy_column"]

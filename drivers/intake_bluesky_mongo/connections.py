@@ -21,7 +21,7 @@ from pymongo.errors import (
 )
 
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
-from intake_bluesky_mongo.addresses import Address
+from intake_bluesky_mongo.address import Address
 
 __all__ = ["Connection", "Stored"]
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from intake_bluesky.documents import DatumPage, Document
+from intake_bluesky.documents.model import DatumPage, Document
 from intake_bluesky.errors import DuplicateRun
-from intake_bluesky.storage import RunInsert
-from intake_bluesky_mongo.asking import Answer, Result, Section, ask, by_run, wrapped
+from intake_bluesky.storage.contract import RunInsert
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader
+from intake_bluesky_mongo.find import EMBEDDED
 from intake_bluesky_mongo.indexes import Index
-from intake_bluesky_mongo.inserting import Buffering, MongoInsert, Writes, begin, sized
-from intake_bluesky_mongo.listing import EMBEDDED
-from intake_bluesky_mongo.paging import PagedDatums, PagedEvents, listed_page, page_size_of, stored_page
+from intake_bluesky_mongo.page_writer import PagedDatums, PagedEvents, listed_page, page_size_of, stored_page
+from intake_bluesky_mongo.run_layout import StoredRun
+from intake_bluesky_mongo.storable_documents import uid_of
 from intake_bluesky_mongo.store import MongoStore
-from intake_bluesky_mongo.stored_runs import StoredRun
-from intake_bluesky_mongo.taking import uid_of
+from intake_bluesky_mongo.union_query import Answer, Result, Section, ask, by_run, wrapped
+from intake_bluesky_mongo.writer import Buffering, MongoInsert, Writes, begin, sized
 
 __all__ = ["EmbeddedStore"]
 

@@ -15,15 +15,15 @@ import numpy as np
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
-from intake_bluesky.columns import Array
-from intake_bluesky.documents import ALL_KEYS, EventPage, Keys
+from intake_bluesky.documents.columns import Array
+from intake_bluesky.documents.model import ALL_KEYS, EventPage, Keys
+from intake_bluesky.documents.pages import event_page
 from intake_bluesky.errors import DamagedRun
-from intake_bluesky.pages import event_page
 from intake_bluesky_mongo.bson_columns import page_of_events, page_of_page, raw_batch, split_batch
 from intake_bluesky_mongo.bson_documents import tidy_column
 from intake_bluesky_mongo.connections import Stored
-from intake_bluesky_mongo.large import gathered_page
-from intake_bluesky_mongo.stored_runs import StoredPage, StoredStream
+from intake_bluesky_mongo.large_values import gathered_page
+from intake_bluesky_mongo.run_layout import StoredPage, StoredStream
 
 __all__ = ["EventReader", "Times", "Wanted"]
 

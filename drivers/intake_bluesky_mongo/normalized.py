@@ -9,17 +9,16 @@ from typing import Any, Final
 
 from bson.raw_bson import RawBSONDocument
 
-from intake_bluesky.documents import DatumPage, Document
+from intake_bluesky.documents.model import DatumPage, Document
 from intake_bluesky.errors import DuplicateRun
-from intake_bluesky.storage import RunInsert
-from intake_bluesky_mongo.asking import Answer, Result, Section, ask, by_run
+from intake_bluesky.storage.contract import RunInsert
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader
+from intake_bluesky_mongo.find import NORMALIZED
 from intake_bluesky_mongo.indexes import Index
-from intake_bluesky_mongo.inserting import Buffering, MongoInsert, Writes, begin, sized
-from intake_bluesky_mongo.listing import NORMALIZED
-from intake_bluesky_mongo.normalized_questions import (
+from intake_bluesky_mongo.legacy_resources import external_keys, names_of, old_resources
+from intake_bluesky_mongo.normalized_pipelines import (
     assets_of_runs,
     events_of,
     of_assets,
@@ -27,11 +26,12 @@ from intake_bluesky_mongo.normalized_questions import (
     of_runs,
     stream_datums_of,
 )
-from intake_bluesky_mongo.old_resources import external_keys, names_of, old_resources
-from intake_bluesky_mongo.paging import PagedEvents, stored_page
+from intake_bluesky_mongo.page_writer import PagedEvents, stored_page
+from intake_bluesky_mongo.run_layout import StoredRun
+from intake_bluesky_mongo.storable_documents import uid_of
 from intake_bluesky_mongo.store import MongoStore
-from intake_bluesky_mongo.stored_runs import StoredRun
-from intake_bluesky_mongo.taking import uid_of
+from intake_bluesky_mongo.union_query import Answer, Result, Section, ask, by_run
+from intake_bluesky_mongo.writer import Buffering, MongoInsert, Writes, begin, sized
 
 __all__ = ["NormalizedStore"]
 

@@ -11,26 +11,26 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, ClassVar, Final
 
-from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
+from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
+from intake_bluesky.documents.pages import events_of
+from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StreamNotFound, UnsupportedOperation
-from intake_bluesky.measuring import measured
-from intake_bluesky.pages import events_of
 from intake_bluesky.query import ALL, Query, split
-from intake_bluesky.query.kept import Kept
-from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore, merge_runs
-from intake_bluesky_mongo.ahead import Ahead, groups
+from intake_bluesky.query.pruning import Kept
+from intake_bluesky.search.run_statistics import measured
+from intake_bluesky.storage.contract import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore, merge_runs
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader, Times, Wanted
-from intake_bluesky_mongo.filters import Translator
+from intake_bluesky_mongo.find import Listing, Schema, uids_without_text
 from intake_bluesky_mongo.indexes import Index, missing_indexes
-from intake_bluesky_mongo.inserting import Buffering
-from intake_bluesky_mongo.keeping import Keeper, Part, packed, place_of
-from intake_bluesky_mongo.large import gathered
-from intake_bluesky_mongo.listing import Listing, Schema, uids_without_text
-from intake_bluesky_mongo.sharing import Packed, put_shared, shared
-from intake_bluesky_mongo.stored_runs import StoredRun, StoredStream
+from intake_bluesky_mongo.large_values import gathered
+from intake_bluesky_mongo.prefetch import Ahead, groups
+from intake_bluesky_mongo.run_layout import StoredRun, StoredStream
+from intake_bluesky_mongo.shared_statistics import Packed, put_shared, shared
+from intake_bluesky_mongo.statistics import Keeper, Part, packed, place_of
+from intake_bluesky_mongo.translator import Translator
+from intake_bluesky_mongo.writer import Buffering
 
 __all__ = ["MongoStore"]
 

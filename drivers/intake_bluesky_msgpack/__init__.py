@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intake_bluesky.file_catalog import FileCatalog
+from intake_bluesky.catalogs.file_catalog import FileCatalog
 from intake_bluesky_msgpack.codec import MsgpackCodec
 from intake_bluesky_msgpack.store import MsgpackStore
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgpack
 import numpy as np
 
-from intake_bluesky.documents import to_plain
+from intake_bluesky.documents.model import to_plain
 
 __all__ = ["INTEGER", "TEXT", "PickledObjects", "from_extension", "from_map", "packable"]
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import msgpack
 
-from intake_bluesky.codec import Codec, Item
-from intake_bluesky.columns import Observed
-from intake_bluesky.documents import ALL_KEYS, Document, EventPage, Keys, to_plain
+from intake_bluesky.documents.columns import Observed
+from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys, to_plain
+from intake_bluesky.documents.pages import event_page, gather, normalise
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
-from intake_bluesky.pages import event_page, gather, normalise
+from intake_bluesky.files.codec import Codec, Item
 from intake_bluesky_msgpack.arrays import (
     TEXT,
     PickledObjects,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import MissingDependency
-from intake_bluesky.runs import BlueskyCatalog
 
 if TYPE_CHECKING:
     from intake_bluesky_sql.store import SQLStore

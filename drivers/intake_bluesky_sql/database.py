@@ -18,7 +18,7 @@ from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, m
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from intake_bluesky.errors import MissingDependency, StoreUnavailable
-from intake_bluesky.schema import prepare
+from intake_bluesky.index.tables import prepare
 from intake_bluesky_sql import tables
 from intake_bluesky_sql.address import Address
 from intake_bluesky_sql.tables import migrate, newer, version_of
@@ -280,7 +280,7 @@ class Database:
             event.listen(engine, "begin", _begin)
             return engine
         try:
-            from intake_bluesky_sql.binary import BinaryCursor
+            from intake_bluesky_sql.binary_cursor import BinaryCursor
 
             options = {
                 "connect_timeout": CONNECT, "application_name": "intake-bluesky", "client_encoding": "utf8",

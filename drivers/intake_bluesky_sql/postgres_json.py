@@ -10,9 +10,9 @@ from typing import Any, Final, Self
 
 import orjson
 
-from intake_bluesky.query.conditions import Compare, In, PathQuery
-from intake_bluesky.query.form import MARK, code_key, code_list, code_text, rank
-from intake_bluesky.query.sql_json import SQL, Spot, What
+from intake_bluesky.index.json_conditions import SQL, Spot, What
+from intake_bluesky.index.search_form import MARK, code_key, code_list, code_text, rank
+from intake_bluesky.query.path_nodes import Compare, In, PathQuery
 from intake_bluesky.query.values import Value
 
 __all__ = ["PostgreSQLSpot", "contained"]

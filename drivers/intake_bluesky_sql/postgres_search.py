@@ -7,13 +7,13 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from intake_bluesky.query.conditions import PathQuery
-from intake_bluesky.query.form import COMMON
-from intake_bluesky.query.sql import Column, Columns, Translator
-from intake_bluesky.query.sql_dialect import Dialect
-from intake_bluesky.query.sql_json import NEVER, SQL, json_condition
+from intake_bluesky.index.dialect import Dialect
+from intake_bluesky.index.json_conditions import NEVER, SQL, json_condition
+from intake_bluesky.index.search_form import COMMON
+from intake_bluesky.index.translator import Column, Columns, Translator
+from intake_bluesky.query.path_nodes import PathQuery
 from intake_bluesky_sql.postgres_json import PostgreSQLSpot, contained
-from intake_bluesky_sql.searched import LONGEST, searched_word
+from intake_bluesky_sql.search_columns import LONGEST, searched_word
 
 __all__ = ["POSTGRESQL"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from intake_bluesky.query.form import COMMON
-from intake_bluesky.query.sql import Column, Columns, Translator
-from intake_bluesky.schema import HAS_FTS5, SIMILAR
+from intake_bluesky.index.search_form import COMMON
+from intake_bluesky.index.tables import HAS_FTS5, SIMILAR
+from intake_bluesky.index.translator import Column, Columns, Translator
 
 __all__ = ["SQLITE"]
 

@@ -9,30 +9,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
+from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
+from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.errors import (
     DamagedRun,
     RunNotFound,
     StoreUnavailable,
     StreamNotFound,
 )
-from intake_bluesky.measuring import measured
+from intake_bluesky.index.json_conditions import SQL
+from intake_bluesky.index.rare_words import narrowed
+from intake_bluesky.index.search_form import code_text
+from intake_bluesky.index.tables import is_rare
 from intake_bluesky.query import ALL, Path, Query
-from intake_bluesky.query.form import code_text
-from intake_bluesky.query.narrowing import narrowed
-from intake_bluesky.query.sql_json import SQL
-from intake_bluesky.schema import is_rare
-from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky.search.run_statistics import measured
+from intake_bluesky.storage.contract import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
 from intake_bluesky_sql.address import Address
 from intake_bluesky_sql.database import Database
-from intake_bluesky_sql.keeping import Keeper
+from intake_bluesky_sql.key_values import StoredValues
+from intake_bluesky_sql.maintenance import Upkeep
 from intake_bluesky_sql.postgres_search import POSTGRESQL
-from intake_bluesky_sql.reading import StoredRun, decoded
+from intake_bluesky_sql.run_reader import StoredRun, decoded
+from intake_bluesky_sql.run_writer import Buffering, SQLInsert
 from intake_bluesky_sql.sqlite_search import SQLITE
-from intake_bluesky_sql.standing import StoredValues
-from intake_bluesky_sql.upkeep import Upkeep
-from intake_bluesky_sql.writing import Buffering, SQLInsert
+from intake_bluesky_sql.statistics import Keeper
 
 __all__ = ["SQLStore"]
 

@@ -2,7 +2,7 @@
 
 ``runs`` has a row a run: what is searched, and what it is ordered by. ``documents`` has the exact JSON of each
 document, ``blocks`` and ``block_columns`` those of many documents that look alike, field by field
-(`intake_bluesky_sql.blocks`).
+(`intake_bluesky_sql.document_blocks`).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from sqlalchemy.schema import CreateIndex
 from sqlalchemy.types import UserDefinedType
 
 from intake_bluesky.errors import StoreUnavailable
-from intake_bluesky.query.form import COMMON
-from intake_bluesky.schema import HAS_FTS5
+from intake_bluesky.index.search_form import COMMON
+from intake_bluesky.index.tables import HAS_FTS5
 
 __all__ = [
     "READABLE",
@@ -138,7 +138,7 @@ BY_COMMON: Final = tuple(
     for name in COMMON.values()
 )
 
-# As `intake_bluesky.query.sql_data` has them; ``file`` is the run.
+# As `index.statistics_conditions` has them; ``file`` is the run.
 STATISTICS_OF_SQLITE: Final = (
     """CREATE TABLE keys(
         id INTEGER PRIMARY KEY, key TEXT NOT NULL, stream TEXT NOT NULL, reading TEXT NOT NULL,
@@ -154,7 +154,7 @@ STATISTICS_OF_SQLITE: Final = (
     )""",
     "CREATE INDEX statistics_by_run ON statistics(file)",
 )
-# As `intake_bluesky.query.sql_data` has them; the numbers in ``exact`` are those that were, ints and floats.
+# As `index.statistics_conditions` has them; the numbers in ``exact`` are those that were, ints and floats.
 STATISTICS_OF_POSTGRESQL: Final = (
     """CREATE TABLE keys(
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key text COLLATE "C" NOT NULL,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from intake_bluesky.assets.array import AssetArray
 from intake_bluesky.assets.build import datum_array, stream_asset_array
-from intake_bluesky.assets.files import AssetFile, asset_files
+from intake_bluesky.assets.file_list import AssetFile, asset_files
 from intake_bluesky.assets.handlers import discover_handlers
 from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.options import AssetOptions

@@ -14,13 +14,13 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
-from intake_bluesky.assets.blocks import cut_rows, windows
-from intake_bluesky.assets.events import Box, read_events
-from intake_bluesky.assets.layout import EventLayout
+from intake_bluesky.assets.chunking import cut_rows, windows
+from intake_bluesky.assets.event_layout import EventLayout
+from intake_bluesky.assets.indexing import Selected, cover, pick
 from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.read_events import Box, read_events
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
-from intake_bluesky.assets.selecting import Selected, cover, pick
-from intake_bluesky.columns import Array, missing
+from intake_bluesky.documents.columns import Array, missing
 from intake_bluesky.errors import (
     AssetUnavailable,
     DamagedRun,

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from intake_bluesky.assets.array import AssetArray
-from intake_bluesky.assets.layout import EventLayout
+from intake_bluesky.assets.event_layout import EventLayout
 from intake_bluesky.assets.options import AssetOptions
-from intake_bluesky.assets.parallel import run_all
 from intake_bluesky.assets.reader import AssetReader, FrameStructure
-from intake_bluesky.assets.readers import datum_readers, stream_reader
-from intake_bluesky.columns import Array
-from intake_bluesky.documents import Document, Span, StreamAsset
+from intake_bluesky.assets.reader_registry import datum_readers, stream_reader
+from intake_bluesky.documents.columns import Array
+from intake_bluesky.documents.model import Document, Span, StreamAsset
 from intake_bluesky.errors import MissingDependency, PluginError
+from intake_bluesky.runtime.threads import run_all
 
 __all__ = ["datum_array", "stream_asset_array"]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from intake_bluesky.columns import TEXT
+from intake_bluesky.documents.columns import TEXT
 
 __all__ = ["declared_dtype", "declared_shape"]
 

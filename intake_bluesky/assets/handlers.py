@@ -13,9 +13,9 @@ from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
-from intake_bluesky.columns import Array
+from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, PluginError, UntrustedName
-from intake_bluesky.registry import Registry
+from intake_bluesky.runtime.plugins import Registry
 
 __all__ = ["GROUP", "Handler", "HandlerReader", "discover_handlers", "find_handler"]
 

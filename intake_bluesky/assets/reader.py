@@ -12,7 +12,7 @@ import numpy as np
 
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import JoinMethod
-from intake_bluesky.columns import Array
+from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
 
 __all__ = ["AssetReader", "FrameStructure", "LocatedReader", "UnreadableReader", "Window", "positive"]

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from intake_bluesky.assets.reader import Window
-from intake_bluesky.columns import Array
+from intake_bluesky.documents.columns import Array
 
 __all__ = ["Axes", "Box", "Part", "parse_slice"]
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.reader import FrameStructure, LocatedReader, Window
-from intake_bluesky.assets.sharing import Shared
 from intake_bluesky.assets.slices import Axes, Part, parse_slice
-from intake_bluesky.columns import TEXT, Array
+from intake_bluesky.documents.columns import TEXT, Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency, UntrustedName
+from intake_bluesky.runtime.shared import Shared
 
 __all__ = ["ZarrReader"]
 

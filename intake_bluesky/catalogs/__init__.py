@@ -1,12 +1,38 @@
-"""The catalogs installed on this machine, as one mapping: packages', databroker's and Intake's."""
+"""What Intake and people hold: a catalog of runs, a run, a stream; and the catalogs installed on this machine."""
 
 from __future__ import annotations
 
-from intake_bluesky.catalogs.mapping import InstalledCatalogs
-from intake_bluesky.catalogs.offered import Offered
-from intake_bluesky.catalogs.places import Place, search_path
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from intake_bluesky.catalogs.installed.mapping import InstalledCatalogs
+    from intake_bluesky.catalogs.installed.search_path import Place, search_path
+    from intake_bluesky.catalogs.offered import Offered
+
+    catalog: InstalledCatalogs
 
 __all__ = ["InstalledCatalogs", "Offered", "Place", "catalog", "search_path"]
 
-catalog = InstalledCatalogs()
-"""What this machine offers; ``intake_bluesky.catalog``."""
+_MODULES = {
+    "InstalledCatalogs": "installed.mapping",
+    "Offered": "offered",
+    "Place": "installed.search_path",
+    "search_path": "installed.search_path",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Late, since each run and stream comes through this package and needs none of it.
+    if name == "catalog":
+        value: Any = import_module(f"{__name__}.installed.mapping").InstalledCatalogs()
+    elif name in _MODULES:
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))

@@ -9,6 +9,7 @@ from typing import Any
 
 import intake
 
+from intake_bluesky.catalogs.run_catalog import open_catalog
 from intake_bluesky.errors import (
     IntakeBlueskyError,
     MissingDependency,
@@ -16,7 +17,6 @@ from intake_bluesky.errors import (
     StoreUnavailable,
     UnsupportedOperation,
 )
-from intake_bluesky.runs import open_catalog
 
 __all__ = ["Installed", "Offered", "Source", "installed"]
 

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar, Final
 
-from intake_bluesky.codec import Codec
-from intake_bluesky.documents import (
+from intake_bluesky.documents.model import (
     ALL_KEYS,
     DatumPage,
     Document,
@@ -19,21 +18,22 @@ from intake_bluesky.documents import (
     RunHeader,
     RunSummary,
 )
+from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.errors import StoreUnavailable
-from intake_bluesky.files.indexed import IndexedFiles
-from intake_bluesky.files.insert import FileInsert, Target
-from intake_bluesky.files.places import RemotePlace, shown
-from intake_bluesky.files.reading import RunFile
-from intake_bluesky.files.sources import is_certain, version_of
-from intake_bluesky.files.values import count_values, look_up
-from intake_bluesky.index import IndexLost
+from intake_bluesky.files.codec import Codec
+from intake_bluesky.files.content.locations import RemotePlace, shown
+from intake_bluesky.files.content.source import is_certain, version_of
+from intake_bluesky.files.indexer import IndexedFiles
+from intake_bluesky.files.key_values import count_values, look_up
+from intake_bluesky.files.run_reader import RunFile
+from intake_bluesky.files.run_writer import FileInsert, Target
+from intake_bluesky.index.index import IndexLost
+from intake_bluesky.index.rare_words import narrowed
+from intake_bluesky.index.tables import COLUMNS
+from intake_bluesky.index.translator import Translator
 from intake_bluesky.query import ALL, Path, Query, leaves
-from intake_bluesky.query.kept import Kept
-from intake_bluesky.query.narrowing import narrowed
-from intake_bluesky.query.sql import Translator
-from intake_bluesky.schema import COLUMNS
-from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky.query.pruning import Kept
+from intake_bluesky.storage.contract import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
 
 __all__ = ["FileStore"]
 
@@ -215,7 +215,7 @@ class FileStore(RunStore):
         Returns
         -------
         list of str
-            The files written: see `intake_bluesky.files.published`.
+            The files written: see `intake_bluesky.files.published_index`.
 
         Raises
         ------

@@ -10,19 +10,7 @@
 from __future__ import annotations
 
 from intake_bluesky.query.builders import Field, Item, Key, Start, Stop
-from intake_bluesky.query.conditions import (
-    AnyItem,
-    Compare,
-    Contains,
-    Exists,
-    HasSize,
-    In,
-    IsNaN,
-    Operator,
-    PathQuery,
-    Regex,
-)
-from intake_bluesky.query.data import (
+from intake_bluesky.query.data_nodes import (
     CompareStatistic,
     Data,
     DataBetween,
@@ -39,10 +27,11 @@ from intake_bluesky.query.databroker import (
     RawMongo,
     TextQuery,
 )
-from intake_bluesky.query.descriptors import AnyDescriptor
-from intake_bluesky.query.hardware import Config, DataKey, Descriptor, DescriptorField, Device, Stream
+from intake_bluesky.query.descriptor_nodes import AnyDescriptor
+from intake_bluesky.query.device_builders import Config, DataKey, Descriptor, DescriptorField, Device, Stream
+from intake_bluesky.query.json_form import from_json, to_json
 from intake_bluesky.query.matches import RunEnds, RunView, matches
-from intake_bluesky.query.mongo import from_mongo
+from intake_bluesky.query.mongo_form import from_mongo
 from intake_bluesky.query.nodes import (
     ALL,
     And,
@@ -55,9 +44,20 @@ from intake_bluesky.query.nodes import (
     leaves,
     replace_leaves,
 )
+from intake_bluesky.query.path_nodes import (
+    AnyItem,
+    Compare,
+    Contains,
+    Exists,
+    HasSize,
+    In,
+    IsNaN,
+    Operator,
+    PathQuery,
+    Regex,
+)
 from intake_bluesky.query.paths import Path
-from intake_bluesky.query.plan import cheap_first, split, to_nnf
-from intake_bluesky.query.runs import (
+from intake_bluesky.query.run_nodes import (
     Duplicates,
     Node,
     PartialUID,
@@ -67,10 +67,10 @@ from intake_bluesky.query.runs import (
     documents_needed,
     settle_scan_ids,
 )
-from intake_bluesky.query.serial import from_json, to_json
-from intake_bluesky.query.text import from_text, to_text
-from intake_bluesky.query.texts import FullText, Fuzzy, similarity, trigrams, words
+from intake_bluesky.query.split import cheap_first, split, to_nnf
+from intake_bluesky.query.text_form.text_form import from_text, to_text
 from intake_bluesky.query.values import FrozenDict, Value
+from intake_bluesky.query.words import FullText, Fuzzy, similarity, trigrams, words
 
 __all__ = [
     "ALL",

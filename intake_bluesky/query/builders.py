@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from intake_bluesky.errors import UnsupportedQuery
-from intake_bluesky.query.conditions import (
+from intake_bluesky.query.nodes import ALL, Query
+from intake_bluesky.query.path_nodes import (
     AnyItem,
     Compare,
     Compared,
@@ -19,7 +20,6 @@ from intake_bluesky.query.conditions import (
     Operator,
     Regex,
 )
-from intake_bluesky.query.nodes import ALL, Query
 from intake_bluesky.query.paths import DocumentName, Path
 
 

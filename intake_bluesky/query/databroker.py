@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query.builders import Key
-from intake_bluesky.query.conditions import Compare, Operator
-from intake_bluesky.query.mongo import parse
+from intake_bluesky.query.mongo_form import parse
 from intake_bluesky.query.nodes import ALL, Query
+from intake_bluesky.query.path_nodes import Compare, Operator
 from intake_bluesky.query.server_text import ServerText
-from intake_bluesky.query.texts import FullText
+from intake_bluesky.query.words import FullText
 
 _OPERATORS: Final[Mapping[str, Operator]] = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 

@@ -56,7 +56,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, UnsupportedQuery
-from intake_bluesky.query.conditions import (
+from intake_bluesky.query.data_nodes import SUMMED, CompareStatistic, DataBetween, DataQuery, DataWithin
+from intake_bluesky.query.descriptor_nodes import AnyDescriptor, stream_of
+from intake_bluesky.query.nodes import And, Everything, Not, Or, Query
+from intake_bluesky.query.path_nodes import (
     AnyItem,
     Compare,
     Contains,
@@ -67,17 +70,14 @@ from intake_bluesky.query.conditions import (
     PathQuery,
     Regex,
 )
-from intake_bluesky.query.data import SUMMED, CompareStatistic, DataBetween, DataQuery, DataWithin
-from intake_bluesky.query.descriptors import AnyDescriptor, stream_of
-from intake_bluesky.query.nodes import And, Everything, Not, Or, Query
 from intake_bluesky.query.paths import MISSING, Path, is_list, lookup
-from intake_bluesky.query.runs import PartialUID, ScanID, ScanIDRange, TimeRange, misplaced
+from intake_bluesky.query.run_nodes import PartialUID, ScanID, ScanIDRange, TimeRange, misplaced
 from intake_bluesky.query.server_text import ServerText
-from intake_bluesky.query.texts import FullText, Fuzzy, similarity, words
 from intake_bluesky.query.values import Value, equal, is_number
+from intake_bluesky.query.words import FullText, Fuzzy, similarity, words
 
 if TYPE_CHECKING:
-    from intake_bluesky.statistics import Statistics
+    from intake_bluesky.documents.statistics import Statistics
 
 _ORDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from intake_bluesky.documents import Document
+from intake_bluesky.documents.model import Document
 
 __all__ = ["RunComposer", "data_key"]
 

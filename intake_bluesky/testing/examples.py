@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from intake_bluesky.documents import Document
+from intake_bluesky.documents.model import Document
 
 __all__ = ["EXAMPLES", "INVALID", "UNPORTABLE", "Run", "example", "example_with_files"]
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from intake_bluesky.columns import Column, Ragged
-from intake_bluesky.documents import Document, EventPage, to_plain
+from intake_bluesky.documents.columns import Column, Ragged
+from intake_bluesky.documents.model import Document, EventPage, to_plain
 
 __all__ = ["cells", "same_value", "stored_datums", "stored_events", "values_of"]
 

@@ -9,13 +9,13 @@ from itertools import islice
 from typing import Any, Final
 from uuid import uuid4
 
-from intake_bluesky.columns import observe
-from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
+from intake_bluesky.documents.columns import observe
+from intake_bluesky.documents.header import HeaderBuilder
+from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
+from intake_bluesky.documents.pages import event_page, gather, normalise
 from intake_bluesky.errors import DamagedRun, DuplicateRun, RunNotFound, StreamNotFound
-from intake_bluesky.header import HeaderBuilder
-from intake_bluesky.pages import event_page, gather, normalise
 from intake_bluesky.query import ALL, PartialUID, Query, matches, split
-from intake_bluesky.storage import Order, Plan, Problem, RunInsert, RunStore, sort_runs
+from intake_bluesky.storage.contract import Order, Plan, Problem, RunInsert, RunStore, sort_runs
 
 __all__ = ["MemoryStore"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intake_bluesky.documents import Document
+from intake_bluesky.documents.model import Document
 from intake_bluesky.testing.compose import EPOCH, RunComposer, data_key
 from intake_bluesky.testing.examples import Run, example
 

@@ -9,8 +9,9 @@ from typing import Any, Final, get_args
 
 from hypothesis import strategies as st
 
-from intake_bluesky.columns import column
-from intake_bluesky.documents import Document, stream_name
+from intake_bluesky.documents.columns import column
+from intake_bluesky.documents.model import Document, stream_name
+from intake_bluesky.documents.statistics import Statistics, lies
 from intake_bluesky.query import (
     ALL,
     AnyDescriptor,
@@ -36,7 +37,6 @@ from intake_bluesky.query import (
     StatisticName,
     TimeRange,
 )
-from intake_bluesky.statistics import Statistics, lies
 
 KEYS: Final = ("a", "b", "0", "1", "stop")
 TEXTS: Final = (

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from hypothesis import strategies as st
 
-from intake_bluesky.documents import Document
+from intake_bluesky.documents.model import Document
 from intake_bluesky.testing.compose import EPOCH, RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from intake_bluesky.assets import AssetArray, AssetOptions, stream_asset_array
-from intake_bluesky.documents import Span, StreamAsset
+from intake_bluesky.documents.model import Span, StreamAsset
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

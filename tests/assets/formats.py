@@ -19,7 +19,7 @@ import tifffile
 import zarr
 
 from intake_bluesky.assets import AssetArray, AssetOptions, datum_array, stream_asset_array
-from intake_bluesky.documents import StreamAsset
+from intake_bluesky.documents.model import StreamAsset
 from tests.assets.by_hand import DATASET, HDF5, Array, frames, key, write
 from tests.assets.files_by_hand import cbfs, jpegs, read_jpegs, spes
 from tests.assets.hdf5_by_hand import (

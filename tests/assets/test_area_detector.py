@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from intake_bluesky.assets import AssetArray, AssetOptions, datum_array
-from intake_bluesky.assets.area_detector import HDF5SequenceReader
-from intake_bluesky.assets.hdf5 import HDF5Reader
+from intake_bluesky.assets.hdf5.area_detector import HDF5SequenceReader
+from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.errors import AssetUnavailable
 from tests.assets.by_hand import DATASET, Array, asset, both, frames, key, write
 from tests.assets.by_hand import opened as streamed
@@ -225,7 +225,7 @@ def test_imm_is_read_by_the_handler_that_is_installed(tmp_path: Path) -> None:
 
 
 def test_handlers_of_others_know_no_spec_that_is_neither_read_here_nor_theirs() -> None:
-    from intake_bluesky.assets.readers import native_reader
+    from intake_bluesky.assets.reader_registry import native_reader
 
     offered = importlib.metadata.entry_points(group="databroker.handlers")
     rest = {point.name for point in offered if native_reader(point.name) is None}

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from intake_bluesky.assets import AssetArray, Location, csv_lines
-from intake_bluesky.assets.csv_lines import Lines, RowIndex
-from intake_bluesky.assets.csv_rows import CSVReader
-from intake_bluesky.columns import TEXT
+from intake_bluesky.assets import AssetArray, Location
+from intake_bluesky.assets.text import row_index
+from intake_bluesky.assets.text.reader import CSVReader
+from intake_bluesky.assets.text.row_index import Lines, RowIndex
+from intake_bluesky.documents.columns import TEXT
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
 from tests.assets.by_hand import asset, both, key, opened
 
@@ -299,8 +300,8 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_a_quote_that_is_never_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_lines, "PIECE", 64)
-    monkeypatch.setattr(csv_lines, "LONGEST", 256)
+    monkeypatch.setattr(row_index, "PIECE", 64)
+    monkeypatch.setattr(row_index, "LONGEST", 256)
     path = tmp_path / "x.csv"
     path.write_text('1,"2\n' + "3,4\n" * 200)
     with pytest.raises(AssetUnavailable, match=r"x\.csv has a row of more than 256 bytes"):
@@ -316,8 +317,8 @@ def test_stray_quotes_are_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_any_rows_of_any_text(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
-    monkeypatch.setattr(csv_lines, "PIECE", int(rng.integers(1, 200)))
-    monkeypatch.setattr(csv_lines, "STEP", int(rng.integers(1, 20)))
+    monkeypatch.setattr(row_index, "PIECE", int(rng.integers(1, 200)))
+    monkeypatch.setattr(row_index, "STEP", int(rng.integers(1, 20)))
     count = int(rng.integers(1, 120))
     between = ["", "", "", "\n", "#x\n", "  \n", "\r\n"]
     lines = ['{0},"{1}{0}"\n'.format(n, "a,\n"[: rng.integers(0, 4)]) for n in range(count)]
@@ -337,8 +338,8 @@ def test_any_rows_of_any_text(tmp_path: Path, seed: int, monkeypatch: pytest.Mon
 def test_a_block_reads_its_rows_alone(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("".join(f"{n},{n}\n" for n in range(50_000)))
-    index = csv_lines.row_index(Location(str(path)), Lines())
-    assert csv_lines.row_index(Location(str(path)), Lines()) is index, "gone through once"
+    index = row_index.row_index(Location(str(path)), Lines())
+    assert row_index.row_index(Location(str(path)), Lines()) is index, "gone through once"
     with path.open("rb") as file:
         fetched: list[int] = []
 
@@ -365,12 +366,12 @@ def test_what_changed_meanwhile_is_gone_through_anew(tmp_path: Path) -> None:
 
 
 def test_indexes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_lines, "MOST_INDEXES", 3)
+    monkeypatch.setattr(row_index, "MOST_INDEXES", 3)
     for number in range(6):
         path = tmp_path / f"{number}.csv"
         path.write_text("1\n")
-        assert isinstance(csv_lines.row_index(Location(str(path)), Lines()), RowIndex)
-    assert len(csv_lines._INDEXES) <= 3
+        assert isinstance(row_index.row_index(Location(str(path)), Lines()), RowIndex)
+    assert len(row_index._INDEXES) <= 3
 
 
 def test_part_of_each_row(tmp_path: Path) -> None:

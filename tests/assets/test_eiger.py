@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from intake_bluesky.assets import AssetArray, AssetOptions, asset_files, datum_array
-from intake_bluesky.assets.eiger import EigerReader
-from intake_bluesky.assets.handles import open_files
-from intake_bluesky.assets.hdf5 import HDF5Reader
+from intake_bluesky.assets.hdf5.eiger import EigerReader
+from intake_bluesky.assets.hdf5.open_files import open_files
+from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 from tests.assets.by_hand import Array, both, frames, key, write
 from tests.assets.hdf5_by_hand import eiger, read_eiger

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intake_bluesky.assets import Location, hdf5_filters
-from intake_bluesky.assets.hdf5 import HDF5Reader
-from intake_bluesky.assets.hdf5_filters import Deflated
+from intake_bluesky.assets import Location
+from intake_bluesky.assets.hdf5 import filters
+from intake_bluesky.assets.hdf5.filters import Deflated
+from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.assets.slices import Axes
 from intake_bluesky.errors import AssetUnavailable
 from tests.assets.by_hand import DATASET, Array, asset, both, frames, key, opened, write
@@ -50,7 +51,7 @@ def test_gzip(tmp_path: Path, unpacked: list[Any], dtype: str, shuffle: bool, ch
     observed = both(opened(asset(path, [(1, 11, 0, 10)]), key(*SHAPE), 10, target_chunk=4 * data[0].nbytes))
     assert observed.dtype == np.dtype(dtype)
     np.testing.assert_array_equal(observed, data)
-    large = int(np.prod(chunks)) * data.dtype.itemsize >= hdf5_filters.SMALLEST
+    large = int(np.prod(chunks)) * data.dtype.itemsize >= filters.SMALLEST
     assert bool(unpacked) == large
 
 
@@ -63,7 +64,7 @@ def test_any_part_of_any_chunks(data: st.DataObject) -> None:
     ]
     values = np.arange(np.prod(shape), dtype="<i4").reshape(shape)
     with pytest.MonkeyPatch.context() as patch, h5py.File("x", "w", driver="core", backing_store=False) as file:
-        patch.setattr(hdf5_filters, "SMALLEST", 1)
+        patch.setattr(filters, "SMALLEST", 1)
         shuffle = data.draw(st.booleans())
         made = file.create_dataset("x", shape, "<i4", chunks=chunks, compression="gzip", shuffle=shuffle, fillvalue=-1)
         written = data.draw(st.integers(0, shape[0]))
@@ -156,7 +157,7 @@ import sys
 sys.modules["hdf5plugin"] = None
 import numpy as np
 from intake_bluesky.assets import Location
-from intake_bluesky.assets.readers import native_reader
+from intake_bluesky.assets.reader_registry import native_reader
 name, path, parameters = sys.argv[1], sys.argv[2], eval(sys.argv[3])
 reader = native_reader(name).of(Location(path), parameters)
 print(reader.structure().frame_shape)

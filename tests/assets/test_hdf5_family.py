@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intake_bluesky.assets import Location
-from intake_bluesky.assets.hdf5 import HDF5Reader
+from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.assets.slices import Axes, parse_slice
 from intake_bluesky.errors import AssetUnavailable
 from tests.assets.by_hand import DATASET, Array, asset, both, frames, key, opened, write

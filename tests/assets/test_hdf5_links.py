@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from intake_bluesky.assets import AssetArray
-from intake_bluesky.assets.handles import open_files
+from intake_bluesky.assets.hdf5.open_files import open_files
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 from tests.assets.by_hand import DATASET, Array, asset, both, frames, key, opened, write
 

@@ -15,7 +15,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from intake_bluesky.assets import AssetArray, AssetOptions, datum_array
-from intake_bluesky.assets.handles import hdf5_file, open_files
+from intake_bluesky.assets.hdf5.open_files import hdf5_file, open_files
 from intake_bluesky.assets.location import Location
 from tests.assets.by_hand import Array, asset, frames, key, opened, write
 from tests.assets.hdf5_by_hand import CODECS, eiger, linked_file
@@ -102,7 +102,7 @@ def test_a_fork_inherits_no_handle(one_file: Path) -> None:
     code = """
     import os, sys
     from intake_bluesky.assets import Location
-    from intake_bluesky.assets.handles import hdf5_file, open_files
+    from intake_bluesky.assets.hdf5.open_files import hdf5_file, open_files
     from tests.assets.by_hand import asset, frames, key, opened
     array = opened(asset(sys.argv[1], [(1, 11, 0, 10)]), key(4, 6), 10)
     with hdf5_file(Location(sys.argv[1])) as file:

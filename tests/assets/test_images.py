@@ -14,11 +14,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from intake_bluesky.assets.cbf import CbfReader
+from intake_bluesky.assets.images.cbf import CbfReader
+from intake_bluesky.assets.images.npy import NpySequenceReader
+from intake_bluesky.assets.images.sequence import SequenceReader
+from intake_bluesky.assets.images.tiff import TiffReader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.npy import NpySequenceReader
-from intake_bluesky.assets.sequences import SequenceReader
-from intake_bluesky.assets.tiff import TiffReader
 from intake_bluesky.errors import AssetUnavailable, MissingDependency
 from tests.assets.by_hand import Array, asset, both, frames, key, opened
 from tests.assets.files_by_hand import cbfs

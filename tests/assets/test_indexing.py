@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from intake_bluesky.assets import AssetArray
-from intake_bluesky.assets.hdf5 import HDF5Reader
+from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from tests.assets.by_hand import asset, frames, key, opened, write
 
 ROWS = 7

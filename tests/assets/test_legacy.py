@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from intake_bluesky.assets import AssetArray, AssetOptions, datum_array, discover_handlers
-from intake_bluesky.assets.tiff import TiffReader
+from intake_bluesky.assets.images.tiff import TiffReader
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, PluginError, UntrustedName
 from tests.assets.by_hand import DATASET, both, frames, key, write
 
@@ -303,7 +303,7 @@ def test_simulated_image_detector_of_ophyd(tmp_path: Path) -> None:
     from bluesky.plans import count
     from ophyd.sim import hw
 
-    from intake_bluesky.demo.experiments import run_engine
+    from intake_bluesky.apps.demo.experiments import run_engine
 
     documents: list[tuple[str, dict[str, Any]]] = []
     with run_engine({}) as engine:

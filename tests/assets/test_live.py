@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from intake_bluesky.assets import stream_asset_array
-from intake_bluesky.assets.handles import open_files
-from intake_bluesky.documents import RunHeader
-from intake_bluesky.header import HeaderBuilder
+from intake_bluesky.assets.hdf5.open_files import open_files
+from intake_bluesky.documents.header import HeaderBuilder
+from intake_bluesky.documents.model import RunHeader
 from tests.assets.by_hand import DATASET, Array, asset, both, frames, key, opened, write
 
 
@@ -29,7 +29,7 @@ def fly_scan(tmp_path_factory: pytest.TempPathFactory) -> RunHeader:
     from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
     from ophyd_async.sim import PatternGenerator, SimBlobDetector
 
-    from intake_bluesky.demo.experiments import run_engine
+    from intake_bluesky.apps.demo.experiments import run_engine
 
     @bpp.run_decorator()  # type: ignore[untyped-decorator]
     def plan(detector: Any) -> Any:
@@ -174,7 +174,7 @@ import os, sys
 import h5py
 from pathlib import Path
 from intake_bluesky.assets import stream_asset_array
-from intake_bluesky.assets.handles import hdf5_file, open_files
+from intake_bluesky.assets.hdf5.open_files import hdf5_file, open_files
 from intake_bluesky.assets import Location
 from tests.assets.by_hand import asset, frames, key, opened
 path = Path({str(one_file)!r})
@@ -216,7 +216,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from intake_bluesky.assets import stream_asset_array
-from intake_bluesky.documents import StreamAsset
+from intake_bluesky.documents.model import StreamAsset
 resource = {"uid": "r", "mimetype": "multipart/related;type=image/numbers", "uri": "/x", "parameters": {}}
 asset = StreamAsset(resource, "det", "d", ((1, 4, 5, 8),))
 print(stream_asset_array([asset], "det", {"shape": [1, 2, 2]}, np.arange(1, 4)).dask().compute()[:, 0, 0, 0].tolist())

@@ -161,7 +161,7 @@ import sys
 sys.modules["hdf5plugin"] = None
 import numpy as np
 from intake_bluesky.assets import stream_asset_array
-from intake_bluesky.documents import StreamAsset
+from intake_bluesky.documents.model import StreamAsset
 resource = {"uid": "r", "mimetype": "application/x-hdf5", "uri": sys.argv[1], "parameters": {}}
 assets = [StreamAsset(resource, "det", "d", ((1, 4, 0, 3),))]
 array = stream_asset_array(assets, "det", {"shape": [4, 6]}, np.arange(1, 4))

@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intake_bluesky.assets import AssetOptions, asset_files, datum_array, locate, stream_asset_array
+from intake_bluesky.assets.images.name_template import NameTemplate
+from intake_bluesky.assets.images.tiff import TiffReader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.parallel import THREADS, run_all
-from intake_bluesky.assets.templates import NameTemplate
-from intake_bluesky.assets.tiff import TiffReader
-from intake_bluesky.documents import StreamAsset
+from intake_bluesky.documents.model import StreamAsset
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
+from intake_bluesky.runtime.threads import THREADS, run_all
 from tests.assets.by_hand import Array, asset, both, frames, key, opened
 from tests.assets.formats import TIFF, tiffs
 
@@ -288,7 +288,7 @@ def test_nothing_runs_on_after_an_error() -> None:
 
 INTERRUPTED = """
 import os, signal, time
-from intake_bluesky.assets.parallel import run_all
+from intake_bluesky.runtime.threads import run_all
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in its background without one
 done = []

@@ -10,8 +10,8 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from intake_bluesky.assets.images.spe import SpeReader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.spe import SpeReader
 from intake_bluesky.errors import AssetUnavailable
 from tests.assets.by_hand import Array, frames
 from tests.assets.files_by_hand import spe

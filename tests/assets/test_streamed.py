@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from intake_bluesky.assets import AssetOptions, locate, stream_asset_array
-from intake_bluesky.assets.hdf5 import HDF5Reader
-from intake_bluesky.documents import StreamAsset
+from intake_bluesky.assets.hdf5.reader import HDF5Reader
+from intake_bluesky.documents.model import StreamAsset
 from intake_bluesky.errors import AssetUnavailable
 from tests.assets.by_hand import DATASET, asset, both, frames, key, opened, write
 

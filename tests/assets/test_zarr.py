@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from intake_bluesky.assets import AssetArray, Location
 from intake_bluesky.assets.reader import FrameStructure
 from intake_bluesky.assets.zarr_arrays import ZarrReader, open_arrays
-from intake_bluesky.columns import TEXT
+from intake_bluesky.documents.columns import TEXT
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 from tests.assets.by_hand import Array, asset, both, frames, key, opened
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from intake_bluesky.assets import AssetArray, AssetOptions, datum_array, stream_asset_array
-from intake_bluesky.documents import StreamAsset
+from intake_bluesky.documents.model import StreamAsset
 
 FRAMES = 200
 SIDE = 1024

@@ -23,7 +23,7 @@ import zarr
 
 from intake_bluesky.assets import AssetOptions, stream_asset_array
 from intake_bluesky.assets.options import TARGET_CHUNK
-from intake_bluesky.documents import StreamAsset
+from intake_bluesky.documents.model import StreamAsset
 from tests.benchmarks.test_assets import FRAMES, KEY, SIDE, measured
 
 MIB: Final = 2**20

@@ -11,9 +11,9 @@ import orjson
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from intake_bluesky.codec import Codec
-from intake_bluesky.documents import Document, EventPage
-from intake_bluesky.pages import events_of
+from intake_bluesky.documents.model import Document, EventPage
+from intake_bluesky.documents.pages import events_of
+from intake_bluesky.files.codec import Codec
 from intake_bluesky.testing.runs import Run
 from intake_bluesky_jsonl import JSONLCodec
 from intake_bluesky_jsonl import pages as typed

@@ -21,14 +21,14 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from intake_bluesky.index.search_form import SearchForm
 from intake_bluesky.query import FullText, Start, Stop
-from intake_bluesky.query.form import SearchForm
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky_sql import BlueskySQLCatalog, SQLStore
 from intake_bluesky_sql.database import Database
-from intake_bluesky_sql.searched import ordering, searched_columns
-from intake_bluesky_sql.upkeep import analyze
+from intake_bluesky_sql.maintenance import analyze
+from intake_bluesky_sql.search_columns import ordering, searched_columns
 from tests.servers.postgres import Postgres
 
 EVENTS, PAGE, KEYS = 1_000_000, 10_000, 6

@@ -18,11 +18,11 @@ import orjson
 import pytest
 import xarray as xr
 
-from intake_bluesky.documents import Document
-from intake_bluesky.index import Index, IndexEntry
-from intake_bluesky.kept import rows_of
+from intake_bluesky.documents.model import Document
+from intake_bluesky.index.index import Index, IndexEntry
+from intake_bluesky.index.packed_statistics import rows_of
 from intake_bluesky.query import Start
-from intake_bluesky.storage import Order
+from intake_bluesky.storage.contract import Order
 from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
 
 RUNS = 20_000
@@ -210,7 +210,7 @@ def _cpu() -> float:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_scan_all(benchmark: Any, folder: Path, cache: Path, processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     benchmark.group = SCANNING_ALL
-    monkeypatch.setattr("intake_bluesky.files.crew.cores", lambda: processes)
+    monkeypatch.setattr("intake_bluesky.files.scan.pool.cores", lambda: processes)
     seconds: list[float] = []
 
     def scan() -> int:
@@ -376,7 +376,7 @@ def test_rows(benchmark: Any, tmp_path: Path, runs: int) -> None:
         index.put(entries)
     index.close()
     code = (
-        "import sys, resource, pathlib; from intake_bluesky.index import Index, Order\n"
+        "import sys, resource, pathlib; from intake_bluesky.index.index import Index, Order\n"
         "index = Index(pathlib.Path(sys.argv[1])); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "n = sum(1 for _ in index.find('1', (), Order.NEWEST)); assert n == index.count('1', ())\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"

@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 import pytest
 
-from intake_bluesky.files.entries import entry_of
-from intake_bluesky.index import Index
+from intake_bluesky.files.scan.index_entries import entry_of
+from intake_bluesky.index.index import Index
+from intake_bluesky.index.rare_words import narrowed
+from intake_bluesky.index.tables import COLUMNS
+from intake_bluesky.index.translator import Translator
 from intake_bluesky.query import FullText, Fuzzy, Query, Start, Stop, from_mongo, to_nnf
-from intake_bluesky.query.narrowing import narrowed
-from intake_bluesky.query.sql import Translator
-from intake_bluesky.schema import COLUMNS
-from intake_bluesky.storage import Order
+from intake_bluesky.storage.contract import Order
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from tests.benchmarks.test_files import RUNS, small_run
 

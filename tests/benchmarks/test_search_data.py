@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 import pytest
 
-from intake_bluesky.demo.experiments import Experiments
+from intake_bluesky.apps.demo.experiments import Experiments
 from intake_bluesky.query import Config, Data, Device, Query, Start
 from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
 from tests.benchmarks.test_files import RUNS, small_run

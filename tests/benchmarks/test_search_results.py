@@ -11,7 +11,7 @@ import orjson
 import pandas as pd
 import pytest
 
-from intake_bluesky.documents import Document
+from intake_bluesky.documents.model import Document
 from intake_bluesky.query import Start
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from intake_bluesky.assets import AssetArray, stream_asset_array
-from intake_bluesky.documents import StreamAsset
+from intake_bluesky.documents.model import StreamAsset
 
 FRAMES, SIDE, MANY = 200, 1024, 10_000
 MEAN = f"TIFF files, {FRAMES} of {SIDE} x {SIDE} uint16: mean over frames by dask"

@@ -16,9 +16,9 @@ import suitcase.jsonl
 import suitcase.msgpack
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from intake_bluesky.storage.writer import DocumentWriter
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
-from intake_bluesky.writing import DocumentWriter
 from intake_bluesky_jsonl import JSONLStore
 from intake_bluesky_msgpack import MsgpackStore
 

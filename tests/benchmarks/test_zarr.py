@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 from intake_bluesky.assets import AssetArray, stream_asset_array
-from intake_bluesky.documents import StreamAsset
+from intake_bluesky.documents.model import StreamAsset
 from tests.benchmarks.test_assets import FRAMES, KEY, SIDE, measured
 
 READ = "read 200 frames of 1024 x 1024 uint16 from Zarr"

@@ -16,7 +16,7 @@ from ophyd import Device
 from ophyd.areadetector.filestore_mixins import FileStoreBase
 from ophyd.status import Status
 
-from intake_bluesky.demo.experiments import run_engine
+from intake_bluesky.apps.demo.experiments import run_engine
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

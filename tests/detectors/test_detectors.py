@@ -14,7 +14,7 @@ from bluesky.plans import count, scan
 from ophyd.sim import hw
 from ophyd_async.core import TriggerInfo
 
-from intake_bluesky.demo.beamline import Beamline, build_beamline
+from intake_bluesky.apps.demo.beamline import Beamline, build_beamline
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from tests.detectors.cameras import PLUGINS, Array, Camera, Plugin, recorded
 

@@ -8,8 +8,8 @@ from typing import Any
 from bson import Decimal128
 from pymongo.database import Database
 
-from intake_bluesky.documents import Document, to_plain
-from intake_bluesky.pages import normalise
+from intake_bluesky.documents.model import Document, to_plain
+from intake_bluesky.documents.pages import normalise
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import stored_events
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from intake_bluesky.storage import RunStore
+from intake_bluesky.storage.contract import RunStore
 from intake_bluesky_mongo import Buffering
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import Wanted

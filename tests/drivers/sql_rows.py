@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 from sqlalchemy import make_url
 
-from intake_bluesky.documents import to_plain
-from intake_bluesky.query.form import COMMON, SearchForm, comparable
-from intake_bluesky.query.runs import words
+from intake_bluesky.documents.model import to_plain
+from intake_bluesky.index.search_form import COMMON, SearchForm, comparable
+from intake_bluesky.query.run_nodes import words
 from intake_bluesky.testing.examples import Run
 from intake_bluesky_sql import SQLStore
 

@@ -13,7 +13,7 @@ import pytest
 import suitcase.jsonl
 import zstandard
 
-from intake_bluesky.documents import EventPage, identical, to_plain
+from intake_bluesky.documents.model import EventPage, identical, to_plain
 from intake_bluesky.testing.examples import EXAMPLES, Run
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky.testing.stores import StoreTests

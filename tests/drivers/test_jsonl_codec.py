@@ -19,10 +19,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from suitcase.jsonl import Serializer
 
-from intake_bluesky.columns import Column, Ragged, column
-from intake_bluesky.documents import EventPage, identical
+from intake_bluesky.documents.columns import Column, Ragged, column
+from intake_bluesky.documents.model import EventPage, identical
+from intake_bluesky.documents.pages import event_page, events_of
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
-from intake_bluesky.pages import event_page, events_of
 from intake_bluesky.testing import strategies
 from intake_bluesky.testing.runs import EXAMPLES, Run
 from intake_bluesky_jsonl import pages as typed

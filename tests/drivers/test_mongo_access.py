@@ -20,12 +20,12 @@ from pymongo import monitoring
 from pymongo.database import Database
 from pymongo.errors import InvalidOperation
 
-from intake_bluesky.cli import main
+from intake_bluesky.apps.cli import main
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation, UnsupportedQuery
 from intake_bluesky.query import DataKey, Start, Stop
 from intake_bluesky.query.databroker import RawMongo
-from intake_bluesky.runs import BlueskyCatalog
-from intake_bluesky.storage import Order
+from intake_bluesky.storage.contract import Order
 from intake_bluesky.testing import MemoryStore
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, rewound, scan
@@ -275,7 +275,7 @@ class TestSecrets:
     def test_only_what_is_known_to_be_harmless_is_shown(
         self, options: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
     ) -> None:
-        from intake_bluesky_mongo import addresses
+        from intake_bluesky_mongo import address as address_module
 
         store = NormalizedStore(f"mongodb://key:{SECRET}@127.0.0.1:1/runs?serverSelectionTimeoutMS=50&{options}")
         catalog = BlueskyCatalog(store)
@@ -292,7 +292,7 @@ class TestSecrets:
         assert address is not None
         assert SECRET not in address.without_secrets(f"{options.partition('=')[2]} {SECRET} {SECRET}@2")
         assert pickle.loads(dumped).store.connection.address.server == address.server, "in the same process"
-        monkeypatch.setattr(addresses, "_secrets", {})
+        monkeypatch.setattr(address_module, "_secrets", {})
         monkeypatch.setenv("MONGO_PASSWORD", SECRET)
         there = pickle.loads(dumped).store
         with pytest.raises(StoreUnavailable, match=r"needs the options .* set the environment variable MONGO_OPTIONS"):
@@ -309,11 +309,11 @@ class TestSecrets:
         assert SECRET not in "".join(traceback.format_exception(caught.value))
 
     def test_another_process_takes_it_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from intake_bluesky_mongo import addresses
+        from intake_bluesky_mongo import address as address_module
 
         store = NormalizedStore(f"mongodb://you:{SECRET}@host/runs")
         dumped = pickle.dumps(store)
-        monkeypatch.setattr(addresses, "_secrets", {})
+        monkeypatch.setattr(address_module, "_secrets", {})
         there = pickle.loads(dumped)
         with pytest.raises(StoreUnavailable, match="MONGO_PASSWORD"):
             there.count()

@@ -12,7 +12,7 @@ from bson import Decimal128, Int64
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intake_bluesky.documents import identical, to_plain
+from intake_bluesky.documents.model import identical, to_plain
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky_mongo.bson_columns import page_of_events, page_of_page, split_batch
 from intake_bluesky_mongo.bson_documents import from_bson, ready

@@ -9,13 +9,13 @@ import pytest
 from pymongo.database import Database
 
 from intake_bluesky import BlueskyCatalog
-from intake_bluesky.documents import identical
+from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import stored_events
 from intake_bluesky_mongo import EmbeddedStore, NormalizedStore
-from intake_bluesky_mongo.large import COLLECTION, divided
+from intake_bluesky_mongo.large_values import COLLECTION, divided
 from intake_bluesky_mongo.store import MongoStore
 
 LENGTH = 1_500_000  # numbers, which are 17 bytes of BSON each, or so: two pieces

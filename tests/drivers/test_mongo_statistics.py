@@ -11,11 +11,11 @@ import pytest
 from pymongo import monitoring
 from pymongo.database import Database
 
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
+from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.query import Data, DataQuery, Query, Start
-from intake_bluesky.query.kept import Kept
-from intake_bluesky.runs import BlueskyCatalog
-from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Order, Recorded
+from intake_bluesky.query.pruning import Kept
+from intake_bluesky.storage.contract import Order, Recorded
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.runs import Run
 from intake_bluesky_mongo import (
@@ -25,8 +25,8 @@ from intake_bluesky_mongo import (
     NormalizedStore,
     keeping,
 )
-from intake_bluesky_mongo.keeping import Keeper, packed, place_of
-from intake_bluesky_mongo.sharing import COLLECTION
+from intake_bluesky_mongo.shared_statistics import COLLECTION
+from intake_bluesky_mongo.statistics import Keeper, packed, place_of
 from intake_bluesky_mongo.store import MongoStore
 from tests.drivers.mongo_by_hand import put_embedded, put_normalized
 

@@ -10,7 +10,7 @@ import suitcase.mongo_normalized
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from intake_bluesky.documents import identical, to_plain
+from intake_bluesky.documents.model import identical, to_plain
 from intake_bluesky.testing.expected import stored_datums, stored_events
 from intake_bluesky.testing.runs import EXAMPLES, Run
 from intake_bluesky_mongo import EmbeddedStore, NormalizedStore

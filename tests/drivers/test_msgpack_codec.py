@@ -20,9 +20,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from suitcase.msgpack import Serializer
 
-from intake_bluesky.documents import identical
+from intake_bluesky.documents.model import identical
+from intake_bluesky.documents.pages import events_of
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
-from intake_bluesky.pages import events_of
 from intake_bluesky.testing import strategies
 from intake_bluesky.testing.runs import EXAMPLES, Run
 from intake_bluesky_msgpack.codec import MsgpackCodec

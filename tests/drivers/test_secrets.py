@@ -10,8 +10,8 @@ import intake
 import pytest
 import yaml
 
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UnsupportedOperation
-from intake_bluesky.runs import BlueskyCatalog
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from intake_bluesky_mongo import BlueskyMongoEmbeddedCatalog, BlueskyMongoNormalizedCatalog

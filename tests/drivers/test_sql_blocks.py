@@ -11,16 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intake_bluesky.columns import column, observe
-from intake_bluesky.documents import Document, identical, to_plain
+from intake_bluesky.documents.columns import column, observe
+from intake_bluesky.documents.model import Document, identical, to_plain
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.expected import cells, same_value, stored_events
 from intake_bluesky.testing.strategies import KINDS, columns, runs
-from intake_bluesky_sql import SQLStore
-from intake_bluesky_sql import writing as sql_writing
-from intake_bluesky_sql.blocks import Layout, alike, build
-from intake_bluesky_sql.values import observe_packed, pack, unpack, unpack_column
+from intake_bluesky_sql import SQLStore, run_writer
+from intake_bluesky_sql.column_packing import observe_packed, pack, unpack, unpack_column
+from intake_bluesky_sql.document_blocks import Layout, alike, build
 
 NUMBERS = count()
 
@@ -111,8 +110,8 @@ def test_runs_come_back_in_the_order_they_were_written(folder: Path, run: Any, t
     store = SQLStore(folder / "runs.db", flush_seconds=10)
     documents = [("start", {**run[0][1], "uid": f"{next(NUMBERS)}"}), *run[1:]]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sql_writing, "SMALL", 0)
-        patch.setattr(sql_writing, "TAIL", tail)
+        patch.setattr(run_writer, "SMALL", 0)
+        patch.setattr(run_writer, "TAIL", tail)
         with store.insert(documents[0][1]) as insert:
             for pair in documents[1:]:
                 insert.write(*pair)

@@ -25,13 +25,12 @@ import pytest
 import yaml
 from sqlalchemy import text
 
-from intake_bluesky.documents import identical
+from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation
 from intake_bluesky.query import Data, Start
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_sql import BlueskySQLCatalog, SQLStore, tables
-from intake_bluesky_sql import address as sql_address
 from intake_bluesky_sql.address import Address
 from tests.drivers import sql_processes
 from tests.servers.postgres import GUARDED, PASSWORD, Postgres
@@ -161,7 +160,7 @@ def test_remote_is_another_machine(uri: str, remote: bool) -> None:
 def test_listing_runs_reads_the_address_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     address = Address.of(uri)
     observed = address.remote, address.path
-    monkeypatch.setattr(sql_address, "make_url", None)  # which took half the time of a list of runs
+    monkeypatch.setattr(address, "make_url", None)  # which took half the time of a list of runs
     assert (address.remote, address.path) == observed
 
 

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from intake_bluesky.documents import identical
+from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, scan
-from intake_bluesky_sql import SQLStore
-from intake_bluesky_sql import reading as sql_reading
+from intake_bluesky_sql import SQLStore, run_reader
 from tests.drivers import sql_processes
 from tests.drivers.sql_processes import composed
 from tests.servers.postgres import Postgres
@@ -140,7 +139,7 @@ def test_server_restarted_between_reads(server: Postgres) -> None:
 
 
 def test_server_restarted_during_a_read(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql_reading, "FAR", 1000)
+    monkeypatch.setattr(run_reader, "FAR", 1000)
     store = SQLStore(server.uri())
     run = RunComposer("long")
     primary = run.descriptor({"x": data_key("number")})

@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from intake_bluesky.documents import EventPage
-from intake_bluesky.storage import RunInsert
+from intake_bluesky.documents.model import EventPage
+from intake_bluesky.storage.contract import RunInsert
 from intake_bluesky.testing.compose import RunComposer
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.stores import StoreHooks, StoreLifeCycleTests, StoreTests, StoreValueTests
-from intake_bluesky_sql import SQLStore
-from intake_bluesky_sql import writing as sql_writing
+from intake_bluesky_sql import SQLStore, run_writer
 from tests.drivers.sql_rows import Rows
 from tests.servers.postgres import Postgres
 
@@ -70,8 +69,8 @@ class InBlocks(Singly):
 
     @pytest.fixture(autouse=True)
     def small_blocks(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setattr(sql_writing, "SMALL", 0)
-        monkeypatch.setattr(sql_writing, "TAIL", 2000)
+        monkeypatch.setattr(run_writer, "SMALL", 0)
+        monkeypatch.setattr(run_writer, "TAIL", 2000)
         self.open: dict[str, RunInsert] = {}
         yield
         for insert in self.open.values():
@@ -86,7 +85,7 @@ class InBlocks(Singly):
 
     def append(self, store: CountingStore, uid: str, documents: Run) -> None:
         insert = self.open[uid]
-        assert isinstance(insert, sql_writing.SQLInsert)
+        assert isinstance(insert, run_writer.SQLInsert)
         for name, doc in documents:
             insert.write(name, doc)
         with insert._lock:

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from intake_bluesky.documents import identical
+from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.testing.compose import RunComposer, data_key
-from intake_bluesky_sql import SQLStore
-from intake_bluesky_sql import database as sql_database
+from intake_bluesky_sql import SQLStore, database
 
 
 def composed(label: str, events: int = 50) -> RunComposer:
@@ -121,7 +120,7 @@ def test_what_fails_is_done_in_the_usual_way(tmp_path: Path) -> None:
 def test_document_that_another_program_kept_out_is_said_and_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql_database, "BUSY", 0.2)
+    monkeypatch.setattr(database, "BUSY", 0.2)
     store, run = SQLStore(tmp_path / "runs.db"), composed("kept out")
     insert = store.insert(run.documents[0][1])
     insert.write(*run.documents[1])

@@ -34,7 +34,7 @@ def store(folder: Path) -> Iterator[JSONLStore]:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files just written are taken for old: they would be looked at once more."""
-    monkeypatch.setattr("intake_bluesky.files.sources.TICK", 0)
+    monkeypatch.setattr("intake_bluesky.files.content.source.TICK", 0)
 
 
 @pytest.fixture

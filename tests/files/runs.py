@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from intake_bluesky.documents import to_plain
+from intake_bluesky.documents.model import to_plain
 from intake_bluesky.files import FileStore
-from intake_bluesky.files.sources import LocalSource
+from intake_bluesky.files.content.source import LocalSource
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 

@@ -99,7 +99,7 @@ CHANGES: dict[Callable[[Path], None], set[str]] = {
 def young(request: pytest.FixtureRequest, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both with files as they were just written, and with files that nobody would look at twice."""
     if not request.param:
-        monkeypatch.setattr("intake_bluesky.files.sources.TICK", 0)
+        monkeypatch.setattr("intake_bluesky.files.content.source.TICK", 0)
         for path in filled.iterdir():
             os.utime(path, (1e9, 1e9))
 
@@ -206,7 +206,7 @@ class TestUnchanged:
         def refuse(index: object) -> None:
             raise AssertionError("the entries were compared")
 
-        monkeypatch.setattr("intake_bluesky.index.Index.stamps", refuse)
+        monkeypatch.setattr("intake_bluesky.index.index.Index.stamps", refuse)
         store = JSONLStore(old)
         assert store.count() == RUNS
         assert reads.opened == 0

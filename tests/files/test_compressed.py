@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intake_bluesky.documents import identical
+from intake_bluesky.documents.model import identical
 from intake_bluesky.testing.plain_runs import scan
 from intake_bluesky_jsonl import JSONLStore
 from tests.files.runs import Reads, lines, two_monitors, uid_of

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from intake_bluesky.documents import identical
+from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import (
     RunNotFound,
     StoreUnavailable,
 )
-from intake_bluesky.files.sources import LocalSource
+from intake_bluesky.files.content.source import LocalSource
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_jsonl import JSONLStore
 from tests.files.runs import lines, two_monitors, uid_of, uids

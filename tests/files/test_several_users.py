@@ -89,7 +89,7 @@ def test_index_of_a_version_before_is_made_anew(known: Path, filled: Path) -> No
 # What SQLite says where the system refuses to write; root is refused nothing, so that it is said for it.
 READ_ONLY = """
 import sqlite3, sys
-from intake_bluesky.index import Index
+from intake_bluesky.index.index import Index
 connect = Index._connect
 def refused(self):
     if self.path.parent.name != "cache":

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from intake_bluesky.documents import Document, RunSummary, identical
+from intake_bluesky.documents.model import Document, RunSummary, identical
 from intake_bluesky.errors import DamagedRun, RunNotFound
 from intake_bluesky.query import In, PartialUID, Query, ScanIDRange, Start, TimeRange, all_of, any_of, matches
-from intake_bluesky.storage import Order
+from intake_bluesky.storage.contract import Order
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, rewound, scan
@@ -93,8 +93,8 @@ class TestLaziness:
         (folder / "one.jsonl").write_bytes(lines(count()))
         (folder / "live.jsonl").write_bytes(lines(scan()[:-1]))
         os.utime(folder, (1e9, 1e9))
-        monkeypatch.setattr("intake_bluesky.files.rhythm.LONG", 0.0)
-        monkeypatch.setattr("intake_bluesky.files.rhythm.SHARE", 1e9)
+        monkeypatch.setattr("intake_bluesky.files.content.listing_schedule.LONG", 0.0)
+        monkeypatch.setattr("intake_bluesky.files.content.listing_schedule.SHARE", 1e9)
         store.refresh()
         listed: list[Any] = []
         scandir = os.scandir
@@ -195,7 +195,7 @@ class TestChange:
     def test_new_run_is_found_by_uid_without_refresh(
         self, folder: Path, store: JSONLStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("intake_bluesky.files.rhythm.PATIENCE", 0.0)
+        monkeypatch.setattr("intake_bluesky.files.content.listing_schedule.PATIENCE", 0.0)
         assert uids(store) == []
         (folder / "run.jsonl").write_bytes(lines(scan()))
         assert store.header(uid_of(scan())).uid == uid_of(scan())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from intake_bluesky.documents import RunSummary, stream_name
+from intake_bluesky.documents.model import RunSummary, stream_name
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, UnsupportedQuery
 from intake_bluesky.query import (
     ALL,
@@ -34,7 +34,7 @@ from intake_bluesky.query import (
     matches,
     similarity,
 )
-from intake_bluesky.query.descriptors import stream_of
+from intake_bluesky.query.descriptor_nodes import stream_of
 from intake_bluesky.testing.queries import Run
 
 UNITS = {"theta": {"units": "deg", "shape": [2]}, "det.x-1": {"units": None}}

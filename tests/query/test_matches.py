@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from intake_bluesky.documents import RunSummary
+from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query import (
     ALL,

@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import pytest
 
-from intake_bluesky.storage import RunStore
+from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.testing.runs import EXAMPLES, Run
 
 __all__ = ["S", "StoreHooks"]

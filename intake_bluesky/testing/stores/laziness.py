@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intake_bluesky.storage import Order
+from intake_bluesky.storage.contract import Order
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, interleaved, scan, unfinished
 from intake_bluesky.testing.stores.hooks import S, StoreHooks

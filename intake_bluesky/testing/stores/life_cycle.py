@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from intake_bluesky.documents import identical
+from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import RunNotFound
-from intake_bluesky.storage import RunStore
+from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import cells, stored_events
 from intake_bluesky.testing.plain_runs import count, interleaved, rewound, scan

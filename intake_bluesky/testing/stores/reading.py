@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from intake_bluesky.documents import Document, RunSummary, StreamAsset, identical, to_plain
+from intake_bluesky.documents.model import Document, RunSummary, StreamAsset, identical, to_plain
 from intake_bluesky.errors import RunNotFound, StreamNotFound
 from intake_bluesky.query import ALL, FullText, PartialUID, Path, Query, Start, Stop, TimeRange, matches
 from intake_bluesky.query.paths import MISSING, lookup
-from intake_bluesky.storage import Order, RunStore, SupportsCount, SupportsDistinct, SupportsLookup
+from intake_bluesky.storage.contract import Order, RunStore, SupportsCount, SupportsDistinct, SupportsLookup
 from intake_bluesky.testing.compose import EPOCH, RunComposer
 from intake_bluesky.testing.examples import EXAMPLES, Run
 from intake_bluesky.testing.expected import stored_datums, stored_events

@@ -8,17 +8,17 @@ from typing import Final
 
 import pytest
 
-from intake_bluesky.documents import RunSummary, is_external
-from intake_bluesky.measuring import Unmeasured
+from intake_bluesky.documents.model import RunSummary, is_external
+from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.query import Data, DataQuery, Query, matches
-from intake_bluesky.query.kept import Kept, Verdict
-from intake_bluesky.statistics import Statistics
-from intake_bluesky.storage import Order, Recorded, RunStore, SupportsStatistics
+from intake_bluesky.query.pruning import Kept, Verdict
+from intake_bluesky.search.run_statistics import Unmeasured
+from intake_bluesky.search.run_view import StoredRun
+from intake_bluesky.storage.contract import Order, Recorded, RunStore, SupportsStatistics
 from intake_bluesky.testing.examples import EXAMPLES
 from intake_bluesky.testing.plain_runs import count, rewound, scan, unfinished
 from intake_bluesky.testing.stores.hooks import S, StoreHooks
 from intake_bluesky.testing.stores.reading import documents_of
-from intake_bluesky.viewing import StoredRun
 
 __all__ = ["StoreStatisticsTests"]
 

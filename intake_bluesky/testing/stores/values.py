@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from intake_bluesky.columns import conform
-from intake_bluesky.documents import ALL_KEYS, Document, EventPage
+from intake_bluesky.documents.columns import conform
+from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import cells, same_value, stored_events
 from intake_bluesky.testing.stores.hooks import S, StoreHooks

@@ -6,9 +6,9 @@ import contextlib
 
 import pytest
 
-from intake_bluesky.documents import identical
+from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import DuplicateRun
-from intake_bluesky.storage import RunInsert, RunStore, SupportsInsert
+from intake_bluesky.storage.contract import RunInsert, RunStore, SupportsInsert
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import stored_events
 from intake_bluesky.testing.plain_runs import count, interleaved, scan

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from intake_bluesky.columns import observe
 from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
+from intake_bluesky.documents.columns import observe
+from intake_bluesky.documents.header import HeaderBuilder
+from intake_bluesky.documents.pages import event_page, normalise
 from intake_bluesky.errors import RunNotFound, StreamNotFound
-from intake_bluesky.header import HeaderBuilder
-from intake_bluesky.pages import event_page, normalise
 from intake_bluesky.query import ALL, Query
 from intake_bluesky.storage import Order, Problem, RunStore, sort_runs
 

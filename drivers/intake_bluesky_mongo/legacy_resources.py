@@ -1,0 +1,60 @@
+"""Resources of old writers, which do not say of which run they are: found by the datums that events refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from bson import ObjectId
+from pymongo.database import Database
+
+from intake_bluesky.documents.model import Document, is_external, is_streamed
+from intake_bluesky_mongo.bson_documents import from_bson
+from intake_bluesky_mongo.connections import Stored
+
+__all__ = ["external_keys", "names_of", "old_resources"]
+
+MANY: Final = 1000  # in one question
+
+
+def external_keys(descriptor: Document) -> list[str]:
+    """The keys of a descriptor whose values are datum ids."""
+    specs = (descriptor.get("data_keys") or {}).items()
+    return [
+        key
+        for key, spec in specs
+        if isinstance(spec, dict) and is_external(spec) and not is_streamed(spec) and not {".", "$"} & set(key)
+    ]
+
+
+def old_resources(runs: Database[Stored], assets: Database[Stored], descriptors: Sequence[Document]) -> list[Document]:
+    """Find the resources that the events of some descriptors refer to, in the order of their ``_id``."""
+    ids = dict.fromkeys(datum for doc in descriptors for key in external_keys(doc) for datum in _datums(runs, doc, key))
+    uids: dict[Any, None] = {}
+    for some in _chunks(ids):
+        uids |= dict.fromkeys(assets["datum"].distinct("resource", {"datum_id": {"$in": some}}))
+    found: list[Stored] = []
+    for some in _chunks(uids):
+        known = [_id for uid in some for _id in names_of(uid) if isinstance(_id, ObjectId)]
+        found += assets["resource"].find({"$or": [{"uid": {"$in": some}}, {"_id": {"$in": known}}]})
+    found.sort(key=lambda doc: str(doc["_id"]))
+    return [{"uid": str(doc["_id"]), **from_bson(doc)} for doc in found]
+
+
+def _datums(runs: Database[Stored], descriptor: Document, key: str) -> Iterator[str]:
+    stages: list[dict[str, Any]] = [{"$match": {"descriptor": descriptor["uid"]}}, {"$group": {"_id": f"$data.{key}"}}]
+    for found in runs["event"].aggregate(stages):
+        if isinstance(found["_id"], str):
+            yield found["_id"]
+
+
+def names_of(uid: Any) -> list[Any]:
+    """What a resource may be called in a datum: its uid, or the ``_id`` that old writers referred by."""
+    return [uid, ObjectId(uid)] if isinstance(uid, str) and ObjectId.is_valid(uid) else [uid]
+
+
+def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+    rest = iter(values)
+    while some := list(islice(rest, MANY)):
+        yield some

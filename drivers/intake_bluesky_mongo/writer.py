@@ -1,0 +1,371 @@
+"""Writing one run: events are held back for a moment and written together, all else at once.
+
+Every write is acknowledged, and may be sent again: the ``_id`` of a document follows from what it is, so that one sent
+twice, because the server went away before it answered, is there once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from bson.raw_bson import RawBSONDocument
+from pymongo import WriteConcern
+from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError
+
+from intake_bluesky.documents.model import Document
+from intake_bluesky.errors import DuplicateRun, IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.storage.contract import RunInsert
+from intake_bluesky_mongo.bson_documents import LARGEST, ready
+from intake_bluesky_mongo.connections import Connection, Stored
+from intake_bluesky_mongo.large_values import COLLECTION, divided
+from intake_bluesky_mongo.storable_documents import rows_of
+
+__all__ = ["Buffering", "MongoInsert", "Writes", "begin", "sized"]
+
+Row: TypeAlias = tuple[str, Mapping[str, Any]]
+
+DUPLICATE: Final = 11000
+PAUSE: Final = 0.2  # seconds between tries to reach a server that went away
+
+
+@dataclass(frozen=True, slots=True)
+class Buffering:
+    """How long events may wait to be written together.
+
+    Attributes
+    ----------
+    seconds : float
+        What a crash loses at most.
+    size : int
+        Bytes.
+    patience : float
+        Seconds for which a server that went away is tried again before writing fails. What could not be written
+        is kept, and the next write or `close` tries again.
+    """
+
+    seconds: float = 1.0
+    size: int = 2**20
+    patience: float = 20.0
+
+
+class TooLarge(UnsupportedOperation):
+    """A document that a server does not take."""
+
+
+class Writes:
+    """Acknowledged writes into a database, sent again when the server goes away meanwhile."""
+
+    def __init__(self, connection: Connection, patience: float) -> None:
+        self.connection = connection
+        self.patience = patience
+        self._unsure: set[str] = set()  # what was sent when the server went away for longer than that
+
+    def collection(self, name: str) -> Collection[Stored]:
+        """A collection whose writes are acknowledged when they are in the server's journal, unless the URI says more.
+
+        By the majority of a replica set where the server or the URI says so, which is MongoDB's default.
+        """
+        found = self.connection.database[name]
+        said = {**found.write_concern.document}
+        if said.get("w") == 0:
+            del said["w"]
+        if "j" not in said:
+            said["j"] = True
+        return found.with_options(write_concern=WriteConcern(**said))
+
+    def again(self, what: str, write: Callable[[bool], None]) -> None:
+        """Do what is harmless twice until the server answers; `write` is told whether it was tried before.
+
+        Raises
+        ------
+        StoreUnavailable
+        """
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                with self.connection.asking(what):
+                    write(what in self._unsure)
+            except IntakeBlueskyError as error:
+                if not _went_away(error):
+                    raise
+                self._unsure.add(what)
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                self._unsure.discard(what)
+                return
+            time.sleep(PAUSE)
+
+    def insert(self, name: str, docs: Sequence[RawBSONDocument], what: str) -> None:
+        """Insert documents that have their ``_id``.
+
+        Raises
+        ------
+        DuplicateRun
+            When some were there before this was tried; the others are written.
+        """
+
+        def write(tried: bool) -> None:  # as `again` says
+            try:
+                self.collection(name).insert_many(docs, ordered=False)
+            except BulkWriteError as error:
+                problems = error.details["writeErrors"]
+                others = [one for one in problems if one["code"] != DUPLICATE]
+                if others or error.details.get("writeConcernErrors"):
+                    raise
+                if not tried:
+                    raise DuplicateRun(
+                        f"{self.connection.shown} has {what} already, or one of its uid: {problems[0]['errmsg'][:200]}"
+                    ) from error
+
+        self.again(f"to write {what}", write)
+
+    def insert_again(self, name: str, doc: RawBSONDocument, what: str) -> None:
+        """Insert a document that may be there as it is.
+
+        Raises
+        ------
+        DuplicateRun
+            When there is another of its ``_id``.
+        """
+        try:
+            self.insert(name, [doc], what)
+        except DuplicateRun:
+            with self.connection.asking(f"for {what}"):
+                if not _is_there(self.collection(name), doc):
+                    raise
+
+
+def _went_away(error: IntakeBlueskyError) -> bool:
+    cause = error.__cause__ or error.__context__
+    return isinstance(cause, AutoReconnect)
+
+
+class MongoInsert(RunInsert):
+    """A run being written.
+
+    Parameters
+    ----------
+    uid : str
+    writes : Writes
+        Into the database of runs.
+    buffering : Buffering
+    """
+
+    def __init__(self, uid: str, writes: Writes, buffering: Buffering) -> None:
+        self.uid = uid
+        self.writes = writes
+        self._buffering = buffering
+        self._lock = threading.RLock()
+        self._open = True
+        self._held = 0
+        self._timer: threading.Timer | None = None
+        self._failed: IntakeBlueskyError | None = None
+        self._given: deque[Iterator[Row]] = deque()  # of documents that came, what is not taken yet
+        self._row: Row | None = None  # the first of that
+        self._descriptors: set[str] = set()
+        self._ending = False
+
+    def write(self, name: str, doc: Document) -> None:
+        """Take one document.
+
+        Raises
+        ------
+        UnsupportedOperation
+            For what MongoDB cannot hold, or what would not be found again; and when the run is closed.
+        DuplicateRun
+            When the database has something of this uid; the others are written.
+        StoreUnavailable
+            When the server cannot be reached for as long as patience lasts: the document is kept, and written with the
+            next one or by `close`. It is not to be written again.
+        """
+        with self._lock:
+            if not self._open or self._ending:
+                raise UnsupportedOperation(f"run {self.uid} is closed: a run ends with its stop document")
+            self._given.append(rows_of(self.uid, name, doc))
+            self._ending = name == "stop"
+            try:
+                self._go_on()
+            except StoreUnavailable as error:
+                raise self._kept(error) from error
+            except IntakeBlueskyError:
+                self._ending = False
+                raise
+            if self._ending:
+                self._close()
+            elif self._held and self._timer is None:
+                self._timer = threading.Timer(self._buffering.seconds, self._flush_in_time)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _kept(self, error: StoreUnavailable) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{error} What is not written of run {self.uid} is in memory, and will be with the next document, or by "
+            "close(): do not write it again"
+        )
+
+    def _go_on(self) -> None:
+        """Take what came, in order; what cannot be for want of a server stays."""
+        self._raise_what_failed()
+        while self._given:
+            try:
+                self._take_rows(self._given[0])
+            except StoreUnavailable:
+                raise
+            except BaseException:
+                self._row = None
+                self._given.popleft()
+                raise
+            self._given.popleft()
+
+    def _take_rows(self, rows: Iterator[Row]) -> None:
+        while True:
+            self._row = self._row or next(rows, None)
+            if self._row is None:
+                return
+            self._take(*self._row)
+            self._row = None
+            if self._held >= self._buffering.size:
+                self.flush()
+
+    def _take(self, name: str, doc: Mapping[str, Any]) -> None:
+        if name == "event":
+            if doc["descriptor"] not in self._descriptors:
+                raise UnsupportedOperation(
+                    f"event {doc['uid']} is of descriptor {doc['descriptor']}, which was not written before it: it "
+                    "would not be found again, and was not written"
+                )
+            self._held += self._event_in_pieces(doc)
+        elif name == "datum":
+            self._held += self._datum(doc)
+        else:
+            twice = None
+            try:
+                self.flush()
+            except DuplicateRun as error:  # the others are written, and so is this
+                twice = error
+            self._write(name, doc)
+            if name == "descriptor":
+                self._descriptors.add(doc["uid"])
+            if twice is not None:
+                raise twice
+
+    def _event_in_pieces(self, event: Mapping[str, Any]) -> int:
+        """Hold an event; where it is too large, its largest values are written before it, in pieces."""
+        try:
+            return self._event(event)
+        except TooLarge:
+            rest, pieces = divided(event)
+        for piece in pieces:
+            self.writes.insert_again(COLLECTION, piece, f"a large value of event {event['uid']} of run {self.uid}")
+        return self._event(rest)
+
+    @abstractmethod
+    def _event(self, doc: Mapping[str, Any]) -> int:
+        """Hold an event; gives its bytes."""
+
+    @abstractmethod
+    def _datum(self, doc: Mapping[str, Any]) -> int:
+        """Hold a datum; gives its bytes."""
+
+    @abstractmethod
+    def _write(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Write any other document."""
+
+    @abstractmethod
+    def _send(self) -> None:
+        """Write what is held; what is written is held no more."""
+
+    def flush(self) -> None:
+        """Write what is held."""
+        with self._lock:
+            timer, self._timer = self._timer, None
+            if timer is not None:
+                timer.cancel()
+            if self._held:
+                try:
+                    self._send()
+                except DuplicateRun:
+                    self._held = 0  # the others are written
+                    raise
+                self._held = 0
+
+    def _flush_in_time(self) -> None:
+        try:
+            with self._lock:
+                if self._timer is not None:
+                    self.flush()
+        except IntakeBlueskyError as error:  # told to who writes or closes next
+            self._failed = error
+
+    def _raise_what_failed(self) -> None:
+        failed, self._failed = self._failed, None
+        if failed is not None and self._held:
+            self.flush()  # raises again if it fails again
+        elif failed is not None:
+            raise failed
+
+    def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._open:
+            self._go_on()
+            self.flush()
+            self._open = False
+
+
+def sized(name: str, doc: Mapping[str, Any], *, limit: int = LARGEST, **more: Any) -> RawBSONDocument:
+    """Encode a document with its ``_id`` and the like; one that the server would not take is refused.
+
+    Raises
+    ------
+    UnsupportedOperation
+        Before anything is written.
+    """
+    raw = ready(name, {**more, **doc})
+    if len(raw.raw) > limit:
+        raise TooLarge(
+            f"this {name} document ({doc.get('uid', doc.get('datum_id'))}) has {len(raw.raw):,} bytes and MongoDB "
+            f"takes {limit:,}: keep arrays of that size in files, or in a store that has no such limit. Nothing of it "
+            "was written; what was written before it is there"
+        )
+    return raw
+
+
+def begin(writes: Writes, collection: str, start: RawBSONDocument, uid_path: str, uid: str) -> None:
+    """Write what begins a run, if no run of this uid is there.
+
+    Raises
+    ------
+    DuplicateRun
+        Also when another process was first by a moment: the ``_id`` is the uid.
+    """
+    taken = DuplicateRun(f"{writes.connection.shown} has a run {uid} already: remove it first, or write another uid")
+    with writes.connection.asking(f"whether there is a run {uid}"):
+        if writes.collection(collection).find_one({uid_path: uid}, {"_id": 1}) is not None:
+            raise taken
+
+    def write(tried: bool) -> None:
+        try:
+            writes.collection(collection).insert_one(start)
+        except DuplicateKeyError as error:
+            if not (tried and _is_there(writes.collection(collection), start)):
+                raise taken from error
+
+    writes.again(f"to write the start of run {uid}", write)
+
+
+def _is_there(collection: Collection[Stored], doc: RawBSONDocument) -> bool:
+    """Whether a document is there just as it was to be written: by the try whose answer was lost."""
+    raw = collection.with_options(codec_options=collection.codec_options.with_options(document_class=RawBSONDocument))
+    found: Any = raw.find_one({"_id": doc["_id"]})
+    return found is not None and bool(found.raw == doc.raw)

@@ -1,0 +1,385 @@
+"""One run as a database has it: described by one statement, its events read by columns."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+from intake_bluesky.documents import exact_json
+from intake_bluesky.documents.columns import Observed, observe
+from intake_bluesky.documents.header import HeaderBuilder
+from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, Span
+from intake_bluesky.documents.pages import event_page, gather, normalise
+from intake_bluesky.errors import DamagedRun
+from intake_bluesky.index.search_form import code_text
+from intake_bluesky_sql import document_blocks
+from intake_bluesky_sql.column_packing import Packed
+from intake_bluesky_sql.database import Database
+from intake_bluesky_sql.document_blocks import Block, Layout, Place
+
+__all__ = ["StoredRun", "Unit", "decoded"]
+
+EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
+DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
+NEAR: Final = 1 << 21  # bytes of columns that one statement fetches, about: they stay in the processor's cache
+FAR: Final = 1 << 23  # and of a server, to which each statement is a way there and back
+UNIT: Final = 1 << 20  # bytes of single events that are one unit
+OF_RUN: Final = "(SELECT id FROM runs WHERE uid = ?)"
+DESCRIBE: Final = (
+    "SELECT 0, id, uid, NULL, 0, 0, 0, 0, NULL FROM runs WHERE uid = ? "
+    "UNION ALL SELECT 1, place, name, owner, place, 1, 1, length(body), {body} FROM documents WHERE run = {run} "
+    "UNION ALL SELECT 2, place, name, owner, last, documents, events, bytes, layout FROM blocks WHERE run = {run} "
+    "ORDER BY 1, 2"
+)
+WITHOUT_DATUMS: Final = "CASE WHEN name IN ('datum', 'datum_page', 'bulk_datum') THEN NULL ELSE body END"
+VERSION: Final = (
+    "SELECT id, coalesce((SELECT max(place) FROM documents WHERE run = runs.id), -1), "
+    "coalesce((SELECT max(last) FROM blocks WHERE run = runs.id), -1) FROM runs WHERE uid = ?"
+)
+
+
+@dataclass(slots=True)
+class Unit:
+    """Events that are read at once: those of a block, or documents that stand alone.
+
+    Attributes
+    ----------
+    descriptor : str
+    first, events : int
+        Which of the stored events of the stream.
+    block : _BlockRow or None
+    name : str
+        Of the documents, where there is no block: ``event``, or ``event_page`` for a single one.
+    docs : list of dict
+    size : int
+        Bytes.
+    """
+
+    descriptor: str
+    first: int
+    events: int
+    size: int
+    block: _BlockRow | None = None
+    name: str = ""
+    docs: list[Document] = field(default_factory=list)
+
+    def takes(self, descriptor: str) -> bool:
+        """Whether another event may be read together with these."""
+        return self.descriptor == descriptor and self.size < UNIT
+
+    def alone(self, data: Keys, timestamps: Keys) -> tuple[EventPage, set[str]]:
+        """The page of documents that stand alone."""
+        if self.name == "event_page":
+            return event_page(self.docs[0], data=data, timestamps=timestamps)
+        return gather(self.docs, data=data, timestamps=timestamps)
+
+
+@dataclass(frozen=True, slots=True)
+class _BlockRow:
+    """What is known of a block before its columns are read."""
+
+    place: int
+    name: str
+    owner: str
+    last: int
+    documents: int
+    events: int
+    size: int
+    layout: Layout
+
+    def wanted(self, data: Keys, timestamps: Keys) -> set[Place]:
+        """The columns that a page takes, but for those that every page takes."""
+        asked = {"data": data, "timestamps": timestamps, "filled": ALL_KEYS}
+        return {
+            (part, key)
+            for part, keys in self.layout.fields
+            if part in asked
+            for key in keys or ()
+            if key in asked[part]
+        }
+
+    def with_columns(self, columns: dict[Place, Packed]) -> Block:
+        return Block(self.name, self.owner, self.place, self.last, self.documents, self.events, self.layout, columns)
+
+
+def version_of(run: int, last: int) -> str:
+    """The version of a run: no two runs of a database have one number, and documents are only added."""
+    return f"{run}.{last + 1}"
+
+
+def decoded(where: str, body: Any) -> Document:
+    """Decode one document.
+
+    Raises
+    ------
+    DamagedRun
+    """
+    try:
+        doc = exact_json.loads(bytes(body))
+    except exact_json.REFUSALS as error:
+        raise DamagedRun(f"{where} is not JSON ({error}): {bytes(body)[:60]!r}") from error
+    if type(doc) is not dict:
+        raise DamagedRun(f"{where} is JSON, but no document: {bytes(body)[:60]!r}")
+    return doc
+
+
+class StoredRun:
+    """A run as one statement found it; it does not change, nor do the blocks that it names.
+
+    Parameters
+    ----------
+    database : Database
+    rows : sequence of rows
+        As `find` selects them.
+    described : bool
+        Whether its header is made: documents are read without, whatever they say of each other.
+    """
+
+    def __init__(self, database: Database, rows: Sequence[Any], *, described: bool = True) -> None:
+        self._database = database
+        self.number = int(rows[0][1])
+        self.uid = str(rows[0][2])
+        self._alone = [row for row in rows if row[0] == 1]
+        self._blocks = [
+            _BlockRow(row[1], row[2], row[3], row[4], row[5], row[6], row[7], Layout.load(row[8]))
+            for row in rows
+            if row[0] == 2
+        ]
+        last = max([row[4] for row in self._alone] + [block.last for block in self._blocks], default=-1)
+        self.version = version_of(self.number, last)
+        self.units: dict[str, list[Unit]] = {}
+        if described:
+            self.header = self._header()
+
+    @classmethod
+    def find(cls, database: Database, uid: str, *, whole: bool = False, described: bool = True) -> StoredRun | None:
+        """Look a run up, by one statement; None where there is none.
+
+        Parameters
+        ----------
+        whole : bool
+            Whether datums are read, too.
+        described : bool
+            Whether its header is made.
+        """
+        statement = DESCRIBE.format(run=OF_RUN, body="body" if whole else WITHOUT_DATUMS)
+        rows = database.ask(statement, uid, uid, uid)
+        try:
+            return cls(database, rows, described=described) if rows else None
+        except DamagedRun:
+            raise
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise DamagedRun(f"run {uid} cannot be read: {type(error).__name__}: {error}") from error
+
+    @staticmethod
+    def current_version(database: Database, uid: str) -> str | None:
+        """The version of a run now; None where there is none."""
+        rows = database.ask(VERSION, uid)
+        return version_of(rows[0][0], max(rows[0][1:])) if rows else None
+
+    def _doc(self, row: Any) -> Document:
+        return decoded(f"run {self.uid}: document {row[1]}, a {row[2]},", row[8])
+
+    def _header(self) -> RunHeader:
+        builder = HeaderBuilder()
+        for row in self._alone:
+            if row[2] not in EVENTS and row[2] not in DATUMS:
+                builder.add(row[2], self._doc(row))
+        for block in self._blocks:
+            if block.name == "stream_datum":
+                for descriptor, span in block.layout.spans:
+                    builder.add("stream_datum", _stream_datum(block.owner, descriptor, span))
+        if builder.start is None:
+            raise DamagedRun(f"run {self.uid} has no start document")
+        for unit in self._all_units(builder):
+            builder.add_page(unit.descriptor, unit.events, _observed(unit))
+        header = builder.header(self.version)
+        self.units = {name: self.units.get(name, []) for name in header.streams}
+        return header
+
+    def _all_units(self, builder: HeaderBuilder) -> Iterator[Unit]:
+        """The units of all streams, in stored order; each is put into the list of its stream."""
+        alone = [(row[1], row) for row in self._alone if row[2] in EVENTS]
+        packed = [(block.place, block) for block in self._blocks if block.name in EVENTS]
+        for _, found in heapq.merge(alone, packed, key=itemgetter(0)):
+            if isinstance(found, _BlockRow):
+                self._add(builder, Unit(found.owner, 0, found.events, found.size, found))
+                continue
+            for name, doc in normalise(found[2], self._doc(found)):
+                self._add_alone(builder, name, doc, found[7])
+        for units in self.units.values():
+            yield from units
+
+    def _add_alone(self, builder: HeaderBuilder, name: str, doc: Document, size: int) -> None:
+        descriptor = str(doc.get("descriptor"))
+        units = self.units.get(builder.stream_of(descriptor) or "", [])
+        last = units[-1] if units else None
+        if name == "event" and last is not None and last.name == name and last.takes(descriptor):
+            last.docs.append(doc)
+            last.events += 1
+            last.size += size
+            return
+        events = 1 if name == "event" else len(doc.get("seq_num", ()))
+        self._add(builder, Unit(descriptor, 0, events, size, None, name, [doc]))
+
+    def _add(self, builder: HeaderBuilder, unit: Unit) -> None:
+        stream = builder.stream_of(unit.descriptor)
+        if stream is None:
+            builder.add_page(unit.descriptor, unit.events, None)  # which says what is wrong
+        units = self.units.setdefault(str(stream), [])
+        unit.first = units[-1].first + units[-1].events if units else 0
+        units.append(unit)
+
+    def event_pages(self, stream: str, data: Keys, timestamps: Keys, events: slice) -> Iterator[EventPage]:
+        """Yield the stored events of a stream, cut to `events`."""
+        units = self.units[stream]
+        start, stop, _ = events.indices(self.header.streams[stream].events)
+        inside = [unit for unit in units if unit.first < stop and unit.first + unit.events > start]
+        for unit, page in self._pages(inside, data, timestamps):
+            low, high = max(start - unit.first, 0), min(stop - unit.first, unit.events)
+            yield page if high - low == len(page) else page.select(slice(low, high))
+
+    def _pages(self, units: Iterable[Unit], data: Keys, timestamps: Keys) -> Iterator[tuple[Unit, EventPage]]:
+        for alone, group in groupby(units, key=lambda unit: unit.block is None):
+            if alone:
+                yield from ((unit, unit.alone(data, timestamps)[0]) for unit in group)
+                continue
+            for some in _batches(group, data, timestamps, NEAR if self._database.is_sqlite else FAR):
+                found = self._columns([unit.block for unit in some if unit.block is not None], data, timestamps)
+                for unit in some:
+                    assert unit.block is not None
+                    yield unit, _page(self.uid, unit.block, found.get(unit.block.place, {}))
+
+    def _columns(self, rows: Sequence[_BlockRow], data: Keys, timestamps: Keys) -> dict[int, dict[Place, Packed]]:
+        """Some columns of some blocks, by one statement."""
+        wanted = set[Place]().union(*(row.wanted(data, timestamps) for row in rows))
+        names = {"seq_num", "time"} | {key for _, key in wanted}
+        parts = {""} | {part for part, _ in wanted}
+        found: dict[int, dict[Place, Packed]] = {}
+        for place, part, key, form, body in self._fetch([row.place for row in rows], parts, names):
+            if not part or (part, key) in wanted:
+                found.setdefault(place, {})[part, key] = Packed(form, body)
+        return found
+
+    def _fetch(self, places: Sequence[int], parts: Iterable[str], keys: Iterable[str]) -> Sequence[Any]:
+        coded = {code_text(key): key for key in keys}
+        if self._database.is_sqlite:
+            listed, several = "(SELECT value FROM json_each(?))", json.dumps
+        else:
+            listed, several = "ANY(?)", list  # type: ignore[assignment]
+        sign = "IN" if self._database.is_sqlite else "="
+        statement = (
+            f"SELECT place, part, key, form, body FROM block_columns WHERE run = ? AND place {sign} {listed} "  # noqa: S608
+            f"AND part {sign} {listed} AND key {sign} {listed} ORDER BY place"
+        )
+        rows = self._database.ask(statement, self.number, *map(several, (list(places), list(parts), list(coded))))
+        return [(place, part, coded[key], form, body) for place, part, key, form, body in rows]
+
+    def datum_pages(self, resource: str) -> Iterator[DatumPage]:
+        """Yield the datums of one resource, in stored order; of a run that was found `whole`."""
+        alone = [(row[1], row) for row in self._alone if row[2] in DATUMS]
+        packed = [(block.place, block) for block in self._blocks if block.name in DATUMS and block.owner == resource]
+        for _, found in heapq.merge(alone, packed, key=itemgetter(0)):
+            if isinstance(found, _BlockRow):
+                yield document_blocks.datum_page(resource, found.events, self._whole(found).columns)
+                continue
+            for name, doc in normalise(found[2], self._doc(found)):
+                if doc.get("resource") == resource:
+                    yield _datums(name, doc)
+
+    @property
+    def has_datums_alone(self) -> bool:
+        """Whether there are datums in no block."""
+        return any(row[2] in DATUMS for row in self._alone)
+
+    def _whole(self, row: _BlockRow) -> Block:
+        rows = self._database.ask(
+            "SELECT part, key, form, body FROM block_columns WHERE run = ? AND place = ?", self.number, row.place
+        )
+        names = {code_text(name): name for field, inner in row.layout.fields for name in (field, *(inner or ()))}
+        return row.with_columns({(part, names[key]): Packed(form, body) for part, key, form, body in rows})
+
+    def documents(self) -> Iterator[tuple[str, Document]]:
+        """Yield all documents as they were inserted; of a run that was found `whole`."""
+        alone = ((row[1], row) for row in self._alone)
+        open_blocks: list[tuple[int, str, Document, Iterator[tuple[int, str, Document]]]] = []
+        for place, found in heapq.merge(alone, ((b.place, b) for b in self._blocks), key=itemgetter(0)):
+            yield from _before(place, open_blocks)
+            if isinstance(found, _BlockRow):
+                _advance(open_blocks, document_blocks.restore(self._whole(found)))
+            else:
+                yield found[2], self._doc(found)
+        yield from _before(None, open_blocks)
+
+
+Open = list[tuple[int, str, Document, Iterator[tuple[int, str, Document]]]]
+
+
+def _before(place: int | None, open_blocks: Open) -> Iterator[tuple[str, Document]]:
+    """Yield the documents of open blocks that stand before a place; None is the end."""
+    while open_blocks and (place is None or open_blocks[0][0] < place):
+        _, name, doc, rest = heapq.heappop(open_blocks)
+        yield name, doc
+        _advance(open_blocks, rest)
+
+
+def _advance(open_blocks: Open, rest: Iterator[tuple[int, str, Document]]) -> None:
+    following = next(rest, None)
+    if following is not None:
+        heapq.heappush(open_blocks, (*following, rest))
+
+
+def _batches(units: Iterable[Unit], data: Keys, timestamps: Keys, most: int) -> Iterator[list[Unit]]:
+    """Cut units with blocks into lists of about `most` bytes each of what is asked of them."""
+    some: list[Unit] = []
+    size = 0
+    for unit in units:
+        assert unit.block is not None
+        every = sum(len(keys) if keys is not None else 1 for _, keys in unit.block.layout.fields)
+        size += unit.size * (len(unit.block.wanted(data, timestamps)) + 2) // max(every, 1)
+        some.append(unit)
+        if size >= most:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _page(uid: str, row: _BlockRow, columns: dict[Place, Packed]) -> EventPage:
+    try:
+        in_order = [(part, key) for part, keys in row.layout.fields for key in keys or ()]
+        own = {place: packed for place, packed in columns.items() if not place[0]}
+        own |= {place: columns[place] for place in in_order if place in columns}
+        return document_blocks.event_page(row.owner, row.events, own)
+    except (*exact_json.REFUSALS, LookupError) as error:
+        raise DamagedRun(
+            f"run {uid}: the block of events at place {row.place} cannot be read: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _observed(unit: Unit) -> dict[str, Observed]:
+    if unit.block is not None:
+        return dict(unit.block.layout.observed)
+    page, nulls = unit.alone(ALL_KEYS, ())
+    return {key: observe(col, nulls=key in nulls) for key, col in page.data.items()}
+
+
+def _stream_datum(resource: str, descriptor: str, span: Span) -> Document:
+    seq_start, seq_stop, start, stop = span
+    return {
+        "stream_resource": resource,
+        "descriptor": descriptor,
+        "seq_nums": {"start": seq_start, "stop": seq_stop},
+        "indices": {"start": start, "stop": stop},
+    }
+
+
+def _datums(name: str, doc: Document) -> DatumPage:
+    if name == "datum_page":
+        return DatumPage(doc["resource"], list(doc["datum_id"]), dict(doc["datum_kwargs"]))
+    return DatumPage(doc["resource"], [doc["datum_id"]], {key: [value] for key, value in doc["datum_kwargs"].items()})

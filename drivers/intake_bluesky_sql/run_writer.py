@@ -1,0 +1,401 @@
+"""Writing one run: every document as it comes, events together in blocks once there are enough of them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+from uuid import uuid4
+
+import numpy as np
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from intake_bluesky.documents import exact_json
+from intake_bluesky.documents.model import Document, stream_name
+from intake_bluesky.documents.running_statistics import Watching
+from intake_bluesky.errors import DuplicateRun, RunNotFound, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.index.search_form import SearchForm, code_text
+from intake_bluesky.storage.contract import RunInsert
+from intake_bluesky_sql.database import Database
+from intake_bluesky_sql.document_blocks import Block, Signature, alike, build, owner_of
+from intake_bluesky_sql.maintenance import analyze
+from intake_bluesky_sql.search_columns import ordering, searched_columns, words_of
+from intake_bluesky_sql.statistics import Keeper, statistics_in
+
+__all__ = ["Buffering", "SQLInsert"]
+
+TAIL: Final = 1 << 21  # bytes of documents, as JSON, that become a block
+SMALL: Final = 1 << 14  # what is left at the end becomes one only if it is more
+LARGE: Final = 1 << 18  # bytes of arrays, or of numbers in a page, that are never JSON
+LONGEST_UID: Final = 500  # characters
+PAUSE: Final = 0.25  # seconds between two attempts to reach a server
+INSERT_DOCUMENT: Final = "INSERT INTO documents VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+INSERT_BLOCK: Final = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+INSERT_COLUMN: Final = "INSERT INTO block_columns VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+DELETE_DOCUMENT: Final = "DELETE FROM documents WHERE run = ? AND place = ?"
+TOGETHER: Final = 32  # blocks' columns sent at once
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Buffering:
+    """How long documents may wait to be written.
+
+    Attributes
+    ----------
+    seconds : float
+        0 writes each at once, in a transaction of its own.
+    bytes : int
+    patience : float
+        Seconds for which they are kept, and tried again, where the database cannot be reached.
+    """
+
+    seconds: float = 1.0
+    bytes: int = 1 << 20
+    patience: float = 30.0
+
+
+class _Written(NamedTuple):
+    """A document as it stands in its row."""
+
+    place: int
+    name: str
+    owner: str | None
+    body: bytes
+
+
+@dataclass(slots=True)
+class _Tail:
+    """The last documents of one stream or resource, which are of no block yet."""
+
+    documents: list[_Written] = field(default_factory=list)
+    size: int = 0
+
+
+class SQLInsert(RunInsert):
+    """A run being written, by one process; see `SQLStore.insert`.
+
+    Raises
+    ------
+    DuplicateRun
+        When the database has a run of this uid.
+    """
+
+    def __init__(self, database: Database, start: Document, buffering: Buffering) -> None:
+        self.uid = _checked_uid(start)
+        self._database, self._buffering = database, buffering
+        self._writer = uuid4().hex
+        self._watching = Watching()
+        self._body = _json("start", start)
+        self._start: Document = exact_json.loads(self._body)
+        self._lock = threading.RLock()
+        self._timer: threading.Timer | None = None
+        self._place = 1
+        self._streams: dict[str, str] = {}
+        self._tails: dict[tuple[str, str], _Tail] = {}
+        self._waiting: dict[int, _Written] = {}  # not in the database
+        self._blocks: list[Block] = []  # nor these; what they hold may be, as documents
+        self._searched: dict[str, Any] = {}  # what the run's row has
+        self._stop: tuple[int, Document] | None = None
+        self._size = 0
+        self._since: float | None = None  # when the first of what is waiting came
+        self._state = "open"
+        self._run = database.write(self._begin)
+        self._file = database.file
+
+    def __repr__(self) -> str:
+        return f"<SQLInsert {self.uid} documents={self._place} waiting={len(self._waiting)}>"
+
+    def _begin(self, connection: Connection) -> int:
+        form = SearchForm.of(self._start, None)
+        columns = {"uid": self.uid, "writer": self._writer, **ordering(self._database, self._start)}
+        self._searched = searched_columns(self._database, form)
+        columns |= self._searched
+        names, signs = ", ".join(columns), ", ".join("?" * len(columns))
+        statement = f"INSERT INTO runs ({names}) VALUES ({signs}) ON CONFLICT DO NOTHING"  # noqa: S608  # names are ours
+        execute = self._database.execute
+        execute(connection, statement, tuple(columns.values()))
+        row: Any = execute(connection, "SELECT id, writer FROM runs WHERE uid = ?", (self.uid,)).one()
+        number, writer = row
+        if writer != self._writer:
+            raise DuplicateRun(f"{self._database.address} has a run {self.uid} already: remove it, or write another")
+        execute(connection, INSERT_DOCUMENT, (number, 0, "start", None, self._body))
+        words_of(self._database, connection, number, form)
+        return int(number)
+
+    def write(self, name: str, doc: Document) -> None:
+        """Take one document, which is in the database at once or within the bounds of the store.
+
+        Raises
+        ------
+        UnsupportedOperation
+            For what JSON has no form for, and when the run is closed.
+        StoreUnavailable
+            When the database cannot be reached for longer than the store's patience: the document is kept, and written
+            with the next one or by `close`.
+        RunNotFound
+            When somebody removed the run meanwhile.
+        """
+        with self._lock:
+            if self._state != "open":
+                raise UnsupportedOperation(f"run {self.uid} is closed: it has ended with its stop, or was removed")
+            _check(name, doc)
+            self._take(name, doc)
+            self._watching.take(name, doc)
+            if name == "stop":
+                self._state = "ending"
+                self._end()
+                analyze(self._database, self._run)
+            elif self._size >= self._buffering.bytes or self._buffering.seconds <= 0:
+                self._flush_patiently()
+            else:
+                self._arm()
+
+    def _take(self, name: str, doc: Document) -> None:
+        place, owner = self._place, owner_of(name, doc)
+        group = self._group(name, owner)
+        if group is not None and _is_large(name, doc) and self._take_whole(place, group, name, doc):
+            return
+        written = _Written(place, name, owner, _json(name, doc))
+        self._place += 1
+        self._waiting[place] = written
+        self._size += len(written.body)
+        self._since = self._since or time.monotonic()
+        if name == "stop":
+            self._stop = place, exact_json.loads(written.body)
+        elif name == "descriptor":
+            self._streams[str(doc.get("uid"))] = stream_name(doc)
+        elif name == "bulk_events":
+            self._compact("event")
+        elif group is not None:
+            tail = self._tails.setdefault(group, _Tail())
+            tail.documents.append(written)
+            tail.size += len(written.body)
+            if tail.size >= TAIL:
+                self._compact(*group)
+
+    def _group(self, name: str, owner: str | None) -> tuple[str, str] | None:
+        """The documents that blocks are made of together with one: all events of a stream, in their order."""
+        if owner is None:
+            return None
+        return ("event", self._streams.get(owner, owner)) if name in ("event", "event_page") else (name, owner)
+
+    def _take_whole(self, place: int, group: tuple[str, str], name: str, doc: Document) -> bool:
+        """Make a block of one document, without making JSON of it."""
+        signature = alike(name, doc)
+        block = None if signature is None else build([(place, doc)], signature)
+        if block is None:
+            return False
+        self._compact(*group)
+        self._place += 1
+        self._blocks.append(block)
+        self._size += block.nbytes
+        self._since = self._since or time.monotonic()
+        return True
+
+    def _compact(self, name: str, which: str | None = None, *, at_least: int = 0) -> None:
+        """Make blocks of what has come of one stream or resource, or of all of a name."""
+        for group in [g for g in self._tails if g[0] == name and which in (None, g[1])]:
+            tail = self._tails.pop(group)
+            if tail.size >= at_least:
+                self._blocks += _blocks_of(tail.documents)
+
+    def _flush(self) -> None:
+        """Write what is waiting, in one transaction; what this cannot do is waiting still."""
+        if not self._waiting and not self._blocks:
+            return
+        if len(self._waiting) == 1 and not self._blocks and self._stop is None:
+            [written] = self._waiting.values()
+            work = partial(self._database.write_one, INSERT_DOCUMENT, (self._run, *written))
+        else:
+            work = partial(self._database.write, self._put)
+        try:
+            if self._database.file != self._file:
+                raise self._removed()
+            work()
+        except IntegrityError:  # its row is not there
+            raise self._removed() from None
+        self._forget()
+
+    def _removed(self) -> RunNotFound:
+        """The error for a run of which nothing can be written any more."""
+        self._forget()
+        self._state = "closed"
+        return RunNotFound(
+            f"run {self.uid} was removed from {self._database.address} while it was written: write it anew, whole"
+        )
+
+    def _forget(self) -> None:
+        """Keep no longer what was waiting."""
+        self._waiting.clear()
+        self._blocks.clear()
+        self._size, self._since = 0, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _put(self, connection: Connection) -> None:
+        execute, run = self._database.execute, self._run
+        packed = {place for block in self._blocks for place in _places(block)}
+        rows = [(run, *found) for place, found in self._waiting.items() if place not in packed]
+        if rows:
+            execute(connection, INSERT_DOCUMENT, rows)
+        written = [(run, place) for place in sorted(packed - self._waiting.keys())]
+        if written:
+            execute(connection, DELETE_DOCUMENT, written)
+        if self._blocks:
+            execute(connection, INSERT_BLOCK, [_block_row(run, block) for block in self._blocks])
+            columns = [row for block in self._blocks for row in _column_rows(run, block)]
+            for first in range(0, len(columns), TOGETHER):
+                execute(connection, INSERT_COLUMN, columns[first : first + TOGETHER])
+        if self._stop is not None:
+            self._put_stop(connection, *self._stop)
+
+    def _put_stop(self, connection: Connection, place: int, stop: Document) -> None:
+        form = searched_columns(self._database, SearchForm.of(self._start, stop))
+        columns = {"stop_place": place} | {name: new for name, new in form.items() if new != self._searched[name]}
+        sets = ", ".join(f"{name} = ?" for name in columns)
+        self._database.execute(connection, f"UPDATE runs SET {sets} WHERE id = ?", (*columns.values(), self._run))  # noqa: S608
+        known = self._watching.found()
+        if known is not None:
+            Keeper(self._database).put_all(connection, self._run, statistics_in(known))
+
+    def _flush_patiently(self) -> None:
+        """Write what is waiting, or keep it for as long as patience lasts."""
+        try:
+            self._flush()
+        except StoreUnavailable as error:
+            if self._has_no_patience():
+                raise self._kept(error) from error
+            log.warning("%s; %d documents are kept until it can", error, len(self._waiting))
+            self._arm()
+
+    def _has_no_patience(self) -> bool:
+        since = self._since or time.monotonic()
+        return time.monotonic() - since > self._buffering.seconds + self._buffering.patience or (
+            self._buffering.patience <= 0
+        )
+
+    def _kept(self, error: StoreUnavailable) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{error} The last {len(self._waiting)} documents of run {self.uid} are in memory and will be written with "
+            "the next one, or by close(): do not write them again"
+        )
+
+    def _arm(self) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(max(self._buffering.seconds, PAUSE), self._on_time)
+            self._timer.start()
+
+    def _on_time(self) -> None:
+        with self._lock:
+            self._timer = None
+            try:
+                self._flush()
+            except StoreUnavailable as error:
+                log.warning("%s; %d documents are kept until it can", error, len(self._waiting))
+                if not self._has_no_patience():
+                    self._arm()
+            except RunNotFound as error:
+                log.error("%s", error)
+
+    def _end(self) -> None:
+        for name, which in list(self._tails):
+            self._compact(name, which, at_least=SMALL)
+        deadline = time.monotonic() + self._buffering.patience
+        while True:
+            try:
+                self._flush()
+                break
+            except StoreUnavailable as error:
+                if time.monotonic() > deadline:
+                    raise self._kept(error) from error
+                time.sleep(PAUSE)
+        self._state = "closed"
+
+    def close(self) -> None:
+        """Write what is waiting; without a stop the run reads as far as it got.
+
+        Raises
+        ------
+        StoreUnavailable
+            When that cannot be done: call it again once the database is back.
+        """
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._state != "closed":
+                self._end()
+
+
+def _checked_uid(start: Document) -> str:
+    uid = start.get("uid")
+    if not isinstance(uid, str) or not uid or len(uid) > LONGEST_UID or code_text(uid) != uid:
+        raise UnsupportedOperation(f"a run's uid is a text of up to {LONGEST_UID} ordinary characters, not {uid!r:.80}")
+    return uid
+
+
+def _check(name: str, doc: Document) -> None:
+    """Refuse what no database keeps before it is among what waits: it would keep the rest of the run waiting, too."""
+    if code_text(name) != name:
+        raise UnsupportedOperation(f"the name of a document is ordinary text, as 'event' is, not {name!r:.80}")
+    if not isinstance(doc, Mapping):
+        raise UnsupportedOperation(f"a document, as this {name}, is a dict, not a {type(doc).__name__}")
+
+
+def _json(name: str, doc: Document) -> bytes:
+    try:
+        return exact_json.dumps(doc)
+    except exact_json.REFUSALS as error:
+        raise UnsupportedOperation(
+            f"a {name} document cannot be written as JSON: {error}. Write text or numbers instead, "
+            "or into a MessagePack catalog if it is bytes or complex numbers"
+        ) from error
+
+
+def _is_large(name: str, doc: Document) -> bool:
+    """Whether a document holds so much that JSON would be in the way."""
+    data = doc.get("data")
+    if not isinstance(data, dict):
+        return False
+    arrays = sum(value.nbytes for value in data.values() if isinstance(value, np.ndarray))
+    rows = doc.get("seq_num")
+    numbers = len(rows) * len(data) * 8 if name == "event_page" and isinstance(rows, list | tuple | np.ndarray) else 0
+    return max(arrays, numbers) >= LARGE
+
+
+def _blocks_of(documents: Sequence[_Written]) -> Iterator[Block]:
+    """Blocks of documents that follow each other; what can be of none stays where it is."""
+    read = [(written.place, written.name, exact_json.loads(written.body)) for written in documents]
+    for signature, group in groupby(read, key=lambda found: alike(found[1], found[2])):
+        block = _block(signature, [(place, doc) for place, _, doc in group])
+        if block is not None:
+            yield block
+
+
+def _block(signature: Signature | None, documents: Sequence[tuple[int, Document]]) -> Block | None:
+    return None if signature is None else build(documents, signature)
+
+
+def _places(block: Block) -> Iterable[int]:
+    return block.layout.places or range(block.place, block.last + 1)
+
+
+def _block_row(run: int, block: Block) -> tuple[Any, ...]:
+    return (
+        run, block.place, block.last, block.name, block.owner, block.documents, block.events, block.nbytes,
+        block.layout.dump(),
+    )  # fmt: skip
+
+
+def _column_rows(run: int, block: Block) -> Iterator[tuple[Any, ...]]:
+    for (part, key), packed in block.columns.items():
+        yield run, block.place, part, code_text(key), packed.form, packed.body

@@ -1,0 +1,1 @@
+"""Programs over catalogs: the command line, the terminal's tables, validation, the demonstration."""

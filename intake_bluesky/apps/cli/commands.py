@@ -1,0 +1,174 @@
+"""Arguments, errors and exit codes; each command is a module of its own, imported when it is used."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+from intake_bluesky._version import __version__
+from intake_bluesky.errors import IntakeBlueskyError, QuerySyntaxError
+
+__all__ = ["FINE", "FOUND", "UNUSABLE", "main"]
+
+FINE: Final = 0
+FOUND: Final = 1
+"""`validate` found something."""
+UNUSABLE: Final = 2
+"""Bad usage, or what was asked for cannot be opened."""
+INTERRUPTED: Final = 130  # as shells report SIGINT
+
+CATALOG: Final = """a YAML catalog (catalogs/demo.yml; :NAME after it chooses an entry), files (a folder,
+a file, or a quoted pattern such as 'data/*.jsonl'), the URI of a database (mongodb://, sqlite:///, postgresql://), an
+SQLite file, or the name of an installed catalog"""
+RUN: Final = "a uid, the first letters of one, a scan_id, or -1 for the newest run, -2 for the one before ..."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process if not given.
+
+    Returns
+    -------
+    int
+        Exit code: 0 fine, 1 `validate` found something, 2 bad usage or what was asked for cannot be opened.
+
+    Examples
+    --------
+    >>> main(["ls", "/nowhere/catalog.yml"])
+    2
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has said why
+        return int(stop.code or 0)
+    try:
+        code: int = import_module(f"intake_bluesky.apps.cli.{arguments.command}").run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe has seen enough; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the edge of the program: a line for the user, a code for the script
+        return _complain(error, debug=arguments.debug)
+    return code
+
+
+def _complain(error: Exception, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    expected = isinstance(error, (IntakeBlueskyError, OSError))
+    text = str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
+    said = text if isinstance(error, QuerySyntaxError) else " ".join(text.split())  # its further lines show the place
+    sys.stderr.write(f"intake-bluesky: {said}\n")
+    return UNUSABLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="intake-bluesky",
+        description="Bluesky runs as Intake catalogs.",
+        epilog="Exit codes: 0 fine, 1 validate found something, 2 bad usage or cannot be opened.",
+    )
+    parser.add_argument("--version", action="version", version=f"intake-bluesky {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    demo = _command(commands, "demo", "run simulated experiments, open them as a catalog, draw a picture")
+    demo.add_argument("folder", nargs="?", default="demo-data", help="where to put the data (default: %(default)s)")
+    _add_catalogs(commands)
+    _add_index(commands)
+    listing = _command(commands, "ls", "list the runs of a catalog, newest first", catalog=True)
+    listing.add_argument(
+        "-n", "--limit", type=_count, default=50, help="at most so many; 0 for all (default: %(default)s)"
+    )
+    _add_search(commands)
+    show = _command(commands, "show", "show one run: streams, variables, configuration, files", catalog=True)
+    show.add_argument("run", metavar="RUN", help=RUN)
+    validate = _command(commands, "validate", "find what is damaged, missing or odd, and where", catalog=True)
+    validate.add_argument("run", metavar="RUN", nargs="?", help=f"{RUN} (default: all runs)")
+    validate.add_argument(
+        "--no-schema", action="store_true", help="do not hold documents to event-model's schemas: faster"
+    )
+    return parser
+
+
+def _add_catalogs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    installed = _command(
+        commands,
+        "catalogs",
+        "list the catalogs that this machine offers by name",
+    )
+    installed.add_argument("--json", action="store_true", help="write one JSON document to standard output")
+    installed.add_argument("--yaml", metavar="NAME", help="write a configuration file of databroker in Intake's YAML")
+
+
+def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    indexing = _command(
+        commands,
+        "index",
+        "look into all files of runs now, and publish what was learnt; of a database, name the indexes that it lacks",
+    )
+    indexing.add_argument("catalogs", nargs="+", metavar="CATALOG", help=CATALOG)
+    indexing.add_argument(
+        "--scan", action=argparse.BooleanOptionalAction, default=True, help="read all of each file, not only its ends"
+    )
+    indexing.add_argument(
+        "--publish",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="put a copy beside the files, for other users and machines to start from",
+    )
+    indexing.add_argument(
+        "--make", action="store_true", help="make the indexes that a database lacks; without, they are only named"
+    )
+    indexing.add_argument("--json", action="store_true", help="write one JSON document to standard output")
+
+
+def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    search = _command(commands, "search", "list the runs that match a query", catalog=True)
+    search.add_argument("query", metavar="QUERY", help="conditions, such as \"plan_name == 'scan' and scan_id > 5\"")
+    form = search.add_mutually_exclusive_group()
+    form.add_argument("--words", action="store_true", help="QUERY is words that all occur in the run start")
+    form.add_argument("--mongo", action="store_true", help='QUERY is JSON as MongoDB has it, \'{"plan_name": "scan"}\'')
+    search.add_argument("--columns", metavar="KEYS", help="what to show, such as start.time,stop.exit_status")
+    search.add_argument(
+        "--sort", metavar="KEYS", help="in which order, such as plan_name; the largest first: --sort=-scan_id"
+    )
+    search.add_argument(
+        "-n", "--limit", type=_count, default=50, help="show at most so many; 0 for all (default: %(default)s)"
+    )
+    search.add_argument(
+        "--read-at-most", metavar="SIZE", help="how much data to read where no statistics are kept, such as 10GiB"
+    )
+    search.add_argument("--save", metavar="NAME.yml", help="write a catalog of the runs that match, now and later")
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    purpose: str,
+    *,
+    catalog: bool = False,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+    command.set_defaults(command=name)
+    command.add_argument("--debug", action="store_true", help="show where in the program an error came from")
+    if catalog:
+        command.add_argument("catalog", metavar="CATALOG", help=CATALOG)
+        command.add_argument("--json", action="store_true", help="write one JSON document to standard output")
+    return command
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError("negative")
+    return count

@@ -1,0 +1,83 @@
+"""``intake-bluesky index``: an index made in advance, and published beside the files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from intake_bluesky.apps.cli.open_catalog import find_catalog
+from intake_bluesky.apps.terminal import counted, write_json
+from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.runtime.secrets import shown
+
+__all__ = ["run"]
+
+
+@runtime_checkable
+class SupportsFileIndex(Protocol):
+    """A store that keeps an index of files."""
+
+    def scan(self) -> None:
+        """Scan the files that no scan has seen."""
+
+    def publish(self) -> Sequence[str]:
+        """Put what is known beside the files."""
+
+
+@runtime_checkable
+class SupportsServerIndexes(Protocol):
+    """A store whose database has indexes of its own."""
+
+    def proposed_indexes(self) -> Sequence[str]:
+        """Say, one a line, what would make searches quicker and is not there; changes nothing."""
+
+    def make_indexes(self) -> Sequence[str]:
+        """Make it, and say what was made; what this user has no right to make may be left out."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the indexes, one after the other."""
+    done = [_index(text, arguments) for text in arguments.catalogs]
+    if arguments.json:
+        write_json({"indexes": done})
+        return 0
+    for one in done:
+        if "proposed" in one:
+            _tell_of_server(one, make=arguments.make)
+            continue
+        print(f"{one['catalog']}: {counted(one['runs'], 'run')}, {counted(one['problems'], 'problem')}")
+        for path in one["published"]:
+            print(f"  published {path}")
+    return 0
+
+
+def _tell_of_server(one: dict[str, Any], *, make: bool) -> None:
+    for index in one["made"]:
+        print(f"  made {index}")
+    for index in one["proposed"]:
+        print(f"  not there: {index}")
+    why = "they could not be made by this user" if make else "nothing was changed: --make makes them"
+    missing = f"{len(one['proposed'])} missing ({why})" if one["proposed"] else "no index is missing"
+    print(f"{one['catalog']}: {missing}")
+
+
+def _index(text: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    catalog = find_catalog(text)
+    store = catalog.store
+    if isinstance(store, SupportsServerIndexes):
+        made = list(store.make_indexes()) if arguments.make else []
+        return {"catalog": shown(text), "made": made, "proposed": list(store.proposed_indexes())}
+    if not isinstance(store, SupportsFileIndex):
+        raise StoreUnavailable(f"{shown(text)} has no index: {type(store).__name__} finds its runs by itself")
+    if arguments.scan:
+        store.scan()
+    else:
+        store.refresh()
+    published = list(store.publish()) if arguments.publish else []
+    return {
+        "catalog": shown(text),
+        "runs": len(catalog),
+        "problems": len(catalog.problems),
+        "published": published,
+    }

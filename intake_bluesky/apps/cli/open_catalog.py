@@ -1,0 +1,171 @@
+"""From what is typed to a catalog and a run."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from intake_bluesky.catalogs import catalog
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
+from intake_bluesky.errors import CatalogNotFound, IntakeBlueskyError, RunNotFound, StoreUnavailable
+from intake_bluesky.runtime.secrets import shown
+
+if TYPE_CHECKING:
+    from intake_bluesky.catalogs.run import BlueskyRun
+
+__all__ = ["find_catalog", "find_run"]
+
+YAML: Final = re.compile(r"(?P<file>.+\.ya?ml)(?::(?P<entry>[^/\\]+))?")
+DRIVERS: Final[Mapping[str, str]] = {
+    ".jsonl": "bluesky-jsonl-catalog",
+    ".msgpack": "bluesky-msgpack-catalog",
+}
+DATABASES: Final[Mapping[str, str]] = {
+    "mongodb": "bluesky-mongo-normalized-catalog",
+    "mongodb+srv": "bluesky-mongo-normalized-catalog",
+    "sqlite": "bluesky-sql-catalog",
+    "postgresql": "bluesky-sql-catalog",
+    "postgresql+psycopg": "bluesky-sql-catalog",
+}
+KINDS: Final = " or ".join(f"*{suffix}" for suffix in DRIVERS)
+SQLITE: Final = b"SQLite format 3\0"  # the first bytes of every such file
+COMPRESSION: Final = (".gz", ".zst")
+
+
+def find_catalog(text: str) -> BlueskyCatalog:
+    """Open the catalog that a command was given.
+
+    Parameters
+    ----------
+    text : str
+        A YAML file, ``:entry`` or ``:nested.entry`` after it unless it has but one; a folder, file or pattern
+        of run files; the URI of a database, or an SQLite file; or the name of an installed catalog,
+        ``.nested.entry`` after it.
+
+    Raises
+    ------
+    StoreUnavailable
+        When there is no such thing, or when it is no catalog of runs.
+    """
+    yaml = YAML.fullmatch(text)
+    if yaml:
+        return _entry(_open_yaml(yaml["file"]), yaml["entry"], yaml["file"])
+    scheme, said, _ = text.partition("://")
+    if said and scheme in DATABASES:
+        return open_catalog(text, driver=DATABASES[scheme])  # type: ignore[no-any-return]
+    if _is_sqlite(text):
+        return open_catalog(text, driver=DATABASES["sqlite"])  # type: ignore[no-any-return]
+    if _is_path(text):
+        return open_catalog(text, driver=_driver(text))  # type: ignore[no-any-return]
+    return _installed(text)
+
+
+def _installed(name: str) -> BlueskyCatalog:
+    try:
+        found = catalog[name]
+    except CatalogNotFound as error:
+        why = f"no YAML file, no folder, no file or pattern of {KINDS}, and {error}"
+        raise StoreUnavailable(f"{shown(name)} is no catalog: {why}") from error
+    except IntakeBlueskyError as error:
+        line, more, _ = str(error).partition(":\n")  # YAML follows, which one line cannot hold
+        raise (type(error)(f"{line}: intake-bluesky catalogs --yaml {name}") if more else error) from error
+    if isinstance(found, BlueskyCatalog):
+        return found
+    entries = [f"{name}.{entry}" for entry in found] if getattr(found, "container", "") == "catalog" else []
+    advice = f": choose one of its entries, {', '.join(entries)}" if entries else ""
+    raise StoreUnavailable(f"{name!r} is a {type(found).__name__}, not a catalog of Bluesky runs{advice}")
+
+
+def _open_yaml(path: str) -> Any:
+    if "://" not in path and not os.path.isfile(path):
+        raise StoreUnavailable(f"there is no file {path}")
+    try:
+        return open_catalog(path)
+    except OSError:
+        raise
+    except Exception as error:  # Intake raises whatever its parsers do
+        raise StoreUnavailable(f"{path} is no catalog that Intake opens: {type(error).__name__}: {error}") from error
+
+
+def _entry(catalog: Any, name: str | None, where: str) -> BlueskyCatalog:
+    """Follow a dotted name down; without one, the only entry."""
+    if name is None:
+        names = list(catalog)
+        if len(names) != 1:
+            raise StoreUnavailable(f"{where} has {len(names)} entries: choose one, {where}:{{{','.join(names)}}}")
+        name = names[0]
+    found = catalog
+    for part in name.split("."):
+        if part not in list(found):
+            raise StoreUnavailable(f"{where} has no entry {name!r}; it has {', '.join(map(repr, found)) or 'none'}")
+        found = found[part]
+    if not isinstance(found, BlueskyCatalog):
+        raise StoreUnavailable(f"{name!r} of {where} is a {type(found).__name__}, not a catalog of Bluesky runs")
+    return found
+
+
+def _is_path(text: str) -> bool:
+    return "://" in text or os.path.exists(text) or any(mark in text for mark in "*?[/\\") or bool(_suffix(text))
+
+
+def _is_sqlite(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(SQLITE)) == SQLITE
+
+
+def _suffix(path: str) -> str:
+    """The suffix of a run file, compression aside; ``""`` for anything else."""
+    for compression in COMPRESSION:
+        path = path.removesuffix(compression)
+    return next((suffix for suffix in DRIVERS if path.endswith(suffix)), "")
+
+
+def _driver(text: str) -> str:
+    """The driver by suffix: of the file or pattern, else of what lies in the folder or matches."""
+    if _suffix(text):
+        return DRIVERS[_suffix(text)]
+    if "://" in text:
+        databases = ", ".join(f"{scheme}://" for scheme in DATABASES)
+        raise StoreUnavailable(
+            f"{shown(text)} is no catalog: end the URL of files with {KINDS}; databases begin with {databases}"
+        )
+    names = os.listdir(text) if os.path.isdir(text) else glob.glob(text, recursive=True)
+    found = {_suffix(name) for name in names} - {""}
+    if len(found) == 1:
+        return DRIVERS[found.pop()]
+    if found:
+        raise StoreUnavailable(f"{text} has files of several kinds: give a pattern that ends with one of them")
+    raise StoreUnavailable(f"{text} is no catalog: it has no files of {KINDS}")
+
+
+def find_run(catalog: BlueskyCatalog, text: str) -> BlueskyRun:
+    """Find a run by uid, beginning of a uid, scan_id, or negative place.
+
+    Raises
+    ------
+    RunNotFound, AmbiguousRun
+    """
+    try:
+        if re.fullmatch(r"-\d+", text):
+            return catalog[int(text)]  # type: ignore[no-any-return]
+        if text.isdecimal():
+            return _numbered(catalog, text)
+    except IndexError as error:
+        raise RunNotFound(str(error)) from error
+    return catalog[text]  # type: ignore[no-any-return]
+
+
+def _numbered(catalog: BlueskyCatalog, text: str) -> BlueskyRun:
+    """The run of that scan_id, else the one whose uid begins so."""
+    try:
+        return catalog[int(text)]  # type: ignore[no-any-return]
+    except RunNotFound as error:
+        try:
+            return catalog[text]  # type: ignore[no-any-return]
+        except RunNotFound:
+            raise error from None

@@ -1,0 +1,84 @@
+"""Writing to the terminal: tables, trees and progress by rich, documents by JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from intake_bluesky.documents.model import to_plain
+from intake_bluesky.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["console", "counted", "track", "write_json"]
+
+T = TypeVar("T")
+
+WIDE = 200
+"""Columns of output that goes to a pipe or a file: nothing is cut."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """The terminal, or a wide page where the output goes elsewhere.
+
+    Raises
+    ------
+    MissingDependency
+        Without rich.
+    """
+    try:
+        from rich.console import Console
+    except ImportError as error:
+        raise MissingDependency.of("rich", extra="cli", purpose="for tables and trees") from error
+
+    class Page(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end the program here, and call it a failure
+
+    file = sys.stderr if stderr else sys.stdout
+    return Page(file=file, width=None if file.isatty() else WIDE, highlight=False, markup=False, emoji=False)
+
+
+def counted(number: int, thing: str) -> str:
+    """So many things.
+
+    Examples
+    --------
+    >>> counted(1, "run"), counted(1200, "run")
+    ('1 run', '1,200 runs')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def write_json(value: Any) -> None:
+    """Write one JSON document; what is not finite becomes null, for JSON has no word for it."""
+    sys.stdout.write(
+        json.dumps(_finite(to_plain(value)), ensure_ascii=False, indent=2, allow_nan=False, default=str) + "\n"
+    )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [_finite(own) for own in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def track(things: Sequence[T], *, what: str) -> Iterator[T]:
+    """Pass things on, with a bar of progress on standard error if that is a terminal."""
+    if len(things) < 2 or not sys.stderr.isatty():
+        yield from things
+        return
+    try:
+        from rich.progress import track as bar
+    except ImportError:  # the work itself needs no bar
+        yield from things
+    else:
+        yield from bar(things, description=what, console=console(stderr=True), transient=True)

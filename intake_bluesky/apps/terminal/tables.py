@@ -1,0 +1,86 @@
+"""Runs as a table, and what a list of runs says of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from intake_bluesky.catalogs.display import local_time, status
+from intake_bluesky.documents.model import RunSummary, to_plain
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["describe_summary", "runs_table", "values_table"]
+
+TIMES: Final = frozenset({"time", "start.time", "stop.time"})
+
+
+def runs_table(runs: Sequence[RunSummary]) -> Table:
+    """A table of runs, made of their start and stop alone."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("uid", "scan_id", "started", "plan", "status"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("events", overflow="fold")
+    for one in runs:
+        outcome = status(one.stop)
+        table.add_row(
+            one.uid[:8],
+            "-" if one.scan_id is None else str(one.scan_id),
+            local_time(one.time),
+            Text(str(one.start.get("plan_name", "-"))),
+            Text(outcome, style={"success": "green", "unfinished": "yellow"}.get(outcome, "red")),
+            Text(_events(one)),
+        )
+    return table
+
+
+def _events(summary: RunSummary) -> str:
+    counts = (summary.stop or {}).get("num_events") or {}
+    ordered = sorted(counts.items(), key=lambda pair: (pair[0] != "primary", pair[0]))
+    return ", ".join(f"{name} {count}" for name, count in ordered)
+
+
+def values_table(uids: Sequence[str], columns: Sequence[str], values: Sequence[Mapping[str, Any]]) -> Table:
+    """A table of some values of each run, times as local ones."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("uid", no_wrap=True)
+    for column in columns:
+        table.add_column(Text(_printable(column)), overflow="fold")
+    for uid, own in zip(uids, values, strict=True):
+        table.add_row(Text(_printable(uid[:8])), *(Text(_shown(own[column], column)) for column in columns))
+    return table
+
+
+def _shown(value: Any, column: str) -> str:
+    if value is None:
+        return "-"
+    if column in TIMES:
+        return local_time(value)
+    text = value if isinstance(value, str) else json.dumps(to_plain(value), ensure_ascii=False, default=str)
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
+    """Text of a document without what a terminal would obey."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def describe_summary(summary: RunSummary) -> dict[str, Any]:
+    """What a list of runs says of one, as JSON."""
+    stop = summary.stop or {}
+    return {
+        "uid": summary.uid,
+        "scan_id": summary.scan_id,
+        "time": summary.time,
+        "plan_name": summary.start.get("plan_name"),
+        "exit_status": stop.get("exit_status"),
+        "num_events": stop.get("num_events"),
+    }

@@ -1,0 +1,150 @@
+"""Checks of external arrays: the files that documents speak of, against what the documents say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from intake_bluesky.apps.validate.findings import Finding, Tally, finding
+from intake_bluesky.apps.validate.recorded import DocumentChecks
+from intake_bluesky.assets import (
+    AssetArray,
+    AssetOptions,
+    AssetReader,
+    FrameStructure,
+    datum_array,
+    stream_asset_array,
+)
+from intake_bluesky.assets.declared import declared_dtype, declared_shape
+from intake_bluesky.assets.handlers import HandlerReader
+from intake_bluesky.assets.reader import UnreadableReader
+from intake_bluesky.datasets.stream_reader import DatasetOptions, StreamReader
+from intake_bluesky.documents.columns import Array
+from intake_bluesky.documents.model import Document, RunHeader, is_streamed
+from intake_bluesky.errors import IntakeBlueskyError
+from intake_bluesky.storage.contract import RunStore
+
+__all__ = ["check_external"]
+
+UNREADABLE = (OSError, ValueError, LookupError, ImportError, IntakeBlueskyError)
+
+
+def check_external(
+    store: RunStore, header: RunHeader, checks: DocumentChecks, options: AssetOptions
+) -> Iterator[Finding]:
+    """Look at the headers of the files of a run, and not at their data.
+
+    A third party's handler has no header to look at: it is asked for the first and the last datum.
+
+    Parameters
+    ----------
+    store : RunStore
+    header : RunHeader
+    checks : DocumentChecks
+        Which were given all documents of the run.
+    options : AssetOptions
+    """
+    for name, layout in header.streams.items():
+        rows = StreamReader(store, header, name, DatasetOptions(assets=options)).rows
+        for part, lacking in rows.lacking.items():
+            where, what = (name, "event") if part == "events" else (f"{name}/{part}", "frames")
+            yield finding(f"{header.uid}/{where}", "incomplete", f"{lacking} of {len(rows)} rows have no {what}")
+        for key, spec in layout.data_keys.items():
+            where = f"{header.uid}/{name}/{key}"
+            if is_streamed(spec) and not header.assets_of(name, key):
+                if len(rows):
+                    yield finding(where, "no-resource", f"{len(rows)} rows, and no stream resource for them")
+                continue
+            array = _array(header, name, key, spec, seq_num=rows.seq_num, checks=checks, options=options)
+            if array is not None:
+                yield from _Files(where, spec, array).findings()
+
+
+def _array(
+    header: RunHeader,
+    stream: str,
+    key: str,
+    spec: Document,
+    *,
+    seq_num: Array,
+    checks: DocumentChecks,
+    options: AssetOptions,
+) -> AssetArray | None:
+    """The array of a key, opened; None for a key that is not external."""
+    if is_streamed(spec):
+        return stream_asset_array(header.assets_of(stream, key), key, spec, seq_num, options)
+    if (stream, key) not in checks.datum_ids:
+        return None
+    ids = [datum_id if datum_id in checks.datums else "" for datum_id in checks.datum_ids[stream, key]]
+    resources = {str(doc["uid"]): doc for doc in header.resources}
+    return datum_array(ids, key, spec, resources, checks.datums, options)
+
+
+@dataclass(slots=True)
+class _Files:
+    """The files of one key."""
+
+    where: str
+    spec: Mapping[str, Any]
+    array: AssetArray
+    tally: Tally = field(default_factory=Tally)
+
+    def findings(self) -> Tally:
+        for number, reader in enumerate(self.array.readers):
+            index = self.array.index[self.array.reader == number]
+            if isinstance(reader, UnreadableReader):
+                self.tally.add(self.where, "unknown-format", reader.message)
+            else:
+                self._check(reader, np.unique(index).tolist())
+        if self.array.note:
+            self.tally.add(self.where, "file-short", self.array.note)
+        return self.tally
+
+    def _check(self, reader: AssetReader, used: Sequence[int]) -> None:
+        per_event = self.array.layout.frames
+        header = self._structure(reader, used[0] * per_event if used else 0)
+        if header is None:
+            return
+        self._check_declared(reader, header)
+        if isinstance(reader, HandlerReader):
+            self._read_some(reader, header, used)
+        elif header.frames is None:
+            for index in used[1:]:  # a sequence of files: only looking at each tells whether it is there
+                for frame in range(index * per_event, (index + 1) * per_event):
+                    self._structure(reader, frame)
+        elif used and header.frames > (used[-1] + 1) * per_event:
+            spoken = (used[-1] + 1) * per_event
+            message = f"{reader.path} has {header.frames} frames where the documents speak of {spoken}"
+            self.tally.add(self.where, "file-long", message)
+
+    def _structure(self, reader: AssetReader, frame: int) -> FrameStructure | None:
+        try:
+            return reader.structure(frame)
+        except FileNotFoundError as error:
+            self.tally.add(self.where, "file-missing", f"{error.filename or reader.path} is not there")
+        except UNREADABLE as error:
+            self.tally.add(self.where, "file-unreadable", f"{reader.path}: {error}")
+        return None
+
+    def _check_declared(self, reader: AssetReader, header: FrameStructure) -> None:
+        dtype = declared_dtype(self.spec)
+        if {"dtype_numpy", "dtype_str", "dtype_descr"} & self.spec.keys() and dtype != header.dtype:
+            self._mismatch(f"{reader.path} holds {header.dtype} where {dtype} is declared")
+        shape, frame = declared_shape(self.spec), header.frame_shape
+        inner = shape[len(shape) - len(frame) :]
+        if len(inner) < len(frame) or any(a not in (None, b) for a, b in zip(inner, frame, strict=True)):
+            self._mismatch(f"{reader.path} has frames of shape {list(frame)} where {list(shape)} is declared")
+
+    def _mismatch(self, message: str) -> None:
+        self.tally.add(self.where, "file-mismatch", message)
+
+    def _read_some(self, reader: HandlerReader, header: FrameStructure, used: Sequence[int]) -> None:
+        for index in sorted({used[0], used[-1]}) if used else ():
+            out = np.empty((1, *header.frame_shape), header.dtype)
+            try:
+                reader.read_into(index, index + 1, out)
+            except UNREADABLE as error:
+                self.tally.add(self.where, "file-unreadable", str(error))

@@ -1,0 +1,233 @@
+"""Checks over the documents of one run, each looked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from event_model import DocumentNames, schema_validators
+
+from intake_bluesky.apps.validate.findings import Finding, Tally, finding
+from intake_bluesky.apps.validate.values import wrong_dtype, wrong_shape
+from intake_bluesky.documents.model import Document, is_external, is_streamed, stream_name, to_plain
+from intake_bluesky.documents.pages import normalise
+
+__all__ = ["DocumentChecks"]
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What was met of one stream.
+
+    ``seq_nums`` are those of events, ``frames`` those of stream datums.
+    """
+
+    seq_nums: set[int] = field(default_factory=set)
+    frames: set[int] = field(default_factory=set)
+
+
+class DocumentChecks:
+    """Takes the documents of one run in, one at a time, and says at the end what is wrong with them.
+
+    Parameters
+    ----------
+    uid : str
+        Of the run.
+    schema : bool
+        Whether to hold every document to event-model's schema, which takes most of the time.
+
+    Attributes
+    ----------
+    datum_ids : dict of (stream, key) to list of str
+        What the events hold under keys of legacy assets.
+    datums : dict of datum_id to (resource, datum_kwargs)
+
+    Examples
+    --------
+    >>> checks = DocumentChecks("9acjef12")
+    >>> checks.add("start", {"uid": "9acjef12", "time": 1.0})
+    >>> [found.code for found in checks.findings()]
+    ['no-stop']
+    """
+
+    def __init__(self, uid: str, *, schema: bool = True) -> None:
+        self.uid = uid
+        self.schema = schema
+        self.datum_ids: dict[tuple[str, str], list[str]] = {}
+        self.datums: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self._tally = Tally()
+        self._stop: Document | None = None
+        self._descriptors: dict[str, Document] = {}
+        self._resources: dict[str, tuple[str, str | None]] = {}  # kind, and data key if it is streamed
+        self._used: set[str] = set()
+        self._streams: dict[str, _Stream] = {}
+
+    def add(self, name: str, doc: Document) -> None:
+        """Look at one document."""
+        try:
+            for today, whole in normalise(name, doc):
+                if self.schema:
+                    self._check_schema(today, whole)
+                self._look(today, whole)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            message = f"{name} {_identity(doc)} cannot be read: {type(error).__name__}: {error}"
+            self._tally.add(self.uid, "unreadable", message)
+
+    def _check_schema(self, name: str, doc: Document) -> None:
+        if name not in DocumentNames.__members__:
+            self._tally.add(f"{self.uid}/{name}", "schema", f"there is no document called {name!r} in event-model")
+            return
+        errors = list(islice(schema_validators[DocumentNames[name]].iter_errors(to_plain(doc)), 3))
+        if errors:
+            message = "; ".join(map(_violation, errors))
+            self._tally.add(f"{self.uid}/{name}", "schema", f"{name} {_identity(doc)}: {message}")
+
+    def _look(self, name: str, doc: Document) -> None:
+        match name:
+            case "stop":
+                self._stop = doc
+            case "descriptor":
+                self._descriptors[doc["uid"]] = doc
+                self._streams.setdefault(stream_name(doc), _Stream())
+            case "resource" | "stream_resource":
+                self._resources[doc["uid"]] = name, doc.get("data_key")
+            case "datum":
+                self._datum(doc["resource"], [doc["datum_id"]], [doc["datum_kwargs"]])
+            case "datum_page":
+                kwargs = doc["datum_kwargs"]
+                rows = [{key: column[row] for key, column in kwargs.items()} for row in range(len(doc["datum_id"]))]
+                self._datum(doc["resource"], doc["datum_id"], rows)
+            case "stream_datum":
+                self._stream_datum(doc)
+            case "event":
+                data = {key: [value] for key, value in doc["data"].items()}
+                self._events(doc["descriptor"], [doc["seq_num"]], data)
+            case "event_page":
+                self._events(doc["descriptor"], doc["seq_num"], doc["data"])
+
+    def _datum(self, resource: str, ids: Iterable[str], kwargs: Iterable[Mapping[str, Any]]) -> None:
+        self._used.add(resource)
+        if resource not in self._resources:
+            self._tally.add(
+                self.uid,
+                "unknown-resource",
+                f"datums belong to resource {resource!r}, which the run does not have",
+            )
+        self.datums.update((datum_id, (resource, own)) for datum_id, own in zip(ids, kwargs, strict=True))
+
+    def _stream_datum(self, doc: Document) -> None:
+        resource, descriptor = doc["stream_resource"], doc["descriptor"]
+        self._used |= {resource, descriptor}
+        if resource not in self._resources:
+            message = f"stream datum {doc['uid']} belongs to {resource!r}, which the run does not have"
+            self._tally.add(self.uid, "unknown-resource", message)
+        stream = self._stream_of(descriptor, f"stream datum {doc['uid']}")
+        if stream is None:
+            return
+        stream.frames.update(range(doc["seq_nums"]["start"], doc["seq_nums"]["stop"]))
+        key = self._resources.get(resource, ("", None))[1]
+        if key is not None and key not in self._descriptors[descriptor]["data_keys"]:
+            where = f"{self.uid}/{stream_name(self._descriptors[descriptor])}/{key}"
+            message = f"stream resource {resource} is of this key, which the descriptor does not declare"
+            self._tally.add(where, "unexpected-key", message)
+
+    def _stream_of(self, descriptor: str, what: str) -> _Stream | None:
+        if descriptor in self._descriptors:
+            return self._streams[stream_name(self._descriptors[descriptor])]
+        message = f"{what} belongs to descriptor {descriptor!r}, which the run does not have"
+        self._tally.add(self.uid, "unknown-descriptor", message)
+        return None
+
+    def _events(self, descriptor: str, seq_nums: list[int], data: Mapping[str, list[Any]]) -> None:
+        if not len(seq_nums):
+            return
+        self._used.add(descriptor)
+        stream = self._stream_of(descriptor, f"event {seq_nums[0]}")
+        if stream is None:
+            return
+        stream.seq_nums.update(seq_nums)
+        doc = self._descriptors[descriptor]
+        where = f"{self.uid}/{stream_name(doc)}"
+        self._check_keys(where, doc["data_keys"], data, seq_nums)
+        for key, values in data.items():
+            spec = doc["data_keys"].get(key, {})
+            if is_external(spec):
+                self._hold_datums(stream_name(doc), key, values)
+                continue
+            for code, wrong in (("dtype", wrong_dtype(spec, values)), ("shape", wrong_shape(spec, values))):
+                for place, message in wrong.items():
+                    self._tally.add(f"{where}/{key}", code, f"event {seq_nums[place]} {message}")
+
+    def _check_keys(
+        self, where: str, declared: Mapping[str, Document], data: Mapping[str, Any], seq_nums: list[int]
+    ) -> None:
+        for key in (key for key in data if key not in declared):
+            message = f"event {seq_nums[0]} has this key, which its descriptor does not declare"
+            self._tally.add(f"{where}/{key}", "unexpected-key", message, times=len(seq_nums))
+        for key, spec in declared.items():
+            if key not in data and not is_streamed(spec):
+                message = f"event {seq_nums[0]} lacks this key, which its descriptor declares"
+                self._tally.add(f"{where}/{key}", "missing-key", message, times=len(seq_nums))
+
+    def _hold_datums(self, stream: str, key: str, values: list[Any]) -> None:
+        """Note the datum_ids; values that were filled in before they were stored are no such."""
+        ids = [value if isinstance(value, str) else "" for value in values]
+        self.datum_ids.setdefault((stream, key), []).extend(ids)
+
+    def findings(self) -> Iterator[Finding]:
+        """What was found; call it when all documents were added."""
+        yield from self._tally
+        yield from self._unused()
+        for (stream, key), ids in self.datum_ids.items():
+            unknown = [datum_id for datum_id in ids if datum_id and datum_id not in self.datums]
+            if unknown:
+                message = f"{len(unknown)} of {len(ids)} events name datums not in the run, {unknown[0]!r} first"
+                yield finding(f"{self.uid}/{stream}/{key}", "unknown-datum", message)
+        for name, met in self._streams.items():
+            yield from self._numbers(name, met)
+        yield from self._ending()
+
+    def _unused(self) -> Iterator[Finding]:
+        for uid, doc in self._descriptors.items():
+            if uid not in self._used:
+                message = f"descriptor {uid} has neither events nor stream datums"
+                yield finding(f"{self.uid}/{stream_name(doc)}", "unused-descriptor", message)
+        for uid, (kind, _) in self._resources.items():
+            if uid not in self._used:
+                yield finding(self.uid, "unused-resource", f"{kind.replace('_', ' ')} {uid} has no datums")
+
+    def _numbers(self, name: str, stream: _Stream) -> Iterator[Finding]:
+        recorded = stream.seq_nums | stream.frames
+        where = f"{self.uid}/{name}"
+        last = max(recorded, default=0)
+        lost = last - sum(1 for number in recorded if number >= 1)
+        if lost > 0:
+            first = next(number for number in range(1, last) if number not in recorded)
+            yield finding(where, "seq-num-gap", f"{lost} of the seq_nums 1 to {last} are missing, {first} first")
+        counts = (self._stop or {}).get("num_events") or {}
+        stored = len(stream.seq_nums or stream.frames)
+        if self._stop is not None and counts and counts.get(name, 0) != stored:
+            yield finding(where, "num-events", f"the stop counts {counts.get(name, 0)} events, {stored} are stored")
+
+    def _ending(self) -> Iterator[Finding]:
+        if self._stop is None:
+            yield finding(self.uid, "no-stop", "the run has no stop: it is going on, or was cut off")
+            return
+        for name in (self._stop.get("num_events") or {}).keys() - self._streams.keys():
+            message = f"the stop counts {self._stop['num_events'][name]} events of a stream that has no descriptor"
+            yield finding(f"{self.uid}/{name}", "num-events", message)
+
+
+def _violation(error: Any) -> str:
+    at = ".".join(map(str, error.absolute_path))
+    return f"{at}: {error.message[:160]}" if at else str(error.message[:160])
+
+
+def _identity(doc: Mapping[str, Any]) -> str:
+    """What tells a document from the others of its kind."""
+    if isinstance(doc.get("seq_num"), int):
+        return f"of seq_num {doc['seq_num']}"
+    uid = doc.get("uid") or doc.get("datum_id") or doc.get("resource") or ""
+    return str(uid[0] if isinstance(uid, list) and uid else uid)

@@ -1,0 +1,67 @@
+"""The files that a run refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from intake_bluesky.assets.location import Location, locate
+from intake_bluesky.assets.options import AssetOptions
+from intake_bluesky.assets.reader_registry import datum_readers, stream_reader
+from intake_bluesky.documents.model import RunHeader
+from intake_bluesky.errors import IntakeBlueskyError
+
+__all__ = ["AssetFile", "asset_files"]
+
+
+class AssetFile(NamedTuple):
+    """One file: where it is after `root_map`, whether it is there, and its size in bytes (None if it is not)."""
+
+    path: str
+    exists: bool
+    size: int | None
+
+
+def asset_files(what: RunHeader | Mapping[str, Any], options: AssetOptions | None = None) -> list[AssetFile]:
+    """List the files of a run, or of one resource or stream resource, each once.
+
+    Parameters
+    ----------
+    what : RunHeader or dict
+    options : AssetOptions
+
+    Returns
+    -------
+    list of AssetFile
+        Of a sequence the files that are there. What may not be read by an untrusted document is listed as not there.
+
+    Examples
+    --------
+    >>> asset_files({"uri": "file://localhost/nowhere/x.h5", "mimetype": "application/x-hdf5"})
+    [AssetFile(path='/nowhere/x.h5', exists=False, size=None)]
+    """
+    options = options or AssetOptions()
+    if isinstance(what, RunHeader):
+        resources: Iterable[Mapping[str, Any]] = (*what.resources, *(a.resource for a in what.stream_assets))
+    else:
+        resources = [what]
+    found = {file.path: file for resource in resources for file in _files(resource, options)}
+    return list(found.values())
+
+
+def _files(resource: Mapping[str, Any], options: AssetOptions) -> list[AssetFile]:
+    try:
+        here = locate(resource, options)
+    except IntakeBlueskyError:
+        return [AssetFile(str(resource.get("uri") or resource.get("resource_path")), exists=False, size=None)]
+    streamed = "data_key" in resource or "mimetype" in resource
+    reader = stream_reader(resource, options) if streamed else datum_readers(resource, [], {}, options)[0][0]
+    listed = reader.files() if reader.path == here.path else [here]
+    return [_looked_at(location) for location in listed or [here]]
+
+
+def _looked_at(location: Location) -> AssetFile:
+    try:
+        return AssetFile(location.path, exists=True, size=location.status()[1])
+    except (OSError, ImportError):
+        return AssetFile(location.path, exists=False, size=None)

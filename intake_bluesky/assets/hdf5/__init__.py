@@ -1,0 +1,1 @@
+"""Detectors' arrays in HDF5 files."""

@@ -1,0 +1,120 @@
+"""Further files of areaDetector's HDF5 plugin: the times of frames, and images in files of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+
+from intake_bluesky.assets.hdf5.reader import AREA_DETECTOR_DATASET, HDF5Reader
+from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
+from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
+from intake_bluesky.assets.slices import NEW_AXIS
+from intake_bluesky.documents.columns import Array
+
+__all__ = ["HDF5SequenceReader", "TimestampReader"]
+
+ATTRIBUTES: Final = "/entry/instrument/NDAttributes"
+
+
+@dataclass(frozen=True, slots=True)
+class TimestampReader(AssetReader):
+    """Reads when each frame was taken, in seconds since 1990 as EPICS counts them: one float64 a frame.
+
+    Attributes
+    ----------
+    seconds, nanoseconds : HDF5Reader
+        The two datasets whose sum it is.
+    """
+
+    specs: ClassVar[tuple[str, ...]] = ("AD_HDF5_TS", "AD_HDF5_SWMR_TS")
+
+    seconds: HDF5Reader
+    nanoseconds: HDF5Reader
+
+    @classmethod
+    def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
+        """Make the reader; ``frame_per_point`` is all that such resources say."""
+        each = replace(HDF5Reader.of(location, parameters), squeeze=True)
+        return cls(
+            replace(each, dataset=f"{ATTRIBUTES}/NDArrayEpicsTSSec"),
+            replace(each, dataset=f"{ATTRIBUTES}/NDArrayEpicsTSnSec"),
+        )
+
+    @classmethod
+    def event_of(cls, datum_kwargs: Mapping[str, Any]) -> int:
+        """areaDetector numbers its points."""
+        return int(datum_kwargs["point_number"])
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self.seconds.path
+
+    @property
+    def frames_per_event(self) -> int | None:
+        """``frame_per_point``."""
+        return self.seconds.frames_per_event
+
+    def session(self) -> AbstractContextManager[Any]:
+        """Keep the file open."""
+        return self.seconds.session()
+
+    def structure(self, first: int = 0) -> FrameStructure:
+        """As many frames as both datasets have."""
+        with self.session():
+            seconds, nanoseconds = self.seconds.structure(), self.nanoseconds.structure()
+        frames = min(seconds.frames or 0, nanoseconds.frames or 0)
+        return replace(seconds, frames=frames, dtype=np.dtype("<f8"))
+
+    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+        """Add the two up."""
+        with self.session():
+            self.seconds.read_into(start, stop, out, window)
+            fraction: Array = np.empty_like(out)
+            self.nanoseconds.read_into(start, stop, fraction, window)
+        out += fraction * 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class HDF5SequenceReader(SequenceReader):
+    """Reads images that are in HDF5 files of their own, all in datasets of one name.
+
+    Attributes
+    ----------
+    dataset : str
+    """
+
+    mimetypes: ClassVar[tuple[str, ...]] = ("multipart/related;type=application/x-hdf5",)
+    specs: ClassVar[tuple[str, ...]] = ("AD_HDF5_SINGLE",)
+    format: ClassVar[str] = "HDF5"
+
+    dataset: str = AREA_DETECTOR_DATASET
+
+    @classmethod
+    def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
+        """Make the reader; ``dataset``, ``path`` or ``key`` may name the dataset."""
+        given: str | Sequence[str] = (
+            parameters.get("dataset") or parameters.get("path") or parameters.get("key") or AREA_DETECTOR_DATASET
+        )
+        dataset = given if isinstance(given, str) else "/".join(map(str, given))
+        return replace(cls.of_sequence(location, parameters), dataset=dataset)
+
+    @contextmanager
+    def opened(self, location: Location) -> Iterator[FrameFile]:
+        """Open one file, whose dataset is one image or several."""
+        reader = HDF5Reader(location, self.dataset)
+        with reader.session():
+            header = reader.structure()
+            if len(header.frame_shape) < 2:
+                reader = replace(reader, selection=(NEW_AXIS,))
+                header = reader.structure()
+
+            def read(number: int, out: Array, window: Window) -> None:
+                reader.read_into(number, number + 1, out[np.newaxis], window)
+
+            yield FrameFile(header.frames or 0, header.frame_shape, header.dtype, read)

@@ -1,0 +1,123 @@
+"""One dataset of an open HDF5 file, and all that reading it needs: links, sources and filters are seen to here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from intake_bluesky.assets.hdf5.filters import Deflated, check_filters, read_box
+from intake_bluesky.assets.hdf5.links import Source, check_source, find_dataset, locate_source, sources_of
+from intake_bluesky.assets.hdf5.open_files import OpenFile, import_h5py, open_files
+from intake_bluesky.assets.slices import Axes, Box, Part
+from intake_bluesky.documents.columns import TEXT, Array
+
+__all__ = ["Dataset"]
+
+
+@dataclass(slots=True, eq=False)
+class Dataset:
+    """A dataset of a file that is open.
+
+    Attributes
+    ----------
+    owner : OpenFile
+        The file that it is in.
+    data : h5py.Dataset
+    axes : Axes
+        What is meant of it.
+    shape : tuple of int
+        Of the flat frames.
+    dtype : numpy.dtype
+    sources : tuple of Source
+        Of a virtual dataset.
+    """
+
+    owner: OpenFile
+    data: Any
+    axes: Axes
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    sources: tuple[Source, ...]
+    squeezed: Deflated | None = None
+    checked: bool = False
+
+    @classmethod
+    def find(cls, handle: OpenFile, name: str, parts: Sequence[Part] = (), *, squeeze: bool = False) -> Dataset:
+        """Find a dataset, and what a slice means of it.
+
+        Raises
+        ------
+        OSError
+            When it is not there, or a file that it is in.
+        IndexError
+            When the slice does not fit.
+        UntrustedName
+            When it is in a file that may not be named.
+        """
+        owner, data = find_dataset(handle, name)
+        if owner.file.swmr_mode:
+            data.id.refresh()
+        axes = Axes.of(parts, data.shape, squeeze=squeeze)
+        text = import_h5py().check_string_dtype(data.dtype) is not None
+        return cls(owner, data, axes, axes.shape, TEXT if text else data.dtype, sources_of(owner, data))
+
+    @property
+    def chunk_frames(self) -> int:
+        """Frames in one chunk."""
+        axis, step = self.axes.counted
+        return max(1, self.data.chunks[axis] // step) if self.data.chunks and axis >= 0 else 1
+
+    def read(self, box: Box, out: Array) -> None:
+        """Read a part.
+
+        Parameters
+        ----------
+        box : Box
+        out : numpy.ndarray, C-contiguous, of as many elements as the box has
+        """
+        shaped = out.reshape(box.shape)
+        if self.dtype == TEXT:
+            check_filters(self.data, self.owner.location.path)
+            shaped[...] = self.data.asstr(errors="replace")[box.slices].reshape(box.shape)
+        elif self.sources:
+            self._read_sources(box, out)
+        else:
+            self._read_stored(box, out)
+        box.flip(shaped)
+
+    def _read_stored(self, box: Box, out: Array) -> None:
+        if not self.checked:
+            check_filters(self.data, self.owner.location.path)
+            self.squeezed = Deflated.of(self.data)
+            self.checked = True
+        if self.squeezed is not None and out.dtype == self.dtype and set(box.step) == {1}:
+            self.squeezed.read(box, out)
+        else:
+            read_box(self.data, box, out)
+
+    def _read_sources(self, box: Box, out: Array) -> None:
+        """Read each source on its own; HDF5 would keep all of them open, and fill in for those it does not find."""
+        wanted = [source for source in self.sources if source.overlaps(box)]
+        if set(box.step) != {1} or not all(source.simple for source in wanted):
+            for source in wanted:
+                if source not in self.owner.kept:
+                    check_source(self.owner, source)
+                    self.owner.kept[source] = True
+            read_box(self.data, box, out)
+            return
+        target = out.reshape(box.count)
+        target[...] = self.data.fillvalue
+        for source in wanted:
+            self._read_source(source, box, target)
+
+    def _read_source(self, source: Source, box: Box, target: Array) -> None:
+        location = locate_source(self.owner, source)
+        with open_files.lend(location, swmr=bool(self.owner.file.swmr_mode)) as handle:
+            found = Dataset.find(handle, source.dataset)
+            part, place = source.part(box, found.data.shape)
+            taken: Array = np.empty(part.count, target.dtype)
+            found.read(part, taken)
+        target[place] = taken.reshape([s.stop - s.start for s in place])

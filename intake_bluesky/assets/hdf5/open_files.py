@@ -1,0 +1,135 @@
+"""Open HDF5 files, shared by the threads that read them and closed when the last one is done.
+
+Nothing stays open between uses. Opening costs about half a millisecond, once a block; a handle that lingers costs the
+user more: HDF5 refuses to open a file twice in one process in different ways, so it would be in the way of their own
+``h5py.File``, and of a writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from intake_bluesky.assets.location import Location
+from intake_bluesky.errors import MissingDependency
+from intake_bluesky.runtime.shared import Shared
+
+__all__ = ["OpenFile", "SharedFiles", "hdf5_file", "import_h5py", "open_files"]
+
+T = TypeVar("T")
+
+
+def import_h5py() -> Any:
+    """Import h5py, or say how to get it."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingDependency.of("h5py", extra="assets", purpose="to read HDF5 files") from error
+    return h5py
+
+
+@dataclass(eq=False, slots=True)
+class OpenFile:
+    """One file while it is in use.
+
+    Attributes
+    ----------
+    file : h5py.File
+    location : Location
+    kept : dict
+        What was found out about the file, so that the next read of the same session need not look again.
+    linked : contextlib.ExitStack
+        Holds the files that links of this one lead to.
+    """
+
+    file: Any
+    location: Location
+    kept: dict[Hashable, Any] = field(default_factory=dict)
+    linked: ExitStack = field(default_factory=ExitStack)
+
+    def open_linked(self, location: Location) -> OpenFile:
+        """Open a file that a link in this one leads to, for as long as this one is open.
+
+        It is not shared: two files that lead to each other would keep each other open.
+        """
+
+        def opened() -> OpenFile:
+            location.check()
+            file = OpenFile(_open(location, swmr=bool(self.file.swmr_mode), locking=False), location)
+            return self.linked.enter_context(closing(file))
+
+        return open_files.keep(self, ("linked", location.path), opened)
+
+    def close(self) -> None:
+        """Let go of everything; a dataset that lives on would keep its file open."""
+        self.kept.clear()
+        self.linked.close()
+        self.file.close()
+
+
+class SharedFiles:
+    """Files that are in use at this moment, one handle each; a file that changed meanwhile counts as another."""
+
+    def __init__(self) -> None:
+        self._shared: Shared[OpenFile] = Shared(OpenFile.close)
+
+    def __len__(self) -> int:
+        return len(self._shared)
+
+    @contextmanager
+    def lend(self, location: Location, *, swmr: bool = False, locking: bool | None = False) -> Iterator[OpenFile]:
+        """Lend the open file and what is known of it.
+
+        Raises
+        ------
+        OSError
+            When it cannot be opened; FileNotFoundError when it is not there.
+        """
+        location.check()
+        key = (location.path, location.status()[0], swmr, locking, location.roots)
+        with self._shared.lend(key, lambda: OpenFile(_open(location, swmr=swmr, locking=locking), location)) as handle:
+            yield handle
+
+    @contextmanager
+    def use(self, location: Location, *, swmr: bool = False, locking: bool | None = False) -> Iterator[Any]:
+        """Lend the open `h5py.File`."""
+        with self.lend(location, swmr=swmr, locking=locking) as handle:
+            yield handle.file
+
+    def keep(self, handle: OpenFile, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made for a file before; made now, by one thread, if it was not."""
+        found: T | None = handle.kept.get(key)
+        if found is not None:
+            return found
+        with self._shared.lock:
+            found = handle.kept.get(key)
+            if found is None:
+                found = handle.kept[key] = make()
+            return found
+
+
+def _open(location: Location, *, swmr: bool, locking: bool | None) -> Any:
+    h5py = import_h5py()
+    if not location.is_local:
+        return h5py.File(location.open(), "r", rdcc_nbytes=0)
+    refused: Exception | None = None
+    # A file being written in SWMR mode opens only so, an old one only plainly; and where this process has it open
+    # already, HDF5 opens it only as it is open.
+    for as_swmr, lock in ((swmr, locking), (not swmr, locking), (swmr, None), (not swmr, None)):
+        try:
+            # Blocks are whole chunks, read once: through HDF5's chunk cache they would be copied once more.
+            return h5py.File(
+                location.path, "r", libver="latest" if as_swmr else None, swmr=as_swmr, locking=lock, rdcc_nbytes=0
+            )
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, RuntimeError) as error:
+            refused = refused or error
+    raise OSError(f"{location.path} does not open as HDF5: {refused}") from refused
+
+
+open_files = SharedFiles()
+hdf5_file = open_files.use
+"""Lend an open HDF5 file of this process."""

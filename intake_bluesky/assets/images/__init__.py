@@ -1,0 +1,1 @@
+"""Detectors' images, one or several files an event."""

@@ -1,0 +1,107 @@
+"""Sequences of CBF files, as Pilatus detectors write them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+
+from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
+from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.reader import Window
+from intake_bluesky.documents.columns import Array
+from intake_bluesky.errors import AssetUnavailable, MissingDependency
+
+__all__ = ["CbfReader"]
+
+COMPRESSION: Final = "x-CBF_BYTE_OFFSET"
+
+
+@dataclass(frozen=True, slots=True)
+class CbfReader(SequenceReader):
+    """Reads CBF files, one frame of shape (H, W) each, mostly of dtype int32.
+
+    Notes
+    -----
+    A resource of spec ``AD_CBF`` has ``template``, ``filename``, ``frame_per_point`` (1 if not given) and
+    ``initial_number`` (1 if not given); the files of a point are numbered from
+    ``initial_number + point_number * frame_per_point``.
+    """
+
+    specs: ClassVar[tuple[str, ...]] = ("AD_CBF",)
+    format: ClassVar[str] = "CBF"
+
+    @classmethod
+    def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
+        """Make the reader; its files are numbered from 1 unless the resource says otherwise."""
+        return replace(cls.of_sequence(location, parameters), first=int(parameters.get("initial_number", 1)))
+
+    @contextmanager
+    def opened(self, location: Location) -> Iterator[FrameFile]:
+        cbf = _import_cbf()
+        with location.open() as file:
+            image = cbf.CbfImage()
+            image.readheader(_Stream(file.read(HEADER_AT_MOST)))
+            shape, dtype = _described(image.header, cbf.DATA_TYPES, location.path)
+
+            def read(number: int, out: Array, window: Window) -> None:
+                file.seek(0)
+                out[...] = _decoded(cbf, _Stream(file.read()), location.path).reshape(shape)[window]
+
+            yield FrameFile(1, shape, dtype, read)
+
+
+HEADER_AT_MOST: Final = 64 * 2**10
+"""Bytes: fabio takes the header to end within 8 KiB, and looks for the first binary section from there."""
+
+
+class _Stream(io.BytesIO):
+    """A file in memory that has an end: fabio asks one for more for ever where a mark is not in it."""
+
+    name = "stream"
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = io.BytesIO.read(self, size)
+        if not content and size is not None and size > 0:
+            raise EOFError("the file ends within its header")
+        return content
+
+
+def _described(
+    header: Mapping[str, str], dtypes: Mapping[str, str], path: str
+) -> tuple[tuple[int, int], np.dtype[Any]]:
+    """Shape and dtype of the image."""
+    kind, packed = header.get("X-Binary-Element-Type", ""), header.get("conversions", "")
+    if kind not in dtypes or packed != COMPRESSION:
+        raise AssetUnavailable(
+            f"{path} holds {kind or 'values of no type'} in the form {packed!r}; {COMPRESSION!r} is read"
+        )
+    shape = int(header["X-Binary-Size-Second-Dimension"]), int(header["X-Binary-Size-Fastest-Dimension"])
+    return shape, np.dtype(dtypes[kind])
+
+
+def _decoded(cbf: Any, stream: _Stream, path: str) -> Array:
+    image = cbf.CbfImage()
+    packed = image.read(stream, only_raw=True)
+    shape, dtype = _described(image.header, cbf.DATA_TYPES, path)
+    said, size = image.header.get("Content-MD5"), int(image.header["X-Binary-Size"])
+    if len(packed) < size:
+        raise AssetUnavailable(f"{path} is too short: it has {len(packed)} of the {size} bytes of its image")
+    if said and said != base64.b64encode(hashlib.md5(packed, usedforsecurity=False).digest()).decode():
+        raise AssetUnavailable(f"{path} is damaged: the checksum of its image is not the one in its header")
+    value: Array = np.asarray(cbf.decByteOffset(packed, size=shape[0] * shape[1], dtype=dtype))
+    return value
+
+
+def _import_cbf() -> Any:
+    try:
+        from fabio import cbfimage
+    except ImportError as error:
+        raise MissingDependency.of("fabio", extra="assets", purpose="to read CBF files") from error
+    return cbfimage

@@ -1,0 +1,51 @@
+"""Sequences of JPEG files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
+from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.reader import Window
+from intake_bluesky.documents.columns import Array
+from intake_bluesky.errors import MissingDependency
+
+__all__ = ["JpegReader"]
+
+
+@dataclass(frozen=True, slots=True)
+class JpegReader(SequenceReader):
+    """Reads JPEG files, one frame each, of dtype uint8: grey ones of shape (H, W), others of shape (H, W, bands).
+
+    Notes
+    -----
+    Stream resources may have the parameters of every `SequenceReader`.
+    """
+
+    mimetypes: ClassVar[tuple[str, ...]] = ("multipart/related;type=image/jpeg",)
+    format: ClassVar[str] = "JPEG"
+
+    @contextmanager
+    def opened(self, location: Location) -> Iterator[FrameFile]:
+        images = _import_pillow()
+        with location.open() as file, images.open(file, formats=("JPEG",)) as image:
+            bands = len(image.getbands())
+            shape = (image.height, image.width, *((bands,) if bands > 1 else ()))
+
+            def read(number: int, out: Array, window: Window) -> None:
+                out[...] = np.asarray(image)[window]
+
+            yield FrameFile(1, shape, np.dtype(np.uint8), read)
+
+
+def _import_pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingDependency.of("pillow", extra="assets", purpose="to read JPEG files") from error
+    return Image

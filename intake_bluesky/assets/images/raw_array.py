@@ -1,0 +1,62 @@
+"""Arrays that lie in a file as they lie in memory: read into place, and of a part no more than its rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from intake_bluesky.assets.reader import Window
+from intake_bluesky.documents.columns import Array
+from intake_bluesky.errors import AssetUnavailable
+
+__all__ = ["RawArray"]
+
+
+class RawArray:
+    """An array in an open file, C-contiguous.
+
+    Parameters
+    ----------
+    file : file open for reading bytes
+    path : str
+        For messages.
+    offset : int
+        In bytes.
+    shape : tuple of int
+    dtype : numpy.dtype
+        As it is in the file.
+    """
+
+    __slots__ = ("dtype", "file", "offset", "path", "shape")
+
+    def __init__(self, file: BinaryIO, path: str, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.file, self.path, self.offset, self.shape, self.dtype = file, path, offset, shape, dtype
+
+    def read(self, out: Array, window: Window = ()) -> None:
+        """Read the array, or a window of it, into `out`, which is C-contiguous.
+
+        Raises
+        ------
+        AssetUnavailable
+            When the file is too short.
+        """
+        rows, columns = (window[0], window[1:]) if window else (slice(0, self.shape[0] if self.shape else 1), ())
+        line = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self.file.seek(self.offset + rows.start * line)
+        lines = (rows.stop - rows.start, *self.shape[1:])
+        if out.dtype == self.dtype and out.size == math.prod(lines):
+            self._fill(out)
+            return
+        whole: Array = np.empty(lines, self.dtype)
+        self._fill(whole)
+        out[...] = whole[(slice(None), *columns)].reshape(out.shape)
+
+    def _fill(self, out: Array) -> None:
+        left = out.reshape(-1).view(np.uint8).data if out.size else memoryview(b"")
+        while left:
+            count = self.file.readinto(left)  # type: ignore[attr-defined]
+            if not count:
+                raise AssetUnavailable(f"{self.path} is too short: {len(left)} bytes of an array are not there")
+            left = left[count:]

@@ -1,0 +1,214 @@
+"""Sequences of files: what readers of images in files of their own have in common."""
+
+from __future__ import annotations
+
+import errno
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from intake_bluesky.assets.images.name_template import NameTemplate
+from intake_bluesky.assets.location import Location, locate
+from intake_bluesky.assets.options import AssetOptions
+from intake_bluesky.assets.reader import FrameStructure, LocatedReader, Window, positive
+from intake_bluesky.documents.columns import Array
+from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
+from intake_bluesky.runtime.threads import run_all
+
+__all__ = ["FrameFile", "SequenceReader"]
+
+
+class FrameFile(NamedTuple):
+    """One open file of a sequence: how many frames it holds, each of what shape and dtype, and how to read one."""
+
+    frames: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    read: Callable[[int, Array, Window], None]
+    """Reads the frame of a number in the file, or a window of it, into an array of that shape."""
+
+
+class _Part(NamedTuple):
+    """Frames in one file: from which of the file, and which of those asked for they are."""
+
+    file: Location
+    first: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceReader(LocatedReader):
+    """Reads frames that are in files of their own, or a fixed number of them in each.
+
+    The file of a frame follows from its number: no folder is listed, and only the files that hold frames asked for are
+    opened, a few at a time, each for as long as it is being read.
+
+    Attributes
+    ----------
+    template : NameTemplate
+        Of names in the folder at the location, or that begin so.
+    per_file : int
+        Frames in each file. Where it is 1 and a file holds several, all that the file holds is the frame. Where the
+        template has no number there is one file, and all frames are in it.
+    first : int
+        Number of the first file.
+
+    Notes
+    -----
+    Parameters understood by all sequences: ``template`` and ``filename`` (see `NameTemplate`); ``chunk_shape``, whose
+    first number is the frames in a file; ``files_per_datum``; ``multiplier`` or ``frame_per_point``, the frames per
+    event; ``join_method``.
+    """
+
+    frame_by_frame: ClassVar[bool] = True
+    format: ClassVar[str] = "image"
+    """What each file is, for messages."""
+    default_template: ClassVar[str] = ""
+
+    template: NameTemplate = field(default_factory=NameTemplate)
+    per_file: int = 1
+    first: int = 0
+
+    @classmethod
+    def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
+        """Make the reader from a stream resource's parameters or a resource's kwargs."""
+        return cls.of_sequence(location, parameters)
+
+    @classmethod
+    def of_sequence(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
+        """Make the reader from the parameters that all sequences have."""
+        template = parameters.get("template") or cls.default_template
+        filename = str(parameters.get("filename") or "")
+        names = NameTemplate.parse(str(template), filename) if template else NameTemplate(numbered=False)
+        _refuse_elsewhere(location, names.path(location.path, 0))
+        chunk = parameters.get("chunk_shape") or (1,)
+        per_file = positive("chunk_shape", chunk if isinstance(chunk, int) else chunk[0])
+        reader = cls(location, names, per_file, **cls.of_events(parameters))
+        if reader.multiplier is None and parameters.get("files_per_datum"):
+            told = positive("files_per_datum", parameters["files_per_datum"]) * per_file
+            return replace(reader, multiplier=told if told > 1 else None)
+        return reader
+
+    @classmethod
+    def event_of(cls, datum_kwargs: Mapping[str, Any]) -> int:
+        """areaDetector numbers its points."""
+        return int(datum_kwargs["point_number"])
+
+    @abstractmethod
+    def opened(self, location: Location) -> AbstractContextManager[FrameFile]:
+        """Open one file and read its header, but no values; closed when done with."""
+
+    def file(self, number: int) -> Location:
+        """The file of a number."""
+        return self.location.with_path(self.template.path(self.path, number))
+
+    def files(self) -> Sequence[Location]:
+        """The files that are there (a resource does not say how many there should be)."""
+        if not self.template.numbered:
+            return [self.file(0)]
+        found = {
+            self.template.number_of(rest) for rest in _beginning_with(self.location, self.template.prefix(self.path))
+        }
+        return [self.file(number) for number in sorted(n for n in found if n is not None and n >= self.first)]
+
+    def structure(self, first: int = 0) -> FrameStructure:
+        """Shape and dtype, from the header of the one file that holds the frame `first`."""
+        location = next(self._parts(first, first + 1)).file
+        with _naming(location, self.format), self.opened(location) as file:
+            version = location.status()[0]
+            if not self.template.numbered:
+                return FrameStructure(file.frames, file.shape, file.dtype, 1, version)
+            if file.frames < self.per_file:
+                raise AssetUnavailable(f"{location.path} has {file.frames} frames, and was to have {self.per_file}")
+            return FrameStructure(None, self._frame_shape(file), file.dtype, self.per_file, version)
+
+    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+        """Read the frames from their files, several files at once."""
+        if out.size:
+            run_all(lambda part: self._read(part, out[part.begin : part.end], window), self._parts(start, stop))
+
+    def _parts(self, start: int, stop: int) -> Iterator[_Part]:
+        """The files that hold the frames from `start` to `stop`."""
+        if not self.template.numbered:
+            yield _Part(self.file(0), start, 0, stop - start)
+            return
+        for number in range(start // self.per_file, -(-stop // self.per_file)):
+            begin = max(start, number * self.per_file)
+            end = min(stop, (number + 1) * self.per_file)
+            yield _Part(self.file(self.first + number), begin - number * self.per_file, begin - start, end - start)
+
+    def _read(self, part: _Part, out: Array, window: Window) -> None:
+        path = part.file.path
+        with _naming(part.file, self.format), self.opened(part.file) as file:
+            shape = self._frame_shape(file)
+            _check(path, shape, file.dtype, out, window)
+            first, target = part.first, out
+            if len(shape) > len(file.shape):
+                first, target, window = (window[0].start if window else 0), out[0], window[1:]
+            if first + len(target) > file.frames:
+                raise AssetUnavailable(f"{path} has {file.frames} frames, frame {first + len(target) - 1} was asked")
+            for number in range(len(target)):
+                file.read(first + number, target[number, ...], window)
+
+    def _frame_shape(self, file: FrameFile) -> tuple[int, ...]:
+        whole = self.per_file == 1 and self.template.numbered and file.frames > 1
+        return (file.frames, *file.shape) if whole else file.shape
+
+
+def _refuse_elsewhere(location: Location, path: str) -> None:
+    """Refuse files beside a folder that documents may name, where the folder's own name is what theirs begin with."""
+    if location.is_local and location.roots is not None:
+        locate({"uri": path}, AssetOptions(trusted=False, allowed_roots=location.roots))
+
+
+def _check(path: str, shape: tuple[int, ...], dtype: np.dtype[Any], out: Array, window: Window) -> None:
+    """Refuse a file whose frames are not what was found, in the sequence, before."""
+    fits = len(window) == len(shape) and all(part.stop <= length for part, length in zip(window, shape, strict=True))
+    if not (fits if window else shape == out.shape[1:]) or not np.can_cast(dtype, out.dtype, "safe"):
+        before = f"a part up to {tuple(part.stop for part in window)}" if window else f"shape {out.shape[1:]}"
+        raise AssetUnavailable(
+            f"{path} has {dtype} of shape {shape}, where {out.dtype} of {before} was found in the sequence before"
+        )
+
+
+@contextmanager
+def _naming(location: Location, what: str) -> Iterator[None]:
+    """Name the file in whatever its reading raises."""
+    try:
+        yield
+    except IntakeBlueskyError:
+        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location.path) from error
+    except Exception as error:  # decoders raise whatever they like at damage
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise AssetUnavailable(
+            f"{location.path} is damaged, or no {what} file: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _beginning_with(location: Location, prefix: str) -> Iterator[str]:
+    """How the paths of what is there go on after a prefix."""
+    if location.is_local:
+        folder, begin = os.path.split(prefix)
+        try:
+            names: Sequence[str] = os.listdir(folder or ".")
+        except OSError:
+            return
+    else:
+        import fsspec
+
+        fs, prefix = fsspec.url_to_fs(prefix, **location.storage_options)
+        folder, _, begin = prefix.rpartition("/")
+        try:
+            names = [str(name).rpartition("/")[2] for name in fs.ls(folder, detail=False)]
+        except OSError:
+            return
+    yield from (name[len(begin) :] for name in names if name.startswith(begin))

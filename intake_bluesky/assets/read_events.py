@@ -1,0 +1,137 @@
+"""Reading events, or the same part of each, out of one file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from intake_bluesky.assets.event_layout import EventLayout
+from intake_bluesky.assets.reader import AssetReader, Window
+from intake_bluesky.documents.columns import Array
+
+__all__ = ["Box", "read_events"]
+
+Box = tuple[slice, ...]
+"""Part of an event's value: for each of its axes a slice with start and stop, step 1."""
+
+GAP_BYTES: Final = 256 * 2**10
+"""What is read rather than skipped between two wanted events: a call costs about as much."""
+PIECE_BYTES: Final = 16 * 2**20
+"""Most that is read at once where wanted and unwanted events alternate."""
+
+
+def read_events(reader: AssetReader, layout: EventLayout, events: Array, out: Array, box: Box) -> None:
+    """Read some events of one file.
+
+    Parameters
+    ----------
+    reader : AssetReader
+    layout : EventLayout
+        Of this file.
+    events : numpy.ndarray, shape (rows,), dtype int64
+        Which event each row is; in any order, repeats allowed.
+    out : numpy.ndarray, shape ``(rows, *lengths of the box)``, C-contiguous
+    box : tuple of slice
+        Which part of each event's value.
+
+    Raises
+    ------
+    OSError
+        As the reader does.
+    """
+    part = _Part.of(layout, box)
+    if part is None:
+        _read_and_cut(reader, layout, events, out, box)
+        return
+    with reader.session():
+        for rows, numbers in part.pieces(events, apart=reader.frame_by_frame):
+            part.read(reader, rows, numbers, out)
+
+
+def _read_and_cut(reader: AssetReader, layout: EventLayout, events: Array, out: Array, box: Box) -> None:
+    """Where events are no boxes of frames: read them whole, a few at a time."""
+    step = max(1, PIECE_BYTES // layout.event_bytes)
+    everything = tuple(slice(0, length) for length in (layout.frames, *layout.frame_shape))
+    whole = _Part(layout, everything[0], everything[1:])
+    with reader.session():
+        for start in range(0, len(events), step):
+            own = events[start : start + step]
+            values: Array = np.empty((len(own), layout.frames, *layout.frame_shape), out.dtype)
+            for rows, numbers in whole.pieces(own, apart=reader.frame_by_frame):
+                whole.read(reader, rows, numbers, values)
+            out[start : start + step] = values.reshape(len(own), *layout.event_shape)[:, *box]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Frames of each event, and a window of each frame."""
+
+    layout: EventLayout
+    frames: slice
+    window: Window
+
+    @classmethod
+    def of(cls, layout: EventLayout, box: Box) -> _Part | None:
+        """The frames and the window that make up a part of each value; None where there is no such."""
+        axes = layout.axes
+        if axes is None:
+            return None
+        slices = [slice(0, length) for length in (layout.frames, *layout.frame_shape)]
+        for axis, wanted in zip(axes, box, strict=True):
+            if axis >= 0:
+                slices[axis] = wanted
+        return cls(layout, slices[0], tuple(slices[1:]))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one event's part, frames first."""
+        return tuple(s.stop - s.start for s in (self.frames, *self.window))
+
+    @property
+    def _whole(self) -> bool:
+        return self.shape[0] == self.layout.frames
+
+    @property
+    def _asked(self) -> Window:
+        """The window as readers take it: ``()`` for all of a frame."""
+        return () if self.shape[1:] == self.layout.frame_shape else self.window
+
+    def pieces(self, events: Array, *, apart: bool = False) -> Iterator[tuple[Array, Array]]:
+        """Rows and their events, by rising event, in groups that one call reads.
+
+        With `apart` nothing is read that was not asked: it may be missing while the rest is there.
+        """
+        rows = np.argsort(events, kind="stable")
+        numbers = events[rows]
+        # Where not all frames of each event are wanted, others lie between those of two events.
+        group = self._groups(rows, numbers, apart=apart) if self._whole else np.arange(len(numbers))
+        bounds = np.flatnonzero(np.diff(group)) + 1
+        yield from zip(np.split(rows, bounds), np.split(numbers, bounds), strict=True)
+
+    def _groups(self, rows: Array, numbers: Array, *, apart: bool) -> Array:
+        size = max(1, math.prod(self.shape) * self.layout.dtype.itemsize)
+        chunk = self.layout.chunk_frames // self.layout.frames
+        steps = np.diff(numbers)
+        gap = 0 if apart else max(GAP_BYTES // size, chunk)
+        group: Array = np.r_[0, np.cumsum(steps > 1 + gap)]
+        if not ((steps == 1) & (np.diff(rows) == 1)).all():  # bound what is read beside the point
+            group = group * len(numbers) + (numbers - numbers[0]) // max(1, PIECE_BYTES // size, chunk)
+        return group
+
+    def read(self, reader: AssetReader, rows: Array, numbers: Array, out: Array) -> None:
+        """Read events that follow each other closely into their rows."""
+        first, last = int(numbers[0]), int(numbers[-1])
+        start = first * self.layout.frames + self.frames.start
+        stop = last * self.layout.frames + self.frames.stop
+        straight = last - first + 1 == len(numbers) and (np.diff(numbers) == 1).all() and (np.diff(rows) == 1).all()
+        if straight:
+            target = out[rows[0] : rows[-1] + 1].reshape(-1, *self.shape[1:])
+            reader.read_into(start, stop, target, self._asked)
+            return
+        cover: Array = np.empty((last - first + 1, *out.shape[1:]), out.dtype)
+        reader.read_into(start, stop, cover.reshape(-1, *self.shape[1:]), self._asked)
+        out[rows] = cover[numbers - first]

@@ -1,0 +1,1 @@
+"""Detectors' values in CSV files."""

@@ -1,0 +1,95 @@
+"""The arguments of a catalog as Intake keeps and shows them: by name, in forms that YAML takes, without secrets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from inspect import signature
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from intake_bluesky.catalogs.entries import description
+from intake_bluesky.errors import UnsupportedOperation
+from intake_bluesky.query import Query, to_json
+from intake_bluesky.runtime.secrets import without_secrets
+from intake_bluesky.storage.contract import RunStore
+
+__all__ = ["KeepsArguments", "plain_argument"]
+
+
+class KeepsArguments:
+    """A catalog that describes itself, and makes another like it, by its arguments.
+
+    Intake remembers every argument, and pickles, compares and shows what it remembers. Here that is the form without
+    secrets; the arguments as they were given stay in this process, for `configure_new`.
+    """
+
+    WITHOUT_SECRETS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"storage_options": without_secrets}
+    """Arguments that may hold secrets, and what makes of each the form that is shown; a driver adds its own."""
+
+    name: Any
+    metadata: Any
+    _entry: Any
+    _captured_init_args: Any
+    _captured_init_kwargs: Any
+    _secrets: Mapping[str, Any] = {}  # arguments as given, of those that are shown otherwise
+
+    def _keep_arguments(self) -> None:
+        """Take the secrets out of what Intake captured."""
+        _, *names = signature(type(self).__init__).parameters
+        given = {**dict(zip(names, self._captured_init_args, strict=False)), **self._captured_init_kwargs}
+        kept = {
+            name: self.WITHOUT_SECRETS[name](value) if name in self.WITHOUT_SECRETS and value is not None else value
+            for name, value in given.items()
+        }
+        self._secrets = {name: given[name] for name in kept.keys() & self.WITHOUT_SECRETS if kept[name] != given[name]}
+        self._captured_init_args, self._captured_init_kwargs = (), kept
+
+    def configure_new(self, **kwargs: Any) -> Any:
+        """The catalog itself, or with arguments a new one that has them."""
+        if not kwargs:
+            return self
+        again = self._secrets if self._entry is None else self._secrets.keys() & self.__dict__.get("_passed_kwargs", ())
+        return super().configure_new(**{**{name: self._secrets[name] for name in again}, **kwargs})  # type: ignore[misc]
+
+    __call__ = get = configure_new
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the catalog as Intake does, without secrets that its YAML file may give; reads nothing."""
+        if self._entry is None:
+            return description(self, "catalog", self.metadata)
+        told: dict[str, Any] = self._entry.describe()
+        hidden = {name: self._captured_init_kwargs[name] for name in self._secrets if name in told["args"]}
+        return {**told, "args": {**told["args"], **hidden}}
+
+    def _yaml(self) -> dict[str, Any]:
+        data: dict[str, Any] = super()._yaml()  # type: ignore[misc]
+        (source,) = data["sources"].values()
+        if any(isinstance(value, RunStore) for value in source["args"].values()):
+            raise UnsupportedOperation(
+                f"{self!r} was made of a store object, which YAML cannot name: open it by a driver"
+            )
+        source["args"] = {name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"}
+        source["metadata"] = plain_argument({k: v for k, v in source["metadata"].items() if k != "catalog_dir"})
+        return {"sources": {self.name or type(self).name: source}}
+
+    def serialize(self) -> str:
+        """YAML of a file with this catalog as its one source, query included, secrets left out: `save` writes it."""
+        return yaml.safe_dump({"metadata": {}, **self._yaml()}, sort_keys=False)
+
+
+def plain_argument(value: Any) -> Any:
+    """An argument in a form that YAML takes and the constructor too."""
+    if isinstance(value, Query):
+        return json.loads(to_json(value))
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain_argument(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_argument(item) for item in value]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return value

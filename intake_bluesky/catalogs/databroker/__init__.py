@@ -1,0 +1,1 @@
+"""Configurations that people have from databroker."""

@@ -1,0 +1,41 @@
+"""Runs in files as an Intake catalog: what the faces of drivers of files have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
+from intake_bluesky.files.store import FileStore
+from intake_bluesky.runtime.secrets import without_secrets
+
+__all__ = ["FileCatalog"]
+
+
+class FileCatalog(BlueskyCatalog):
+    """The runs of a `FileStore`; a driver is a subclass that names itself and its store.
+
+    Parameters
+    ----------
+    paths, storage_options, directory, compression
+        As of `FileStore`; ``storage_options`` are for files that the documents name, too.
+    **kwargs
+        Of `BlueskyCatalog`.
+    """
+
+    store_class: ClassVar[type[FileStore]]
+    WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "paths": without_secrets}  # noqa: RUF012
+    FORGOTTEN = BlueskyCatalog.FORGOTTEN - {"_secrets"}  # those of the store, by which workers read its files
+
+    def __init__(
+        self,
+        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        compression: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        store = self.store_class(paths, storage_options=storage_options, directory=directory, compression=compression)
+        super().__init__(store, storage_options=storage_options, **kwargs)

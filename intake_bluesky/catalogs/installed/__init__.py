@@ -1,0 +1,1 @@
+"""The catalogs installed on this machine, as one mapping by name."""

@@ -1,0 +1,160 @@
+"""What a catalog was told about reading its runs: handlers, moved folders, transforms; and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from intake_bluesky.assets import AssetOptions
+from intake_bluesky.assets.handlers import GROUP, Handler
+from intake_bluesky.assets.reader_registry import native_reader
+from intake_bluesky.errors import UntrustedName
+from intake_bluesky.runtime.plugins import Registry
+from intake_bluesky.runtime.trust import import_dotted, is_local, resolve_against
+from intake_bluesky.storage.contract import RunStore
+from intake_bluesky.storage.transformed import TransformedStore, check_transforms
+
+__all__ = ["CatalogHandlers", "Origin", "Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a catalog's arguments come from.
+
+    Attributes
+    ----------
+    folder : str or None
+        Folder or URL of the YAML file; None where Python code gave the arguments.
+    trusted : bool
+        Whether they may name Python objects and folders of this machine.
+    said : bool
+        Whether the user said ``trust=True``: then documents, too, may name any file.
+    """
+
+    folder: str | None = None
+    trusted: bool = True
+    said: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CatalogHandlers(Mapping[str, Handler]):
+    """Handlers by spec, dotted names imported as they are asked for.
+
+    Attributes
+    ----------
+    registry : Registry
+    trusted : bool
+        Whether dotted names are imported.
+    own : frozenset of str or None
+        For the readers of assets: installed handlers of specs that this package reads itself are left out,
+        unless they are among these, which the user registered. None leaves nothing out.
+    """
+
+    registry: Registry[Any]
+    trusted: bool = True
+    own: frozenset[str] | None = None
+
+    def __contains__(self, spec: object) -> bool:
+        if spec not in self.registry:
+            return False
+        return self.own is None or spec in self.own or native_reader(str(spec)) is None
+
+    def __getitem__(self, spec: str) -> Handler:
+        if spec not in self:
+            raise KeyError(spec)
+        handler = self.registry[spec]
+        if isinstance(handler, str):
+            return import_dotted(handler, purpose=f"handler of {spec!r}", trusted=self.trusted)  # type: ignore[no-any-return]
+        return handler  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[str]:
+        return (spec for spec in self.registry if spec in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __bool__(self) -> bool:
+        return True  # asked by those who want a default: looking whether there are any would load them all
+
+    def __repr__(self) -> str:
+        return f"<handlers of {', '.join(self.registry.names()) or 'nothing'}>"
+
+
+class Settings:
+    """What a catalog was told about reading its runs; nothing is imported before it is used.
+
+    Parameters
+    ----------
+    handlers : mapping of spec to class or dotted name, or None
+        None takes the installed ones.
+    root_map : mapping of str to str, or None
+    transforms : mapping of str to callable or dotted name, or None
+    """
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Any] | None = None,
+        root_map: Mapping[str, Any] | None = None,
+        transforms: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.registry: Registry[Any] = Registry(GROUP) if handlers is None else Registry(values=dict(handlers))
+        self._own: frozenset[str] | None = frozenset() if handlers is None else None
+        self._root_map = dict(root_map or {})
+        self._transforms = check_transforms(transforms)
+
+    def register_handler(self, spec: str, handler: Any, *, overwrite: bool) -> None:
+        """Add a handler, which then comes before a reader of this package."""
+        if isinstance(self.registry.get(spec), str) and not overwrite and self.registry[spec] == handler:
+            return
+        self.registry.register(spec, handler, overwrite=overwrite)
+        self._own = None if self._own is None else self._own | {spec}
+
+    def deregister_handler(self, spec: str) -> None:
+        """Take a handler out."""
+        self.registry.deregister(spec)
+        self._own = None if self._own is None else self._own - {spec}
+
+    def handlers(self, origin: Origin) -> CatalogHandlers:
+        """Every handler."""
+        return CatalogHandlers(self.registry, origin.trusted)
+
+    def root_map(self, origin: Origin) -> dict[str, str]:
+        """Where data moved, relative values resolved against the YAML file's folder.
+
+        Raises
+        ------
+        UntrustedName
+            When a YAML file from elsewhere names a folder of this machine.
+        """
+        resolved = {str(root): resolve_against(origin.folder, str(path)) for root, path in self._root_map.items()}
+        local = [path for path in resolved.values() if is_local(path)]
+        if local and not origin.trusted:
+            raise UntrustedName(
+                f"a catalog from elsewhere ({origin.folder}) maps data to {local[0]!r} on this machine: copy the "
+                "YAML here, or open the catalog as cat[name](trust=True), if you trust its authors"
+            )
+        return resolved
+
+    def assets(self, origin: Origin, *, trusted: bool, storage_options: Mapping[str, Any] | None) -> AssetOptions:
+        """How external files are found and read; `trusted`: whether documents may name any local file."""
+        own = frozenset(self._own) if self._own is not None else None
+        handlers = CatalogHandlers(self.registry.copy(), origin.trusted, own)
+        return AssetOptions(
+            root_map=self.root_map(origin),
+            handlers=handlers,
+            trusted=trusted,
+            storage_options=dict(storage_options or {}),
+        )
+
+    def view(self, store: RunStore, origin: Origin) -> RunStore:
+        """The store with the transforms before it, if there are any."""
+        if not self._transforms:
+            return store
+        functions = {
+            name: import_dotted(function, purpose=f"transform of {name}", trusted=origin.trusted)
+            if isinstance(function, str)
+            else function
+            for name, function in self._transforms.items()
+        }
+        return TransformedStore(store, functions)

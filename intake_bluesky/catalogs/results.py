@@ -1,0 +1,147 @@
+"""What a catalog gives of the runs that were found: sorted, the first, counted by value, as a DataFrame."""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
+
+from intake_bluesky.errors import UnsupportedQuery
+from intake_bluesky.search.distinct import facets
+from intake_bluesky.search.explain import Explanation, explain
+from intake_bluesky.search.ordering import Arrangement, Sorting
+from intake_bluesky.search.selection import Selection
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Results"]
+
+
+class Results(ABC):
+    """Results of a search; a `BlueskyCatalog` has all of these.
+
+    Keys are those of `Key`: ``"plan_name"`` and ``"start.sample.name"`` of the run start, ``"stop.exit_status"``
+    of the run stop. No run is opened, whatever is asked.
+    """
+
+    @property
+    @abstractmethod
+    def arrangement(self) -> Arrangement:
+        """The runs shown, in the order in which they are."""
+
+    @abstractmethod
+    def _narrowed(self, selection: Selection) -> Self:
+        """Narrow the catalog to those runs."""
+
+    @abstractmethod
+    def _sorted(self, sorting: Sorting) -> Self:
+        """Put the catalog in that order."""
+
+    def sort(self, *keys: str) -> Self:
+        """The same runs in another order, as a catalog; nothing is read until it is used.
+
+        Parameters
+        ----------
+        *keys : str
+            The first counts before the second; ``-`` before a key puts the largest first. None brings back the
+            newest first. Values of different types come as false, true, numbers, text, lists, dicts. What has
+            no value, null or NaN comes last whichever way. Equal ones come by (time, uid), the oldest first or,
+            with ``-`` before the last key, the newest.
+
+        Notes
+        -----
+        Places and slices count in this order: ``[:5]`` are the first five, ``[-1]`` is the last. By
+        ``start.time`` the store's own order is used and runs are never held; by other keys, the uid and the
+        values of those keys are held of each run.
+
+        Examples
+        --------
+        >>> from intake_bluesky import BlueskyCatalog
+        >>> from intake_bluesky.testing import EXAMPLES, MemoryStore
+        >>> cat = BlueskyCatalog(MemoryStore(EXAMPLES[name](None) for name in ("count", "scan", "failed")))
+        >>> [(run.start["plan_name"], run.scan_id) for run in cat.sort("plan_name", "-scan_id").values()]
+        [('count', 1), ('scan', 8), ('scan', 2)]
+        """
+        return self._sorted(Sorting.of(keys))
+
+    def head(self, number: SupportsIndex = 5) -> Self:
+        """The first runs as they are now, as a catalog.
+
+        Examples
+        --------
+        >>> from intake_bluesky import BlueskyCatalog
+        >>> from intake_bluesky.testing import EXAMPLES, MemoryStore
+        >>> cat = BlueskyCatalog(MemoryStore(EXAMPLES[name](None) for name in ("count", "scan", "failed")))
+        >>> [run.scan_id for run in cat.sort("scan_id").head(2).values()]
+        [1, 2]
+        """
+        whole = operator.index(number) if hasattr(number, "__index__") and not isinstance(number, bool) else -1
+        if whole < 0:
+            raise UnsupportedQuery(f"head takes how many runs, 0 or more, not {number!r}")
+        return self._narrowed(self.arrangement.head(whole))
+
+    def distinct(self, *keys: str, counts: bool = False, missing: bool = False) -> dict[str, list[Any]]:
+        """The values that keys have in these runs, those of the most runs first, then by value as `sort` has it.
+
+        Parameters
+        ----------
+        *keys : str
+        counts : bool
+            Give pairs of value and count: `intake_bluesky.search.distinct.Facet`.
+        missing : bool
+            Count runs without the key as None too; null is None anyway.
+
+        Returns
+        -------
+        dict of key to list
+            A list found in a document is one value, as it is. 1 and 1.0 are one value, 1 and True are two.
+
+        Examples
+        --------
+        >>> from intake_bluesky import BlueskyCatalog
+        >>> from intake_bluesky.testing import EXAMPLES, MemoryStore
+        >>> cat = BlueskyCatalog(MemoryStore(EXAMPLES[name](None) for name in ("count", "scan", "failed")))
+        >>> cat.distinct("plan_name", "stop.exit_status")
+        {'plan_name': ['scan', 'count'], 'stop.exit_status': ['success', 'fail']}
+        >>> dict(cat.distinct("plan_name", counts=True)["plan_name"])
+        {'scan': 2, 'count': 1}
+        """
+        found = facets(self.arrangement.selection, keys, missing=missing)
+        return {key: list(several) if counts else [value for value, _ in several] for key, several in found.items()}
+
+    def to_dataframe(self, columns: Sequence[str] | Mapping[str, str] | None = None) -> pd.DataFrame:
+        """The runs as a `pandas.DataFrame`, one a row, its index their uids.
+
+        Parameters
+        ----------
+        columns : list of keys, or mapping of name to key, optional
+            By default time, scan_id, plan_name, exit_status and num_events (of the primary stream).
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``start.time`` and ``stop.time`` are ``datetime64[ns, UTC]``. Integers are int64, where some are
+            missing Int64; text is text; what is of several types, or lists and dicts, stays as it is: object.
+
+        Examples
+        --------
+        >>> from intake_bluesky import BlueskyCatalog
+        >>> from intake_bluesky.testing import EXAMPLES, MemoryStore
+        >>> cat = BlueskyCatalog(MemoryStore(EXAMPLES[name](None) for name in ("count", "scan", "failed")))
+        >>> cat.to_dataframe(["scan_id", "stop.num_events.primary"]).sum()
+        scan_id                    11
+        stop.num_events.primary    15
+        dtype: int64
+        """
+        from intake_bluesky.search.dataframe import dataframe
+
+        return dataframe(self.arrangement.runs(), columns)
+
+    def explain(self, *, run: bool = False) -> Explanation:
+        """Say what of the query the store does itself, what is left to do run by run, and why.
+
+        With `run`, count the runs that the store finds, among which the rest is looked for.
+        """
+        return explain(self.arrangement, run=run)

@@ -1,0 +1,368 @@
+"""One run as an Intake catalog of its streams."""
+
+from __future__ import annotations
+
+import json
+import keyword
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Self
+
+from intake.catalog.base import Catalog
+
+from intake_bluesky.assets import AssetFile, AssetOptions, asset_files
+from intake_bluesky.assets.reader_registry import datum_readers
+from intake_bluesky.catalogs import display
+from intake_bluesky.catalogs.entries import KeepsState, StreamEntry, description
+from intake_bluesky.catalogs.stream import BlueskyStream
+from intake_bluesky.datasets.filled_documents import Fill, filled_documents
+from intake_bluesky.documents.model import Document, ReadOnlyDocument, RunHeader, RunSummary, to_plain
+from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
+from intake_bluesky.storage.contract import RunStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+__all__ = ["BlueskyRun", "Dimension"]
+
+
+class Dimension(NamedTuple):
+    """One dimension of a scan: the fields that moved along it, together, and the stream that has them."""
+
+    fields: tuple[str, ...]
+    stream: str
+
+
+class StreamEntries(Mapping[str, StreamEntry]):
+    """The streams of a run, each opened when asked for."""
+
+    def __init__(self, run: BlueskyRun) -> None:
+        self._run = run
+
+    def __getitem__(self, name: str) -> StreamEntry:
+        if name not in self._run.header.streams:
+            raise self._run._no_stream(name)
+        return StreamEntry(self._run, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._run.header.streams)
+
+    def __len__(self) -> int:
+        return len(self._run.header.streams)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._run.header.streams
+
+
+class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no types
+    """One run: a catalog of streams, with the run's documents.
+
+    It shows the run as it was when it was opened; `refresh` looks again.
+
+    Parameters
+    ----------
+    store : RunStore
+    header : RunHeader or RunSummary
+        With a summary, as listings give it, the header is read when more than run start and stop is asked for.
+    assets : AssetOptions, optional
+        Where and how to read external files.
+    **intake_kwargs
+        Of `intake.catalog.Catalog`: ``name``, ``description``, ``metadata`` ...
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> from intake_bluesky.testing.runs import EXAMPLES
+    >>> store = MemoryStore([EXAMPLES["scan"](None)])
+    >>> run = BlueskyRun(store, store.header(next(store.find()).uid))
+    >>> list(run), run.start["plan_name"], run.stop["exit_status"]
+    (['baseline', 'ring_current_monitor', 'primary'], 'scan', 'success')
+    >>> run.dimensions
+    (Dimension(fields=('theta',), stream='primary'),)
+    >>> run.primary.read()["theta"].sizes
+    Frozen({'time': 11})
+    """
+
+    name = "bluesky-run"
+    FORGOTTEN: ClassVar[frozenset[str]] = KeepsState.FORGOTTEN | {"_entries"}
+
+    def __init__(
+        self,
+        store: RunStore,
+        header: RunHeader | RunSummary,
+        *,
+        assets: AssetOptions | None = None,
+        **intake_kwargs: Any,
+    ) -> None:
+        self._store, self._assets = store, assets or AssetOptions()
+        self._uid = header.uid
+        self._header = header if isinstance(header, RunHeader) else None
+        self._show(header)
+        intake_kwargs = {"name": header.uid, "ttl": None, **intake_kwargs}
+        super().__init__(**intake_kwargs)
+        given = intake_kwargs.get("metadata") or {}
+        self.metadata: dict[str, Any] = {**given, "start": self.start, "stop": self.stop}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._entries = self._make_entries_container()
+
+    def _show(self, known: RunHeader | RunSummary) -> None:
+        self._start = ReadOnlyDocument(known.start)
+        self._stop = None if known.stop is None else ReadOnlyDocument(known.stop)
+
+    def _look(self) -> RunHeader:
+        """Read the header, and show the run as it is now."""
+        self._header = header = self._store.header(self.uid)
+        self._show(header)
+        self.metadata.update(start=self.start, stop=self.stop)
+        return header
+
+    def _make_entries_container(self) -> StreamEntries:
+        return StreamEntries(self)
+
+    @property
+    def header(self) -> RunHeader:
+        """All of the run but its events and datums."""
+        return self._header or self._look()
+
+    @property
+    def start(self) -> ReadOnlyDocument:
+        """The run start document."""
+        return self._start
+
+    @property
+    def stop(self) -> ReadOnlyDocument | None:
+        """The run stop document; None while the run goes on, or where it was cut off."""
+        return self._stop
+
+    @property
+    def descriptors(self) -> tuple[ReadOnlyDocument, ...]:
+        """The event descriptors of all streams."""
+        return tuple(map(ReadOnlyDocument, self.header.descriptors))
+
+    @property
+    def uid(self) -> str:
+        """The run's uid."""
+        return self._uid
+
+    @property
+    def scan_id(self) -> int | None:
+        """The run's scan_id, if it has a proper one."""
+        return RunSummary.of(self._start, None).scan_id
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run has its stop document."""
+        return self.stop is not None
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """The dimensions of the scan, slowest first, as the plan's hints name them.
+
+        ``dataset.set_coords(dimension.fields)`` makes coordinates of the motors.
+        """
+        hints = to_plain(self.header.start.get("hints") or {})
+        given = hints.get("dimensions") if isinstance(hints, dict) else None
+        return tuple(
+            Dimension(tuple(map(str, part[0])), str(part[1]))
+            for part in given or ()
+            if isinstance(part, list) and len(part) == 2 and isinstance(part[0], list)
+        )
+
+    def _no_stream(self, name: object) -> StreamNotFound:
+        return StreamNotFound(
+            f"run {self.uid} has no stream {name!r}; it has {', '.join(self.header.streams) or 'none'}"
+        )
+
+    def _open(self, name: str, **options: Any) -> BlueskyStream:
+        options = {"assets": self._assets, **options}
+        stream = BlueskyStream(self._store, self.header, name, **options)
+        stream.cat = self
+        return stream
+
+    def __getitem__(self, key: Any) -> Any:
+        """One stream by name."""
+        if isinstance(key, (tuple, list)) and len(key) == 1:
+            return self[key[0]]
+        if not isinstance(key, str) or key not in self.header.streams:
+            raise self._no_stream(key)
+        return self._open(key)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in self.header.streams:
+            return super().__getattr__(name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, and {self._no_stream(name)}")
+
+    def __dir__(self) -> list[str]:
+        names = [name for name in self.header.streams if name.isidentifier() and not keyword.iskeyword(name)]
+        return sorted({*object.__dir__(self), *names})
+
+    def configure_new(self, **kwargs: Any) -> Self:
+        """The run itself, or with arguments of the constructor a copy that has them."""
+        if not kwargs:
+            return self
+        new: Self = type(self)(self._store, self.header, **{"assets": self._assets, "name": self.name, **kwargs})
+        new.cat = self.cat
+        return new
+
+    __call__ = get = configure_new
+
+    def refresh(self) -> Self:
+        """Look again, at a run that was still going on; streams opened before stay as they were."""
+        self._store.refresh()
+        self._look()
+        return self
+
+    def documents(self, *, fill: Fill = "no", strict_order: bool = True) -> Iterator[tuple[str, Document]]:
+        """Yield (name, document) of the run in the order stored, up to now.
+
+        Parameters
+        ----------
+        fill : {"no", "yes", "delayed"}
+            ``"no"``: as stored. ``"yes"``: events that refer to external data hold the values, numpy arrays;
+            ``"delayed"``: dask arrays of them. Values that came by stream resources are in no event: those
+            documents pass through.
+        strict_order : bool
+            The order is strict in any case.
+
+        Raises
+        ------
+        AssetUnavailable
+            With ``fill="yes"``, when a file is missing.
+        """
+        return filled_documents(self._store, self.uid, self._assets, fill)
+
+    canonical = documents
+
+    def files(self) -> list[AssetFile]:
+        """The files that the run refers to: path (after `root_map`), whether it exists, size in bytes."""
+        found = {f.path: f for resource in self.header.resources for f in self._files_of(resource)}
+        for asset in self.header.stream_assets:
+            found |= {f.path: f for f in asset_files(asset.resource, self._assets)}
+        return list(found.values())
+
+    def _files_of(self, resource: Mapping[str, Any]) -> list[AssetFile]:
+        """Files of a legacy resource, which a handler may only know from its datums."""
+        listed = asset_files(resource, self._assets)
+        if any(file.exists for file in listed):
+            return listed
+        pages = self._store.datum_pages(self.uid, str(resource["uid"]))
+        datums: list[Mapping[str, Any]] = [
+            {key: column[row] for key, column in page.datum_kwargs.items()}
+            for page in pages
+            for row in range(len(page))
+        ]
+        readers, _, _ = datum_readers(resource, datums, {}, self._assets)
+        places = {file.path: file for reader in readers for file in reader.files()}
+        return [AssetFile(path, *_looked_at(place)) for path, place in places.items()] or listed
+
+    def get_file_list(self, resource: Mapping[str, Any] | str) -> list[str]:
+        """The paths of the files of one resource or stream resource, given as document or uid.
+
+        Raises
+        ------
+        KeyError
+            When the run has no resource of that uid.
+        """
+        uid = resource if isinstance(resource, str) else resource.get("uid")
+        for own in self.header.resources:
+            if own["uid"] == uid:
+                return [file.path for file in self._files_of(own)]
+        streamed = [a.resource for a in self.header.stream_assets if a.resource["uid"] == uid]
+        if not streamed:
+            raise KeyError(f"run {self.uid} has no resource {uid!r}")
+        return [file.path for file in asset_files(streamed[0], self._assets)]
+
+    def to_datatree(self, streams: Iterable[str] | None = None) -> xr.DataTree:
+        """All of the run in one tree, lazily.
+
+        Parameters
+        ----------
+        streams : iterable of str, optional
+            Those wanted; all by default.
+
+        Returns
+        -------
+        xarray.DataTree
+            ``/`` has the run start and stop as attributes (plain dicts that JSON takes), ``/primary``,
+            ``/baseline`` ... the streams, ``/config/<stream>/<device>`` the configuration. A ``/`` in a name
+            becomes ``_``.
+        """
+        import xarray as xr
+
+        tree: dict[str, Any] = {"/": xr.Dataset(attrs={"start": _jsonable(self.start), "stop": _jsonable(self.stop)})}
+        for name in self.header.streams if streams is None else streams:
+            stream = self[name]
+            node = name.replace("/", "_") + ("_" if name == "config" else "")
+            tree[f"/{node}"] = stream.to_dask()
+            for device, source in stream.config.items():
+                dataset = source.read()
+                if dataset.data_vars:
+                    tree[f"/config/{node}/{device.replace('/', '_')}"] = dataset
+        return xr.DataTree.from_dict(tree, name=self.uid[: display.SHORT])
+
+    def table(self, stream: str = "primary") -> pd.DataFrame:
+        """One stream in pandas: a row an event, ``time`` as UTC times. See `BlueskyStream.to_dataframe`."""
+        frame = self[stream](decode_times=True).to_dataframe()
+        if "time" in frame:
+            frame["time"] = frame["time"].dt.tz_localize("UTC")
+        return frame  # type: ignore[no-any-return]
+
+    def read(self) -> NoReturn:
+        """Not for a run: it holds several streams.
+
+        Raises
+        ------
+        UnsupportedOperation
+            Always; it says what to call instead.
+        """
+        raise UnsupportedOperation(
+            f"a run has several streams ({', '.join(self.header.streams) or 'this one none'}): read one of them, "
+            "run['primary'].read(), or take all with run.to_datatree()"
+        )
+
+    to_dask = read
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the run as Intake does; reads nothing."""
+        return description(self, "catalog", self.metadata)
+
+    def _yaml(self) -> dict[str, Any]:
+        if self.cat is None or not hasattr(type(self.cat), "selection"):
+            raise UnsupportedOperation("this run was not opened from a catalog that YAML can name")
+        data: dict[str, Any] = self.cat.search({"uid": self.uid})._yaml()
+        (source,) = data["sources"].values()
+        return {"sources": {self.uid: source}}
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, BlueskyRun) and self.uid == other.uid
+        return same and self.header.version == other.header.version  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(self.uid)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return type(self).__name__, self._store, self.uid, self.header.version
+
+    def __repr__(self) -> str:
+        return display.run_line(self.header)
+
+    _ipython_display_ = None  # Intake's shows YAML; IPython takes the two below
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self) if cycle else display.run_text(self.header))
+
+    def _repr_html_(self) -> str:
+        return display.run_html(self.header)
+
+
+def _looked_at(place: Any) -> tuple[bool, int | None]:
+    try:
+        return True, place.status()[1]
+    except (OSError, ImportError):
+        return False, None
+
+
+def _jsonable(doc: Mapping[str, Any] | None) -> Any:
+    return json.loads(json.dumps(to_plain(doc), default=str))

@@ -1,0 +1,400 @@
+"""A store of runs as an Intake catalog."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Self
+
+import intake
+from dask.utils import parse_bytes
+from intake.catalog.base import Catalog
+
+from intake_bluesky.assets import AssetOptions
+from intake_bluesky.catalogs import display
+from intake_bluesky.catalogs.arguments import KeepsArguments
+from intake_bluesky.catalogs.entries import KeepsState, RunEntry
+from intake_bluesky.catalogs.reading_options import Origin, Settings
+from intake_bluesky.catalogs.results import Results
+from intake_bluesky.catalogs.run import BlueskyRun
+from intake_bluesky.catalogs.run_entries import RunEntries, as_key
+from intake_bluesky.documents.model import RunHeader, RunSummary
+from intake_bluesky.errors import RunNotFound, UnsupportedOperation
+from intake_bluesky.query import Everything, Query, documents_needed
+from intake_bluesky.runtime.trust import is_local
+from intake_bluesky.search.ordering import Arrangement, Sorting
+from intake_bluesky.search.selection import Selection, as_query
+from intake_bluesky.storage.contract import Problem, RunStore, SupportsInsert
+
+__all__ = ["BlueskyCatalog", "open_catalog"]
+
+TTL: Final = 1.0  # seconds after which an access looks for new runs: a run being written is seen within a second
+REMOTE_TTL: Final = 10.0  # of a bucket, where a listing is a request for every 1000 files
+SHOWN: Final = 10  # runs in a table
+COMPLETED: Final = 100  # runs offered by tab completion
+
+
+class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ignore[misc]
+    """The runs of a store; drivers subclass it to make the store of a YAML file's arguments.
+
+    ``cat[uid]`` (or the beginning of a uid), ``cat[scan_id]`` (the newest of that scan_id) and ``cat[-1]``
+    (the newest) open a run; ``cat[uid, "primary"]`` a stream. ``cat[-5:]`` and ``cat[[uid, scan_id, -1]]``
+    give a narrowed catalog; slices count places from the oldest run at 0 to the newest at -1, and take the
+    runs that are there at that moment. Iteration gives uids, the newest first, or in the order of `sort`, in
+    which places count then.
+
+    Parameters
+    ----------
+    store : RunStore
+    handler_registry : mapping of spec to class or dotted name, optional
+        Handlers of legacy resources. Given: those come before the readers of this package, and installed ones
+        are not looked for. Not given: those that packages offer under the entry point group
+        ``databroker.handlers``.
+    root_map : mapping of str to str, optional
+        Where data moved, see `AssetOptions`; relative values are relative to the YAML file.
+    transforms : mapping of str to callable or dotted name, optional
+        Functions that mend documents as they are read; keys ``start``, ``stop``, ``resource``,
+        ``descriptor``, ``datum``.
+    query : Query, dict in MongoDB's form or str, optional
+        Show only the runs that match.
+    sort : str or list of str, optional
+        The order in which runs are shown: see `Results.sort`.
+    read_at_most : int or str, optional
+        About how much data one search may read, in bytes or as ``"10 GiB"``, where it asks about data of which no
+        statistics are kept; past that it raises `SearchTooLarge`. By default whatever it takes.
+    filler_class : optional
+        Taken so that YAML files written for databroker open, and never used: the readers of assets fill.
+    trust : bool
+        Whether a YAML file from elsewhere may name Python objects to import, and folders of this machine. It
+        counts only when the user says it, ``cat["name"](trust=True)``: in a YAML file it does nothing.
+    **intake_kwargs
+        Of `intake.catalog.Catalog`: ``name``, ``description``, ``metadata``, ``ttl`` (seconds after which an
+        access looks for new runs, by default 1, for a remote store 10), ``storage_options`` ...
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> from intake_bluesky.testing.runs import EXAMPLES
+    >>> cat = BlueskyCatalog(MemoryStore([EXAMPLES["count"](None), EXAMPLES["scan"](None)]), name="examples")
+    >>> cat
+    <BlueskyCatalog examples>
+    >>> len(cat), cat[-1].start["plan_name"], cat[1].start["plan_name"]
+    (2, 'scan', 'count')
+    >>> [cat[uid].scan_id for uid in cat.search({"plan_name": "count"})]
+    [1]
+    """
+
+    container = "catalog"
+    name = "bluesky-catalog"
+    FORGOTTEN: ClassVar[frozenset[str]] = KeepsState.FORGOTTEN | {"_entries", "cat", "_seen", "_secrets"}
+
+    def __init__(  # noqa: PLR0913  # databroker's, and ours
+        self,
+        store: RunStore,
+        *,
+        handler_registry: Mapping[str, Any] | None = None,
+        root_map: Mapping[str, Any] | None = None,
+        transforms: Mapping[str, Any] | None = None,
+        query: Query | Mapping[str, Any] | str | None = None,
+        sort: str | Sequence[str] | None = None,
+        read_at_most: int | str | None = None,
+        filler_class: Any = None,
+        trust: bool = False,
+        **intake_kwargs: Any,
+    ) -> None:
+        self._keep_arguments()
+        self._store = store
+        self._settings = Settings(handler_registry, root_map, transforms)
+        asked = as_query(query)
+        self._stages: tuple[Query, ...] = () if isinstance(asked, Everything) else (asked,)
+        self._sorting = Sorting.of(sort)
+        self._read_at_most = None if read_at_most is None else parse_bytes(read_at_most)
+        self._trust = trust
+        self._origin_kept: Origin | None = None
+        self._is_open = False
+        super().__init__(**{"ttl": REMOTE_TTL if store.remote else TTL, **intake_kwargs})
+        self._is_open = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The YAML file's entry stays behind, so what follows from it is settled now.
+        return {**super().__getstate__(), "_origin_kept": self._origin}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._entries = self._make_entries_container()
+
+    def _make_entries_container(self) -> RunEntries:
+        return RunEntries(self)
+
+    def _load(self) -> None:
+        if self._is_open:  # making a catalog touches no store
+            self._store.refresh()
+
+    @property
+    def _origin(self) -> Origin:
+        """Where the arguments come from, by all that Intake tells: YAML may give ``metadata`` and ``trust``."""
+        if self._origin_kept is not None:
+            return self._origin_kept
+        entry, parent = self._entry, self.cat
+        told = (
+            getattr(entry, "_catalog_dir", None),
+            getattr(parent, "_dir", None),
+            self.metadata.get("catalog_dir"),
+        )
+        places = [str(place) for place in told if place]
+        local = all(map(is_local, places))
+        said = bool(self._trust) and (local or "trust" in self.__dict__.get("_passed_kwargs", ()))
+        return Origin(places[0] if places else None, local or said, said)
+
+    @property
+    def _view(self) -> RunStore:
+        """The store as users see it, through the transforms."""
+        if "_seen" not in self.__dict__:
+            self._seen = self._settings.view(self._store, self._origin)
+        return self._seen
+
+    @property
+    def selection(self) -> Selection:
+        """The runs this catalog shows."""
+        looks_into_data = any("data" in documents_needed(stage) for stage in self._stages)
+        assets = self._assets() if looks_into_data else None
+        return Selection(self._view, self._stages, assets, self._read_at_most)
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """The runs this catalog shows, in the order in which it does."""
+        return Arrangement(self.selection, self._sorting)
+
+    def entry_of(self, run: RunSummary) -> RunEntry:
+        """Make the entry of one run, reading nothing."""
+        return RunEntry(self, run)
+
+    @property
+    def store(self) -> RunStore:
+        """The driver's store, all of it and as it is."""
+        return self._store
+
+    @property
+    def query(self) -> Query:
+        """What the runs shown match; `ALL` where nothing was searched."""
+        return Selection(self._store, self._stages).query
+
+    @property
+    def root_map(self) -> Mapping[str, str]:
+        """Where data moved, read-only; relative values resolved."""
+        return MappingProxyType(self._settings.root_map(self._origin))
+
+    @property
+    def handler_registry(self) -> Mapping[str, Any]:
+        """Handlers of legacy resources by spec, read-only: see `register_handler`."""
+        return MappingProxyType(self._settings.handlers(self._origin))
+
+    def register_handler(self, spec: str, handler: Any, overwrite: bool = False) -> None:
+        """Add a handler for runs opened from now on; a catalog and its searches share their handlers.
+
+        Raises
+        ------
+        PluginError
+            When there is another for this spec and `overwrite` is false.
+        """
+        self._settings.register_handler(spec, handler, overwrite=overwrite)
+
+    def deregister_handler(self, spec: str) -> None:
+        """Take a handler out.
+
+        Raises
+        ------
+        PluginError
+            When there is none for this spec.
+        """
+        self._settings.deregister_handler(spec)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What could not be read so far, and why."""
+        return tuple(self._store.problems())
+
+    def refresh(self, *, deep: bool = False) -> Self:
+        """Look for new and grown runs now; `deep` looks at all runs again."""
+        self._store.refresh(deep=deep)
+        self.updated = time.time()
+        return self
+
+    def writer(self, **options: Any) -> Any:
+        """A callable for ``RunEngine.subscribe`` that writes into this catalog's store; see `DocumentWriter`.
+
+        Raises
+        ------
+        UnsupportedOperation
+            When the store cannot be written.
+        """
+        if not isinstance(self._store, SupportsInsert):
+            raise UnsupportedOperation(
+                f"{self!r} cannot be written: its store, {type(self._store).__name__}, takes no runs"
+            )
+        from intake_bluesky.storage.writer import DocumentWriter
+
+        return DocumentWriter(self._store, **options)
+
+    def search(
+        self, query: Query | Mapping[str, Any] | str | None = None, *, read_at_most: int | str | None = None
+    ) -> Self:
+        """The runs that match, among those of this catalog; nothing is read until it is used.
+
+        Parameters
+        ----------
+        query : Query, dict in MongoDB's form, or str
+            A str is words that all have to occur in the run start document, see `FullText`; or, after ``text:``, what
+            `from_text` reads.
+        read_at_most : int or str, optional
+            As of the catalog itself, in place of what that was told.
+
+        Raises
+        ------
+        UnsupportedQuery, QuerySyntaxError
+        """
+        found = self._narrowed(Selection(self._store, self._stages).narrowed(as_query(query)))
+        return found if read_at_most is None else found._changed(read_at_most=parse_bytes(read_at_most))
+
+    def _narrowed(self, selection: Selection) -> Self:
+        return self._changed(stages=selection.stages)
+
+    def _sorted(self, sorting: Sorting) -> Self:
+        return self._changed(sorting=sorting)
+
+    def _changed(self, **changes: Any) -> Self:
+        """The same catalog but for `stages`, `sorting` or `read_at_most`."""
+        changed = {f"_{name}": value for name, value in changes.items()}
+        if changed.items() <= self.__dict__.items():
+            return self
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__ | changed)
+        asked: dict[str, Any] = {
+            "query": Selection(self._store, new._stages).query if new._stages else None,
+            "sort": new._sorting.texts if new._sorting else None,
+            "read_at_most": new._read_at_most,
+        }
+        kept = {name: value for name, value in self._captured_init_kwargs.items() if name not in asked}
+        new._captured_init_kwargs = kept | {name: value for name, value in asked.items() if value is not None}
+        new._origin_kept, new._entry = self._origin, None
+        new._entries = new._make_entries_container()
+        return new
+
+    def _assets(self) -> AssetOptions:
+        """How files of runs are found and read."""
+        origin = self._origin
+        trusted = origin.said or (origin.trusted and not self._store.remote)
+        return self._settings.assets(origin, trusted=trusted, storage_options=self.storage_options)
+
+    def _opened(self, header: RunHeader | RunSummary) -> BlueskyRun:
+        run = BlueskyRun(self._view, header, assets=self._assets(), getenv=self.getenv, getshell=self.getshell)
+        run.cat = self
+        return run
+
+    def __getitem__(self, key: Any) -> Any:
+        """One run, a stream of it, or a narrowed catalog.
+
+        Raises
+        ------
+        RunNotFound
+            When no run has this uid or scan_id.
+        AmbiguousRun
+            When several uids begin so.
+        IndexError
+            When there are not so many runs.
+        """
+        self.reload()
+        if isinstance(key, slice):
+            return self._narrowed(self.arrangement.cut(key))
+        if isinstance(key, tuple):
+            if not key:
+                raise RunNotFound("an empty tuple names no run: give (uid, stream)")
+            first, *rest = key
+            found = self[first]
+            return (found[rest[0] if len(rest) == 1 else tuple(rest)]) if rest else found
+        if not isinstance(key, str) and isinstance(key, Iterable):
+            return self._narrowed(self.selection.listed(map(self._placed, key)))
+        key = self._placed(key)
+        if not isinstance(key, str):
+            return self._opened(self._view.header(self.selection.at(key).uid))
+        try:
+            return self._opened(self.selection.header(key))
+        except RunNotFound:
+            uid, dot, stream = key.partition(".")
+            if not dot:
+                raise
+            return self[uid][stream]
+
+    def _placed(self, key: object) -> str | int:
+        """A key of one run, a place in the order of a sort as the uid of the run there."""
+        found = as_key(key)
+        return self.arrangement.uid_at(found) if self._sorting and isinstance(found, int) and found < 0 else found
+
+    def __getattr__(self, name: str) -> Any:
+        # By full uid only: ``cat.add`` must not be the run whose uid begins so.
+        if name.startswith("_") or name == "entry":
+            return super().__getattr__(name)
+        try:
+            return self._opened(self.selection.exact(name))
+        except RunNotFound:
+            raise AttributeError(f"{type(self).__name__} has no attribute and no run {name!r}") from None
+
+    def walk(
+        self, sofar: dict[str, Any] | None = None, prefix: list[str] | None = None, depth: int = 1
+    ) -> dict[str, Any]:
+        """Entries by dotted name: of runs, which opens none; with ``depth=2`` of streams too, which opens all."""
+        return super().walk(sofar, prefix, depth)  # type: ignore[no-any-return]
+
+    def __dir__(self) -> list[str]:
+        return sorted(object.__dir__(self))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        self.reload()
+        return list(self.arrangement.uids(limit=COMPLETED))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BlueskyCatalog) or type(self) is not type(other):
+            return False
+        if (self._stages, self._sorting) != (other._stages, other._sorting):
+            return False
+        return self._store is other._store or bool(super().__eq__(other))
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.name))
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return type(self).__name__, self._store, repr(self.query), *self._sorting.texts
+
+    def __repr__(self) -> str:
+        name = f" {self.name}" if self.name else ""
+        asked = repr(self.query)
+        where = f" where {asked[:77]}..." if len(asked) > 80 else f" where {asked}"
+        order = f" by {', '.join(self._sorting.texts)}" if self._sorting else ""
+        return f"<{type(self).__name__}{name}{where if self._stages else ''}{order}>"
+
+    _ipython_display_ = None  # Intake's shows YAML; IPython takes the two below
+
+    def _shown(self) -> tuple[str, list[RunSummary], int, str]:
+        self.reload()
+        shown = list(self.arrangement.runs(limit=SHOWN))
+        return repr(self).strip("<>"), shown, self.selection.count(), ", ".join(self._sorting.texts)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self) if cycle else display.listing_text(*self._shown()))
+
+    def _repr_html_(self) -> str:
+        return display.listing_html(*self._shown())
+
+
+def open_catalog(uri: Any = None, **kwargs: Any) -> Any:
+    """Open a YAML file, or several, with Intake.
+
+    As `intake.open_catalog`, but that in files from elsewhere ``env(...)`` stays as it is written, unless
+    asked for with ``getenv=True``: their templates would otherwise see the environment of this machine.
+    """
+    places = [uri] if isinstance(uri, str) else [str(place) for place in uri or ()] if not isinstance(uri, Path) else []
+    if not all(map(is_local, places)):
+        kwargs.setdefault("getenv", False)
+    return intake.open_catalog(uri, **kwargs)

@@ -1,0 +1,132 @@
+"""What Intake lists of a catalog: entries by uid, made as they are asked for."""
+
+from __future__ import annotations
+
+import operator
+import threading
+import weakref
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from typing import Any, Protocol
+
+from intake_bluesky.documents.model import RunSummary
+from intake_bluesky.errors import AmbiguousRun, RunNotFound
+from intake_bluesky.query import Everything
+from intake_bluesky.search.ordering import Arrangement
+from intake_bluesky.search.selection import Selection
+from intake_bluesky.storage.contract import SupportsCount
+
+__all__ = ["Listed", "RunEntries", "as_key"]
+
+
+class Listed(Protocol):
+    """A catalog, as far as a listing goes."""
+
+    @property
+    def selection(self) -> Selection:
+        """The runs it shows."""
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """The runs it shows, in the order in which it does."""
+
+    def entry_of(self, run: RunSummary) -> Any:
+        """Make the entry of one run, reading nothing."""
+
+
+class RunEntries(Mapping[str, Any]):
+    """The runs of a catalog by uid, in its order, listed as they are asked for."""
+
+    def __init__(self, catalog: Listed) -> None:
+        self._catalog = catalog
+        self._waiting: weakref.ref[_Uids] | None = None
+
+    def __getitem__(self, uid: str) -> Any:
+        return self._catalog.entry_of(self._catalog.selection.summary(uid))
+
+    def __iter__(self) -> Iterator[str]:
+        uids = _Uids(self._catalog)
+        self._waiting = weakref.ref(uids)
+        return uids
+
+    def __len__(self) -> int:
+        # list(catalog) makes an iterator and then asks for the length: where every run has to be put to the
+        # query, that iterator does it, and goes through what it found.
+        waiting, self._waiting = self._waiting, None
+        uids = None if waiting is None else waiting()
+        counted = uids.hold() if uids is not None and not _counts(self._catalog.selection) else None
+        return self._catalog.selection.count() if counted is None else counted
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            self._catalog.selection.at(as_key(key))
+        except (RunNotFound, AmbiguousRun, IndexError):
+            return False
+        return True
+
+    def entries(self) -> Iterator[Any]:
+        """The entries, in one listing."""
+        return map(self._catalog.entry_of, self._catalog.arrangement.runs())
+
+    def items(self) -> ItemsView[str, Any]:
+        """Pairs of uid and entry, in one listing."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[Any]:
+        """The entries, in one listing."""
+        return _Values(self)
+
+
+class _Uids(Iterator[str]):
+    """The uids of a catalog, sought when the first is asked for."""
+
+    def __init__(self, catalog: Listed) -> None:
+        self._catalog = catalog
+        self._found: Iterator[str] | None = None
+        self._lock = threading.Lock()
+
+    def __next__(self) -> str:
+        with self._lock:
+            if self._found is None:
+                self._found = self._catalog.arrangement.uids()
+            return next(self._found)
+
+    def hold(self) -> int | None:
+        """Seek all now and say how many they are; None where some were taken already."""
+        with self._lock:
+            if self._found is not None:
+                return None
+            found = list(self._catalog.arrangement.uids())
+            self._found = iter(found)
+            return len(found)
+
+
+def _counts(selection: Selection) -> bool:
+    return isinstance(selection.store, SupportsCount) and isinstance(selection.plan().residual, Everything)
+
+
+class _Items(ItemsView[str, Any]):
+    _mapping: RunEntries
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return ((entry.name, entry) for entry in self._mapping.entries())
+
+
+class _Values(ValuesView[Any]):
+    _mapping: RunEntries
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._mapping.entries()
+
+
+def as_key(key: object) -> str | int:
+    """A key of one run: text, or an integer of any type but bool."""
+    if isinstance(key, str):
+        return key
+    try:
+        if isinstance(key, bool):
+            raise TypeError
+        return operator.index(key)  # type: ignore[arg-type]  # what is no integer raises
+    except TypeError:
+        raise RunNotFound(
+            f"a run is found by uid (text), scan_id or negative place (int), not by {type(key).__name__} {key!r}"
+        ) from None

@@ -1,0 +1,400 @@
+"""One stream of a run as an Intake source."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from intake.source.base import DataSource
+
+from intake_bluesky.assets import AssetOptions
+from intake_bluesky.catalogs.entries import KeepsState, description
+from intake_bluesky.datasets.grids import gridded, position_key, scanned
+from intake_bluesky.datasets.stream_reader import DatasetOptions, StreamReader, configuration
+from intake_bluesky.documents.model import ReadOnlyDocument, RunHeader, is_external
+from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
+from intake_bluesky.storage.contract import RunStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+__all__ = ["BlueskyStream", "Configurations"]
+
+OF_DATASET: Final = frozenset(f.name for f in fields(DatasetOptions)) - {"assets"}
+OF_ASSETS: Final = frozenset({"join_method", "squeeze"})
+
+
+def check_keys(asked: Sequence[str], known: Sequence[str], *, what: str, where: str) -> None:
+    """Raise `KeyError`, naming what is like it, for the first that is not known."""
+    for key in asked:
+        if key not in known:
+            close = get_close_matches(str(key), known, n=3, cutoff=0.5)
+            meant = (
+                f"did you mean {' or '.join(map(repr, close))}?" if close else f"it has {', '.join(known) or 'none'}"
+            )
+            raise KeyError(f"{where} has no {what} {key!r}; {meant}")
+
+
+class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake ships no types
+    """One stream of a run: `read` and `to_dask` give an `xarray.Dataset`.
+
+    Calling it with options gives a copy that has them: ``stream(include=["det"])``.
+
+    Parameters
+    ----------
+    store : RunStore
+    header : RunHeader
+        The run as it was when it was opened; the stream does not grow by itself.
+    stream : str
+    assets : AssetOptions, optional
+        Where and how to read external files.
+    configuration_for : str, optional
+        Give the configuration of this device instead of the events: a row a descriptor.
+    metadata : dict, optional
+        Joins ``start``, ``stop`` and ``descriptors`` in `metadata`.
+    **options
+        ``include``, ``exclude`` (keys), ``sub_dict="timestamps"``, ``on_missing="fill"``,
+        ``on_mismatch="object"``, ``trim``, ``decode_times``, ``target_chunk``: see `DatasetOptions`;
+        ``join_method`` and ``squeeze``: see `AssetOptions`.
+
+    Raises
+    ------
+    StreamNotFound
+        When the run has no such stream.
+    KeyError
+        When a key or a device asked for is none of its own.
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> from intake_bluesky.testing.runs import EXAMPLES
+    >>> store = MemoryStore([EXAMPLES["count"](None)])
+    >>> stream = BlueskyStream(store, store.header(next(store.find()).uid), "primary")
+    >>> stream.read()["det"].values
+    array([0.5, 1.5, 2.5])
+    >>> list(stream(include=["counts"]).to_dask())
+    ['counts']
+    """
+
+    container = "xarray"
+    name = "bluesky-stream"
+    partition_access = True
+
+    def __init__(
+        self,
+        store: RunStore,
+        header: RunHeader,
+        stream: str = "primary",
+        *,
+        assets: AssetOptions | None = None,
+        configuration_for: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(metadata=dict(metadata or {}))
+        if stream not in header.streams:
+            raise StreamNotFound(
+                f"run {header.uid} has no stream {stream!r}; it has {', '.join(header.streams) or 'none'}"
+            )
+        self._store, self._header, self._stream = store, header, stream
+        self._given = {"assets": assets, "configuration_for": configuration_for, **options}
+        self._options = self._checked(options, assets or AssetOptions())
+        self._device = configuration_for
+        if configuration_for is not None:
+            check_keys([configuration_for], self._devices, what="device", where=self._where)
+        self.name = stream
+        self.metadata |= {"start": self._document(header.start), "stop": self._document(header.stop)}
+        self.metadata["descriptors"] = list(self.descriptors)
+
+    @staticmethod
+    def _document(doc: Mapping[str, Any] | None) -> ReadOnlyDocument | None:
+        return None if doc is None else ReadOnlyDocument(doc)
+
+    @property
+    def _where(self) -> str:
+        return f"stream {self._stream!r} of run {self._header.uid}"
+
+    def _checked(self, options: Mapping[str, Any], assets: AssetOptions) -> DatasetOptions:
+        unknown = sorted(options.keys() - OF_DATASET - OF_ASSETS)
+        if unknown:
+            known = ", ".join(sorted(OF_DATASET | OF_ASSETS | {"configuration_for"}))
+            raise TypeError(f"a stream has no option {', '.join(map(repr, unknown))}; it has {known}")
+        chosen = {name: value for name, value in options.items() if name in OF_DATASET}
+        for name in ("include", "exclude"):
+            if chosen.get(name) is not None:
+                chosen[name] = (chosen[name],) if isinstance(chosen[name], str) else tuple(chosen[name])
+                check_keys(chosen[name], self.keys, what="key", where=self._where)
+        if chosen.get("sub_dict", "data") not in ("data", "timestamps"):
+            raise ValueError(f"sub_dict is 'data' or 'timestamps', not {chosen['sub_dict']!r}")
+        own = {name: value for name, value in options.items() if name in OF_ASSETS}
+        return DatasetOptions(**chosen, assets=replace(assets, **own))
+
+    @property
+    def keys(self) -> list[str]:
+        """Every key: those of the descriptors, then those that only events have."""
+        layout = self._header.streams[self._stream]
+        return list(dict.fromkeys([*layout.data_keys, *(layout.observed or ())]))
+
+    @property
+    def _devices(self) -> list[str]:
+        found = (d.get(field) or {} for d in self.descriptors for field in ("object_keys", "configuration"))
+        return list(dict.fromkeys(device for devices in found for device in devices))
+
+    @property
+    def descriptors(self) -> tuple[ReadOnlyDocument, ...]:
+        """The event descriptors, in the order they were emitted."""
+        return tuple(map(ReadOnlyDocument, self._header.streams[self._stream].descriptors))
+
+    @cached_property
+    def _reader(self) -> StreamReader:
+        return StreamReader(self._store, self._header, self._stream, self._options)
+
+    def configure_new(self, **options: Any) -> Self:
+        """The stream itself, or with options a copy that has them as well."""
+        if not options:
+            return self
+        new: Self = type(self)(self._store, self._header, self._stream, **{**self._given, **options})
+        new.cat, new.description = self.cat, self.description
+        return new
+
+    __call__ = get = configure_new
+
+    def to_dask(self) -> xr.Dataset:
+        """Describe the Dataset lazily.
+
+        Event times, seq_nums and the headers of asset files are read; event data and arrays when they are
+        computed.
+
+        Returns
+        -------
+        xarray.Dataset
+            Variables have the dimension ``time`` first, one row a seq_num; coordinates are ``time`` (float64, seconds
+            since 1970 UTC) and ``seq_num`` (int64). Dtypes and shapes are those that computing gives.
+
+        Raises
+        ------
+        DamagedRun
+            When the run was replaced since it was opened. A missing file is an error when its array is computed.
+        """
+        return self._configuration() if self._device is not None else self._reader.to_dask()
+
+    def read(self) -> xr.Dataset:
+        """Read the Dataset of `to_dask` into memory, without dask; a new one each time.
+
+        Raises
+        ------
+        AssetUnavailable
+            When a file is missing or has too few frames; ``exclude`` leaves its key out.
+        DamagedRun, MissingDependency
+        """
+        return self._configuration() if self._device is not None else self._reader.read()
+
+    def _configuration(self) -> xr.Dataset:
+        stamps = self._options.sub_dict == "timestamps"
+        return configuration(self._header, self._stream, str(self._device), timestamps=stamps)
+
+    def to_grid(
+        self,
+        *,
+        shape: Sequence[int] | None = None,
+        axes: Sequence[str] | None = None,
+        snaking: Sequence[bool] | None = None,
+    ) -> xr.Dataset:
+        """Describe lazily a scan over a grid of points (``grid_scan``, ``list_grid_scan`` ...) in the grid's shape.
+
+        Read is what `to_dask` reads, and the positions of the motors: the first page of them, or all where the start
+        document does not say what was planned. The rest is read when it is computed.
+
+        Parameters
+        ----------
+        shape : sequence of int, optional
+            Points along each axis, slowest first. What is not given here is taken from the start document.
+        axes : sequence of str, optional
+            Key of the motor of each axis.
+        snaking : sequence of bool, optional
+            Whether the axis is passed in alternating directions.
+
+        Returns
+        -------
+        xarray.Dataset
+            In the place of ``time`` there is a dimension for each axis, with the motor's name. Its coordinate has the
+            positions that were planned, or else the medians of those measured (setpoints, if the stream has them),
+            float64. What the motor read at each point is in ``<motor>_readback``. ``time`` and ``seq_num`` are
+            coordinates on the grid. What was not measured is NaN (NaT, ``""``, None), and integers of events are then
+            float64; integers of files stay what they are, and raise `AssetUnavailable` when they are computed there,
+            unless ``on_missing="fill"``.
+
+        Raises
+        ------
+        UnsupportedOperation
+            When the stream is no grid.
+        KeyError
+            When an axis is no key of the stream.
+
+        Examples
+        --------
+        >>> from intake_bluesky import BlueskyCatalog
+        >>> from intake_bluesky.testing import MemoryStore, RunComposer, data_key
+        >>> run = RunComposer("grid", shape=[2, 3], extents=[[0, 1], [0, 4]], snaking=[False, True], motors=["y", "x"],
+        ...                   hints={"gridding": "rectilinear"})
+        >>> primary = run.descriptor({key: data_key("number") for key in ("y", "x", "det")})
+        >>> run.page(primary, {"y": [0, 0, 0, 1, 1, 1], "x": [0, 2, 4, 4, 2, 0], "det": [1, 2, 3, 4, 5, 6]})
+        >>> grid = BlueskyCatalog(MemoryStore([run.documents]))[-1].primary.to_grid()
+        >>> grid["det"].values
+        array([[1, 2, 3],
+               [6, 5, 4]])
+        >>> grid["det"].sel(y=1, x=3.9, method="nearest").values
+        array(4)
+        """
+        if self._device is not None:
+            raise UnsupportedOperation(f"configuration is no grid: ask for that of the events of {self._where}")
+        check_keys(axes or (), self.keys, what="key", where=self._where)
+        grid = scanned(self._header, self._stream, self.keys, shape=shape, axes=axes, snaking=snaking)
+        positions = [key for axis in grid.axes for key in (axis, position_key(axis, self.keys))]
+        plain = {"exclude": (), "sub_dict": "data", "on_missing": "fill", "trim": False, "decode_times": False}
+        motors = self(include=positions, target_chunk=1, **plain).to_dask()
+        fill = self._options.on_missing == "fill"
+        return gridded(self.to_dask(), grid, motors, files=self._reader.assets, fill=fill)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Read into pandas, a row an event.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index ``seq_num``, first column ``time``. In-line arrays are objects, one array a cell. External
+            data (images) is left out, but for keys named in ``include``.
+        """
+        import pandas as pd
+
+        source = self(exclude=[*self._options.exclude, *self._external()]) if self._device is None else self
+        dataset = source.read()
+        columns: dict[str, Any] = {"time": dataset["time"].values} if "time" in dataset.coords else {}
+        for name, variable in dataset.data_vars.items():
+            values = variable.values
+            plain = values.ndim == 1 and values.dtype.kind != "T"
+            columns[str(name)] = values if plain else pd.Series(list(values), dtype=object).values
+        index = pd.Index(dataset["seq_num"].values, name="seq_num") if "seq_num" in dataset.coords else None
+        return pd.DataFrame(columns, index=index)
+
+    def _external(self) -> list[str]:
+        """The keys of external data that were not asked for by name."""
+        specs = self._header.streams[self._stream].data_keys
+        asked = self._options.include or ()
+        return [key for key, spec in specs.items() if is_external(spec) and key not in asked]
+
+    @property
+    def timestamps(self) -> Self:
+        """When each value was taken, as a source: ``.timestamps.read()``; streamed keys have none."""
+        return self.configure_new(sub_dict="timestamps")
+
+    @property
+    def config(self) -> Configurations:
+        """The configuration of each device, as sources: ``.config["det"].read()``."""
+        return Configurations(self, self._devices, "data")
+
+    @property
+    def config_timestamps(self) -> Configurations:
+        """When each value of the configuration was taken: ``.config_timestamps["det"].read()``."""
+        return Configurations(self, self._devices, "timestamps")
+
+    @property
+    def npartitions(self) -> int:
+        """Into how many parts `read_partition` splits the rows."""
+        return 1 if self._device is not None else self._reader.npartitions
+
+    def read_partition(self, i: int) -> xr.Dataset:
+        """Read the rows of part `i` into memory.
+
+        Raises
+        ------
+        IndexError
+        """
+        if not 0 <= i < self.npartitions:
+            raise IndexError(f"{self._where} has {self.npartitions} partitions, counted from 0: there is no {i}")
+        return self._configuration() if self._device is not None else self._reader.partition(i)
+
+    def read_chunked(self) -> Iterator[xr.Dataset]:
+        """Read part by part."""
+        return (self.read_partition(i) for i in range(self.npartitions))
+
+    def _load_metadata(self) -> None:
+        """Nothing to load: the header is there since the run was opened."""
+
+    def _close(self) -> None:
+        self.__dict__.pop("_reader", None)
+
+    def discover(self) -> dict[str, Any]:
+        """Say what `read` will give: dtype and shape by variable, number of partitions, and metadata."""
+        dataset = self.to_dask()
+        return {
+            "dtype": {str(name): str(v.dtype) for name, v in dataset.data_vars.items()},
+            "shape": {str(name): v.shape for name, v in dataset.data_vars.items()},
+            "npartitions": self.npartitions,
+            "metadata": self.metadata | {"dims": dict(dataset.sizes), "coords": [str(c) for c in dataset.coords]},
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the source as Intake does; reads nothing."""
+        return description(self, self.container, self.metadata)
+
+    def _yaml(self) -> dict[str, Any]:
+        if self.cat is None:
+            raise UnsupportedOperation("this stream was not opened from a catalog that YAML can name")
+        data: dict[str, Any] = self.cat._yaml()
+        for source in data["sources"].values():
+            source["metadata"] = {**source["metadata"], "stream": self._stream}
+        return data
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BlueskyStream) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash((self._header.uid, self._header.version, self._stream))
+
+    def _identity(self) -> tuple[Any, ...]:
+        return self._header.uid, self._header.version, self._stream, self._options, self._device
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return type(self).__name__, self._store, *self._identity()
+
+    def __repr__(self) -> str:
+        layout = self._header.streams[self._stream]
+        shown = ", ".join(self.keys[:6]) + (", ..." if len(self.keys) > 6 else "")
+        of = f"{self._stream} of run {self._header.uid[:8]}"
+        return f"<BlueskyStream {of}: {layout.events:,} stored events, keys=[{shown}]>"
+
+    _ipython_display_ = None  # Intake's shows YAML; IPython takes the two below
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self) if cycle else f"{self!r}\n{self.to_dask()!r}")
+
+    def _repr_html_(self) -> str:
+        return f"<div><code>{html.escape(repr(self))}</code>{self.to_dask()._repr_html_()}</div>"
+
+
+class Configurations(Mapping[str, BlueskyStream]):
+    """The configuration of a stream's devices, each a source.
+
+    A device that has none is here too, and reads as a Dataset without variables.
+    """
+
+    def __init__(self, stream: BlueskyStream, devices: Sequence[str], part: str) -> None:
+        self._stream, self._devices, self._part = stream, devices, part
+
+    def __getitem__(self, device: str) -> BlueskyStream:
+        return self._stream(configuration_for=device, sub_dict=self._part)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._devices)
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def __repr__(self) -> str:
+        return f"<configuration of {', '.join(self._devices) or 'no device'}>"

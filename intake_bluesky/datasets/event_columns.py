@@ -1,0 +1,358 @@
+"""In-line data of a stream: event pages to columns, eagerly or as dask arrays.
+
+One task parses a block (several of the store's pages), however many columns are asked of it; each column then picks its
+part. A block is never parsed twice in one compute, and a graph's size follows the blocks, not the events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+
+from intake_bluesky.assets.declared import declared_dtype, declared_shape
+from intake_bluesky.datasets.rows import Rows
+from intake_bluesky.documents.columns import (
+    OBJECT,
+    TEXT,
+    Array,
+    Observed,
+    conform,
+    merge_observed,
+    missing,
+    observe,
+    take,
+)
+from intake_bluesky.documents.model import Document, EventPage, StreamLayout
+from intake_bluesky.errors import AssetUnavailable, DamagedRun
+from intake_bluesky.storage.contract import RunStore
+
+__all__ = ["BLOCK_BYTES", "Field", "InlineColumns", "Stored", "declared"]
+
+BLOCK_BYTES = 2**24
+"""Default size of a block's columns together, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column: what it will be, whatever part of it is computed.
+
+    Attributes
+    ----------
+    key : str
+    dtype : numpy.dtype
+    shape : tuple of int
+        Of one event.
+    """
+
+    key: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes an event."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+def declared(key: str, spec: Mapping[str, Any]) -> Field:
+    """What a descriptor says of an in-line key; a length it leaves open (a null in ``shape``) is -1.
+
+    Examples
+    --------
+    >>> declared("x", {"dtype": "integer", "shape": []})
+    Field(key='x', dtype=dtype('int64'), shape=())
+    """
+    dtype = declared_dtype(spec)
+    shape = tuple(-1 if n is None else n for n in declared_shape(spec))
+    return Field(key, TEXT if dtype.kind in "US" else dtype, shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """Events as they are stored, repeats after a rewind included.
+
+    Attributes
+    ----------
+    seq_num : numpy.ndarray, shape (stored events,), dtype int64
+    time : numpy.ndarray, shape (stored events,), dtype float64
+    columns : mapping of key to numpy.ndarray, shape ``(stored events, *field.shape)``
+    """
+
+    seq_num: Array
+    time: Array
+    columns: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InlineColumns:
+    """Some columns of a stream's events.
+
+    Attributes
+    ----------
+    store : RunStore
+    uid, version : str
+    complete : bool
+        Whether the run has stopped, and so is not to change.
+    layout : StreamLayout
+    part : str
+        ``"data"`` or ``"timestamps"``.
+    fill : bool
+        Whether rows without an event get missing values whatever the dtype; else only floats do, and computing
+        others raises.
+    """
+
+    store: RunStore
+    uid: str
+    version: str
+    complete: bool
+    layout: StreamLayout
+    part: str = "data"
+    fill: bool = False
+
+    def fields(self, specs: Mapping[str, Document], *, as_object: bool = False) -> list[Field]:
+        """Decide dtype and shape of the keys given with their descriptor's specs, from what was observed if it was.
+
+        Reads data only where neither the store nor the descriptor knows the length of an array.
+        """
+        if self.part == "timestamps":
+            return [Field(key, np.dtype(np.float64)) for key in specs]
+        seen = self.layout.observed
+        if seen is None:
+            open_keys = {key for key, spec in specs.items() if -1 in declared(key, spec).shape}
+            seen = self._look(open_keys)
+            if as_object:
+                return [Field(key, OBJECT) for key in specs]
+        return [self._field(key, spec, seen.get(key)) for key, spec in specs.items()]
+
+    def _field(self, key: str, spec: Document, seen: Observed | None) -> Field:
+        if seen is not None and seen.valued:
+            return Field(key, seen.dtype, seen.shape)
+        said = declared(key, spec)
+        shape = tuple(max(n, 0) for n in said.shape)
+        if self.layout.observed is None or not self.layout.events or said.dtype == TEXT:
+            return Field(key, said.dtype, shape)
+        gaps = Observed(frozenset({said.dtype.str, "null"})).dtype  # declared, and never once in the events
+        return Field(key, gaps, shape)
+
+    def _look(self, keys: set[str]) -> dict[str, Observed]:
+        found: dict[str, list[Observed]] = {key: [] for key in keys}
+        pages = self.store.event_pages(self.uid, self.layout.name, data=keys) if keys else iter(())
+        for page in pages:
+            for key, col in page.data.items():
+                found[key].append(observe(col))
+        return {key: merge_observed(parts) for key, parts in found.items() if parts}
+
+    def stored(self, fields: Sequence[Field]) -> Stored:
+        """Read columns, seq_num and time in one pass over the pages, straight into preallocated arrays."""
+        events = self.layout.events
+        seq_num, time = np.empty(events, np.int64), np.empty(events)
+        columns = {f.key: np.empty((events, *f.shape), f.dtype) for f in fields}
+        for start, page in self.source.pages(fields, slice(0, events)):
+            part = slice(start, start + len(page))
+            seq_num[part], time[part] = page.seq_num, page.time
+            for field in fields:
+                columns[field.key][part] = _values(self.part, page, field, self.uid)
+        return Stored(seq_num, time, columns)
+
+    def arrange(self, fields: Sequence[Field], stored: Stored, rows: Rows) -> dict[str, Array]:
+        """Bring stored columns to the rows: arrays of shape ``(rows, *field.shape)``.
+
+        Raises
+        ------
+        AssetUnavailable
+            Where rows have no event, and the dtype no missing value.
+        """
+        if rows.whole:
+            return {f.key: stored.columns[f.key] for f in fields}
+        has = rows.event >= 0
+        out = {}
+        for field in fields:
+            if not (self.fill or field.dtype.kind in "fc" or has.all()):
+                raise AssetUnavailable(_no_event(field.key, rows))
+            out[field.key] = missing((len(rows), *field.shape), field.dtype)
+            out[field.key][has] = stored.columns[field.key][rows.event[has]]
+        return out
+
+    @property
+    def source(self) -> _Source:
+        """The part of this that tasks need."""
+        version = self.version if self.complete else None
+        return _Source(self.store, self.uid, self.layout.name, self.part, version)
+
+    def bounds(self, fields: Sequence[Field], target: int = BLOCK_BYTES) -> list[int]:
+        """Where blocks begin and end among the stored events: whole pages of the store, merged up to `target` bytes."""
+        width = max(sum(f.nbytes for f in fields), 1)
+        bounds, position = [0], 0
+        for events in self.layout.pages:
+            if position > bounds[-1] and (position + events - bounds[-1]) * width > target:
+                bounds.append(position)
+            position += events
+        return [*bounds, position] if position > bounds[-1] else bounds
+
+    def dask(self, fields: Sequence[Field], rows: Rows, *, target: int = BLOCK_BYTES) -> dict[str, da.Array]:
+        """Make the columns as dask arrays of shape ``(rows, *field.shape)`` that share their parsed blocks."""
+        bounds = self.bounds(fields, target) if fields else [0]
+        kept = np.sort(rows.event[rows.event >= 0])
+        cuts = np.searchsorted(kept, bounds)
+        full = [i for i in range(len(bounds) - 1) if cuts[i + 1] > cuts[i]]
+        if not full:
+            return {f.key: self._spread(f, None, rows) for f in fields}
+        spans = [slice(bounds[i], bounds[i + 1]) for i in full]
+        blocks = tuple(
+            _Block(s.start, s.stop, _kept(kept[cuts[i] : cuts[i + 1]], s)) for i, s in zip(full, spans, strict=True)
+        )
+        sizes = tuple(int(cuts[i + 1] - cuts[i]) for i in full)
+        token = tokenize(self.store, self.uid, self.version, self.layout.name, self.part, tuple(fields), bounds, kept)
+        load = partial(_load, (self.source, tuple(fields), blocks))
+        pages = da.map_blocks(
+            load, chunks=((1,) * len(blocks),), dtype=object, meta=np.empty(0, object), name=f"events-{token}"
+        )
+        return {f.key: self._spread(f, _pick(pages, f, sizes, token), rows) for f in fields}
+
+    def _spread(self, field: Field, found: da.Array | None, rows: Rows) -> da.Array:
+        """Bring the kept events, in stored order, to the order of the rows; rows without an event get their gap."""
+        event = rows.event
+        if found is not None and len(found) == len(event) and rows.straight:
+            return found
+        gap = self._gap(field, rows)
+        if found is None:
+            return gap
+        place = np.searchsorted(np.sort(event[event >= 0]), event)
+        place[event < 0] = len(found) + np.arange(int((event < 0).sum()))
+        both: da.Array = da.concatenate([found, gap])
+        spread: da.Array = (both if (event < 0).any() else found)[place]
+        return spread
+
+    def _gap(self, field: Field, rows: Rows) -> da.Array:
+        shape = (int((rows.event < 0).sum()), *field.shape)
+        if not shape[0] or self.fill or field.dtype.kind in "fc":
+            filled: da.Array = da.from_array(missing(shape, field.dtype), chunks=-1)
+            return filled
+        fail = partial(_refuse, _no_event(field.key, rows))
+        chunks, meta = tuple((n,) for n in shape), missing((0,) * len(shape), field.dtype)
+        refused: da.Array = da.map_blocks(fail, chunks=chunks, dtype=field.dtype, meta=meta)
+        return refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the events of one stream come from; small, for it travels with every task."""
+
+    store: RunStore
+    uid: str
+    stream: str
+    part: str
+    version: str | None
+
+    def pages(self, fields: Sequence[Field], events: slice) -> Iterator[tuple[int, EventPage]]:
+        """Yield (position of its first event, page) with the fields' keys.
+
+        Raises
+        ------
+        DamagedRun
+            When a run that was complete has changed: two versions are never mixed. One that was not may have grown.
+        """
+        if self.version is not None and self.store.header(self.uid).version != self.version:
+            raise DamagedRun(f"run {self.uid} was replaced since it was opened: open it again, or refresh() it")
+        keys = frozenset(f.key for f in fields) or ()
+        wanted: dict[str, Any] = {"data": keys} if self.part == "data" else {"data": (), "timestamps": keys}
+        position = events.start
+        for page in self.store.event_pages(self.uid, self.stream, events=events, **wanted):
+            yield position, page
+            position += len(page)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Block:
+    """Stored events start to stop; `keep`, the positions within that survived a rewind, None for all."""
+
+    start: int
+    stop: int
+    keep: Array | None
+
+
+def _kept(positions: Array, block: slice) -> Array | None:
+    return None if len(positions) == block.stop - block.start else positions - block.start
+
+
+def _load(plan: tuple[_Source, tuple[Field, ...], tuple[_Block, ...]], block_id: tuple[int]) -> Array:
+    """Parse one block: a 1-element object array with its columns by key."""
+    source, fields, blocks = plan
+    block = blocks[block_id[0]]
+    parts: dict[str, list[Array]] = {f.key: [] for f in fields}
+    for _, page in source.pages(fields, slice(block.start, block.stop)):
+        for field in fields:
+            parts[field.key].append(_values(source.part, page, field, source.uid))
+    columns = {}
+    for field in fields:
+        own = parts[field.key]
+        whole = own[0] if len(own) == 1 else np.concatenate([missing((0, *field.shape), field.dtype), *own])
+        columns[field.key] = whole if block.keep is None else whole[block.keep]
+    out = np.empty(1, dtype=object)
+    out[0] = columns
+    return out
+
+
+def _pick(pages: da.Array, field: Field, sizes: tuple[int, ...], token: str) -> da.Array:
+    chunks = (sizes, *((n,) for n in field.shape))
+    axes = list(range(1, len(chunks)))
+    meta = missing((0,) * len(chunks), field.dtype)
+    name = f"column-{tokenize(token, field.key)}"
+    picker = partial(_take_key, field.key)
+    picked: da.Array = da.map_blocks(
+        picker, pages, chunks=chunks, new_axis=axes, dtype=field.dtype, meta=meta, name=name
+    )
+    return picked
+
+
+def _take_key(key: str, block: Array) -> Array:
+    columns: dict[str, Array] = block[0]
+    return columns[key]
+
+
+def _refuse(message: str) -> Array:
+    raise AssetUnavailable(message)
+
+
+def _no_event(key: str, rows: Rows) -> str:
+    lost = rows.seq_num[rows.event < 0]
+    return (
+        f"{key!r} has no value at seq_num {int(lost[0])} ({len(lost)} of {len(rows)} rows): frames were recorded there "
+        'and no event was. Ask for on_missing="fill", or trim=True to keep the rows that are whole'
+    )
+
+
+def _values(part: str, page: EventPage, field: Field, uid: str) -> Array:
+    """One page's values of one key in the dtype and shape declared for the stream."""
+    source = page.data if part == "data" else page.timestamps
+    col = source.get(field.key)
+    if col is None:
+        return missing((len(page), *field.shape), field.dtype)
+    try:
+        return conform(col, field.dtype, field.shape)
+    except (ValueError, TypeError) as error:
+        raise DamagedRun(_mismatch(page, field, uid, str(error))) from error
+
+
+def _mismatch(page: EventPage, field: Field, uid: str, reason: str) -> str:
+    col = page.data[field.key] if field.key in page.data else page.timestamps[field.key]
+    for row in range(len(page)):
+        one = take(col, slice(row, row + 1))
+        try:
+            conform(one, field.dtype, field.shape)
+        except (ValueError, TypeError):
+            value = repr(one.values if not isinstance(one, np.ndarray) else one[0])
+            at = f"event {int(page.seq_num[row])} holds {value[:60]}"
+            break
+    else:
+        at = f"events {int(page.seq_num[0])} to {int(page.seq_num[-1])}"
+    return (
+        f"run {uid}: {field.key!r} was declared {field.dtype} of shape {field.shape}, but {at} ({reason}). "
+        'Ask for on_mismatch="object" to read it as Python objects'
+    )

@@ -1,0 +1,94 @@
+"""In which order the points of a grid are visited, and so which row of a stream belongs to which point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from intake_bluesky.documents.columns import Array
+
+__all__ = ["Order", "visits"]
+
+
+def visits(shape: Sequence[int], snaking: Sequence[bool], places: Sequence[range | Array] | None = None) -> Array:
+    """Number the points of a grid in the order in which they are visited.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Slowest axis first.
+    snaking : sequence of bool
+        Axes that are gone through backwards on every second pass.
+    places : sequence of (range or numpy.ndarray), optional
+        Which places along each axis, independent of those along the others; all of them by default.
+
+    Returns
+    -------
+    numpy.ndarray, shape `shape`, or as many as there are places, dtype int64
+        From 0.
+
+    Examples
+    --------
+    >>> visits((2, 3), (False, True))
+    array([[0, 1, 2],
+           [5, 4, 3]])
+    """
+    number: Array = np.zeros((1,) * len(shape), np.int64)
+    mesh = np.ix_(*(np.asarray(axis, np.int64) for axis in places or map(range, shape)))
+    for points, snake, place in zip(shape, snaking, mesh, strict=True):
+        backwards = snake & (number % 2 == 1)
+        number = number * points + np.where(backwards, points - 1 - place, place)
+    return number
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """Which row of a stream belongs to which point of a grid.
+
+    Small, for it travels with every task: what a point needs is computed from the shape.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    snaking : tuple of bool
+    reached : int
+        How many points were visited, those included whose rows are lost.
+    lost : numpy.ndarray, dtype int64
+        Numbers of the visits before `reached` that have no row.
+    """
+
+    shape: tuple[int, ...]
+    snaking: tuple[bool, ...]
+    reached: int
+    lost: Array
+
+    @classmethod
+    def of(cls, shape: Sequence[int], snaking: Sequence[bool], seq_num: Array) -> Order:
+        """Find the order from the seq_nums of the rows, rising, within 1 to the number of points."""
+        reached = int(seq_num[-1]) if len(seq_num) else 0
+        there = np.zeros(reached, np.bool_)
+        there[seq_num - 1] = True
+        return cls(tuple(shape), tuple(snaking), reached, np.flatnonzero(~there))
+
+    @property
+    def size(self) -> int:
+        """How many points the grid has."""
+        return math.prod(self.shape)
+
+    @property
+    def measured(self) -> int:
+        """How many points have a row."""
+        return self.reached - len(self.lost)
+
+    def rows(self, places: Sequence[range | Array] | None = None) -> Array:
+        """Row of each point, of the whole grid or at some places along each axis; -1 where there is none."""
+        visit = visits(self.shape, self.snaking, places)
+        gone = visit >= self.reached
+        if not len(self.lost):
+            return np.where(gone, -1, visit)
+        before = np.searchsorted(self.lost, visit)
+        gone |= self.lost[np.minimum(before, len(self.lost) - 1)] == visit
+        return np.where(gone, -1, visit - before)

@@ -1,0 +1,184 @@
+"""The grid of a scan, as its start document tells."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from operator import index
+from typing import Any, Final
+
+import numpy as np
+
+from intake_bluesky.documents.columns import Array
+from intake_bluesky.documents.model import RunHeader, to_plain
+from intake_bluesky.errors import UnsupportedOperation
+
+__all__ = ["Grid", "scanned"]
+
+LIST_PRODUCT: Final = "outer_list_product"
+"""``plan_pattern`` of plans that step through lists of positions: they give their snaking as text, and no gridding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A grid that was scanned, slowest axis first.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    axes : tuple of str
+        Data key of the motor of each axis.
+    snaking : tuple of bool
+        Whether the axis is passed in alternating directions.
+    planned : tuple of (numpy.ndarray, dtype float64) or None
+        Positions that the plan was to go to, along each axis, as the start document says; None where it does not, or
+        was not believed.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    snaking: tuple[bool, ...]
+    planned: tuple[Array | None, ...]
+
+    @property
+    def size(self) -> int:
+        """How many points it has."""
+        return math.prod(self.shape)
+
+
+def scanned(
+    header: RunHeader,
+    stream: str,
+    keys: Collection[str],
+    *,
+    shape: Sequence[int] | None = None,
+    axes: Sequence[str] | None = None,
+    snaking: Sequence[bool] | None = None,
+) -> Grid:
+    """Find the grid of a stream; what is given goes before what the start document says.
+
+    Parameters
+    ----------
+    header : RunHeader
+    stream : str
+    keys : collection of str
+        All keys of the stream.
+    shape, axes, snaking : sequence, optional
+        An entry an axis, slowest first.
+
+    Raises
+    ------
+    UnsupportedOperation
+        When the run is no grid, or what is said of it does not fit together.
+    """
+    start = _Start(to_plain(header.start), stream, header.uid)
+    own_shape = start.shape() if shape is None else tuple(map(index, shape))
+    if min(own_shape, default=0) < 1:
+        raise start.no_grid(f"it would have the shape {own_shape}")
+    own_axes = start.axes(keys) if axes is None else tuple(axes)
+    if len(own_axes) != len(own_shape) or len(set(own_axes)) != len(own_axes):
+        raise start.no_grid(f"its shape {own_shape} goes with {len(own_shape)} different axes, and not with {own_axes}")
+    strange = [axis for axis in own_axes if axis not in keys]
+    if strange:
+        raise start.no_grid(f"its axis {strange[0]!r} is no key of the stream, which has {', '.join(keys)}")
+    turns = start.snaking(own_axes) if snaking is None else tuple(map(bool, snaking))
+    if len(turns) != len(own_shape):
+        raise start.no_grid(f"its shape {own_shape} does not go with the snaking {turns}")
+    as_told = shape is None and snaking is None and (axes is None or start.axes(keys) == own_axes)
+    planned = start.planned(own_shape) if as_told else (None,) * len(own_shape)
+    return Grid(own_shape, own_axes, turns, planned)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """A run start document, asked for one fact of the grid after the other."""
+
+    doc: Mapping[str, Any]
+    stream: str
+    uid: str
+
+    def no_grid(self, found: str) -> UnsupportedOperation:
+        plan = f", plan {self.doc['plan_name']!r}," if "plan_name" in self.doc else ""
+        return UnsupportedOperation(
+            f"stream {self.stream!r} of run {self.uid}{plan} cannot be given as a grid: {found}. If it is one, "
+            "say how: to_grid(shape=(5, 10), axes=('y', 'x'), snaking=(False, True)), slowest axis first; read() "
+            "and to_dask() give the events as they came"
+        )
+
+    def _hint(self, name: str) -> Any:
+        hints = self.doc.get("hints")
+        return hints.get(name) if isinstance(hints, Mapping) else None
+
+    def _list(self, name: str) -> list[Any]:
+        value = self.doc.get(name)
+        return value if isinstance(value, list) else []
+
+    def shape(self) -> tuple[int, ...]:
+        shape = self._list("shape")
+        if not shape or not all(type(n) is int for n in shape):
+            raise self.no_grid("its start document has no shape of a grid")
+        gridding = self._hint("gridding")
+        known = self.doc.get("plan_pattern") == LIST_PRODUCT or "snaking" in self.doc
+        if gridding != "rectilinear" and not (gridding is None and known):
+            order = ": it goes through its points in an order of its own" if gridding else ""
+            raise self.no_grid(f"its start document says hints.gridding {gridding!r}, not 'rectilinear'{order}")
+        points = self.doc.get("num_points")
+        if isinstance(points, int) and points != math.prod(shape):
+            raise self.no_grid(f"its start document contradicts itself: shape {tuple(shape)}, num_points {points}")
+        return tuple(shape)
+
+    def axes(self, keys: Collection[str]) -> tuple[str, ...]:
+        hinted = self._hint("dimensions") or ()
+        dimensions = [
+            part for part in hinted if isinstance(part, list) and len(part) == 2 and isinstance(part[0], list)
+        ]
+        motors = self._list("motors")
+        if not dimensions:
+            return tuple(map(str, motors))
+        streams = {str(stream) for _, stream in dimensions}
+        if streams != {self.stream}:
+            raise self.no_grid(f"its dimensions are in the stream {' and '.join(sorted(streams))}")
+        named = (fields or motors[place : place + 1] or [""] for place, (fields, _) in enumerate(dimensions))
+        return tuple(str(next((field for field in fields if field in keys), fields[0])) for fields in named)
+
+    def snaking(self, axes: Sequence[str]) -> tuple[bool, ...]:
+        if self.doc.get("plan_pattern") != LIST_PRODUCT:
+            return tuple(map(bool, self._list("snaking"))) or (False,) * len(axes)
+        text = str(self.doc.get("snake_axes"))
+        if text in ("True", "False", "None", "[]", "()"):
+            return tuple(text == "True" and place > 0 for place in range(len(axes)))
+        names = list(map(str, self._pattern_args()[::2]))
+        snaked = [re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None for name in names]
+        if len(names) != len(axes) or not any(snaked):
+            raise self.no_grid(f"its start document does not say clearly which axes are snaked: {text!r}")
+        return tuple(snaked)
+
+    def planned(self, shape: Sequence[int]) -> tuple[Array | None, ...]:
+        if self.doc.get("plan_pattern") == LIST_PRODUCT:
+            told = self._pattern_args()[1::2]
+        else:
+            told = [_line(extent, n) for extent, n in zip(self._list("extents"), shape, strict=False)]
+        told += [None] * (len(shape) - len(told))
+        return tuple(_positions(found, n) for found, n in zip(told, shape, strict=False))
+
+    def _pattern_args(self) -> list[Any]:
+        pattern = self.doc.get("plan_pattern_args")
+        args = pattern.get("args") if isinstance(pattern, Mapping) else None
+        return args if isinstance(args, list) else []
+
+
+def _line(extent: Any, points: int) -> Any:
+    """Even steps between the two ends."""
+    if not isinstance(extent, list) or len(extent) != 2 or not all(isinstance(end, (int, float)) for end in extent):
+        return None
+    return np.linspace(float(extent[0]), float(extent[1]), points)
+
+
+def _positions(told: Any, points: int) -> Array | None:
+    try:
+        positions = np.asarray(told, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return positions if positions.shape == (points,) and np.isfinite(positions).all() else None

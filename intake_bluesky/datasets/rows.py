@@ -1,0 +1,134 @@
+"""Which stored events and which frames make the rows of a stream's Dataset.
+
+The one place that knows about rewinds: the RunEngine emits a seq_num again after a pause and a checkpoint, and the last
+event of each seq_num is the one that counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from intake_bluesky.documents.columns import Array
+from intake_bluesky.documents.model import Span
+
+__all__ = ["Rows", "last_of_each", "seq_nums_of"]
+
+
+def last_of_each(seq_num: Array) -> Array:
+    """Positions of the last event of each seq_num, by rising seq_num.
+
+    Parameters
+    ----------
+    seq_num : numpy.ndarray, shape (stored events,), dtype int64
+
+    Returns
+    -------
+    numpy.ndarray, shape (distinct seq_nums,), dtype int64
+
+    Examples
+    --------
+    >>> last_of_each(np.array([1, 2, 3, 1, 2, 3, 4]))
+    array([3, 4, 5, 6])
+    """
+    if _rises(seq_num):
+        return np.arange(len(seq_num))
+    _, from_end = np.unique(seq_num[::-1], return_index=True)
+    positions: Array = len(seq_num) - 1 - from_end
+    return positions
+
+
+def _rises(seq_num: Array) -> bool:
+    return bool((seq_num[1:] > seq_num[:-1]).all())
+
+
+def seq_nums_of(spans: Iterable[Span]) -> Array:
+    """The distinct seq_nums that stream datums speak of, rising.
+
+    A span with more indices than seq_nums (skipped frames), or fewer, counts as far as both go.
+
+    Examples
+    --------
+    >>> seq_nums_of([(1, 4, 0, 3), (3, 6, 3, 6)])
+    array([1, 2, 3, 4, 5])
+    """
+    parts = [np.arange(start, min(stop, start + i1 - i0)) for start, stop, i0, i1 in spans]
+    return np.unique(np.concatenate(parts)).astype(np.int64) if parts else np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """The rows of a Dataset.
+
+    Attributes
+    ----------
+    seq_num : numpy.ndarray, shape (rows,), dtype int64
+        Rising: the union of the seq_nums of events and of stream datums.
+    event : numpy.ndarray, shape (rows,), dtype int64
+        Position of each row's event among the stored events; -1 where frames came and no event did.
+    time : numpy.ndarray, shape (rows,), dtype float64
+        Event times, NaN where there is no event.
+    stored : int
+        Stored events, repeats included.
+    lacking : mapping of key to int
+        Rows that a key's frames do not cover; the name ``"events"`` stands for the events themselves.
+    """
+
+    seq_num: Array
+    event: Array
+    time: Array
+    stored: int
+    lacking: Mapping[str, int]
+
+    @classmethod
+    def of(cls, seq_num: Array, time: Array, frames: Mapping[str, Array], *, trim: bool = False) -> Rows:
+        """Find the rows.
+
+        Parameters
+        ----------
+        seq_num, time : numpy.ndarray, shape (stored events,)
+        frames : mapping of key to numpy.ndarray
+            The distinct seq_nums of each streamed key.
+        trim : bool
+            Keep only the rows that events (if there are any) and every streamed key have.
+        """
+        if not frames and _rises(seq_num):
+            return cls(seq_num, np.arange(len(seq_num)), time, len(seq_num), {})
+        chosen = last_of_each(seq_num)
+        own = seq_num[chosen]
+        parts = ([own] if len(seq_num) or not frames else []) + list(frames.values())
+        rows = parts[0]
+        for part in parts[1:]:
+            rows = np.intersect1d(rows, part) if trim else np.union1d(rows, part)
+        event = np.full(len(rows), -1, np.int64)
+        where = np.searchsorted(own, rows)
+        found = where < len(own)
+        found[found] = own[where[found]] == rows[found]
+        event[found] = chosen[where[found]]
+        times = np.full(len(rows), np.nan)
+        times[found] = time[event[found]]
+        lacking = {key: int(len(rows) - np.isin(part, rows).sum()) for key, part in frames.items()}
+        if len(seq_num):
+            lacking["events"] = int((~found).sum())
+        return cls(rows, event, times, len(seq_num), {key: n for key, n in lacking.items() if n})
+
+    def without(self, seq_nums: Array) -> Rows:
+        """The rows but those of these seq_nums."""
+        kept = ~np.isin(self.seq_num, seq_nums)
+        return replace(self, seq_num=self.seq_num[kept], event=self.event[kept], time=self.time[kept])
+
+    def __len__(self) -> int:
+        return len(self.seq_num)
+
+    @property
+    def whole(self) -> bool:
+        """Whether each stored event is a row, in stored order, and there are no others."""
+        return len(self) == self.stored and bool((self.event == np.arange(self.stored)).all())
+
+    @property
+    def straight(self) -> bool:
+        """Whether the rows that have an event follow the stored order."""
+        events = self.event[self.event >= 0]
+        return bool((np.diff(events) > 0).all())

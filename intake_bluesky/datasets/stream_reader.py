@@ -1,0 +1,331 @@
+"""One stream as an `xarray.Dataset`: event pages and assets joined, lazily or eagerly.
+
+`StreamReader` decides once what every variable will be (dtype, shape, dimensions, attributes) and then either describes
+it to dask or reads it; both give the same Dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from intake_bluesky.assets import (
+    AssetArray,
+    AssetOptions,
+    datum_array,
+    stream_asset_array,
+)
+from intake_bluesky.datasets.event_columns import BLOCK_BYTES, Field, InlineColumns, Stored
+from intake_bluesky.datasets.rows import Rows, seq_nums_of
+from intake_bluesky.datasets.variables import Dimensions, attributes, variable_names
+from intake_bluesky.documents.columns import Array, column, conform, observe
+from intake_bluesky.documents.model import (
+    Document,
+    RunHeader,
+    StreamLayout,
+    is_external,
+    is_streamed,
+)
+from intake_bluesky.errors import StreamNotFound
+from intake_bluesky.storage.contract import RunStore
+
+__all__ = ["DatasetOptions", "StreamReader", "configuration"]
+
+EPOCH = "seconds since 1970-01-01 00:00:00"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetOptions:
+    """What to make of a stream.
+
+    Attributes
+    ----------
+    include : tuple of str or None
+        Keys wanted; None for all.
+    exclude : tuple of str
+        Keys not wanted.
+    sub_dict : {"data", "timestamps"}
+        The values, or when each was taken (float64 seconds since the epoch; streamed keys have none).
+    on_missing : {"raise", "fill"}
+        What computing does where a row has no value: floats are NaN whatever is asked; others raise
+        `AssetUnavailable`, or become 0, False, ``""``.
+    on_mismatch : {"raise", "object"}
+        Whether a value that is not what was declared raises `DamagedRun`, or columns not observed before are read as
+        Python objects.
+    trim : bool
+        Keep only the rows that all parts of the stream have.
+    decode_times : bool
+        Give ``time`` as datetime64[ns] (UTC) instead of float seconds.
+    target_chunk : int or None
+        Size in bytes that dask chunks are merged up to; None for the measured default.
+    assets : AssetOptions
+        Where and how to read external files.
+    """
+
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    sub_dict: Literal["data", "timestamps"] = "data"
+    on_missing: Literal["raise", "fill"] = "raise"
+    on_mismatch: Literal["raise", "object"] = "raise"
+    trim: bool = False
+    decode_times: bool = False
+    target_chunk: int | None = None
+    assets: AssetOptions = field(default_factory=AssetOptions)
+
+
+class StreamReader:
+    """Reads one stream of a run as it was when its header was read.
+
+    Parameters
+    ----------
+    store : RunStore
+    header : RunHeader
+    stream : str
+    options : DatasetOptions
+
+    Raises
+    ------
+    StreamNotFound
+        When the run has no such stream.
+    """
+
+    def __init__(self, store: RunStore, header: RunHeader, stream: str, options: DatasetOptions | None = None) -> None:
+        if stream not in header.streams:
+            raise StreamNotFound(f"run {header.uid} has no stream {stream!r}; it has {sorted(header.streams)}")
+        self.store = store
+        self.header = header
+        self.layout: StreamLayout = header.streams[stream]
+        self.options = options or DatasetOptions()
+
+    @cached_property
+    def specs(self) -> dict[str, Document]:
+        """Data key by key, those asked for: the descriptors', then those that only events have."""
+        specs = dict(self.layout.data_keys)
+        for key in self.layout.observed or ():
+            specs.setdefault(key, {})
+        opt = self.options
+        unknown = [k for k in (*(opt.include or ()), *opt.exclude) if k not in specs]
+        if unknown:
+            raise KeyError(f"stream {self.layout.name!r} has no key {unknown}; it has {sorted(specs)}")
+        wanted = specs if opt.include is None else {k: s for k, s in specs.items() if k in opt.include}
+        return {k: s for k, s in wanted.items() if k not in opt.exclude}
+
+    @cached_property
+    def _index(self) -> Stored:
+        """seq_num, time and datum_ids of all stored events: what has to be known before anything lazy is made."""
+        return self._inline.stored(self._datum_fields)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The Dataset's rows; reads seq_num, time and datum_ids of all stored events, and nothing else."""
+        streamed = [k for k, spec in self.layout.data_keys.items() if is_streamed(spec)]
+        frames = {key: self._frames(key) for key in streamed}
+        rows = Rows.of(self._index.seq_num, self._index.time, frames, trim=self.options.trim)
+        return rows.without(self._short) if self.options.trim else rows
+
+    @cached_property
+    def _short(self) -> Array:
+        """The seq_nums for which the files hold less than the documents say; reads the files' headers."""
+        options = replace(self.options, trim=False, sub_dict="data")
+        whole = StreamReader(self.store, self.header, self.layout.name, options)
+        missing = [whole.rows.seq_num[array.missing] for array in whole.assets.values()]
+        return np.concatenate([np.empty(0, np.int64), *missing])
+
+    def _frames(self, key: str) -> Array:
+        return seq_nums_of(s for asset in self.header.assets_of(self.layout.name, key) for s in asset.spans)
+
+    @cached_property
+    def _inline(self) -> InlineColumns:
+        fill = self.options.on_missing == "fill"
+        run = self.header.uid, self.header.version, self.header.stop is not None
+        return InlineColumns(self.store, *run, self.layout, part=self.options.sub_dict, fill=fill)
+
+    @cached_property
+    def _fields(self) -> list[Field]:
+        specs = {k: s for k, s in self.specs.items() if self._is_inline(k, s)}
+        return self._inline.fields(specs, as_object=self.options.on_mismatch == "object")
+
+    def _is_inline(self, key: str, spec: Document) -> bool:
+        if is_streamed(spec):
+            return False
+        return self.options.sub_dict == "timestamps" or not self._is_datum(key, spec)
+
+    def _is_datum(self, key: str, spec: Document) -> bool:
+        """Whether the events hold datum_ids under this key (and not, filled before they were stored, the values)."""
+        if is_streamed(spec) or not is_external(spec):
+            return False
+        seen = (self.layout.observed or {}).get(key)
+        return seen is None or not seen.valued or "text" in seen.kinds
+
+    @cached_property
+    def assets(self) -> dict[str, AssetArray]:
+        """Array of each external key; opens the headers of its files, never their data."""
+        if self.options.sub_dict == "timestamps":
+            return {}
+        arrays = {}
+        options = self._asset_options()
+        for key, spec in self.specs.items():
+            if is_streamed(spec):
+                assets = self.header.assets_of(self.layout.name, key)
+                arrays[key] = stream_asset_array(
+                    assets, key, spec, self.rows.seq_num, options, specs=self._specs_by_descriptor(key)
+                )
+        resources = {r["uid"]: r for r in self.header.resources}
+        for key, ids in self._datum_ids().items():
+            arrays[key] = datum_array(ids, key, self.specs[key], resources, self._datums(ids), options)
+        return arrays
+
+    def _specs_by_descriptor(self, key: str) -> dict[str, Document]:
+        return {d["uid"]: d["data_keys"][key] for d in self.layout.descriptors if key in d["data_keys"]}
+
+    def _asset_options(self) -> AssetOptions:
+        options = self.options.assets
+        chosen: dict[str, Any] = {"on_missing": self.options.on_missing}
+        if self.options.target_chunk is not None:
+            chosen["target_chunk"] = self.options.target_chunk
+        return replace(options, **chosen)
+
+    @cached_property
+    def _datum_fields(self) -> list[Field]:
+        if self.options.sub_dict == "timestamps":
+            return []
+        return [Field(key, np.dtype(object)) for key, spec in self.specs.items() if self._is_datum(key, spec)]
+
+    def _datum_ids(self) -> dict[str, list[str]]:
+        """datum_id of each row, "" where it has none, by key."""
+        ids = replace(self._inline, fill=True).arrange(self._datum_fields, self._index, self.rows)
+        return {key: [str(v) if v is not None else "" for v in column] for key, column in ids.items()}
+
+    def _datums(self, ids: Iterable[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+        """(resource uid, datum_kwargs) of each datum_id, from the resources that the ids name, else from all."""
+        known = [r["uid"] for r in self.header.resources]
+        named = {i.rpartition("/")[0] for i in ids if i}
+        found: dict[str, tuple[str, dict[str, Any]]] = {}
+        for resource in [uid for uid in known if uid in named] if named <= set(known) else known:
+            for page in self.store.datum_pages(self.header.uid, resource):
+                for row, datum_id in enumerate(page.datum_id):
+                    found[datum_id] = (resource, {k: v[row] for k, v in page.datum_kwargs.items()})
+        return found
+
+    def to_dask(self) -> xr.Dataset:
+        """Describe the Dataset; seq_num, time and the headers of asset files are read, no event data and no array."""
+        target = self.options.target_chunk or BLOCK_BYTES
+        arrays: dict[str, Any] = self._inline.dask(self._fields, self.rows, target=target)
+        arrays |= {key: asset.dask() for key, asset in self.assets.items()}
+        return self._assemble(arrays)
+
+    def read(self) -> xr.Dataset:
+        """Read the Dataset into memory, without dask, the events in one pass."""
+        stored = self._inline.stored([*self._fields, *self._datum_fields])
+        self.__dict__.setdefault("_index", stored)
+        arrays = self._inline.arrange(self._fields, stored, self.rows)
+        arrays |= {key: asset.read() for key, asset in self.assets.items()}
+        return self._assemble(arrays)
+
+    @property
+    def npartitions(self) -> int:
+        """Into how many parts `partition` splits the rows; at least one."""
+        return len(self._partitions) - 1
+
+    @cached_property
+    def _partitions(self) -> list[int]:
+        chunks = self.to_dask().unify_chunks().chunksizes.get("time", (len(self.rows),))
+        return [0, *np.cumsum(chunks).tolist()]
+
+    def partition(self, i: int) -> xr.Dataset:
+        """Read the rows of part `i` into memory."""
+        ds, (start, stop) = self.to_dask(), self._partitions[i : i + 2]
+        per_row = {dim: size // len(self.rows) for dim, size in ds.sizes.items() if str(dim) in self._frame_dims}
+        parts = {dim: slice(start * n, stop * n) for dim, n in ({"time": 1} | per_row).items()}
+        return ds.isel(parts).compute()
+
+    @property
+    def _frame_dims(self) -> dict[str, str]:
+        """Dimension of each key whose frames, several an event, are joined end to end and so do not lie on the rows."""
+        names = variable_names(self.specs)
+        return {f"{names[key]}_frame": key for key, array in self.assets.items() if not array.on_rows}
+
+    def _assemble(self, arrays: Mapping[str, Any]) -> xr.Dataset:
+        names = variable_names(self.specs)
+        dimensions = Dimensions(taken=set(names.values()))
+        owner = {k: device for d in self.layout.descriptors for device, ks in _object_keys(d) for k in ks}
+        leading = {key: dim for dim, key in self._frame_dims.items()}
+        variables = {}
+        for key, spec in self.specs.items():
+            if key in arrays:
+                dims = (leading.get(key, "time"), *dimensions.of(spec, arrays[key].shape[1:]))
+                attrs = attributes(key, names[key], spec, device=owner.get(key))
+                variables[names[key]] = (dims, arrays[key], attrs)
+        return xr.Dataset(variables, coords=self._coordinates(), attrs=self._attributes())
+
+    def _coordinates(self) -> dict[str, Any]:
+        coords: dict[str, Any] = {"seq_num": ("time", self.rows.seq_num, {"long_name": "sequence number"})}
+        if not self.rows.stored and len(self.rows):
+            return coords
+        if not self.options.decode_times:
+            return {"time": ("time", self.rows.time, {"units": EPOCH, "long_name": "event time"}), **coords}
+        return {"time": ("time", _datetimes(self.rows.time), {"long_name": "event time"}), **coords}
+
+    def _attributes(self) -> dict[str, Any]:
+        attrs: dict[str, Any] = {"stream": self.layout.name, "uid": self.header.uid}
+        for name in ("scan_id", "plan_name"):
+            if isinstance(self.header.start.get(name), (str, int)):
+                attrs[name] = self.header.start[name]
+        short = {key: len(array.missing) for key, array in self.assets.items()}
+        lacking = {**self.rows.lacking, **{key: n for key, n in short.items() if n}}
+        if lacking:
+            total = len(self.rows)
+            attrs["incomplete"] = "; ".join(f"{k}: {total - n} of {total} rows" for k, n in lacking.items())
+        return attrs
+
+
+def _object_keys(descriptor: Document) -> Iterable[tuple[str, Iterable[str]]]:
+    return (descriptor.get("object_keys") or {}).items()
+
+
+def _datetimes(seconds: Array) -> Array:
+    """Float seconds to datetime64[ns], to the microsecond that a float of today's epoch holds; NaN to NaT."""
+    out = np.full(len(seconds), np.datetime64("NaT", "ns"), dtype="datetime64[ns]")
+    known = np.isfinite(seconds)
+    out[known] = np.round(seconds[known] * 1e6).astype("datetime64[us]").astype("datetime64[ns]")
+    return out
+
+
+def configuration(header: RunHeader, stream: str, device: str, *, timestamps: bool = False) -> xr.Dataset:
+    """Configuration of one device, a row a descriptor.
+
+    Parameters
+    ----------
+    header : RunHeader
+    stream, device : str
+        A device without configuration gives a Dataset without variables.
+    timestamps : bool
+        Give when each value was taken instead of the value.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``time`` is the descriptors' time, float seconds since the epoch; arrays of any number of dimensions keep
+        them.
+    """
+    blocks = [d.get("configuration", {}).get(device, {}) for d in header.streams[stream].descriptors]
+    part = "timestamps" if timestamps else "data"
+    keys = list(dict.fromkeys(key for block in blocks for key in block.get(part, {})))
+    specs = {key: spec for block in blocks for key, spec in block.get("data_keys", {}).items()}
+    names = variable_names(dict.fromkeys(keys))
+    dimensions = Dimensions(taken=set(names.values()))
+    variables = {}
+    for key in keys:
+        values, nulls = column([block.get(part, {}).get(key) for block in blocks])
+        seen = observe(values, nulls=nulls)
+        array = conform(values, seen.dtype, seen.shape)
+        spec = specs.get(key, {})
+        attrs = attributes(key, names[key], spec, device=device)
+        variables[names[key]] = (("time", *dimensions.of(spec, array.shape[1:])), array, attrs)
+    times = np.array([d.get("time", np.nan) for d in header.streams[stream].descriptors], dtype=np.float64)
+    return xr.Dataset(variables, coords={"time": ("time", times, {"units": EPOCH})}, attrs={"object": device})

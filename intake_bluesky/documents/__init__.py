@@ -1,0 +1,59 @@
+"""What a run is made of: documents, event pages as columns, what describes a run, statistics of its data.
+
+Names and fields follow event-model 1.24; older forms are brought to today's by `normalise`.
+"""
+
+from __future__ import annotations
+
+from intake_bluesky.documents.header import HeaderBuilder
+from intake_bluesky.documents.model import (
+    ALL_KEYS,
+    DEFAULT_STREAM,
+    MAX_TIME,
+    NAMES,
+    STREAM_EXTERNAL,
+    DatumPage,
+    Document,
+    EventPage,
+    Keys,
+    ReadOnlyDocument,
+    RunHeader,
+    RunSummary,
+    Span,
+    StreamAsset,
+    StreamLayout,
+    identical,
+    is_external,
+    is_streamed,
+    stream_name,
+    to_plain,
+)
+from intake_bluesky.documents.pages import event_page, events_of, gather, normalise
+
+__all__ = [
+    "ALL_KEYS",
+    "DEFAULT_STREAM",
+    "MAX_TIME",
+    "NAMES",
+    "STREAM_EXTERNAL",
+    "DatumPage",
+    "Document",
+    "EventPage",
+    "HeaderBuilder",
+    "Keys",
+    "ReadOnlyDocument",
+    "RunHeader",
+    "RunSummary",
+    "Span",
+    "StreamAsset",
+    "StreamLayout",
+    "event_page",
+    "events_of",
+    "gather",
+    "identical",
+    "is_external",
+    "is_streamed",
+    "normalise",
+    "stream_name",
+    "to_plain",
+]

@@ -1,0 +1,156 @@
+"""Columns of the values of a page's events, made from what these are."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from intake_bluesky.documents.columns.arrays import NUMBERS, TEXT, Array, Column, Ragged, missing, objects
+from intake_bluesky.documents.columns.observed import WIDE, observe
+
+__all__ = ["column"]
+
+
+def column(values: Sequence[Any]) -> tuple[Column, bool]:
+    """Make a column of one page's values.
+
+    Parameters
+    ----------
+    values : sequence, length (events,)
+        Python scalars, (nested) lists, numpy scalars or arrays; None where the value is null or missing.
+
+    Returns
+    -------
+    col : numpy.ndarray of shape (events, ...), or Ragged
+        int64, uint64, float64, bool, ``StringDType()`` or the arrays' own dtype; ints with gaps are float64;
+        what no dtype holds exactly is object.
+    nulls : bool
+        Whether there were nulls.
+
+    Examples
+    --------
+    >>> column([1, 2])
+    (array([1, 2]), False)
+    >>> column([1, None])
+    (array([ 1., nan]), True)
+    """
+    if isinstance(values, np.ndarray) and values.dtype.kind in NUMBERS:
+        return values, False
+    types = set(map(type, values))
+    if any(issubclass(t, enum.Enum) for t in types):
+        return column([v.value if isinstance(v, enum.Enum) else v for v in values])
+    if type(None) in types:
+        return _with_gaps(values), True
+    if len(types) == 1:
+        return _one_type(values, types.pop())
+    if types == {int, float}:
+        return _ints_and_floats(values), False
+    if types & {list, tuple, np.ndarray}:
+        return _arrays(values)
+    return _mixed(values), False
+
+
+def _one_type(values: Sequence[Any], kind: type) -> tuple[Column, bool]:
+    if kind in (float, bool):
+        return np.asarray(values, dtype=kind), False
+    if kind is int:
+        return _integers(values), False
+    if kind is str:
+        return np.asarray(values, dtype=TEXT), False
+    if kind in (list, tuple, np.ndarray):
+        return _arrays(values)
+    if issubclass(kind, (np.bool_, np.number)):
+        return np.asarray(values), False
+    if issubclass(kind, (np.str_, np.bytes_)):
+        return column([v.item() for v in values])
+    return objects(values), False
+
+
+def _integers(values: Sequence[int]) -> Array:
+    try:
+        return np.asarray(values, dtype=np.int64)
+    except OverflowError:
+        pass
+    return np.asarray(values, np.uint64) if min(values) >= 0 and max(values) < 2**64 else objects(values)
+
+
+def _ints_and_floats(values: Sequence[Any]) -> Array:
+    if any(type(v) is int and not -WIDE <= v <= WIDE for v in values):
+        return objects(values)
+    return np.asarray(values, dtype=np.float64)
+
+
+def _mixed(values: Sequence[Any]) -> Array:
+    """Scalars of several types: numpy scalars become Python's, then what they are decides."""
+    plain = [v.item() if isinstance(v, np.generic) else v for v in values]
+    if {type(v) for v in plain} != {type(v) for v in values}:
+        col, _ = column(plain)
+        return col if isinstance(col, np.ndarray) else objects(plain)
+    return objects(plain)
+
+
+def _with_gaps(values: Sequence[Any]) -> Column:
+    present = [v for v in values if v is not None]
+    if not present:
+        return np.full(len(values), np.nan)
+    inner, _ = column(present)
+    where = np.array([v is not None for v in values])
+    seen = observe(inner, nulls=True)
+    if isinstance(inner, Ragged):
+        shapes = np.zeros((len(values), inner.shapes.shape[1]), np.int64)
+        shapes[where] = inner.shapes
+        return Ragged(inner.values, shapes)
+    out = missing((len(values), *inner.shape[1:]), seen.dtype)
+    out[where] = inner
+    return out
+
+
+def _arrays(values: Sequence[Any]) -> tuple[Column, bool]:
+    """Arrays an event: one block where the shapes agree, `Ragged` where only the lengths differ."""
+    if not all(isinstance(v, (list, tuple, np.ndarray)) for v in values):
+        return objects(values), False
+    shapes = [_shape(v) for v in values]
+    known = [shape for shape in shapes if shape is not None]
+    if len(known) < len(shapes) or len({len(shape) for shape in known}) > 1:
+        return objects(values), False
+    flat, nulls = column(list(chain.from_iterable(map(_leaves, values)))) if not _typed(values) else _join(values)
+    if isinstance(flat, Ragged) or flat.ndim > 1:
+        return objects(values), nulls
+    if len(set(shapes)) == 1:
+        return flat.reshape(len(values), *known[0]), nulls
+    return Ragged(flat, np.asarray(known, dtype=np.int64)), nulls
+
+
+def _typed(values: Sequence[Any]) -> bool:
+    return (
+        all(isinstance(v, np.ndarray) and v.dtype.kind in NUMBERS for v in values)
+        and len({v.dtype for v in values}) == 1
+    )
+
+
+def _join(values: Sequence[Array]) -> tuple[Array, bool]:
+    return np.concatenate([v.ravel() for v in values]), False
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """Give the shape of nested lists; None where they are ragged within one event."""
+    if isinstance(value, np.ndarray):
+        return tuple(value.shape)
+    if not isinstance(value, (list, tuple)):
+        return ()
+    nested = bool(value) and isinstance(value[0], (list, tuple, np.ndarray))
+    inner = {_shape(v) for v in value} if nested else {()}
+    only = inner.pop()
+    return None if inner or only is None else (len(value), *only)
+
+
+def _leaves(value: Any) -> Iterable[Any]:
+    if isinstance(value, np.ndarray):
+        return value.ravel().tolist()
+    while value and isinstance(value[0], (list, tuple)):
+        value = list(chain.from_iterable(value))
+    return value  # type: ignore[no-any-return]

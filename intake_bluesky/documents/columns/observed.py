@@ -1,0 +1,157 @@
+"""What was observed of in-line values: kinds, shapes and gaps, remembered over all pages of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from intake_bluesky.documents.columns.arrays import OBJECT, TEXT, Array, Column, Ragged
+
+__all__ = ["WIDE", "Observed", "merge_observed", "observe"]
+
+WIDE = 2**53  # past it float64 no longer holds every integer
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is known of one in-line key's values; ``a | b`` is what is known of both together.
+
+    Attributes
+    ----------
+    kinds : frozenset of str
+        numpy dtype strings (``"<i8"``, ``"|b1"``) and the marks ``text``, ``null`` (null, or key missing),
+        ``big`` (integers past 64 bits), ``wide`` (past 2**53), ``negative``, ``empty`` (arrays without
+        elements), ``other`` (dicts, bytes, mixtures).
+    shape : tuple of int
+        Shape of one event's value; the largest one where `ragged`.
+    ragged : bool
+        Whether events have different shapes.
+    """
+
+    kinds: frozenset[str] = frozenset()
+    shape: tuple[int, ...] = ()
+    ragged: bool = False
+
+    def __or__(self, other: Observed) -> Observed:
+        kinds = self.kinds | other.kinds
+        if not self.valued or not other.valued:
+            known = self if self.valued else other
+            return Observed(kinds, known.shape, known.ragged)
+        if len(self.shape) != len(other.shape):
+            return Observed(kinds | {"other"}, (), ragged=False)
+        shape = tuple(map(max, self.shape, other.shape))
+        return Observed(kinds, shape, self.ragged or other.ragged or self.shape != other.shape)
+
+    @property
+    def valued(self) -> bool:
+        """Whether any value was seen that is not null."""
+        return bool(self.kinds - {"null"})
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of a column that holds all of it, nothing cast silently.
+
+        Examples
+        --------
+        >>> Observed(frozenset({"<i8", "null"})).dtype
+        dtype('float64')
+        >>> Observed(frozenset({"|b1", "<i8"})).dtype
+        dtype('O')
+        """
+        numeric = {np.dtype(k) for k in self.kinds if k[0] in "<>|="}
+        gaps = "null" in self.kinds or self.ragged
+        if "text" in self.kinds:
+            return OBJECT if numeric or self.kinds & {"other", "big"} else TEXT
+        if self.kinds & {"other", "big"}:
+            return OBJECT
+        if not numeric:
+            return np.dtype(np.float64)  # nothing but nulls: all missing
+        return _numeric(numeric, self.kinds, gaps=gaps)
+
+    def to_list(self) -> list[Any]:
+        """Plain lists, for storage; `from_list` takes them back."""
+        return [sorted(self.kinds), list(self.shape), self.ragged]
+
+    @classmethod
+    def from_list(cls, saved: Sequence[Any]) -> Observed:
+        """Rebuild what `to_list` gave."""
+        return cls(frozenset(saved[0]), tuple(saved[1]), bool(saved[2]))
+
+
+NULLS = Observed(frozenset({"null"}))
+
+
+def _numeric(dtypes: set[np.dtype[Any]], marks: frozenset[str], *, gaps: bool) -> np.dtype[Any]:
+    kinds = {d.kind for d in dtypes}
+    if "b" in kinds:
+        return OBJECT if kinds != {"b"} or gaps else np.dtype(bool)
+    if kinds <= {"i", "u"} and not gaps:
+        if kinds == {"i", "u"} and np.result_type(*dtypes).kind == "f":
+            return OBJECT if "negative" in marks else np.dtype(np.uint64)
+        return np.result_type(*dtypes)
+    if kinds & {"i", "u"}:
+        return OBJECT if "wide" in marks else np.result_type(np.float64, *dtypes)
+    return np.result_type(*dtypes)
+
+
+def observe(col: Column, *, nulls: bool = False) -> Observed:
+    """Say what a column made by `column` holds.
+
+    Parameters
+    ----------
+    col : numpy.ndarray or Ragged
+    nulls : bool
+        Whether values were null or missing before the column was made.
+    """
+    if isinstance(col, Ragged):
+        return Observed(_marks(col.values, nulls=nulls), col.largest, ragged=True)
+    if nulls and col.ndim == 1 and col.dtype.kind == "f" and np.isnan(col).all():
+        return NULLS
+    return Observed(_marks(col, nulls=nulls), tuple(col.shape[1:]))
+
+
+def _marks(values: Array, *, nulls: bool) -> frozenset[str]:
+    kinds = {"null"} if nulls else set()
+    if values.dtype == TEXT or values.dtype.kind == "U":
+        kinds.add("text")
+    elif values.dtype == OBJECT:
+        kinds |= _object_marks(values) if values.size else {"empty"}
+    elif not values.size or values.dtype.kind in "fcb":
+        kinds.add(values.dtype.str)
+    else:
+        kinds |= _integer_marks(int(values.min()), int(values.max())) | {values.dtype.str}
+    return frozenset(kinds)
+
+
+def _integer_marks(low: int, high: int) -> set[str]:
+    marks = {"negative"} if low < 0 else set()
+    return marks | ({"wide"} if high > WIDE or low < -WIDE else set())
+
+
+def _object_marks(values: Array) -> set[str]:
+    marks: set[str] = set()
+    flat = values.ravel().tolist()
+    types = set(map(type, flat))
+    names = {bool: "|b1", float: "<f8", str: "text", type(None): "null"}
+    marks |= {names.get(t, "other") for t in types - {int}}
+    if int in types:
+        ints = [v for v in flat if type(v) is int]
+        marks |= _width_marks(min(ints), max(ints))
+    return marks
+
+
+def _width_marks(low: int, high: int) -> set[str]:
+    if low < -(2**63) or high >= 2**64:
+        return {"big"} | _integer_marks(low, high)
+    signed = {"<i8"} if low < 0 or high < 2**63 else set()
+    unsigned = {"<u8"} if high >= 2**63 else set()
+    return signed | unsigned | _integer_marks(low, high)
+
+
+def merge_observed(parts: Iterable[Observed]) -> Observed:
+    """Say what is known of all parts together."""
+    return reduce(Observed.__or__, parts, Observed())

@@ -1,0 +1,191 @@
+"""Building a `RunHeader` from a run's documents, one at a time, as every store does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from intake_bluesky.documents.columns import Observed
+from intake_bluesky.documents.model import Document, RunHeader, Span, StreamAsset, StreamLayout, stream_name
+from intake_bluesky.documents.pages import normalise
+from intake_bluesky.errors import DamagedRun
+
+__all__ = ["HeaderBuilder", "merge_spans"]
+
+
+@dataclass
+class _Stream:
+    descriptors: list[Document] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list)
+    observed: dict[str, Observed] = field(default_factory=dict)
+    known: bool = True
+
+
+class HeaderBuilder:
+    """Collects what a header needs.
+
+    Give `add` every document but events and datums (others are ignored), and `add_page` each unit of events
+    that the store reads at once.
+
+    Examples
+    --------
+    >>> builder = HeaderBuilder()
+    >>> builder.add("start", {"uid": "abc", "time": 1.0})
+    >>> builder.add("descriptor", {"uid": "d", "run_start": "abc", "data_keys": {}, "time": 1.0})
+    >>> builder.add_page("d", 3, {})
+    >>> builder.header("v1").streams["primary"].events
+    3
+    """
+
+    def __init__(self) -> None:
+        self.start: Document | None = None
+        self.stop: Document | None = None
+        self._descriptors: dict[str, Document] = {}
+        self._resources: dict[str, Document] = {}
+        self._stream_resources: dict[str, Document] = {}
+        self._spans: dict[tuple[str, str], list[Span]] = {}
+        self._streams: dict[str, _Stream] = {}
+
+    def add(self, name: str, doc: Document) -> None:
+        """Take one document in; events and datums are none of this builder's business.
+
+        Raises
+        ------
+        DamagedRun
+            When a field that every document of that name has is missing or odd.
+        """
+        try:
+            for today, new in normalise(name, doc) if name == "stream_resource" else ((name, doc),):
+                self._add(today, new)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DamagedRun(f"a {name} document cannot be read: {type(error).__name__}: {error}") from error
+
+    def _add(self, name: str, doc: Document) -> None:
+        match name:
+            case "start":
+                self.start = doc
+            case "stop":
+                self.stop = doc
+            case "descriptor":
+                self._add_descriptor(doc)
+            case "resource":
+                self._resources[doc["uid"]] = doc
+            case "stream_resource":
+                self._stream_resources[doc["uid"]] = doc
+            case "stream_datum":
+                self._add_span(doc)
+
+    def _add_descriptor(self, doc: Document) -> None:
+        stream = self._streams.setdefault(stream_name(doc), _Stream())
+        if doc["uid"] not in self._descriptors:
+            stream.descriptors.append(doc)
+        self._descriptors.setdefault(doc["uid"], doc)
+
+    def _add_span(self, doc: Document) -> None:
+        seq, index = doc["seq_nums"], doc["indices"]
+        span = (
+            int(seq["start"]),
+            int(seq["stop"]),
+            int(index["start"]),
+            int(index["stop"]),
+        )
+        spans = self._spans.setdefault((doc["stream_resource"], doc["descriptor"]), [])
+        spans.append(span)
+        spans[-2:] = merge_spans(spans[-2:])
+
+    def stream_of(self, descriptor: str) -> str | None:
+        """Name of the stream of a descriptor's uid; None when that descriptor was not met."""
+        doc = self._descriptors.get(descriptor)
+        return None if doc is None else stream_name(doc)
+
+    def add_page(self, descriptor: str, events: int, observed: Mapping[str, Observed] | None) -> None:
+        """Note one unit of `events` events; `observed` None where the store has not looked.
+
+        A key of the stream that the page lacks altogether counts as null in it.
+
+        Raises
+        ------
+        DamagedRun
+            When no descriptor of that uid was added before.
+        """
+        name = self.stream_of(descriptor)
+        if name is None:
+            raise DamagedRun(f"{events} events belong to descriptor {descriptor!r}, which the run does not have")
+        stream = self._streams[name]
+        if observed is None:
+            stream.known = False
+        elif events:
+            self._observe(stream, observed)
+        stream.pages.append(events)
+
+    @staticmethod
+    def _observe(stream: _Stream, observed: Mapping[str, Observed]) -> None:
+        gap = Observed(frozenset({"null"}))
+        earlier = any(stream.pages)
+        for key, seen in observed.items():
+            before = stream.observed.get(key, gap if earlier else Observed())
+            stream.observed[key] = before | seen
+        for key in stream.observed.keys() - observed.keys():
+            stream.observed[key] |= gap
+
+    def header(self, version: str) -> RunHeader:
+        """Give the header of what was added so far.
+
+        Raises
+        ------
+        KeyError
+            When no start document was added: callers check that first.
+        """
+        if self.start is None:
+            raise KeyError("start")
+        streams = {
+            name: StreamLayout(
+                name,
+                tuple(s.descriptors),
+                sum(s.pages),
+                tuple(s.pages),
+                dict(s.observed) if s.known else None,
+            )
+            for name, s in self._streams.items()
+        }
+        return RunHeader(
+            self.start,
+            self.stop,
+            tuple(self._descriptors.values()),
+            tuple(self._resources.values()),
+            tuple(self._assets()),
+            streams,
+            version,
+        )
+
+    def _assets(self) -> list[StreamAsset]:
+        assets = []
+        for (resource, descriptor), spans in self._spans.items():
+            doc: dict[str, Any] | None = self._stream_resources.get(resource)
+            if doc is not None:
+                assets.append(StreamAsset(doc, str(doc.get("data_key", "")), descriptor, tuple(spans)))
+        order = {uid: place for place, uid in enumerate(self._stream_resources)}
+        return sorted(assets, key=lambda a: order[a.resource["uid"]])
+
+
+def merge_spans(spans: list[Span]) -> list[Span]:
+    """Join spans that follow each other in both seq_num and index, with one index a seq_num.
+
+    Examples
+    --------
+    >>> merge_spans([(1, 4, 0, 3), (4, 6, 3, 5)])
+    [(1, 6, 0, 5)]
+    """
+    merged: list[Span] = []
+    for span in spans:
+        last = merged[-1] if merged else None
+        if last is not None and last[1::2] == span[::2] and _straight(last) and _straight(span):
+            merged[-1] = (last[0], span[1], last[2], span[3])
+        else:
+            merged.append(span)
+    return merged
+
+
+def _straight(span: Span) -> bool:
+    return span[1] - span[0] == span[3] - span[2]

@@ -1,0 +1,217 @@
+"""Event documents to event pages, and legacy documents to those of today."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain, groupby, islice
+from operator import itemgetter
+from typing import Any, Final
+
+import numpy as np
+
+from intake_bluesky.documents.columns import Array, Column, column
+from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys
+from intake_bluesky.errors import DamagedRun
+
+__all__ = ["event_page", "events_of", "gather", "normalise"]
+
+TOGETHER: Final = 64  # events joined at once: what was parsed just now is still in the processor's cache
+
+
+def normalise(name: str, doc: Document) -> Iterator[tuple[str, Document]]:
+    """Bring legacy documents to today's form; those of today pass through as they are.
+
+    Parameters
+    ----------
+    name : str
+        ``bulk_events`` gives event pages, ``bulk_datum`` datum pages, a stream resource of before event-model
+        1.20 gets ``mimetype``, ``uri`` and ``parameters``.
+    doc : dict
+        Not changed.
+    """
+    if name == "bulk_events":
+        yield from (("event_page", page) for events in doc.values() for page in _pages(events))
+    elif name == "bulk_datum":
+        yield (
+            "datum_page",
+            {
+                "resource": doc["resource"],
+                "datum_id": doc["datum_ids"],
+                "datum_kwargs": _columns(doc["datum_kwarg_list"]),
+            },
+        )
+    elif name == "stream_resource" and "uri" not in doc:
+        yield name, _today(doc)
+    else:
+        yield name, doc
+
+
+def _pages(events: Iterable[Document]) -> Iterator[Document]:
+    # Only neighbours are joined: several descriptors of one stream may take turns, and stored order counts.
+    for descriptor, neighbours in groupby(events, key=itemgetter("descriptor")):
+        group = list(neighbours)
+        yield {
+            "descriptor": descriptor,
+            **{k: [e.get(k) for e in group] for k in ("uid", "time", "seq_num")},
+            **{k: _columns([e.get(k, {}) for e in group]) for k in ("data", "timestamps", "filled")},
+        }
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    if len(set(map(len, rows))) == 1:
+        with suppress(KeyError):  # as a rule all rows have the keys of the first
+            return {key: list(map(itemgetter(key), rows)) for key in rows[0]}
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return {key: [row.get(key) for row in rows] for key in keys}
+
+
+MIMETYPES: Final = {
+    "AD_HDF5_SWMR_STREAM": "application/x-hdf5",
+    "AD_HDF5": "application/x-hdf5",
+    "AD_HDF5_SWMR": "application/x-hdf5",
+    "AD_TIFF": "multipart/related;type=image/tiff",
+    "hdf5": "application/x-hdf5",
+}
+
+
+def _today(doc: Document) -> Document:
+    root, path = str(doc.get("root") or ""), str(doc.get("resource_path") or "")
+    joined = f"{root.rstrip('/')}/{path.lstrip('/')}" if root else path
+    spec = str(doc.get("spec") or "")
+    return {
+        **doc,
+        "mimetype": doc.get("mimetype") or MIMETYPES.get(spec, spec),
+        "uri": joined,
+        "parameters": {**doc.get("resource_kwargs", {}), **doc.get("parameters", {})},
+    }
+
+
+def event_page(doc: Mapping[str, Any], *, data: Keys = ALL_KEYS, timestamps: Keys = ()) -> tuple[EventPage, set[str]]:
+    """Build an `EventPage` from an ``event`` or ``event_page`` document.
+
+    Parameters
+    ----------
+    doc : mapping
+        Scalars (an event) or lists (a page) under ``seq_num``, ``time``, ``data``, ``timestamps`` and
+        ``filled``.
+    data, timestamps : container of str
+        Keys wanted; `ALL_KEYS` for all, ``()`` for none.
+
+    Returns
+    -------
+    page : EventPage
+    nulls : set of str
+        The data keys that have a null.
+
+    Raises
+    ------
+    DamagedRun
+        When columns of one page differ in length, seq_num or time are not numbers, or a field is missing.
+    """
+    with _naming_damage(doc):
+        return _event_page(doc, data, timestamps)
+
+
+@contextmanager
+def _naming_damage(event: Mapping[str, Any]) -> Iterator[None]:
+    """Turn what a document of an odd form makes Python raise into a `DamagedRun` that names the document."""
+    try:
+        yield
+    except DamagedRun:
+        raise
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise DamagedRun(
+            f"event or page {event.get('uid')} of descriptor {event.get('descriptor')} cannot be read: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _event_page(doc: Mapping[str, Any], data: Keys, timestamps: Keys) -> tuple[EventPage, set[str]]:
+    single = not isinstance(doc["seq_num"], (list, tuple, np.ndarray))
+    wrap = (lambda v: [v]) if single else (lambda v: v)
+    columns = {k: column(wrap(v)) for k, v in (doc.get("data") or {}).items() if k in data}
+    stamps = {k: column(wrap(v))[0] for k, v in (doc.get("timestamps") or {}).items() if k in timestamps}
+    filled = {k: wrap(v) for k, v in (doc.get("filled") or {}).items()}
+    seq_num = _numbers(wrap(doc["seq_num"]), "seq_num", np.dtype(np.int64))
+    time = _numbers(wrap(doc["time"]), "time", np.dtype(np.float64))
+    values = {k: col for k, (col, _) in columns.items()}
+    _check_lengths(doc, len(seq_num), chain([("time", time)], values.items(), stamps.items()))
+    page = EventPage(str(doc["descriptor"]), seq_num, time, values, stamps, filled)
+    return page, {k for k, (_, gaps) in columns.items() if gaps}
+
+
+def _numbers(values: Sequence[Any], name: str, dtype: np.dtype[Any]) -> Array:
+    """As `numpy.asarray`, but exact: that takes text for numbers and cuts fractions off without a word."""
+    raw = np.asarray(values, dtype=None if len(values) else dtype)
+    if raw.ndim != 1 or raw.dtype.kind not in "iuf":
+        raise ValueError(f"{name} must be numbers, not such as {values[0]!r}")
+    with np.errstate(invalid="ignore"):
+        out = raw.astype(dtype)
+    if dtype.kind == "i" and not (out == raw).all():
+        raise ValueError(f"{name} must be integers, not such as {raw[out != raw][0]!r}")
+    return out
+
+
+def _check_lengths(doc: Mapping[str, Any], events: int, columns: Iterable[tuple[str, Column]]) -> None:
+    for key, col in columns:
+        if len(col) != events:
+            raise DamagedRun(
+                f"event page {doc.get('uid')} of descriptor {doc['descriptor']} has {events} events, "
+                f"but {len(col)} values under {key!r}"
+            )
+
+
+def gather(events: Iterable[Document], *, data: Keys = ALL_KEYS, timestamps: Keys = ()) -> tuple[EventPage, set[str]]:
+    """Build one `EventPage` from single ``event`` documents of one descriptor; see `event_page`.
+
+    A key that only some of the events have is null in the others. Of an iterator, few events are held at
+    once; there must be at least one.
+    """
+    rest = iter(events)
+    first = next(rest)
+    with _naming_damage(first):
+        return _event_page(_joined(chain([first], rest), data, timestamps), data, timestamps)
+
+
+def _joined(events: Iterator[Document], data: Keys, timestamps: Keys) -> Document:
+    page: Document = {"seq_num": [], "time": []}
+    parts = {"data": _Grown(data), "timestamps": _Grown(timestamps), "filled": _Grown(ALL_KEYS)}
+    while some := list(islice(events, TOGETHER)):
+        page.setdefault("descriptor", some[0]["descriptor"])
+        page.setdefault("uid", some[0].get("uid"))
+        page["seq_num"] += [e["seq_num"] for e in some]
+        page["time"] += [e["time"] for e in some]
+        for name, part in parts.items():
+            if part.wanted != ():
+                part.add([e.get(name) or {} for e in some])
+    return page | {name: part.columns for name, part in parts.items()}
+
+
+class _Grown:
+    """Columns that grow by rows; None where a row lacks a key of the others."""
+
+    def __init__(self, wanted: Keys) -> None:
+        self.wanted = wanted
+        self.columns: dict[str, list[Any]] = {}
+        self._rows = 0
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for key, values in _columns(rows).items():
+            if key in self.wanted:
+                self.columns.setdefault(key, [None] * self._rows).extend(values)
+        self._rows += len(rows)
+        for values in self.columns.values():
+            values += [None] * (self._rows - len(values))
+
+
+def events_of(page: Mapping[str, Any]) -> Iterator[Document]:
+    """Split an ``event_page`` document into ``event`` documents."""
+    for row, uid in enumerate(page["uid"]):
+        yield {
+            "uid": uid,
+            "time": page["time"][row],
+            "seq_num": page["seq_num"][row],
+            "descriptor": page["descriptor"],
+            **{k: {n: v[row] for n, v in page.get(k, {}).items()} for k in ("data", "timestamps", "filled")},
+        }

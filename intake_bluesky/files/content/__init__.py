@@ -1,0 +1,1 @@
+"""Where files of runs are, and the bytes in them."""

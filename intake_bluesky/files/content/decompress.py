@@ -1,0 +1,191 @@
+"""What a file holds once it is decompressed, by ranges.
+
+A compressed file is a row of members (gzip) or frames (zstd), each of which can be decompressed without the
+others. A range is read from the beginning of the member that holds it: cheap where members are small, as this
+package writes them; a pass over all that comes before where a file is one member.
+"""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from intake_bluesky.errors import DamagedRun
+from intake_bluesky.files.content.source import Source
+
+__all__ = ["COMPRESSIONS", "Content", "Member", "Range", "compression_of", "content_of", "most_of"]
+
+STEP: Final = 4 << 20  # bytes read at once from a plain file
+PACKED_STEP: Final = 1 << 18  # and from a compressed one, where they become many times more
+MORSEL: Final = 1 << 13  # compressed bytes that are lost where their like are damaged
+DENSEST: Final = 1 << 14  # bytes that a byte of a compressed file becomes, at most
+GAP: Final = 1 << 16  # bytes between two ranges that are read along rather than asked for apart
+
+Member = tuple[int, int]
+"""Where a member begins in the file, and where what it holds begins in the content."""
+
+Range = tuple[int, int]
+"""Start and stop, in bytes of the content."""
+
+
+class Content(ABC):
+    """The content of one open file.
+
+    Attributes
+    ----------
+    cut : bool
+        Whether the last `stream` found the compressed data to end before its member does.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.cut = False
+
+    @abstractmethod
+    def stream(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the content from `start` up to `stop` or the end, in pieces.
+
+        Raises
+        ------
+        DamagedRun
+            Where the data cannot be decompressed.
+        """
+
+    @abstractmethod
+    def apart(self, before: Range, after: Range) -> bool:
+        """Whether two ranges are better asked for apart than read with what lies between them."""
+
+    def unit(self, place: int) -> int:
+        """Tell which of the parts that are read whole this place is in; -1 where every byte can be read."""
+        return -1
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The content from `start` up to `stop`."""
+        return b"".join(self.stream(start, stop))
+
+    def pick(self, ranges: Iterable[Range]) -> Iterator[bytes]:
+        """Yield the content of each of several ranges, which follow each other and do not overlap."""
+        group: list[Range] = []
+        for found in ranges:
+            if group and self.apart(group[-1], found):
+                yield from _cut(self.stream(group[0][0], group[-1][1]), group)
+                group = []
+            group.append(found)
+        if group:
+            yield from _cut(self.stream(group[0][0], group[-1][1]), group)
+
+
+def _cut(pieces: Iterator[bytes], ranges: Sequence[Range]) -> Iterator[bytes]:
+    base, buffer = ranges[0][0], b""
+    for start, stop in ranges:
+        while base + len(buffer) < stop and (piece := next(pieces, None)) is not None:
+            if base + len(buffer) <= start:
+                base, buffer = base + len(buffer), piece
+            else:
+                buffer += piece
+        yield buffer[start - base : stop - base]
+        base, buffer = stop, buffer[stop - base :]
+
+
+class PlainContent(Content):
+    """The content is the file."""
+
+    def stream(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        end = self.source.size if stop is None else stop
+        while start < end and (data := self.source.read(start, min(start + STEP, end))):
+            start += len(data)
+            yield data
+
+    def apart(self, before: Range, after: Range) -> bool:
+        return after[0] - before[1] > GAP
+
+
+class PackedContent(Content):
+    """Members, one after the other; `members` lists those known, and learns those met."""
+
+    def __init__(self, source: Source, compression: str, members: list[Member]) -> None:
+        super().__init__(source)
+        self._compression = compression
+        self.members = members
+
+    def stream(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        self.cut = False
+        offset, place = self.members[self.unit(start)]
+        while offset < self.source.size and not self.cut and (stop is None or place < stop):
+            for data, after in self._member(offset):
+                offset = after
+                window = data[max(start - place, 0) : None if stop is None else max(stop - place, 0)]
+                place += len(data)
+                if window:
+                    yield window
+                if stop is not None and place >= stop:
+                    return
+            if not self.cut and offset > self.members[-1][0]:
+                self.members.append((offset, place))
+
+    def apart(self, before: Range, after: Range) -> bool:
+        return self.unit(after[0]) > self.unit(before[1])
+
+    def unit(self, place: int) -> int:
+        return bisect_right(self.members, place, key=lambda member: member[1]) - 1
+
+    def _member(self, offset: int) -> Iterator[tuple[bytes, int]]:
+        """Decompress one member in pieces, each with the place in the file after it."""
+        engine = _decompressor(self._compression)
+        self.cut = True
+        while raw := self.source.read(offset, offset + PACKED_STEP):
+            for start in range(0, len(raw), MORSEL):
+                morsel = raw[start : start + MORSEL]
+                offset += len(morsel)
+                data = self._decompress(engine, morsel, offset)
+                if engine.eof:
+                    self.cut = False
+                    yield data, offset - len(engine.unused_data)
+                    return
+                yield data, offset
+
+    def _decompress(self, engine: Any, raw: bytes, offset: int) -> bytes:
+        from zstandard import ZstdError
+
+        try:
+            return bytes(engine.decompress(raw))
+        except (zlib.error, ZstdError) as error:
+            raise DamagedRun(
+                f"the {self._compression} data cannot be decompressed, before byte {offset}: {error}"
+            ) from error
+
+
+def _decompressor(compression: str) -> Any:
+    if compression == "gz":
+        return zlib.decompressobj(wbits=31)
+    from zstandard import ZstdDecompressor
+
+    return ZstdDecompressor().decompressobj()
+
+
+COMPRESSIONS: Final = ("gz", "zst")
+
+
+def compression_of(path: str) -> str | None:
+    """The compression that a file's name tells.
+
+    Examples
+    --------
+    >>> compression_of("run.jsonl.gz"), compression_of("run.jsonl")
+    ('gz', None)
+    """
+    return next((kind for kind in COMPRESSIONS if path.endswith(f".{kind}")), None)
+
+
+def most_of(path: str, size: int) -> int:
+    """How many bytes the content of a file of this size can have."""
+    return size if compression_of(path) is None else size * DENSEST
+
+
+def content_of(source: Source, path: str, members: list[Member]) -> Content:
+    """The content of a file by its name; `members` are those known of a compressed one."""
+    compression = compression_of(path)
+    return PlainContent(source) if compression is None else PackedContent(source, compression, members)

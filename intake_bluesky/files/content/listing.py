@@ -1,0 +1,65 @@
+"""What a listing of files found, compared as a whole before anything is compared one by one."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from intake_bluesky.files.content.source import local_stamp
+
+__all__ = ["UNSEEN", "Listed", "digest"]
+
+UNSEEN: Final = (-1, -1, -1)
+WORD: Final = 2**63
+
+
+@dataclass(slots=True)
+class Listed:
+    """The files of one place, in about 120 bytes each.
+
+    Attributes
+    ----------
+    folder : str
+        What comes before each name, with its separator; empty where names are paths.
+    names : list of str
+    times : array of int64, 3 a file
+        Of files on this machine: size and the two times of `local_stamp`.
+    told : sequence of str
+        Of files elsewhere: their stamps.
+    """
+
+    folder: str
+    names: list[str] = field(default_factory=list)
+    times: array[int] = field(default_factory=lambda: array("q"))
+    told: Sequence[str] = ()
+
+    def add(self, name: str, times: tuple[int, int, int]) -> None:
+        """Add a file on this machine; `UNSEEN` are the times of one that cannot be looked at."""
+        self.names.append(name)
+        try:
+            self.times.extend(times)
+        except OverflowError:  # a time no clock has shown yet
+            del self.times[3 * len(self.names) - 3 :]
+            self.times.extend([min(max(time, -WORD), WORD - 1) for time in times])
+
+    def stamps(self) -> Iterator[tuple[str, str]]:
+        """Yield each file's path and stamp; an empty stamp asks to look at the file."""
+        folder, times = self.folder, iter(self.times)
+        if self.told:
+            yield from zip(self.names, self.told, strict=True)
+            return
+        for name, size, modified, changed in zip(self.names, times, times, times, strict=True):
+            yield folder + name, local_stamp(size, modified, changed) if size >= 0 else ""
+
+
+def digest(places: Sequence[Listed]) -> str:
+    """One text that is the same where the listings are the same, files in the same order."""
+    whole = hashlib.blake2b(digest_size=32)
+    for one in places:
+        parts = "\0".join(one.names).encode(errors="surrogatepass"), one.times.tobytes(), "\0".join(one.told).encode()
+        for part in (one.folder.encode(errors="surrogatepass"), *parts):
+            whole.update(len(part).to_bytes(8, "little") + part)
+    return whole.hexdigest()

@@ -1,0 +1,77 @@
+"""How often files are listed: listings that take long are not repeated all the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from intake_bluesky.files.content.locations import Place
+
+__all__ = ["Rhythm", "Turn"]
+
+LONG: Final = 0.1  # seconds: listings that take longer are not repeated all the time
+SHARE: Final = 20  # but after this many times what the last one took
+SETTLED: Final = 2_000_000_000  # nanoseconds after which a folder's time of change can be relied on
+PATIENCE: Final = 1.0  # seconds after a long listing in which another is not made for a run that it had not
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A listing: when it began or ended, how long it took, when the places had changed before, into which index."""
+
+    when: float
+    changes: list[int | None]
+    cost: float = 0.0
+    generation: int = -1
+
+
+class Rhythm:
+    """When the places of a store were listed, and when they are to be again.
+
+    Parameters
+    ----------
+    places : sequence of Place
+    """
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self._places = places
+        self._last: Turn | None = None
+
+    def begin(self) -> Turn:
+        """Begin to list."""
+        return Turn(time.monotonic(), self._changes())
+
+    def measured(self, turn: Turn) -> Turn:
+        """The listing is there, and what it cost is known."""
+        return replace(turn, cost=time.monotonic() - turn.when)
+
+    def end(self, turn: Turn, generation: int) -> None:
+        """The index tells what was listed."""
+        self._last = replace(turn, when=time.monotonic(), generation=generation)
+
+    def listed(self, generation: int) -> bool:
+        """Whether a listing was made into an index that is still there."""
+        return self._last is not None and self._last.generation == generation
+
+    def resting(self, generation: int) -> bool:
+        """Whether a long listing was made not long ago, and no file was added or removed since."""
+        last = self._last
+        if last is None or last.generation != generation or last.cost < LONG:
+            return False
+        recent = time.monotonic() - last.when < SHARE * last.cost
+        return recent and None not in last.changes and self._changes() == last.changes
+
+    def due(self, generation: int) -> bool:
+        """Whether to list again for a run that the last listing had not."""
+        last = self._last
+        if last is None or last.generation != generation:
+            return True
+        return time.monotonic() - last.when > min(SHARE * last.cost, PATIENCE)
+
+    def _changes(self) -> list[int | None]:
+        """When each place changed; None where that is unknown, or so recent that more may follow unseen."""
+        settled = time.time_ns() - SETTLED
+        changes = (place.changed() for place in self._places)
+        return [change if change is not None and change < settled else None for change in changes]

@@ -1,0 +1,400 @@
+"""Files kept track of by an index: what is new, what grew, what is gone, and what is wrong with which."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable
+from intake_bluesky.files.codec import Codec
+from intake_bluesky.files.content.decompress import Content, content_of, most_of
+from intake_bluesky.files.content.listing import Listed, digest
+from intake_bluesky.files.content.listing_schedule import Rhythm
+from intake_bluesky.files.content.locations import RemotePlace, place_of, shown
+from intake_bluesky.files.content.several_locations import Places
+from intake_bluesky.files.content.source import Source, is_certain, unproved
+from intake_bluesky.files.pending import Waiting, put_at_exit
+from intake_bluesky.files.published_index import adopt, publish
+from intake_bluesky.files.scan.file_layout import Layout
+from intake_bluesky.files.scan.index_entries import END, scan
+from intake_bluesky.files.scan.inspect import Task, look
+from intake_bluesky.files.scan.pool import Crew, work_of
+from intake_bluesky.files.scan.scanner import NotARun
+from intake_bluesky.index.index import FoundRun, Index, IndexEntry, IndexLost, index_path, storable
+from intake_bluesky.runtime.progress import track
+from intake_bluesky.storage.contract import Order, Problem
+
+__all__ = ["IndexedFiles"]
+
+LOG: Final = logging.getLogger(__name__)
+T = TypeVar("T")
+BATCH: Final = 2000  # files looked at between two transactions, each of which writes much of every index of SQLite's
+FETCHED: Final = 500  # files of which both ends are in memory
+WATCHED: Final = 64  # unfinished runs, the latest, looked at before every search
+CHECKED: Final = 16  # runs found whose files are looked at before they are shown
+PATIENCE: Final = 0.05  # seconds that the end of a run being written waits for a listing, and for other processes
+CLOSING: Final = 1.0  # seconds that closing does
+LISTING: Final = "listing"  # the fact that the entries are those of a listing, by its digest
+
+
+class IndexedFiles:
+    """The files of a store and their index. Making one touches neither.
+
+    Parameters
+    ----------
+    codec : Codec
+    paths : sequence of str
+        Folders, files, patterns, URLs.
+    storage_options : mapping
+        Passed on to fsspec.
+    """
+
+    def __init__(self, codec: Codec, paths: Sequence[str], storage_options: Mapping[str, Any]) -> None:
+        self.codec = codec
+        self.places = Places(place_of(path, codec.suffix, storage_options) for path in paths)
+        options = sorted((key, repr(value)) for key, value in storage_options.items())
+        self._key = json.dumps([codec.suffix, sorted(place.pattern for place in self.places), options])
+        self._index: Index | None = None
+        self._rhythm = Rhythm(self.places)
+        self._troubles: list[Problem] = []
+        self._waiting = Waiting()
+        self._lock = threading.RLock()
+
+    @property
+    def index(self) -> Index:
+        """The index, not opened before it is asked."""
+        with self._lock:
+            if self._index is None:
+                self._index = Index(index_path(self._key))
+            return self._index
+
+    def ask(self, question: Callable[[Index], T], *, put: bool = True) -> T:
+        """Ask the index about all files, listing them before the first question; what was written here is in it."""
+        for _ in range(3):
+            try:
+                if not self._rhythm.listed(self.index.generation):
+                    self.refresh()
+                elif put and self._waiting:
+                    self._put_waiting()
+                return question(self.index)
+            except IndexLost:
+                continue
+        raise StoreUnavailable(
+            f"the index {self.index.path} was lost three times: set INTAKE_BLUESKY_CACHE to another folder"
+        )
+
+    def path_of(self, uid: str) -> str | None:
+        """The path of the file that a run is in, or was when that was last looked at."""
+        path = self._waiting.path(uid)
+        return self.ask(lambda index: index.path_of(uid), put=False) if path is None else path
+
+    def wrote(self, uid: str, path: str) -> None:
+        """Note a file that was made here, so that it is seen without a listing."""
+        self._waiting.begun(uid, path)
+
+    def finished(self, uid: str, path: str, version: str, measured: bytes | None) -> None:
+        """Have a run that was written here to its end put into the index, with others that follow it quickly."""
+        if self._waiting.ended(uid, path, None if measured is None else (version, measured)):
+            self.put_patiently(PATIENCE)
+        put_at_exit(self)
+
+    def put_patiently(self, seconds: float) -> None:
+        """Put what waits into the index; where that takes longer, or fails, the next question does."""
+        if not self._waiting or not self._lock.acquire(timeout=seconds):
+            return
+        try:
+            if self._rhythm.listed(self.index.generation):
+                with self.index.patient(seconds):
+                    self._put_waiting()
+        except Exception as error:  # noqa: BLE001  # the files are there, and that is what counts
+            LOG.info("some runs are not in the index yet: %s", error)
+        finally:
+            self._lock.release()
+
+    def _put_waiting(self, stale: Sequence[str] = ()) -> None:
+        """Put what waits into the index, and look again at files that are not what they were."""
+        if not self._waiting and not stale:
+            return
+        with self._lock:
+            batch = self._waiting.take()
+            try:
+                self._look_again([*batch.written.values(), *stale], batch.scanned.values())
+            except BaseException:
+                self._waiting.give_back(batch)
+                raise
+
+    def refresh(self, *, deep: bool = False, unscanned: bool = False) -> None:
+        """List the files and look at those that are new or changed.
+
+        Parameters
+        ----------
+        deep : bool
+            Scan all files.
+        unscanned : bool
+            Scan those that are new or changed, and those that no scan has seen.
+        """
+        with self._lock:
+            for _ in range(3):
+                try:
+                    self._refresh(deep=deep, unscanned=unscanned)
+                    return
+                except IndexLost:
+                    continue
+        raise StoreUnavailable(f"the index {self.index.path} cannot be written")
+
+    def _refresh(self, *, deep: bool, unscanned: bool) -> None:
+        if not (deep or unscanned) and self._rhythm.resting(self.index.generation):
+            self.watch()
+            return
+        self._put_waiting()
+        turn = self._rhythm.begin()
+        listed, whole = self._list()
+        turn = self._rhythm.measured(turn)
+        token = digest(listed)
+        if deep or unscanned or not whole or self.index.fact(LISTING) != token:
+            self._compare(listed, token if whole else "", deep=deep, unscanned=unscanned)
+        self._rhythm.end(turn, self.index.generation)
+
+    def _compare(self, listed: Sequence[Listed], token: str, *, deep: bool, unscanned: bool) -> None:
+        """Bring the entries in line with a listing; `token` is its digest, empty where it is not all there is."""
+        changes, known = int(self.index.fact("changes")), self.index.stamps()
+        stamps = dict(pair for one in listed for pair in one.stamps())
+        certain = self._drop_unstorable(stamps)
+        adopted = 0 if known else adopt(self.index, self.codec, self.places, stamps)
+        if adopted:
+            changes, known = int(self.index.fact("changes")), self.index.stamps()
+        changed = {path for path, stamp in stamps.items() if deep or not _same(known.get(path), stamp)}
+        todo = changed | ({path for path, _ in self.index.unscanned()} & stamps.keys() if unscanned else set())
+        uids: set[str] = set()
+        scanning = deep or unscanned
+        work = sum(work_of(path, stamps[path], deep=scanning) for path in todo)
+        tasks = self._tasks(sorted(todo), stamps, known, uids, deep=scanning)
+        for entries in self._looks(tasks, len(todo), work):
+            uids |= self._put(entries)
+            certain = certain and all(is_certain(entry.stamp) for entry in entries)
+            changes += 1
+        gone = known.keys() - stamps.keys() if token else set()
+        if gone:
+            self.index.forget(gone)
+            changes += 1
+        if gone or todo or adopted:
+            self.index.settle(None if gone or adopted or len(uids) > BATCH else uids)
+        if token and certain:
+            self.index.note(LISTING, token, changes)
+
+    def measure(self, uids: Sequence[str]) -> int:
+        """Scan the files of runs that have stopped and are not measured; about how many bytes that read."""
+        with self._lock:
+            known = self.ask(lambda index: index.unmeasured(uids))
+            work = sum(work_of(path, stamp, deep=True) for path, stamp in known)
+            tasks = (Task(path, stamp, deep=True) for path, stamp in known)
+            for entries in self._looks(tasks, len(known), work):
+                self._put(entries)
+            if known:
+                self.index.settle(uids)
+        return work
+
+    def _list(self) -> tuple[list[Listed], bool]:
+        """What the places list, and whether every one could be listed."""
+        listed, self._troubles, failures = self.places.listing()
+        if failures and len(failures) == len(self.places):
+            trouble = self._troubles[-1]
+            raise StoreUnavailable(f"{trouble.where} {trouble.message}") from failures[-1]
+        return listed, not failures
+
+    def _drop_unstorable(self, stamps: dict[str, str]) -> bool:
+        """Take out files that the index cannot name; whether there were none."""
+        odd = [path for path in stamps if not storable(path)]
+        for path in odd:
+            del stamps[path]
+            self._troubles.append(Problem(ascii(path), "its name is not UTF-8: rename it"))
+        return not odd
+
+    def _tasks(
+        self, paths: Iterable[str], stamps: Mapping[str, str], known: Collection[str], uids: set[str], *, deep: bool
+    ) -> Iterator[Task]:
+        """What there is to do; the uids of runs that were in these files are added to `uids`."""
+        rest = iter(paths)
+        while some := list(islice(rest, FETCHED)):
+            ends = {} if deep else self.places.ends([path for path in some if path not in known], stamps, END)
+            for path in some:
+                earlier = self.index.entry_at(path) if path in known else None
+                if earlier is not None and earlier.uid is not None:
+                    uids.add(earlier.uid)
+                measured = self._waiting.measured(path)
+                yield Task(path, stamps[path], None if deep else earlier, deep, ends.get(path), measured)
+
+    def _looks(self, tasks: Iterator[Task], total: int, work: int) -> Iterator[list[IndexEntry]]:
+        """Entries in batches, by as many hands as it takes."""
+        with Crew(self.codec, self.places.open, local=self.places.local, work=work) as crew:
+            entries = track(crew.looks(tasks), total=total, what="indexing")
+            while some := list(islice(entries, BATCH)):
+                yield some
+
+    def _put(self, entries: Sequence[IndexEntry]) -> set[str]:
+        self.index.put(entries)
+        for entry in entries:
+            if is_certain(entry.stamp):
+                self._waiting.certain(entry.path)
+        return {entry.uid for entry in entries if entry.uid is not None}
+
+    def publish(self) -> list[str]:
+        """Put a copy of what is known of each folder beside its files; see `files.published`."""
+        return [publish(self.ask(Index.entries), self.codec, place) for place in self.places if place.home]
+
+    def watch(self) -> None:
+        """Look again at files written here and, on disk, at the latest runs that have no stop."""
+        self.ask(lambda index: self._put_waiting(self.places.stale(index.unfinished(WATCHED))), put=False)
+
+    def find(
+        self, where: str, values: Sequence[Any], order: Order, *, offset: int = 0, limit: int | None = None
+    ) -> Iterator[FoundRun]:
+        """Yield runs that meet a condition; a few are shown only after a look at whether their files are the same."""
+        self.watch()
+        for _ in range(3):
+            found = self.ask(lambda index: index.find(where, values, order, offset=offset, limit=limit))
+            if limit is None or limit > CHECKED:
+                break
+            few = list(found)
+            found = iter(few)
+            stale = self.places.stale([(path, stamp) for _, _, path, stamp in few])
+            if not stale:
+                break
+            self._look_again(stale)
+        return found
+
+    def _look_again(self, paths: Iterable[str], scanned: Iterable[IndexEntry] = ()) -> None:
+        """Look at files and put them into the index, with entries of others that were scanned."""
+        todo = sorted(set(paths))
+        entries = {entry.path: entry for entry in scanned if entry.path not in todo}
+        if not todo and not entries:
+            return
+        with self._lock:
+            earlier = {entry.path: entry for entry in self.index.known([*todo, *entries])}
+            gone = {path for path in todo if self.places.is_gone(path)}
+            if gone:
+                self.index.forget(gone)
+            for path in [path for path in todo if path not in gone]:
+                task = Task(path, "", earlier.get(path), measured=self._waiting.measured(path))
+                entries[path] = look(self.codec, self.places.open, task)
+            uids = self._put(list(entries.values()))
+            self.index.settle(uids | {str(entry.uid) for entry in earlier.values()})
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with which file, by path."""
+        if self._troubles:  # what could not be listed may be there by now
+            with suppress(StoreUnavailable):
+                self.refresh()
+        found = [
+            Problem(shown(path), shown(line), uid)
+            for path, uid, problem in self.ask(Index.problems)
+            for line in problem.split("\n")
+        ]
+        for hidden, uid, used in self.ask(Index.duplicates):
+            hidden, used = shown(hidden), shown(used)
+            found.append(Problem(hidden, f"holds run {uid}, as {used} does, which is used: remove one", uid))
+            found.append(Problem(used, f"holds run {uid}, as {hidden} does, which is not used: remove one", uid))
+        return [*self._troubles, *sorted(found, key=lambda problem: problem.where)]
+
+    def open(self, uid: str, files: ExitStack) -> tuple[IndexEntry, Content, Layout]:
+        """Open a run's file as it is now, scanned as far as it goes.
+
+        Parameters
+        ----------
+        files : contextlib.ExitStack
+            Closes the file.
+
+        Raises
+        ------
+        RunNotFound, DamagedRun
+        """
+        for _ in range(2):
+            entry = self._find(uid)
+            source = self._opened(entry)
+            if source is None:
+                self._forget(entry.path)
+                continue
+            files.enter_context(source)
+            entry, layout = self._current(entry, source)
+            if entry.uid == uid:
+                return entry, content_of(source, entry.path, layout.members), layout
+        raise self._not_found(uid)
+
+    def _find(self, uid: str) -> IndexEntry:
+        """The entry of a run: known, written here just now, or found by another listing."""
+        entry = self._waiting.entry(uid)
+        if entry is not None:
+            return entry
+        for prepare in (self._put_written, self._list_again):
+            prepare(uid)
+            try:
+                entry = self.index.entry(uid)
+            except IndexLost:
+                continue
+            if entry is not None:
+                return entry
+        raise self._not_found(uid)
+
+    def _put_written(self, uid: str) -> None:
+        if self._waiting.path(uid) is not None:
+            with suppress(IndexLost):
+                self._put_waiting()
+
+    def _list_again(self, uid: str) -> None:
+        if self._rhythm.due(self.index.generation):
+            self.refresh()
+
+    def _not_found(self, uid: str) -> RunNotFound:
+        runs = self.ask(lambda index: index.count("1", ()))
+        return RunNotFound(f"no run {uid!r} among the {runs} runs in {self.places}: a store takes full uids")
+
+    def _opened(self, entry: IndexEntry) -> Source | None:
+        place = self.places.holding(entry.path)
+        complete = entry.stop is not None and entry.layout is not None and is_certain(entry.stamp)
+        if isinstance(place, RemotePlace) and complete:
+            return place.trusted(entry.path, entry.stamp)
+        try:
+            return place.open(entry.path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DamagedRun(f"run {entry.uid}: {shown(str(error))}") from error
+
+    def _forget(self, path: str) -> None:
+        self._put_waiting()
+        self.index.forget([path])
+        self.index.settle()
+
+    def _current(self, entry: IndexEntry, source: Source) -> tuple[IndexEntry, Layout]:
+        """The entry and layout of a file as it is now."""
+        if entry.stamp == source.stamp and is_certain(entry.stamp) and entry.layout is not None:
+            try:
+                return entry, Layout.unpack(entry.layout, most_of(entry.path, source.size))
+            except ValueError:
+                pass
+        try:
+            now, layout = scan(self.codec, entry.path, source, entry)
+        except NotARun as error:
+            raise DamagedRun(f"{shown(entry.path)}, where run {entry.uid} was, holds no run now: {error}") from error
+        if self._waiting.scanned(str(now.uid), now):
+            self.put_patiently(PATIENCE)
+        if now.uid != entry.uid:
+            self._put_waiting()
+        put_at_exit(self)
+        return now, layout
+
+    def close(self) -> None:
+        """Put what waits, and let go of the index's connections."""
+        if self._index is not None:
+            self.put_patiently(CLOSING)
+            self._index.close()
+
+
+def _same(known: str | None, stamp: str) -> bool:
+    """Whether a file listed with a stamp is the one that an entry tells of."""
+    return bool(stamp) and (known == stamp or known == unproved(stamp))

@@ -1,0 +1,185 @@
+"""Headers, events, datums and documents of one run, out of its file and its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, TypeAlias
+
+from intake_bluesky.documents.header import HeaderBuilder
+from intake_bluesky.documents.model import DatumPage, Document, EventPage, Keys, RunHeader, StreamLayout
+from intake_bluesky.documents.pages import event_page, gather, normalise
+from intake_bluesky.errors import DamagedRun, StreamNotFound
+from intake_bluesky.files.codec import Codec
+from intake_bluesky.files.content.decompress import Content
+from intake_bluesky.files.scan.file_layout import Block, Layout
+from intake_bluesky.files.scan.scanner import DATUMS, EVENTS
+
+__all__ = ["RunFile"]
+
+Named: TypeAlias = tuple[str, Document]
+
+
+class RunFile:
+    """One run's file, open for reading.
+
+    Parameters
+    ----------
+    codec : Codec
+    content : Content
+    layout : Layout
+        What a scan of this content found.
+    """
+
+    def __init__(self, codec: Codec, content: Content, layout: Layout) -> None:
+        self._codec, self._content, self._layout = codec, content, layout
+
+    def header(self, start: bytes, stop: bytes | None, version: str) -> RunHeader:
+        """Make the header; events of descriptors that the run lacks are left out."""
+        builder = HeaderBuilder()
+        for raw in (start, *self._content.pick(self._layout.heads), *(() if stop is None else (stop,))):
+            builder.add(*self._codec.decode(raw))
+        for name, doc in self._stream_datums():
+            builder.add(name, doc)
+        for descriptor, observed in self._layout.observed.items():
+            if builder.stream_of(descriptor) is not None:
+                builder.add_page(descriptor, 1, observed)
+        header = builder.header(version)
+        return replace(header, streams={name: self._paged(layout) for name, layout in header.streams.items()})
+
+    def _stream_datums(self) -> Iterator[Named]:
+        for (resource, descriptor), spans in self._layout.spans.items():
+            for first, last, start, stop in spans:
+                seq_nums, indices = {"start": first, "stop": last}, {"start": start, "stop": stop}
+                doc = {"stream_resource": resource, "descriptor": descriptor}
+                yield "stream_datum", {**doc, "seq_nums": seq_nums, "indices": indices}
+
+    def _paged(self, stream: StreamLayout) -> StreamLayout:
+        """Pages as the file has them: blocks, or what must be decompressed in one go."""
+        places = self._places(stream)
+        counted = [(self._content.unit(b.start), _events_in(b, places)) for b in self._layout.blocks]
+        found = [(unit, events) for unit, events in counted if events]
+        pages: list[int] = []
+        for unit, group in groupby(found, key=lambda pair: pair[0]):
+            events = [count for _, count in group]
+            pages += events if unit < 0 else [sum(events)]
+        return replace(stream, events=sum(pages), pages=tuple(pages))
+
+    def _places(self, stream: StreamLayout) -> dict[int, str]:
+        """Descriptors of a stream by the places that blocks name them by."""
+        uids = {str(descriptor["uid"]) for descriptor in stream.descriptors}
+        return {place: uid for place, uid in enumerate(self._layout.uids) if uid in uids}
+
+    def event_pages(
+        self, header: RunHeader, stream: str, *, data: Keys, timestamps: Keys, events: slice
+    ) -> Iterator[EventPage]:
+        """Yield stored events of a stream, reading only the blocks they are in."""
+        if stream not in header.streams:
+            known = ", ".join(header.streams) or "none"
+            raise StreamNotFound(f"run {header.uid} has no stream {stream!r}; it has {known}")
+        places = self._places(header.streams[stream])
+        start, stop, _ = events.indices(header.streams[stream].events)
+        wanted = list(self._overlapping(places, start, stop))
+        contents = self._content.pick((block.start, block.stop) for block, _ in wanted)
+        for (block, first), raw in zip(wanted, contents, strict=True):
+            pages = self._pages(block, raw, places, data, timestamps)
+            yield from _window(pages, start - first, stop - first)
+
+    def _overlapping(self, places: Mapping[int, str], start: int, stop: int) -> Iterator[tuple[Block, int]]:
+        first = 0
+        for block in self._layout.blocks:
+            events = _events_in(block, places)
+            if events and first < stop and start < first + events:
+                yield block, first
+            first += events
+
+    def _pages(
+        self, block: Block, raw: bytes, places: Mapping[int, str], data: Keys, timestamps: Keys
+    ) -> list[EventPage]:
+        here = [places[place] for place in block.events if place in places and block.events[place]]
+        if len(here) == 1:
+            observed = self._layout.observed.get(here[0])
+            pages = list(self._codec.event_pages(raw, here[0], data=data, timestamps=timestamps, observed=observed))
+        else:
+            pages = list(self._in_turns(raw, frozenset(here), data, timestamps))
+        if sum(map(len, pages)) != _events_in(block, places):
+            raise DamagedRun(
+                f"bytes {block.start} to {block.stop} hold {sum(map(len, pages))} events where "
+                f"{_events_in(block, places)} were found before: the file was changed, refresh() the catalog"
+            )
+        return pages
+
+    def _in_turns(self, raw: bytes, descriptors: frozenset[str], data: Keys, timestamps: Keys) -> Iterator[EventPage]:
+        """Pages of several descriptors of one stream, in stored order."""
+        found = ((name, doc) for name, doc in self._decoded(raw, EVENTS) if doc["descriptor"] in descriptors)
+        for (name, _), group in groupby(found, key=lambda pair: (pair[0], pair[1]["descriptor"])):
+            docs = [doc for _, doc in group]
+            if name == "event":
+                yield gather(docs, data=data, timestamps=timestamps)[0]
+            else:
+                yield from (event_page(doc, data=data, timestamps=timestamps)[0] for doc in docs)
+
+    def _decoded(self, raw: bytes, names: frozenset[str]) -> Iterator[Named]:
+        for item in self._codec.split(raw):
+            if item.name in names:
+                yield from normalise(*self._codec.decode(raw[item.start : item.stop]))
+
+    def datum_pages(self, resource: str) -> Iterator[DatumPage]:
+        """Yield the datums of one resource as they were inserted."""
+        if resource not in self._layout.uids:
+            return
+        place = self._layout.uids.index(resource)
+        blocks = [(b.start, b.stop) for b in self._layout.blocks if place in b.resources]
+        for raw in self._content.pick(blocks):
+            for name, doc in self._decoded(raw, DATUMS):
+                if doc["resource"] == resource:
+                    yield _datum_page(name, doc)
+
+    def documents(self) -> Iterator[Named]:
+        """Yield every document that can be decoded, in order; the others are in `Layout.problems`."""
+        place = 0
+        for start, stop, _ in sorted(self._layout.damage):
+            yield from self._between(place, start)
+            yield from self._salvaged(start, stop)
+            place = stop
+        yield from self._between(place, self._layout.scanned)
+
+    def _between(self, start: int, stop: int) -> Iterator[Named]:
+        buffer = b""
+        for piece in self._content.stream(start, stop):
+            buffer += piece
+            used = 0
+            for item in self._codec.split(buffer):
+                yield self._codec.decode(buffer[item.start : item.stop])
+                used = item.stop
+            buffer = buffer[used:]
+        if buffer:  # a last item without its delimiter
+            yield self._codec.decode(buffer)
+
+    def _salvaged(self, start: int, stop: int) -> list[Named]:
+        """Documents in a damaged range: events that are well-formed, and of which no page can be made."""
+        try:
+            return list(self._between(start, stop))
+        except DamagedRun:
+            return []
+
+
+def _events_in(block: Block, places: Mapping[int, str]) -> int:
+    return sum(events for place, events in block.events.items() if place in places)
+
+
+def _window(pages: list[EventPage], start: int, stop: int) -> Iterator[EventPage]:
+    """Cut pages to the events from `start` up to `stop`, counted from the first page's first."""
+    for page in pages:
+        low, high = max(start, 0), min(stop, len(page))
+        if low < high:
+            yield page if high - low == len(page) else page.select(slice(low, high))
+        start, stop = start - len(page), stop - len(page)
+
+
+def _datum_page(name: str, doc: Mapping[str, Any]) -> DatumPage:
+    if name == "datum_page":
+        return DatumPage(str(doc["resource"]), list(doc["datum_id"]), dict(doc["datum_kwargs"]))
+    kwargs = {key: [value] for key, value in doc["datum_kwargs"].items()}
+    return DatumPage(str(doc["resource"]), [doc["datum_id"]], kwargs)

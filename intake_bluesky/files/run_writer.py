@@ -1,0 +1,201 @@
+"""Writing one run into a file of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import zlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+from intake_bluesky.documents.model import Document
+from intake_bluesky.documents.running_statistics import Watching
+from intake_bluesky.errors import DuplicateRun, UnsupportedOperation, UntrustedName
+from intake_bluesky.files.content.decompress import COMPRESSIONS
+from intake_bluesky.files.content.locations import LocalPlace, shown
+from intake_bluesky.files.content.source import local_stamp, version_of
+from intake_bluesky.files.indexer import IndexedFiles
+from intake_bluesky.files.scan.block_builder import BLOCK
+from intake_bluesky.index.packed_statistics import pack
+from intake_bluesky.storage.contract import RunInsert
+
+__all__ = ["FileInsert", "Target"]
+
+# What no filesystem takes for anything but a name, and no listing passes over as hidden.
+SAFE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=,~ -]{0,199}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where new files go, and how they are compressed."""
+
+    directory: str | os.PathLike[str] | None
+    compression: str | None
+
+    def __post_init__(self) -> None:
+        if self.compression is not None and self.compression not in COMPRESSIONS:
+            raise ValueError(f"compression is None, 'gz' or 'zst', not {self.compression!r}")
+
+    def file_for(self, start: Document, files: IndexedFiles) -> str:
+        """The path of the file for a run that is not there yet."""
+        uid = start.get("uid")
+        if not isinstance(uid, str) or not SAFE.fullmatch(uid) or uid.endswith((".", " ")):
+            raise UntrustedName(f"a run's uid names its file, and {uid!r} cannot: use letters, digits, - and _")
+        folder = self._folder(files)
+        known = files.path_of(uid)
+        if known is not None and (not os.path.isabs(known) or os.path.exists(known)):
+            raise _duplicate(uid, known)
+        ending = f".{self.compression}" if self.compression else ""
+        path = os.path.join(folder, f"{uid}{files.codec.suffix}{ending}")
+        if not any(place.matches(path) for place in files.places if isinstance(place, LocalPlace)):
+            patterns = ", ".join(shown(place.pattern) for place in files.places)
+            raise UnsupportedOperation(
+                f"{path} would not be found again under {patterns}: give the folder itself as a path"
+            )
+        if not os.path.isdir(folder):
+            os.makedirs(folder, exist_ok=True)
+        return path
+
+    def _folder(self, files: IndexedFiles) -> str:
+        if self.directory is not None:
+            return os.path.abspath(os.path.expanduser(self.directory))
+        folder = next((place.folder for place in files.places if place.folder is not None), None)
+        if folder is None:
+            patterns = ", ".join(shown(place.pattern) for place in files.places)
+            raise UnsupportedOperation(
+                f"cannot write to {patterns}: files grow document by document, in a local folder; write "
+                f"to one and copy, or give directory="
+            )
+        return folder
+
+
+def _duplicate(uid: str, path: str) -> DuplicateRun:
+    return DuplicateRun(f"run {uid} is in {shown(path)} already: remove that file, or write another uid")
+
+
+class FileInsert(RunInsert):
+    """A run being written: one write to the operating system a document, nothing held back.
+
+    A crash of this program, even by SIGKILL, loses at most the document being written; a power cut what the
+    operating system had not put on disk yet. A run that is complete is put into the index, with statistics of its data,
+    at once or, where runs follow each other quickly, together with others: see `intake_bluesky.files.pending`.
+
+    Parameters
+    ----------
+    files : IndexedFiles
+    path : str
+        A file that does not exist; made at once.
+    compression : {None, "gz", "zst"}
+
+    Raises
+    ------
+    DuplicateRun
+        When the file exists.
+    """
+
+    def __init__(self, files: IndexedFiles, path: str, compression: str | None) -> None:
+        self.path = path
+        self._files = files
+        self._watching = Watching()
+        self._uid = self._version = ""
+        self._packer = None if compression is None else _Packer(compression)
+        self._lock = threading.Lock()
+        try:
+            self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+        except FileExistsError as error:
+            raise _duplicate(os.path.basename(path).partition(".")[0], path) from error
+        self._written = 0
+
+    def begin(self, start: Document) -> None:
+        """Write the start document; a file that cannot even hold that is taken away again."""
+        try:
+            self.write("start", start)
+        except BaseException:
+            self.close()
+            os.unlink(self.path)
+            raise
+        self._uid = str(start["uid"])
+        self._files.wrote(self._uid, self.path)
+
+    def write(self, name: str, doc: Document) -> None:
+        data = self._files.codec.encode(name, doc)
+        with self._lock:
+            if self._file is None:
+                raise UnsupportedOperation(f"{self.path} is closed: a run ends with its stop document")
+            self._append(self._file, data if self._packer is None else self._packer.pack(data))
+            self._watching.take(name, doc)
+            if name == "stop":
+                self._close()
+        if name == "stop":
+            self._files.finished(self._uid, self.path, self._version, self._measured())
+
+    def _measured(self) -> bytes | None:
+        found = self._watching.found()
+        return None if found is None else pack(found)
+
+    def _append(self, file: int, data: bytes) -> None:
+        try:
+            done = os.write(file, data)
+            while done < len(data):
+                done += os.write(file, data[done:])
+        except OSError:
+            # A full disk takes half a document: what follows would be unreadable behind it.
+            os.ftruncate(file, self._written)
+            os.lseek(file, self._written, os.SEEK_SET)
+            raise
+        self._written += len(data)
+
+    def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                if self._packer is not None:
+                    self._append(file, self._packer.end())
+                found = os.fstat(file)
+                self._version = version_of(local_stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+            finally:
+                os.close(file)
+
+
+_BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate the ends of lines
+
+
+class _Packer:
+    """Compresses document by document, all of each at once; a member ends where a block is full."""
+
+    def __init__(self, compression: str) -> None:
+        self._compression = compression
+        self._engine: Any = None
+        self._size = 0
+
+    def pack(self, data: bytes) -> bytes:
+        """All the bytes that a reader needs to see this document."""
+        if self._engine is None:
+            self._engine, self._size = self._begin(), 0
+        self._size += len(data)
+        packed: bytes = self._engine.compress(data)
+        return packed + (self.end() if self._size >= BLOCK else self._flush())
+
+    def end(self) -> bytes:
+        """The end of the member, if one was begun."""
+        engine, self._engine = self._engine, None
+        return b"" if engine is None else bytes(engine.flush())
+
+    def _begin(self) -> Any:
+        if self._compression == "gz":
+            return zlib.compressobj(level=6, wbits=31)
+        from zstandard import ZstdCompressor
+
+        return ZstdCompressor(level=3).compressobj()
+
+    def _flush(self) -> bytes:
+        if self._compression == "gz":
+            return bytes(self._engine.flush(zlib.Z_SYNC_FLUSH))
+        from zstandard import COMPRESSOBJ_FLUSH_BLOCK
+
+        return bytes(self._engine.flush(COMPRESSOBJ_FLUSH_BLOCK))

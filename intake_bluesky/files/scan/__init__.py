@@ -1,0 +1,1 @@
+"""What one look at a file tells of its run."""

@@ -1,0 +1,205 @@
+"""Where in a file which documents lie, small enough to keep for every run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgpack
+
+from intake_bluesky.documents.columns import Observed
+from intake_bluesky.documents.model import Span
+from intake_bluesky.files.content.decompress import Member
+from intake_bluesky.runtime.compression import squeezed, unsqueezed
+
+__all__ = ["Block", "Layout"]
+
+FORMAT: Final = 2
+LARGEST: Final = 1 << 28  # bytes of a layout: of a file of some terabytes
+
+
+@dataclass(slots=True)
+class Block:
+    """A range of the content with events or datums in it, of any number of streams.
+
+    Attributes
+    ----------
+    start, stop : int
+        Range of bytes: complete items, none of them damaged.
+    events : dict of int to int
+        Place of a descriptor's uid in `Layout.uids`, and how many of its events are there.
+    resources : set of int
+        Places in `Layout.uids` of the resources whose datums are there.
+    """
+
+    start: int
+    stop: int
+    events: dict[int, int] = field(default_factory=dict)
+    resources: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Layout:
+    """What a scan found in a file, and where to go on when the file has grown.
+
+    Attributes
+    ----------
+    scanned : int
+        Where in the content the last complete item ends.
+    guard : int
+        Checksum of the bytes before `scanned`, to tell a file that grew from another one.
+    heads : list of (start, stop)
+        The descriptors, resources and stream resources.
+    uids : list of str
+        uids of descriptors and resources, which blocks name by their place.
+    blocks : list of Block
+    extensible : bool
+        Whether the last block may still grow.
+    spans : dict of (stream resource, descriptor) to list of Span
+        The stream datums, merged.
+    observed : dict of descriptor to dict of key to Observed
+    members : list of Member
+        For compressed files: the members that ended, and where the next begins.
+    damage : list of (start, stop, message)
+        Ranges of the content that are no documents.
+    rest : str
+        What is wrong with the bytes after `scanned`, if there are any.
+    """
+
+    scanned: int = 0
+    guard: int = 0
+    heads: list[tuple[int, int]] = field(default_factory=list)
+    uids: list[str] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    extensible: bool = False
+    spans: dict[tuple[str, str], list[Span]] = field(default_factory=dict)
+    observed: dict[str, dict[str, Observed]] = field(default_factory=dict)
+    members: list[Member] = field(default_factory=lambda: [(0, 0)])
+    damage: list[tuple[int, int, str]] = field(default_factory=list)
+    rest: str = ""
+
+    def problems(self) -> list[str]:
+        """What to report of the file."""
+        shown = [f"bytes {start} to {stop} are passed over: {why}" for start, stop, why in self.damage[:5]]
+        if len(self.damage) > len(shown):
+            shown.append(f"and {len(self.damage) - len(shown)} more such places")
+        return shown + ([self.rest] if self.rest else [])
+
+    def pack(self) -> bytes:
+        """Write it in few bytes; `unpack` reads them."""
+        kinds: dict[int, tuple[int, Observed]] = {}  # by identity: there are few, and hashing them takes longer
+        observed = {
+            descriptor: {key: kinds.setdefault(id(seen), (len(kinds), seen))[0] for key, seen in keys.items()}
+            for descriptor, keys in self.observed.items()
+        }
+        fields = [
+            FORMAT,
+            [self.scanned, self.guard, self.extensible, self.rest],
+            _deltas(self.heads),
+            self.uids,
+            [[*pair, block.events, sorted(block.resources)] for pair, block in _paired(self.blocks)],
+            [[*names, spans] for names, spans in self.spans.items()],
+            [seen.to_list() for _, seen in kinds.values()],
+            observed,
+            self.members,
+            self.damage,
+        ]
+        return squeezed(msgpack.packb(fields))
+
+    @classmethod
+    def unpack(cls, packed: bytes, most: int | None = None) -> Layout:
+        """Read what `pack` wrote, or what somebody else did who says so.
+
+        Parameters
+        ----------
+        most : int, optional
+            Bytes that the file's content can have, in which all has to lie.
+
+        Raises
+        ------
+        ValueError
+            Another version's, damaged, or of no file of that size: scan the file again.
+        """
+        try:
+            fields = msgpack.unpackb(unsqueezed(packed, LARGEST), strict_map_key=False)
+            if fields[0] != FORMAT:
+                raise ValueError(f"a layout of format {fields[0]}, this version reads {FORMAT}")
+            layout = cls._of(fields)
+            layout._check(most)
+        except (msgpack.UnpackException, AttributeError, IndexError, KeyError, TypeError) as error:
+            raise ValueError(f"not a layout: {error}") from error
+        return layout
+
+    def _check(self, most: int | None) -> None:
+        """Refuse ranges that are none, and more events than there are bytes for."""
+        if most is not None and self.scanned > most:
+            raise ValueError(f"it tells of {self.scanned} bytes where there can be {most}")
+        last = 0
+        for block in self.blocks:
+            events = block.events.values()
+            if min(events, default=0) < 0 or sum(events) > block.stop - block.start:
+                raise ValueError("it tells of more events than there is room for")
+            if not last <= block.start <= block.stop <= self.scanned:
+                raise ValueError("its blocks overlap, or lie outside of what was scanned")
+            last = block.stop
+        if any(not 0 <= start <= stop <= self.scanned for start, stop in self.heads):
+            raise ValueError("its documents lie outside of what was scanned")
+
+    @classmethod
+    def _of(cls, fields: list[Any]) -> Layout:
+        (
+            _,
+            (scanned, guard, extensible, rest),
+            heads,
+            uids,
+            blocks,
+            spans,
+            kinds,
+            observed,
+            members,
+            damage,
+        ) = fields
+        seen = [Observed.from_list(kind) for kind in kinds]
+        ranges = _sums([block[:2] for block in blocks])
+        return cls(
+            scanned,
+            guard,
+            _sums(heads),
+            uids,
+            [Block(*pair, block[2], set(block[3])) for pair, block in zip(ranges, blocks, strict=True)],
+            extensible,
+            {(resource, descriptor): [_span(s) for s in found] for resource, descriptor, found in spans},
+            {uid: _with_kinds(keys, seen) for uid, keys in observed.items()},
+            [(offset, start) for offset, start in members],
+            [(start, stop, why) for start, stop, why in damage],
+            rest,
+        )
+
+
+def _span(saved: list[int]) -> Span:
+    first, last, index, end = saved
+    return first, last, index, end
+
+
+def _with_kinds(keys: Mapping[str, int], kinds: list[Observed]) -> dict[str, Observed]:
+    return {key: kinds[place] for key, place in keys.items()}
+
+
+def _paired(blocks: list[Block]) -> list[tuple[tuple[int, int], Block]]:
+    return list(zip(_deltas([(b.start, b.stop) for b in blocks]), blocks, strict=True))
+
+
+def _deltas(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Distance from the range before, and length: small numbers take fewer bytes."""
+    ends = [0, *(stop for _, stop in ranges)]
+    return [(start - end, stop - start) for (start, stop), end in zip(ranges, ends, strict=False)]
+
+
+def _sums(deltas: list[Any]) -> list[tuple[int, int]]:
+    ranges, end = [], 0
+    for distance, length in deltas:
+        start = end + distance
+        end = start + length
+        ranges.append((start, end))
+    return ranges

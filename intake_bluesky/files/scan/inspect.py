@@ -1,0 +1,92 @@
+"""One look at one file: an entry for the index, by its two ends or by a scan, whatever is in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from intake_bluesky.files.codec import Codec
+from intake_bluesky.files.content.decompress import compression_of, content_of
+from intake_bluesky.files.content.locations import shown
+from intake_bluesky.files.content.source import Source, version_of
+from intake_bluesky.files.scan.index_entries import END, glance, scan
+from intake_bluesky.files.scan.scanner import NotARun
+from intake_bluesky.index.index import IndexEntry
+
+__all__ = ["Opener", "Task", "look"]
+
+Opener: TypeAlias = Callable[[str], Source]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file to look at.
+
+    Attributes
+    ----------
+    path, stamp : str
+        As listed.
+    earlier : IndexEntry or None
+        What is known of it, to go on from there.
+    deep : bool
+        Scan it, whatever its ends tell.
+    ends : (bytes, bytes) or None
+        Its beginning and end, where they were fetched already.
+    measured : (str, bytes) or None
+        The packed statistics of one version of it, which was written here.
+    """
+
+    path: str
+    stamp: str = ""
+    earlier: IndexEntry | None = None
+    deep: bool = False
+    ends: tuple[bytes, bytes] | None = None
+    measured: tuple[str, bytes] | None = None
+
+
+def look(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
+    """Make the entry of a file; one that cannot be read, or is no run, is told by its problem."""
+    entry = _looked_at(codec, opened, task)
+    if task.measured is None or entry.statistics is not None or entry.stop is None:
+        return entry
+    version, statistics = task.measured
+    return replace(entry, statistics=statistics) if version_of(entry.stamp) == version else entry
+
+
+def _looked_at(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
+    path, stamp = task.path, task.stamp
+    if task.ends is not None:
+        seen = glance(codec, path, stamp, *task.ends)
+        if seen is not None:
+            return seen
+    try:
+        with opened(path) as source:
+            stamp = source.stamp
+            return _entry(codec, source, task)
+    except NotARun as error:
+        return IndexEntry(path, stamp, problem=f"not a run: {error}")
+    except OSError as error:
+        return IndexEntry(path, "", problem=f"cannot be read: {shown(str(error))}")
+    except Exception as error:  # noqa: BLE001  # whatever a file does to its codec, the others open
+        return IndexEntry(path, stamp, problem=f"cannot be read: {type(error).__name__}: {error}")
+
+
+def _entry(codec: Codec, source: Source, task: Task) -> IndexEntry:
+    if source.size == 0:
+        raise NotARun("the file is empty")
+    if not task.deep and (task.earlier is None or task.earlier.layout is None):
+        seen = _glance(codec, task.path, source)
+        if seen is not None:
+            return seen
+    return scan(codec, task.path, source, None if task.deep else task.earlier)[0]
+
+
+def _glance(codec: Codec, path: str, source: Source) -> IndexEntry | None:
+    if source.size <= 2 * END:
+        head = tail = b"".join(content_of(source, path, [(0, 0)]).stream())
+    elif compression_of(path) is None:
+        head, tail = source.read(0, END), source.read(source.size - END, source.size)
+    else:
+        return None
+    return glance(codec, path, source.stamp, head, tail)

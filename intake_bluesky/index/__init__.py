@@ -1,0 +1,1 @@
+"""Search in SQL, and the SQLite file that makes folders of files searchable."""

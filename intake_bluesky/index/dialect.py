@@ -1,0 +1,68 @@
+"""What the SQL of one database says in another way than that of others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar
+
+from intake_bluesky.index.json_conditions import SQL, Spot
+from intake_bluesky.query.path_nodes import PathQuery
+
+__all__ = ["Dialect"]
+
+
+class Dialect(ABC):
+    """What a `intake_bluesky.index.translator.Translator` asks of a database; it has no state.
+
+    Attributes
+    ----------
+    SPOT : type of Spot
+        What tells of a value in the search form.
+    ROOM : int
+        How many values one condition may bind.
+    COLUMN : str
+        A column, for ``{}``, in the type of SQL in which values are told.
+    WHOLE : str
+        The condition that the sum in a row of kept statistics is an integer.
+    INEXACT : str
+        The condition that such a row does not tell its numbers.
+    """
+
+    SPOT: ClassVar[type[Spot]]
+    ROOM: ClassVar[int]
+    COLUMN: ClassVar[str] = "{}"
+    WHOLE: ClassVar[str]
+    INEXACT: ClassVar[str]
+
+    def takes(self, condition: SQL, room: int) -> bool:
+        """Whether a condition is no larger than the database takes, and binds no more than so many values."""
+        return len(condition[1]) <= room
+
+    @abstractmethod
+    def json(self, leaf: PathQuery, document: str) -> SQL:
+        """The condition of an exact node, by the expression for a document's search form."""
+
+    @abstractmethod
+    def words(self, words: Collection[str]) -> Any:
+        """The value by which a run that has all these words is found; None where the index does not tell."""
+
+    @abstractmethod
+    def among(self, column: str, kind: str, values: Sequence[Any]) -> SQL | None:
+        """Whether a column has one of some bound values; None where too many of them are bound one by one."""
+
+    @abstractmethod
+    def part(self, column: str, text: str, *, anchored: bool) -> SQL | None:
+        """Whether a text is part of that in a column, or its beginning; None where that is no quicker."""
+
+    @abstractmethod
+    def fits(self, number: float) -> bool:
+        """Whether kept statistics are compared with a number; if not, it is one that none of theirs is."""
+
+    @abstractmethod
+    def mean(self, op: str, value: float) -> SQL:
+        """When a row of kept statistics proves that the mean compares so."""
+
+    @abstractmethod
+    def mean_open(self, value: float) -> SQL:
+        """When such a row leaves open how the mean compares."""

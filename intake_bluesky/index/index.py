@@ -1,0 +1,342 @@
+"""The embedded index, which makes a folder or bucket of files searchable: what it keeps, and what it is asked."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeAlias
+
+from intake_bluesky.documents.statistics import Statistics
+from intake_bluesky.index.packed_statistics import row_of, rows_of, statistics_of
+from intake_bluesky.index.search_form import SearchForm, code_text
+from intake_bluesky.index.sqlite_file import IndexFile, IndexLost, index_path
+from intake_bluesky.index.tables import HAS_FTS5, INDEXES, INSERT, NOTHING, is_rare
+from intake_bluesky.storage.contract import Answer, Order, Recorded
+
+__all__ = ["FoundRun", "Index", "IndexEntry", "IndexLost", "index_path", "storable"]
+
+FEW: Final = 256  # runs that a search fetches at once; more are read as they are asked for
+# Of two files with one uid the finished one is listed, else the first by path.
+SETTLE: Final = """
+UPDATE files SET listed = (id = (
+    SELECT id FROM files AS other WHERE other.uid = files.uid ORDER BY other.finished DESC, other.path LIMIT 1
+)) WHERE """
+UNSETTLED: Final = """uid IN (SELECT uid FROM files WHERE uid IS NOT NULL GROUP BY uid HAVING count(*) > 1)
+    OR (uid IS NOT NULL AND NOT listed)"""
+ONE_UNSETTLED: Final = """uid = ?
+    AND (NOT listed OR EXISTS (SELECT 1 FROM files AS other WHERE other.uid = files.uid AND other.id <> files.id))"""
+ORDERS: Final = {
+    Order.NEWEST: "time IS NULL, time DESC, uid DESC",
+    Order.OLDEST: "time IS NULL, time, uid",
+}
+FIELDS: Final = "path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '')"
+NUMBERS: Final = "count, nan_count, min, max, sum, first, last, gap, exact"
+ANSWERS: Final = 1_000_000
+WORD: Final = 2.0**63
+KEEP: Final = "INSERT OR REPLACE INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+FoundRun: TypeAlias = tuple[bytes, bytes | None, str, str]
+"""Start and stop documents, path and stamp."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """What is kept of one file.
+
+    Attributes
+    ----------
+    path : str
+    stamp : str
+        Size and time of change, or what else a filesystem tells; "" asks to look at the file again.
+    uid : str or None
+        None where the file holds no run.
+    time, scan_id : float, int or None
+        As in `RunSummary`.
+    odd_time : float or None
+        A time that is a number and no time: past every date, which comparisons have to know all the same.
+    start, stop : bytes or None
+        The documents, as they stand in the file.
+    layout : bytes or None
+        Where the rest lies; None until someone needed to know.
+    problem : str
+        What is wrong with the file, one line each.
+    form : SearchForm or None
+        What is searched of the run; it is put in and not given back.
+    statistics : bytes or None
+        Those of each data key that a descriptor declares, by `packed_statistics.pack`; None in the place of what is
+        not known yet, as of files. None for the whole where nobody looked: before a scan, and while the run has no
+        stop. Put in, and given back by `Index.entries` alone.
+    """
+
+    path: str
+    stamp: str
+    uid: str | None = None
+    time: float | None = None
+    odd_time: float | None = None
+    scan_id: float | None = None
+    start: bytes | None = None
+    stop: bytes | None = None
+    layout: bytes | None = None
+    problem: str = ""
+    form: SearchForm | None = field(default=None, compare=False)
+    statistics: bytes | None = field(default=None, compare=False)
+
+
+def _row(number: int, entry: IndexEntry) -> tuple[Any, ...]:
+    problem = entry.problem.encode(errors="backslashreplace").decode() or None
+    form = entry.form
+    return (
+        number, entry.path, entry.stamp, entry.uid, entry.time, entry.odd_time, entry.scan_id, entry.stop is not None,
+        entry.uid is not None, problem, form is not None and form.lists,
+        entry.statistics is not None, *(NOTHING if form is None else form.common),
+    )  # fmt: skip
+
+
+def _drop(db: sqlite3.Connection, paths: Sequence[str]) -> None:
+    rows = [(path,) for path in paths]
+    if HAS_FTS5:
+        db.executemany("DELETE FROM texts WHERE rowid = (SELECT id FROM files WHERE path = ?)", rows)
+    db.executemany("DELETE FROM answers WHERE file = (SELECT id FROM files WHERE path = ? AND measured)", rows)
+    db.executemany(
+        "DELETE FROM statistics WHERE what IN (SELECT id FROM keys) "  # by its primary key
+        "AND file = (SELECT id FROM files WHERE path = ? AND measured)",
+        rows,
+    )
+    db.executemany("DELETE FROM files WHERE path = ?", rows)
+
+
+def _spread(db: sqlite3.Connection, key: str, packed: Iterable[tuple[int, bytes]]) -> None:
+    """Put rows about one key, which is coded, beside what is packed of runs."""
+    numbers: dict[str, int] = {}
+    rows = []
+    for file, statistics in packed:
+        for stream, _, row in rows_of(statistics, key):
+            if stream not in numbers:
+                numbers[stream] = _what(db, key, stream, "")
+            rows.append((numbers[stream], file, *row))
+    db.executemany(KEEP, rows)
+
+
+def _what(db: sqlite3.Connection, key: str, stream: str, reading: str) -> int:
+    """The number of a key in a stream, both coded, read in one way."""
+    names = key, stream, reading
+    db.execute("INSERT OR IGNORE INTO keys(key, stream, reading) VALUES (?, ?, ?)", names)
+    found = db.execute("SELECT id FROM keys WHERE key = ? AND stream = ? AND reading = ?", names).fetchone()
+    return int(found[0])
+
+
+def _tables(where: str) -> str:
+    return "FROM files LEFT JOIN searched ON searched.file = id" if "searched." in where else "FROM files"
+
+
+def storable(text: str) -> bool:
+    """Whether SQLite can hold a text: lone surrogates, which JSON and file names may have, have no UTF-8 form."""
+    return text == text.encode(errors="ignore").decode()
+
+
+class Index(IndexFile):
+    """What is known of files; shared by threads and processes."""
+
+    def put(self, entries: Sequence[IndexEntry]) -> None:
+        """Keep entries, in place of what was kept of the same files."""
+        if not entries:
+            return
+        with self._changing() as db:
+            [first] = db.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()
+            if first > 1:
+                _drop(db, [entry.path for entry in entries])
+            rows = list(enumerate(entries, start=first))
+            db.executemany(INSERT, [_row(n, e) for n, e in rows])
+            db.executemany(
+                "INSERT INTO documents VALUES (?, ?, ?, ?)",
+                [(n, e.start, e.stop, e.layout) for n, e in rows if e.start is not None],
+            )
+            forms = [(n, e.form) for n, e in rows if e.form is not None]
+            db.executemany("INSERT INTO searched VALUES (?, ?, ?)", [(n, form.start, form.stop) for n, form in forms])
+            packed = [(n, e.statistics) for n, e in rows if e.statistics is not None]
+            db.executemany("INSERT INTO measured VALUES (?, ?)", packed)
+            for (key,) in db.execute("SELECT key FROM spread").fetchall() if packed else ():
+                _spread(db, key, packed)
+            if HAS_FTS5:
+                db.executemany("INSERT INTO texts(rowid, words) VALUES (?, ?)", [(n, form.words) for n, form in forms])
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Drop what is kept of files that are gone."""
+        with self._changing() as db:
+            _drop(db, list(paths))
+
+    def settle(self, uids: Iterable[str] | None = None) -> None:
+        """Choose which file is listed of those that hold a run of one uid; None looks at all uids."""
+        with self._writing() as db:
+            for made in INDEXES:
+                db.execute(f"CREATE INDEX IF NOT EXISTS {made}")
+            if uids is None:
+                db.execute(SETTLE + UNSETTLED)
+            else:
+                db.executemany(SETTLE + ONE_UNSETTLED, [(uid,) for uid in uids])
+
+    def stamps(self) -> dict[str, str]:
+        """Each file's stamp, by path."""
+        return dict(self._ask("SELECT path, stamp FROM files"))
+
+    def fact(self, name: str) -> Any:
+        """What was noted under a name; None where nothing was, or where entries changed since.
+
+        ``changes`` counts the transactions that changed entries.
+        """
+        found = self._ask("SELECT value FROM facts WHERE name = ?", name)
+        return found[0][0] if found else None
+
+    def note(self, name: str, value: str, changes: int) -> None:
+        """Note a fact about all entries, unless they changed more often than `changes` says."""
+        with self._writing() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO facts SELECT ?, ? WHERE (SELECT value FROM facts WHERE name = 'changes') = ?",
+                (name, value, changes),
+            )
+
+    def unscanned(self) -> list[tuple[str, str]]:
+        """(path, stamp) of the runs of which it is not known where their documents lie, or what their events hold."""
+        return self._ask(
+            "SELECT path, stamp FROM files JOIN documents ON file = id "
+            "WHERE layout IS NULL OR (finished AND NOT measured)"
+        )
+
+    def unmeasured(self, uids: Iterable[str]) -> list[tuple[str, str]]:
+        """(path, stamp) of the finished ones of some runs of which no statistics are kept."""
+        return self._ask(
+            "SELECT path, stamp FROM files WHERE uid IN (SELECT value FROM json_each(?)) "
+            "AND listed AND finished AND NOT measured",
+            json.dumps(list(uids)),
+        )
+
+    def spread(self, keys: Iterable[str]) -> None:
+        """Have rows about these data keys, which is what conditions on statistics ask."""
+        known = {key for (key,) in self._ask("SELECT key FROM spread")}
+        missing = {code_text(key) for key in keys} - known
+        if not missing:
+            return
+        with self._writing() as db:
+            for key in missing:
+                _spread(db, key, db.execute("SELECT file, statistics FROM measured"))
+                db.execute("INSERT OR IGNORE INTO spread VALUES (?)", (key,))
+
+    def statistics(self, what: Recorded) -> tuple[str, Statistics | None] | None:
+        """The stamp of the file that values are in, and what is kept of them; None where nothing is."""
+        self.spread([what.key])
+        found = self._ask(
+            f"SELECT stamp, {NUMBERS} FROM files JOIN statistics ON file = files.id JOIN keys ON keys.id = what "  # noqa: S608
+            "WHERE uid = ? AND listed AND key = ? AND stream = ? AND reading = ?",
+            *(what.uid, code_text(what.key), code_text(what.stream), what.reading),
+        )
+        return (found[0][0], statistics_of(found[0][1:])) if found else None
+
+    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]], version_of: Callable[[str], str]) -> None:
+        """Keep what was found of runs whose files are measured, and are of the version that was read, by their stamps.
+
+        Of too many answers the first are dropped.
+        """
+        self.spread({what.key for what, _ in found})
+        with self._writing() as db:
+            for what, result in found:
+                file = db.execute(
+                    "SELECT id, stamp FROM files WHERE uid = ? AND listed AND measured", (what.uid,)
+                ).fetchone()
+                if file is None or version_of(file[1]) != what.version:
+                    continue
+                number = _what(db, code_text(what.key), code_text(what.stream), what.reading)
+                if isinstance(result, Statistics):
+                    db.execute(KEEP, (number, file[0], *row_of(result)))
+                elif result.low >= -WORD and result.high < WORD:
+                    row = number, file[0], result.low, result.high, result.found
+                    db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", row)
+            db.execute("DELETE FROM answers WHERE rowid <= (SELECT max(rowid) FROM answers) - ?", (ANSWERS,))
+
+    def entries(self) -> Iterator[IndexEntry]:
+        """Yield everything that is kept, a file after the other."""
+        with self._guarded(), closing(self._connect()) as db:
+            rows = db.execute(
+                f"SELECT {FIELDS}, statistics FROM files LEFT JOIN documents AS d ON d.file = id "  # noqa: S608
+                "LEFT JOIN measured AS m ON m.file = id"
+            )
+            for found in rows:
+                yield replace(IndexEntry(*found[:-1]), statistics=found[-1])
+
+    def unfinished(self, limit: int) -> list[tuple[str, str]]:
+        """(path, stamp) of the latest runs that have no stop."""
+        return self._ask("SELECT path, stamp FROM files WHERE NOT finished ORDER BY time DESC LIMIT ?", limit)
+
+    def entry(self, uid: str) -> IndexEntry | None:
+        """What is kept of the run of this uid."""
+        return self._entry("uid = ? AND listed", uid)
+
+    def path_of(self, uid: str) -> str | None:
+        """The path of the file in which the run of this uid is."""
+        found = self._ask("SELECT path FROM files WHERE uid = ? AND listed", uid) if storable(uid) else None
+        return str(found[0][0]) if found else None
+
+    def known(self, paths: Iterable[str]) -> list[IndexEntry]:
+        """What is kept of those of some files that are known."""
+        several = json.dumps(list(paths))
+        found = self._ask("SELECT path FROM files WHERE path IN (SELECT value FROM json_each(?))", several)
+        entries = [self.entry_at(path) for (path,) in found]
+        return [entry for entry in entries if entry is not None]
+
+    def entry_at(self, path: str) -> IndexEntry | None:
+        """What is kept of the file at this path."""
+        return self._entry("path = ?", path)
+
+    def _entry(self, where: str, value: str) -> IndexEntry | None:
+        if not storable(value):
+            return None
+        found = self._ask(
+            f"SELECT {FIELDS} FROM files LEFT JOIN documents ON file = id WHERE {where}",  # noqa: S608
+            value,
+        )
+        return IndexEntry(*found[0]) if found else None
+
+    def find(
+        self, where: str, values: Sequence[Any], order: Order, *, offset: int = 0, limit: int | None = None
+    ) -> Iterator[FoundRun]:
+        """Yield the runs that meet a condition, in order."""
+        # Documents by subqueries: a join would read those of the runs that OFFSET passes over.
+        query = (
+            "SELECT (SELECT start FROM documents AS d WHERE d.file = id), (SELECT stop FROM documents AS d WHERE d.file = id), "  # noqa: S608, E501
+            f"path, stamp {_tables(where)} WHERE listed AND {where} ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
+        )
+        arguments = (*values, -1 if limit is None else limit, offset)
+        if limit is not None and limit <= FEW:
+            yield from self._ask(query, *arguments)
+            return
+        # A connection of its own: one on which rows are being read cannot write when others wrote meanwhile.
+        with self._guarded(), closing(self._connect()) as db:
+            yield from db.execute(query, arguments)
+
+    def count(self, where: str, values: Sequence[Any]) -> int:
+        """Count the runs that meet a condition."""
+        return int(self._ask(f"SELECT count(*) {_tables(where)} WHERE listed AND {where}", *values)[0][0])
+
+    def is_rare(self, word: str, number: int = 1) -> bool:
+        """Whether few runs have a word; see `intake_bluesky.index.tables.is_rare`."""
+        return is_rare(self._ask, word, number)
+
+    def rows(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
+        """Yield what a query of SQL selects, read as it is asked for."""
+        with self._guarded(), closing(self._connect()) as db:
+            yield from db.execute(query, values)
+
+    def problems(self) -> list[tuple[str, str | None, str]]:
+        """(path, uid, what is wrong) of files, by path."""
+        return self._ask("SELECT path, uid, problem FROM files WHERE problem IS NOT NULL ORDER BY path")
+
+    def duplicates(self) -> list[tuple[str, str, str]]:
+        """(path, uid, path of the file that is listed instead) of runs that are in several files."""
+        return self._ask(
+            "SELECT hidden.path, hidden.uid, shown.path FROM files AS hidden JOIN files AS shown "
+            "ON shown.uid = hidden.uid AND shown.listed WHERE hidden.uid IS NOT NULL AND NOT hidden.listed "
+            "ORDER BY hidden.path"
+        )

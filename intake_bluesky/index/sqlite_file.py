@@ -1,0 +1,203 @@
+"""The file of an index: an SQLite file in the user's cache, which may be lost at any time.
+
+It is a cache and nothing else: lost, damaged or of another version it is made anew from the files. It is
+never written beside the data, which is often read-only or on a filesystem where SQLite is not safe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import sqlite3
+import tempfile
+import threading
+import warnings
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from intake_bluesky.index.tables import VERSION, create, prepare
+
+__all__ = ["IndexFile", "IndexLost", "index_path"]
+
+BUSY: Final = 30.0  # seconds to wait for another process's transaction
+GONE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+UNUSABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)  # fmt: skip
+
+
+class IndexLost(Exception):
+    """The index was damaged and is empty now: look at the files again and repeat what was asked."""
+
+
+def index_path(key: str) -> Path:
+    """Where the index of a set of files lies: in ``INTAKE_BLUESKY_CACHE``, else the user's cache folder.
+
+    The host's name is part of it, because homes are shared between hosts and SQLite's shared memory is not.
+    """
+    folder = os.environ.get("INTAKE_BLUESKY_CACHE")
+    if not folder:
+        import platformdirs
+
+        folder = platformdirs.user_cache_dir("intake-bluesky", appauthor=False)
+    host = re.sub(r"[^\w.-]", "_", platform.node()) or "localhost"
+    return Path(folder) / f"files-{host}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.sqlite"
+
+
+class IndexFile:
+    """One SQLite file; shared by threads and processes, each with a connection of its own.
+
+    Parameters
+    ----------
+    path : Path
+        The file. Where it cannot be written a temporary one takes its place, with a warning.
+
+    Raises
+    ------
+    IndexLost
+        From any method: the file was damaged, and was emptied with a warning.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.generation = 0
+        self._lock = threading.Lock()
+        self._connections: list[tuple[int, sqlite3.Connection]] = []
+        weakref.finalize(self, _close, self._connections)
+        self._local = threading.local()
+
+    @contextmanager
+    def patient(self, seconds: float) -> Iterator[None]:
+        """Wait no longer than so for another process's transaction, in this thread; then it is an error."""
+        with self._guarded():
+            db = self._connection()
+            db.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        try:
+            yield
+        finally:
+            with suppress(sqlite3.Error):
+                db.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
+
+    def close(self) -> None:
+        """Close this process's connections; used again, the index opens new ones."""
+        with self._lock:
+            self._local = threading.local()
+            _close(self._connections)
+
+    def _ask(self, query: str, *values: Any) -> list[Any]:
+        with self._guarded():
+            return self._connection().execute(query, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._guarded():
+            db = self._connection()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """As `_writing`; what was noted of all entries holds no more."""
+        with self._writing() as db:
+            db.execute("DELETE FROM facts WHERE name <> 'changes'")
+            db.execute("UPDATE facts SET value = value + 1 WHERE name = 'changes'")
+            yield db
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest are details
+            if code not in GONE | UNUSABLE and not str(error).startswith("no such table"):
+                raise
+            self._replace(error, temporary=code in UNUSABLE)
+            raise IndexLost(str(error)) from error
+
+    def _connection(self) -> sqlite3.Connection:
+        """Give each thread a connection of its own, and each process: none survives a fork."""
+        known = getattr(self._local, "connection", None)
+        if known is None or known[0] != (os.getpid(), self.generation):
+            with self._lock:
+                known = (os.getpid(), self.generation), self._connect()
+                self._connections.append((os.getpid(), known[1]))
+            self._local.connection = known
+        connection: sqlite3.Connection = known[1]
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        with _making(self.path):
+            db = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the last entries at most
+            db.execute("PRAGMA foreign_keys = ON")
+            if db.execute("PRAGMA user_version").fetchone() != (VERSION,):
+                create(db)
+            prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _replace(self, error: Exception, *, temporary: bool) -> None:
+        """Begin with an empty index, at the same place or, where that cannot be written, at another."""
+        self.close()
+        with self._lock:
+            self.generation += 1
+            if temporary:
+                self._use_temporary(error)
+            else:
+                self._remove(error)
+
+    def _use_temporary(self, error: Exception) -> None:
+        folder = tempfile.mkdtemp(prefix="intake-bluesky-")
+        warnings.warn(
+            f"the index {self.path} cannot be used ({error}): one in {folder} takes its place for now; set "
+            f"INTAKE_BLUESKY_CACHE to a folder that can be written to keep it",
+            stacklevel=2,
+        )
+        self.path = Path(folder) / self.path.name
+        weakref.finalize(self, _remove_folder, folder, os.getpid())
+
+    def _remove(self, error: Exception) -> None:
+        warnings.warn(f"the index {self.path} cannot be read ({error}): it is made anew from the files", stacklevel=2)
+        for end in ("", "-wal", "-shm"):
+            Path(f"{self.path}{end}").unlink(missing_ok=True)
+
+
+@contextmanager
+def _making(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # start documents are in it, and URLs
+    except OSError as error:
+        failure = sqlite3.OperationalError(str(error))
+        failure.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise failure from error
+    yield
+
+
+def _close(connections: list[tuple[int, sqlite3.Connection]]) -> None:
+    """Close those of this process and take them off the list."""
+    for known in [known for known in connections if known[0] == os.getpid()]:
+        connections.remove(known)
+        known[1].close()
+
+
+def _remove_folder(folder: str, pid: int) -> None:
+    if os.getpid() == pid:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,97 @@
+"""What a store can say of a query that it cannot answer: of which runs it may be true, and of which it surely is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from intake_bluesky.query.data_nodes import CompareStatistic, DataBetween, DataQuery, DataWithin
+from intake_bluesky.query.implications import implied
+from intake_bluesky.query.nodes import ALL, And, Everything, Not, Or, Query, all_of, any_of
+from intake_bluesky.query.split import split, to_nnf
+
+__all__ = ["Kept", "Verdict", "bounds"]
+
+Verdict: TypeAlias = Literal["true", "open"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Kept(Query):
+    """Runs of which the statistics that a store keeps prove a query about data, or leave it open.
+
+    Only for a store that `intake_bluesky.storage.SupportsStatistics`, which takes it in ``plan`` and ``find``; it is
+    about what a store knows now and not about a run, so `matches` refuses it and it is not written as JSON or text.
+
+    Parameters
+    ----------
+    query : CompareStatistic, DataBetween or DataWithin
+    says : {"true", "open"}
+        "true": it is true of these runs. "open": it may be true of these, because nothing is kept of them, or what is
+        kept does not decide. It is false of all that are neither.
+    reading : str
+        How files are read, as in `intake_bluesky.storage.Recorded`: what other ways read does not count.
+
+    Examples
+    --------
+    >>> from intake_bluesky.query import Data
+    >>> Kept(Data("theta").max() > 5, "open")
+    Kept(Data('theta').max() > 5, 'open')
+    """
+
+    query: CompareStatistic | DataBetween | DataWithin
+    says: Verdict
+    reading: str = ""
+
+    def __repr__(self) -> str:
+        reading = f", {self.reading!r}" if self.reading else ""
+        return f"Kept({self.query!r}, {self.says!r}{reading})"
+
+
+def bounds(query: Query, exact: Callable[[Query], bool], reading: str | None = None) -> tuple[Query, Query]:
+    """Put two queries that a store answers around one that it does not.
+
+    Parameters
+    ----------
+    query
+        Any query that `split` takes.
+    exact
+        Tells whether the store answers a leaf exactly.
+    reading
+        How files are read, where the store keeps statistics (see `intake_bluesky.storage.SupportsStatistics`), which
+        then speak for data. None where it keeps none.
+
+    Returns
+    -------
+    possible, certain : Query
+        Both of leaves that are `exact`. Whatever matches the query matches `possible`, and whatever matches `certain`
+        matches the query: what lies between has to be looked at.
+
+    Examples
+    --------
+    >>> from intake_bluesky.query import Data, Start
+    >>> query = Start("sample").regex("^Ni.*foil") & (Data("theta").max() > 5)
+    >>> possible, certain = bounds(query, lambda leaf: repr(leaf) == "Start('sample').regex('^Ni')", reading="")
+    >>> possible.children[0]
+    Start('sample').regex('^Ni')
+    >>> possible.children[1]
+    Kept(Data('theta').max() > 5, 'true') | Kept(Data('theta').max() > 5, 'open')
+    >>> certain
+    ~ALL
+    """
+    return _bounds(to_nnf(query), exact, reading)
+
+
+def _bounds(query: Query, exact: Callable[[Query], bool], reading: str | None) -> tuple[Query, Query]:
+    if isinstance(query, And | Or):
+        join = all_of if isinstance(query, And) else any_of
+        pairs = [_bounds(child, exact, reading) for child in query.children]
+        return join(possible for possible, _ in pairs), join(certain for _, certain in pairs)
+    leaf = query.child if isinstance(query, Not) else query
+    if isinstance(leaf, Everything) or exact(leaf):
+        return query, query
+    if isinstance(leaf, DataQuery) and reading is not None:
+        true, open_ = Kept(leaf, "true", reading), Kept(leaf, "open", reading)
+        return (~true, ~(true | open_)) if isinstance(query, Not) else (true | open_, true)
+    narrower, _ = split(ALL if isinstance(query, Not) else implied(leaf), exact)
+    return narrower, ~ALL

@@ -1,0 +1,1 @@
+"""Queries as text, for people to type."""

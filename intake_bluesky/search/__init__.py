@@ -1,0 +1,1 @@
+"""Searches: planned, finished run by run, sorted, counted, explained."""

@@ -1,0 +1,82 @@
+"""How much of the recorded data one search may read, and what it found out on the way."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Final, Self
+
+from intake_bluesky.documents.statistics import Statistics
+from intake_bluesky.errors import SearchTooLarge
+from intake_bluesky.storage.contract import Answer, Recorded, RunStore, SupportsStatistics
+
+__all__ = ["Search"]
+
+SOON: Final = 1.0  # seconds after which the store is told
+
+
+class Search:
+    """One search that looks into data: how much it may read, and what it found out, for the store to keep.
+
+    Parameters
+    ----------
+    store : RunStore
+    most : int, optional
+        Bytes of values, as arrays, that may be read; None for whatever it takes.
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> with Search(MemoryStore(), 100) as search:
+    ...     search.take(60, "9acjef")
+    """
+
+    def __init__(self, store: RunStore, most: int | None = None) -> None:
+        self._store, self._most, self._taken = store, most, 0
+        self._found: list[tuple[Recorded, Statistics | Answer]] = []
+        self._kept = time.monotonic()
+
+    def take(self, size: int, uid: str = "") -> None:
+        """Count bytes that are read.
+
+        Raises
+        ------
+        SearchTooLarge
+            Where these are too many.
+        """
+        self.check(size, uid)
+        self._taken += size
+
+    def check(self, size: int, uid: str = "") -> None:
+        """Make sure that so many bytes may be read.
+
+        Raises
+        ------
+        SearchTooLarge
+        """
+        if self._most is not None and self._taken + size > self._most:
+            of_run = f" of run {uid}" if uid else ""
+            raise SearchTooLarge(
+                f"this search may read {self._most:,} bytes of data, has read {self._taken:,} and comes to {size:,} "
+                f"more{of_run}: ask for fewer runs, or raise read_at_most; what it found out is kept"
+            )
+
+    def keep(self, what: Recorded, found: Statistics | Answer) -> None:
+        """Have the store keep what was found out: several at once, not long after."""
+        if isinstance(self._store, SupportsStatistics):
+            self._found.append((what, found))
+            if time.monotonic() - self._kept > SOON:
+                self.end()
+
+    def end(self) -> None:
+        """Have the store keep it now."""
+        found, self._found = self._found, []
+        if found and isinstance(self._store, SupportsStatistics):
+            self._store.keep(found)
+        self._kept = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.end()

@@ -1,0 +1,88 @@
+"""Which values a key has in some runs, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from intake_bluesky.documents.model import to_plain
+from intake_bluesky.query import Everything, Path
+from intake_bluesky.query.paths import MISSING
+from intake_bluesky.search.ordering import TIME, Rank, as_path, rank, value_of
+from intake_bluesky.search.selection import Selection
+from intake_bluesky.storage.contract import SupportsDistinct
+
+__all__ = ["Facet", "facets"]
+
+
+class Facet(NamedTuple):
+    """A value, and how many runs have it."""
+
+    value: Any
+    runs: int
+
+
+class _Counts:
+    """Values of one key, equal ones together; a document's values need not be hashable, nor 1 be True."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.absent = 0
+        self._found: dict[Rank, Facet] = {}
+
+    def add(self, value: Any, count: int = 1) -> None:
+        if value is MISSING:
+            self.absent += count
+            return
+        key = rank(value)
+        known = self._found.get(key)
+        self._found[key] = Facet(to_plain(value), count) if known is None else Facet(known.value, known.runs + count)
+
+    @property
+    def total(self) -> int:
+        return sum(facet.runs for facet in self._found.values())
+
+    def ordered(self, *, missing: bool) -> list[Facet]:
+        """The most frequent first, then by value."""
+        if missing and self.absent:
+            self.add(None, self.absent)
+        found = sorted(self._found.items(), key=lambda item: (-item[1].runs, item[0]))
+        return [facet for _, facet in found]
+
+
+def facets(selection: Selection, keys: Sequence[str], *, missing: bool = False) -> dict[str, list[Facet]]:
+    """Count the values of each key: by the store where it can, else in one pass over the runs.
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> starts = ({"uid": str(n), "time": 1.0, "plan_name": name} for n, name in enumerate(("scan", "count", "scan")))
+    >>> facets(Selection(MemoryStore([("start", start)] for start in starts)), ["plan_name"])
+    {'plan_name': [Facet(value='scan', runs=2), Facet(value='count', runs=1)]}
+    """
+    counts = {key: _Counts(as_path(key)) for key in keys}
+    _count_by_runs(selection, [count for count in counts.values() if not _count_by_store(selection, count, missing)])
+    return {key: count.ordered(missing=missing) for key, count in counts.items()}
+
+
+def _count_by_store(selection: Selection, counts: _Counts, missing: bool) -> bool:
+    if not isinstance(selection.store, SupportsDistinct) or counts.path == TIME:  # which is not what documents say
+        return False
+    plan = selection.plan()
+    if not isinstance(plan.residual, Everything):
+        return False
+    found = selection.store.distinct(counts.path, plan.pushed)
+    if found is None:
+        return False
+    for value, count in found:
+        counts.add(value, count)
+    if missing:
+        counts.absent = selection.count() - counts.total
+    return True
+
+
+def _count_by_runs(selection: Selection, several: Iterable[_Counts]) -> None:
+    several = list(several)
+    for run in selection.runs() if several else ():
+        for counts in several:
+            counts.add(value_of(run, counts.path))

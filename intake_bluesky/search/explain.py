@@ -1,0 +1,153 @@
+"""How a search is done, in words: what the store does, what is finished run by run, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, Self, runtime_checkable
+
+from intake_bluesky.query import And, Everything, Not, Or, PathQuery, Query, documents_needed, leaves
+from intake_bluesky.search.ordering import Arrangement
+from intake_bluesky.search.selection import Selection
+from intake_bluesky.storage.contract import Order, Plan, RunStore, SupportsCount, SupportsStatistics
+
+__all__ = ["Explanation", "SupportsServerPlan", "explain"]
+
+
+@runtime_checkable
+class SupportsServerPlan(Protocol):
+    """A store on a server that tells how it goes about a question."""
+
+    def server_plan(self, query: Query, order: Order) -> str:
+        """Ask the server how it would find the runs of a query that `plan` accepted; no run is listed."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation(Plan):
+    """A `Plan` that says in words how a search is done.
+
+    Attributes
+    ----------
+    reasons : tuple of (Query, str)
+        Each part of the residual, and why the store leaves it.
+    order : str
+        Who puts the runs in order, and how.
+    candidates : int or None
+        How many runs the store finds, among which the residual looks; None where that was not asked.
+    server : str
+        How the server goes about it; "" where there is none, or that was not asked.
+    decided : tuple of int or None
+        Of how many of these the store, by statistics that it keeps, is certain that they match, and how many it
+        leaves open; None where that was not asked, or where it keeps none.
+    """
+
+    reasons: tuple[tuple[Query, str], ...] = ()
+    order: str = ""
+    candidates: int | None = None
+    server: str = ""
+    decided: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, plan: Plan, **words: Any) -> Self:
+        """Add words to a plan."""
+        return cls(**{field.name: getattr(plan, field.name) for field in fields(Plan)}, **words)
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    __repr__ = __str__
+
+    def _lines(self) -> Iterator[str]:
+        found = "" if self.candidates is None else f" ({self.candidates:,})"
+        what = "all runs" if isinstance(self.pushed, Everything) else f"runs where {self.pushed!r}"
+        yield f"The store finds: {what}{found}"
+        if self.server:
+            yield f"  by {self.server}"
+        if not self.reasons:
+            yield "Nothing is left to finish run by run."
+        for part, reason in self.reasons:
+            yield f"Finished run by run: {part!r}"
+            yield f"  because {reason}"
+        if self.decided is not None:
+            certain, left = self.decided
+            out = (self.candidates or 0) - certain - left
+            yield f"Kept statistics tell: {certain:,} match, {out:,} do not, {left:,} are looked into."
+        yield f"Order: {self.order}"
+
+
+def explain(arrangement: Arrangement, *, run: bool = False) -> Explanation:
+    """Say how the runs of an arrangement are found; with `run`, count those that the store finds.
+
+    Examples
+    --------
+    >>> from intake_bluesky.query import PartialUID, Start
+    >>> from intake_bluesky.search.selection import Selection
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> query = PartialUID("9acjef") & (Start("plan_name") == "scan")
+    >>> explain(Arrangement(Selection(MemoryStore(), (query,))), run=True)
+    The store finds: runs where PartialUID('9acjef') (0)
+    Finished run by run: Start('plan_name') == 'scan'
+      because the store does not answer this
+    Order: the newest first, by the store
+    """
+    selection = arrangement.selection
+    store, sorting = selection.store, arrangement.sorting
+    plan = selection.plan(order=sorting.ties, by_statistics=False)
+    by_statistics = isinstance(store, SupportsStatistics) and "data" in documents_needed(plan.residual)
+    return Explanation.of(
+        plan,
+        reasons=tuple(_reasons(store, plan.residual)),
+        order=_order(arrangement, ordered=plan.ordered),
+        candidates=_count(store, plan.pushed) if run else None,
+        server=store.server_plan(plan.pushed, sorting.ties) if run and isinstance(store, SupportsServerPlan) else "",
+        decided=_decided(selection, store) if run and by_statistics else None,
+    )
+
+
+def _decided(selection: Selection, store: RunStore) -> tuple[int, int]:
+    plan = selection.plan()
+    return _count(store, plan.pushed & plan.certain), _count(store, plan.pushed & ~plan.certain)
+
+
+def _count(store: RunStore, pushed: Query) -> int:
+    return store.count(pushed) if isinstance(store, SupportsCount) else sum(1 for _ in store.find(pushed))
+
+
+def _order(arrangement: Arrangement, *, ordered: bool) -> str:
+    keys = ", ".join(arrangement.sorting.texts)
+    store = "by the store" if ordered else "here, for the store does not order its runs"
+    if not keys:
+        return f"the newest first, {store}"
+    if not arrangement.sorting.by_time:
+        return f"by {keys}, here: uids and keys of the runs found are held, no documents"
+    return f"by {keys}, time {store}" if len(arrangement.sorting.keys) > 1 else f"by {keys}, {store}"
+
+
+def _reasons(store: RunStore, residual: Query) -> Iterator[tuple[Query, str]]:
+    if isinstance(residual, Everything):
+        return
+    for part in residual.children if isinstance(residual, And) else (residual,):
+        yield part, _reason(store, part)
+
+
+def _reason(store: RunStore, part: Query) -> str:
+    leaf = part.child if isinstance(part, Not) else part
+    left = [one for one in leaves(leaf) if not _answers(store, one)]
+    by_statistics = isinstance(store, SupportsStatistics) and all("data" in documents_needed(one) for one in left)
+    if isinstance(leaf, Or) and not by_statistics:
+        return f"an | goes to the store only whole, and it does not answer {', '.join(map(repr, left))}"
+    if isinstance(leaf, PathQuery) and leaf.path.descend:
+        exact = replace(leaf, path=replace(leaf.path, descend=False))
+        if _answers(store, exact):
+            return f"MongoDB's form looks into lists too; the store answers {~exact if leaf is not part else exact!r}"
+    if by_statistics:
+        return (
+            "values are read where the statistics that the store keeps do not decide: of runs that it has not scanned "
+            "yet or that have no stop document, of files not read before, and for intervals between two values"
+        )
+    inside = " and ".join(sorted(documents_needed(part) & {"data", "descriptors"}, reverse=True))
+    return "the store does not answer this" + (f": runs are opened for their {inside}" if inside else "")
+
+
+def _answers(store: RunStore, query: Query) -> bool:
+    return isinstance(store.plan(query, Order.NEWEST).residual, Everything)

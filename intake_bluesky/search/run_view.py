@@ -1,0 +1,288 @@
+"""A run of a store as queries see it: nothing is opened before a query comes to need it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import product
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from intake_bluesky.assets import AssetArray, AssetOptions
+from intake_bluesky.datasets.event_columns import declared
+from intake_bluesky.datasets.rows import last_of_each
+from intake_bluesky.datasets.stream_reader import DatasetOptions, StreamReader
+from intake_bluesky.documents.columns import Array, Column, Ragged, take
+from intake_bluesky.documents.model import EventPage, RunHeader, RunSummary, StreamLayout, is_external
+from intake_bluesky.documents.statistics import Statistics, lies
+from intake_bluesky.errors import (
+    AssetUnavailable,
+    DamagedRun,
+    IntakeBlueskyError,
+    SearchTooLarge,
+    StoreUnavailable,
+)
+from intake_bluesky.search.budget import Search
+from intake_bluesky.storage.contract import Answer, Recorded, RunStore, SupportsStatistics
+
+__all__ = ["StoredRun", "reading_of"]
+
+REMEMBERED: Final = 65_536  # statistics of a store's runs that are kept; one takes some 300 bytes
+
+
+class _Remembered:
+    """The statistics computed last, of one store."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[Recorded, Statistics] = OrderedDict()
+
+    def get(self, what: Recorded) -> Statistics | None:
+        with self._lock:
+            if what in self._known:
+                self._known.move_to_end(what)
+            return self._known.get(what)
+
+    def put(self, what: Recorded, found: Statistics) -> None:
+        with self._lock:
+            self._known[what] = found
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+
+
+_MEMORY: Final[WeakKeyDictionary[RunStore, _Remembered]] = WeakKeyDictionary()
+
+
+def reading_of(assets: AssetOptions) -> str:
+    """A short name of how files are found and read."""
+    return hashlib.sha256(repr(assets).encode(errors="backslashreplace")).hexdigest()[:16]
+
+
+class StoredRun:
+    """A run as `intake_bluesky.query.matches` looks at it.
+
+    Start and stop are those of the listing; the header is read for descriptors, once; statistics are computed a page of
+    events or a chunk of a file at a time, and those of runs that have stopped are kept: by the store, if it
+    `SupportsStatistics`, and in memory.
+
+    Parameters
+    ----------
+    store : RunStore
+    run : RunSummary
+    assets : AssetOptions, optional
+        How files are found and read; by default documents of another machine may name none of this one.
+    search : Search, optional
+        What it is looked at for; by default as much is read as it takes.
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> from intake_bluesky.testing.runs import EXAMPLES
+    >>> store = MemoryStore([EXAMPLES["scan"](None)])
+    >>> StoredRun(store, next(store.find())).statistics("primary", "theta")
+    Statistics(count=11, nan_count=0, min=-2.5, max=2.5, sum=0.0, first=-2.5, last=2.5, gap=0.5000000000000001)
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        run: RunSummary,
+        assets: AssetOptions | None = None,
+        search: Search | None = None,
+    ) -> None:
+        self._store, self._run, self._search = store, run, search or Search(store)
+        self._assets = assets or AssetOptions(trusted=not store.remote)
+        self._pieces_of: dict[str, Array] = {}
+
+    @property
+    def start(self) -> Mapping[str, Any]:
+        """The run start document."""
+        return self._run.start
+
+    @property
+    def stop(self) -> Mapping[str, Any] | None:
+        """The run stop document; None while there is none."""
+        return self._run.stop
+
+    @cached_property
+    def _header(self) -> RunHeader:
+        with self._readable():
+            return self._store.header(self._run.uid)
+
+    @property
+    def descriptors(self) -> Sequence[Mapping[str, Any]]:
+        """The event descriptors of all streams.
+
+        Raises
+        ------
+        DamagedRun, AssetUnavailable
+            When the run cannot be read.
+        """
+        return self._header.descriptors
+
+    def statistics(self, stream: str, key: str) -> Statistics | None:
+        """The statistics of a data key that a descriptor of the stream declares; None without such a key.
+
+        Raises
+        ------
+        DamagedRun, AssetUnavailable
+            When what it takes cannot be read.
+        """
+        values = self._recorded(stream, key)
+        if values is None:
+            return None
+        memory = _MEMORY.setdefault(self._store, _Remembered())
+        found = memory.get(values)
+        if found is None:
+            found = self._kept(values) or self._compute(values)
+            if self._header.stop is not None:
+                memory.put(values, found)
+        return found
+
+    def lies(self, stream: str, key: str, low: float, high: float) -> bool:
+        """Whether a number among the values lies from `low` to `high`; reads no further than to the first.
+
+        Raises
+        ------
+        DamagedRun, AssetUnavailable
+        """
+        values = self._recorded(stream, key)
+        if values is None:
+            return False
+        with self._readable():
+            found = any(lies(part, low, high) for _, part in self._parts(stream, key))
+        if self._header.stop is not None:
+            self._search.keep(values, Answer(low, high, found))
+        return found
+
+    def _recorded(self, stream: str, key: str) -> Recorded | None:
+        """What is asked for; None where no descriptor declares it."""
+        layout = self._header.streams.get(stream)
+        spec = None if layout is None else layout.data_keys.get(key)
+        if spec is None:
+            return None
+        reading = reading_of(self._assets) if is_external(spec) else ""
+        return Recorded(self._run.uid, self._header.version, stream, key, reading)
+
+    def _kept(self, values: Recorded) -> Statistics | None:
+        return self._store.statistics(values) if isinstance(self._store, SupportsStatistics) else None
+
+    def _compute(self, values: Recorded) -> Statistics:
+        pieces: dict[int, Statistics] = {}
+        with self._readable():
+            for piece, part in self._parts(values.stream, values.key):
+                pieces[piece] = Statistics.merged(pieces.get(piece, Statistics()), Statistics.of(part))
+        found = Statistics.merged(*(pieces[piece] for piece in sorted(pieces)))
+        if self._header.stop is not None:
+            self._search.keep(values, found)
+        return found
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Say of whatever is in the way of reading this run that it is; what ails the store itself passes."""
+        try:
+            yield
+        except (DamagedRun, AssetUnavailable, StoreUnavailable, SearchTooLarge):
+            raise
+        except (IntakeBlueskyError, OSError) as error:
+            raise AssetUnavailable(f"run {self._run.uid} cannot be read: {error}") from error
+
+    def _parts(self, stream: str, key: str) -> Iterator[tuple[int, Column]]:
+        """The values, as they are stored, and which of the pieces that follow each other they belong to."""
+        array = self._asset(stream, key)
+        if array is None:
+            parts = self._event_parts(self._header.streams[stream], key)
+        else:
+            self._search.check(math.prod(array.shape) * array.dtype.itemsize, self._run.uid)
+            parts = ((0, block) for block in _blocks(array))
+        for piece, values in parts:
+            flat = values.values if isinstance(values, Ragged) else values
+            self._search.take(flat.nbytes, self._run.uid)
+            yield piece, values
+
+    def _asset(self, stream: str, key: str) -> AssetArray | None:
+        if not is_external(self._header.streams[stream].data_keys[key]):
+            return None
+        options = DatasetOptions(include=(key,), assets=self._assets)
+        return StreamReader(self._store, self._header, stream, options).assets.get(key)
+
+    def _event_parts(self, layout: StreamLayout, key: str) -> Iterator[tuple[int, Column]]:
+        pages: Iterable[EventPage] = self._pages(layout, (key,))
+        if len(layout.pages) == 1:  # as most have: it tells the seq_nums, too
+            pages = list(pages)
+            self._pieces_of.setdefault(layout.name, _pieces_of(pages))
+        pieces, size, position = self._pieces(layout), _size(layout, key), 0
+        for page in pages:
+            own = pieces[position : position + len(page)]
+            position += len(page)
+            for piece in np.unique(own[own >= 0]).tolist():
+                yield piece, _values(page, key, own == piece, size)
+
+    def _pages(self, layout: StreamLayout, keys: tuple[str, ...]) -> Iterator[EventPage]:
+        return self._store.event_pages(self._run.uid, layout.name, data=keys, events=slice(0, layout.events))
+
+    def _pieces(self, layout: StreamLayout) -> Array:
+        """The piece of each stored event, -1 where a later event replaced it."""
+        if layout.name not in self._pieces_of:
+            self._pieces_of[layout.name] = _pieces_of(self._pages(layout, ()))
+        return self._pieces_of[layout.name]
+
+
+def _pieces_of(pages: Iterable[EventPage]) -> Array:
+    return _pieces(np.concatenate([np.empty(0, np.int64), *(page.seq_num for page in pages)]))
+
+
+def _pieces(seq_num: Array) -> Array:
+    """Put stored events into pieces, so that events in order of piece and place are in order of seq_num.
+
+    >>> _pieces(np.array([1, 2, 3, 4, 2]))
+    array([ 0, -1,  1,  1,  0])
+    """
+    chosen = last_of_each(seq_num)
+    pieces = np.full(len(seq_num), -1)
+    pieces[chosen] = np.cumsum(np.diff(chosen, prepend=0) < 0)
+    return pieces
+
+
+def _size(layout: StreamLayout, key: str) -> int:
+    """How many values each event has; 1 where that differs."""
+    seen = (layout.observed or {}).get(key)
+    if seen is not None and seen.valued:
+        return 1 if seen.ragged else int(np.prod(seen.shape, dtype=np.int64))
+    shape = declared(key, layout.data_keys[key]).shape
+    return 1 if -1 in shape else int(np.prod(shape, dtype=np.int64))
+
+
+def _values(page: EventPage, key: str, wanted: Array, size: int) -> Column:
+    """Some events' values of a page; NaN for all that an event should have where none has any."""
+    column = page.data.get(key)
+    if column is None or (size != 1 and _is_nothing(column)):
+        return np.full(int(wanted.sum()) * size, np.nan)
+    return column if wanted.all() else take(column, wanted)
+
+
+def _is_nothing(column: Column) -> bool:
+    """Whether all events of a page are null, which leaves no trace of how many values each should have."""
+    flat = isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind == "f"
+    return flat and bool(np.isnan(column).all())  # type: ignore[arg-type]
+
+
+def _blocks(array: AssetArray) -> Iterator[Array]:
+    """The frames that are there, a chunk at a time."""
+    if 0 in array.shape:
+        return
+    bounds = [np.cumsum([0, *lengths]).tolist() for lengths in array.chunks]
+    for first, *others in product(*(list(map(slice, edges[:-1], edges[1:])) for edges in bounds)):
+        places = np.arange(first.start, first.stop)
+        there = array.index[places // array.layout.rows_per_event] >= 0
+        if there.all():
+            yield array[(first, *others)]
+        elif there.any():
+            yield array[(places[there].tolist(), *others)]

@@ -1,0 +1,303 @@
+"""Some runs of a store: how queries are finished, and how one run is found by uid, scan_id or place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from intake_bluesky.assets import AssetOptions
+from intake_bluesky.documents.model import RunHeader, RunSummary
+from intake_bluesky.errors import AmbiguousRun, RunNotFound, UnsupportedQuery
+from intake_bluesky.query import (
+    ALL,
+    Everything,
+    FullText,
+    PartialUID,
+    Query,
+    Start,
+    all_of,
+    from_json,
+    from_mongo,
+    from_text,
+    settle_scan_ids,
+)
+from intake_bluesky.query.json_form import FORMAT
+from intake_bluesky.query.pruning import bounds
+from intake_bluesky.search.budget import Search
+from intake_bluesky.search.residual import Finishing
+from intake_bluesky.search.run_view import reading_of
+from intake_bluesky.storage.contract import (
+    Order,
+    Plan,
+    RunStore,
+    SupportsStatistics,
+    sort_runs,
+)
+
+__all__ = ["Selection", "as_query"]
+
+TEXT = "text:"
+SHOWN = 5  # how many of several candidates a message names
+
+
+def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
+    """Make a query of what people write: a query, MongoDB's form, words, or None for all.
+
+    Text that begins with ``text:`` is the text form (see `from_text`), so that it can be written in a YAML file.
+
+    Raises
+    ------
+    UnsupportedQuery
+        When it is none of these, or asks for something that no query does.
+    QuerySyntaxError
+        When what follows ``text:`` cannot be read.
+
+    Examples
+    --------
+    >>> as_query({"plan_name": "scan"}) == from_mongo({"plan_name": "scan"})
+    True
+    >>> as_query("nickel foil")
+    FullText('nickel foil')
+    >>> as_query("text: plan_name == 'scan'")
+    Start('plan_name') == 'scan'
+    """
+    if query is None:
+        return ALL
+    if isinstance(query, Query):
+        return query
+    if isinstance(query, str):
+        return from_text(query.removeprefix(TEXT)) if query.startswith(TEXT) else FullText(query)
+    if isinstance(query, Mapping):
+        return from_json(json.dumps(query)) if FORMAT in query else from_mongo(query)
+    raise UnsupportedQuery(
+        f"a search takes a query, a dict in MongoDB's form, or words, not {type(query).__name__}: {query!r}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The runs of a store that several queries, one within the other, leave.
+
+    Making one reads nothing. What the store cannot do of a query is finished here, run by run: what start and stop
+    decide first, then descriptors, then data. A run whose descriptors or data cannot be read, where they would decide,
+    matches neither a query nor its negation; a `RuntimeWarning` names it.
+
+    Attributes
+    ----------
+    store : RunStore
+    stages : tuple of Query
+        A `ScanID` that takes the latest of several takes it among what the stages before it left.
+    assets : AssetOptions or None
+        How a query over data finds and reads files; None for the defaults, see `StoredRun`.
+    read_at_most : int or None
+        Bytes of data that one search reads; None for whatever it takes.
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> starts = {"uid": "old", "time": 1.0, "scan_id": 5}, {"uid": "new", "time": 2.0, "scan_id": 5}
+    >>> runs = [[("start", start)] for start in starts]
+    >>> selection = Selection(MemoryStore(runs))
+    >>> [run.uid for run in selection.runs()], selection.latest(5).uid
+    (['new', 'old'], 'new')
+    """
+
+    store: RunStore
+    stages: tuple[Query, ...] = ()
+    assets: AssetOptions | None = None
+    read_at_most: int | None = None
+
+    @property
+    def query(self) -> Query:
+        """All stages in one."""
+        return all_of(self.stages)
+
+    def narrowed(self, query: Query) -> Selection:
+        """Those of these runs that match."""
+        return self if isinstance(query, Everything) else replace(self, stages=(*self.stages, query))
+
+    def settled(self) -> Query:
+        """The query with each `ScanID` written out; asks the store only where there is one to settle."""
+        query = ALL
+        for stage in self.stages:
+            within = query
+            query = within & settle_scan_ids(
+                stage,
+                lambda asked, within=within: self._starts(within & asked),  # type: ignore[misc]
+            )
+        return query
+
+    def _starts(self, query: Query) -> Iterator[Mapping[str, Any]]:
+        return (run.start for run in replace(self, stages=()).runs(query))
+
+    def plan(self, query: Query = ALL, order: Order = Order.NEWEST, *, by_statistics: bool = True) -> Plan:
+        """How the store shares the work, for those of these runs that match `query` as well.
+
+        What it does not answer narrows what it finds all the same, by the statistics that it keeps unless told
+        otherwise: see `intake_bluesky.query.pruning`.
+        """
+        store = self.store
+        plan = store.plan(self.settled() & query, order)
+        if isinstance(plan.residual, Everything):
+            return replace(plan, certain=ALL)
+        reading = reading_of(self._reads) if by_statistics and isinstance(store, SupportsStatistics) else None
+
+        def takes(asked: Query) -> bool:
+            return isinstance(store.plan(asked, order).residual, Everything)
+
+        possible, certain = bounds(plan.residual, takes, reading)
+        pushed = plan.pushed & possible
+        if takes(pushed & certain) and takes(pushed & ~certain):  # a query may be too long, whose leaves are not
+            return replace(plan, pushed=pushed, certain=certain)
+        return replace(plan, certain=~ALL)
+
+    @property
+    def _reads(self) -> AssetOptions:
+        return self.assets or AssetOptions(trusted=not self.store.remote)
+
+    def runs(
+        self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None
+    ) -> Iterator[RunSummary]:
+        """Yield those of these runs that match `query` as well.
+
+        Reads no header and no event but for what the store leaves of queries over descriptors and data. Runs are held
+        in memory only where the store does not order them.
+
+        Raises
+        ------
+        SearchTooLarge
+            Where that is more than `read_at_most`.
+        """
+        plan = self.plan(query, order)
+        if plan.ordered and isinstance(plan.residual, Everything):
+            yield from self.store.find(plan.pushed, order=order, offset=offset, limit=limit)
+            return
+        with self._finishing(plan.residual) as finishing:
+            found: Iterable[RunSummary] = finishing.runs(plan, order)
+            if not plan.ordered:
+                found = sort_runs(found, order)
+            yield from islice(found, offset, None if limit is None else offset + limit)
+
+    def count(self, query: Query = ALL) -> int:
+        """Count those of these runs that match `query` as well.
+
+        Raises
+        ------
+        SearchTooLarge
+        """
+        plan = self.plan(query)
+        with self._finishing(plan.residual) as finishing:
+            return finishing.count(plan)
+
+    def __contains__(self, run: RunSummary) -> bool:
+        with self._finishing(self.settled()) as finishing:
+            return finishing.matches(run)
+
+    def _finishing(self, residual: Query) -> Finishing:
+        return Finishing(self.store, residual, self._reads, Search(self.store, self.read_at_most))
+
+    def exact(self, uid: str) -> RunHeader:
+        """Open the run of a full uid.
+
+        Raises
+        ------
+        RunNotFound
+        """
+        header = self.store.header(uid)
+        if RunSummary.of(header.start, header.stop) not in self:
+            raise RunNotFound(f"run {uid} is in the store and not among those that match {self.query!r}")
+        return header
+
+    def header(self, uid: str) -> RunHeader:
+        """Open the run of a full uid, or of the beginning of one.
+
+        Raises
+        ------
+        RunNotFound, AmbiguousRun
+        """
+        with suppress(RunNotFound):
+            return self.exact(uid)
+        return self.store.header(self.summary(uid).uid)
+
+    def summary(self, uid: str) -> RunSummary:
+        """Find the run of a full uid, or of the beginning of one, without opening it.
+
+        Raises
+        ------
+        RunNotFound, AmbiguousRun
+        """
+        found = list(self.runs(PartialUID(uid), limit=SHOWN + 1)) if uid else []
+        whole = [run for run in found if run.uid == uid]
+        if len(found) == 1 or whole:
+            return (whole or found)[0]
+        if found:
+            more = " ..." if len(found) > SHOWN else ""
+            raise AmbiguousRun(
+                f"several runs have uids that begin with {uid!r}: "
+                f"{', '.join(run.uid for run in found[:SHOWN])}{more}. Give more of the uid"
+            )
+        raise RunNotFound(f"no run has a uid that begins with {uid!r}{self._among()}; a scan_id is given as an int")
+
+    def latest(self, scan_id: int) -> RunSummary:
+        """Find the newest run of a scan_id.
+
+        Raises
+        ------
+        RunNotFound
+        """
+        for run in self.runs(Start("scan_id") == scan_id, limit=1):
+            return run
+        raise RunNotFound(f"no run has scan_id {scan_id}{self._among()}; a place is counted from the newest, at -1")
+
+    def newest(self, place: int) -> RunSummary:
+        """Find the newest run but `place`: 0 is the newest.
+
+        Raises
+        ------
+        IndexError
+        """
+        for run in self.runs(offset=place, limit=1):
+            return run
+        problems = self.store.problems()
+        more = f"; not read: {problems[0].where}, {problems[0].message} ({len(problems)} in all)" if problems else ""
+        raise IndexError(f"{-place - 1} was asked and there are {self.count()} runs{self._among()}{more}")
+
+    def _among(self) -> str:
+        return f" among those that match {self.query!r}" if self.stages else ""
+
+    def cut(self, part: slice) -> Selection:
+        """The runs at the places of a slice, as they are now: the oldest is at 0, the newest at -1."""
+        if part == slice(None):
+            return self
+        if (part.step or 1) == 1 and part.stop is None and (part.start or 0) < 0:
+            return self._of(run.uid for run in self.runs(limit=-part.start))
+        total = self.count()
+        from_newest = {total - 1 - place for place in range(*part.indices(total))}
+        first, last = min(from_newest, default=0), max(from_newest, default=-1)
+        found = enumerate(self.runs(offset=first, limit=last - first + 1), first)
+        return self._of(run.uid for place, run in found if place in from_newest)
+
+    def listed(self, keys: Iterable[str | int]) -> Selection:
+        """The runs of these uids (or their beginnings), scan_ids and negative places.
+
+        Raises
+        ------
+        RunNotFound, AmbiguousRun, IndexError
+        """
+        keys = list(keys)
+        texts = [key for key in keys if isinstance(key, str)]
+        whole = {run.uid for run in self.runs(Start("uid").is_in(texts))} if texts else set()
+        return self._of(key if isinstance(key, str) and key in whole else self.at(key).uid for key in keys)
+
+    def at(self, key: str | int) -> RunSummary:
+        """Find the run of a uid (or its beginning), a scan_id, or a negative place, without opening it."""
+        if isinstance(key, str):
+            return self.summary(key)
+        return self.newest(-key - 1) if key < 0 else self.latest(key)
+
+    def _of(self, uids: Iterable[str]) -> Selection:
+        return self.narrowed(Start("uid").is_in(list(uids)))

@@ -1,0 +1,155 @@
+"""Writing documents as they are emitted: one point of entry for every store that can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypeAlias
+
+from intake_bluesky.documents.model import Document
+from intake_bluesky.errors import DamagedRun, DuplicateRun, UnsupportedOperation
+from intake_bluesky.storage.contract import RunInsert, SupportsInsert
+
+__all__ = ["DocumentWriter"]
+
+OnDuplicate: TypeAlias = Literal["raise", "skip"]
+
+
+class DocumentWriter:
+    """Writes every run whose documents it is called with; for ``RunEngine.subscribe``.
+
+    Runs may be interleaved: each document goes to the run that it, its descriptor or its resource names. Documents are
+    written as they are, one after the other, with what durability the store's `RunInsert` gives.
+
+    Parameters
+    ----------
+    store : SupportsInsert
+    on_duplicate : {"raise", "skip"}
+        What to do with a run that is in the store already: raise `DuplicateRun`, or take its documents and drop them.
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing.memory import MemoryStore
+    >>> store = MemoryStore()
+    >>> with DocumentWriter(store) as write:
+    ...     write("start", {"uid": "abc", "time": 1.0})
+    ...     write("stop", {"uid": "def", "time": 2.0, "run_start": "abc", "exit_status": "success"})
+    >>> [run.uid for run in store.find()]
+    ['abc']
+    """
+
+    def __init__(self, store: SupportsInsert, *, on_duplicate: OnDuplicate = "raise") -> None:
+        if not isinstance(store, SupportsInsert):
+            raise UnsupportedOperation(f"{store!r} cannot be written: it has no insert()")
+        if on_duplicate not in ("raise", "skip"):
+            raise ValueError(f'on_duplicate is "raise" or "skip", not {on_duplicate!r}')
+        self._store = store
+        self._on_duplicate = on_duplicate
+        self._runs: dict[str, _Run] = {}
+        self._run_of: dict[str, _Run] = {}  # by the uids of descriptors, resources and stream resources
+
+    def __repr__(self) -> str:
+        return f"<DocumentWriter {self._store!r} running={sorted(self._runs)}>"
+
+    def __call__(self, name: str, doc: Document) -> None:
+        """Write one document.
+
+        Raises
+        ------
+        DuplicateRun
+            For the start of a run that is being written, or in the store and not to be skipped.
+        DamagedRun
+            For a document of a run whose start was not met, or that has stopped.
+        """
+        if name == "start":
+            self._begin(doc)
+            return
+        run = self._find(name, doc)
+        if name in INTRODUCES:
+            self._run_of[str(doc.get("uid"))] = run
+            run.uids.append(str(doc.get("uid")))
+        try:
+            if run.insert is not None:
+                run.insert.write(name, doc)
+        finally:
+            if name == "stop":
+                self._end(run)
+
+    def _begin(self, start: Document) -> None:
+        uid = str(start["uid"])
+        if uid in self._runs:
+            raise DuplicateRun(f"run {uid} is being written just now: its start document came twice")
+        insert: RunInsert | None = None
+        try:
+            insert = self._store.insert(start)
+        except DuplicateRun:
+            if self._on_duplicate == "raise":
+                raise
+        self._runs[uid] = _Run(uid, insert)
+
+    def _find(self, name: str, doc: Document) -> _Run:
+        field = FIELDS.get(name)
+        if field is None:
+            raise UnsupportedOperation(f"{name!r} is the name of no Bluesky document")
+        uid: Any = doc.get(field) if name != "bulk_events" else _first_descriptor(doc)
+        run = (self._runs if field == "run_start" else self._run_of).get(uid)
+        if run is not None:
+            return run
+        if len(self._runs) == 1 and (name in DATUMS or (name in RUNLESS and uid is None)):
+            return next(iter(self._runs.values()))
+        raise DamagedRun(
+            f"a {name} document belongs to {field} {uid!r}, which is of no run being written (there are "
+            f"{', '.join(self._runs) or 'none'}): subscribe the writer before the run starts"
+        )
+
+    def _end(self, run: _Run) -> None:
+        del self._runs[run.uid]
+        for uid in run.uids:
+            self._run_of.pop(uid, None)
+        if run.insert is not None:
+            run.insert.close()
+
+    def close(self) -> None:
+        """Close every run being written; those without a stop stay readable as far as they got."""
+        with ExitStack() as runs:
+            for run in list(self._runs.values()):
+                runs.callback(self._end, run)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run being written; `insert` is None where its documents are dropped."""
+
+    uid: str
+    insert: RunInsert | None
+    uids: list[str] = field(default_factory=list)
+
+
+def _first_descriptor(doc: Mapping[str, Any]) -> Any:
+    """Bulk events are lists of events by stream, any of which may be empty."""
+    return next((event["descriptor"] for events in doc.values() for event in events), None)
+
+
+INTRODUCES: Final = frozenset({"descriptor", "resource", "stream_resource"})
+RUNLESS: Final = frozenset({"resource", "bulk_events"})  # old writers' resources do not name their run
+DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})  # may be of a resource from the run before
+FIELDS: Final[dict[str, str]] = {
+    **dict.fromkeys(("stop", "descriptor", "resource", "stream_resource"), "run_start"),
+    **dict.fromkeys(("event", "event_page", "bulk_events"), "descriptor"),
+    **dict.fromkeys(("datum", "datum_page", "bulk_datum"), "resource"),
+    "stream_datum": "stream_resource",
+}
+"""Document name to the field whose uid tells its run."""

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from intake_bluesky.apps.validate import CODES, Finding, validate, validate_run
+from intake_bluesky.assets import AssetOptions
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
+from intake_bluesky.documents.model import Document
+from intake_bluesky.errors import DamagedRun
+from intake_bluesky.storage.contract import Problem
+from intake_bluesky.testing.asset_runs import DATASET, HDF5, frames, write_hdf5
+from intake_bluesky.testing.compose import RunComposer, data_key
+from intake_bluesky.testing.memory import MemoryStore
+from intake_bluesky.testing.runs import EXAMPLES, Run
+
+X = data_key("number")
+IMAGE = data_key("array", [1, 4, 6], dtype_numpy="<u2", external="STREAM:")
+
+ODD = {
+    "aborted": {"incomplete"},
+    "missing_file": {"file-missing"},
+    "missing_keys": {"missing-key"},
+    "gaps": {"seq-num-gap"},
+    "mixed_kinds": {"dtype"},
+    "objects": {"dtype"},
+    "slashes": {"schema"},
+    "keys_differ": {"unexpected-key", "missing-key"},
+    "no_time": {"schema"},
+    "unfinished": {"no-stop"},
+    "empty_stream": {"unused-descriptor"},
+}
+"""Examples with something odd; nothing is wrong with the others, such as a rewind."""
+
+
+def found(run: Run, **options: Any) -> list[Finding]:
+    store = MemoryStore([run])
+    return list(validate_run(store, run[0][1]["uid"], **options))
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_examples(name: str, tmp_path: Path) -> None:
+    observed = {finding.code for finding in found(EXAMPLES[name](tmp_path))}
+    assert observed == ODD.get(name, set())
+
+
+def test_schema_can_be_left_out(tmp_path: Path) -> None:
+    assert found(EXAMPLES["slashes"](tmp_path), schema=False) == []
+
+
+def scan(events: int = 3, **counts: int) -> RunComposer:
+    run = RunComposer("validate", scan_id=1)
+    primary = run.descriptor({"x": X, "n": data_key("integer"), "v": data_key("array", [2])})
+    for point in range(events):
+        run.event(primary, {"x": float(point), "n": point, "v": [1, 2]})
+    run.stop()
+    if counts:
+        run.documents[-1][1]["num_events"] = counts
+    return run
+
+
+def change(run: RunComposer, name: str, place: int, edit: Callable[[Document], object]) -> Run:
+    own = [doc for kind, doc in run.documents if kind == name]
+    edit(own[place])
+    return run.documents
+
+
+def only(findings: list[Finding]) -> Finding:
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+@pytest.mark.parametrize(("counted", "stored"), [(4, 3), (2, 3)])
+def test_stop_counts_other_events_than_are_stored(counted: int, stored: int) -> None:
+    observed = only(found(scan(stored, primary=counted).documents))
+    expected = f"the stop counts {counted} events, {stored} are stored"
+    assert (observed.code, observed.level, observed.message) == ("num-events", "error", expected)
+    assert observed.where.endswith("/primary")
+
+
+def test_stop_counts_a_stream_that_is_not_there() -> None:
+    observed = only(found(scan(3, primary=3, dark=2).documents))
+    assert observed.code == "num-events"
+    assert "2 events of a stream that has no descriptor" in observed.message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "code", "words"),
+    [
+        ("x", "warm", "dtype", "event 2 holds 'warm' (str) where number is declared"),
+        ("n", 0.5, "dtype", "event 2 holds 0.5 (float) where integer is declared"),
+        ("n", True, "dtype", "event 2 holds True (bool) where integer is declared"),
+        ("v", [1, 2, 3], "shape", "event 2 has shape [3] where [2] is declared"),
+        ("v", [[1, 2]], "shape", "event 2 has shape [1, 2] where [2] is declared"),
+        ("v", 5, "dtype", "event 2 holds 5 (int) where array is declared"),
+    ],
+)
+def test_values_that_are_not_as_declared(key: str, value: object, code: str, words: str) -> None:
+    run = change(scan(), "event", 1, lambda event: event["data"].update({key: value}))
+    observed = only(found(run))
+    assert (observed.code, observed.message) == (code, words)
+    assert observed.where.endswith(f"/primary/{key}")
+
+
+@pytest.mark.parametrize("value", [None, np.float64(1.5), 3])
+def test_nulls_and_numpy_scalars_are_as_declared(value: object) -> None:
+    assert found(change(scan(), "event", 1, lambda event: event["data"].update(x=value))) == []
+
+
+def test_repetitions_are_one_finding() -> None:
+    run = scan(5)
+    for name, doc in run.documents:
+        if name == "event":
+            doc["data"]["n"] = "text"
+    assert only(found(run.documents)).message.endswith("(and 4 more)")
+
+
+def test_events_of_an_unknown_descriptor() -> None:
+    run = change(scan(), "event", 2, lambda event: event.update(descriptor="gone"))
+    observed = {finding.code for finding in found(run)}
+    assert observed == {"unknown-descriptor", "num-events", "unreadable"}
+
+
+def test_documents_of_an_unknown_kind_and_form() -> None:
+    run = scan()
+    run.documents[-1:-1] = [("surprise", {}), ("datum", {"datum_id": "a"})]
+    observed = {(finding.code, finding.message) for finding in found(run.documents)}
+    assert observed == {
+        ("schema", "there is no document called 'surprise' in event-model"),
+        ("schema", "datum a: 'datum_kwargs' is a required property; 'resource' is a required property"),
+        ("unreadable", "datum a cannot be read: KeyError: 'resource'"),
+    }
+
+
+def streamed(folder: Path, *, stored: int = 3, key: Document | None = None) -> RunComposer:
+    uri = write_hdf5(folder / "validate.h5", frames(stored))
+    run = RunComposer("validate", scan_id=2)
+    primary = run.descriptor({"image": {**IMAGE, **(key or {})}})
+    image = run.stream_resource("image", mimetype=HDF5, uri=uri, dataset=DATASET)
+    run.stream_datum(image, primary, (1, 4))
+    run.stop()
+    return run
+
+
+@pytest.mark.parametrize(
+    ("stored", "key", "code", "words"),
+    [
+        (2, {}, "file-short", "has frames for 2 events where the documents speak of 3"),
+        (4, {}, "file-long", "has 4 frames where the documents speak of 3"),
+        (3, {"dtype_numpy": "<f8"}, "file-mismatch", "holds uint16 where float64 is declared"),
+        (3, {"shape": [1, 4, 7]}, "file-mismatch", "has frames of shape [4, 6] where [1, 4, 7] is declared"),
+    ],
+)
+def test_files_that_are_not_as_the_documents_say(
+    tmp_path: Path, stored: int, key: Document, code: str, words: str
+) -> None:
+    observed = only(found(streamed(tmp_path, stored=stored, key=key).documents))
+    assert observed.code == code
+    assert words in observed.message
+    assert str(tmp_path / "validate.h5") in observed.message
+
+
+def test_file_that_is_no_hdf5(tmp_path: Path) -> None:
+    run = streamed(tmp_path)
+    (tmp_path / "validate.h5").write_bytes(b"not HDF5")
+    assert only(found(run.documents)).code == "file-unreadable"
+
+
+def test_mimetype_that_nothing_reads(tmp_path: Path) -> None:
+    edit = {"mimetype": "application/x-unheard-of"}
+    run = change(streamed(tmp_path), "stream_resource", 0, lambda doc: doc.update(edit))
+    observed = only(found(run))
+    assert observed.code == "unknown-format"
+    assert "application/x-unheard-of" in observed.message
+
+
+def test_stream_resource_of_a_key_that_is_not_declared(tmp_path: Path) -> None:
+    run = change(streamed(tmp_path), "stream_resource", 0, lambda doc: doc.update(data_key="other"))
+    observed = only(found(run))
+    assert observed.code == "unexpected-key"
+    assert observed.where.endswith("/primary/other")
+
+
+def test_streamed_key_without_a_stream_resource() -> None:
+    run = RunComposer("validate", scan_id=4)
+    primary = run.descriptor({"x": X, "image": IMAGE})
+    run.event(primary, {"x": 1.0})
+    run.stop()
+    observed = {finding.code: finding.message for finding in found(run.documents)}
+    assert observed["no-resource"] == "1 rows, and no stream resource for them"
+
+
+def test_stream_datum_of_an_unknown_resource(tmp_path: Path) -> None:
+    run = change(streamed(tmp_path), "stream_datum", 0, lambda doc: doc.update(stream_resource="gone"))
+    assert {finding.code for finding in found(run)} == {"unknown-resource", "unused-resource"}
+
+
+def sequence(folder: Path, spec: str = "NPY_SEQ") -> RunComposer:
+    for number, frame in enumerate(frames(3)):
+        np.save(folder / f"seq_{number}.npy", frame)
+    run = RunComposer("validate", scan_id=3)
+    primary = run.descriptor({"image": data_key("array", [4, 6], dtype_numpy="<u2", external="FILESTORE:")})
+    resource = run.resource(spec, root=str(folder), path="seq")
+    for point in range(3):
+        datum_id = run.datum(resource, point, index=point)
+        run.event(primary, {"image": datum_id}, filled={"image": False})
+    run.stop()
+    return run
+
+
+def test_one_file_of_a_sequence_is_gone(tmp_path: Path) -> None:
+    run = sequence(tmp_path)
+    (tmp_path / "seq_1.npy").unlink()
+    observed = only(found(run.documents))
+    assert (observed.code, observed.message) == ("file-missing", f"{tmp_path / 'seq_1.npy'} is not there")
+
+
+def test_events_that_name_datums_not_in_the_run(tmp_path: Path) -> None:
+    run = change(sequence(tmp_path), "event", 1, lambda event: event["data"].update(image="gone/0"))
+    observed = only(found(run))
+    assert observed.code == "unknown-datum"
+    assert observed.message == "1 of 3 events name datums not in the run, 'gone/0' first"
+
+
+def test_unknown_spec_and_datums_of_an_unknown_resource(tmp_path: Path) -> None:
+    observed = only(found(sequence(tmp_path, "UNHEARD_OF").documents))
+    assert observed.code == "unknown-format"
+    run = change(sequence(tmp_path), "resource", 0, lambda doc: doc.update(uid="other"))
+    assert {"unknown-resource", "unused-resource"} <= {finding.code for finding in found(run)}
+
+
+class Handler:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __call__(self, index: int) -> Any:
+        return np.load(f"{self.path}_{index}.npy")
+
+
+def test_a_handler_is_asked_for_the_first_and_the_last_datum(tmp_path: Path) -> None:
+    run = sequence(tmp_path, "THIRD_PARTY").documents
+    options = AssetOptions(handlers={"THIRD_PARTY": Handler})
+    assert found(run, options=options) == []
+    (tmp_path / "seq_2.npy").unlink()
+    observed = only(found(run, options=options))
+    assert observed.code == "file-unreadable"
+    assert "seq_2.npy" in observed.message
+
+
+class Unreadable(MemoryStore):
+    """Has a file that is no run."""
+
+    def problems(self) -> list[Problem]:
+        damaged = Problem("/data/count.jsonl", "line 3 is cut off", next(self.find()).uid)
+        return [Problem("/data/notes.jsonl", "the first line is no start document"), damaged]
+
+    def header(self, uid: str) -> Any:
+        raise DamagedRun("the descriptor is cut off")
+
+
+def test_a_store_gives_its_problems_and_goes_on(tmp_path: Path) -> None:
+    store = Unreadable([EXAMPLES["count"](tmp_path), EXAMPLES["unfinished"](tmp_path)])
+    observed = [(finding.code, finding.message) for finding in validate(BlueskyCatalog(store))]
+    assert sorted(observed) == [
+        ("no-stop", "the run has no stop: it is going on, or was cut off"),
+        ("unreadable", "line 3 is cut off"),
+        ("unreadable", "the descriptor is cut off"),
+        ("unreadable", "the descriptor is cut off"),
+        ("unreadable", "the first line is no start document"),
+    ]
+
+
+def test_every_code_is_documented() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "findings.md"
+    rows = [line.split("|") for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    observed = {row[1].strip(" `"): (row[2].strip(), row[3].strip()) for row in rows}
+    assert observed == dict(CODES)

@@ -1,0 +1,194 @@
+"""What a YAML file from elsewhere may not do."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import intake
+import pytest
+import yaml
+
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
+from intake_bluesky.errors import UntrustedName
+from intake_bluesky.testing.memory import MemoryStore
+from intake_bluesky.testing.runs import EXAMPLES
+
+DRIVER = "test_security_catalog"
+PROBE = "intake_bluesky_security_probe"
+URL = "memory://elsewhere/catalog.yml"
+
+RUNS = MemoryStore()
+
+
+class SharedCatalog(BlueskyCatalog):
+    """A driver that YAML can name."""
+
+    name = DRIVER
+
+    def __init__(self, label: str = "", **kwargs: Any) -> None:
+        self.label = label
+        super().__init__(RUNS, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def driver(tmp_path: Path) -> Iterator[None]:
+    intake.register_driver(DRIVER, SharedCatalog, clobber=True)
+    RUNS.put(EXAMPLES["npy_seq"](tmp_path))
+    yield
+    intake.unregister_driver(DRIVER)
+    for run in list(RUNS.find()):
+        RUNS.remove(run.uid)
+    fsspec.filesystem("memory").store.clear()
+
+
+@pytest.fixture
+def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module that tells by being in `sys.modules` that it was imported."""
+    (tmp_path / f"{PROBE}.py").write_text("def same(doc):\n    return doc\n\n\nclass Handler:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, PROBE, raising=False)
+    return PROBE
+
+
+def text_of(**args: Any) -> str:
+    return yaml.safe_dump({"sources": {"runs": {"driver": DRIVER, "container": "catalog", "args": args}}})
+
+
+def elsewhere(**args: Any) -> Any:
+    """The entry of a YAML file that is not on this machine."""
+    with fsspec.open(URL, "w") as file:
+        file.write(text_of(**args))
+    return intake.open_catalog(URL)["runs"]
+
+
+def here(folder: Path, **args: Any) -> Any:
+    path = folder / "catalog.yml"
+    path.write_text(text_of(**args))
+    return intake.open_catalog(str(path))["runs"]
+
+
+class TestDottedNames:
+    def test_transforms_of_a_local_file_are_imported(self, probe: str, tmp_path: Path) -> None:
+        cat = here(tmp_path, transforms={"start": f"{probe}.same"}, handler_registry={"SPEC": f"{probe}:Handler"})
+        assert probe not in sys.modules
+        assert len(cat) == 1
+        assert cat.handler_registry["SPEC"].__name__ == "Handler"
+
+    def test_transforms_from_elsewhere_are_not(self, probe: str) -> None:
+        cat = elsewhere(transforms={"start": f"{probe}.same"})
+        for use in (len, list, lambda cat: cat[-1], lambda cat: cat.search({"scan_id": 1})[-1]):
+            with pytest.raises(UntrustedName, match=r"transform of start.*cat\[name\]\(trust=True\)"):
+                use(cat)
+        assert probe not in sys.modules
+
+    def test_handlers_from_elsewhere_are_not(self, probe: str) -> None:
+        cat = elsewhere(handler_registry={"NPY_SEQ": f"{probe}.Handler"})
+        with pytest.raises(UntrustedName, match="handler of 'NPY_SEQ'"):
+            cat.handler_registry["NPY_SEQ"]
+        with pytest.raises(UntrustedName, match="handler of 'NPY_SEQ'"):
+            cat[-1].primary.read()
+        assert probe not in sys.modules
+
+    def test_a_filler_class_is_never_imported(self, probe: str, tmp_path: Path) -> None:
+        for cat in (elsewhere(filler_class=f"{probe}.Handler"), here(tmp_path, filler_class=f"{probe}.Handler")):
+            assert cat[-1].scan_id == 67
+        assert probe not in sys.modules
+
+    def test_the_user_can_trust(self, probe: str) -> None:
+        cat = elsewhere(transforms={"start": f"{probe}.same"})
+        assert len(cat(trust=True)) == 1
+        assert len(cat(trust=True).search({"scan_id": 67})) == 1
+        assert len(pickle.loads(pickle.dumps(cat(trust=True)))) == 1
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"trust": True},
+            {"trust": "yes"},
+            {"metadata": {"catalog_dir": "/tmp/"}, "trust": True},
+            {"metadata": {}, "trust": True},
+        ],
+    )
+    def test_a_file_cannot_trust_itself(self, more: dict[str, Any], probe: str) -> None:
+        cat = elsewhere(transforms={"start": f"{probe}.same"}, **more)
+        for one in (cat, cat.search({"scan_id": 67}), pickle.loads(pickle.dumps(cat)), cat(label="x")):
+            with pytest.raises(UntrustedName):
+                len(one)
+        assert probe not in sys.modules
+
+    def test_nor_when_its_entry_is_opened_by_hand(self, probe: str) -> None:
+        elsewhere(transforms={"start": f"{probe}.same"}, metadata={}, trust=True)
+        entry = intake.open_catalog(URL)._entries["runs"]
+        with pytest.raises(UntrustedName):
+            len(entry.get())
+        with pytest.raises(UntrustedName):
+            len(entry())
+
+    def test_nor_when_it_was_found_by_a_search(self, probe: str) -> None:
+        elsewhere(transforms={"start": f"{probe}.same"}, metadata={}, trust=True)
+        found = intake.open_catalog(URL, name="all").search("bluesky " + DRIVER, depth=1)
+        with pytest.raises(UntrustedName):
+            len(found["runs"])
+
+    def test_a_folder_told_in_python_counts(self, probe: str, tmp_path: Path) -> None:
+        transforms = {"start": f"{probe}.same"}
+        far = SharedCatalog(transforms=transforms, metadata={"catalog_dir": "s3://bucket/"})
+        with pytest.raises(UntrustedName):
+            len(far)
+        near = SharedCatalog(root_map={"/data": "moved"}, metadata={"catalog_dir": f"{tmp_path}/"})
+        assert dict(near.root_map) == {"/data": f"{tmp_path}/moved"}
+
+
+class TestFiles:
+    def test_a_file_from_elsewhere_names_no_folder_of_this_machine(self, tmp_path: Path) -> None:
+        cat = elsewhere(root_map={"/data": str(tmp_path)})
+        with pytest.raises(UntrustedName, match="on this machine"):
+            _ = cat.root_map
+        with pytest.raises(UntrustedName, match=r"cat\[name\]\(trust=True\)"):
+            cat[-1]
+        assert dict(cat(trust=True).root_map) == {"/data": str(tmp_path)}
+
+    def test_but_folders_beside_itself(self) -> None:
+        assert dict(elsewhere(root_map={"/data": "moved"}).root_map) == {"/data": "memory:///elsewhere/moved"}
+
+    def test_documents_from_elsewhere_name_no_local_file(self, tmp_path: Path) -> None:
+        with pytest.raises(UntrustedName, match="trust the catalog"):
+            elsewhere()[-1].primary.read()
+        assert elsewhere()(trust=True)[-1].primary.read()["image"].shape[0] == 3
+        assert here(tmp_path)[-1].primary.read()["image"].shape[0] == 3
+
+    def test_nor_do_those_of_a_remote_store_in_a_local_catalog(self, tmp_path: Path) -> None:
+        class Remote(MemoryStore):
+            remote = True
+
+        store = Remote([EXAMPLES["npy_seq"](tmp_path)])
+        with pytest.raises(UntrustedName):
+            BlueskyCatalog(store)[-1].primary.read()
+        root = str(tmp_path.resolve())
+        assert BlueskyCatalog(store, root_map={root: root})[-1].primary.read()["image"].shape[0] == 3
+        assert BlueskyCatalog(store, trust=True)[-1].primary.read()["image"].shape[0] == 3
+
+
+class TestEnvironment:
+    @pytest.fixture(autouse=True)
+    def secret(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SECRET", "hunter2")
+
+    def test_templates_from_elsewhere_do_not_see_it(self) -> None:
+        elsewhere(label="{{ env(SECRET) }}")
+        assert "hunter2" not in open_catalog(URL)["runs"].label
+        assert open_catalog(URL, getenv=True)["runs"].label == "hunter2"
+
+    def test_those_of_this_machine_do(self, tmp_path: Path) -> None:
+        here(tmp_path, label="{{ env(SECRET) }}")
+        for place in (tmp_path / "catalog.yml", str(tmp_path / "catalog.yml"), [str(tmp_path / "catalog.yml")]):
+            assert open_catalog(place)["runs"].label == "hunter2"
+
+    def test_no_shell(self, tmp_path: Path) -> None:
+        for cat in (elsewhere(label="{{ shell('id') }}"), here(tmp_path, label="{{ shell('id') }}")):
+            assert "uid=" not in cat.label

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from intake_bluesky.apps.demo.tour import CATALOG
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
+from intake_bluesky.testing.runs import EXAMPLES
+
+CATALOGS = Path(__file__).parents[2] / "catalogs"
+FILES = sorted(path.name for path in CATALOGS.iterdir())
+
+RUNS = {"demo.yml": {"demo": "demo-data/runs"}}
+"""File to entry to the folder, beside catalogs/, where its runs lie."""
+
+
+def test_every_file_is_here() -> None:
+    assert sorted(RUNS) == FILES
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_opens_where_it_stands(name: str) -> None:
+    catalog = open_catalog(str(CATALOGS / name))
+    assert list(catalog) == list(RUNS[name])
+    assert all(isinstance(catalog[entry], BlueskyCatalog) for entry in catalog)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_shows_the_runs_that_lie_beside_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(CATALOGS, tmp_path / "catalogs")
+    for entry, folder in RUNS[name].items():
+        (tmp_path / folder).mkdir(parents=True)
+        catalog = open_catalog(str(tmp_path / "catalogs" / name))[entry]
+        assert len(catalog) == 0
+        (_, start), *rest = EXAMPLES["count"](tmp_path)
+        with catalog.store.insert(start) as insert:
+            for document in rest:
+                insert.write(*document)
+        assert [run.uid for run in catalog.refresh().selection.runs()] == [start["uid"]]
+        assert list((tmp_path / folder).iterdir())
+
+
+def test_the_demonstration_writes_the_same_catalog() -> None:
+    observed = (CATALOGS / "demo.yml").read_text(encoding="utf-8")
+    assert observed == CATALOG.format(where="in demo-data beside this folder", runs="../demo-data/runs")

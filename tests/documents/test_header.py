@@ -1,0 +1,223 @@
+"""Headers: what they collect, in whatever order it comes."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intake_bluesky.documents.columns import Observed, column, observe
+from intake_bluesky.documents.header import HeaderBuilder, merge_spans
+from intake_bluesky.documents.model import Document, Span, to_plain
+from intake_bluesky.errors import DamagedRun
+from intake_bluesky.testing.asset_runs import old_stream_resource, skipped_frames, stream_hdf5, two_files
+from intake_bluesky.testing.examples import Run
+from intake_bluesky.testing.plain_runs import scan, two_descriptors_at_once, unfinished
+
+START: Document = {"uid": "r", "time": 1.0}
+
+
+def _built(run: Run) -> HeaderBuilder:
+    builder = HeaderBuilder()
+    for name, doc in run:
+        builder.add(name, doc)
+    return builder
+
+
+def _descriptor(uid: str, stream: str = "primary") -> Document:
+    return {"uid": uid, "name": stream, "data_keys": {}, "time": 1.0}
+
+
+def _seen(*values: Any) -> Observed:
+    col, nulls = column(values)
+    return observe(col, nulls=nulls)
+
+
+def test_header_of_a_run_pickles() -> None:
+    header = _built(scan()).header("v")
+    assert header.uid == scan()[0][1]["uid"]
+    assert list(header.streams) == ["baseline", "ring_current_monitor", "primary"]
+    assert header.version == "v"
+    assert pickle.loads(pickle.dumps(header)) == header
+
+
+def test_header_needs_a_start() -> None:
+    with pytest.raises(KeyError):
+        HeaderBuilder().header("v")
+
+
+def test_header_of_an_unfinished_run() -> None:
+    assert _built(unfinished()).header("v").stop is None
+
+
+def test_header_is_a_snapshot() -> None:
+    builder = _built(unfinished())
+    [descriptor] = [doc["uid"] for name, doc in unfinished() if name == "descriptor"]
+    builder.add_page(descriptor, 2, {"x": _seen(1)})
+    before = builder.header("v1")
+    builder.add_page(descriptor, 3, {"x": _seen(1.5)})
+    builder.add("stop", {"uid": "s"})
+    after = builder.header("v2")
+    assert (before.streams["primary"].pages, before.stop) == ((2,), None)
+    assert before.streams["primary"].observed == {"x": _seen(1)}
+    assert after.streams["primary"].pages == (2, 3)
+    assert after.streams["primary"].events == 5
+
+
+def test_descriptors_at_equal_times_stay_apart() -> None:
+    header = _built(two_descriptors_at_once()).header("v")
+    assert len(header.descriptors) == 2
+    assert header.streams["primary"].descriptors == header.descriptors
+
+
+def test_descriptor_met_twice_counts_once() -> None:
+    builder = _built([("start", START), ("descriptor", _descriptor("d")), ("descriptor", _descriptor("d"))])
+    header = builder.header("v")
+    assert len(header.streams["primary"].descriptors) == len(header.descriptors) == 1
+
+
+def test_key_that_a_page_lacks_has_gaps() -> None:
+    builder = _built([("start", START), ("descriptor", _descriptor("d"))])
+    builder.add_page("d", 1, {"x": _seen(1)})
+    builder.add_page("d", 0, {})
+    builder.add_page("d", 1, {"x": _seen(2), "y": _seen(3)})
+    builder.add_page("d", 1, {"y": _seen(4)})
+    observed = builder.header("v").streams["primary"].observed
+    assert observed is not None
+    assert observed["x"] == Observed(frozenset({"<i8", "null"}))
+    assert observed["y"].kinds == {"null", "<i8"}
+    assert observed["y"].dtype == float
+
+
+def test_no_key_has_gaps_without_reason() -> None:
+    builder = _built([("start", START), ("descriptor", _descriptor("d"))])
+    builder.add_page("d", 0, {})
+    builder.add_page("d", 2, {"x": _seen(1, 2)})
+    assert builder.header("v").streams["primary"].observed == {"x": _seen(1, 2)}
+
+
+def test_one_page_not_looked_at_makes_the_stream_unknown() -> None:
+    builder = _built([("start", START), ("descriptor", _descriptor("d")), ("descriptor", _descriptor("e", "other"))])
+    builder.add_page("d", 1, {"x": _seen(1)})
+    builder.add_page("d", 1, None)
+    builder.add_page("e", 1, {"y": _seen(1)})
+    streams = builder.header("v").streams
+    assert streams["primary"].observed is None
+    assert streams["other"].observed == {"y": _seen(1)}
+
+
+def test_events_of_an_unknown_descriptor_are_damage() -> None:
+    builder = _built([("start", START)])
+    with pytest.raises(DamagedRun, match="nowhere"):
+        builder.add_page("nowhere", 1, {})
+
+
+@pytest.mark.parametrize("name", ["descriptor", "resource", "stream_resource", "stream_datum"])
+@pytest.mark.parametrize("doc", [{}, [], "text", None], ids=repr)
+def test_odd_documents_are_damage(name: str, doc: Any) -> None:
+    with pytest.raises(DamagedRun, match=name):
+        HeaderBuilder().add(name, doc)
+
+
+def test_stream_datum_with_odd_ranges_is_damage() -> None:
+    doc = {"stream_resource": "a", "descriptor": "d", "seq_nums": {"start": 1}, "indices": 5}
+    with pytest.raises(DamagedRun, match="stream_datum"):
+        HeaderBuilder().add("stream_datum", doc)
+
+
+def _assets(run: Run) -> list[tuple[str, str, tuple[Span, ...]]]:
+    assets = _built(run).header("v").stream_assets
+    return [(asset.data_key, asset.resource["uri"].rpartition("/")[2], asset.spans) for asset in assets]
+
+
+def test_spans_that_follow_are_one(tmp_path: Path) -> None:
+    assert _assets(stream_hdf5(tmp_path)) == [
+        ("image", "stream.h5", ((1, 6, 0, 5),)),
+        ("sum", "sums.h5", ((1, 6, 0, 5),)),
+    ]
+
+
+def test_spans_of_several_files_stay_apart(tmp_path: Path) -> None:
+    assert _assets(two_files(tmp_path)) == [
+        ("image", "part0.h5", ((1, 4, 0, 3),)),
+        ("image", "part1.h5", ((4, 6, 0, 2),)),
+    ]
+
+
+def test_spans_with_skipped_frames_stay_apart(tmp_path: Path) -> None:
+    assert _assets(skipped_frames(tmp_path)) == [("image", "skipped.h5", ((1, 4, 0, 3), (4, 6, 5, 7)))]
+
+
+def test_assets_of_one_key_of_one_stream(tmp_path: Path) -> None:
+    header = _built(two_files(tmp_path)).header("v")
+    assert header.assets_of("primary", "image") == list(header.stream_assets)
+    assert header.assets_of("primary", "x") == []
+
+
+def test_old_stream_resource_is_brought_to_todays_form(tmp_path: Path) -> None:
+    [asset] = _built(old_stream_resource(tmp_path)).header("v").stream_assets
+    assert asset.resource["uri"] == str(tmp_path / "old.h5")
+    assert asset.resource["mimetype"] == "application/x-hdf5"
+
+
+def test_stream_datum_may_come_before_its_resource(tmp_path: Path) -> None:
+    run = stream_hdf5(tmp_path)
+    late = sorted(run, key=lambda item: item[0] == "stream_resource")
+    assert _built(late).header("v").stream_assets == _built(run).header("v").stream_assets
+
+
+def test_stream_datum_without_its_resource_makes_no_asset(tmp_path: Path) -> None:
+    run = [item for item in stream_hdf5(tmp_path) if item[0] != "stream_resource"]
+    assert _built(run).header("v").stream_assets == ()
+
+
+@given(st.permutations(range(4)))
+def test_documents_but_the_descriptors_may_come_in_any_order(order: list[int]) -> None:
+    items: Run = [
+        ("start", START),
+        ("stop", {"uid": "s"}),
+        ("resource", {"uid": "a"}),
+        ("stream_resource", {"uid": "b", "uri": "file:///b", "data_key": "x"}),
+    ]
+    header = _built([items[i] for i in order]).header("v")
+    assert (header.start, header.stop, header.resources) == (START, {"uid": "s"}, ({"uid": "a"},))
+
+
+def _expand(spans: list[Span]) -> list[tuple[int, int]]:
+    return [p for s0, s1, i0, i1 in spans for p in zip(range(s0, s1), range(i0, i1), strict=False)]
+
+
+STEPS = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 1), st.integers(0, 1))
+
+
+@given(st.lists(STEPS, max_size=8))
+def test_merging_spans_keeps_which_index_each_seq_num_has(steps: list[tuple[int, int, int, int]]) -> None:
+    spans: list[Span] = []
+    seq, index = 1, 0
+    for seqs, indices, seq_gap, index_gap in steps:
+        seq, index = seq + seq_gap, index + index_gap
+        spans.append((seq, seq + seqs, index, index + indices))
+        seq, index = seq + seqs, index + indices
+    merged = merge_spans(spans)
+    assert _expand(merged) == _expand(spans)
+    assert len(merged) <= len(spans)
+    assert merge_spans(merged) == merged
+
+
+def test_span_with_more_frames_than_events_is_not_joined() -> None:
+    assert merge_spans([(1, 4, 0, 3), (4, 6, 3, 8), (6, 7, 8, 9)]) == [
+        (1, 4, 0, 3),
+        (4, 6, 3, 8),
+        (6, 7, 8, 9),
+    ]
+
+
+def test_documents_are_kept_as_they_are() -> None:
+    start = scan()[0][1]
+    header = _built([("start", start)]).header("v")
+    assert header.start is start
+    assert to_plain(header.start)["motors"] == ["theta"]

@@ -1,0 +1,210 @@
+"""Writing runs into files: names, duplicates, full disks, crashes, several writers."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from intake_bluesky.documents.model import identical
+from intake_bluesky.errors import (
+    DuplicateRun,
+    UnsupportedOperation,
+    UntrustedName,
+)
+from intake_bluesky.files import FileStore
+from intake_bluesky.testing.plain_runs import count, scan
+from intake_bluesky_jsonl import JSONLStore
+from tests.files.runs import lines, uid_of, uids
+
+
+class TestWriting:
+    @pytest.mark.parametrize("uid", ["../x", "a/b", "..", "", ".hidden", "a\x00b", "a\\b", "C:x", "x" * 300, 5, None])
+    def test_uid_that_is_no_name_of_a_file(self, uid: Any, store: JSONLStore, folder: Path) -> None:
+        with pytest.raises(UntrustedName):
+            store.insert({"uid": uid, "time": 1.0})
+        assert list(folder.parent.glob("**/*.jsonl")) == []
+
+    def test_run_in_a_file_of_another_name_is_a_duplicate(self, folder: Path, store: JSONLStore) -> None:
+        (folder / "other name.jsonl").write_bytes(lines(scan()))
+        with pytest.raises(DuplicateRun, match="other name"):
+            store.insert(scan()[0][1])
+
+    def test_file_written_by_another_process_meanwhile_is_a_duplicate(self, folder: Path, store: JSONLStore) -> None:
+        assert store.count() == 0
+        (folder / f"{uid_of(scan())}.jsonl").write_bytes(lines(scan()))
+        with pytest.raises(DuplicateRun):
+            store.insert(scan()[0][1])
+        store.refresh()
+        assert identical(list(store.documents(uid_of(scan()))), scan())
+
+    def test_run_whose_file_was_removed_can_be_written_again(self, folder: Path, store: JSONLStore) -> None:
+        (folder / "a.jsonl").write_bytes(lines(scan()))
+        assert store.count() == 1
+        (folder / "a.jsonl").unlink()
+        store.insert(scan()[0][1]).close()
+        store.refresh()
+        assert uids(store) == [uid_of(scan())]
+
+    def test_start_that_cannot_be_written_leaves_no_file(self, folder: Path, store: JSONLStore) -> None:
+        with pytest.raises(UnsupportedOperation):
+            store.insert({"uid": "abc", "time": 1.0, "value": object()})
+        assert list(folder.iterdir()) == []
+
+    def test_document_that_cannot_be_written_leaves_the_others(self, store: JSONLStore) -> None:
+        with store.insert({"uid": "abc", "time": 1.0}) as insert:
+            with pytest.raises(UnsupportedOperation):
+                insert.write("event", {"value": object()})
+            insert.write("stop", {"uid": "s", "run_start": "abc", "time": 2.0, "exit_status": "success"})
+        assert [name for name, _ in store.documents("abc")] == ["start", "stop"]
+
+    def test_full_disk_leaves_no_half_document(
+        self, folder: Path, store: JSONLStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        insert = store.insert(count()[0][1])
+        write = os.write
+
+        def half(file: int, data: bytes) -> int:
+            if len(data) < 20:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(file, data[: len(data) // 2])
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", half)
+            with pytest.raises(OSError, match="No space"):
+                insert.write(*count()[1])
+        for name, doc in count()[1:]:
+            insert.write(name, doc)
+        assert identical(list(store.documents(uid_of(count()))), count())
+
+    def test_nothing_is_written_after_the_stop(self, store: JSONLStore) -> None:
+        insert = store.insert(count()[0][1])
+        insert.write(*count()[-1])
+        with pytest.raises(UnsupportedOperation, match="closed"):
+            insert.write(*count()[1])
+
+    def test_written_run_is_found_without_refresh(self, store: JSONLStore) -> None:
+        assert uids(store) == []
+        insert = store.insert(scan()[0][1])
+        assert uids(store) == [uid_of(scan())]
+        for name, doc in scan()[1:]:
+            insert.write(name, doc)
+        assert [run.stop for run in store.find()] == [scan()[-1][1]]
+
+    def test_file_that_no_path_would_find_is_not_made(self, folder: Path) -> None:
+        store = JSONLStore(folder / "beamline_*.jsonl")
+        with pytest.raises(UnsupportedOperation, match="not be found again"):
+            store.insert(scan()[0][1])
+        assert list(folder.iterdir()) == []
+
+    def test_remote_store_is_not_written(self) -> None:
+        store = JSONLStore("memory://bucket/runs")
+        with pytest.raises(UnsupportedOperation, match="local folder"):
+            store.insert(scan()[0][1])
+
+    @pytest.mark.parametrize("pattern", ["", "*.jsonl", "**/*.jsonl", "new/folder"])
+    def test_patterns_that_can_be_written(self, pattern: str, folder: Path) -> None:
+        store = JSONLStore(f"{folder}/{pattern}")
+        store.insert(scan()[0][1]).close()
+        store.refresh()
+        assert uids(store) == [uid_of(scan())]
+        store.close()
+
+    def test_unknown_compression(self, folder: Path) -> None:
+        with pytest.raises(ValueError, match="'gz' or 'zst'"):
+            JSONLStore(folder, compression="bz2")
+
+
+WRITER = """
+import sys
+from {module} import {store}
+store = {store}(sys.argv[1], compression=sys.argv[2] or None)
+print("ready", flush=True)
+for run in range(10**9):
+    uid = sys.argv[3] + f"-{{run}}"
+    with store.insert({{"uid": uid, "time": float(run)}}) as insert:
+        insert.write("descriptor", {{"uid": uid + "-d", "run_start": uid, "name": "primary", "time": 1.0,
+                                    "data_keys": {{"x": {{"dtype": "array", "shape": [200], "source": "s"}}}}}})
+        for n in range(200):
+            insert.write("event", {{"uid": f"{{n}}", "descriptor": uid + "-d", "seq_num": n + 1, "time": 1.0,
+                                   "data": {{"x": [n + 0.25] * 200}}, "timestamps": {{"x": 1.0}}, "filled": {{}}}})
+            print(run, n, flush=True)
+        insert.write("stop", {{"uid": uid + "-s", "run_start": uid, "time": 2.0, "exit_status": "success"}})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compression", ["", "gz", "zst"])
+@pytest.mark.parametrize("kind", ["jsonl", "msgpack"])
+def test_sigkill_loses_at_most_the_document_being_written(kind: str, compression: str, folder: Path) -> None:
+    module, name = f"intake_bluesky_{kind}", {"jsonl": "JSONLStore", "msgpack": "MsgpackStore"}[kind]
+    make_store: Callable[[Path], FileStore] = getattr(importlib.import_module(module), name)
+    script = WRITER.format(module=module, store=name)
+    path = os.pathsep.join(sys.path)
+    rng = np.random.default_rng(7)
+    for attempt in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(folder), compression, f"w{attempt}"],
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path},
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        said = [process.stdout.readline() for _ in range(int(rng.integers(1, 400)))]
+        time.sleep(rng.random() / 500)
+        process.send_signal(signal.SIGKILL)
+        said += process.stdout.readlines()
+        process.wait()
+        process.stdout.close()
+        last, events = map(int, [line for line in said if line.endswith("\n")][-1].split())
+        store = make_store(folder)
+        for run in range(last + 1):
+            uid = f"w{attempt}-{run}"
+            pages = list(store.event_pages(uid, "primary"))
+            seq_nums = [n for page in pages for n in page.seq_num.tolist()]
+            expected = events + 1 if run == last else 200
+            assert seq_nums == list(range(1, len(seq_nums) + 1))
+            assert len(seq_nums) >= expected
+            assert all(np.all(page.data["x"] == page.seq_num[:, None] - 0.75) for page in pages)
+        store.refresh(deep=True)
+        assert store.count() >= last + 1
+        store.close()
+
+
+def _insert_same(arguments: tuple[str, int]) -> str:
+    folder, process = arguments
+    store = JSONLStore(folder)
+    won = 0
+    for n in range(50):
+        try:
+            with store.insert({"uid": f"run-{n}", "time": float(n), "by": process}) as insert:
+                insert.write("stop", {"uid": f"stop-{n}-{process}", "run_start": f"run-{n}", "time": 1.0})
+            won += 1
+        except DuplicateRun:
+            pass
+    store.close()
+    return str(won)
+
+
+@pytest.mark.slow
+def test_concurrent_writers_do_not_harm_each_other(folder: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        won = pool.map(_insert_same, [(str(folder), process) for process in range(3)])
+    assert sum(map(int, won)) == 50
+    store = JSONLStore(folder)
+    for run in store.find():
+        assert run.stop is not None
+        assert run.stop["uid"] == f"stop-{run.uid[4:]}-{run.start['by']}"
+    assert store.count() == 50
+    assert store.problems() == []
+    store.close()

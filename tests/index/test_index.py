@@ -1,0 +1,380 @@
+"""The embedded index: what it keeps, in which order, and what becomes of it when it is damaged."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import sqlite3
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intake_bluesky.index.index import ORDERS, Index, IndexEntry, IndexLost, index_path
+from intake_bluesky.storage.contract import Order
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "index.sqlite"
+
+
+@pytest.fixture
+def index(path: Path) -> Iterator[Index]:
+    index = Index(path)
+    yield index
+    index.close()
+
+
+def _entry(uid: str, time: float | None = None, *, path: str | None = None, stop: bytes | None = b"stop") -> IndexEntry:
+    return IndexEntry(path or f"/data/{uid}.jsonl", "stamp", uid, time, None, None, uid.encode(), stop)
+
+
+def _uids(index: Index, order: Order = Order.NEWEST, *, offset: int = 0, limit: int | None = None) -> list[str]:
+    return [start.decode() for start, *_ in index.find("1", (), order, offset=offset, limit=limit)]
+
+
+def test_orders_by_time_and_uid_with_the_timeless_last(index: Index) -> None:
+    times = {"a": 3.0, "b": 1.0, "c": None, "d": 3.0, "e": -1.0, "f": None}
+    index.put([_entry(uid, time) for uid, time in times.items()])
+    assert _uids(index) == ["d", "a", "b", "e", "f", "c"]
+    assert _uids(index, Order.OLDEST) == ["e", "b", "a", "d", "c", "f"]
+    assert _uids(index, offset=1, limit=3) == ["a", "b", "e"]
+    assert index.count("time > ?", [0.0]) == 3
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_order_comes_from_an_index_of_sqlite(index: Index, path: Path, order: Order) -> None:
+    """Reading the first of many runs sorts none."""
+    index.put([_entry("a", 1.0)])
+    index.settle()
+    with sqlite3.connect(path) as db:
+        query = f"SELECT id FROM files WHERE listed AND 1 ORDER BY {ORDERS[order]} LIMIT 1"
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}")]
+    db.close()
+    assert any("USING" in step and "INDEX by_time" in step for step in plan)
+    assert all("TEMP B-TREE" not in step or "RIGHT PART" in step or "LAST TERM" in step for step in plan)
+
+
+def test_put_replaces_what_was_known_of_a_file(index: Index) -> None:
+    index.put([_entry("a", 1.0), _entry("b", 2.0)])
+    index.put([_entry("c", 3.0, path="/data/a.jsonl")])
+    assert _uids(index) == ["c", "b"]
+    assert index.stamps() == {"/data/a.jsonl": "stamp", "/data/b.jsonl": "stamp"}
+    index.forget(["/data/b.jsonl"])
+    assert _uids(index) == ["c"]
+    assert index.entry("b") is None
+
+
+def test_entry_comes_back_whole(index: Index) -> None:
+    expected = IndexEntry("p", "s", "u", 1.5, None, 7, b"start", None, b"layout", "one\ntwo")
+    index.put([expected])
+    assert index.entry("u") == index.entry_at("p") == expected
+    assert index.problems() == [("p", "u", "one\ntwo")]
+    assert index.unfinished(5) == [("p", "s")]
+
+
+def test_finished_file_is_listed_of_two_with_one_uid(index: Index) -> None:
+    copies = [
+        _entry("u", 1.0, path="/a", stop=None),
+        _entry("u", 1.0, path="/c"),
+        _entry("u", 1.0, path="/b"),
+        _entry("v", 2.0),
+    ]
+    index.put(copies)
+    index.settle()
+    assert _uids(index) == ["v", "u"]
+    assert index.duplicates() == [("/a", "u", "/b"), ("/c", "u", "/b")]
+    index.forget(["/b"])
+    index.settle(["u"])
+    assert index.duplicates() == [("/a", "u", "/c")]
+    index.forget(["/c"])
+    index.settle()
+    assert index.duplicates() == []
+    assert _uids(index) == ["v", "u"]
+
+
+def test_second_process_sees_what_the_first_wrote(index: Index, path: Path) -> None:
+    index.put([_entry("a", 1.0)])
+    other = Index(path)
+    assert _uids(other) == ["a"]
+    other.put([_entry("b", 2.0)])
+    other.close()
+    assert _uids(index) == ["b", "a"]
+
+
+def _read_all(index: Index) -> None:
+    for n in range(3000):
+        index.entry(f"{n:05}")
+    _uids(index)
+
+
+@pytest.mark.parametrize("where", ["beginning", "middle", "not a database"])
+def test_damaged_index_is_emptied_with_a_warning(path: Path, where: str) -> None:
+    index = Index(path)
+    index.put([_entry(f"{n:05}", float(n)) for n in range(3000)])
+    index.close()
+    content = bytearray(path.read_bytes())
+    if where == "not a database":
+        content = bytearray(b"this is no database at all" * 100)
+    else:
+        first = 0 if where == "beginning" else 8192
+        content[first : first + len(content) // 2] = os.urandom(len(content) // 2)
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="made anew"), pytest.raises(IndexLost):
+        _read_all(index)
+    index.put([_entry("new", 1.0)])
+    assert _uids(index) == ["new"]
+    index.close()
+
+
+def test_index_of_another_version_is_emptied_with_a_warning(path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE files(other)")
+        db.execute("PRAGMA user_version = 999")
+    db.close()
+    index = Index(path)
+    with pytest.warns(UserWarning, match="of version 999"), pytest.raises(IndexLost):
+        index.stamps()
+    assert index.stamps() == {}
+    index.close()
+
+
+def test_index_deleted_while_in_use_is_made_anew(index: Index, path: Path) -> None:
+    index.put([_entry("a", 1.0)])
+    index.close()
+    for file in path.parent.iterdir():
+        file.unlink()
+    assert _uids(index) == []
+
+
+def test_folder_that_cannot_be_written_gives_a_temporary_index(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    index = Index(tmp_path / "file" / "index.sqlite")
+    with pytest.warns(UserWarning, match="INTAKE_BLUESKY_CACHE"), pytest.raises(IndexLost):
+        index.stamps()
+    index.put([_entry("a", 1.0)])
+    assert _uids(index) == ["a"]
+    folder = index.path.parent
+    assert folder.is_dir()
+    index.close()
+    del index
+    gc.collect()  # pytest.raises keeps its traceback in a cycle
+    assert not folder.exists()
+
+
+def _write_some(path: Path, process: int) -> int:
+    index = Index(path)
+    for n in range(20):
+        index.put([_entry(f"{process}-{n}", float(n))])
+    index.close()
+    return len(index.stamps())
+
+
+def test_processes_share_an_index(path: Path) -> None:
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        counts = list(pool.map(_write_some, [path] * 4, range(4)))
+    index = Index(path)
+    assert len(_uids(index)) == 80
+    assert max(counts) == 80
+    index.close()
+
+
+def test_threads_share_an_index(index: Index) -> None:
+    def work(thread: int) -> int:
+        for n in range(20):
+            index.put([_entry(f"{thread}-{n}", float(n))])
+            assert index.entry(f"{thread}-{n}") is not None
+        return len(_uids(index))
+
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(work, range(4)))
+    assert max(counts) == 80
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_process_uses_a_connection_of_its_own(index: Index) -> None:
+    index.put([_entry("a", 1.0)])
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+
+    def write() -> None:
+        index.put([_entry("b", 2.0)])
+        results.put(_uids(index))
+
+    child = context.Process(target=write)
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+    assert results.get() == _uids(index) == ["b", "a"]
+
+
+def test_writing_goes_on_while_a_listing_is_half_read(index: Index, path: Path) -> None:
+    index.put([_entry(f"{n:05}", float(n)) for n in range(1000)])
+    listing = index.find("1", (), Order.OLDEST)
+    assert next(listing)[0] == b"00000"
+    other = Index(path)
+    other.put([_entry("new", -1.0)])
+    index.put([_entry("newer", -2.0)])
+    assert [start for start, *_ in listing] == [f"{n:05}".encode() for n in range(1, 1000)]
+    assert _uids(index, Order.OLDEST, limit=2) == ["newer", "new"]
+    other.close()
+
+
+def test_place_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path))
+    monkeypatch.setattr("platform.node", lambda: "beam line/7")
+    one, two = index_path("one"), index_path("two")
+    assert one.parent == tmp_path
+    assert one.name.startswith("files-beam_line_7-")
+    assert one != two
+    monkeypatch.delenv("INTAKE_BLUESKY_CACHE")
+    assert index_path("one").parent.name == "intake-bluesky"
+
+
+QUERIES: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
+    "newest": ("1", [], {"limit": 1}),
+    "a place": ("1", [], {"limit": 1, "offset": 700}),
+    "a page": ("1", [], {"limit": 50, "offset": 700}),
+    "oldest": ("1", [], {"limit": 1, "order": Order.OLDEST}),
+    "all": ("1", [], {}),
+    "scan_id": ("scan_id = ?", [7], {"limit": 1}),
+    "partial uid": ("(uid >= ? AND uid < ?)", ["0000", "0001"], {"limit": 6}),
+    "times": ("(time >= ? OR odd_time >= ?)", [900.0, 900.0], {"limit": 50}),
+}
+SORTING = {"partial uid"}  # what few runs share the beginning of a uid
+
+
+class Statements:
+    """What SQLite was told, and how it goes about it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[str] = []
+        connect = Index._connect
+
+        def traced(index: Index) -> sqlite3.Connection:
+            db = connect(index)
+            db.set_trace_callback(self.told.append)
+            return db
+
+        monkeypatch.setattr(Index, "_connect", traced)
+
+    def asked(self) -> list[str]:
+        found = [statement for statement in self.told if not statement.startswith("PRAGMA")]
+        self.told.clear()
+        return found
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    return Statements(monkeypatch)
+
+
+@pytest.fixture
+def thousand(statements: Statements, index: Index) -> Index:
+    entries = [_entry(f"{n:05}", float(n)) for n in range(1000)]
+    index.put([replace(entry, scan_id=n % 100) for n, entry in enumerate(entries)])
+    index.settle()
+    index.entry("00000")
+    statements.asked()
+    return index
+
+
+def _plan(path: Path, statement: str) -> list[str]:
+    db = sqlite3.connect(path)
+    try:
+        return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    finally:
+        db.close()
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_finding_is_one_statement_by_an_index(name: str, thousand: Index, path: Path, statements: Statements) -> None:
+    where, values, options = QUERIES[name]
+    rest = {key: value for key, value in options.items() if key != "order"}
+    assert list(thousand.find(where, values, options.get("order", Order.NEWEST), **rest))
+    [asked] = statements.asked()
+    plan = _plan(path, asked)
+    assert all("INDEX" in step or "PRIMARY KEY" in step for step in plan if step.startswith(("SCAN", "SEARCH"))), plan
+    assert name in SORTING or not any("TEMP B-TREE" in step for step in plan), plan
+
+
+@pytest.mark.parametrize("ask", [lambda index: index.entry("00500"), lambda index: index.entry_at("/data/00500.jsonl")])
+def test_one_run_is_one_statement_by_an_index(
+    ask: Callable[[Index], IndexEntry], thousand: Index, path: Path, statements: Statements
+) -> None:
+    assert ask(thousand).uid == "00500"
+    [asked] = statements.asked()
+    assert all(step.startswith("SEARCH") for step in _plan(path, asked))
+
+
+def test_counting_reads_no_entry(thousand: Index, path: Path, statements: Statements) -> None:
+    assert thousand.count("1", ()) == 1000
+    [asked] = statements.asked()
+    assert _plan(path, asked) == ["SCAN files USING COVERING INDEX by_time_down"]
+
+
+def test_passing_over_runs_reads_no_documents(thousand: Index) -> None:
+    """Of a page far down only its own documents are read, as counted by the steps of SQLite's machine."""
+    steps = [0, 0]
+    for which, offset in enumerate((0, 900)):
+        db = thousand._connection()
+
+        def count(which: int = which) -> int:
+            steps[which] += 1
+            return 0
+
+        db.set_progress_handler(count, 1)
+        assert len(list(thousand.find("1", (), Order.NEWEST, limit=50, offset=offset))) == 50
+        db.set_progress_handler(None, 1)
+    assert steps[1] - steps[0] < 900 * 4
+
+
+def test_fact_goes_with_the_first_entry_that_changes(index: Index) -> None:
+    """A fact about all entries is forgotten with the first that changes, and not noted after one has."""
+    index.put([_entry("a", 1.0)])
+    changes = index.fact("changes")
+    index.note("listing", "x", changes)
+    assert index.fact("listing") == "x"
+    index.put([_entry("b", 2.0)])
+    assert index.fact("listing") is None
+    index.note("listing", "y", changes)
+    assert index.fact("listing") is None
+    index.note("listing", "z", changes + 1)
+    assert index.fact("listing") == "z"
+    index.forget(["/data/b.jsonl"])
+    assert index.fact("listing") is None
+
+
+def _peak(path: Path, runs: int) -> int:
+    """Bytes of Python held at most while an index is opened, counted, searched and read from end to end."""
+    index = Index(path)
+    for first in range(0, runs, 5000):
+        index.put([_entry(f"{n:08}", float(n)) for n in range(first, first + 5000)])
+    index.close()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        again = Index(path)
+        assert again.count("1", ()) == runs
+        assert again.entry(f"{runs // 2:08}") is not None
+        assert len(list(again.find("1", (), Order.NEWEST, limit=100, offset=runs // 2))) == 100
+        assert sum(1 for _ in again.find("1", (), Order.OLDEST)) == runs
+        assert again.problems() == again.duplicates() == []
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        again.close()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_runs(tmp_path: Path) -> None:
+    few, many = _peak(tmp_path / "few.sqlite", 20_000), _peak(tmp_path / "many.sqlite", 200_000)
+    assert many < 1.2 * few + 50_000
+    assert many < 1_000_000
