@@ -23,8 +23,8 @@ from intake_bluesky_mongo import (
     BlueskyMongoNormalizedCatalog,
     EmbeddedStore,
     NormalizedStore,
-    keeping,
 )
+from intake_bluesky_mongo import statistics as kept_statistics
 from intake_bluesky_mongo.shared_statistics import COLLECTION
 from intake_bluesky_mongo.statistics import Keeper, packed, place_of
 from intake_bluesky_mongo.store import MongoStore
@@ -232,7 +232,7 @@ def test_a_filter_is_not_longer_than_it_may_be(cat: BlueskyCatalog, monkeypatch:
         (theta.between(0.5, 0.7) | scan) & ~(theta.max() > 9): [8, 6, 4, 3, 2, 1],
     }
     assert [found(cat, one) for one in wanted] == list(wanted.values())
-    monkeypatch.setattr(keeping, "MOST", most)
+    monkeypatch.setattr(kept_statistics, "MOST", most)
     COMMANDS.seen = []
     for one, expected in wanted.items():
         assert found(cat, one) == expected
@@ -256,7 +256,7 @@ def test_many_measured_runs_take_one_listing(
     put(database, schema, 7, run_of(7)[-1:])
     query = Data("theta").max() > 9
     assert found(cat, query) == [12, 11, 10]
-    monkeypatch.setattr(keeping, "MOST", 2)
+    monkeypatch.setattr(kept_statistics, "MOST", 2)
     COMMANDS.seen = []
     assert found(cat, query) == [12, 11, 10]
     assert len(COMMANDS.seen) <= 4, "certain, and open: runs with a time, and without"
