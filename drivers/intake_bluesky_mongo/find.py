@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from pymongo.database import Database
 
 from intake_bluesky.documents.model import MAX_TIME, Document, RunSummary
 from intake_bluesky.query import ALL, And, Everything, Not, Query, all_of, documents_needed
 from intake_bluesky.query.server_text import ServerText
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 from intake_bluesky_mongo.bson_documents import from_bson
-from intake_bluesky_mongo.connections import Stored
+from intake_bluesky_mongo.connections import Connection, Stored
 from intake_bluesky_mongo.translator import Filter, Places, Translator
 
 __all__ = ["EMBEDDED", "NORMALIZED", "Listing", "Schema"]
@@ -74,11 +75,35 @@ EMBEDDED: Final = Schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The runs of a database that match a query whose leaves a `Translator` takes as exact."""
+class _Matching(NamedTuple):
+    """Stages of a pipeline that match runs.
 
-    database: Database[Stored]
+    Attributes
+    ----------
+    lead : dict
+        What an index answers; has to come first.
+    near : dict
+        What is looked at in the documents at hand.
+    finished : list of dict
+        Stages that look into other collections.
+    stops : bool
+        Whether these have the stop documents.
+    """
+
+    lead: Filter
+    near: Filter
+    finished: Stages
+    stops: bool
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The runs of a database that match a query whose leaves a `Translator` takes as exact.
+
+    The query is translated once, and nothing is asked before a method is called.
+    """
+
+    connection: Connection
     schema: Schema
     query: Query = ALL
     options: Mapping[str, Any] | None = None
@@ -129,7 +154,7 @@ class Listing:
         stages = self.stages(also, by, offset, limit)
         size = BATCH if limit is None else min(limit + 1, BATCH)  # a batch that is not full is the last, for sure
         options = {"allowDiskUse": True, "batchSize": size, **(self.options or {})}
-        with self.database[self.schema.collection].aggregate(stages, **options) as cursor:
+        with self.connection.database[self.schema.collection].aggregate(stages, **options) as cursor:
             yield from map(self.schema.summary, cursor)
 
     def stages(self, also: Filter, by: dict[str, int], offset: int, limit: int | None) -> Stages:
@@ -156,7 +181,7 @@ class Listing:
             "pipeline": self.stages(self.schema.timed, by, 0, 1),
             "cursor": {},
         }
-        told = self.database.command("explain", asked, verbosity="queryPlanner")
+        told = self.connection.database.command("explain", asked, verbosity="queryPlanner")
         return " after ".join(_steps(_winning(told))) or "a plan that the server does not tell"
 
     def count(self) -> int:
@@ -169,32 +194,34 @@ class Listing:
             return
         narrowed, finished, _ = self._matching({})
         stages = [*narrowed, *finished, {"$project": {"_id": 0, self.schema.uid: 1}}]
-        with self.database[self.schema.collection].aggregate(stages) as cursor:
+        with self.connection.database[self.schema.collection].aggregate(stages) as cursor:
             for found in cursor:
                 yield str((found["start"][0] if self.schema.places.listed else found)["uid"])
 
     def _count(self, also: Filter) -> int:
         narrowed, finished, _ = self._matching(also)
         stages = [*narrowed, *finished, {"$group": {"_id": None, "runs": {"$sum": 1}}}]
-        return sum(found["runs"] for found in self.database[self.schema.collection].aggregate(stages))
+        return sum(found["runs"] for found in self.connection.database[self.schema.collection].aggregate(stages))
 
     def _matching(self, also: Filter) -> tuple[Stages, Stages, bool]:
         """The stages that an index may answer, those after them, and whether these have the stop documents."""
+        found = self._translated
+        whole = [found.near, also, {self.schema.uid: {"$type": "string"}}]
+        lead = found.lead or ({self.schema.time: {"$gt": -MAX_TIME}} if also == self.schema.timed else {})
+        narrowed: Stages = [*([{"$match": lead}] if lead else []), {"$match": {"$and": [one for one in whole if one]}}]
+        return narrowed, list(found.finished), found.stops
+
+    @cached_property
+    def _translated(self) -> _Matching:
         parts = self.query.children if isinstance(self.query, And) else (self.query,)
         at_hand = {"start"} if self.schema.stops is not None else {"start", "stop", "descriptors"}
         texts = [part for part in parts if isinstance(part, ServerText)]  # which have to come first
         near = all_of(part for part in parts if documents_needed(part) <= at_hand and part not in texts)
         far = all_of(part for part in parts if not documents_needed(part) <= at_hand)
         translator = Translator(self.schema.places)
-        whole = [translator.filter(near), also, {self.schema.uid: {"$type": "string"}}]
-        lead = (
-            translator.filter(all_of(texts))
-            or translator.lead(near)
-            or ({self.schema.time: {"$gt": -MAX_TIME}} if also == self.schema.timed else {})
-        )
-        narrowed: Stages = [*([{"$match": lead}] if lead else []), {"$match": {"$and": [one for one in whole if one]}}]
+        lead = translator.filter(all_of(texts)) or translator.lead(near)
         if isinstance(far, Everything):
-            return narrowed, [], False
+            return _Matching(lead, translator.filter(near), [], False)
         conditions: list[Filter] = []
         wanted = translator.filter(far, conditions)
         stops = "stop" in documents_needed(far) and self.schema.stops is not None
@@ -204,7 +231,7 @@ class Listing:
         finished.append({"$match": wanted})
         if conditions:
             finished.append({"$project": {f"__any{place}": 0 for place in range(len(conditions))}})
-        return narrowed, finished, stops
+        return _Matching(lead, translator.filter(near), finished, stops)
 
 
 def _sign(order: Order) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
-from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys, RunHeader
-from intake_bluesky.query import ALL, Query
-from intake_bluesky.storage.contract import Order, RunStore
+from intake_bluesky.documents.model import ALL_KEYS, EventPage, Keys
+from intake_bluesky.storage.wrapper import WrapperStore
 from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.run_layout import PAGE_BYTES, StoredStream
+
+if TYPE_CHECKING:
+    from intake_bluesky_mongo.store import MongoStore
 
 __all__ = ["Ahead", "Streams", "groups"]
 
@@ -40,40 +43,27 @@ def _small(streams: Streams) -> list[StoredStream]:
     return [one for one in streams.values() if len(one.descriptors) == 1 and 0 < one.events <= one.batch]
 
 
-class Ahead(RunStore):
-    """A store that has the small streams of some runs at hand.
+class Ahead(WrapperStore):
+    """A store that has the small streams of some runs at hand, once one of them was asked for.
 
     Parameters
     ----------
-    store : RunStore
+    inner : MongoStore
         Which gives all else.
     reader : EventReader
     runs : mapping of str to mapping of str to StoredStream
         By uid and name.
     """
 
-    def __init__(self, store: RunStore, reader: EventReader, runs: Mapping[str, Streams]) -> None:
-        self._store, self._runs = store, runs
-        small = [stream for streams in runs.values() for stream in _small(streams)]
-        self._pages = reader.whole(small)
+    def __init__(self, inner: MongoStore, reader: EventReader, runs: Mapping[str, Streams]) -> None:
+        super().__init__(inner)
+        self._connection, self._reader, self._runs = inner.connection, reader, runs
 
-    @property
-    def remote(self) -> bool:
-        return self._store.remote
-
-    def find(
-        self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None
-    ) -> Any:
-        """Ask the store."""
-        return self._store.find(query, order=order, offset=offset, limit=limit)
-
-    def header(self, uid: str) -> RunHeader:
-        """Ask the store."""
-        return self._store.header(uid)
-
-    def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
-        """Ask the store."""
-        return self._store.documents(uid)
+    @cached_property
+    def _pages(self) -> Mapping[str, Sequence[EventPage]]:
+        small = [stream for streams in self._runs.values() for stream in _small(streams)]
+        with self._connection.asking(f"for the events of {len(self._runs)} runs"):
+            return self._reader.whole(small)
 
     def event_pages(
         self,
@@ -88,7 +78,7 @@ class Ahead(RunStore):
         found = self._at_hand(self._runs[uid][stream], timestamps, events)
         if found is not None:
             return iter(found)
-        return self._store.event_pages(uid, stream, data=data, timestamps=timestamps, events=events)
+        return self.inner.event_pages(uid, stream, data=data, timestamps=timestamps, events=events)
 
     def _at_hand(self, stream: StoredStream, timestamps: Keys, events: slice) -> Sequence[EventPage] | None:
         whole = events.indices(stream.events) == (0, stream.events, 1)

@@ -8,17 +8,14 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice
 from typing import Any, ClassVar, Final
 
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.documents.pages import events_of
-from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StreamNotFound, UnsupportedOperation
-from intake_bluesky.query import ALL, Query, split
-from intake_bluesky.query.pruning import Kept
-from intake_bluesky.search.run_statistics import measured
-from intake_bluesky.storage.contract import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore, merge_runs
+from intake_bluesky.query import Query, split
+from intake_bluesky.storage.contract import ALL_RUNS, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.storage.order import Order
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader, Times, Wanted
@@ -27,8 +24,7 @@ from intake_bluesky_mongo.indexes import Index, missing_indexes
 from intake_bluesky_mongo.large_values import gathered
 from intake_bluesky_mongo.prefetch import Ahead, groups
 from intake_bluesky_mongo.run_layout import StoredRun, StoredStream
-from intake_bluesky_mongo.shared_statistics import Packed, put_shared, shared
-from intake_bluesky_mongo.statistics import Keeper, Part, packed, place_of
+from intake_bluesky_mongo.shared_statistics import SharedCollection
 from intake_bluesky_mongo.translator import Translator
 from intake_bluesky_mongo.writer import Buffering
 
@@ -41,8 +37,7 @@ OPTIONS: Final[Mapping[str, str]] = {
 """Options of pymongo's ``find`` that change how is found, not what; and what ``aggregate`` calls them."""
 FRESH: Final = 0.5  # seconds for which what was just learnt of a run is used again
 PROBLEMS: Final = 100
-MEASURED: Final = 64  # runs of which statistics are kept at once
-OWN: Final = frozenset({"_times", "_lock", "_recent", "_keeper"})  # of each process
+OWN: Final = frozenset({"_times", "_lock", "_recent"})  # of each process
 SHOWN: Final = 300  # letters of a query in a message
 
 
@@ -60,6 +55,7 @@ class MongoStore(RunStore):
     """
 
     exact_documents = False
+    ordered = True
     schema: ClassVar[Schema]
 
     def __init__(
@@ -78,7 +74,7 @@ class MongoStore(RunStore):
             )
         self.connections = tuple(connections)
         self.find_kwargs = dict(find_kwargs or {})
-        self.writable = bool(writable)
+        self._writable = bool(writable)
         self.buffering = buffering or Buffering()
         self._begin()
 
@@ -86,7 +82,6 @@ class MongoStore(RunStore):
         self._times = Times()
         self._lock = threading.Lock()
         self._recent: dict[str, tuple[float, StoredRun, dict[str, StoredStream]]] = {}
-        self._keeper = Keeper(place_of(type(self).schema.collection, self.connection))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in OWN}
@@ -103,63 +98,57 @@ class MongoStore(RunStore):
         return f"{type(self).__name__}({shown}{', writable=True' if self.writable else ''})"
 
     @property
-    def remote(self) -> bool:
-        return False  # a facility's own database, whose files this machine mounts
-
-    @property
     def connection(self) -> Connection:
         """Where the runs are."""
         return self.connections[0]
 
+    @property
+    def writable(self) -> bool:
+        """Whether it was asked for: a facility's database is only read."""
+        return self._writable
+
+    @property
+    def cache_key(self) -> str:
+        """The servers, the database and the schema: no user, option or secret is part of it."""
+        address = self.connection.address
+        where = self.connection.shown if address is None else f"mongodb://{address.hosts}/{address.database}"
+        return f"statistics of {self.schema.collection} in {where}"
+
+    @property
+    def shared_statistics(self) -> SharedCollection:
+        """Statistics in a collection of their own beside the runs."""
+        return SharedCollection(self.connection, self.schema.collection, writable=self.writable)
+
+    def answers(self, leaf: Query) -> bool:
+        """Whether a filter does."""
+        return Translator(self.schema.places).exact(leaf)
+
     def plan(self, query: Query, order: Order) -> Plan:
-        """Take what a filter says exactly, and what statistics kept here do."""
-        by_filter = Translator(self.schema.places).exact
-        by_statistics = self._keeper.takes(query)
+        """Take what a filter says exactly."""
+        pushed, residual = split(query, self.answers)
+        return Plan(pushed, residual, True, order, self._listing(pushed))
 
-        def exact(leaf: Query) -> bool:
-            return by_statistics if isinstance(leaf, Kept) else by_filter(leaf)
-
-        return Plan(*split(query, exact), ordered=True)
+    def _listed(self, plan: Plan) -> Listing:
+        return self._listing(plan.pushed) if plan.compiled is None else plan.compiled
 
     def _listing(self, query: Query) -> Listing:
         options = {OPTIONS[name]: value for name, value in self.find_kwargs.items()}
-        return Listing(self.connection.database, self.schema, query, options)
+        return Listing(self.connection, self.schema, query, options)
 
-    def find(
-        self,
-        query: Query = ALL,
-        *,
-        order: Order = Order.NEWEST,
-        offset: int = 0,
-        limit: int | None = None,
-    ) -> Iterator[RunSummary]:
-        """Yield the runs that match, in `order`: a page of runs is one question."""
-        with self.connection.asking(f"for the runs where {_shown(query)}"):
-            parts = self._keeper.parts(query)
-            if len(parts) == 1 and parts[0].whole:
-                yield from self._listing(parts[0].query).find(order, offset, limit)
-                return
-            found: Iterator[RunSummary] = iter(())
-            for part in parts:
-                found = merge_runs(found, self._of_part(part, order), order)
-            yield from islice(found, offset, None if limit is None else offset + limit)
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+        """Yield the runs that match, in order: a page of runs is one question."""
+        with self.connection.asking(f"for the runs where {_shown(plan.pushed)}"):
+            yield from self._listed(plan).find(plan.order, offset, limit)
 
-    def _of_part(self, part: Part, order: Order) -> Iterator[RunSummary]:
-        return (run for run in self._listing(part.query).find(order, 0, None) if part.has(run.uid))
-
-    def count(self, query: Query = ALL) -> int:
+    def count(self, plan: Plan = ALL_RUNS) -> int:
         """Count the runs that match."""
-        with self.connection.asking(f"how many runs there are where {_shown(query)}"):
-            return sum(map(self._count, self._keeper.parts(query)))
+        with self.connection.asking(f"how many runs there are where {_shown(plan.pushed)}"):
+            return self._listed(plan).count()
 
-    def _count(self, part: Part) -> int:
-        listing = self._listing(part.query)
-        return listing.count() if part.whole else sum(map(part.has, listing.uids()))
-
-    def server_plan(self, query: Query, order: Order) -> str:
+    def server_plan(self, plan: Plan) -> str:
         """Say by which indexes the server finds runs, as its ``explain`` does; no run is listed."""
-        with self.connection.asking(f"how it finds the runs where {_shown(query)}"):
-            return self._listing(self._keeper.parts(query)[0].query).server_plan(order)
+        with self.connection.asking(f"how it finds the runs where {_shown(plan.pushed)}"):
+            return self._listed(plan).server_plan(plan.order)
 
     @abstractmethod
     def _find_run(self, uid: str) -> StoredRun | None:
@@ -277,42 +266,16 @@ class MongoStore(RunStore):
         with self.connections[-1].asking(f"for the datums of resource {resource}"):
             yield from self._datums(resource)
 
-    def statistics(self, values: Recorded) -> Statistics | None:
-        """Give what is kept of some values."""
-        return self._keeper.statistics(values)
-
-    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
-        """Keep what was found, on this machine."""
-        self._keeper.keep(found)
-
-    def measure(self, uids: Sequence[str]) -> int:
-        """Read the events of those runs that have stopped and of which nothing is kept."""
-        missing = self._keeper.unmeasured(uids)
-        return sum(self._measure(missing[n : n + MEASURED]) for n in range(0, len(missing), MEASURED))
-
-    def _measure(self, uids: Sequence[str]) -> int:
-        """As `measure`, but for what others left in the database; leaves it there if this store may write."""
-        runs = {uid: found for uid, found in self._opened(uids).items() if found[0].stop is not None}
-        known = shared(self.connection, self.schema.collection, list(runs)) if runs else {}
-        known = {uid: told for uid, told in known.items() if told[0] == runs[uid][0].version}
-        new: dict[str, Packed] = {}
-        read = 0
-        for some in groups({uid: streams for uid, (_, streams) in runs.items() if uid not in known}):
-            with self.connection.asking(f"for the events of {len(some)} runs"):
-                ahead = Ahead(self, self._reader, some)
+    def read_ahead(self, uids: Sequence[str]) -> Iterator[tuple[RunHeader, RunStore]]:
+        """Describe several runs in a few round trips; events of small streams are asked for together."""
+        runs = self._opened(uids)
+        for some in groups({uid: streams for uid, (_, streams) in runs.items()}):
+            ahead = Ahead(self, self._reader, some)
             for uid in some:
-                try:
+                with suppress(KeyError, DamagedRun):
                     header = runs[uid][0].header(runs[uid][1])
-                except (KeyError, DamagedRun):  # as whoever looks into it is told
-                    continue
-                self._remember(uid, *runs[uid])
-                found, size = measured(ahead, header)
-                new[uid] = header.version, packed(found)
-                read += size
-        self._keeper.keep_all(known | new)
-        if self.writable:
-            put_shared(self.connection, self.schema.collection, new)
-        return read
+                    self._remember(uid, *runs[uid])
+                    yield header, ahead
 
     def _opened(self, uids: Sequence[str]) -> dict[str, tuple[StoredRun, dict[str, StoredStream]]]:
         """Some runs, asked for together, without those that are not there or damaged."""
@@ -335,14 +298,8 @@ class MongoStore(RunStore):
         return opened
 
     def refresh(self, *, deep: bool = False) -> None:
-        """Forget what was just learnt, every question asks the server anew; `deep`, also statistics of changed runs."""
+        """Forget what was just learnt: every question asks the server anew."""
         self._recent = {}
-        if deep:
-            kept = self._keeper.versions()
-            uids = list(kept)
-            for some in (uids[n : n + MEASURED] for n in range(0, len(uids), MEASURED)):
-                now = {uid: found.version for uid, (found, _) in self._opened(some).items()}
-                self._keeper.forget([uid for uid in some if now.get(uid) != kept[uid]])
 
     def problems(self) -> Sequence[Problem]:
         """Name what stands among the runs and has no uid."""
@@ -352,8 +309,7 @@ class MongoStore(RunStore):
         return [Problem(place, f"the document of _id {one!r} has no uid that is a text: it is no run") for one in ids]
 
     def close(self) -> None:
-        """Let go of the client, and of the file of statistics."""
-        self._keeper.close()
+        """Let go of the client."""
         for connection in self.connections:
             connection.close()
 

@@ -12,7 +12,7 @@ from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.key_values import Runs
 from intake_bluesky.index.translator import Translator
 from intake_bluesky.query import Path
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.run_reader import decoded
 
@@ -48,7 +48,7 @@ class StoredValues(Runs):
         return f"(SELECT body FROM documents AS d WHERE d.run = {of} AND d.place = {place})"  # noqa: S608  # as above
 
     def count(self, path: Path, where: SQL) -> list[tuple[Any, int]] | None:
-        """Give each value at a path, and how many runs that meet a condition have it; see `SupportsDistinct`."""
+        """Give each value at a path, and how many runs that meet a condition have it; see `RunStore.distinct`."""
         asked = self.counting(path, where)
         if asked is None:
             return None
@@ -60,7 +60,7 @@ class StoredValues(Runs):
     def look_up(
         self, paths: Sequence[Path], where: SQL, order: Order
     ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
-        """Yield uid, time and the values at paths of the runs that meet a condition; see `SupportsLookup`."""
+        """Yield uid, time and the values at paths of the runs that meet a condition; see `RunStore.lookup`."""
         time = TIMES[order]
         down = " DESC" if order is Order.NEWEST else ""
         asked = self.looking(paths, where, time=time, order=f"{time}{down}, uid{down}")

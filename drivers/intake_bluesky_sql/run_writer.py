@@ -26,7 +26,7 @@ from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.document_blocks import Block, Signature, alike, build, owner_of
 from intake_bluesky_sql.maintenance import analyze
 from intake_bluesky_sql.search_columns import ordering, searched_columns, words_of
-from intake_bluesky_sql.statistics import Keeper, statistics_in
+from intake_bluesky_sql.statistics import StatisticsTables, statistics_in
 
 __all__ = ["Buffering", "SQLInsert"]
 
@@ -265,7 +265,7 @@ class SQLInsert(RunInsert):
         self._database.execute(connection, f"UPDATE runs SET {sets} WHERE id = ?", (*columns.values(), self._run))  # noqa: S608
         known = self._watching.found()
         if known is not None:
-            Keeper(self._database).put_all(connection, self._run, statistics_in(known))
+            StatisticsTables(self._database).put_all(connection, self._run, statistics_in(known))
 
     def _flush_patiently(self) -> None:
         """Write what is waiting, or keep it for as long as patience lasts."""

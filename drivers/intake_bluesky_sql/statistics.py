@@ -13,10 +13,10 @@ from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.statistics import Fields, Statistics
 from intake_bluesky.index.packed_statistics import row_of, statistics_of
 from intake_bluesky.index.search_form import code_text
-from intake_bluesky.storage.contract import Answer, Recorded
+from intake_bluesky.storage.statistics import Answer, Recorded
 from intake_bluesky_sql.database import Database
 
-__all__ = ["Keeper", "statistics_in"]
+__all__ = ["StatisticsTables", "statistics_in"]
 
 WORD: Final = 2**63
 NUMBERS: Final = "s.count, s.nan_count, s.min, s.max, s.sum, s.first, s.last, s.gap, s.exact"
@@ -29,7 +29,7 @@ Found = Mapping[tuple[str, str], Statistics | None]
 _Names = tuple[str, ...]  # of a key, its stream, and the way it is read
 
 
-class Keeper:
+class StatisticsTables:
     """Keeps statistics in one database; of runs that have stopped, which do not change.
 
     Parameters

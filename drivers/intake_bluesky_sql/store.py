@@ -21,9 +21,11 @@ from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.rare_words import narrowed
 from intake_bluesky.index.search_form import code_text
 from intake_bluesky.index.tables import is_rare
-from intake_bluesky.query import ALL, Path, Query
+from intake_bluesky.query import Path, Query
 from intake_bluesky.search.run_statistics import measured
-from intake_bluesky.storage.contract import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.storage.order import Order
+from intake_bluesky.storage.statistics import Answer, Recorded, StatisticsCache
 from intake_bluesky_sql.address import Address
 from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.key_values import StoredValues
@@ -32,7 +34,7 @@ from intake_bluesky_sql.postgres_search import POSTGRESQL
 from intake_bluesky_sql.run_reader import StoredRun, decoded
 from intake_bluesky_sql.run_writer import Buffering, SQLInsert
 from intake_bluesky_sql.sqlite_search import SQLITE
-from intake_bluesky_sql.statistics import Keeper
+from intake_bluesky_sql.statistics import StatisticsTables
 
 __all__ = ["SQLStore"]
 
@@ -72,6 +74,8 @@ class SQLStore(RunStore):
     [('abc', 'success')]
     """
 
+    ordered = True
+
     def __init__(
         self,
         uri: str | os.PathLike[str],
@@ -87,7 +91,6 @@ class SQLStore(RunStore):
         self._buffering = Buffering(**usual | {name: value for name, value in given.items() if value is not None})
         self._search = SQLITE if self.database.is_sqlite else POSTGRESQL
         self._values = StoredValues(self.database, self._search, self._note)
-        self._keeper = Keeper(self.database)
         self._known: OrderedDict[str, StoredRun] = OrderedDict()
         self._problems: dict[str, Problem] = {}
         self._lock = threading.Lock()
@@ -105,9 +108,24 @@ class SQLStore(RunStore):
         return type(self).__name__, self.database.address.text
 
     @property
-    def remote(self) -> bool:
-        """Whether the database is on another machine."""
-        return self.database.address.remote
+    def ttl(self) -> float:
+        """A second; of a database on another machine ten."""
+        return 10.0 if self.database.address.remote else 1.0
+
+    @property
+    def trusts_paths(self) -> bool:
+        """Whether the database is on this machine."""
+        return not self.database.address.remote
+
+    @property
+    def writable(self) -> bool:
+        """True: what the user may do is the database's to say."""
+        return True
+
+    @property
+    def statistics(self) -> StatisticsCache:
+        """Those beside the runs."""
+        return SQLStatistics(self)
 
     def create(self) -> None:
         """Make the file and the tables unless they are there; writing a run does it, too.
@@ -118,21 +136,18 @@ class SQLStore(RunStore):
         """
         self.database.create()
 
+    def answers(self, leaf: Query) -> bool:
+        """Whether SQL does."""
+        return self._search.exact(leaf)
+
     def plan(self, query: Query, order: Order) -> Plan:
         """Take what SQL answers."""
-        return Plan(*self._search.divide(query), ordered=True)
+        return self._search.plan(query, order)
 
-    def find(
-        self,
-        query: Query = ALL,
-        *,
-        order: Order = Order.NEWEST,
-        offset: int = 0,
-        limit: int | None = None,
-    ) -> Iterator[RunSummary]:
-        """Yield the runs that match, in `order`, some hundreds by one statement; no connection waits in between."""
-        where, values = self._condition(query)
-        key, sign, down = ORDERS[order]
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+        """Yield the runs that match, in order, some hundreds by one statement; no connection waits in between."""
+        where, values = self._condition(plan)
+        key, sign, down = ORDERS[plan.order]
         select = f"{ENDS.format(key=key)} WHERE ({where})"
         by = f" ORDER BY {key}{down}, uid{down} LIMIT ?"
         size = LISTED
@@ -152,9 +167,9 @@ class SQLStore(RunStore):
             after, size = (rows[-1][3], rows[-1][0]), MOST
             limit = None if limit is None else limit - len(rows)
 
-    def _condition(self, query: Query) -> SQL:
+    def _condition(self, plan: Plan) -> SQL:
         sparing = self.database.is_sqlite  # PostgreSQL has an index of what stands at any key
-        return self._search.condition(narrowed(query, self._search, self._is_rare) if sparing else query)
+        return narrowed(plan, self._search, self._is_rare) if sparing else self._search.compiled(plan)
 
     def _is_rare(self, word: str, number: int) -> bool:
         try:
@@ -181,20 +196,18 @@ class SQLStore(RunStore):
         with self._lock:
             self._problems[uid] = Problem(self.database.address.text, f"{error}: remove it, or write it again", uid)
 
-    def count(self, query: Query = ALL) -> int:
+    def count(self, plan: Plan = ALL_RUNS) -> int:
         """Count the runs that match."""
-        where, values = self._condition(query)
+        where, values = self._condition(plan)
         return int(self.database.ask(f"SELECT count(*) FROM runs WHERE {where}", *values)[0][0])  # noqa: S608
 
-    def distinct(self, path: Path, query: Query = ALL) -> Iterable[tuple[Any, int]] | None:
+    def distinct(self, path: Path, plan: Plan = ALL_RUNS) -> Iterable[tuple[Any, int]] | None:
         """Give each value at an exact path, and how many of the runs that match have it."""
-        return self._values.count(path, self._condition(query))
+        return self._values.count(path, self._condition(plan))
 
-    def lookup(
-        self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
-    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
-        """Yield uid, time and the values at exact paths of the runs that match, in `order`."""
-        return self._values.look_up(paths, self._condition(query), order)
+    def lookup(self, paths: Sequence[Path], plan: Plan = ALL_RUNS) -> Lookup | None:
+        """Yield uid, time and the values at exact paths of the runs that match, in order."""
+        return self._values.look_up(paths, self._condition(plan), plan.order)
 
     def header(self, uid: str) -> RunHeader:
         """Describe one run as it is now, by one statement."""
@@ -263,32 +276,8 @@ class SQLStore(RunStore):
         """
         return SQLInsert(self.database, start, self._buffering)
 
-    def statistics(self, values: Recorded) -> Statistics | None:
-        """Give what is kept of some values."""
-        current = self._version(values.uid) == values.version
-        return self._keeper.statistics(values) if current else None
-
-    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
-        """Keep what was found, where the database can be written."""
-        versions = {uid: self._version(uid) for uid in {what.uid for what, _ in found}}
-        current = [(what, one) for what, one in found if versions[what.uid] == what.version]
-        if current:
-            with suppress(StoreUnavailable):
-                self._keeper.keep(current)
-
-    def measure(self, uids: Sequence[str]) -> int:
-        """Read the events of those runs of which nothing is kept; writers have done so with each run they stopped."""
-        read = 0
-        for uid in self._keeper.unmeasured(uids):
-            found, size = measured(self, self.header(uid))
-            read += size
-            try:
-                self._keeper.keep_all(uid, found)
-            except StoreUnavailable:  # to be read only
-                return read
-        return read
-
-    def _version(self, uid: str) -> str | None:
+    def current_version(self, uid: str) -> str | None:
+        """The version of a run as it is now; None where there is none."""
         return StoredRun.current_version(self.database, uid) if code_text(uid) == uid else None
 
     def refresh(self, *, deep: bool = False) -> None:
@@ -317,3 +306,35 @@ class SQLStore(RunStore):
     def close(self) -> None:
         """Close the connections of this process."""
         self.database.close()
+
+
+class SQLStatistics(StatisticsCache):
+    """Statistics of recorded values beside the runs of a database."""
+
+    def __init__(self, store: SQLStore) -> None:
+        self._store = store
+        self._tables = StatisticsTables(store.database)
+
+    def get(self, values: Recorded) -> Statistics | None:
+        current = self._store.current_version(values.uid) == values.version
+        return self._tables.statistics(values) if current else None
+
+    def put(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        """Keep what was found, where the database can be written."""
+        versions = {uid: self._store.current_version(uid) for uid in {what.uid for what, _ in found}}
+        current = [(what, one) for what, one in found if versions[what.uid] == what.version]
+        if current:
+            with suppress(StoreUnavailable):
+                self._tables.keep(current)
+
+    def measure(self, uids: Sequence[str]) -> int:
+        """Read the events of those runs of which nothing is kept; writers have done so with each run they stopped."""
+        read = 0
+        for uid in self._tables.unmeasured(uids):
+            found, size = measured(self._store, self._store.header(uid))
+            read += size
+            try:
+                self._tables.keep_all(uid, found)
+            except StoreUnavailable:  # to be read only
+                return read
+        return read

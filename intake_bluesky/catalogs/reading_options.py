@@ -12,14 +12,15 @@ from intake_bluesky.assets.reader_registry import native_reader
 from intake_bluesky.errors import UntrustedName
 from intake_bluesky.runtime.plugins import Registry
 from intake_bluesky.runtime.trust import import_dotted, is_local, resolve_against
+from intake_bluesky.search.statistics_cache import with_statistics
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.transformed import TransformedStore, check_transforms
 
-__all__ = ["CatalogHandlers", "Origin", "Settings"]
+__all__ = ["ArgumentSource", "CatalogHandlers", "Settings"]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ArgumentSource:
     """Where a catalog's arguments come from.
 
     Attributes
@@ -115,11 +116,11 @@ class Settings:
         self.registry.deregister(spec)
         self._own = None if self._own is None else self._own - {spec}
 
-    def handlers(self, origin: Origin) -> CatalogHandlers:
+    def handlers(self, source: ArgumentSource) -> CatalogHandlers:
         """Every handler."""
-        return CatalogHandlers(self.registry, origin.trusted)
+        return CatalogHandlers(self.registry, source.trusted)
 
-    def root_map(self, origin: Origin) -> dict[str, str]:
+    def root_map(self, source: ArgumentSource) -> dict[str, str]:
         """Where data moved, relative values resolved against the YAML file's folder.
 
         Raises
@@ -127,32 +128,35 @@ class Settings:
         UntrustedName
             When a YAML file from elsewhere names a folder of this machine.
         """
-        resolved = {str(root): resolve_against(origin.folder, str(path)) for root, path in self._root_map.items()}
+        resolved = {str(root): resolve_against(source.folder, str(path)) for root, path in self._root_map.items()}
         local = [path for path in resolved.values() if is_local(path)]
-        if local and not origin.trusted:
+        if local and not source.trusted:
             raise UntrustedName(
-                f"a catalog from elsewhere ({origin.folder}) maps data to {local[0]!r} on this machine: copy the "
+                f"a catalog from elsewhere ({source.folder}) maps data to {local[0]!r} on this machine: copy the "
                 "YAML here, or open the catalog as cat[name](trust=True), if you trust its authors"
             )
         return resolved
 
-    def assets(self, origin: Origin, *, trusted: bool, storage_options: Mapping[str, Any] | None) -> AssetOptions:
+    def assets(
+        self, source: ArgumentSource, *, trusted: bool, storage_options: Mapping[str, Any] | None
+    ) -> AssetOptions:
         """How external files are found and read; `trusted`: whether documents may name any local file."""
         own = frozenset(self._own) if self._own is not None else None
-        handlers = CatalogHandlers(self.registry.copy(), origin.trusted, own)
+        handlers = CatalogHandlers(self.registry.copy(), source.trusted, own)
         return AssetOptions(
-            root_map=self.root_map(origin),
+            root_map=self.root_map(source),
             handlers=handlers,
             trusted=trusted,
             storage_options=dict(storage_options or {}),
         )
 
-    def view(self, store: RunStore, origin: Origin) -> RunStore:
-        """The store with the transforms before it, if there are any."""
+    def view(self, store: RunStore, source: ArgumentSource) -> RunStore:
+        """The store with statistics, and with the transforms before it, if there are any."""
+        store = with_statistics(store)
         if not self._transforms:
             return store
         functions = {
-            name: import_dotted(function, purpose=f"transform of {name}", trusted=origin.trusted)
+            name: import_dotted(function, purpose=f"transform of {name}", trusted=source.trusted)
             if isinstance(function, str)
             else function
             for name, function in self._transforms.items()

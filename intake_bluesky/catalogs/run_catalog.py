@@ -16,22 +16,21 @@ from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs import display
 from intake_bluesky.catalogs.arguments import KeepsArguments
 from intake_bluesky.catalogs.entries import KeepsState, RunEntry
-from intake_bluesky.catalogs.reading_options import Origin, Settings
+from intake_bluesky.catalogs.reading_options import ArgumentSource, Settings
 from intake_bluesky.catalogs.results import Results
 from intake_bluesky.catalogs.run import BlueskyRun
 from intake_bluesky.catalogs.run_entries import RunEntries, as_key
 from intake_bluesky.documents.model import RunHeader, RunSummary
-from intake_bluesky.errors import RunNotFound, UnsupportedOperation
+from intake_bluesky.errors import RunNotFound
 from intake_bluesky.query import Everything, Query, documents_needed
 from intake_bluesky.runtime.trust import is_local
 from intake_bluesky.search.ordering import Arrangement, Sorting
 from intake_bluesky.search.selection import Selection, as_query
-from intake_bluesky.storage.contract import Problem, RunStore, SupportsInsert
+from intake_bluesky.storage.contract import Problem, RunStore
+from intake_bluesky.storage.origin import Origin
 
 __all__ = ["BlueskyCatalog", "open_catalog"]
 
-TTL: Final = 1.0  # seconds after which an access looks for new runs: a run being written is seen within a second
-REMOTE_TTL: Final = 10.0  # of a bucket, where a listing is a request for every 1000 files
 SHOWN: Final = 10  # runs in a table
 COMPLETED: Final = 100  # runs offered by tab completion
 
@@ -71,7 +70,7 @@ class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ign
         counts only when the user says it, ``cat["name"](trust=True)``: in a YAML file it does nothing.
     **intake_kwargs
         Of `intake.catalog.Catalog`: ``name``, ``description``, ``metadata``, ``ttl`` (seconds after which an
-        access looks for new runs, by default 1, for a remote store 10), ``storage_options`` ...
+        access looks for new runs, by default what the store needs: 1, or 10 of a bucket), ``storage_options`` ...
 
     Examples
     --------
@@ -112,14 +111,14 @@ class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ign
         self._sorting = Sorting.of(sort)
         self._read_at_most = None if read_at_most is None else parse_bytes(read_at_most)
         self._trust = trust
-        self._origin_kept: Origin | None = None
+        self._source_kept: ArgumentSource | None = None
         self._is_open = False
-        super().__init__(**{"ttl": REMOTE_TTL if store.remote else TTL, **intake_kwargs})
+        super().__init__(**{"ttl": store.ttl, **intake_kwargs})
         self._is_open = True
 
     def __getstate__(self) -> dict[str, Any]:
         # The YAML file's entry stays behind, so what follows from it is settled now.
-        return {**super().__getstate__(), "_origin_kept": self._origin}
+        return {**super().__getstate__(), "_source_kept": self._source}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -133,10 +132,10 @@ class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ign
             self._store.refresh()
 
     @property
-    def _origin(self) -> Origin:
+    def _source(self) -> ArgumentSource:
         """Where the arguments come from, by all that Intake tells: YAML may give ``metadata`` and ``trust``."""
-        if self._origin_kept is not None:
-            return self._origin_kept
+        if self._source_kept is not None:
+            return self._source_kept
         entry, parent = self._entry, self.cat
         told = (
             getattr(entry, "_catalog_dir", None),
@@ -146,13 +145,13 @@ class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ign
         places = [str(place) for place in told if place]
         local = all(map(is_local, places))
         said = bool(self._trust) and (local or "trust" in self.__dict__.get("_passed_kwargs", ()))
-        return Origin(places[0] if places else None, local or said, said)
+        return ArgumentSource(places[0] if places else None, local or said, said)
 
     @property
     def _view(self) -> RunStore:
         """The store as users see it, through the transforms."""
         if "_seen" not in self.__dict__:
-            self._seen = self._settings.view(self._store, self._origin)
+            self._seen = self._settings.view(self._store, self._source)
         return self._seen
 
     @property
@@ -184,12 +183,12 @@ class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ign
     @property
     def root_map(self) -> Mapping[str, str]:
         """Where data moved, read-only; relative values resolved."""
-        return MappingProxyType(self._settings.root_map(self._origin))
+        return MappingProxyType(self._settings.root_map(self._source))
 
     @property
     def handler_registry(self) -> Mapping[str, Any]:
         """Handlers of legacy resources by spec, read-only: see `register_handler`."""
-        return MappingProxyType(self._settings.handlers(self._origin))
+        return MappingProxyType(self._settings.handlers(self._source))
 
     def register_handler(self, spec: str, handler: Any, overwrite: bool = False) -> None:
         """Add a handler for runs opened from now on; a catalog and its searches share their handlers.
@@ -230,10 +229,6 @@ class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ign
         UnsupportedOperation
             When the store cannot be written.
         """
-        if not isinstance(self._store, SupportsInsert):
-            raise UnsupportedOperation(
-                f"{self!r} cannot be written: its store, {type(self._store).__name__}, takes no runs"
-            )
         from intake_bluesky.storage.writer import DocumentWriter
 
         return DocumentWriter(self._store, **options)
@@ -278,18 +273,24 @@ class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ign
         }
         kept = {name: value for name, value in self._captured_init_kwargs.items() if name not in asked}
         new._captured_init_kwargs = kept | {name: value for name, value in asked.items() if value is not None}
-        new._origin_kept, new._entry = self._origin, None
+        new._source_kept, new._entry = self._source, None
         new._entries = new._make_entries_container()
         return new
 
     def _assets(self) -> AssetOptions:
         """How files of runs are found and read."""
-        origin = self._origin
-        trusted = origin.said or (origin.trusted and not self._store.remote)
-        return self._settings.assets(origin, trusted=trusted, storage_options=self.storage_options)
+        source = self._source
+        trusted = source.said or (source.trusted and self._store.trusts_paths)
+        return self._settings.assets(source, trusted=trusted, storage_options=self.storage_options)
+
+    @property
+    def origin(self) -> Origin:
+        """Where the runs of this catalog come from, and how their files are found and read."""
+        return Origin(self._view, self._assets())
 
     def _opened(self, header: RunHeader | RunSummary) -> BlueskyRun:
-        run = BlueskyRun(self._view, header, assets=self._assets(), getenv=self.getenv, getshell=self.getshell)
+        origin = header.origin or self.origin
+        run = BlueskyRun(origin.store, header, assets=origin.assets, getenv=self.getenv, getshell=self.getshell)
         run.cat = self
         return run
 

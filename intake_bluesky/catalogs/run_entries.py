@@ -10,10 +10,8 @@ from typing import Any, Protocol
 
 from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.errors import AmbiguousRun, RunNotFound
-from intake_bluesky.query import Everything
 from intake_bluesky.search.ordering import Arrangement
 from intake_bluesky.search.selection import Selection
-from intake_bluesky.storage.contract import SupportsCount
 
 __all__ = ["Listed", "RunEntries", "as_key"]
 
@@ -101,7 +99,7 @@ class _Uids(Iterator[str]):
 
 
 def _counts(selection: Selection) -> bool:
-    return isinstance(selection.store, SupportsCount) and isinstance(selection.plan().residual, Everything)
+    return selection.plan().whole is not None
 
 
 class _Items(ItemsView[str, Any]):

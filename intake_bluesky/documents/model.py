@@ -9,11 +9,14 @@ import enum
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import numpy as np
 
 from intake_bluesky.documents.columns import Array, Column, Observed, take
+
+if TYPE_CHECKING:
+    from intake_bluesky.storage.origin import Origin
 
 Document: TypeAlias = dict[str, Any]
 Keys: TypeAlias = Container[str]
@@ -209,6 +212,8 @@ class RunHeader:
     streams : mapping of name to StreamLayout
     version : str
         Changes whenever the stored run changes.
+    origin : Origin or None
+        Where the run comes from, if not from the catalog that lists it; see `intake_bluesky.storage.Origin`.
     """
 
     start: Document
@@ -218,6 +223,7 @@ class RunHeader:
     stream_assets: tuple[StreamAsset, ...]
     streams: Mapping[str, StreamLayout]
     version: str
+    origin: Origin | None = field(default=None, compare=False, repr=False)
 
     @property
     def uid(self) -> str:
@@ -232,13 +238,26 @@ class RunHeader:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a listing needs of a run; enough for every query on start and stop."""
+    """What a listing needs of a run; enough for every query on start and stop.
+
+    Attributes
+    ----------
+    uid : str
+    time : float or None
+        Seconds since the epoch, as the catalog orders by it.
+    scan_id : int or None
+    start : dict
+    stop : dict or None
+    origin : Origin or None
+        Where the run comes from, if not from the catalog that lists it; see `intake_bluesky.storage.Origin`.
+    """
 
     uid: str
     time: float | None
     scan_id: int | None
     start: Document
     stop: Document | None
+    origin: Origin | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, start: Document, stop: Document | None) -> RunSummary:

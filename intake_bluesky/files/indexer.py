@@ -27,7 +27,8 @@ from intake_bluesky.files.scan.pool import Crew, work_of
 from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import FoundRun, Index, IndexEntry, IndexLost, index_path, storable
 from intake_bluesky.runtime.progress import track
-from intake_bluesky.storage.contract import Order, Problem
+from intake_bluesky.storage.contract import Problem
+from intake_bluesky.storage.order import Order
 
 __all__ = ["IndexedFiles"]
 

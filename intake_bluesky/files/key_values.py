@@ -13,7 +13,7 @@ from intake_bluesky.index.key_values import Runs
 from intake_bluesky.index.tables import COLUMNS
 from intake_bluesky.index.translator import Translator
 from intake_bluesky.query import Path
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 
 __all__ = ["count_values", "look_up"]
 
@@ -35,7 +35,7 @@ FILES: Final = _Files(Translator(COLUMNS))
 
 
 def count_values(files: IndexedFiles, path: Path, where: SQL) -> Iterable[tuple[Any, int]] | None:
-    """Give each value at a path, and how many of the runs that meet a condition have it; see `SupportsDistinct`.
+    """Give each value at a path, and how many of the runs that meet a condition have it; see `RunStore.distinct`.
 
     Of each different number or list a document is read, which tells ints from floats.
     """
@@ -50,7 +50,7 @@ def count_values(files: IndexedFiles, path: Path, where: SQL) -> Iterable[tuple[
 def look_up(
     files: IndexedFiles, paths: Sequence[Path], where: SQL, order: Order
 ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
-    """Yield uid, time and the values at paths of the runs that meet a condition; see `SupportsLookup`.
+    """Yield uid, time and the values at paths of the runs that meet a condition; see `RunStore.lookup`.
 
     The documents are read of those runs only of which the search form does not tell a value.
     """

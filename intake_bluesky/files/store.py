@@ -28,12 +28,15 @@ from intake_bluesky.files.key_values import count_values, look_up
 from intake_bluesky.files.run_reader import RunFile
 from intake_bluesky.files.run_writer import FileInsert, Target
 from intake_bluesky.index.index import IndexLost
+from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.rare_words import narrowed
 from intake_bluesky.index.tables import COLUMNS
 from intake_bluesky.index.translator import Translator
-from intake_bluesky.query import ALL, Path, Query, leaves
+from intake_bluesky.query import Path, Query, leaves
 from intake_bluesky.query.pruning import Kept
-from intake_bluesky.storage.contract import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.storage.order import Order
+from intake_bluesky.storage.statistics import Answer, Recorded, StatisticsCache
 
 __all__ = ["FileStore"]
 
@@ -69,6 +72,7 @@ class FileStore(RunStore):
     used, or else the first by name.
     """
 
+    ordered = True
     codec: ClassVar[Codec]
 
     def __init__(
@@ -87,9 +91,28 @@ class FileStore(RunStore):
         self._lock = threading.Lock()
 
     @property
-    def remote(self) -> bool:
-        """Whether any of the files is on another machine."""
+    def _remote(self) -> bool:
         return any(isinstance(place, RemotePlace) for place in self.files.places)
+
+    @property
+    def ttl(self) -> float:
+        """A second; of a bucket, where a listing is a request for every 1000 files, ten."""
+        return 10.0 if self._remote else 1.0
+
+    @property
+    def trusts_paths(self) -> bool:
+        """Whether all files are on this machine."""
+        return not self._remote
+
+    @property
+    def writable(self) -> bool:
+        """True: whether some folder is local is known when a run begins."""
+        return True
+
+    @property
+    def statistics(self) -> StatisticsCache:
+        """Those that scans and writers put into the index."""
+        return FileStatistics(self.files)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -105,32 +128,29 @@ class FileStore(RunStore):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({[shown(place.pattern) for place in self.files.places]})"
 
+    def answers(self, leaf: Query) -> bool:
+        """Whether the index does."""
+        return SEARCH.exact(leaf)
+
     def plan(self, query: Query, order: Order) -> Plan:
         """Take what the index answers."""
-        return Plan(*SEARCH.divide(query), ordered=True)
+        return SEARCH.plan(query, order)
 
-    def find(
-        self,
-        query: Query = ALL,
-        *,
-        order: Order = Order.NEWEST,
-        offset: int = 0,
-        limit: int | None = None,
-    ) -> Iterator[RunSummary]:
-        """Yield the runs that match, in `order`, out of the index alone."""
-        where, values = self._condition(query)
-        found = self.files.find(where, values, order, offset=offset, limit=limit)
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+        """Yield the runs that match, in order, out of the index alone."""
+        where, values = self._condition(plan)
+        found = self.files.find(where, values, plan.order, offset=offset, limit=limit)
         try:
             for start, stop, _, _ in found:
                 yield self._summary(start, stop)
         except IndexLost as error:
             raise StoreUnavailable(f"{error}; it is made anew: search again") from error
 
-    def _condition(self, query: Query) -> tuple[str, list[Any]]:
-        keys = {leaf.query.key for leaf in leaves(query) if isinstance(leaf, Kept)}
+    def _condition(self, plan: Plan) -> SQL:
+        keys = {leaf.query.key for leaf in leaves(plan.pushed) if isinstance(leaf, Kept)}
         if keys:
             self.files.ask(lambda index: index.spread(keys))
-        return SEARCH.condition(narrowed(query, SEARCH, self._is_rare))
+        return narrowed(plan, SEARCH, self._is_rare)
 
     def _is_rare(self, word: str, number: int) -> bool:
         return self.files.ask(lambda index: index.is_rare(word, number))
@@ -139,24 +159,19 @@ class FileStore(RunStore):
         decode = self.codec.decode
         return RunSummary.of(decode(start)[1], None if stop is None else decode(stop)[1])
 
-    def count(self, query: Query = ALL) -> int:
+    def count(self, plan: Plan = ALL_RUNS) -> int:
         """Count the runs that match."""
-        where, values = self._condition(query)
+        where, values = self._condition(plan)
         self.files.watch()
         return self.files.ask(lambda index: index.count(where, values))
 
-    def statistics(self, values: Recorded) -> Statistics | None:
-        """Give what the index has of some values."""
-        stamp, found = self.files.ask(lambda index: index.statistics(values)) or ("", None)
-        return found if version_of(stamp) == values.version else None
+    def distinct(self, path: Path, plan: Plan = ALL_RUNS) -> Iterable[tuple[Any, int]] | None:
+        """Give each value at an exact path, and how many of the runs that match have it."""
+        return count_values(self.files, path, self._condition(plan))
 
-    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
-        """Keep what was found in the index."""
-        self.files.ask(lambda index: index.keep(found, version_of))
-
-    def measure(self, uids: Sequence[str]) -> int:
-        """Scan the files of those runs that no scan has seen."""
-        return self.files.measure(uids)
+    def lookup(self, paths: Sequence[Path], plan: Plan = ALL_RUNS) -> Lookup | None:
+        """Yield uid, time and the values at exact paths of the runs that match, in order."""
+        return look_up(self.files, paths, self._condition(plan), plan.order)
 
     def header(self, uid: str) -> RunHeader:
         """Describe one run as it is now."""
@@ -248,12 +263,20 @@ class FileStore(RunStore):
         """Let go of the index."""
         self.files.close()
 
-    def distinct(self, path: Path, query: Query = ALL) -> Iterable[tuple[Any, int]] | None:
-        """Give each value at an exact path, and how many of the runs that match have it."""
-        return count_values(self.files, path, self._condition(query))
 
-    def lookup(
-        self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
-    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
-        """Yield uid, time and the values at exact paths of the runs that match, in `order`."""
-        return look_up(self.files, paths, self._condition(query), order)
+class FileStatistics(StatisticsCache):
+    """Statistics of recorded values in the index of some files."""
+
+    def __init__(self, files: IndexedFiles) -> None:
+        self._files = files
+
+    def get(self, values: Recorded) -> Statistics | None:
+        stamp, found = self._files.ask(lambda index: index.statistics(values)) or ("", None)
+        return found if version_of(stamp) == values.version else None
+
+    def put(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        self._files.ask(lambda index: index.keep(found, version_of))
+
+    def measure(self, uids: Sequence[str]) -> int:
+        """Scan the files of those runs that no scan has seen."""
+        return self._files.measure(uids)

@@ -14,7 +14,8 @@ from intake_bluesky.index.packed_statistics import row_of, rows_of, statistics_o
 from intake_bluesky.index.search_form import SearchForm, code_text
 from intake_bluesky.index.sqlite_file import IndexFile, IndexLost, index_path
 from intake_bluesky.index.tables import HAS_FTS5, INDEXES, INSERT, NOTHING, is_rare
-from intake_bluesky.storage.contract import Answer, Order, Recorded
+from intake_bluesky.storage.order import Order
+from intake_bluesky.storage.statistics import Answer, Recorded
 
 __all__ = ["FoundRun", "Index", "IndexEntry", "IndexLost", "index_path", "storable"]
 

@@ -11,27 +11,29 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from intake_bluesky.index.json_conditions import SQL, joined
 from intake_bluesky.index.patterns import literal
 from intake_bluesky.index.translator import Translator
 from intake_bluesky.query.nodes import ALL, And, Everything, Or, Query, all_of, any_of, leaves, replace_leaves
 from intake_bluesky.query.path_nodes import AnyItem, Compare, Contains, In, PathQuery, Regex
 from intake_bluesky.query.values import FrozenDict, Value
 from intake_bluesky.query.words import FullText, words
+from intake_bluesky.storage.contract import Plan
 
-__all__ = ["implied_words", "narrowed"]
+__all__ = ["implied_words", "narrowed", "rare_words"]
 
 TEXTS: Final = 8  # alternatives, and texts in all, that are worth asking for
 WORDS: Final = 8  # of a text, that are asked for
 ENCLOSED: Final = re.compile(r"(?<=\W)\w+(?=\W)", re.ASCII)
 
 
-def narrowed(query: Query, search: Translator, rare: Callable[[str, int], bool]) -> Query:
-    """Say beside a query which rare words its runs have; the meaning stays the same.
+def narrowed(plan: Plan, search: Translator, rare: Callable[[str, int], bool]) -> SQL:
+    """The condition of a plan, and beside it which rare words its runs have; the meaning stays the same.
 
     Parameters
     ----------
-    query : Query
-        One that `search` answers.
+    plan : Plan
+        One of `search`.
     search : Translator
     rare : callable
         Whether the runs with a word, as `words` gives it, are so few that each may be looked at, and those of as many
@@ -41,18 +43,34 @@ def narrowed(query: Query, search: Translator, rare: Callable[[str, int], bool])
     --------
     >>> from intake_bluesky.query import Start
     >>> from intake_bluesky.index.tables import COLUMNS
-    >>> narrowed(Start("operator") == "user 7", Translator(COLUMNS), lambda word, number: word == "7")
-    (Start('operator') == 'user 7') & FullText('7')
+    >>> search = Translator(COLUMNS)
+    >>> plan = search.plan(Start("operator") == "user 7", Order.NEWEST)
+    >>> narrowed(plan, search, lambda word, number: word == "7")[1][-1]
+    '"7"'
+    """
+    condition = search.compiled(plan)
+    rare_ones = rare_words(plan.pushed, search, rare)
+    if isinstance(rare_ones, Everything):
+        return condition
+    both = joined(" AND ", [condition, search.condition(rare_ones)])
+    return both if search.dialect.takes(both, search.dialect.ROOM) else condition
+
+
+def rare_words(query: Query, search: Translator, rare: Callable[[str, int], bool]) -> Query:
+    """The rare words that each run has of which a query is true; `ALL` where there are none.
+
+    Examples
+    --------
+    >>> from intake_bluesky.query import Start
+    >>> from intake_bluesky.index.tables import COLUMNS
+    >>> rare_words(Start("operator") == "user 7", Translator(COLUMNS), lambda word, number: word == "7")
+    FullText('7')
     """
     implied = ALL if search.columns.words is None else implied_words(query, search.has_column)
     number = sum(isinstance(leaf, FullText) for leaf in leaves(implied))
     if number > TEXTS:
-        return query
-    rare_ones = replace_leaves(implied, lambda leaf: _rare_one(leaf, search, lambda word: rare(word, number)))
-    if isinstance(rare_ones, Everything):
-        return query
-    found = query & rare_ones
-    return found if search.dialect.takes(search.condition(found), search.dialect.ROOM) else query
+        return ALL
+    return replace_leaves(implied, lambda leaf: _rare_one(leaf, search, lambda word: rare(word, number)))
 
 
 def _rare_one(leaf: Query, search: Translator, rare: Callable[[str], bool]) -> Query:

@@ -28,6 +28,8 @@ from intake_bluesky.query.pruning import Kept
 from intake_bluesky.query.run_nodes import PartialUID
 from intake_bluesky.query.split import split
 from intake_bluesky.query.words import FullText, Fuzzy, words
+from intake_bluesky.storage.contract import Plan
+from intake_bluesky.storage.order import Order
 
 __all__ = ["LONG_WORD", "Column", "Columns", "Translator"]
 
@@ -144,15 +146,16 @@ class Translator:
                 return self.columns.measured is not None
         return isinstance(leaf, PathQuery) and leaf.path.document in self.columns.documents and json_exact(leaf)
 
-    def divide(self, query: Query) -> tuple[Query, Query]:
-        """Divide a query into what is answered exactly and a residual, as `split` does.
+    def plan(self, query: Query, order: Order) -> Plan:
+        """Divide a query as `split` does into what is answered exactly, translated, and a residual.
 
         What makes the condition larger than the database takes is left over as well.
         """
         pushed, residual = split(query, self.exact)
         room = self.dialect.ROOM
-        if self.dialect.takes(self.condition(pushed), room):
-            return pushed, residual
+        compiled = self.condition(pushed)
+        if self.dialect.takes(compiled, room):
+            return Plan(pushed, residual, True, order, compiled)
         kept: list[Query] = []
         left = [residual]
         for part in pushed.children if isinstance(pushed, And) else (pushed,):
@@ -160,7 +163,12 @@ class Translator:
             fits = self.dialect.takes(condition, room)
             (kept if fits else left).append(part)
             room -= len(condition[1]) if fits else 0
-        return all_of(kept), all_of(left)
+        pushed = all_of(kept)
+        return Plan(pushed, all_of(left), True, order, self.condition(pushed))
+
+    def compiled(self, plan: Plan) -> SQL:
+        """The condition that a plan of this translator has, or of a plan made by hand that of its query."""
+        return self.condition(plan.pushed) if plan.compiled is None else plan.compiled
 
     def condition(self, query: Query) -> SQL:
         """The condition, and the values that are bound in it, of a query whose leaves are all `exact`.

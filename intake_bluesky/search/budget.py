@@ -8,7 +8,8 @@ from typing import Final, Self
 
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.errors import SearchTooLarge
-from intake_bluesky.storage.contract import Answer, Recorded, RunStore, SupportsStatistics
+from intake_bluesky.storage.contract import RunStore
+from intake_bluesky.storage.statistics import Answer, Recorded
 
 __all__ = ["Search"]
 
@@ -63,7 +64,7 @@ class Search:
 
     def keep(self, what: Recorded, found: Statistics | Answer) -> None:
         """Have the store keep what was found out: several at once, not long after."""
-        if isinstance(self._store, SupportsStatistics):
+        if self._store.statistics is not None:
             self._found.append((what, found))
             if time.monotonic() - self._kept > SOON:
                 self.end()
@@ -71,8 +72,8 @@ class Search:
     def end(self) -> None:
         """Have the store keep it now."""
         found, self._found = self._found, []
-        if found and isinstance(self._store, SupportsStatistics):
-            self._store.keep(found)
+        if found and self._store.statistics is not None:
+            self._store.statistics.put(found)
         self._kept = time.monotonic()
 
     def __enter__(self) -> Self:

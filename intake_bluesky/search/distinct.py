@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from intake_bluesky.documents.model import to_plain
-from intake_bluesky.query import Everything, Path
+from intake_bluesky.query import Path
 from intake_bluesky.query.paths import MISSING
 from intake_bluesky.search.ordering import TIME, Rank, as_path, rank, value_of
 from intake_bluesky.search.selection import Selection
-from intake_bluesky.storage.contract import SupportsDistinct
 
 __all__ = ["Facet", "facets"]
 
@@ -66,18 +65,16 @@ def facets(selection: Selection, keys: Sequence[str], *, missing: bool = False) 
 
 
 def _count_by_store(selection: Selection, counts: _Counts, missing: bool) -> bool:
-    if not isinstance(selection.store, SupportsDistinct) or counts.path == TIME:  # which is not what documents say
+    if counts.path == TIME:  # which is not what documents say
         return False
-    plan = selection.plan()
-    if not isinstance(plan.residual, Everything):
-        return False
-    found = selection.store.distinct(counts.path, plan.pushed)
-    if found is None:
+    plan = selection.plan().whole
+    found = None if plan is None else selection.store.distinct(counts.path, plan)
+    if found is None or plan is None:
         return False
     for value, count in found:
         counts.add(value, count)
     if missing:
-        counts.absent = selection.count() - counts.total
+        counts.absent = selection.store.count(plan) - counts.total
     return True
 
 

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, Self, runtime_checkable
+from dataclasses import dataclass, replace
 
-from intake_bluesky.query import And, Everything, Not, Or, PathQuery, Query, documents_needed, leaves
+from intake_bluesky.query import And, Everything, Not, Or, PathQuery, Query, documents_needed, leaves, split
 from intake_bluesky.search.ordering import Arrangement
 from intake_bluesky.search.selection import Selection
-from intake_bluesky.storage.contract import Order, Plan, RunStore, SupportsCount, SupportsStatistics
+from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["Explanation", "SupportsServerPlan", "explain"]
-
-
-@runtime_checkable
-class SupportsServerPlan(Protocol):
-    """A store on a server that tells how it goes about a question."""
-
-    def server_plan(self, query: Query, order: Order) -> str:
-        """Ask the server how it would find the runs of a query that `plan` accepted; no run is listed."""
+__all__ = ["Explanation", "explain"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Explanation(Plan):
-    """A `Plan` that says in words how a search is done.
+class Explanation:
+    """In words, how a search is done.
 
     Attributes
     ----------
+    pushed : Query
+        What the store answers.
+    residual : Query
+        What is finished run by run.
+    ordered : bool
+        Whether the store finds the runs in order.
     reasons : tuple of (Query, str)
         Each part of the residual, and why the store leaves it.
     order : str
@@ -41,16 +38,14 @@ class Explanation(Plan):
         leaves open; None where that was not asked, or where it keeps none.
     """
 
+    pushed: Query
+    residual: Query
+    ordered: bool
     reasons: tuple[tuple[Query, str], ...] = ()
     order: str = ""
     candidates: int | None = None
     server: str = ""
     decided: tuple[int, int] | None = None
-
-    @classmethod
-    def of(cls, plan: Plan, **words: Any) -> Self:
-        """Add words to a plan."""
-        return cls(**{field.name: getattr(plan, field.name) for field in fields(Plan)}, **words)
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -93,24 +88,24 @@ def explain(arrangement: Arrangement, *, run: bool = False) -> Explanation:
     selection = arrangement.selection
     store, sorting = selection.store, arrangement.sorting
     plan = selection.plan(order=sorting.ties, by_statistics=False)
-    by_statistics = isinstance(store, SupportsStatistics) and "data" in documents_needed(plan.residual)
-    return Explanation.of(
-        plan,
+    by_statistics = store.statistics is not None and "data" in documents_needed(plan.residual)
+    found = store.plan(plan.pushed, sorting.ties) if run else None
+    return Explanation(
+        plan.pushed,
+        plan.residual,
+        plan.ordered,
         reasons=tuple(_reasons(store, plan.residual)),
         order=_order(arrangement, ordered=plan.ordered),
-        candidates=_count(store, plan.pushed) if run else None,
-        server=store.server_plan(plan.pushed, sorting.ties) if run and isinstance(store, SupportsServerPlan) else "",
-        decided=_decided(selection, store) if run and by_statistics else None,
+        candidates=None if found is None else store.count(found),
+        server="" if found is None else store.server_plan(found),
+        decided=_decided(selection) if run and by_statistics else None,
     )
 
 
-def _decided(selection: Selection, store: RunStore) -> tuple[int, int]:
+def _decided(selection: Selection) -> tuple[int, int]:
     plan = selection.plan()
-    return _count(store, plan.pushed & plan.certain), _count(store, plan.pushed & ~plan.certain)
-
-
-def _count(store: RunStore, pushed: Query) -> int:
-    return store.count(pushed) if isinstance(store, SupportsCount) else sum(1 for _ in store.find(pushed))
+    certain, left = (0 if part is None else selection.store.count(part) for part in (plan.certain, plan.open))
+    return certain, left
 
 
 def _order(arrangement: Arrangement, *, ordered: bool) -> str:
@@ -133,7 +128,7 @@ def _reasons(store: RunStore, residual: Query) -> Iterator[tuple[Query, str]]:
 def _reason(store: RunStore, part: Query) -> str:
     leaf = part.child if isinstance(part, Not) else part
     left = [one for one in leaves(leaf) if not _answers(store, one)]
-    by_statistics = isinstance(store, SupportsStatistics) and all("data" in documents_needed(one) for one in left)
+    by_statistics = store.statistics is not None and all("data" in documents_needed(one) for one in left)
     if isinstance(leaf, Or) and not by_statistics:
         return f"an | goes to the store only whole, and it does not answer {', '.join(map(repr, left))}"
     if isinstance(leaf, PathQuery) and leaf.path.descend:
@@ -150,4 +145,4 @@ def _reason(store: RunStore, part: Query) -> str:
 
 
 def _answers(store: RunStore, query: Query) -> bool:
-    return isinstance(store.plan(query, Order.NEWEST).residual, Everything)
+    return isinstance(split(query, store.answers)[1], Everything)

@@ -10,10 +10,10 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.errors import UnsupportedQuery
-from intake_bluesky.query import Everything, Path, Query, Start
+from intake_bluesky.query import Everything, Path, Query, Start, split
 from intake_bluesky.query.paths import MISSING, lookup
 from intake_bluesky.search.selection import Selection
-from intake_bluesky.storage.contract import Order, SupportsLookup
+from intake_bluesky.storage.order import Order
 
 __all__ = ["Arrangement", "Rank", "SortKey", "Sorting", "as_path", "rank", "value_of"]
 
@@ -231,7 +231,7 @@ class Arrangement:
             yield from self.sorting.arrange((run, self.sorting.ranks(run)) for run in same) if len(same) > 1 else same
 
     def _finds(self, query: Query) -> bool:
-        return isinstance(self.selection.store.plan(query, self.sorting.ties).residual, Everything)
+        return isinstance(split(query, self.selection.store.answers)[1], Everything)
 
     def _uids(self) -> Iterator[str]:
         told = self._told()
@@ -239,12 +239,11 @@ class Arrangement:
 
     def _told(self) -> Iterator[tuple[str, tuple[Rank | None, ...]]] | None:
         """Uids and ranks, as the store tells them; None where documents have to be read."""
-        store, ties = self.selection.store, self.sorting.ties
-        plan = self.selection.plan(order=ties)
-        if not (isinstance(store, SupportsLookup) and plan.ordered and isinstance(plan.residual, Everything)):
+        plan = self.selection.plan(order=self.sorting.ties).whole
+        if plan is None or not plan.ordered:
             return None
         paths = [key.path for key in self.sorting.keys]
-        found = store.lookup([path for path in paths if path != TIME], plan.pushed, order=ties)
+        found = self.selection.store.lookup([path for path in paths if path != TIME], plan)
         if found is None:
             return None
         if TIME not in paths:

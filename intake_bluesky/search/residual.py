@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from types import TracebackType
@@ -12,11 +12,14 @@ from typing import Final, Self
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
-from intake_bluesky.query import ALL, Query, Start, cheap_first, documents_needed, matches
+from intake_bluesky.query import Query, Start, cheap_first, documents_needed, matches
 from intake_bluesky.runtime.progress import track
 from intake_bluesky.search.budget import Search
+from intake_bluesky.search.plan import SearchPlan
 from intake_bluesky.search.run_view import StoredRun
-from intake_bluesky.storage.contract import Order, Plan, RunStore, SupportsCount, SupportsStatistics, merge_runs
+from intake_bluesky.storage.contract import Plan, RunStore
+from intake_bluesky.storage.order import Order, merge_runs
+from intake_bluesky.storage.statistics import StatisticsCache
 
 __all__ = ["Finishing"]
 
@@ -42,7 +45,7 @@ class Finishing:
     >>> from intake_bluesky.testing.memory import MemoryStore
     >>> store = MemoryStore([[("start", {"uid": uid, "time": 1.0, "sample": uid})] for uid in ("Ni", "Cu")])
     >>> with Finishing(store, Start("sample").regex("^C"), AssetOptions(), Search(store)) as finishing:
-    ...     [run.uid for run in finishing.runs(Plan(ALL, finishing.residual, ordered=True), Order.NEWEST)]
+    ...     [run.uid for run in finishing.runs(SearchPlan(None, Plan(), finishing.residual), Order.NEWEST)]
     ['Cu']
     """
 
@@ -62,48 +65,50 @@ class Finishing:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._search.end()
 
-    def runs(self, plan: Plan, order: Order) -> Iterator[RunSummary]:
+    def runs(self, plan: SearchPlan, order: Order) -> Iterator[RunSummary]:
         """Yield the runs of a plan, in the order of the store: those it is certain of, and others that match."""
-        return merge_runs(self._found(plan.pushed & plan.certain, order), self._others(plan, order), order)
+        return merge_runs(self._found(plan.certain), self._others(plan), order)
 
-    def count(self, plan: Plan) -> int:
+    def count(self, plan: SearchPlan) -> int:
         """Count the runs of a plan."""
-        return self._counted(plan.pushed & plan.certain) + sum(1 for _ in self._others(plan, Order.NEWEST))
+        certain = 0 if plan.certain is None else self.store.count(plan.certain)
+        return certain + sum(1 for _ in self._others(plan))
 
-    def _counted(self, query: Query) -> int:
-        if isinstance(self.store, SupportsCount) and query != ~ALL:
-            return self.store.count(query)
-        return sum(1 for _ in self._found(query, Order.NEWEST))
+    def _found(self, plan: Plan | None) -> Iterator[RunSummary]:
+        return iter(()) if plan is None else iter(self.store.find(plan))
 
-    def _found(self, query: Query, order: Order) -> Iterator[RunSummary]:
-        return iter(()) if query == ~ALL else self.store.find(query, order=order)
-
-    def _others(self, plan: Plan, order: Order) -> Iterator[RunSummary]:
+    def _others(self, plan: SearchPlan) -> Iterator[RunSummary]:
         """Those that match of the runs of which the store is not certain."""
-        asked = plan.pushed & ~plan.certain
-        found = self._found(asked, order)
+        found = self._found(plan.open)
         if not self._asks_for_data:
             return filter(self.matches, found)
         first = next(found, None)
-        if first is None:
+        if first is None or plan.open is None:
             return iter(())
-        total = self.store.count(asked) if isinstance(self.store, SupportsCount) else None
-        tracked = track(chain((first,), found), total=total, what="reading data")
-        if isinstance(self.store, SupportsStatistics):
-            return self._measured(self.store, plan, tracked)
-        return filter(self.matches, tracked)
+        tracked = track(chain((first,), found), total=self.store.count(plan.open), what="reading data")
+        statistics = self.store.statistics
+        if statistics is None:
+            return filter(self.matches, tracked)
+        return self._measured(statistics, plan, tracked)
 
-    def _measured(self, store: SupportsStatistics, plan: Plan, runs: Iterator[RunSummary]) -> Iterator[RunSummary]:
-        """Have the store learn of runs, some at a time, and look into those that it is still not certain of."""
+    def _measured(
+        self, statistics: StatisticsCache, plan: SearchPlan, runs: Iterator[RunSummary]
+    ) -> Iterator[RunSummary]:
+        """Have the store measure runs, some at a time, and look into those that it is still not certain of."""
         some = FIRST
         while chunk := list(islice(runs, some)):
             uids = [run.uid for run in chunk]
-            self._search.take(store.measure(uids))
-            these = plan.pushed & Start("uid").is_in(uids)
-            certain = {run.uid for run in self._found(these & plan.certain, Order.NEWEST)}
-            left = {run.uid for run in self._found(these & ~plan.certain, Order.NEWEST)}
+            self._search.take(statistics.measure(uids))
+            certain, left = (self._among(uids, part) for part in (plan.certain, plan.open))
             yield from (run for run in chunk if run.uid in certain or (run.uid in left and self.matches(run)))
             some = min(2 * some, LAST)
+
+    def _among(self, uids: Sequence[str], plan: Plan | None) -> set[str]:
+        """Those of some runs that a plan finds now."""
+        if plan is None:
+            return set()
+        among = self.store.plan(plan.pushed & Start("uid").is_in(uids), plan.order)
+        return {run.uid for run in self._found(among)}
 
     def _looks_into(self, query: Query, assets: AssetOptions, run: RunSummary) -> bool:
         try:

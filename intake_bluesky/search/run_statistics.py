@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys, RunHeader, RunSummary, is_external
+from intake_bluesky.documents.model import ALL_KEYS, EventPage, Keys, RunHeader, RunSummary, is_external
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
-from intake_bluesky.query import ALL, Query
 from intake_bluesky.search.run_view import StoredRun
-from intake_bluesky.storage.contract import Order, RunStore
+from intake_bluesky.storage.contract import RunStore
+from intake_bluesky.storage.wrapper import WrapperStore
 
 __all__ = ["Measured", "Unmeasured", "measured"]
 
@@ -51,7 +51,7 @@ def measured(store: RunStore, header: RunHeader) -> tuple[Measured, int]:
     return found, reader.read
 
 
-class Unmeasured(RunStore):
+class Unmeasured(WrapperStore):
     """One run of a store as if no statistics were kept; its pages may have more keys than asked for.
 
     Attributes
@@ -60,20 +60,18 @@ class Unmeasured(RunStore):
         About how many bytes were read so far.
     """
 
-    def __init__(self, store: RunStore, header: RunHeader) -> None:
-        self._store, self._header, self.read = store, header, 1
+    def __init__(self, inner: RunStore, header: RunHeader) -> None:
+        super().__init__(inner)
+        self._header, self.read = header, 1
         self._held: tuple[str, list[EventPage] | None] = "", None
 
     @property
-    def remote(self) -> bool:
-        return self._store.remote
-
-    def find(
-        self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None
-    ) -> Any:
-        return self._store.find(query, order=order, offset=offset, limit=limit)
+    def statistics(self) -> None:
+        """None: they are being computed."""
+        return None
 
     def header(self, uid: str) -> RunHeader:
+        """The header of the one run."""
         return self._header
 
     def event_pages(
@@ -85,6 +83,7 @@ class Unmeasured(RunStore):
         timestamps: Keys = (),
         events: slice = slice(None),
     ) -> Iterator[EventPage]:
+        """Yield the events of all keys, read once for all that ask."""
         if self._held[0] != stream:
             self._held = stream, self._all(stream, events)
         return iter(self._pages(stream, data, events) if self._held[1] is None else self._held[1])
@@ -101,9 +100,6 @@ class Unmeasured(RunStore):
             return None
 
     def _pages(self, stream: str, data: Keys, events: slice) -> Iterator[EventPage]:
-        for page in self._store.event_pages(self._header.uid, stream, data=data, events=events):
+        for page in self.inner.event_pages(self._header.uid, stream, data=data, events=events):
             self.read += 8 * len(page) * (2 + len(page.data))
             yield page
-
-    def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
-        return self._store.documents(uid)

@@ -30,7 +30,9 @@ from intake_bluesky.errors import (
     StoreUnavailable,
 )
 from intake_bluesky.search.budget import Search
-from intake_bluesky.storage.contract import Answer, Recorded, RunStore, SupportsStatistics
+from intake_bluesky.storage.contract import RunStore
+from intake_bluesky.storage.origin import Origin
+from intake_bluesky.storage.statistics import Answer, Recorded
 
 __all__ = ["StoredRun", "reading_of"]
 
@@ -70,7 +72,7 @@ class StoredRun:
 
     Start and stop are those of the listing; the header is read for descriptors, once; statistics are computed a page of
     events or a chunk of a file at a time, and those of runs that have stopped are kept: by the store, if it
-    `SupportsStatistics`, and in memory.
+    has `RunStore.statistics`, and in memory.
 
     Parameters
     ----------
@@ -97,8 +99,9 @@ class StoredRun:
         assets: AssetOptions | None = None,
         search: Search | None = None,
     ) -> None:
-        self._store, self._run, self._search = store, run, search or Search(store)
-        self._assets = assets or AssetOptions(trusted=not store.remote)
+        origin = run.origin or Origin(store, assets or AssetOptions(trusted=store.trusts_paths))
+        self._store, self._assets, self._run = origin.store, origin.assets, run
+        self._search = search or Search(origin.store)
         self._pieces_of: dict[str, Array] = {}
 
     @property
@@ -172,7 +175,7 @@ class StoredRun:
         return Recorded(self._run.uid, self._header.version, stream, key, reading)
 
     def _kept(self, values: Recorded) -> Statistics | None:
-        return self._store.statistics(values) if isinstance(self._store, SupportsStatistics) else None
+        return None if self._store.statistics is None else self._store.statistics.get(values)
 
     def _compute(self, values: Recorded) -> Statistics:
         pieces: dict[int, Statistics] = {}

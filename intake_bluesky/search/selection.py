@@ -26,17 +26,12 @@ from intake_bluesky.query import (
     settle_scan_ids,
 )
 from intake_bluesky.query.json_form import FORMAT
-from intake_bluesky.query.pruning import bounds
 from intake_bluesky.search.budget import Search
+from intake_bluesky.search.plan import SearchPlan, plan_search
 from intake_bluesky.search.residual import Finishing
 from intake_bluesky.search.run_view import reading_of
-from intake_bluesky.storage.contract import (
-    Order,
-    Plan,
-    RunStore,
-    SupportsStatistics,
-    sort_runs,
-)
+from intake_bluesky.storage.contract import RunStore
+from intake_bluesky.storage.order import Order, sort_runs
 
 __all__ = ["Selection", "as_query"]
 
@@ -134,30 +129,17 @@ class Selection:
     def _starts(self, query: Query) -> Iterator[Mapping[str, Any]]:
         return (run.start for run in replace(self, stages=()).runs(query))
 
-    def plan(self, query: Query = ALL, order: Order = Order.NEWEST, *, by_statistics: bool = True) -> Plan:
+    def plan(self, query: Query = ALL, order: Order = Order.NEWEST, *, by_statistics: bool = True) -> SearchPlan:
         """How the store shares the work, for those of these runs that match `query` as well.
 
-        What it does not answer narrows what it finds all the same, by the statistics that it keeps unless told
-        otherwise: see `intake_bluesky.query.pruning`.
+        Statistics that the store keeps decide queries over data, unless told otherwise.
         """
-        store = self.store
-        plan = store.plan(self.settled() & query, order)
-        if isinstance(plan.residual, Everything):
-            return replace(plan, certain=ALL)
-        reading = reading_of(self._reads) if by_statistics and isinstance(store, SupportsStatistics) else None
-
-        def takes(asked: Query) -> bool:
-            return isinstance(store.plan(asked, order).residual, Everything)
-
-        possible, certain = bounds(plan.residual, takes, reading)
-        pushed = plan.pushed & possible
-        if takes(pushed & certain) and takes(pushed & ~certain):  # a query may be too long, whose leaves are not
-            return replace(plan, pushed=pushed, certain=certain)
-        return replace(plan, certain=~ALL)
+        reading = reading_of(self._reads) if by_statistics and self.store.statistics is not None else None
+        return plan_search(self.store, self.settled() & query, order, reading)
 
     @property
     def _reads(self) -> AssetOptions:
-        return self.assets or AssetOptions(trusted=not self.store.remote)
+        return self.assets or AssetOptions(trusted=self.store.trusts_paths)
 
     def runs(
         self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None
@@ -173,8 +155,8 @@ class Selection:
             Where that is more than `read_at_most`.
         """
         plan = self.plan(query, order)
-        if plan.ordered and isinstance(plan.residual, Everything):
-            yield from self.store.find(plan.pushed, order=order, offset=offset, limit=limit)
+        if plan.whole is not None and plan.ordered:
+            yield from self.store.find(plan.whole, offset=offset, limit=limit)
             return
         with self._finishing(plan.residual) as finishing:
             found: Iterable[RunSummary] = finishing.runs(plan, order)

@@ -1,18 +1,19 @@
-"""The contract of a driver: `RunStore`, and the powers that a store may add.
+"""The contract of a driver: `RunStore`.
 
-A store finds runs, describes one, and yields its events and documents. Four methods are abstract; the others
-have defaults. `intake_bluesky.testing.StoreTests` holds a store to all of it.
+A store finds runs, describes one, and yields its events and documents. Four methods are abstract. All others have
+defaults: what a store can do is what it answers, so that whoever asks needs no `isinstance`, and a store made of other
+stores (`intake_bluesky.storage.WrapperStore`) answers as they do. `intake_bluesky.testing.StoreTests` holds a store to
+all of it.
 """
 
 from __future__ import annotations
 
-import enum
-import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, ClassVar, Final, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias
 
 from intake_bluesky.documents.model import (
     ALL_KEYS,
@@ -23,57 +24,62 @@ from intake_bluesky.documents.model import (
     RunHeader,
     RunSummary,
 )
-from intake_bluesky.documents.statistics import Statistics
-from intake_bluesky.query import ALL, Path, Query
+from intake_bluesky.errors import DamagedRun, RunNotFound, UnsupportedOperation
+from intake_bluesky.query import ALL, Path, Query, split
+from intake_bluesky.storage.order import Order
+from intake_bluesky.storage.statistics import SharedStatistics, StatisticsCache
+
+if TYPE_CHECKING:
+    from intake_bluesky.documents.columns import Array
 
 __all__ = [
-    "Answer",
-    "Order",
+    "ALL_RUNS",
+    "Lookup",
     "Plan",
     "Problem",
-    "Recorded",
     "RunInsert",
     "RunStore",
-    "SupportsCount",
-    "SupportsDistinct",
-    "SupportsInsert",
-    "SupportsLookup",
-    "SupportsStatistics",
-    "merge_runs",
-    "sort_runs",
 ]
 
-
-NOTHING: Final = ~ALL
-
-
-class Order(enum.Enum):
-    """The total orders of runs: by (time, uid), runs without a time last in both."""
-
-    NEWEST = "newest"
-    OLDEST = "oldest"
+Lookup: TypeAlias = Iterator[tuple[str, float | None, tuple[Any, ...]]]
+"""Of each run its uid, its time as in `RunSummary`, and the values at some paths."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a store takes of a query: ``query == pushed & residual``.
+    """What a store takes of a query, ``query == pushed & residual``, and in which order it finds those runs.
+
+    `RunStore.plan` makes it, and `RunStore.find`, `count`, `distinct` and `lookup` take it: a query is translated once
+    a search.
 
     Attributes
     ----------
     pushed : Query
-        What `RunStore.find` will be given.
+        What the store answers.
     residual : Query
-        What the caller has to finish with `intake_bluesky.query.matches`.
+        What the caller finishes with `intake_bluesky.query.matches`.
     ordered : bool
-        Whether `find` yields in the order asked; if not, the caller sorts.
-    certain : Query
-        Runs found that match this, too, are known to match the residual. A store need not tell.
+        Whether `RunStore.find` yields in `order`; if not, the caller sorts.
+    order : Order
+    compiled : object
+        What the store that made the plan translated `pushed` to, for itself alone. None in a plan made by hand, and
+        where a store has nothing to keep.
+
+    Examples
+    --------
+    >>> Plan()
+    Plan(pushed=ALL, residual=ALL, ordered=True, order=<Order.NEWEST: 'newest'>)
     """
 
-    pushed: Query
-    residual: Query
-    ordered: bool
-    certain: Query = NOTHING
+    pushed: Query = ALL
+    residual: Query = ALL
+    ordered: bool = True
+    order: Order = Order.NEWEST
+    compiled: Any = field(default=None, compare=False, repr=False)
+
+
+ALL_RUNS: Final = Plan()
+"""All runs of a store, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,29 +110,94 @@ class RunStore(ABC):
 
     exact_documents: ClassVar[bool] = True
     """Whether `documents` gives back the very documents inserted; if not, order and page form are rebuilt."""
+    ordered: ClassVar[bool] = False
+    """Whether `find` yields in the order of its plan; if not, the catalog sorts, and holds all runs found."""
 
     @property
-    def remote(self) -> bool:
-        """Whether documents come from another machine, and so may not name any file of this one."""
+    def ttl(self) -> float:
+        """Seconds after which an access through a catalog looks for new runs with `refresh`."""
+        return 1.0
+
+    @property
+    def trusts_paths(self) -> bool:
+        """Whether documents may name any file of this machine; not those of another machine."""
+        return True
+
+    @property
+    def writable(self) -> bool:
+        """Whether `insert` and `remove` may be used."""
+        return False
+
+    @property
+    def cache_key(self) -> str | None:
+        """What names this store among all others, the same in every process and without secrets.
+
+        The user's cache keeps statistics of recorded data under it, of a store that keeps none itself. None: nothing
+        is kept from one process to the next.
+        """
+        return None
+
+    @property
+    def statistics(self) -> StatisticsCache | None:
+        """The statistics of recorded data that the store keeps; None where it keeps none.
+
+        A store that has them answers `intake_bluesky.query.pruning.Kept`, too.
+        """
+        return None
+
+    @property
+    def shared_statistics(self) -> SharedStatistics | None:
+        """Statistics that users of this store leave in it for each other; None where it has no place for them."""
+        return None
+
+    def answers(self, leaf: Query) -> bool:
+        """Whether `find` answers one condition exactly as `intake_bluesky.query.matches` does.
+
+        Asked of single conditions, never of ``&``, ``|`` and ``~``: those the store has to combine as logic does.
+        """
         return False
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Say what of `query` can be pushed down; by default nothing."""
-        return Plan(ALL, query, ordered=False)
+        """Take what `answers` says of a query, and translate it once for `find`, `count`, `distinct` and `lookup`."""
+        pushed, residual = split(query, self.answers)
+        return Plan(pushed, residual, self.ordered, order)
 
     @abstractmethod
-    def find(
-        self,
-        query: Query = ALL,
-        *,
-        order: Order = Order.NEWEST,
-        offset: int = 0,
-        limit: int | None = None,
-    ) -> Iterator[RunSummary]:
-        """Yield the runs that match, in `order`, reading no events.
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+        """Yield the runs that match what `plan` pushed, in its order, reading no events.
 
-        Given only queries that `plan` accepted; without a plan that is `ALL`.
+        Parameters
+        ----------
+        plan : Plan
+            One that `plan` of this store made, or one by hand whose `Plan.pushed` is made of conditions that the store
+            `answers`.
+        offset, limit : int
+            Pass over so many runs, and yield at most so many; used where the plan is ordered.
         """
+
+    def count(self, plan: Plan = ALL_RUNS) -> int:
+        """Count the runs that match what a plan pushed; by default by listing them."""
+        return sum(1 for _ in self.find(plan))
+
+    def distinct(self, path: Path, plan: Plan = ALL_RUNS) -> Iterable[tuple[Any, int]] | None:
+        """Yield each value at an exact path, null included, and how many runs of a plan have it.
+
+        Runs without a value are left out, and equal values may come more than once. None where the store would have
+        to look at each run.
+        """
+        return None
+
+    def lookup(self, paths: Sequence[Path], plan: Plan = ALL_RUNS) -> Lookup | None:
+        """Yield of each run of a plan the uid, the time as in `RunSummary`, and the values at exact paths, in order.
+
+        A value is `intake_bluesky.query.paths.MISSING` where there is none; a number may be an equal one of another
+        type. Without paths these are the uids and times alone. None where documents would have to be read.
+        """
+        return None
+
+    def server_plan(self, plan: Plan) -> str:
+        """Say how a server goes about a plan, as its own ``explain`` does; "" where there is none to ask."""
+        return ""
 
     @abstractmethod
     def header(self, uid: str) -> RunHeader:
@@ -173,6 +244,58 @@ class RunStore(ABC):
         """Yield the datums of one resource (legacy assets only)."""
         return iter(())
 
+    def arrays(self, uid: str, stream: str) -> Mapping[str, Array] | None:
+        """Give the values of a stream as arrays, of a store that holds them so; None where it holds events.
+
+        Returns
+        -------
+        mapping of data key to array, or None
+            Each of shape ``(stored events, *shape of one)``, with the shape, dtype and indexing of numpy's: a dask
+            array, a lazy array of Zarr. Keys that are not in it are read by `event_pages`.
+        """
+        return None
+
+    def read_ahead(self, uids: Sequence[str]) -> Iterator[tuple[RunHeader, RunStore]]:
+        """Describe several runs, each with a store to read its events from, in any order.
+
+        Runs that are not there or cannot be described are left out. A store that asks a server for many runs at once
+        yields stores that have the events at hand.
+        """
+        for uid in uids:
+            with suppress(RunNotFound, DamagedRun):
+                yield self.header(uid), self
+
+    def insert(self, start: Document) -> RunInsert:
+        """Begin a run with its start document, which is written at once.
+
+        Raises
+        ------
+        DuplicateRun
+            When a run of this uid is there already.
+        UnsupportedOperation
+            When the store is not `writable`.
+        """
+        raise UnsupportedOperation(f"{self!r} cannot be written: {type(self).__name__} takes no runs")
+
+    def remove(self, uid: str, *, permanent: bool = False) -> None:
+        """Remove a run's documents; the files of detectors stay.
+
+        Parameters
+        ----------
+        uid : str
+            A full uid.
+        permanent : bool
+            Delete what could be brought back: files of runs are else moved to a folder ``.removed``. A database
+            deletes in any case.
+
+        Raises
+        ------
+        RunNotFound
+        UnsupportedOperation
+            When the store is not `writable`.
+        """
+        raise UnsupportedOperation(f"nothing is removed from {self!r}: {type(self).__name__} only reads")
+
     def refresh(self, *, deep: bool = False) -> None:
         """Look for new and grown runs, cheaply; `deep` looks at all again."""
 
@@ -205,133 +328,3 @@ class RunInsert(ABC):
         tb: TracebackType | None,
     ) -> None:
         self.close()
-
-
-@runtime_checkable
-class SupportsInsert(Protocol):
-    """A store that can be written."""
-
-    def insert(self, start: Document) -> RunInsert:
-        """Begin a run with its start document, which is written at once.
-
-        Raises
-        ------
-        DuplicateRun
-            When a run of this uid is there already.
-        """
-
-
-@runtime_checkable
-class SupportsCount(Protocol):
-    """A store that counts without listing."""
-
-    def count(self, query: Query = ALL) -> int:
-        """Count the runs matching a query that `plan` accepted whole."""
-
-
-@runtime_checkable
-class SupportsDistinct(Protocol):
-    """A store that counts the values of a key without listing runs."""
-
-    def distinct(self, path: Path, query: Query = ALL) -> Iterable[tuple[Any, int]] | None:
-        """Yield each value that stands at an exact path, null included, and in how many runs it does.
-
-        Of the runs matching a query that `plan` accepted whole; those without a value are left out, and equal
-        values may come more than once. None where the store would have to look at each run.
-        """
-
-
-@runtime_checkable
-class SupportsLookup(Protocol):
-    """A store that tells what stands at some paths without giving documents."""
-
-    def lookup(
-        self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
-    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
-        """Yield of each run the uid, the time as in `RunSummary`, and the values at exact paths, in `order`.
-
-        Of the runs matching a query that `plan` accepted whole. A value is `intake_bluesky.query.paths.MISSING` where
-        there is none; a number may be an equal one of another type. None where documents would have to be read.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """All values of a data key in a stream of a run.
-
-    Attributes
-    ----------
-    uid, stream, key : str
-    version : str
-        The run as it was read: `RunHeader.version`.
-    reading : str
-        How files are found and read (handlers, moved folders), where values are in files: one way reads what
-        another does not. "" where they stand in the events.
-    """
-
-    uid: str
-    version: str
-    stream: str
-    key: str
-    reading: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Whether a number lies in an interval, ends included: asked where statistics leave that open.
-
-    Attributes
-    ----------
-    low, high : float
-    found : bool
-    """
-
-    low: float
-    high: float
-    found: bool
-
-
-@runtime_checkable
-class SupportsStatistics(Protocol):
-    """A store that keeps statistics of recorded values, and finds runs by them.
-
-    Its ``plan`` takes `query.pruning.Kept`, alone and combined, as exact; queries about data themselves are
-    never pushed down. Only what is final is kept: of runs that have stopped.
-    """
-
-    def statistics(self, values: Recorded) -> Statistics | None:
-        """Give what is kept of some values; None where nothing is, or of another version of the run."""
-
-    def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
-        """Keep what was found, in place of what was kept of the same, unless a run is of another version by now."""
-
-    def measure(self, uids: Sequence[str]) -> int:
-        """Learn of these runs, if nothing is kept of them, what one pass over their documents tells.
-
-        Returns
-        -------
-        int
-            About how many bytes it read.
-        """
-
-
-def sort_runs(runs: Iterable[RunSummary], order: Order) -> list[RunSummary]:
-    """Sort by (time, uid), runs without a time last whichever way.
-
-    Examples
-    --------
-    >>> runs = [RunSummary(uid, time, None, {}, None) for uid, time in (("a", None), ("b", 1.0), ("c", 2.0))]
-    >>> [run.uid for run in sort_runs(runs, Order.NEWEST)]
-    ['c', 'b', 'a']
-    """
-    return sorted(runs, key=_rank(order), reverse=order is Order.NEWEST)
-
-
-def merge_runs(some: Iterable[RunSummary], others: Iterable[RunSummary], order: Order) -> Iterator[RunSummary]:
-    """Yield the runs of both, each of which is in `order`, in order; holds one of each."""
-    return heapq.merge(some, others, key=_rank(order), reverse=order is Order.NEWEST)
-
-
-def _rank(order: Order) -> Callable[[RunSummary], tuple[bool, float, str]]:
-    timeless_last = order is Order.OLDEST
-    return lambda run: ((run.time is None) is timeless_last, run.time or 0.0, run.uid)

@@ -7,19 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
+from intake_bluesky.documents.model import DatumPage, Document, RunHeader, RunSummary
 from intake_bluesky.documents.pages import normalise
 from intake_bluesky.errors import DamagedRun
-from intake_bluesky.query import ALL, Path, Query, documents_needed, split
-from intake_bluesky.storage.contract import (
-    Order,
-    Plan,
-    Problem,
-    RunStore,
-    SupportsCount,
-    SupportsDistinct,
-    SupportsLookup,
-)
+from intake_bluesky.query import Path, Query, documents_needed, split
+from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, RunStore
+from intake_bluesky.storage.order import Order
+from intake_bluesky.storage.statistics import StatisticsCache
+from intake_bluesky.storage.wrapper import WrapperStore
 
 __all__ = ["TRANSFORMED", "Transform", "TransformedStore", "check_transforms"]
 
@@ -44,7 +39,7 @@ def check_transforms(transforms: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(transforms or {})
 
 
-class TransformedStore(RunStore):
+class TransformedStore(WrapperStore):
     """A store whose documents pass through functions on their way out.
 
     Queries are put to the transformed documents: what looks at these is not pushed down.
@@ -65,11 +60,13 @@ class TransformedStore(RunStore):
     'Ni'
     """
 
-    exact_documents = False
-
     def __init__(self, inner: RunStore, transforms: Mapping[str, Transform]) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.transforms = check_transforms(transforms)
+
+    @property
+    def exact_documents(self) -> bool:  # type: ignore[override]
+        return False
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return type(self).__name__, self.inner, sorted(self.transforms.items())
@@ -91,48 +88,46 @@ class TransformedStore(RunStore):
         return None if doc is None else self._apply(name, doc)
 
     @property
-    def remote(self) -> bool:
-        """As the store behind."""
-        return self.inner.remote
+    def ordered(self) -> bool:  # type: ignore[override]
+        """Whether the store behind finds runs in order, and no time is transformed."""
+        return self.inner.ordered and "start" not in self.transforms
+
+    @property
+    def statistics(self) -> StatisticsCache | None:
+        """Those of the store behind, unless what is transformed tells how values are read."""
+        return self.inner.statistics if not self.transforms.keys() & PARTS.keys() else None
+
+    @property
+    def cache_key(self) -> str | None:
+        """None: statistics belong to the store behind, whose values these are."""
+        return None
+
+    def answers(self, leaf: Query) -> bool:
+        """Whether the store behind does, and nothing that a condition looks at is transformed."""
+        changed = {PARTS.get(name, name) for name in self.transforms}
+        return not documents_needed(leaf) & changed and self.inner.answers(leaf)
 
     def plan(self, query: Query, order: Order) -> Plan:
         """Push down what looks at documents that are as stored."""
-        pushed, residual = split(query, self._as_stored)
+        pushed, residual = split(query, self.answers)
         plan = self.inner.plan(pushed, order)
-        return Plan(plan.pushed, plan.residual & residual, plan.ordered and "start" not in self.transforms)
+        return replace(plan, residual=plan.residual & residual, ordered=plan.ordered and self.ordered)
 
-    def _as_stored(self, leaf: Query) -> bool:
-        """Whether nothing that a leaf looks at is transformed."""
-        changed = {PARTS.get(name, name) for name in self.transforms}
-        return not documents_needed(leaf) & changed
-
-    def find(
-        self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None
-    ) -> Iterator[RunSummary]:
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
         """Yield the runs, their start and stop transformed."""
-        for run in self.inner.find(query, order=order, offset=offset, limit=limit):
-            yield RunSummary.of(self._apply("start", run.start), self._optional("stop", run.stop))
+        for run in self.inner.find(plan, offset=offset, limit=limit):
+            yield replace(
+                RunSummary.of(self._apply("start", run.start), self._optional("stop", run.stop)), origin=run.origin
+            )
 
-    def count(self, query: Query = ALL) -> int:
-        """Count the runs that match: a document that is transformed is of the same run."""
-        if isinstance(self.inner, SupportsCount):
-            return self.inner.count(query)
-        return sum(1 for _ in self.inner.find(query))
-
-    def distinct(self, path: Path, query: Query = ALL) -> Iterable[tuple[Any, int]] | None:
+    def distinct(self, path: Path, plan: Plan = ALL_RUNS) -> Iterable[tuple[Any, int]] | None:
         """Count the values at a path of a document that is as stored, if the store does; else None."""
-        if path.document in self.transforms or not isinstance(self.inner, SupportsDistinct):
-            return None
-        return self.inner.distinct(path, query)
+        return None if path.document in self.transforms else self.inner.distinct(path, plan)
 
-    def lookup(
-        self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
-    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
+    def lookup(self, paths: Sequence[Path], plan: Plan = ALL_RUNS) -> Lookup | None:
         """Tell values at paths of documents that are as stored, and times that are, if the store does; else None."""
         documents = {"start", *(path.document for path in paths)}
-        if documents & self.transforms.keys() or not isinstance(self.inner, SupportsLookup):
-            return None
-        return self.inner.lookup(paths, query, order=order)
+        return None if documents & self.transforms.keys() else self.inner.lookup(paths, plan)
 
     def header(self, uid: str) -> RunHeader:
         """Describe one run, its documents transformed."""
@@ -151,17 +146,9 @@ class TransformedStore(RunStore):
             streams=streams,
         )
 
-    def event_pages(
-        self,
-        uid: str,
-        stream: str,
-        *,
-        data: Keys = ALL_KEYS,
-        timestamps: Keys = (),
-        events: slice = slice(None),
-    ) -> Iterator[EventPage]:
-        """Yield the stored events: they are not transformed."""
-        return self.inner.event_pages(uid, stream, data=data, timestamps=timestamps, events=events)
+    def read_ahead(self, uids: Sequence[str]) -> Iterator[tuple[RunHeader, RunStore]]:
+        """Describe several runs, one by one."""
+        return RunStore.read_ahead(self, uids)
 
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
         """Yield the documents, transformed; datums of old forms as datum pages."""
@@ -193,15 +180,3 @@ class TransformedStore(RunStore):
     def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
         """Yield the datums of one resource, transformed."""
         return map(self._datums, self.inner.datum_pages(uid, resource))
-
-    def refresh(self, *, deep: bool = False) -> None:
-        """Look for new and grown runs."""
-        self.inner.refresh(deep=deep)
-
-    def problems(self) -> Sequence[Problem]:
-        """What could not be read so far."""
-        return self.inner.problems()
-
-    def close(self) -> None:
-        """Let go of connections and files."""
-        self.inner.close()

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Self, TypeAlias
 
 from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import DamagedRun, DuplicateRun, UnsupportedOperation
-from intake_bluesky.storage.contract import RunInsert, SupportsInsert
+from intake_bluesky.storage.contract import RunInsert, RunStore
 
 __all__ = ["DocumentWriter"]
 
@@ -25,7 +25,8 @@ class DocumentWriter:
 
     Parameters
     ----------
-    store : SupportsInsert
+    store : RunStore
+        One that is `RunStore.writable`.
     on_duplicate : {"raise", "skip"}
         What to do with a run that is in the store already: raise `DuplicateRun`, or take its documents and drop them.
 
@@ -40,9 +41,11 @@ class DocumentWriter:
     ['abc']
     """
 
-    def __init__(self, store: SupportsInsert, *, on_duplicate: OnDuplicate = "raise") -> None:
-        if not isinstance(store, SupportsInsert):
-            raise UnsupportedOperation(f"{store!r} cannot be written: it has no insert()")
+    def __init__(self, store: RunStore, *, on_duplicate: OnDuplicate = "raise") -> None:
+        if not store.writable:
+            raise UnsupportedOperation(
+                f"{store!r} cannot be written: {type(store).__name__} is not writable, or was opened for reading only"
+            )
         if on_duplicate not in ("raise", "skip"):
             raise ValueError(f'on_duplicate is "raise" or "skip", not {on_duplicate!r}')
         self._store = store

@@ -14,8 +14,9 @@ from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.documents.pages import event_page, gather, normalise
 from intake_bluesky.errors import DamagedRun, DuplicateRun, RunNotFound, StreamNotFound
-from intake_bluesky.query import ALL, PartialUID, Query, matches, split
-from intake_bluesky.storage.contract import Order, Plan, Problem, RunInsert, RunStore, sort_runs
+from intake_bluesky.query import PartialUID, Query, matches
+from intake_bluesky.storage.contract import ALL_RUNS, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.storage.order import sort_runs
 
 __all__ = ["MemoryStore"]
 
@@ -62,6 +63,8 @@ class MemoryStore(RunStore):
     0
     """
 
+    ordered = True
+
     def __init__(self, runs: Iterable[Iterable[tuple[str, Document]]] = (), *, page_size: int = 100) -> None:
         self.page_size = page_size
         self.parsed: list[tuple[str, str, int]] = []
@@ -92,8 +95,14 @@ class MemoryStore(RunStore):
         """Let a run grow."""
         self._runs[uid] += copy.deepcopy(list(documents))
 
-    def remove(self, uid: str) -> None:
+    @property
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def remove(self, uid: str, *, permanent: bool = False) -> None:
         """Forget a run."""
+        self._documents(uid)
         del self._runs[uid]
 
     def insert(self, start: Document) -> RunInsert:
@@ -104,27 +113,15 @@ class MemoryStore(RunStore):
         self._runs[uid] = [("start", copy.deepcopy(start))]
         return _MemoryInsert(self, uid)
 
-    def plan(self, query: Query, order: Order) -> Plan:
+    def answers(self, leaf: Query) -> bool:
         """Take partial uids and leave the rest."""
-        pushed, residual = split(query, lambda leaf: isinstance(leaf, PartialUID))
-        return Plan(pushed, residual, ordered=True)
+        return isinstance(leaf, PartialUID)
 
-    def find(
-        self,
-        query: Query = ALL,
-        *,
-        order: Order = Order.NEWEST,
-        offset: int = 0,
-        limit: int | None = None,
-    ) -> Iterator[RunSummary]:
-        """Yield the runs that match, in `order`."""
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+        """Yield the runs that match, in order."""
         summaries = (self._summary(uid) for uid in list(self._runs))
-        found = sort_runs((run for run in summaries if matches(query, run)), order)
+        found = sort_runs((run for run in summaries if matches(plan.pushed, run)), plan.order)
         return islice(found, offset, None if limit is None else offset + limit)
-
-    def count(self, query: Query = ALL) -> int:
-        """Count the runs that match."""
-        return sum(1 for _ in self.find(query))
 
     def _summary(self, uid: str) -> RunSummary:
         documents = self._runs[uid]

@@ -22,7 +22,7 @@ from intake_bluesky.documents.model import Document
 from intake_bluesky.index.index import Index, IndexEntry
 from intake_bluesky.index.packed_statistics import rows_of
 from intake_bluesky.query import Start
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
 
 RUNS = 20_000

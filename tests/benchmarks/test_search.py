@@ -15,7 +15,7 @@ from intake_bluesky.index.rare_words import narrowed
 from intake_bluesky.index.tables import COLUMNS
 from intake_bluesky.index.translator import Translator
 from intake_bluesky.query import FullText, Fuzzy, Query, Start, Stop, from_mongo, to_nnf
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from tests.benchmarks.test_files import RUNS, small_run
 

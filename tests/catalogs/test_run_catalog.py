@@ -29,7 +29,8 @@ from intake_bluesky.errors import (
     UnsupportedQuery,
 )
 from intake_bluesky.query import ALL, FullText, Query, ScanID, Start, Stop, TimeRange
-from intake_bluesky.storage.contract import Order, Plan, Problem, RunStore
+from intake_bluesky.storage.contract import Plan, Problem, RunStore
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.memory import MemoryStore
 

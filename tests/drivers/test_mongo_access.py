@@ -25,7 +25,7 @@ from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation, UnsupportedQuery
 from intake_bluesky.query import DataKey, Start, Stop
 from intake_bluesky.query.databroker import RawMongo
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing import MemoryStore
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, rewound, scan

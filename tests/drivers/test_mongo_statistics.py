@@ -15,7 +15,8 @@ from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.query import Data, DataQuery, Query, Start
 from intake_bluesky.query.pruning import Kept
-from intake_bluesky.storage.contract import Order, Recorded
+from intake_bluesky.storage.order import Order
+from intake_bluesky.storage.statistics import Recorded
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.runs import Run
 from intake_bluesky_mongo import (

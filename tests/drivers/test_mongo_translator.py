@@ -39,7 +39,7 @@ from intake_bluesky.query import (
 from intake_bluesky.query.nodes import leaves
 from intake_bluesky.query.path_nodes import AnyItem, Compare, Contains, Exists, HasSize, In, IsNaN, Regex
 from intake_bluesky.search.selection import Selection
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, leaf_queries, queries, runs, whole_queries
 from intake_bluesky_mongo import EmbeddedStore, NormalizedStore
 from intake_bluesky_mongo.find import EMBEDDED, NORMALIZED, Schema

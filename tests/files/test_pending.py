@@ -22,7 +22,7 @@ from intake_bluesky.files.scan.index_entries import scan
 from intake_bluesky.index.index import Index, IndexEntry
 from intake_bluesky.query import Data, Path, Start
 from intake_bluesky.search.selection import Selection
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky_jsonl import JSONLStore

@@ -14,7 +14,7 @@ import pytest
 from intake_bluesky.documents.model import Document, RunSummary, identical
 from intake_bluesky.errors import DamagedRun, RunNotFound
 from intake_bluesky.query import In, PartialUID, Query, ScanIDRange, Start, TimeRange, all_of, any_of, matches
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, rewound, scan

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from intake_bluesky.index.index import ORDERS, Index, IndexEntry, IndexLost, index_path
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from intake_bluesky.index.search_form import rank as number_rank
 from intake_bluesky.index.tables import COLUMNS
 from intake_bluesky.index.translator import Translator
 from intake_bluesky.query import ALL, Path, Query
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, runs
 from intake_bluesky_jsonl import JSONLCodec
 from intake_bluesky_msgpack import MsgpackCodec

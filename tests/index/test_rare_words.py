@@ -36,7 +36,7 @@ from intake_bluesky.query import (
     matches,
     to_nnf,
 )
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, queries, runs
 from intake_bluesky_sql import SQLStore, search_columns
 from tests.index.test_sql_stores import Stored

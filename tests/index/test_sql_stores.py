@@ -31,7 +31,7 @@ from intake_bluesky.query import (
     split,
 )
 from intake_bluesky.query.pruning import Kept, Verdict, bounds
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, data_queries, queries, runs
 from intake_bluesky_sql import SQLStore
 from intake_bluesky_sql.postgres_search import POSTGRESQL

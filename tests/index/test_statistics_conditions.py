@@ -24,7 +24,8 @@ from intake_bluesky.index.translator import Translator
 from intake_bluesky.query import CompareStatistic, Data, DataBetween, DataQuery, DataWithin, Query, leaves, matches
 from intake_bluesky.query.pruning import Kept, Verdict, bounds
 from intake_bluesky.runtime.compression import squeezed
-from intake_bluesky.storage.contract import Answer, Order, Recorded
+from intake_bluesky.storage.order import Order
+from intake_bluesky.storage.statistics import Answer, Recorded
 from intake_bluesky.testing.queries import BOUNDS, DATA_NUMBERS, Run, data_queries, queries, runs
 
 SEARCH = Translator(COLUMNS)

@@ -50,7 +50,7 @@ from intake_bluesky.query import (
 )
 from intake_bluesky.query.implications import implied
 from intake_bluesky.query.words import alike, similarity, words
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, queries, runs
 from intake_bluesky_jsonl import JSONLCodec
 

@@ -13,7 +13,7 @@ from intake_bluesky.documents.model import RunSummary, identical
 from intake_bluesky.query import ALL, Path, Query, Start, Stop, matches
 from intake_bluesky.query.paths import MISSING
 from intake_bluesky.search.ordering import rank, value_of
-from intake_bluesky.storage.contract import Order, sort_runs
+from intake_bluesky.storage.order import Order, sort_runs
 from intake_bluesky.testing.queries import Run, values
 
 __all__ = ["HELD", "KEYS", "ODD", "QUERIES", "Told", "check_told", "with_values"]

@@ -39,7 +39,8 @@ from intake_bluesky.search.distinct import Facet, facets
 from intake_bluesky.search.explain import Explanation
 from intake_bluesky.search.ordering import Arrangement, Sorting, rank
 from intake_bluesky.search.selection import Selection
-from intake_bluesky.storage.contract import Order, Plan, RunStore, SupportsDistinct, SupportsLookup
+from intake_bluesky.storage.contract import Plan, RunStore
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES
 from intake_bluesky_jsonl import BlueskyJSONLCatalog

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from intake_bluesky.documents.model import Document, EventPage, RunHeader, RunSummary
 from intake_bluesky.query import ALL, Start
-from intake_bluesky.storage.contract import Order, Plan, RunInsert, RunStore, SupportsCount, SupportsInsert, sort_runs
+from intake_bluesky.storage.contract import Plan, RunInsert, RunStore
+from intake_bluesky.storage.order import Order, sort_runs
 from intake_bluesky.testing.memory import MemoryStore
 
 TIMES = st.none() | st.sampled_from([-1.0, 0.0, 1.5]) | st.floats(allow_nan=False, allow_infinity=False)

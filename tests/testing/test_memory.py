@@ -13,7 +13,8 @@ import pytest
 
 from intake_bluesky.documents.model import Document, EventPage, RunHeader, RunSummary
 from intake_bluesky.query import ALL, Query
-from intake_bluesky.storage.contract import Order, Plan
+from intake_bluesky.storage.contract import Plan
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.compose import RunComposer
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.memory import MemoryStore

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from intake_bluesky.storage.contract import Order
+from intake_bluesky.query import ALL
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, interleaved, scan, unfinished
 from intake_bluesky.testing.stores.hooks import S, StoreHooks
@@ -33,7 +34,7 @@ class StoreLazinessTests(StoreHooks[S]):
         store.refresh()
         before = self.data_reads(store)
         for order in Order:
-            assert len(list(store.find(order=order))) == 4
+            assert len(list(store.find(store.plan(ALL, order)))) == 4
         assert self.data_reads(store) == before, WHY
 
     def test_describing_reads_no_data(self, store: S) -> None:

@@ -11,7 +11,8 @@ from intake_bluesky.documents.model import Document, RunSummary, StreamAsset, id
 from intake_bluesky.errors import RunNotFound, StreamNotFound
 from intake_bluesky.query import ALL, FullText, PartialUID, Path, Query, Start, Stop, TimeRange, matches
 from intake_bluesky.query.paths import MISSING, lookup
-from intake_bluesky.storage.contract import Order, RunStore, SupportsCount, SupportsDistinct, SupportsLookup
+from intake_bluesky.storage.contract import Plan, RunStore
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.compose import EPOCH, RunComposer
 from intake_bluesky.testing.examples import EXAMPLES, Run
 from intake_bluesky.testing.expected import stored_datums, stored_events
@@ -88,7 +89,7 @@ def _in_order(runs: list[Run], order: Order) -> list[str]:
 
 def _search(store: RunStore, query: Query, order: Order) -> list[RunSummary]:
     plan = store.plan(query, order)
-    return [run for run in store.find(plan.pushed, order=order) if matches(plan.residual, run)]
+    return [run for run in store.find(plan) if matches(plan.residual, run)]
 
 
 def _pairs(asset: StreamAsset) -> list[tuple[int, int]]:
@@ -106,7 +107,7 @@ class StoreReadingTests(StoreHooks[S]):
     def test_find_yields_by_time_and_uid(self, store: S, order: Order) -> None:
         runs = _timed_runs()
         self.put(store, *runs)
-        observed = [run.uid for run in store.find(order=order)]
+        observed = [run.uid for run in store.find(store.plan(ALL, order))]
         expected = _in_order(runs, order)
         if not store.plan(ALL, order).ordered:
             observed, expected = sorted(observed), sorted(expected)
@@ -115,9 +116,9 @@ class StoreReadingTests(StoreHooks[S]):
     @pytest.mark.parametrize("order", list(Order))
     def test_find_takes_offset_and_limit(self, store: S, order: Order) -> None:
         self.put(store, *_timed_runs())
-        whole = [run.uid for run in store.find(order=order)]
+        whole = [run.uid for run in store.find(store.plan(ALL, order))]
         for offset, limit in product((0, 1, 3, 8, 20), (None, 0, 1, 4, 30)):
-            observed = [run.uid for run in store.find(order=order, offset=offset, limit=limit)]
+            observed = [run.uid for run in store.find(store.plan(ALL, order), offset=offset, limit=limit)]
             expected = whole[offset:][:limit]
             assert observed == expected, f"find(offset={offset}, limit={limit}) of {whole}"
 
@@ -134,26 +135,32 @@ class StoreReadingTests(StoreHooks[S]):
     @pytest.mark.parametrize("query", QUERIES, ids=repr)
     def test_count_agrees_with_find(self, store: S, query: Query) -> None:
         self.put(store, count(), scan(), rewound(), failed(), unfinished())
-        pushed = store.plan(query, Order.NEWEST).pushed
-        if isinstance(store, SupportsCount):
-            assert store.count(pushed) == len(list(store.find(pushed)))
+        plan = store.plan(query, Order.NEWEST)
+        assert store.count(plan) == len(list(store.find(plan)))
 
     @pytest.mark.parametrize("key", KEYS)
     @pytest.mark.parametrize("query", [ALL, Start("plan_name") == "scan"], ids=repr)
     def test_values_agree_with_find(self, store: S, query: Query, key: str) -> None:
         self.put(store, count(), scan(), rewound(), failed(), unfinished())
-        path, pushed = Path.parse(key), store.plan(query, Order.OLDEST).pushed
-        runs = list(store.find(pushed, order=Order.OLDEST))
+        path, plan = Path.parse(key), store.plan(query, Order.OLDEST)
+        runs = list(store.find(plan))
         documents = (run.start if path.document == "start" else run.stop for run in runs)
         values = [next(lookup(document or {}, path), MISSING) for document in documents]
-        if isinstance(store, SupportsDistinct):
-            counts = store.distinct(path, pushed)
-            observed = None if counts is None else sorted(repr(v) for v, n in counts for _ in range(n))
-            assert observed in (None, sorted(repr(value) for value in values if value is not MISSING))
-        if isinstance(store, SupportsLookup):
-            told = store.lookup([path], pushed, order=Order.OLDEST)
-            expected = [(run.uid, run.time, (value,)) for run, value in zip(runs, values, strict=True)]
-            assert told is None or list(told) == expected
+        counts = store.distinct(path, plan)
+        observed = None if counts is None else sorted(repr(v) for v, n in counts for _ in range(n))
+        assert observed in (None, sorted(repr(value) for value in values if value is not MISSING))
+        told = store.lookup([path], plan)
+        expected = [(run.uid, run.time, (value,)) for run, value in zip(runs, values, strict=True)]
+        assert told is None or list(told) == expected
+        uids = store.lookup([], plan)
+        assert uids is None or list(uids) == [(run.uid, run.time, ()) for run in runs]
+
+    def test_a_plan_by_hand_is_as_good(self, store: S) -> None:
+        self.put(store, count(), scan(), rewound())
+        made = store.plan(Start("plan_name") == "scan", Order.OLDEST)
+        by_hand = Plan(made.pushed, ALL, made.ordered, Order.OLDEST)
+        assert [run.uid for run in store.find(by_hand)] == [run.uid for run in store.find(made)]
+        assert store.count(by_hand) == store.count(made)
 
     def test_summary(self, stored: S, example: Run) -> None:
         start, stops = example[0][1], documents_of(example, "stop")

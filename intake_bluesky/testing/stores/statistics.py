@@ -14,7 +14,10 @@ from intake_bluesky.query import Data, DataQuery, Query, matches
 from intake_bluesky.query.pruning import Kept, Verdict
 from intake_bluesky.search.run_statistics import Unmeasured
 from intake_bluesky.search.run_view import StoredRun
-from intake_bluesky.storage.contract import Order, Recorded, RunStore, SupportsStatistics
+from intake_bluesky.search.statistics_cache import with_statistics
+from intake_bluesky.storage.contract import RunStore
+from intake_bluesky.storage.order import Order
+from intake_bluesky.storage.statistics import Recorded
 from intake_bluesky.testing.examples import EXAMPLES
 from intake_bluesky.testing.plain_runs import count, rewound, scan, unfinished
 from intake_bluesky.testing.stores.hooks import S, StoreHooks
@@ -41,33 +44,36 @@ QUERIES: Final = (
 
 
 class StoreStatisticsTests(StoreHooks[S]):
-    """`SupportsStatistics`, of a store that does; one that does not has only to say so."""
+    """`RunStore.statistics`, or those of the user's cache; a store without either has none to test."""
 
     def test_what_a_pass_over_the_documents_tells_is_what_the_values_are(self, stored: S, example: object) -> None:
-        if not isinstance(stored, SupportsStatistics):
+        statistics = with_statistics(stored).statistics
+        if statistics is None:
             return
         [run] = stored.find()
         header = stored.header(run.uid)
-        stored.measure([run.uid])
+        statistics.measure([run.uid])
         for layout in header.streams.values():
             for key, spec in layout.data_keys.items():
-                known = stored.statistics(Recorded(run.uid, header.version, layout.name, key))
+                known = statistics.get(Recorded(run.uid, header.version, layout.name, key))
                 assert known is None or not is_external(spec), f"{key} of files is of no reading that was named"
                 assert known is None or header.stop is not None, "nothing is kept of a run that goes on"
                 if known is not None:
                     self._alike(known, StoredRun(Unmeasured(stored, header), run).statistics(layout.name, key))
 
     def test_one_pass_tells_all_of_a_plain_run(self, store: S) -> None:
-        if not isinstance(store, SupportsStatistics):
+        searched = with_statistics(store)
+        statistics = searched.statistics
+        if statistics is None:
             return
         run = scan()
         self.put(store, run)
         uid = run[0][1]["uid"]
-        store.measure([uid])
+        statistics.measure([uid])
         for key in ("theta", "det", "counts"):
-            assert store.statistics(Recorded(uid, store.header(uid).version, "primary", key)) is not None
-            assert _kept(store, Data(key).count() > 0, "true") == {uid}
-            assert _kept(store, Data(key).count() > 0, "open") == set()
+            assert statistics.get(Recorded(uid, store.header(uid).version, "primary", key)) is not None
+            assert _kept(searched, Data(key).count() > 0, "true") == {uid}
+            assert _kept(searched, Data(key).count() > 0, "open") == set()
 
     def _alike(self, observed: Statistics, expected: Statistics | None) -> None:
         assert expected is not None
@@ -80,80 +86,95 @@ class StoreStatisticsTests(StoreHooks[S]):
 
     @pytest.mark.parametrize("query", QUERIES, ids=repr)
     def test_what_is_kept_is_true(self, store: S, query: Query) -> None:
-        if not isinstance(store, SupportsStatistics):
+        searched = with_statistics(store)
+        statistics = searched.statistics
+        if statistics is None:
             return
         self.put(store, count(), scan(), rewound(), unfinished())
         expected = _matching(store, query)
-        assert _kept(store, query, "true") <= expected <= _kept(store, query, "true") | _kept(store, query, "open")
+        assert (
+            _kept(searched, query, "true")
+            <= expected
+            <= _kept(searched, query, "true") | _kept(searched, query, "open")
+        )
         uids = [run.uid for run in store.find()]
-        store.measure(uids)
-        true, open_ = _kept(store, query, "true"), _kept(store, query, "open")
+        statistics.measure(uids)
+        true, open_ = _kept(searched, query, "true"), _kept(searched, query, "open")
         assert true <= expected <= true | open_
-        assert store.measure(uids) == 0, "what was learnt is kept"
+        assert statistics.measure(uids) == 0, "what was learnt is kept"
 
     def test_runs_that_go_on_stay_open(self, store: S) -> None:
-        if not isinstance(store, SupportsStatistics):
+        searched = with_statistics(store)
+        statistics = searched.statistics
+        if statistics is None:
             return
         run = unfinished()
         self.put(store, run)
         uid = run[0][1]["uid"]
-        store.measure([uid])
+        statistics.measure([uid])
         keys = [key for doc in documents_of(run, "descriptor") for key in doc["data_keys"]]
         for key in keys:
-            assert _kept(store, Data(key).count() >= 0, "open") == {uid}
-            assert _kept(store, Data(key).count() >= 0, "true") == set()
+            assert _kept(searched, Data(key).count() >= 0, "open") == {uid}
+            assert _kept(searched, Data(key).count() >= 0, "true") == set()
 
     def test_what_is_handed_in_counts_from_then_on(self, store: S) -> None:
-        if not isinstance(store, SupportsStatistics):
+        searched = with_statistics(store)
+        statistics = searched.statistics
+        if statistics is None:
             return
         run = scan()
         self.put(store, run)
         time.sleep(OLD)
         store.refresh()
         uid = run[0][1]["uid"]
-        store.measure([uid])
+        statistics.measure([uid])
         known = Statistics(2, 0, 3, 4, 7, 3, 4, 1.0)
         what = Recorded(uid, store.header(uid).version, "primary", "theta")
-        store.keep([(replace(what, version="of another day"), known)])
-        assert store.statistics(what) != known
-        store.keep([(what, known)])
-        assert store.statistics(what) == known
-        assert store.statistics(replace(what, version="of another day")) is None
-        assert _kept(store, Data("theta").min() == 3, "true") == {uid}
-        assert _kept(store, Data("theta").min() < 3, "true") == set()
+        statistics.put([(replace(what, version="of another day"), known)])
+        assert statistics.get(what) != known
+        statistics.put([(what, known)])
+        assert statistics.get(what) == known
+        assert statistics.get(replace(what, version="of another day")) is None
+        assert _kept(searched, Data("theta").min() == 3, "true") == {uid}
+        assert _kept(searched, Data("theta").min() < 3, "true") == set()
         mine = Statistics(2, 0, 5, 6, 11, 5, 6, 1.0)
-        store.keep([(replace(what, reading="mine"), mine)])
-        assert store.statistics(replace(what, reading="mine")) == mine
-        assert store.statistics(replace(what, reading="yours")) is None
+        statistics.put([(replace(what, reading="mine"), mine)])
+        assert statistics.get(replace(what, reading="mine")) == mine
+        assert statistics.get(replace(what, reading="yours")) is None
         other = self.reopen(store)
-        assert isinstance(other, SupportsStatistics)
-        assert other.statistics(what) == known
+        reopened = with_statistics(other).statistics
+        assert reopened is not None
+        assert reopened.get(what) == known
         other.close()
 
     def test_a_run_that_is_gone_takes_its_statistics_along(self, store: S) -> None:
-        if not isinstance(store, SupportsStatistics):
+        searched = with_statistics(store)
+        statistics = searched.statistics
+        if statistics is None:
             return
         run = scan()
         self.put(store, run)
         uid = run[0][1]["uid"]
-        store.measure([uid])
+        statistics.measure([uid])
         self.remove(store, uid)
         store.refresh()
-        assert _kept(store, Data("theta").count() >= 0, "true") == set()
+        assert _kept(searched, Data("theta").count() >= 0, "true") == set()
         self.put(store, EXAMPLES["count"](None))
-        assert uid not in _kept(store, Data("theta").count() >= 0, "open")
+        assert uid not in _kept(searched, Data("theta").count() >= 0, "open")
 
     @pytest.mark.parametrize("query", QUERIES[:3], ids=repr)
     def test_they_combine_with_what_else_is_pushed_down(self, store: S, query: Query) -> None:
-        if not isinstance(store, SupportsStatistics):
+        searched = with_statistics(store)
+        statistics = searched.statistics
+        if statistics is None:
             return
         self.put(store, count(), scan(), rewound())
-        store.measure([run.uid for run in store.find()])
+        statistics.measure([run.uid for run in store.find()])
         true, open_ = _says(query, "true"), _says(query, "open")
         every = {run.uid for run in store.find()}
-        assert {run.uid for run in store.find(~true)} == every - _kept(store, query, "true")
-        assert {run.uid for run in store.find(~(true | open_))} == every - {run.uid for run in store.find(true | open_)}
-        assert store.plan(true | ~open_, Order.NEWEST).pushed == true | ~open_
+        assert _found(searched, ~true) == every - _kept(searched, query, "true")
+        assert _found(searched, ~(true | open_)) == every - _found(searched, true | open_)
+        assert searched.plan(true | ~open_, Order.NEWEST).pushed == true | ~open_
 
 
 def _says(query: Query, says: Verdict) -> Kept:
@@ -162,7 +183,11 @@ def _says(query: Query, says: Verdict) -> Kept:
 
 
 def _kept(store: RunStore, query: Query, says: Verdict) -> set[str]:
-    return {run.uid for run in store.find(_says(query, says))}
+    return _found(store, _says(query, says))
+
+
+def _found(store: RunStore, query: Query) -> set[str]:
+    return {run.uid for run in store.find(store.plan(query, Order.NEWEST))}
 
 
 def _matching(store: RunStore, query: Query) -> set[str]:

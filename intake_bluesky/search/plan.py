@@ -1,0 +1,83 @@
+"""How a search is done: what the store answers, and what is left to look at, run by run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from intake_bluesky.query import ALL, Everything, Query, split
+from intake_bluesky.query.pruning import bounds
+from intake_bluesky.storage.contract import Plan, RunStore
+from intake_bluesky.storage.order import Order
+
+__all__ = ["SearchPlan", "plan_search"]
+
+NOTHING = ~ALL
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """Two questions to a store, each translated once, and what is put to the runs that the second finds.
+
+    Attributes
+    ----------
+    certain : Plan or None
+        Finds runs that match for sure; None where there are none.
+    open : Plan or None
+        Finds runs that match if they match `residual`; None where nothing is left open.
+    residual : Query
+    pushed : Query
+        What both questions ask for: all runs that are found match it.
+    """
+
+    certain: Plan | None
+    open: Plan | None
+    residual: Query = ALL
+    pushed: Query = ALL
+
+    @property
+    def whole(self) -> Plan | None:
+        """The plan by which the store does all of the search; None where something is left to do."""
+        return self.certain if self.open is None and isinstance(self.residual, Everything) else None
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the store finds the runs in order."""
+        return all(plan.ordered for plan in (self.certain, self.open) if plan is not None)
+
+
+def plan_search(store: RunStore, query: Query, order: Order, reading: str | None = None) -> SearchPlan:
+    """Share the work of a search between a store and `intake_bluesky.query.matches`.
+
+    What the store does not answer narrows what it finds all the same: see `intake_bluesky.query.pruning`.
+
+    Parameters
+    ----------
+    store : RunStore
+    query : Query
+        Without a `ScanID` that depends on other runs.
+    order : Order
+    reading : str, optional
+        How files are read, where the statistics that the store keeps are to decide.
+
+    Examples
+    --------
+    >>> from intake_bluesky.query import PartialUID, Start
+    >>> from intake_bluesky.testing import MemoryStore
+    >>> plan = plan_search(MemoryStore(), PartialUID("9acjef") & (Start("plan_name") == "scan"), Order.NEWEST)
+    >>> plan.open.pushed, plan.residual, plan.whole
+    (PartialUID('9acjef'), Start('plan_name') == 'scan', None)
+    """
+    pushed, residual = split(query, store.answers)
+    if isinstance(residual, Everything):
+        plan = store.plan(query, order)
+        # A store that answers each condition may not take all of them at once: a statement has a largest size.
+        if isinstance(plan.residual, Everything):
+            return SearchPlan(plan, None, ALL, plan.pushed)
+        return SearchPlan(None, plan, plan.residual, plan.pushed)
+    possible, sure = bounds(residual, store.answers, reading)
+    left = store.plan(pushed & possible & ~sure, order)
+    certain = None if sure == NOTHING else store.plan(pushed & possible & sure, order)
+    if all(isinstance(plan.residual, Everything) for plan in (left, certain) if plan is not None):
+        return SearchPlan(certain, left, residual, pushed & possible)
+    plan = store.plan(pushed, order)
+    return SearchPlan(None, plan, plan.residual & residual, plan.pushed)

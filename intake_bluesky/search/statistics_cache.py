@@ -1,0 +1,211 @@
+"""Search by data in stores that keep no statistics: what the user's cache decides becomes conditions on uids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+from intake_bluesky.documents.model import RunSummary
+from intake_bluesky.query import ALL, And, In, Path, Query, Start, leaves, replace_leaves, split, to_nnf
+from intake_bluesky.query.pruning import Kept
+from intake_bluesky.search.statistics_index import StatisticsIndex
+from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, RunStore
+from intake_bluesky.storage.order import Order, merge_runs
+from intake_bluesky.storage.wrapper import WrapperStore
+
+__all__ = ["CachedStatistics", "with_statistics"]
+
+LEAVES: Final = 8  # things that statistics are asked for in one query
+MOST: Final = 100_000  # uids in one query, of 49 bytes each, once or twice: a filter of MongoDB takes 16 MiB
+UID: Final = Start("uid")
+
+
+def with_statistics(store: RunStore) -> RunStore:
+    """A store with statistics of its data: its own, or else those of the user's cache.
+
+    A store without `RunStore.cache_key` stays as it is: nothing could be found again.
+
+    Examples
+    --------
+    >>> from intake_bluesky.testing import MemoryStore
+    >>> with_statistics(MemoryStore()).statistics is None
+    True
+    """
+    if store.statistics is not None or store.cache_key is None:
+        return store
+    return CachedStatistics(store)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """The runs that match a query, or those of them of which statistics say certain things.
+
+    Attributes
+    ----------
+    query : Query
+    case_of : mapping of str to int, optional
+        A number for what statistics say of a run, by uid; 0 of those that are not in it.
+    cases : frozenset of int
+        Of the runs that are meant.
+    """
+
+    query: Query
+    case_of: Mapping[str, int] = field(default_factory=dict)
+    cases: frozenset[int] = frozenset({0})
+
+    @property
+    def whole(self) -> bool:
+        """Whether all runs that match are meant."""
+        return not self.case_of
+
+    def has(self, uid: str) -> bool:
+        """Whether a run that matches is meant."""
+        return self.case_of.get(uid, 0) in self.cases
+
+
+class CachedStatistics(WrapperStore):
+    """A store with statistics of its data in the user's cache, by which runs are found without being read again.
+
+    Statistics are those of runs that have stopped, which do not change; ``refresh(deep=True)`` drops those of runs that
+    did.
+
+    Parameters
+    ----------
+    inner : RunStore
+        One that keeps no statistics and has a `RunStore.cache_key`.
+    """
+
+    def __init__(self, inner: RunStore) -> None:
+        super().__init__(inner)
+        self._statistics = StatisticsIndex(inner)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.inner,)
+
+    @property
+    def statistics(self) -> StatisticsIndex:
+        return self._statistics
+
+    def answers(self, leaf: Query) -> bool:
+        return isinstance(leaf, Kept) or self.inner.answers(leaf)
+
+    def plan(self, query: Query, order: Order) -> Plan:
+        if not _kept(query):
+            return self.inner.plan(query, order)
+        pushed, residual = split(query, self.answers)
+        if len(_kept(pushed)) > LEAVES:
+            return Plan(ALL, query, self.inner.ordered, order)
+        # What statistics say is looked up when runs are found: they may be measured until then.
+        return Plan(pushed, residual, self.inner.ordered, order)
+
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+        if not _kept(plan.pushed):
+            return self.inner.find(plan, offset=offset, limit=limit)
+        parts = self._cases(plan.pushed)
+        if len(parts) == 1 and parts[0].whole:
+            return self.inner.find(self.inner.plan(parts[0].query, plan.order), offset=offset, limit=limit)
+        found: Iterator[RunSummary] = iter(())
+        for part in parts:
+            found = merge_runs(found, self._of_case(part, plan.order), plan.order)
+        return islice(found, offset, None if limit is None else offset + limit)
+
+    def _of_case(self, part: _Case, order: Order) -> Iterator[RunSummary]:
+        return (run for run in self.inner.find(self.inner.plan(part.query, order)) if part.has(run.uid))
+
+    def count(self, plan: Plan = ALL_RUNS) -> int:
+        if not _kept(plan.pushed):
+            return self.inner.count(plan)
+        return sum(self._count(part) for part in self._cases(plan.pushed))
+
+    def _count(self, part: _Case) -> int:
+        plan = self.inner.plan(part.query, Order.NEWEST)
+        if part.whole:
+            return self.inner.count(plan)
+        found = self.inner.lookup((), plan)
+        uids = (run.uid for run in self.inner.find(plan)) if found is None else (uid for uid, _, _ in found)
+        return sum(map(part.has, uids))
+
+    def distinct(self, path: Path, plan: Plan = ALL_RUNS) -> Iterable[tuple[Any, int]] | None:
+        whole = self._whole(plan)
+        return None if whole is None else self.inner.distinct(path, whole)
+
+    def lookup(self, paths: Sequence[Path], plan: Plan = ALL_RUNS) -> Lookup | None:
+        whole = self._whole(plan)
+        return None if whole is None else self.inner.lookup(paths, whole)
+
+    def server_plan(self, plan: Plan) -> str:
+        query = self._cases(plan.pushed)[0].query if _kept(plan.pushed) else plan.pushed
+        return self.inner.server_plan(self.inner.plan(query, plan.order))
+
+    def _whole(self, plan: Plan) -> Plan | None:
+        """The plan of the store behind that finds the same runs; None where one plan does not."""
+        if not _kept(plan.pushed):
+            return plan
+        parts = self._cases(plan.pushed)
+        return self.inner.plan(parts[0].query, plan.order) if len(parts) == 1 and parts[0].whole else None
+
+    def _cases(self, query: Query) -> list[_Case]:
+        """Take a query apart, into queries without what statistics say: a run matches it if it is of one case.
+
+        Conditions on uids replace what statistics say, unless the store does not answer these or they are too many.
+        Then there is a case for each combination of what may be said of a run: what the rest of the query is then, and
+        which runs it is the case of. No run is of two.
+        """
+        among = _uids_in(query)
+        decided = {leaf: self._statistics.decided(leaf, among) for leaf in _kept(query)}
+        few = sum(len(decided[leaf]) for leaf in leaves(query) if isinstance(leaf, Kept)) <= MOST
+        if few and self.inner.answers(UID.is_in([])):
+            return [_Case(_replaced(query, {leaf: _condition(leaf, uids) for leaf, uids in decided.items()}))]
+        return list(_by_case(query, decided))
+
+    def remove(self, uid: str, *, permanent: bool = False) -> None:
+        self.inner.remove(uid, permanent=permanent)
+        self._statistics.forget([uid])
+
+    def refresh(self, *, deep: bool = False) -> None:
+        self.inner.refresh(deep=deep)
+        if deep:
+            self._statistics.check_versions()
+
+    def close(self) -> None:
+        self._statistics.close()
+        self.inner.close()
+
+
+def _kept(query: Query) -> list[Kept]:
+    return list(dict.fromkeys(leaf for leaf in leaves(query) if isinstance(leaf, Kept)))
+
+
+def _condition(leaf: Kept, uids: Sequence[str]) -> Query:
+    found = UID.is_in(uids)
+    return found if leaf.says == "true" else ~found
+
+
+def _replaced(query: Query, said: Mapping[Kept, Query]) -> Query:
+    return to_nnf(replace_leaves(query, lambda leaf: said[leaf] if isinstance(leaf, Kept) else leaf))
+
+
+def _by_case(query: Query, decided: Mapping[Kept, Sequence[str]]) -> Iterator[_Case]:
+    """A case for each query that is left: its number has a bit for each thing that is said."""
+    case_of: dict[str, int] = {}
+    for bit, uids in enumerate(decided.values()):
+        for uid in uids:
+            case_of[uid] = case_of.get(uid, 0) | 1 << bit
+    left: dict[Query, set[int]] = {}
+    for case in {0, *case_of.values()}:  # 0 is that of all that nobody measured, too
+        said = {
+            leaf: ALL if bool(case >> bit & 1) == (leaf.says == "true") else ~ALL for bit, leaf in enumerate(decided)
+        }
+        left.setdefault(_replaced(query, said), set()).add(case)
+    for rest, cases in left.items():
+        yield _Case(rest, case_of, frozenset(cases))
+
+
+def _uids_in(query: Query) -> list[str] | None:
+    """The uids that a query is about; None where it does not name them."""
+    for part in query.children if isinstance(query, And) else (query,):
+        if isinstance(part, In) and part.path == UID.path:
+            return [uid for uid in part.values if isinstance(uid, str)]
+    return None
