@@ -17,6 +17,7 @@ from dask.base import tokenize
 
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.datasets.rows import Rows
+from intake_bluesky.datasets.stored_arrays import kept_events
 from intake_bluesky.documents.columns import (
     OBJECT,
     TEXT,
@@ -214,6 +215,10 @@ class InlineColumns:
             load, chunks=((1,) * len(blocks),), dtype=object, meta=np.empty(0, object), name=f"events-{token}"
         )
         return {f.key: self._spread(f, _pick(pages, f, sizes, token), rows) for f in fields}
+
+    def on_rows(self, key: str, array: da.Array, rows: Rows) -> da.Array:
+        """Bring an array of the stored events, shape ``(stored events, ...)``, to the rows."""
+        return self._spread(Field(key, array.dtype, array.shape[1:]), kept_events(array, rows.event), rows)
 
     def _spread(self, field: Field, found: da.Array | None, rows: Rows) -> da.Array:
         """Bring the kept events, in stored order, to the order of the rows; rows without an event get their gap."""

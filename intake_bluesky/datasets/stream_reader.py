@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -22,6 +23,7 @@ from intake_bluesky.assets import (
 )
 from intake_bluesky.datasets.event_columns import BLOCK_BYTES, Field, InlineColumns, Stored
 from intake_bluesky.datasets.rows import Rows, seq_nums_of
+from intake_bluesky.datasets.stored_arrays import stored_arrays
 from intake_bluesky.datasets.variables import Dimensions, attributes, variable_names
 from intake_bluesky.documents.columns import Array, column, conform, observe
 from intake_bluesky.documents.model import (
@@ -123,7 +125,7 @@ class StreamReader:
     @cached_property
     def rows(self) -> Rows:
         """The Dataset's rows; reads seq_num, time and datum_ids of all stored events, and nothing else."""
-        streamed = [k for k, spec in self.layout.data_keys.items() if is_streamed(spec)]
+        streamed = [k for k, spec in self.layout.data_keys.items() if is_streamed(spec) and k not in self._held]
         frames = {key: self._frames(key) for key in streamed}
         rows = Rows.of(self._index.seq_num, self._index.time, frames, trim=self.options.trim)
         return rows.without(self._short) if self.options.trim else rows
@@ -150,14 +152,21 @@ class StreamReader:
         specs = {k: s for k, s in self.specs.items() if self._is_inline(k, s)}
         return self._inline.fields(specs, as_object=self.options.on_mismatch == "object")
 
+    @cached_property
+    def _held(self) -> Mapping[str, da.Array]:
+        """Values that the store holds as arrays, by key."""
+        if self.options.sub_dict == "timestamps":
+            return {}
+        return stored_arrays(self.store, self.header, self.layout, self.layout.data_keys)
+
     def _is_inline(self, key: str, spec: Document) -> bool:
-        if is_streamed(spec):
+        if is_streamed(spec) or key in self._held:
             return False
         return self.options.sub_dict == "timestamps" or not self._is_datum(key, spec)
 
     def _is_datum(self, key: str, spec: Document) -> bool:
         """Whether the events hold datum_ids under this key (and not, filled before they were stored, the values)."""
-        if is_streamed(spec) or not is_external(spec):
+        if is_streamed(spec) or not is_external(spec) or key in self._held:
             return False
         seen = (self.layout.observed or {}).get(key)
         return seen is None or not seen.valued or "text" in seen.kinds
@@ -170,7 +179,7 @@ class StreamReader:
         arrays = {}
         options = self._asset_options()
         for key, spec in self.specs.items():
-            if is_streamed(spec):
+            if is_streamed(spec) and key not in self._held:
                 assets = self.header.assets_of(self.layout.name, key)
                 arrays[key] = stream_asset_array(
                     assets, key, spec, self.rows.seq_num, options, specs=self._specs_by_descriptor(key)
@@ -216,6 +225,7 @@ class StreamReader:
         """Describe the Dataset; seq_num, time and the headers of asset files are read, no event data and no array."""
         target = self.options.target_chunk or BLOCK_BYTES
         arrays: dict[str, Any] = self._inline.dask(self._fields, self.rows, target=target)
+        arrays |= {key: self._inline.on_rows(key, self._held[key], self.rows) for key in self._held_keys}
         arrays |= {key: asset.dask() for key, asset in self.assets.items()}
         return self._assemble(arrays)
 
@@ -224,8 +234,13 @@ class StreamReader:
         stored = self._inline.stored([*self._fields, *self._datum_fields])
         self.__dict__.setdefault("_index", stored)
         arrays = self._inline.arrange(self._fields, stored, self.rows)
+        arrays |= {key: self._inline.on_rows(key, self._held[key], self.rows).compute() for key in self._held_keys}
         arrays |= {key: asset.read() for key, asset in self.assets.items()}
         return self._assemble(arrays)
+
+    @property
+    def _held_keys(self) -> list[str]:
+        return [key for key in self.specs if key in self._held]
 
     @property
     def npartitions(self) -> int:

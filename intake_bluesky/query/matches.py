@@ -70,8 +70,8 @@ from intake_bluesky.query.path_nodes import (
     PathQuery,
     Regex,
 )
-from intake_bluesky.query.paths import MISSING, Path, is_list, lookup
-from intake_bluesky.query.run_nodes import PartialUID, ScanID, ScanIDRange, TimeRange, misplaced
+from intake_bluesky.query.paths import MISSING, RUN_DOCUMENTS, Path, is_list, lookup
+from intake_bluesky.query.run_nodes import PartialUID, ScanID, ScanIDRange, TimeRange, documents_needed, misplaced
 from intake_bluesky.query.server_text import ServerText
 from intake_bluesky.query.values import Value, equal, is_number
 from intake_bluesky.query.words import FullText, Fuzzy, similarity, words
@@ -112,6 +112,9 @@ class RunView(RunEnds, Protocol):
     def descriptors(self) -> Sequence[Mapping[str, Any]]:
         """The event descriptors of all streams."""
 
+    def document(self, name: str) -> Mapping[str, Any] | None:
+        """Give a document that is kept beside those of Bluesky; None where the run has none of this name."""
+
     def statistics(self, stream: str, key: str) -> Statistics | None:
         """Tell the statistics of a data key that a descriptor of the stream declares; None without such a key."""
 
@@ -144,7 +147,11 @@ def matches(query: Query, run: RunEnds) -> bool:
     >>> matches(Compare("plan_name", "==", "scan"), run)
     True
     """
-    return _holds(query, {"start": run.start or {}, "stop": run.stop or {}}, run)
+    documents: dict[str, Mapping[str, Any]] = {"start": run.start or {}, "stop": run.stop or {}}
+    if len(RUN_DOCUMENTS) > len(documents):
+        further = documents_needed(query) & set(RUN_DOCUMENTS) - documents.keys()
+        documents |= {name: _whole(run, query).document(name) or {} for name in further}
+    return _holds(query, documents, run)
 
 
 def _holds(query: Query, documents: Mapping[str, Any], run: RunEnds | None = None) -> bool:
@@ -208,7 +215,7 @@ def _descriptors(run: RunEnds | None, query: Query, stream: str | None) -> Itera
 
 def _whole(run: Any, query: Query) -> RunView:
     if not (hasattr(type(run), "lies") or hasattr(run, "descriptors")):
-        raise UnsupportedQuery(f"{query!r} is about descriptors or data, and only start and stop are at hand")
+        raise UnsupportedQuery(f"{query!r} is about more than start and stop, and only these are at hand")
     return run  # type: ignore[no-any-return]
 
 

@@ -15,15 +15,44 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias, TypeGuard, get_args
+from typing import Any, Final, TypeAlias, TypeGuard
 
 from intake_bluesky.errors import UnsupportedQuery
 
-DocumentName: TypeAlias = Literal["start", "stop", "descriptor", "item"]
-"""Which document a path starts in.
+DocumentName: TypeAlias = str
+"""Which document a path starts in: one of `RUN_DOCUMENTS`, or of `INNER_DOCUMENTS`."""
 
-``descriptor`` is the one that `AnyDescriptor` looks at, ``item`` the item of a list that ``.any()`` looks at.
-"""
+RUN_DOCUMENTS: Final[list[str]] = ["start", "stop"]
+"""The documents of a run that a key may name before a dot, ``stop.exit_status``; `add_run_document` opens others."""
+
+INNER_DOCUMENTS: Final = ("descriptor", "item")
+"""``descriptor`` is the one that `AnyDescriptor` looks at, ``item`` the item of a list that ``.any()`` looks at."""
+
+
+def add_run_document(name: str) -> None:
+    """Let queries look into documents that are kept beside those of Bluesky, such as annotations.
+
+    Stores give them by `intake_bluesky.storage.RunStore.document`. A key that begins with this name and a dot means
+    that document from then on, and no longer a key of the run start.
+
+    Raises
+    ------
+    ValueError
+        For a name that is taken, or no identifier.
+
+    Examples
+    --------
+    >>> add_run_document("start")
+    Traceback (most recent call last):
+        ...
+    ValueError: 'start' cannot be the name of a further document: it is taken
+    """
+    if name in (*RUN_DOCUMENTS, *INNER_DOCUMENTS):
+        raise ValueError(f"{name!r} cannot be the name of a further document: it is taken")
+    if not name.isidentifier():
+        raise ValueError(f"{name!r} cannot be the name of a further document: it is no identifier")
+    RUN_DOCUMENTS.append(name)
+
 
 _INDEX: Final = re.compile("0|[1-9][0-9]{0,17}", re.ASCII)
 
@@ -65,8 +94,9 @@ class Path:
         if isinstance(self.segments, str):
             raise UnsupportedQuery(f"the segments of a path are several: ({self.segments!r},), not {self.segments!r}")
         object.__setattr__(self, "segments", tuple(self.segments))
-        if self.document not in get_args(DocumentName):
-            raise UnsupportedQuery(f"a path starts in one of {get_args(DocumentName)}, not in {self.document!r}")
+        known = (*RUN_DOCUMENTS, *INNER_DOCUMENTS)
+        if self.document not in known:
+            raise UnsupportedQuery(f"a path starts in one of {known}, not in {self.document!r}")
         if not all(isinstance(segment, str) for segment in self.segments):
             raise UnsupportedQuery(f"the segments of a path are str, not {self.segments!r}")
         if not self.segments and self.document != "item":
@@ -92,10 +122,8 @@ class Path:
             )
         if document is not None:
             return cls(document, segments, descend)
-        if len(segments) > 1 and segments[0] == "start":
-            return cls("start", segments[1:], descend)
-        if len(segments) > 1 and segments[0] == "stop":
-            return cls("stop", segments[1:], descend)
+        if len(segments) > 1 and segments[0] in RUN_DOCUMENTS:
+            return cls(segments[0], segments[1:], descend)
         return cls("start", segments, descend)
 
     @classmethod

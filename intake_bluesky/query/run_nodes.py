@@ -261,12 +261,12 @@ Node: TypeAlias = (
 )
 """Every node there is."""
 
-Part: TypeAlias = Literal["start", "stop", "descriptors", "data"]
+Part: TypeAlias = str
 """What of a run a query may look at."""
 
 
 def documents_needed(query: Query) -> frozenset[Part]:
-    """Tell what of a run a query looks at, by name: none, some or all of ``start stop descriptors data``.
+    """Tell what of a run a query looks at: some of ``start stop descriptors data`` and of names that were added.
 
     Who asks for data asks for descriptors too, which tell the streams that have a key.
 

@@ -114,6 +114,10 @@ class StoredRun:
         """The run stop document; None while there is none."""
         return self._run.stop
 
+    def document(self, name: str) -> Mapping[str, Any] | None:
+        """A document that the store keeps beside those of Bluesky."""
+        return self._store.document(self._run.uid, name)
+
     @cached_property
     def _header(self) -> RunHeader:
         with self._readable():

@@ -240,6 +240,13 @@ class RunStore(ABC):
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
         """Yield (name, document) of a run as they were inserted."""
 
+    def document(self, uid: str, name: str) -> Mapping[str, Any] | None:
+        """Give a document that is kept beside those of Bluesky, such as annotations; None where there is none.
+
+        Its name is one that `intake_bluesky.query.paths.add_run_document` opened to queries.
+        """
+        return None
+
     def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
         """Yield the datums of one resource (legacy assets only)."""
         return iter(())
@@ -251,7 +258,7 @@ class RunStore(ABC):
         -------
         mapping of data key to array, or None
             Each of shape ``(stored events, *shape of one)``, with the shape, dtype and indexing of numpy's: a dask
-            array, a lazy array of Zarr. Keys that are not in it are read by `event_pages`.
+            array, a lazy array of Zarr. They hold what `event_pages` gives of these keys: a shorter way to it.
         """
         return None
 

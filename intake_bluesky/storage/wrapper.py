@@ -124,6 +124,9 @@ class WrapperStore(RunStore):
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
         return self.inner.documents(uid)
 
+    def document(self, uid: str, name: str) -> Mapping[str, Any] | None:
+        return self.inner.document(uid, name)
+
     def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
         return self.inner.datum_pages(uid, resource)
 

@@ -1,9 +1,9 @@
 """What the author of a driver imports to test it, and tests of this package with it.
 
-`StoreTests` is the conformance suite (`intake_bluesky.testing.stores`, needs pytest); `EXAMPLES` are example
-runs; `MemoryStore` keeps runs in memory; `RunComposer` composes runs by hand; `InaccessibleArray` raises on
-access. `intake_bluesky.testing.strategies` draws whole runs and `intake_bluesky.testing.queries` queries
-(both need hypothesis).
+`StoreTests` is the conformance suite of stores, `WrapperTests` that of stores made of another (both need pytest);
+`EXAMPLES` are example runs; `MemoryStore` keeps runs in memory; `RunComposer` composes runs by hand;
+`InaccessibleArray` raises on access. `intake_bluesky.testing.strategies` draws whole runs and
+`intake_bluesky.testing.queries` queries (both need hypothesis).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from intake_bluesky.testing.memory import MemoryStore
     from intake_bluesky.testing.runs import EXAMPLES, PORTABLE
     from intake_bluesky.testing.stores import StoreTests
+    from intake_bluesky.testing.wrappers import WrapperTests
 
 __all__ = [
     "EXAMPLES",
@@ -26,6 +27,7 @@ __all__ = [
     "RunComposer",
     "StoreTests",
     "UnexpectedDataAccess",
+    "WrapperTests",
     "data_key",
 ]
 
@@ -38,6 +40,7 @@ _HOMES = {
     "RunComposer": "compose",
     "data_key": "compose",
     "StoreTests": "stores",
+    "WrapperTests": "wrappers",
 }
 
 
