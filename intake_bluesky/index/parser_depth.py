@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 __all__ = ["stack"]
@@ -12,6 +13,7 @@ WEIGHTS: Final = {"(": 1, "CASE": 5, "SELECT": 7, "AND": 2, "OR": 2, "NOT": 1}
 CALL: Final = 4
 
 
+@lru_cache(maxsize=256)  # values are bound, so that searches which differ in these have one text
 def stack(sql: str) -> int:
     """How much SQLite's parser has to remember at once of a condition made here, about; it has room for 100 in all.
 

@@ -215,7 +215,7 @@ def _descriptors(run: RunEnds | None, query: Query, stream: str | None) -> Itera
 
 def _whole(run: Any, query: Query) -> RunView:
     if not (hasattr(type(run), "lies") or hasattr(run, "descriptors")):
-        raise UnsupportedQuery(f"{query!r} is about more than start and stop, and only these are at hand")
+        raise UnsupportedQuery(f"{query!r} is about more than start and stop, and only start and stop are at hand")
     return run  # type: ignore[no-any-return]
 
 

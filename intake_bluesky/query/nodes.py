@@ -49,7 +49,7 @@ class Query:
         raise TypeError(_TRUTH)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and repr(self) == repr(other)
+        return self is other or (type(self) is type(other) and repr(self) == repr(other))
 
     def __hash__(self) -> int:
         return hash(repr(self))

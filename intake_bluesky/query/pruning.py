@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from intake_bluesky.query.data_nodes import CompareStatistic, DataBetween, DataQuery, DataWithin
 from intake_bluesky.query.implications import implied
 from intake_bluesky.query.nodes import ALL, And, Everything, Not, Or, Query, all_of, any_of
 from intake_bluesky.query.split import split, to_nnf
 
-__all__ = ["Kept", "Verdict", "bounds"]
+__all__ = ["Bounds", "Kept", "Verdict", "bounds"]
 
 Verdict: TypeAlias = Literal["true", "open"]
 
@@ -48,8 +48,26 @@ class Kept(Query):
         return f"Kept({self.query!r}, {self.says!r}{reading})"
 
 
-def bounds(query: Query, exact: Callable[[Query], bool], reading: str | None = None) -> tuple[Query, Query]:
-    """Put two queries that a store answers around one that it does not.
+class Bounds(NamedTuple):
+    """Queries that a store answers, around one that it does not.
+
+    Attributes
+    ----------
+    possible : Query
+        Whatever matches the query matches this.
+    certain : Query
+        Whatever matches this matches the query.
+    between : Query
+        What is possible and not certain: it has to be looked at.
+    """
+
+    possible: Query
+    certain: Query
+    between: Query
+
+
+def bounds(query: Query, exact: Callable[[Query], bool], reading: str | None = None) -> Bounds:
+    """Put queries that a store answers around one that it does not.
 
     Parameters
     ----------
@@ -63,15 +81,14 @@ def bounds(query: Query, exact: Callable[[Query], bool], reading: str | None = N
 
     Returns
     -------
-    possible, certain : Query
-        Both of leaves that are `exact`. Whatever matches the query matches `possible`, and whatever matches `certain`
-        matches the query: what lies between has to be looked at.
+    Bounds
+        Their leaves are all `exact`.
 
     Examples
     --------
     >>> from intake_bluesky.query import Data, Start
     >>> query = Start("sample").regex("^Ni.*foil") & (Data("theta").max() > 5)
-    >>> possible, certain = bounds(query, lambda leaf: repr(leaf) == "Start('sample').regex('^Ni')", reading="")
+    >>> possible, certain, _ = bounds(query, lambda leaf: repr(leaf) == "Start('sample').regex('^Ni')", reading="")
     >>> possible.children[0]
     Start('sample').regex('^Ni')
     >>> possible.children[1]
@@ -82,16 +99,18 @@ def bounds(query: Query, exact: Callable[[Query], bool], reading: str | None = N
     return _bounds(to_nnf(query), exact, reading)
 
 
-def _bounds(query: Query, exact: Callable[[Query], bool], reading: str | None) -> tuple[Query, Query]:
+def _bounds(query: Query, exact: Callable[[Query], bool], reading: str | None) -> Bounds:
     if isinstance(query, And | Or):
         join = all_of if isinstance(query, And) else any_of
-        pairs = [_bounds(child, exact, reading) for child in query.children]
-        return join(possible for possible, _ in pairs), join(certain for _, certain in pairs)
+        parts = [_bounds(child, exact, reading) for child in query.children]
+        possible, certain = join(part.possible for part in parts), join(part.certain for part in parts)
+        return Bounds(possible, certain, possible & ~certain)
     leaf = query.child if isinstance(query, Not) else query
     if isinstance(leaf, Everything) or exact(leaf):
-        return query, query
+        return Bounds(query, query, ~ALL)
     if isinstance(leaf, DataQuery) and reading is not None:
         true, open_ = Kept(leaf, "true", reading), Kept(leaf, "open", reading)
-        return (~true, ~(true | open_)) if isinstance(query, Not) else (true | open_, true)
+        # What is not true is false or open, so that the negation is open where the query is.
+        return Bounds(~true, ~(true | open_), open_) if isinstance(query, Not) else Bounds(true | open_, true, open_)
     narrower, _ = split(ALL if isinstance(query, Not) else implied(leaf), exact)
-    return narrower, ~ALL
+    return Bounds(narrower, ~ALL, narrower)

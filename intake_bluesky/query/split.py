@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 from intake_bluesky.query.nodes import And, Everything, Not, Or, Query, all_of, any_of
@@ -26,17 +27,18 @@ def to_nnf(query: Query) -> Query:
     (Start('a') != 1) | ~(Start('b') < 2)
     """
     match query:
-        case And(children):
-            return all_of(to_nnf(child) for child in children)
-        case Or(children):
-            return any_of(to_nnf(child) for child in children)
+        case And(children) | Or(children):
+            normal = [to_nnf(child) for child in children]
+            if all(map(operator.is_, normal, children)):  # as most are: they are planned in several steps
+                return query
+            return all_of(normal) if isinstance(query, And) else any_of(normal)
         case Not(And(children)):
             return any_of(to_nnf(~child) for child in children)
         case Not(Or(children)):
             return all_of(to_nnf(~child) for child in children)
     leaf = query.child if isinstance(query, Not) else query
     simple = leaf.expanded()
-    if simple != leaf:
+    if simple is not leaf:
         return to_nnf(~simple if isinstance(query, Not) else simple)
     return query
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from intake_bluesky.query import ALL, Everything, Query, split
+from intake_bluesky.query import ALL, Everything, Not, Query, documents_needed, split
 from intake_bluesky.query.pruning import bounds
 from intake_bluesky.storage.contract import Plan, RunStore
 from intake_bluesky.storage.order import Order
 
 __all__ = ["SearchPlan", "plan_search"]
-
-NOTHING = ~ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class SearchPlan:
         return all(plan.ordered for plan in (self.certain, self.open) if plan is not None)
 
 
-def plan_search(store: RunStore, query: Query, order: Order, reading: str | None = None) -> SearchPlan:
+def plan_search(store: RunStore, query: Query, order: Order, reading: Callable[[], str] | None = None) -> SearchPlan:
     """Share the work of a search between a store and `intake_bluesky.query.matches`.
 
     What the store does not answer narrows what it finds all the same: see `intake_bluesky.query.pruning`.
@@ -56,8 +55,8 @@ def plan_search(store: RunStore, query: Query, order: Order, reading: str | None
     query : Query
         Without a `ScanID` that depends on other runs.
     order : Order
-    reading : str, optional
-        How files are read, where the statistics that the store keeps are to decide.
+    reading : callable, optional
+        Gives how files are read, where the statistics that the store keeps are to decide.
 
     Examples
     --------
@@ -74,10 +73,15 @@ def plan_search(store: RunStore, query: Query, order: Order, reading: str | None
         if isinstance(plan.residual, Everything):
             return SearchPlan(plan, None, ALL, plan.pushed)
         return SearchPlan(None, plan, plan.residual, plan.pushed)
-    possible, sure = bounds(residual, store.answers, reading)
-    left = store.plan(pushed & possible & ~sure, order)
-    certain = None if sure == NOTHING else store.plan(pushed & possible & sure, order)
+    way = reading() if reading is not None and "data" in documents_needed(residual) else None
+    possible, sure, between = bounds(residual, store.answers, way)
+    left = store.plan(pushed & between, order)
+    certain = None if _is_nothing(sure) else store.plan(pushed & sure, order)
     if all(isinstance(plan.residual, Everything) for plan in (left, certain) if plan is not None):
         return SearchPlan(certain, left, residual, pushed & possible)
     plan = store.plan(pushed, order)
     return SearchPlan(None, plan, plan.residual & residual, plan.pushed)
+
+
+def _is_nothing(query: Query) -> bool:
+    return isinstance(query, Not) and isinstance(query.child, Everything)

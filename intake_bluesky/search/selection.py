@@ -134,7 +134,8 @@ class Selection:
 
         Statistics that the store keeps decide queries over data, unless told otherwise.
         """
-        reading = reading_of(self._reads) if by_statistics and self.store.statistics is not None else None
+        decides = by_statistics and self.store.statistics is not None
+        reading = (lambda: reading_of(self._reads)) if decides else None
         return plan_search(self.store, self.settled() & query, order, reading)
 
     @property

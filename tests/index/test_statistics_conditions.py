@@ -104,8 +104,9 @@ def test_what_is_kept_agrees_with_the_oracle(folder: Path, data: st.DataObject, 
 def test_bounds_of_any_query(folder: Path, data: st.DataObject, some: list[tuple[Run, str]]) -> None:
     for indexed in measured(folder, some):
         for query in data.draw(st.lists(queries(whole=True, max_leaves=4), min_size=10, max_size=10)):
-            possible, certain = bounds(query, SEARCH.exact, "")
+            possible, certain, between = bounds(query, SEARCH.exact, "")
             assert indexed.found(certain) <= indexed.matching(query) <= indexed.found(possible), query
+            assert indexed.found(between) == indexed.found(possible) - indexed.found(certain), query
 
 
 DECIDED = data_queries(

@@ -268,7 +268,7 @@ def test_nodes_take_keys_as_text() -> None:
         (lambda: Start("x").any(Stop("y") == 1), "items of the list"),
         (lambda: Start("x").any(PartialUID("a")), "items of the list"),
         (lambda: Start("x").any((Item() == 1) & (Item("y") == 2)), "not both"),
-        (lambda: Path("event", ("x",)), "event"),  # type: ignore[arg-type]
+        (lambda: Path("event", ("x",)), "event"),
         (lambda: Path("start", ()), "which key"),
         (lambda: Path("start", "abc"), "several"),  # type: ignore[arg-type]
         (lambda: Path("start", (1,)), "str"),  # type: ignore[arg-type]
