@@ -29,6 +29,7 @@ from intake_bluesky.documents.model import (
     to_plain,
 )
 from intake_bluesky.documents.pages import event_page, events_of, gather, normalise
+from intake_bluesky.documents.run_documents import RunDocuments
 
 __all__ = [
     "ALL_KEYS",
@@ -42,6 +43,7 @@ __all__ = [
     "HeaderBuilder",
     "Keys",
     "ReadOnlyDocument",
+    "RunDocuments",
     "RunHeader",
     "RunSummary",
     "Span",

@@ -5,6 +5,9 @@ What the author of a driver needs of the core is here, in `intake_bluesky.docume
 
 from __future__ import annotations
 
+from intake_bluesky.errors import DamagedRun, DuplicateRun, RunNotFound, StreamNotFound, UnsupportedOperation
+from intake_bluesky.query import Query
+from intake_bluesky.storage.conditions import KeyCondition, combine, key_condition
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
 from intake_bluesky.storage.order import Order, merge_runs, sort_runs
 from intake_bluesky.storage.origin import Origin
@@ -16,19 +19,28 @@ from intake_bluesky.storage.writer import DocumentWriter
 __all__ = [
     "ALL_RUNS",
     "Answer",
+    "DamagedRun",
     "DocumentWriter",
+    "DuplicateRun",
+    "KeyCondition",
     "Lookup",
     "Order",
     "Origin",
     "Plan",
     "Problem",
+    "Query",
     "Recorded",
     "RunInsert",
+    "RunNotFound",
     "RunStore",
     "SharedStatistics",
     "StatisticsCache",
+    "StreamNotFound",
     "TransformedStore",
+    "UnsupportedOperation",
     "WrapperStore",
+    "combine",
+    "key_condition",
     "merge_runs",
     "sort_runs",
 ]

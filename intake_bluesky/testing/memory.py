@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
-from intake_bluesky.documents.columns import observe
-from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
-from intake_bluesky.documents.pages import event_page, gather, normalise
-from intake_bluesky.errors import DamagedRun, DuplicateRun, RunNotFound, StreamNotFound
+from intake_bluesky.documents.run_documents import RunDocuments
+from intake_bluesky.errors import DamagedRun, DuplicateRun, RunNotFound
 from intake_bluesky.query import PartialUID, Query, matches
 from intake_bluesky.storage.contract import ALL_RUNS, Plan, Problem, RunInsert, RunStore
 from intake_bluesky.storage.order import sort_runs
 
 __all__ = ["MemoryStore"]
-
-EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
-DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
-
-
-@dataclass(slots=True)
-class _Unit:
-    """What is read at once: one ``event_page``, or neighbouring ``event`` documents of one descriptor."""
-
-    descriptor: str
-    events: int
-    page: Document | None
-    singles: list[Document]
-
-    def read(self, data: Keys, timestamps: Keys) -> tuple[EventPage, set[str]]:
-        if self.page is not None:
-            return event_page(self.page, data=data, timestamps=timestamps)
-        return gather(self.singles, data=data, timestamps=timestamps)
 
 
 class MemoryStore(RunStore):
@@ -124,57 +103,23 @@ class MemoryStore(RunStore):
         return islice(found, offset, None if limit is None else offset + limit)
 
     def _summary(self, uid: str) -> RunSummary:
-        documents = self._runs[uid]
-        stops = [doc for name, doc in documents if name == "stop"]
-        return RunSummary.of(documents[0][1], stops[-1] if stops else None)
+        return RunDocuments(self._runs[uid]).summary
 
     def _documents(self, uid: str) -> Sequence[tuple[str, Document]]:
         if uid not in self._runs:
             raise RunNotFound(f"no run {uid!r} among {len(self._runs)} in memory: a store takes full uids")
         return self._runs[uid]
 
+    def _run(self, uid: str) -> RunDocuments:
+        return RunDocuments(
+            self._documents(uid),
+            page_size=self.page_size,
+            parsed=lambda stream, unit: self.parsed.append((uid, stream, unit)),
+        )
+
     def header(self, uid: str) -> RunHeader:
         """Describe one run."""
-        documents = self._documents(uid)
-        builder = HeaderBuilder()
-        for name, doc in documents:
-            if name not in EVENTS and name not in DATUMS:
-                builder.add(name, doc)
-        for units in self._units(uid).values():
-            for unit in units:
-                page, nulls = unit.read(ALL_KEYS, ())
-                seen = {key: observe(col, nulls=key in nulls) for key, col in page.data.items()}
-                builder.add_page(unit.descriptor, len(page), seen)
-        return builder.header(f"{self._token}-{len(documents)}")
-
-    def _units(self, uid: str) -> dict[str, list[_Unit]]:
-        builder, units = HeaderBuilder(), dict[str, list[_Unit]]()
-        for stored, whole in self._documents(uid):
-            for name, doc in normalise(stored, whole):
-                builder.add(name, doc)
-                if name == "descriptor":
-                    units.setdefault(str(builder.stream_of(doc["uid"])), [])
-                elif name in EVENTS:
-                    stream = builder.stream_of(doc["descriptor"])
-                    if stream is None:
-                        raise DamagedRun(f"run {uid}: an event of unknown descriptor {doc['descriptor']!r}")
-                    self._add(units[stream], name, doc)
-        return units
-
-    def _add(self, units: list[_Unit], name: str, doc: Document) -> None:
-        if name == "event_page":
-            units.append(_Unit(doc["descriptor"], len(doc["seq_num"]), doc, []))
-            return
-        last = units[-1] if units else None
-        if last is None or not self._continues(last, doc):
-            last = _Unit(doc["descriptor"], 0, None, [])
-            units.append(last)
-        last.singles.append(doc)
-        last.events += 1
-
-    def _continues(self, unit: _Unit, event: Document) -> bool:
-        same = unit.page is None and unit.descriptor == event["descriptor"]
-        return same and unit.events < self.page_size
+        return self._run(uid).header(f"{self._token}-{len(self._documents(uid))}")
 
     def event_pages(
         self,
@@ -186,20 +131,7 @@ class MemoryStore(RunStore):
         events: slice = slice(None),
     ) -> Iterator[EventPage]:
         """Yield the stored events of a stream, cut to `events`."""
-        streams = self._units(uid)
-        if stream not in streams:
-            raise StreamNotFound(f"run {uid} has no stream {stream!r}; it has {', '.join(streams) or 'none'}")
-        units = streams[stream]
-        start, stop, _ = events.indices(sum(unit.events for unit in units))
-        first = 0
-        for place, unit in enumerate(units):
-            low, high = max(start - first, 0), min(stop - first, unit.events)
-            if low < high:
-                if data != () or timestamps != ():
-                    self.parsed.append((uid, stream, place))
-                page, _ = unit.read(data, timestamps)
-                yield page if high - low == len(page) else page.select(slice(low, high))
-            first += unit.events
+        return self._run(uid).event_pages(stream, data=data, timestamps=timestamps, events=events)
 
     def problems(self) -> Sequence[Problem]:
         """Say which runs contradict themselves."""
@@ -217,17 +149,7 @@ class MemoryStore(RunStore):
 
     def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
         """Yield the datums of one resource, page by page as they were inserted."""
-        for stored, whole in self._documents(uid):
-            for name, doc in normalise(stored, whole):
-                if name in DATUMS and doc["resource"] == resource:
-                    yield _datum_page(name, doc)
-
-
-def _datum_page(name: str, doc: Mapping[str, Any]) -> DatumPage:
-    if name == "datum_page":
-        return DatumPage(doc["resource"], list(doc["datum_id"]), dict(doc["datum_kwargs"]))
-    kwargs = {key: [value] for key, value in doc["datum_kwargs"].items()}
-    return DatumPage(doc["resource"], [doc["datum_id"]], kwargs)
+        return self._run(uid).datum_pages(resource)
 
 
 class _MemoryInsert(RunInsert):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
@@ -63,14 +63,16 @@ class _Recording(WrapperStore):
 def _answer(name: str, uid: str) -> Any:
     """What a method gives: of the one run, where a wrapper may look into it."""
     store = MemoryStore([count()])
-    if name in ("find", "header", "documents", "read_ahead"):
-        return {
-            "find": store.find,
-            "header": lambda: store.header(uid),
-            "documents": lambda: store.documents(uid),
-            "read_ahead": lambda: store.read_ahead([uid]),
-        }[name]()
-    return Plan() if name == "plan" else iter(()) if name in ("event_pages", "datum_pages") else None
+    answers: Mapping[str, Callable[[], Any]] = {
+        "find": store.find,
+        "header": lambda: store.header(uid),
+        "documents": lambda: store.documents(uid),
+        "read_ahead": lambda: store.read_ahead([uid]),
+        "plan": Plan,
+        "event_pages": lambda: iter(()),
+        "datum_pages": lambda: iter(()),
+    }
+    return answers[name]() if name in answers else None
 
 
 class WrapperTests:

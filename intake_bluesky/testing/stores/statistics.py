@@ -18,7 +18,6 @@ from intake_bluesky.search.statistics_cache import with_statistics
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import Recorded
-from intake_bluesky.testing.examples import EXAMPLES
 from intake_bluesky.testing.plain_runs import count, rewound, scan, unfinished
 from intake_bluesky.testing.stores.hooks import S, StoreHooks
 from intake_bluesky.testing.stores.reading import documents_of
@@ -159,7 +158,7 @@ class StoreStatisticsTests(StoreHooks[S]):
         self.remove(store, uid)
         store.refresh()
         assert _kept(searched, Data("theta").count() >= 0, "true") == set()
-        self.put(store, EXAMPLES["count"](None))
+        self.put(store, count())
         assert uid not in _kept(searched, Data("theta").count() >= 0, "open")
 
     @pytest.mark.parametrize("query", QUERIES[:3], ids=repr)

@@ -1,0 +1,125 @@
+"""Queries as the author of a driver meets them: plain conditions on keys, and how logic combines what they become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from intake_bluesky.query import And, Compare, Everything, In, Not, Or, PartialUID, Query
+
+__all__ = ["KeyCondition", "combine", "key_condition"]
+
+T = TypeVar("T")
+Operator: TypeAlias = Literal["==", "<", "<=", ">", ">=", "in", "starts"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCondition:
+    """A condition on the value at one key of a run start or run stop document.
+
+    Attributes
+    ----------
+    key : str
+        ``"scan_id"`` of the run start, ``"stop.exit_status"`` of the run stop.
+    operator : {"==", "<", "<=", ">", ">=", "in", "starts"}
+        "in": the value is one of several. "starts": a uid begins with one of several texts.
+    value : object
+        What is compared with, as documents hold it: None, bool, int, float, str, and of "==" and "in" tuples and
+        mappings, too. Of "in" and "starts" a tuple of these.
+
+    Notes
+    -----
+    A store answers a condition exactly or leaves it. A run without the key matches none. Ints and floats compare
+    exactly, whatever their size; a bool equals only a bool; values of different types have no order; texts are in the
+    order of code points; nothing compares with NaN, and None equals null alone.
+    """
+
+    key: str
+    operator: Operator
+    value: Any
+
+
+def key_condition(leaf: Query) -> KeyCondition | None:
+    """The plain condition that a leaf of a query is; None where it is none.
+
+    Examples
+    --------
+    >>> from intake_bluesky.query import ScanID, Start, Stop
+    >>> key_condition(Start("scan_id") > 5)
+    KeyCondition(key='scan_id', operator='>', value=5)
+    >>> key_condition(Stop("exit_status").is_in(["fail", "abort"]))
+    KeyCondition(key='stop.exit_status', operator='in', value=('fail', 'abort'))
+    >>> key_condition(Start("sample").regex("Ni"))
+    """
+    match leaf:
+        case PartialUID(uids):
+            return KeyCondition("uid", "starts", uids)
+        case Compare(path, operator, value) if not path.descend and path.document in ("start", "stop"):
+            return KeyCondition(_key(path.document, path.segments), operator, value)
+        case In(path, values) if not path.descend and path.document in ("start", "stop"):
+            return KeyCondition(_key(path.document, path.segments), "in", values)
+    return None
+
+
+def _key(document: str, segments: tuple[str, ...]) -> str:
+    return ".".join(segments if document == "start" else (document, *segments))
+
+
+def combine(
+    query: Query,
+    translate: Callable[[KeyCondition], T],
+    *,
+    every: T,
+    all_of: Callable[[list[T]], T],
+    any_of: Callable[[list[T]], T],
+    negation: Callable[[T], T],
+) -> T:
+    """Translate a query whose leaves are all plain conditions.
+
+    Parameters
+    ----------
+    query : Query
+        What a plan pushed: `Plan.pushed`.
+    translate : callable
+        Translates one condition.
+    every : object
+        What all runs match.
+    all_of, any_of, negation : callable
+        What ``&``, ``|`` and ``~`` make of translations.
+
+    Examples
+    --------
+    >>> from intake_bluesky.query import Start
+    >>> combine(
+    ...     (Start("scan_id") > 5) & ~(Start("plan_name") == "count"),
+    ...     lambda condition: f"{condition.key} {condition.operator} {condition.value!r}",
+    ...     every="1",
+    ...     all_of=" AND ".join,
+    ...     any_of=" OR ".join,
+    ...     negation="NOT ({})".format,
+    ... )
+    "scan_id > 5 AND NOT (plan_name == 'count')"
+
+    Raises
+    ------
+    TypeError
+        For a leaf that is none: `RunStore.answers` has to be asked first.
+    """
+
+    def walk(part: Query) -> T:
+        match part:
+            case Everything():
+                return every
+            case And(children):
+                return all_of([walk(child) for child in children])
+            case Or(children):
+                return any_of([walk(child) for child in children])
+            case Not(child):
+                return negation(walk(child))
+        condition = key_condition(part)
+        if condition is None:
+            raise TypeError(f"{part!r} is no plain condition: answers() has to be asked first")
+        return translate(condition)
+
+    return walk(query)
