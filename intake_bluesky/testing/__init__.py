@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from intake_bluesky.testing.compose import RunComposer, data_key
     from intake_bluesky.testing.inaccessible import InaccessibleArray, UnexpectedDataAccess
     from intake_bluesky.testing.memory import MemoryStore
-    from intake_bluesky.testing.runs import EXAMPLES, PORTABLE
+    from intake_bluesky.testing.runs import EXAMPLES, PORTABLE, Run
     from intake_bluesky.testing.stores import StoreTests
     from intake_bluesky.testing.wrappers import WrapperTests
 
@@ -24,6 +24,7 @@ __all__ = [
     "PORTABLE",
     "InaccessibleArray",
     "MemoryStore",
+    "Run",
     "RunComposer",
     "StoreTests",
     "UnexpectedDataAccess",
@@ -37,6 +38,7 @@ _HOMES = {
     "InaccessibleArray": "inaccessible",
     "UnexpectedDataAccess": "inaccessible",
     "MemoryStore": "memory",
+    "Run": "runs",
     "RunComposer": "compose",
     "data_key": "compose",
     "StoreTests": "stores",

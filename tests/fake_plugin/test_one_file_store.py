@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from one_file_plugin.store import OneFileStore
+from one_file_plugin.store import OneFileInsert, OneFileStore
 
 from intake_bluesky.documents import to_plain
-from intake_bluesky.testing.examples import Run
-from intake_bluesky.testing.stores import ReadOnlyStoreTests
+from intake_bluesky.testing import Run, StoreTests
 
 
-class TestOneFileStore(ReadOnlyStoreTests[OneFileStore]):
+class TestOneFileStore(StoreTests[OneFileStore]):
     def make_store(self, folder: Path) -> OneFileStore:
         return OneFileStore(folder / "all.runs")
 
     def insert(self, store: OneFileStore, documents: Run) -> None:
-        with store.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(to_plain(documents)) + "\n")
+        with OneFileInsert(store.path, to_plain(documents[0][1])):
+            pass
+        self.append(store, documents[0][1]["uid"], documents[1:])
 
     def append(self, store: OneFileStore, uid: str, documents: Run) -> None:
-        self._rewrite(store, lambda run: run + to_plain(documents) if run[0][1]["uid"] == uid else run)
+        rows = [(uid, name, json.dumps(to_plain(doc))) for name, doc in documents]
+        with closing(sqlite3.connect(store.path)) as db, db:
+            db.executemany("INSERT INTO documents(run, name, body) VALUES (?, ?, ?)", rows)
+            status = [doc.get("exit_status") for name, doc in documents if name == "stop"]
+            db.executemany('UPDATE runs SET "stop.exit_status" = ? WHERE uid = ?', [(one, uid) for one in status])
 
     def remove(self, store: OneFileStore, uid: str) -> None:
-        self._rewrite(store, lambda run: None if run[0][1]["uid"] == uid else run)
+        with closing(sqlite3.connect(store.path)) as db, db:
+            db.execute("DELETE FROM runs WHERE uid = ?", (uid,))
+            db.execute("DELETE FROM documents WHERE run = ?", (uid,))
 
     def damage(self, store: OneFileStore) -> None:
-        with store.path.open("a", encoding="utf-8") as file:
-            file.write('[["start", {"uid": "cut o\n')
+        with OneFileInsert(store.path, {"uid": "damaged"}), closing(sqlite3.connect(store.path)) as db, db:
+            db.execute("UPDATE documents SET body = 'cut o' WHERE run = 'damaged'")
 
     def data_reads(self, store: OneFileStore) -> int:
         return store.reads
-
-    @staticmethod
-    def _rewrite(store: OneFileStore, change: Any) -> None:
-        runs = [change(json.loads(line)) for line in store.path.read_text(encoding="utf-8").splitlines()]
-        store.path.write_text("".join(json.dumps(run) + "\n" for run in runs if run), encoding="utf-8")

@@ -1,84 +1,122 @@
-"""One text file, a run a line: a JSON list of [name, document] pairs."""
+"""Runs in one SQLite file: a table of runs with columns for what people search by, and a table of documents."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
+import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
-from intake_bluesky.documents.columns import observe
-from intake_bluesky.documents.header import HeaderBuilder
-from intake_bluesky.documents.pages import event_page, normalise
-from intake_bluesky.errors import RunNotFound, StreamNotFound
-from intake_bluesky.query import ALL, Query
-from intake_bluesky.storage import Order, Problem, RunStore, sort_runs
+from intake_bluesky import storage
+from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunDocuments, RunHeader, RunSummary
+from intake_bluesky.documents import to_plain
+from intake_bluesky.storage import ALL_RUNS, KeyCondition, Order, Plan, Query
+
+TEXTS = ("uid", "plan_name", "stop.exit_status")
+NUMBERS = ("scan_id", "time")
+TABLES = """
+CREATE TABLE IF NOT EXISTS runs (
+    "uid" PRIMARY KEY, "plan_name", "stop.exit_status", "scan_id", "time", place REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS documents (number INTEGER PRIMARY KEY, run, name, body);
+CREATE INDEX IF NOT EXISTS by_run ON documents (run);
+"""
+ORDERS = {Order.NEWEST: 'place IS NULL, place DESC, "uid" DESC', Order.OLDEST: 'place IS NULL, place, "uid"'}
+EXACT = 2**53  # numbers up to here compare in SQLite as in Python, ints and floats alike
+Where = tuple[str, list[Any]]
 
 
-class OneFileStore(RunStore):
-    """Runs in one file; `plan` is left as it is, so the core does all the searching."""
+def column(key: str, doc: Document) -> Any:
+    """What a column holds of a document: a text, or a number; NULL where that has neither."""
+    value = doc.get(key.removeprefix("stop."))
+    if key in TEXTS:
+        return value if isinstance(value, str) and value.isprintable() else None
+    if type(value) not in (int, float) or math.isnan(value):
+        return None
+    return value if abs(value) < EXACT else math.copysign(math.inf, value)  # past every number that is asked for
+
+
+def translated(condition: KeyCondition) -> Where:
+    """SQL of a condition. Of a run without the key it is false, not NULL: so that its negation is true."""
+    values = condition.value if condition.operator == "in" else (condition.value,)
+    sign = {"==": "=", "in": "="}.get(condition.operator, condition.operator)
+    return joined(" OR ", [(f'coalesce("{condition.key}" {sign} ?, 0)', [value]) for value in values])
+
+
+def joined(word: str, parts: Sequence[Where]) -> Where:
+    return word.join(f"({sql})" for sql, _ in parts) or "0", [value for _, values in parts for value in values]
+
+
+class OneFileStore(storage.RunStore):
+    """Runs in one SQLite file, which the first run that is written makes."""
+
+    ordered = True
+    writable = True
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.reads = 0
+        self.reads = 0  # how often events were parsed: the conformance suite counts
 
-    def _lines(self) -> Iterator[str]:
-        if self.path.exists():
-            yield from self.path.read_text(encoding="utf-8").splitlines()
+    @property
+    def cache_key(self) -> str:
+        return f"one file {self.path.resolve()}"
 
-    def _runs(self) -> tuple[dict[str, str], list[Problem]]:
-        runs, problems = dict[str, str](), list[Problem]()
-        for number, line in enumerate(self._lines(), start=1):
-            try:
-                runs[json.loads(line)[0][1]["uid"]] = line
-            except ValueError as error:
-                problems.append(Problem(f"{self.path}:{number}", f"not a run: {error}"))
-        return runs, problems
+    def ask(self, sql: str, *values: Any) -> list[Any]:
+        if not self.path.exists():
+            return []
+        with closing(sqlite3.connect(self.path)) as db:
+            return db.execute(sql, values).fetchall()
 
-    def problems(self) -> Sequence[Problem]:
-        return self._runs()[1]
+    def answers(self, leaf: Query) -> bool:
+        condition = storage.key_condition(leaf)
+        if condition is None:
+            return False
+        values = condition.value if condition.operator == "in" else (condition.value,)
+        if condition.key in NUMBERS:
+            return all(type(value) in (int, float) and abs(value) < EXACT for value in values)
+        # Texts that a column leaves out equal none that is asked for, but they would be in an order with it.
+        plain = all(isinstance(value, str) and value.isprintable() for value in values)
+        return condition.key in TEXTS and condition.operator in ("==", "in") and plain
 
-    def _line(self, uid: str) -> str:
-        runs, _ = self._runs()
-        if uid not in runs:
-            raise RunNotFound(f"{self.path} has no run {uid!r} among its {len(runs)}: give a full uid")
-        return runs[uid]
+    def where(self, plan: Plan) -> Where:
+        every, all_of, any_of = ("1", []), partial(joined, " AND "), partial(joined, " OR ")
+        negation = lambda part: (f"NOT ({part[0]})", part[1])  # noqa: E731
+        return storage.combine(
+            plan.pushed, translated, every=every, all_of=all_of, any_of=any_of, negation=negation
+        )
+
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+        sql, values = self.where(plan)
+        by = f"ORDER BY {ORDERS[plan.order]} LIMIT ? OFFSET ?"
+        for (uid,) in self.ask(
+            f"SELECT uid FROM runs WHERE {sql} {by}", *values, limit if limit is not None else -1, offset
+        ):
+            yield RunDocuments(self._stored(uid, "AND name IN ('start', 'stop')")).summary
+
+    def count(self, plan: Plan = ALL_RUNS) -> int:
+        sql, values = self.where(plan)
+        return sum(number for (number,) in self.ask(f"SELECT count(*) FROM runs WHERE {sql}", *values))
+
+    def _stored(self, uid: str, which: str = "") -> list[tuple[str, Document]]:
+        rows = self.ask(f"SELECT name, body FROM documents WHERE run = ? {which} ORDER BY number", uid)
+        if not rows:
+            raise storage.RunNotFound(f"{self.path} has no run {uid!r}: a store takes full uids")
+        try:
+            return [(name, json.loads(body)) for name, body in rows]
+        except ValueError as error:
+            raise storage.DamagedRun(f"run {uid} in {self.path} cannot be read: {error}") from error
 
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
-        yield from map(tuple, json.loads(self._line(uid)))
+        yield from self._stored(uid)
 
-    def find(
-        self,
-        query: Query = ALL,
-        *,
-        order: Order = Order.NEWEST,
-        offset: int = 0,
-        limit: int | None = None,
-    ) -> Iterator[RunSummary]:
-        found = []
-        for line in self._runs()[0].values():
-            documents = json.loads(line)
-            stops = [doc for name, doc in documents if name == "stop"]
-            found.append(RunSummary.of(documents[0][1], stops[0] if stops else None))
-        return islice(sort_runs(found, order), offset, None if limit is None else offset + limit)
-
-    def _pages(self, uid: str) -> Iterator[tuple[str, Document]]:
-        """Everything in today's form."""
-        for name, doc in self.documents(uid):
-            yield from normalise(name, doc)
+    def _run(self, uid: str) -> RunDocuments:
+        return RunDocuments(self._stored(uid), parsed=lambda *_: setattr(self, "reads", self.reads + 1))
 
     def header(self, uid: str) -> RunHeader:
-        builder = HeaderBuilder()
-        for name, doc in self._pages(uid):
-            if name not in ("event", "event_page"):
-                builder.add(name, doc)
-                continue
-            page, nulls = event_page(doc)
-            seen = {key: observe(values, nulls=key in nulls) for key, values in page.data.items()}
-            builder.add_page(page.descriptor, len(page), seen)
-        return builder.header(hashlib.sha256(self._line(uid).encode()).hexdigest())
+        [(number,)] = self.ask("SELECT max(number) FROM documents WHERE run = ?", uid) or [(None,)]
+        return self._run(uid).header(version=str(number))
 
     def event_pages(
         self,
@@ -89,23 +127,37 @@ class OneFileStore(RunStore):
         timestamps: Keys = (),
         events: slice = slice(None),
     ) -> Iterator[EventPage]:
-        layouts = self.header(uid).streams
-        if stream not in layouts:
-            raise StreamNotFound(f"run {uid} has no stream {stream!r}; it has {', '.join(layouts) or 'none'}")
-        descriptors = {doc["uid"] for doc in layouts[stream].descriptors}
-        self.reads += data != () or timestamps != ()
-        start, stop, _ = events.indices(layouts[stream].events)
-        for name, doc in self._pages(uid):
-            if name in ("event", "event_page") and doc["descriptor"] in descriptors:
-                page, _ = event_page(doc, data=data, timestamps=timestamps)
-                if start < len(page) and stop > 0 and start < stop:
-                    yield page.select(slice(max(start, 0), stop))
-                start, stop = start - len(page), stop - len(page)
+        return self._run(uid).event_pages(stream, data=data, timestamps=timestamps, events=events)
 
     def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
-        for name, doc in self._pages(uid):
-            if name == "datum" and doc["resource"] == resource:
-                kwargs = {key: [value] for key, value in doc["datum_kwargs"].items()}
-                yield DatumPage(resource, [doc["datum_id"]], kwargs)
-            elif name == "datum_page" and doc["resource"] == resource:
-                yield DatumPage(resource, doc["datum_id"], doc["datum_kwargs"])
+        return self._run(uid).datum_pages(resource)
+
+    def insert(self, start: Document) -> storage.RunInsert:
+        return OneFileInsert(self.path, to_plain(start))
+
+
+class OneFileInsert(storage.RunInsert):
+    """A run that is being written, each document a transaction."""
+
+    def __init__(self, path: Path, start: Document) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.executescript(TABLES)
+        self._uid = start["uid"]
+        values = [column(key, {} if key.startswith("stop.") else start) for key in (*TEXTS, *NUMBERS)]
+        try:
+            self._db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)", (*values, RunSummary.of(start, None).time))
+        except sqlite3.IntegrityError:
+            self.close()
+            raise storage.DuplicateRun(f"{path} has a run {self._uid} already: write another uid") from None
+        self.write("start", start)
+
+    def write(self, name: str, doc: Document) -> None:
+        body = json.dumps(to_plain(doc))
+        self._db.execute("INSERT INTO documents(run, name, body) VALUES (?, ?, ?)", (self._uid, name, body))
+        if name == "stop":
+            status = column("stop.exit_status", doc)
+            self._db.execute('UPDATE runs SET "stop.exit_status" = ? WHERE uid = ?', (status, self._uid))
+            self.close()
+
+    def close(self) -> None:
+        self._db.close()
