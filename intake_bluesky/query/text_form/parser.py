@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from intake_bluesky.errors import QuerySyntaxError
+from intake_bluesky.errors import QuerySyntaxError, UnsupportedQuery
 from intake_bluesky.query.builders import Field, Item, Start, Stop
 from intake_bluesky.query.data_nodes import Data, Statistic
 from intake_bluesky.query.descriptor_nodes import AnyDescriptor
@@ -37,7 +37,7 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Query]]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_FLIPPED: Final = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_FLIPPED: Final = str.maketrans("<>", "><")
 
 
 class Parser(Reader):
@@ -83,10 +83,8 @@ class Parser(Reader):
         first, negated = self.token, False
         while self.take("not", "~"):
             negated = not negated
-        return self._negated(first, self._condition(), negated)
-
-    def _negated(self, token: Token, query: Query, negated: bool) -> Query:
-        return self.make(token, lambda: ~query) if negated else query
+        query = self._condition()
+        return self.make(first, operator.invert, query) if negated else query
 
     def _condition(self) -> Query:
         token = self.token
@@ -184,7 +182,8 @@ class Parser(Reader):
         token = self.token
         if self.at(*_COMPARISONS):
             self.advance()
-            return self._compare(subject, token.value)
+            place, value = self.token, self.value()
+            return self.make(place, _compared, subject, (token.value, value))
         negated = self.take("not")
         condition = _PREDICATES.get(self.token.value) if self.token.kind == "word" else None
         if condition is None:
@@ -192,18 +191,8 @@ class Parser(Reader):
                 raise self.expected("between, within, or a statistic before: data('theta').max() > 5")
             known = ", ".join(_PREDICATES)
             raise self.expected(f"one of {known}" if negated else f"a comparison like == or one of {known}")
-        return self._negated(token, condition(self, subject, self.advance()), negated)
-
-    def _compare(self, subject: Any, symbol: str) -> Query:
-        token, value = self.token, self.value()
-        self._check_comparable(subject, token)
-        return self.make(token, _COMPARISONS[symbol], subject, value)
-
-    def _check_comparable(self, subject: Any, token: Token) -> None:
-        if not isinstance(subject, Field | Statistic):
-            raise self.refused(
-                token, f"{subject!r} has no value of its own: write data('theta').max() > 5, for example"
-            )
+        query = condition(self, subject, self.advance())
+        return self.make(token, operator.invert, query) if negated else query
 
     def _mirrored(self) -> Query:
         """Read ``5 < x``, and ``0 < x <= 5``."""
@@ -212,16 +201,12 @@ class Parser(Reader):
         if not self.at(*_COMPARISONS):
             raise self.expected("a comparison like <", hint)
         symbol, subject = self.advance().value, self._subject("a key", hint)
-        if isinstance(subject, Query):
-            raise self.refused(token, "what is on the right is a condition already, and compares with nothing")
-        self._check_comparable(subject, token)
-        first = _COMPARISONS[_FLIPPED[symbol]]
-        if not self.at(*_COMPARISONS):
-            return self.make(token, first, subject, value)
-        if symbol[0] not in "<>" or self.token.value[0] != symbol[0]:
-            raise self.expected("a comparison in the same direction as the first, 'and', 'or' or the end")
-        second, other = _COMPARISONS[self.advance().value], self.value()
-        return self.make(token, _both, subject, lambda key: first(key, value), lambda key: second(key, other))
+        conditions = [(symbol.translate(_FLIPPED), value)]
+        if self.at(*_COMPARISONS) and not isinstance(subject, Query):
+            if symbol[0] not in "<>" or self.token.value[0] != symbol[0]:
+                raise self.expected("a comparison in the same direction as the first, 'and', 'or' or the end")
+            conditions.append((self.advance().value, self.value()))
+        return self.make(token, _compared, subject, *conditions)
 
     def _method(self, subject: Any, name: str, token: Token) -> Callable[..., Query]:
         method: Callable[..., Query] | None = getattr(subject, name, None)
@@ -242,7 +227,7 @@ class Parser(Reader):
     def _between(self, subject: Any, token: Token) -> Query:
         low, high = self._ends()
         if isinstance(subject, Field):
-            return self.make(token, _both, subject, lambda key: key >= low, lambda key: key <= high)
+            return self.make(token, _compared, subject, (">=", low), ("<=", high))
         return self.make(token, self._method(subject, "between", token), low, high)
 
     def _within(self, subject: Any, token: Token) -> Query:
@@ -258,11 +243,10 @@ class Parser(Reader):
         if self.take("nan"):
             query = self.make(token, self._method(subject, "is_nan", token))
         elif self.take("null", "None"):
-            self._check_comparable(subject, token)
-            query = self.make(token, _COMPARISONS["=="], subject, None)
+            query = self.make(token, _compared, subject, ("==", None))
         else:
             raise self.expected("null or nan", "other values are compared by ==")
-        return self._negated(token, query, negated)
+        return ~query if negated else query
 
     def _contains(self, subject: Any, token: Token) -> Query:
         return self.make(token, self._method(subject, "contains", token), self.value())
@@ -290,12 +274,15 @@ class Parser(Reader):
         return self.make(place, method, pattern, flags=flags)
 
 
-def _both(subject: Field, first: Callable[[Field], Query], second: Callable[[Field], Query]) -> Query:
-    """Ask two things of one value: of descriptors, one has to satisfy both."""
-    if isinstance(subject, DescriptorField):
-        key = Descriptor(subject.path.segments)
-        return AnyDescriptor(first(key) & second(key), subject.stream)
-    return first(subject) & second(subject)
+def _compared(subject: Any, *conditions: tuple[str, Any]) -> Query:
+    """Compare one value: of descriptors, one has to satisfy all conditions."""
+    if isinstance(subject, Query):
+        raise UnsupportedQuery("what is on the right is a condition already, and compares with nothing")
+    if not isinstance(subject, Field | Statistic):
+        raise UnsupportedQuery(f"{subject!r} has no value of its own: write data('theta').max() > 5, for example")
+    key = Descriptor(subject.path.segments) if isinstance(subject, DescriptorField) else subject
+    query = all_of(_COMPARISONS[symbol](key, value) for symbol, value in conditions)
+    return AnyDescriptor(query, subject.stream) if isinstance(subject, DescriptorField) else query
 
 
 _PREDICATES: Final[Mapping[str, Callable[[Parser, Any, Token], Query]]] = {

@@ -1,6 +1,6 @@
 """The text of a query in pieces: words, keys, numbers, quoted text and symbols, each with its place.
 
-Every regular expression here is possessive: it never goes back, so that reading is linear in the text.
+The regular expressions are possessive: they never go back, so that reading is linear in the text.
 """
 
 from __future__ import annotations
@@ -15,33 +15,39 @@ from intake_bluesky.errors import QuerySyntaxError
 
 MAX_DIGITS: Final = 1300  # more than the digits of the longest integer that a query holds
 
-_SPACE: Final = re.compile(r"\s*+")
+_SINGLE: Final = r"'(?:[^'\\\n]++|\\.)*+'"
+_DOUBLE: Final = r'"(?:[^"\\\n]++|\\.)*+"'
 WORD: Final = re.compile(r"[^\W\d]\w*+")
 SEGMENT: Final = re.compile(r"\w++")
-_NUMBER: Final = re.compile(
-    r"[+-]?+(?:(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+|inf(?!\w))", re.ASCII
+_PART: Final = re.compile(rf"{SEGMENT.pattern}|{_SINGLE}|{_DOUBLE}")
+_PIECE: Final = re.compile(
+    rf"""
+    (?P<space> \s++ )
+    | (?P<text> {_SINGLE} | {_DOUBLE} | r'[^'\n]*+' | r"[^"\n]*+" )
+    | (?P<unclosed> r?+['"] )
+    | (?P<key> {WORD.pattern} (?: \. (?: {_PART.pattern} ) )*+ )
+    | (?P<number> [+-]?+ (?: (?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++) (?:[eE][+-]?+[0-9]++)?+ | inf ) (?! [-:.]?\w ) )
+    | (?P<mistake> === | !== | <> | => | =< | =~ | && | \|\| | !(?!=) | [≤≥≠] )
+    | (?P<symbol> [=!<>]= | [<>=()\[\]{{}},:&|~.] )
+    | (?P<odd> [+-]?+\.?+[0-9] (?: [-:.]?+\w )*+ | . )
+    """,
+    re.VERBOSE | re.DOTALL,
 )
-_PLAIN: Final = {"'": re.compile(r"[^'\\\n]*+"), '"': re.compile(r'[^"\\\n]*+')}
-_RAW: Final = {"'": re.compile(r"[^'\n]*+"), '"': re.compile(r'[^"\n]*+')}
-_HEX: Final = re.compile(r"[0-9a-fA-F]*+")
-
-_ESCAPES: Final = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "r": "\r", "t": "\t"}
-_CODES: Final = {"x": 2, "u": 4, "U": 8}
-
-_SYMBOLS: Final = frozenset(["==", "!=", "<=", ">=", *"<>=()[]{},:&|~."])
+_HEX: Final = "[0-9a-fA-F]"
+_ESCAPE: Final = re.compile(rf"\\(?:([\\'\"nrt]|x{_HEX}{{2}}|u{_HEX}{{4}}|U00(?:0{_HEX}|10){_HEX}{{4}})|)")
+_NO_ESCAPE: Final = (
+    r"no such escape: write \\ for a backslash, \x41, \u00e9 or \U0001f600 for a character, "
+    "or r'...' for a text without escapes"
+)
 _MISTAKES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("!==", "<>", "≠"), "!="),
+    **dict.fromkeys(("=<", "≤"), "<="),
+    **dict.fromkeys(("=>", "≥"), ">="),
     "===": "==",
-    "!==": "!=",
-    "<>": "!=",
-    "=>": ">=",
-    "=<": "<=",
     "=~": "matches",
     "&&": "and",
     "||": "or",
     "!": "not",
-    "≤": "<=",
-    "≥": ">=",
-    "≠": "!=",
 }
 _CURLY: Final = frozenset("‘’‚‛“”„‟«»‹›`´′″")  # noqa: RUF001  # what else is taken for a quote
 
@@ -107,116 +113,79 @@ def tokenize(text: str) -> Iterator[Token]:
     >>> [token.value for token in tokenize("stop.exit_status == 'fail'")]
     [('stop', 'exit_status'), '==', 'fail', None]
     """
-    position = _skip(text, 0)
-    while position < len(text):
-        token = _token(text, position)
-        yield token
-        position = _skip(text, token.end)
+    before = ""
+    for found in _PIECE.finditer(text):
+        if before == "key" and found[0] == ".":
+            raise _no_part(text, found.end())
+        if found.lastgroup != "space":
+            yield _token(text, found)
+        before = found.lastgroup or ""
     yield Token("end", None, len(text), len(text))
 
 
-def _skip(text: str, position: int) -> int:
-    return _end(_SPACE, text, position)
-
-
-def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
-    found = pattern.match(text, position)
-    return found.end() if found else position
-
-
-def _token(text: str, start: int) -> Token:
-    if text[start] in _PLAIN:
-        return _quoted(text, start)
-    if text[start] == "r" and text[start + 1 : start + 2] in _RAW:
-        return _raw(text, start)
-    if (end := _end(WORD, text, start)) > start:
-        return _key(text, start, end)
-    if (end := _end(_NUMBER, text, start)) > start:
-        return _number(text, start, end)
-    return _symbol(text, start)
-
-
-def _symbol(text: str, start: int) -> Token:
-    for length in (3, 2, 1):
-        written = text[start : start + length]
-        if written in _MISTAKES:
+def _token(text: str, found: re.Match[str]) -> Token:
+    written, (start, end) = found[0], found.span()
+    match found.lastgroup:
+        case "text":
+            return Token("text", written[2:-1] if written[0] == "r" else _unquoted(text, start, end), start, end)
+        case "key" if "." not in written:
+            return Token("word", written, start, end)
+        case "key":
+            parts = [part.span() for part in _PART.finditer(text, start, end)]
+            return Token("key", tuple(_unquoted(text, *part) for part in parts), start, end)
+        case "number":
+            return Token("number", _number(text, written, start), start, end)
+        case "symbol":
+            return Token("symbol", written, start, end)
+        case "unclosed":
+            raise _unclosed(text, end - 1, start)
+        case "mistake":
             raise mistake(text, start, f"{written!r} is written '{_MISTAKES[written]}' here")
-        if written in _SYMBOLS:
-            return Token("symbol", written, start, start + length)
+    raise mistake(text, start, _oddity(written))
+
+
+def _unclosed(text: str, quote: int, start: int) -> QuerySyntaxError:
+    return mistake(text, start, f"the text that begins here has no closing {text[quote]} on its line")
+
+
+def _no_part(text: str, position: int) -> QuerySyntaxError:
+    """Make the error of a key that ends with a dot."""
+    if text[position : position + 1] in ("'", '"'):
+        return _unclosed(text, position, position)
+    message = "a part of the key is missing after the dot; an odd one is quoted: a.'b c', a.''"
+    return mistake(text, position, message)
+
+
+def _oddity(written: str) -> str:
+    shown = printable(written, most=40)
+    if len(written) > 1 or "0" <= written <= "9":
+        return f"{shown} begins no number; text and times are quoted: '{shown}'"
     if written in _CURLY:
-        raise mistake(text, start, f"text is quoted with straight quotes, ' or \", not with {written}")
+        return f"text is quoted with straight quotes, ' or \", not with {written}"
     if written == "-":
-        raise mistake(text, start, "a key with a - in it is quoted: start.'a-b'")
-    raise mistake(text, start, f"the character {written!a} means nothing here; text is quoted, as in 'Ni foil'")
+        return "a key with a - in it is quoted: start.'a-b'"
+    return f"the character {written!a} means nothing here; text is quoted, as in 'Ni foil'"
 
 
-def _key(text: str, start: int, end: int) -> Token:
-    """Read a word and the segments after it, each after a dot, plain or quoted."""
-    segments = [text[start:end]]
-    while text[end : end + 1] == ".":
-        begin = end + 1
-        if text[begin : begin + 1] in _PLAIN:
-            quoted = _quoted(text, begin)
-            segments.append(quoted.value)
-            end = quoted.end
-        elif (end := _end(SEGMENT, text, begin)) > begin:
-            segments.append(text[begin:end])
-        else:
-            raise mistake(
-                text, begin, "a part of the key is missing after the dot; an odd one is quoted: a.'b c', a.''"
-            )
-    if len(segments) == 1:
-        return Token("word", segments[0], start, end)
-    return Token("key", tuple(segments), start, end)
-
-
-def _number(text: str, start: int, end: int) -> Token:
-    written = text[start:end]
-    if end < len(text) and SEGMENT.match(text, end):
-        raise mistake(text, start, f"{printable(text[start : end + 1])} begins no number; text and times are quoted")
+def _number(text: str, written: str, start: int) -> int | float:
     if len(written) > MAX_DIGITS:
         raise mistake(text, start, f"a number of {len(written)} digits is too long: {MAX_DIGITS} at most")
-    if "inf" in written or any(mark in written for mark in ".eE"):
-        number = float(written)
-        if math.isinf(number) and "inf" not in written:
-            raise mistake(text, start, "the number is too large for a float: write inf, or an integer in full")
-        return Token("number", number, start, end)
-    return Token("number", int(written), start, end)
+    if written.lstrip("+-").isdigit():
+        return int(written)
+    number = float(written)
+    if math.isinf(number) and "inf" not in written:
+        raise mistake(text, start, "the number is too large for a float: write inf, or an integer in full")
+    return number
 
 
-def _raw(text: str, start: int) -> Token:
-    end = _end(_RAW[text[start + 1]], text, start + 2)
-    _check_closed(text, start, start + 1, end)
-    return Token("text", text[start + 2 : end], start, end + 1)
+def _unquoted(text: str, start: int, end: int) -> str:
+    """Give what is between quotes, or all where there are none."""
+    if text[start] not in "'\"":
+        return text[start:end]
 
+    def character(escape: re.Match[str]) -> str:
+        if not escape[1]:
+            raise mistake(text, start + 1 + escape.start(), _NO_ESCAPE)
+        return escape[0].encode().decode("unicode_escape")
 
-def _quoted(text: str, start: int) -> Token:
-    plain, parts, position = _PLAIN[text[start]], [], start + 1
-    while True:
-        end = _end(plain, text, position)
-        parts.append(text[position:end])
-        if text[end : end + 1] != "\\":
-            break
-        char, position = _escape(text, end)
-        parts.append(char)
-    _check_closed(text, start, start, end)
-    return Token("text", "".join(parts), start, end + 1)
-
-
-def _check_closed(text: str, start: int, quote: int, end: int) -> None:
-    if text[end : end + 1] != text[quote]:
-        raise mistake(text, start, f"the text that begins here has no closing {text[quote]} on its line")
-
-
-def _escape(text: str, start: int) -> tuple[str, int]:
-    """Give the character that an escape stands for, and where it ends."""
-    letter = text[start + 1 : start + 2]
-    if letter in _ESCAPES:
-        return _ESCAPES[letter], start + 2
-    if letter not in _CODES:
-        raise mistake(text, start, r"no such escape: write \\ for a backslash, or r'...' for a text without escapes")
-    end = start + 2 + _CODES[letter]
-    digits = text[start + 2 : end]
-    if not _HEX.fullmatch(digits) or len(digits) < _CODES[letter] or int(digits, 16) > 0x10FFFF:
-        raise mistake(text, start, rf"\{letter} takes the {_CODES[letter]} hexadecimal digits of a character")
-    return chr(int(digits, 16)), end
+    return _ESCAPE.sub(character, text[start + 1 : end - 1])
