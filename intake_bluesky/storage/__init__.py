@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from intake_bluesky.errors import DamagedRun, DuplicateRun, RunNotFound, StreamNotFound, UnsupportedOperation
 from intake_bluesky.query import Query
-from intake_bluesky.storage.conditions import KeyCondition, combine, key_condition
+from intake_bluesky.storage.conditions import KeyCondition, combine, key_condition, sql_condition
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
 from intake_bluesky.storage.order import Order, merge_runs, sort_runs
 from intake_bluesky.storage.origin import Origin
@@ -43,4 +43,5 @@ __all__ = [
     "key_condition",
     "merge_runs",
     "sort_runs",
+    "sql_condition",
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from intake_bluesky.query import And, Compare, Everything, In, Not, Or, PartialUID, Query
 
-__all__ = ["KeyCondition", "combine", "key_condition"]
+__all__ = ["KeyCondition", "combine", "key_condition", "sql_condition"]
 
 T = TypeVar("T")
 Operator: TypeAlias = Literal["==", "<", "<=", ">", ">=", "in", "starts"]
@@ -123,3 +123,57 @@ def combine(
         return translate(condition)
 
     return walk(query)
+
+
+def sql_condition(query: Query, columns: Mapping[str, str]) -> tuple[str, list[Any]]:
+    """Translate a query whose leaves are plain conditions to SQL, for a table with columns of its own for some keys.
+
+    A condition on a column that is NULL is false there, not NULL, so that its negation is true: a run without a key
+    matches no condition on it.
+
+    Parameters
+    ----------
+    query : Query
+        What a plan pushed.
+    columns : mapping of str to str
+        The columns, by key: what stands in the statement, quoted if need be.
+
+    Returns
+    -------
+    sql : str
+        What follows WHERE, with a question mark for each value.
+    values : list
+
+    Examples
+    --------
+    >>> from intake_bluesky.query import Start
+    >>> sql_condition((Start("scan_id") > 5) & ~(Start("plan_name") == "count"), {"scan_id": "n", "plan_name": "plan"})
+    ('coalesce(n > ?, 0) AND NOT (coalesce(plan = ?, 0))', [5, 'count'])
+    """
+
+    def translate(condition: KeyCondition) -> tuple[str, list[Any]]:
+        column, values = columns[condition.key], condition.value
+        match condition.operator:
+            case "starts":
+                begins = "coalesce(substr({}, 1, {}) = ?, 0)"
+                return _joined(" OR ", [(begins.format(column, len(text)), [text]) for text in values])
+            case "in":
+                return _joined(" OR ", [(f"coalesce({column} = ?, 0)", [value]) for value in values])
+            case operator:
+                return f"coalesce({column} {'=' if operator == '==' else operator} ?, 0)", [values]
+
+    return combine(
+        query,
+        translate,
+        every=("1 = 1", []),
+        all_of=lambda parts: _joined(" AND ", parts),
+        any_of=lambda parts: _joined(" OR ", parts),
+        negation=lambda part: (f"NOT ({part[0]})", part[1]),
+    )
+
+
+def _joined(word: str, parts: list[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+    if not parts:
+        return "1 = 0", []  # one of no values
+    texts = [f"({sql})" if " OR " in sql else sql for sql, _ in parts]
+    return word.join(texts), [value for _, values in parts for value in values]

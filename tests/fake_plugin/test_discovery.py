@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from one_file_plugin.store import OneFileStore
 
 from intake_bluesky.testing.plain_runs import count, scan
 
@@ -65,7 +65,11 @@ for runs in (cat, pickle.loads(pickle.dumps(cat))):
 @pytest.mark.parametrize("opening", [BY_NAME, BY_FUNCTION, BY_YAML], ids=["name", "function", "yaml"])
 def test_driver_is_found_and_read(opening: str, tmp_path: Path) -> None:
     path = tmp_path / "all.runs"
-    path.write_text("".join(json.dumps(run) + "\n" for run in (count(), scan())), encoding="utf-8")
+    store = OneFileStore(path)
+    for (_, start), *documents in (count(), scan()):
+        with store.insert(start) as run:
+            for name, doc in documents:
+                run.write(name, doc)
     # What installing does: the package and its .dist-info stand on the path.
     environment = os.environ | {"PYTHONPATH": str(HERE), "INTAKE_BLUESKY_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(

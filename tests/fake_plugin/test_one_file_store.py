@@ -18,8 +18,7 @@ class TestOneFileStore(StoreTests[OneFileStore]):
         return OneFileStore(folder / "all.runs")
 
     def insert(self, store: OneFileStore, documents: Run) -> None:
-        with OneFileInsert(store.path, to_plain(documents[0][1])):
-            pass
+        OneFileInsert(store.path, to_plain(documents[0][1])).close()
         self.append(store, documents[0][1]["uid"], documents[1:])
 
     def append(self, store: OneFileStore, uid: str, documents: Run) -> None:
@@ -35,7 +34,8 @@ class TestOneFileStore(StoreTests[OneFileStore]):
             db.execute("DELETE FROM documents WHERE run = ?", (uid,))
 
     def damage(self, store: OneFileStore) -> None:
-        with OneFileInsert(store.path, {"uid": "damaged"}), closing(sqlite3.connect(store.path)) as db, db:
+        OneFileInsert(store.path, {"uid": "damaged"}).close()
+        with closing(sqlite3.connect(store.path)) as db, db:
             db.execute("UPDATE documents SET body = 'cut o' WHERE run = 'damaged'")
 
     def data_reads(self, store: OneFileStore) -> int:

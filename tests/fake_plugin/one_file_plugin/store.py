@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from intake_bluesky import storage
-from intake_bluesky.documents import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunDocuments, RunHeader, RunSummary
-from intake_bluesky.documents import to_plain
-from intake_bluesky.storage import ALL_RUNS, KeyCondition, Order, Plan, Query
+from intake_bluesky.documents import DatumPage, Document, EventPage, RunDocuments, RunHeader, RunSummary, to_plain
+from intake_bluesky.storage import ALL_RUNS, Order, Plan, Query
 
 TEXTS = ("uid", "plan_name", "stop.exit_status")
 NUMBERS = ("scan_id", "time")
+COLUMNS = {key: f'"{key}"' for key in (*TEXTS, *NUMBERS)}
 TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
     "uid" PRIMARY KEY, "plan_name", "stop.exit_status", "scan_id", "time", place REAL) WITHOUT ROWID;
@@ -25,28 +25,16 @@ CREATE INDEX IF NOT EXISTS by_run ON documents (run);
 """
 ORDERS = {Order.NEWEST: 'place IS NULL, place DESC, "uid" DESC', Order.OLDEST: 'place IS NULL, place, "uid"'}
 EXACT = 2**53  # numbers up to here compare in SQLite as in Python, ints and floats alike
-Where = tuple[str, list[Any]]
 
 
 def column(key: str, doc: Document) -> Any:
     """What a column holds of a document: a text, or a number; NULL where that has neither."""
-    value = doc.get(key.removeprefix("stop."))
+    value: Any = doc.get(key.removeprefix("stop."))
     if key in TEXTS:
         return value if isinstance(value, str) and value.isprintable() else None
     if type(value) not in (int, float) or math.isnan(value):
         return None
     return value if abs(value) < EXACT else math.copysign(math.inf, value)  # past every number that is asked for
-
-
-def translated(condition: KeyCondition) -> Where:
-    """SQL of a condition. Of a run without the key it is false, not NULL: so that its negation is true."""
-    values = condition.value if condition.operator == "in" else (condition.value,)
-    sign = {"==": "=", "in": "="}.get(condition.operator, condition.operator)
-    return joined(" OR ", [(f'coalesce("{condition.key}" {sign} ?, 0)', [value]) for value in values])
-
-
-def joined(word: str, parts: Sequence[Where]) -> Where:
-    return word.join(f"({sql})" for sql, _ in parts) or "0", [value for _, values in parts for value in values]
 
 
 class OneFileStore(storage.RunStore):
@@ -57,6 +45,7 @@ class OneFileStore(storage.RunStore):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.damaged: dict[str, storage.Problem] = {}
         self.reads = 0  # how often events were parsed: the conformance suite counts
 
     @property
@@ -80,23 +69,21 @@ class OneFileStore(storage.RunStore):
         plain = all(isinstance(value, str) and value.isprintable() for value in values)
         return condition.key in TEXTS and condition.operator in ("==", "in") and plain
 
-    def where(self, plan: Plan) -> Where:
-        every, all_of, any_of = ("1", []), partial(joined, " AND "), partial(joined, " OR ")
-        negation = lambda part: (f"NOT ({part[0]})", part[1])  # noqa: E731
-        return storage.combine(
-            plan.pushed, translated, every=every, all_of=all_of, any_of=any_of, negation=negation
-        )
-
     def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
-        sql, values = self.where(plan)
+        sql, values = storage.sql_condition(plan.pushed, COLUMNS)
         by = f"ORDER BY {ORDERS[plan.order]} LIMIT ? OFFSET ?"
-        for (uid,) in self.ask(
-            f"SELECT uid FROM runs WHERE {sql} {by}", *values, limit if limit is not None else -1, offset
-        ):
-            yield RunDocuments(self._stored(uid, "AND name IN ('start', 'stop')")).summary
+        most = -1 if limit is None else limit
+        for (uid,) in self.ask(f"SELECT uid FROM runs WHERE {sql} {by}", *values, most, offset):
+            try:
+                yield RunDocuments(self._stored(uid, "AND name IN ('start', 'stop')")).summary
+            except storage.DamagedRun as error:
+                self.damaged[uid] = storage.Problem(str(self.path), f"{error}: write it again", uid)
+
+    def problems(self) -> Sequence[storage.Problem]:
+        return list(self.damaged.values())
 
     def count(self, plan: Plan = ALL_RUNS) -> int:
-        sql, values = self.where(plan)
+        sql, values = storage.sql_condition(plan.pushed, COLUMNS)
         return sum(number for (number,) in self.ask(f"SELECT count(*) FROM runs WHERE {sql}", *values))
 
     def _stored(self, uid: str, which: str = "") -> list[tuple[str, Document]]:
@@ -118,16 +105,8 @@ class OneFileStore(storage.RunStore):
         [(number,)] = self.ask("SELECT max(number) FROM documents WHERE run = ?", uid) or [(None,)]
         return self._run(uid).header(version=str(number))
 
-    def event_pages(
-        self,
-        uid: str,
-        stream: str,
-        *,
-        data: Keys = ALL_KEYS,
-        timestamps: Keys = (),
-        events: slice = slice(None),
-    ) -> Iterator[EventPage]:
-        return self._run(uid).event_pages(stream, data=data, timestamps=timestamps, events=events)
+    def event_pages(self, uid: str, stream: str, **options: Any) -> Iterator[EventPage]:
+        return self._run(uid).event_pages(stream, **options)
 
     def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
         return self._run(uid).datum_pages(resource)
