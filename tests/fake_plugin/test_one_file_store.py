@@ -1,5 +1,3 @@
-"""The whole test file of somebody else's driver."""
-
 from __future__ import annotations
 
 import json
@@ -25,8 +23,8 @@ class TestOneFileStore(StoreTests[OneFileStore]):
         rows = [(uid, name, json.dumps(to_plain(doc))) for name, doc in documents]
         with closing(sqlite3.connect(store.path)) as db, db:
             db.executemany("INSERT INTO documents(run, name, body) VALUES (?, ?, ?)", rows)
-            status = [doc.get("exit_status") for name, doc in documents if name == "stop"]
-            db.executemany('UPDATE runs SET "stop.exit_status" = ? WHERE uid = ?', [(one, uid) for one in status])
+            stops = [(doc.get("exit_status"), uid) for name, doc in documents if name == "stop"]
+            db.executemany('UPDATE runs SET "stop.exit_status" = ? WHERE uid = ?', stops)
 
     def remove(self, store: OneFileStore, uid: str) -> None:
         with closing(sqlite3.connect(store.path)) as db, db:
