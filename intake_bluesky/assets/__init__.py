@@ -1,4 +1,4 @@
-"""External arrays: from resources, stream resources and datums to arrays, read by dask tasks or straight into memory.
+"""Arrays in detectors' files: from resources and datums to arrays, read by dask tasks or straight into memory.
 
 A reader (`AssetReader`) reads flat frames of one resource; `AssetArray` says which event of which resource each row of
 a Dataset is, and reads it in blocks. Readers of further formats come by the entry point group

@@ -1,6 +1,7 @@
-"""What a run is made of: documents, event pages as columns, what describes a run, statistics of its data.
+"""A run's documents, event pages as columns, headers, statistics.
 
-Names and fields follow event-model 1.24; older forms are brought to today's by `normalise`.
+Every store gives these, and every reader takes them. Names and fields follow event-model 1.24; older forms are brought
+to today's by `normalise`.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What every room may use and that knows nothing of runs: plugins, trust, secrets, progress, threads."""
+"""Plugins, trust, secrets, progress, threads: nothing about runs."""

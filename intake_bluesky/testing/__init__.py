@@ -1,4 +1,4 @@
-"""What the author of a driver imports to test it, and tests of this package with it.
+"""For the authors of drivers: conformance suites, example runs, a store in memory, and what draws runs and queries.
 
 `StoreTests` is the conformance suite of stores, `WrapperTests` that of stores made of another (both need pytest);
 `EXAMPLES` are example runs; `MemoryStore` keeps runs in memory; `RunComposer` composes runs by hand;
