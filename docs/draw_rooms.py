@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "_static" / "rooms.svg"
-WIDTH, HEIGHT, GAP, MARGIN = 860, 58, 12, 16
+WIDTH, HEIGHT, GAP, MARGIN = 860, 72, 12, 16
 DRIVERS = 170
 COLOURS = ("#dbe9f6", "#d5ecd4", "#fdeccb", "#f6dcdc", "#e6dff1")
 RULE = "A room imports rooms below it, and none above or beside it."
@@ -72,7 +72,7 @@ def _room(room: str, x: float, y: float, width: float, colour: str) -> list[str]
         f'<text class="room" x="{x + 10:.0f}" y="{y + 20}">{escape(room)}</text>',
         *(
             f'<text class="what" x="{x + 10:.0f}" y="{y + 36 + 14 * n}">{escape(line)}</text>'
-            for n, line in enumerate(lines[:2])
+            for n, line in enumerate(lines[:3])
         ),
     ]
 
