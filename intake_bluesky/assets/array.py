@@ -8,11 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import dask.array as da
 import numpy as np
-from dask.base import tokenize
 
 from intake_bluesky.assets.chunking import cut_rows, windows
 from intake_bluesky.assets.event_layout import EventLayout
@@ -28,6 +26,9 @@ from intake_bluesky.errors import (
     MissingDependency,
     UntrustedName,
 )
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 __all__ = ["AssetArray"]
 
@@ -115,6 +116,8 @@ class AssetArray:
     @property
     def token(self) -> str:
         """Changes with the files and with what is read of them."""
+        from dask.base import tokenize
+
         what = [(type(r).__qualname__, r.path, str(r)) for r in self.readers]
         plan = (self.reader, self.index, self.layouts, self.layout, self.versions, self.fill)
         return str(tokenize(self.key, what, plan, self.target_chunk))
@@ -149,6 +152,8 @@ class AssetArray:
 
     def dask(self) -> da.Array:
         """Describe the array to dask, a task a block; dask passes on what is sliced off before it is read."""
+        import dask.array as da
+
         name = f"asset-{self.key}-{self.token}"
         if 0 in self.shape:
             empty: da.Array = da.from_array(np.empty(self.shape, self.dtype), chunks=-1, name=name)
