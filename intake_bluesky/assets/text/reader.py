@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Self
 
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import FrameStructure, LocatedReader, Window
+from intake_bluesky.assets.reader import FrameStructure, LocatedReader
+from intake_bluesky.assets.region import WHOLE, Region
 from intake_bluesky.assets.text.parse import MISSING, Grammar, parse_rows
 from intake_bluesky.assets.text.row_index import Lines, RowIndex, row_index
 from intake_bluesky.documents.columns import TEXT, Array
@@ -120,7 +121,7 @@ class CSVReader(LocatedReader):
         columns = len(self._columns(index)) if index.rows else 0
         return FrameStructure(self._rows(index), (columns,) if index.rows else (), TEXT, 1, version, parsed=True)
 
-    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+    def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Read and parse the lines of these rows alone."""
         index = row_index(self.location, self.lines)
         if stop > self._rows(index):
@@ -128,8 +129,8 @@ class CSVReader(LocatedReader):
         if not out.size:
             return
         columns = self._columns(index)
-        if window and out.ndim > 1 and not out.dtype.names:
-            columns = columns[window[0]]
+        if region and out.ndim > 1 and not out.dtype.names:
+            columns = columns[region.slices[0]]
         with self.location.open() as file:
             text = index.read(file, self.first + start, self.first + stop)
         try:
