@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AssetArray"]
 
-# Not those of `parallel`: readers of sequences ask those for their files, and all could be waiting for each other. And
-# these share the work from the first block on: decompressing, too, which is no waiting.
+# Not those of `runtime.threads`: readers of sequences ask those for the files of a block, and all could be waiting for
+# each other. And these share the work from the first block on: decompressing, too, which is no waiting.
 THREADS: Final = 4
 FILL: Final = 'ask with on_missing="fill" for zeros'
 

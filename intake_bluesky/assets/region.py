@@ -12,11 +12,11 @@ import numpy as np
 
 from intake_bluesky.documents.columns import Array
 
-__all__ = ["WHOLE", "Part", "Positions", "Region", "Subarray", "as_slice", "cover", "parse_slice", "pick"]
+__all__ = ["WHOLE", "AxisIndex", "Positions", "Region", "Subarray", "as_slice", "cover", "parse_slice", "pick"]
 
 Positions: TypeAlias = "range | Array"
 
-Part: TypeAlias = "int | EllipsisType | tuple[int | None, int | None, int | None] | None"
+AxisIndex: TypeAlias = "int | EllipsisType | tuple[int | None, int | None, int | None] | None"
 """One axis of a slice, hashable: a position, start, stop and step, ``...``, or None for numpy's new axis."""
 
 _WHOLE_AXIS: Final = (None, None, None)
@@ -105,7 +105,7 @@ class Subarray:
         return cls._of(parts, shape)
 
     @classmethod
-    def of_slice(cls, parts: Sequence[Part], shape: Sequence[int], *, squeeze: bool = False) -> Self:
+    def of_slice(cls, parts: Sequence[AxisIndex], shape: Sequence[int], *, squeeze: bool = False) -> Self:
         """Apply the ``slice`` of a resource, which leaves flat frames: the first axis left counts them.
 
         Parameters
@@ -234,7 +234,7 @@ def pick(values: Array, axis: int, positions: Positions) -> Array:
     return taken
 
 
-def parse_slice(value: Any) -> tuple[Part, ...]:
+def parse_slice(value: Any) -> tuple[AxisIndex, ...]:
     """Bring the ``slice`` of a resource to one form: as numpy writes it, or a list of what JSON has for slices.
 
     In text ``None`` is numpy's new axis; a null of JSON is a whole axis.
@@ -254,7 +254,7 @@ def parse_slice(value: Any) -> tuple[Part, ...]:
     return tuple(_part(part) for part in parts)
 
 
-def _part(part: Any) -> Part:
+def _part(part: Any) -> AxisIndex:
     if isinstance(part, int) or part is ...:
         return part
     if part is None:

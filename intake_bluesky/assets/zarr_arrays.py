@@ -13,7 +13,7 @@ import numpy as np
 
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.reader import FrameStructure, LocatedReader
-from intake_bluesky.assets.region import WHOLE, Part, Region, Subarray, parse_slice
+from intake_bluesky.assets.region import WHOLE, AxisIndex, Region, Subarray, parse_slice
 from intake_bluesky.documents.columns import TEXT, Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency, UntrustedName
 from intake_bluesky.runtime.shared import Shared
@@ -39,7 +39,7 @@ class ZarrReader(LocatedReader):
     ----------
     array : str
         Path of the array inside the store; ``""`` is the array at its root, or the only array of the group there.
-    selection : tuple of Part
+    selection : tuple of AxisIndex
         The slice of the array that is meant.
     squeeze : bool
         Drop axes of length one after the first.
@@ -48,7 +48,7 @@ class ZarrReader(LocatedReader):
     mimetypes: ClassVar[tuple[str, ...]] = ("application/x-zarr",)
 
     array: str = ""
-    selection: tuple[Part, ...] = ()
+    selection: tuple[AxisIndex, ...] = ()
     squeeze: bool = False
 
     @classmethod

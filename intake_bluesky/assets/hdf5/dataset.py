@@ -11,7 +11,7 @@ import numpy as np
 from intake_bluesky.assets.hdf5.filters import Deflated, check_filters, read_region
 from intake_bluesky.assets.hdf5.links import VirtualSource, check_source, find_dataset, locate_source, sources_of
 from intake_bluesky.assets.hdf5.open_files import OpenFile, import_h5py, open_files
-from intake_bluesky.assets.region import Part, Region, Subarray
+from intake_bluesky.assets.region import AxisIndex, Region, Subarray
 from intake_bluesky.documents.columns import TEXT, Array
 
 __all__ = ["Dataset"]
@@ -45,7 +45,7 @@ class Dataset:
     checked: bool = False
 
     @classmethod
-    def find(cls, handle: OpenFile, name: str, parts: Sequence[Part] = (), *, squeeze: bool = False) -> Dataset:
+    def find(cls, handle: OpenFile, name: str, parts: Sequence[AxisIndex] = (), *, squeeze: bool = False) -> Dataset:
         """Find a dataset, and what a slice means of it.
 
         Raises

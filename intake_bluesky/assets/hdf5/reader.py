@@ -11,7 +11,7 @@ from intake_bluesky.assets.hdf5.dataset import Dataset
 from intake_bluesky.assets.hdf5.open_files import OpenFile, open_files
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.reader import FrameStructure, LocatedReader
-from intake_bluesky.assets.region import WHOLE, Part, Region, parse_slice
+from intake_bluesky.assets.region import WHOLE, AxisIndex, Region, parse_slice
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
@@ -46,7 +46,7 @@ class HDF5Reader(LocatedReader):
     dataset: str = AREA_DETECTOR_DATASET
     swmr: bool = False
     locking: bool | None = False
-    selection: tuple[Part, ...] = ()
+    selection: tuple[AxisIndex, ...] = ()
     squeeze: bool = False
 
     @classmethod
