@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import intake_bluesky
+from intake_bluesky.assets.reader_registry import BUILT_IN
 
 HEAVY = {"dask", "h5py", "numpy", "pandas", "pymongo", "sqlalchemy", "xarray"}
 
@@ -48,6 +49,7 @@ PUBLIC = [
     "errors",
     "open_catalog",
     "query",
+    "validate",
 ]
 
 NAMES = {
@@ -61,11 +63,16 @@ DRIVERS = {f"bluesky-{name}-catalog": place for name, place in NAMES.items()}
 DRIVERS |= {name.replace("-", "_"): place for name, place in DRIVERS.items()}
 
 
-def loaded_by(statement: str) -> set[str]:
-    """Names of the top-level modules that a fresh interpreter holds after `statement`."""
-    code = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+def modules_of(statement: str) -> set[str]:
+    """Names of the modules that a fresh interpreter holds after `statement`."""
+    code = f"import sys; {statement}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Names of the top-level modules among them."""
+    return {name.partition(".")[0] for name in modules_of(statement)}
 
 
 def driver_entry_points() -> dict[str, EntryPoint]:
@@ -120,7 +127,16 @@ def test_importing_loads_nothing_heavy_that_intake_does_not_load() -> None:
     assert observed == expected
 
 
-@pytest.mark.parametrize("module", ["errors", "query", "registry"])
+@pytest.mark.parametrize("package", sorted({place.partition(":")[0] for place in NAMES.values()}))
+def test_a_driver_loads_no_reader_of_assets_and_no_dask(package: str) -> None:
+    observed = modules_of(f"import intake, {package}") - modules_of("import intake")
+
+    readers = {f"intake_bluesky.assets.{place.partition(':')[0]}" for place in BUILT_IN}
+    assert observed & {*readers, "dask", "event_model", "h5py", "platformdirs", "tqdm", "xarray"} == set()
+    assert package in observed
+
+
+@pytest.mark.parametrize("module", ["errors", "query", "runtime.plugins"])
 def test_the_light_modules_load_nothing_heavy(module: str) -> None:
     assert loaded_by(f"import intake_bluesky.{module}") & HEAVY == set()
 

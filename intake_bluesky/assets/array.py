@@ -8,18 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import dask.array as da
 import numpy as np
-from dask.base import tokenize
 
-from intake_bluesky.assets.chunking import cut_rows, windows
+from intake_bluesky.assets.chunking import cut_event, cut_rows
 from intake_bluesky.assets.event_layout import EventLayout
-from intake_bluesky.assets.indexing import Selected, cover, pick
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.read_events import Box, read_events
+from intake_bluesky.assets.read_events import read_events
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
+from intake_bluesky.assets.region import Region, Subarray, cover, pick
 from intake_bluesky.documents.columns import Array, missing
 from intake_bluesky.errors import (
     AssetUnavailable,
@@ -29,10 +27,13 @@ from intake_bluesky.errors import (
     UntrustedName,
 )
 
+if TYPE_CHECKING:
+    import dask.array as da
+
 __all__ = ["AssetArray"]
 
-# Not those of `parallel`: readers of sequences ask those for their files, and all could be waiting for each other. And
-# these share the work from the first block on: decompressing, too, which is no waiting.
+# Not those of `runtime.threads`: readers of sequences ask those for the files of a block, and all could be waiting for
+# each other. And these share the work from the first block on: decompressing, too, which is no waiting.
 THREADS: Final = 4
 FILL: Final = 'ask with on_missing="fill" for zeros'
 
@@ -115,6 +116,8 @@ class AssetArray:
     @property
     def token(self) -> str:
         """Changes with the files and with what is read of them."""
+        from dask.base import tokenize
+
         what = [(type(r).__qualname__, r.path, str(r)) for r in self.readers]
         plan = (self.reader, self.index, self.layouts, self.layout, self.versions, self.fill)
         return str(tokenize(self.key, what, plan, self.target_chunk))
@@ -127,7 +130,7 @@ class AssetArray:
     def chunks(self) -> tuple[tuple[int, ...], ...]:
         """Lengths of the blocks on each axis: storage chunks merged up to the target, each of one file."""
         bounds, parts = self._cuts()
-        lengths = [end - begin for begin, end in parts]
+        lengths = list(map(len, parts))
         rest = [(n,) for n in self.shape[1:]]
         if len(parts) == 1:
             return (tuple((np.diff(bounds) * self.layout.rows_per_event).tolist()), *rest)
@@ -140,15 +143,17 @@ class AssetArray:
         """Whether events lie end to end on their first axis."""
         return self.layout.join == "concat" and bool(self.layout.event_shape)
 
-    def _cuts(self) -> tuple[Array, list[tuple[int, int]]]:
+    def _cuts(self) -> tuple[Array, list[range]]:
         """Where the rows are cut into blocks, and into which frames each event is, if one alone is too large."""
-        parts = windows(self.layout, self.target_chunk)
+        parts = cut_event(self.layout, self.target_chunk)
         if len(parts) > 1:
             return np.arange(len(self.index) + 1), parts
         return cut_rows(self.reader, self.index, self.layouts or (self.layout,), self.target_chunk), parts
 
     def dask(self) -> da.Array:
         """Describe the array to dask, a task a block; dask passes on what is sliced off before it is read."""
+        import dask.array as da
+
         name = f"asset-{self.key}-{self.token}"
         if 0 in self.shape:
             empty: da.Array = da.from_array(np.empty(self.shape, self.dtype), chunks=-1, name=name)
@@ -171,13 +176,13 @@ class AssetArray:
         """
         out: Array = np.empty((len(self.index), *self.layout.event_shape), self.dtype)
         bounds, parts = self._cuts()
-        whole = tuple(slice(0, length) for length in self.layout.event_shape)
+        whole = Region.whole(self.layout.event_shape)
         jobs = (
-            (np.arange(start, stop), (slice(begin, end), *whole[1:]), out[start:stop, begin:end])
+            (np.arange(start, stop), Region((part, *whole[1:])), out[start:stop, part.start : part.stop])
             if len(parts) > 1
             else (np.arange(start, stop), whole, out[start:stop])
             for start, stop in pairwise(bounds.tolist())
-            for begin, end in parts
+            for part in parts
         )
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
             for _ in pool.map(lambda job: self._read_into(*job), jobs):
@@ -200,34 +205,34 @@ class AssetArray:
         AssetUnavailable
             When frames are missing and not to be filled.
         """
-        wanted = Selected.of(key, self.shape)
+        wanted = Subarray.of(key, self.shape)
         if 0 in wanted.shape:
-            return wanted.finish(np.empty(wanted.shape, self.dtype))
-        first, *others = wanted.axes
-        box = tuple(map(cover, others))
-        values = self._joined_rows(cover(first), box) if self._joined else self._rows(np.asarray(first), box)
-        for axis, positions in enumerate(wanted.axes):
+            return np.empty(wanted.shape, self.dtype)
+        first, *others = wanted.positions
+        region = Region(map(cover, others))
+        values = self._joined_rows(cover(first), region) if self._joined else self._rows(np.asarray(first), region)
+        for axis, positions in enumerate(wanted.positions):
             if axis or self._joined:
                 values = pick(values, axis, positions)
-        return wanted.finish(values)
+        return wanted.shaped(values)
 
-    def _rows(self, rows: Array, box: Box) -> Array:
-        out: Array = np.empty((len(rows), *(part.stop - part.start for part in box)), self.dtype)
-        self._read_into(rows, box, out)
+    def _rows(self, rows: Array, region: Region) -> Array:
+        out: Array = np.empty((len(rows), *region.shape), self.dtype)
+        self._read_into(rows, region, out)
         return out
 
-    def _joined_rows(self, wanted: slice, box: Box) -> Array:
+    def _joined_rows(self, wanted: range, region: Region) -> Array:
         """Positions on the first axis of events that lie end to end; of one event only the frames wanted."""
         length = self.layout.rows_per_event
         rows = np.arange(wanted.start // length, -(-wanted.stop // length))
         base = int(rows[0]) * length
         alone = len(rows) == 1
-        inner = slice(wanted.start - base, wanted.stop - base) if alone else slice(0, length)
-        values = self._rows(rows, (inner, *box))
+        inner = range(wanted.start - base, wanted.stop - base) if alone else range(length)
+        values = self._rows(rows, Region((inner, *region)))
         joined = values.reshape(-1, *values.shape[2:])
         return joined if alone else joined[wanted.start - base : wanted.stop - base]
 
-    def _read_into(self, rows: Array, box: Box, out: Array) -> None:
+    def _read_into(self, rows: Array, region: Region, out: Array) -> None:
         """Read a part of some rows, file by file."""
         reader, index = self.reader[rows], self.index[rows]
         lacking = index < 0
@@ -236,14 +241,13 @@ class AssetArray:
         there = np.flatnonzero(~lacking)
         for own in np.split(there, np.flatnonzero(np.diff(reader[there])) + 1):
             if len(own):
-                self._read_file(int(reader[own[0]]), own, index[own], box, out)
+                self._read_file(int(reader[own[0]]), own, index[own], region, out)
 
-    def _read_file(self, number: int, rows: Array, events: Array, box: Box, out: Array) -> None:
+    def _read_file(self, number: int, rows: Array, events: Array, region: Region, out: Array) -> None:
         layout = self.layouts[number]
-        part = self._clipped(number, box)
-        straight = part == box and rows[-1] - rows[0] + 1 == len(rows)
-        shape = (len(rows), *(p.stop - p.start for p in part))
-        target = out[rows[0] : rows[-1] + 1] if straight else np.empty(shape, out.dtype)
+        part = self._clipped(number, region)
+        straight = part == region and rows[-1] - rows[0] + 1 == len(rows)
+        target = out[rows[0] : rows[-1] + 1] if straight else np.empty((len(rows), *part.shape), out.dtype)
         try:
             if target.size:
                 read_events(self.readers[number], layout, events, target, part)
@@ -255,33 +259,33 @@ class AssetArray:
             self._fill_around(number, events, target, part)
         if straight:
             return
-        if part != box:
+        if part != region:
             padded = missing((len(rows), *out.shape[1:]), out.dtype)
-            padded[:, *(slice(0, p.stop - p.start) for p in part)] = target
+            padded[:, *map(slice, part.shape)] = target
             target = padded
         out[rows] = target
 
-    def _clipped(self, number: int, box: Box) -> Box:
+    def _clipped(self, number: int, region: Region) -> Region:
         """What a file has of a part of the values, where others have larger ones."""
         own, most = self.layouts[number].event_shape, self.layout.event_shape
         if own == most:
-            return box
+            return region
         path = self.readers[number].path
         if len(own) != len(most):
             raise AssetUnavailable(
                 f"{self.key!r} has values of shape {own} in {path}, others of {most}: no array holds both. Take apart "
                 "the rows, which `seq_num` tells"
             )
-        stops = [min(part.stop, length) for part, length in zip(box, own, strict=True)]
-        clipped = tuple(slice(min(part.start, stop), stop) for part, stop in zip(box, stops, strict=True))
-        if clipped != box and not self.fill and self.dtype.kind not in "fc":
+        stops = [min(part.stop, length) for part, length in zip(region, own, strict=True)]
+        clipped = Region(range(min(part.start, stop), stop) for part, stop in zip(region, stops, strict=True))
+        if clipped != region and not self.fill and self.dtype.kind not in "fc":
             raise AssetUnavailable(
                 f"{self.key!r} has values of shape {own} in {path}, others of {most}; {self.dtype} has no value that "
                 f"says what is not there: {FILL}, or take the part that all have"
             )
         return clipped
 
-    def _fill_around(self, number: int, events: Array, out: Array, box: Box) -> None:
+    def _fill_around(self, number: int, events: Array, out: Array, region: Region) -> None:
         """Fill what cannot be read: all of a file, or of many files those that are not there."""
         out[...] = missing(out.shape, out.dtype)
         reader = self.readers[number]
@@ -290,7 +294,7 @@ class AssetArray:
         for row in range(len(events)):
             with suppress(OSError):
                 one: Array = np.empty((1, *out.shape[1:]), out.dtype)
-                read_events(reader, self.layouts[number], events[row : row + 1], one, box)
+                read_events(reader, self.layouts[number], events[row : row + 1], one, region)
                 out[row] = one[0]
 
     def _lack(self, out: Array, rows: Array) -> None:

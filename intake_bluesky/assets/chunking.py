@@ -12,7 +12,7 @@ import numpy as np
 from intake_bluesky.assets.event_layout import EventLayout
 from intake_bluesky.documents.columns import Array
 
-__all__ = ["cut_rows", "windows"]
+__all__ = ["cut_event", "cut_rows"]
 
 MOST_GAPS: Final = 64
 """Runs of rows without frames that get blocks of their own; more are read with their neighbours."""
@@ -75,11 +75,11 @@ def _events_per_block(layout: EventLayout, target: int) -> int:
     return max(events, of_chunk) if stored <= 4 * target else events
 
 
-def windows(layout: EventLayout, target: int) -> list[tuple[int, int]]:
+def cut_event(layout: EventLayout, target: int) -> list[range]:
     """Frames of an event that are read together: all of them, unless one event alone is more than the target."""
     if not layout.divisible or layout.event_bytes <= target:
-        return [(0, layout.frames)]
+        return [range(layout.frames)]
     frames = max(1, target * layout.frames // layout.event_bytes)
     if layout.chunk_frames <= frames:
         frames -= frames % layout.chunk_frames
-    return [(begin, min(begin + frames, layout.frames)) for begin in range(0, layout.frames, frames)]
+    return [range(begin, min(begin + frames, layout.frames)) for begin in range(0, layout.frames, frames)]

@@ -12,7 +12,8 @@ import numpy as np
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import AssetOptions
-from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
+from intake_bluesky.assets.reader import AssetReader, FrameStructure
+from intake_bluesky.assets.region import WHOLE, Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, PluginError, UntrustedName
 from intake_bluesky.runtime.plugins import Registry
@@ -123,10 +124,10 @@ class HandlerReader(AssetReader):
         known = tuple(n for n in shape if n is not None)
         return known if len(known) == len(shape) else None
 
-    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+    def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Call the handler for each datum."""
         for row, value in enumerate(self._values(start, stop)):
-            part = self._conform(np.asarray(value), out.dtype)[window]
+            part = self._conform(np.asarray(value), out.dtype)[region.slices]
             if part.shape != out.shape[1:]:
                 raise DamagedRun(f"{self.path} gave a value of shape {np.shape(value)}, others are {out.shape[1:]}")
             out[row] = part

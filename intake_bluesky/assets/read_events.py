@@ -10,13 +10,11 @@ from typing import Final
 import numpy as np
 
 from intake_bluesky.assets.event_layout import EventLayout
-from intake_bluesky.assets.reader import AssetReader, Window
+from intake_bluesky.assets.reader import AssetReader
+from intake_bluesky.assets.region import Region
 from intake_bluesky.documents.columns import Array
 
-__all__ = ["Box", "read_events"]
-
-Box = tuple[slice, ...]
-"""Part of an event's value: for each of its axes a slice with start and stop, step 1."""
+__all__ = ["read_events"]
 
 GAP_BYTES: Final = 256 * 2**10
 """What is read rather than skipped between two wanted events: a call costs about as much."""
@@ -24,7 +22,7 @@ PIECE_BYTES: Final = 16 * 2**20
 """Most that is read at once where wanted and unwanted events alternate."""
 
 
-def read_events(reader: AssetReader, layout: EventLayout, events: Array, out: Array, box: Box) -> None:
+def read_events(reader: AssetReader, layout: EventLayout, events: Array, out: Array, region: Region) -> None:
     """Read some events of one file.
 
     Parameters
@@ -34,71 +32,60 @@ def read_events(reader: AssetReader, layout: EventLayout, events: Array, out: Ar
         Of this file.
     events : numpy.ndarray, shape (rows,), dtype int64
         Which event each row is; in any order, repeats allowed.
-    out : numpy.ndarray, shape ``(rows, *lengths of the box)``, C-contiguous
-    box : tuple of slice
-        Which part of each event's value.
+    out : numpy.ndarray, shape ``(rows, *region.shape)``, C-contiguous
+    region : Region
+        Of each event's value, in steps of one.
 
     Raises
     ------
     OSError
         As the reader does.
     """
-    part = _Part.of(layout, box)
+    part = _EventFrames.of(layout, region)
     if part is None:
-        _read_and_cut(reader, layout, events, out, box)
+        _read_and_cut(reader, layout, events, out, region)
         return
     with reader.session():
         for rows, numbers in part.pieces(events, apart=reader.frame_by_frame):
             part.read(reader, rows, numbers, out)
 
 
-def _read_and_cut(reader: AssetReader, layout: EventLayout, events: Array, out: Array, box: Box) -> None:
-    """Where events are no boxes of frames: read them whole, a few at a time."""
+def _read_and_cut(reader: AssetReader, layout: EventLayout, events: Array, out: Array, region: Region) -> None:
+    """Where an event's value has not the axes of its frames: read events whole, a few at a time."""
     step = max(1, PIECE_BYTES // layout.event_bytes)
-    everything = tuple(slice(0, length) for length in (layout.frames, *layout.frame_shape))
-    whole = _Part(layout, everything[0], everything[1:])
+    whole = _EventFrames(layout, Region.whole((layout.frames, *layout.frame_shape)))
     with reader.session():
         for start in range(0, len(events), step):
             own = events[start : start + step]
             values: Array = np.empty((len(own), layout.frames, *layout.frame_shape), out.dtype)
             for rows, numbers in whole.pieces(own, apart=reader.frame_by_frame):
                 whole.read(reader, rows, numbers, values)
-            out[start : start + step] = values.reshape(len(own), *layout.event_shape)[:, *box]
+            out[start : start + step] = values.reshape(len(own), *layout.event_shape)[:, *region.slices]
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """Frames of each event, and a window of each frame."""
+class _EventFrames:
+    """A region of the frames of each event: the first axis counts them, the others are those of a frame."""
 
     layout: EventLayout
-    frames: slice
-    window: Window
+    region: Region
 
     @classmethod
-    def of(cls, layout: EventLayout, box: Box) -> _Part | None:
-        """The frames and the window that make up a part of each value; None where there is no such."""
+    def of(cls, layout: EventLayout, region: Region) -> _EventFrames | None:
+        """The frames, and of each the part, that make up a region of each value; None where there is no such."""
         axes = layout.axes
         if axes is None:
             return None
-        slices = [slice(0, length) for length in (layout.frames, *layout.frame_shape)]
-        for axis, wanted in zip(axes, box, strict=True):
+        each = [range(length) for length in (layout.frames, *layout.frame_shape)]
+        for axis, wanted in zip(axes, region, strict=True):
             if axis >= 0:
-                slices[axis] = wanted
-        return cls(layout, slices[0], tuple(slices[1:]))
+                each[axis] = wanted
+        return cls(layout, Region(each))
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one event's part, frames first."""
-        return tuple(s.stop - s.start for s in (self.frames, *self.window))
-
-    @property
-    def _whole(self) -> bool:
-        return self.shape[0] == self.layout.frames
-
-    @property
-    def _asked(self) -> Window:
-        """The window as readers take it: ``()`` for all of a frame."""
-        return () if self.shape[1:] == self.layout.frame_shape else self.window
+    def _of_frame(self) -> Region:
+        """The region of each frame as readers take it: the empty one for all of it."""
+        return Region() if self.region.shape[1:] == self.layout.frame_shape else Region(self.region[1:])
 
     def pieces(self, events: Array, *, apart: bool = False) -> Iterator[tuple[Array, Array]]:
         """Rows and their events, by rising event, in groups that one call reads.
@@ -108,12 +95,13 @@ class _Part:
         rows = np.argsort(events, kind="stable")
         numbers = events[rows]
         # Where not all frames of each event are wanted, others lie between those of two events.
-        group = self._groups(rows, numbers, apart=apart) if self._whole else np.arange(len(numbers))
+        whole = len(self.region[0]) == self.layout.frames
+        group = self._groups(rows, numbers, apart=apart) if whole else np.arange(len(numbers))
         bounds = np.flatnonzero(np.diff(group)) + 1
         yield from zip(np.split(rows, bounds), np.split(numbers, bounds), strict=True)
 
     def _groups(self, rows: Array, numbers: Array, *, apart: bool) -> Array:
-        size = max(1, math.prod(self.shape) * self.layout.dtype.itemsize)
+        size = max(1, math.prod(self.region.shape) * self.layout.dtype.itemsize)
         chunk = self.layout.chunk_frames // self.layout.frames
         steps = np.diff(numbers)
         gap = 0 if apart else max(GAP_BYTES // size, chunk)
@@ -125,13 +113,13 @@ class _Part:
     def read(self, reader: AssetReader, rows: Array, numbers: Array, out: Array) -> None:
         """Read events that follow each other closely into their rows."""
         first, last = int(numbers[0]), int(numbers[-1])
-        start = first * self.layout.frames + self.frames.start
-        stop = last * self.layout.frames + self.frames.stop
+        start = first * self.layout.frames + self.region[0].start
+        stop = last * self.layout.frames + self.region[0].stop
         straight = last - first + 1 == len(numbers) and (np.diff(numbers) == 1).all() and (np.diff(rows) == 1).all()
         if straight:
-            target = out[rows[0] : rows[-1] + 1].reshape(-1, *self.shape[1:])
-            reader.read_into(start, stop, target, self._asked)
+            target = out[rows[0] : rows[-1] + 1].reshape(-1, *self.region.shape[1:])
+            reader.read_into(start, stop, target, self._of_frame)
             return
         cover: Array = np.empty((last - first + 1, *out.shape[1:]), out.dtype)
-        reader.read_into(start, stop, cover.reshape(-1, *self.shape[1:]), self._asked)
+        reader.read_into(start, stop, cover.reshape(-1, *self.region.shape[1:]), self._of_frame)
         out[rows] = cover[numbers - first]

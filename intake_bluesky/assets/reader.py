@@ -6,19 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import JoinMethod
+from intake_bluesky.assets.region import WHOLE, Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
 
-__all__ = ["AssetReader", "FrameStructure", "LocatedReader", "UnreadableReader", "Window", "positive"]
-
-Window: TypeAlias = tuple[slice, ...]
-"""Part of a frame: for each of its axes a slice with start and stop, step 1; ``()`` is the whole frame."""
+__all__ = ["AssetReader", "FrameStructure", "LocatedReader", "UnreadableReader", "positive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +80,19 @@ class AssetReader(ABC):
         """
 
     @abstractmethod
-    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+    def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Read the frames from `start` to `stop`, or the same part of each.
 
         Called by several threads at once. Reads no more of a file than it has to: of chunked formats the chunks
-        that the window touches.
+        that the region touches.
 
         Parameters
         ----------
         start, stop : int
-        out : numpy.ndarray, shape ``(stop - start, *frame_shape)``, or with a window its lengths, C-contiguous
+        out : numpy.ndarray, shape ``(stop - start, *frame_shape)`` or ``(stop - start, *region.shape)``, C-contiguous
             Of the dtype of `structure`, or one that holds all its values.
-        window : tuple of slice
-            A slice with start and stop for each axis of a frame; ``()`` for all of it.
+        region : Region
+            Of each frame, in steps of one; the empty one is all of it.
 
         Raises
         ------
@@ -219,7 +217,7 @@ class UnreadableReader(AssetReader):
         """Raise."""
         raise self.error(self.message)
 
-    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+    def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Raise."""
         raise self.error(self.message)
 

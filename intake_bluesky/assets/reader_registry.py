@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pkgutil import resolve_name
+from typing import Any, Final
 
 from intake_bluesky.assets.handlers import GROUP as HANDLERS
 from intake_bluesky.assets.handlers import HandlerReader, find_handler
-from intake_bluesky.assets.hdf5.area_detector import HDF5SequenceReader, TimestampReader
-from intake_bluesky.assets.hdf5.eiger import EigerReader
-from intake_bluesky.assets.hdf5.reader import HDF5Reader, TimepixReader
-from intake_bluesky.assets.hdf5.xspress import Xspress3Reader
-from intake_bluesky.assets.images.cbf import CbfReader
-from intake_bluesky.assets.images.jpeg import JpegReader
-from intake_bluesky.assets.images.npy import NpySequenceReader
-from intake_bluesky.assets.images.spe import SpeReader
-from intake_bluesky.assets.images.tiff import TiffReader
 from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
-from intake_bluesky.assets.text.reader import CSVReader
-from intake_bluesky.assets.zarr_arrays import ZarrReader
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, PluginError, UntrustedName
 from intake_bluesky.runtime.plugins import Registry
 
@@ -28,24 +18,27 @@ __all__ = ["GROUP", "datum_readers", "native_reader", "stream_reader"]
 
 GROUP = "intake_bluesky.assets"
 
-BUILT_IN: tuple[type[AssetReader], ...] = (
-    CSVReader,
-    CbfReader,
-    EigerReader,
-    HDF5Reader,
-    HDF5SequenceReader,
-    JpegReader,
-    NpySequenceReader,
-    SpeReader,
-    TiffReader,
-    TimepixReader,
-    TimestampReader,
-    Xspress3Reader,
-    ZarrReader,
-)
+BUILT_IN: Final[Mapping[str, tuple[str, ...]]] = {
+    "hdf5.area_detector:HDF5SequenceReader": ("multipart/related;type=application/x-hdf5", "AD_HDF5_SINGLE"),
+    "hdf5.area_detector:TimestampReader": ("AD_HDF5_TS", "AD_HDF5_SWMR_TS"),
+    "hdf5.eiger:EigerReader": ("AD_EIGER", "AD_EIGER2", "AD_EIGER_SLICE"),
+    "hdf5.reader:HDF5Reader": (
+        "application/x-hdf5", "AD_HDF5", "AD_HDF5_SWMR", "AD_HDF5_STREAM", "AD_HDF5_SWMR_STREAM"
+    ),
+    "hdf5.reader:TimepixReader": ("TPX_HDF5",),
+    "hdf5.xspress:Xspress3Reader": ("XSP3",),
+    "images.cbf:CbfReader": ("AD_CBF",),
+    "images.jpeg:JpegReader": ("multipart/related;type=image/jpeg",),
+    "images.npy:NpySequenceReader": ("multipart/related;type=application/x-npy", "NPY_SEQ"),
+    "images.spe:SpeReader": ("AD_SPE",),
+    "images.tiff:TiffReader": ("multipart/related;type=image/tiff", "AD_TIFF"),
+    "text.reader:CSVReader": ("text/csv;header=absent",),
+    "zarr_arrays:ZarrReader": ("application/x-zarr",),
+}  # fmt: skip
+"""The mimetypes and specs of each reader of this package: those of its class, which is imported on first use."""
 
 _INSTALLED: Registry[type[AssetReader]] = Registry(GROUP)
-_BY_NAME = {name: reader for reader in BUILT_IN for name in (*reader.mimetypes, *reader.specs)}
+_PLACE_OF: Final = {name: place for place, names in BUILT_IN.items() for name in names}
 
 
 def native_reader(name: str) -> type[AssetReader] | None:
@@ -58,12 +51,16 @@ def native_reader(name: str) -> type[AssetReader] | None:
     >>> native_reader("application/x-hdf5").__name__
     'HDF5Reader'
     """
-    return _INSTALLED.get(name) or _BY_NAME.get(name)
+    installed = _INSTALLED.get(name)
+    if installed is not None or name not in _PLACE_OF:
+        return installed
+    reader: type[AssetReader] = resolve_name(f"intake_bluesky.assets.{_PLACE_OF[name]}")
+    return reader
 
 
 def known_names() -> str:
     """Every mimetype and spec that is read natively, for messages."""
-    return ", ".join(sorted({*_BY_NAME, *_INSTALLED.names()}))
+    return ", ".join(sorted({*_PLACE_OF, *_INSTALLED.names()}))
 
 
 def stream_reader(resource: Mapping[str, Any], options: AssetOptions) -> AssetReader:

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import FrameStructure, LocatedReader, Window
-from intake_bluesky.assets.slices import Axes, Part, parse_slice
+from intake_bluesky.assets.reader import FrameStructure, LocatedReader
+from intake_bluesky.assets.region import WHOLE, AxisIndex, Region, Subarray, parse_slice
 from intake_bluesky.documents.columns import TEXT, Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency, UntrustedName
 from intake_bluesky.runtime.shared import Shared
@@ -39,7 +39,7 @@ class ZarrReader(LocatedReader):
     ----------
     array : str
         Path of the array inside the store; ``""`` is the array at its root, or the only array of the group there.
-    selection : tuple of Part
+    selection : tuple of AxisIndex
         The slice of the array that is meant.
     squeeze : bool
         Drop axes of length one after the first.
@@ -48,7 +48,7 @@ class ZarrReader(LocatedReader):
     mimetypes: ClassVar[tuple[str, ...]] = ("application/x-zarr",)
 
     array: str = ""
-    selection: tuple[Part, ...] = ()
+    selection: tuple[AxisIndex, ...] = ()
     squeeze: bool = False
 
     @classmethod
@@ -78,49 +78,49 @@ class ZarrReader(LocatedReader):
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape, dtype and chunks, from the array's metadata as it is now."""
         with _opened(self.location, self.array) as array:
-            axes = self._axes(array)
-            frames, *rest = axes.shape
-            axis, step = axes.counted
+            meant = self._meant(array)
+            frames, *rest = meant.shape
+            axis, step = meant.counted
             chunk = max(1, _unit(array)[axis] // step) if axis >= 0 else 1
             dtype = _dtype(array, self._where(array))
             return FrameStructure(frames, tuple(rest), dtype, chunk, _version(self.location, array))
 
-    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+    def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Have Zarr decode the chunks straight into `out`."""
         with self.session() as array:
-            if stop <= self._axes(array).shape[0]:
-                self._read(array, start, stop, out, window)
+            if stop <= self._meant(array).shape[0]:
+                self._read(array, start, stop, out, region)
                 return
         with _opened(self.location, self.array) as array:  # it may have grown since others began to use it
-            self._read(array, start, stop, out, window)
+            self._read(array, start, stop, out, region)
 
     def _where(self, array: Any) -> str:
         return f"{array.path or '/'} of {self.path}"
 
-    def _axes(self, array: Any) -> Axes:
+    def _meant(self, array: Any) -> Subarray:
         """What the slice leaves of the array."""
         try:
-            axes = Axes.of(self.selection, array.shape, squeeze=self.squeeze)
+            meant = Subarray.of_slice(self.selection, array.shape, squeeze=self.squeeze)
         except IndexError as error:
             raise AssetUnavailable(f"the slice of {self._where(array)}, {array.shape}: {error}") from error
-        if not axes.shape:
+        if not meant.shape:
             raise AssetUnavailable(f"the slice of {self._where(array)} leaves no axis that counts frames")
-        return axes
+        return meant
 
-    def _read(self, array: Any, start: int, stop: int, out: Array, window: Window) -> None:
-        axes, where = self._axes(array), self._where(array)
-        if stop > axes.shape[0]:
-            raise AssetUnavailable(f"{where} has {axes.shape[0]} frames, frame {stop - 1} was asked")
-        if not window and axes.shape[1:] != out.shape[1:]:
+    def _read(self, array: Any, start: int, stop: int, out: Array, region: Region) -> None:
+        meant, where = self._meant(array), self._where(array)
+        if stop > meant.shape[0]:
+            raise AssetUnavailable(f"{where} has {meant.shape[0]} frames, frame {stop - 1} was asked")
+        if not region and meant.shape[1:] != out.shape[1:]:
             raise AssetUnavailable(
-                f"{where} has frames of shape {axes.shape[1:]}, where {out.shape[1:]} was found or declared"
+                f"{where} has frames of shape {meant.shape[1:]}, where {out.shape[1:]} was found or declared"
             )
         if not out.size:
             return
-        box = axes.box(start, stop, window)
+        wanted = meant.region(Region((range(start, stop), *region)))
         with _named(where):
-            array.get_basic_selection(box.slices, out=_buffer(out.reshape(box.count)))
-        box.flip(out.reshape(box.shape))
+            array.get_basic_selection(wanted.forward.slices, out=_buffer(out.reshape(wanted.shape)))
+        wanted.flip(out)
 
 
 def _inside(path: str) -> str:

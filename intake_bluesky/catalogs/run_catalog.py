@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 
 import intake
-from dask.utils import parse_bytes
 from intake.catalog.base import Catalog
 
 from intake_bluesky.assets import AssetOptions
@@ -24,6 +23,7 @@ from intake_bluesky.documents.model import RunHeader, RunSummary
 from intake_bluesky.errors import RunNotFound
 from intake_bluesky.query import Everything, Query, documents_needed
 from intake_bluesky.runtime.trust import is_local
+from intake_bluesky.search.budget import byte_count
 from intake_bluesky.search.ordering import Arrangement, Sorting
 from intake_bluesky.search.selection import Selection, as_query
 from intake_bluesky.storage.contract import Problem, RunStore
@@ -109,7 +109,7 @@ class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ign
         asked = as_query(query)
         self._stages: tuple[Query, ...] = () if isinstance(asked, Everything) else (asked,)
         self._sorting = Sorting.of(sort)
-        self._read_at_most = None if read_at_most is None else parse_bytes(read_at_most)
+        self._read_at_most = None if read_at_most is None else byte_count(read_at_most)
         self._trust = trust
         self._source_kept: ArgumentSource | None = None
         self._is_open = False
@@ -251,7 +251,7 @@ class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ign
         UnsupportedQuery, QuerySyntaxError
         """
         found = self._narrowed(Selection(self._store, self._stages).narrowed(as_query(query)))
-        return found if read_at_most is None else found._changed(read_at_most=parse_bytes(read_at_most))
+        return found if read_at_most is None else found._changed(read_at_most=byte_count(read_at_most))
 
     def _narrowed(self, selection: Selection) -> Self:
         return self._changed(stages=selection.stages)

@@ -13,8 +13,7 @@ from intake.source.base import DataSource
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs.entries import KeepsState, description
-from intake_bluesky.datasets.grids import gridded, position_key, scanned
-from intake_bluesky.datasets.stream_reader import DatasetOptions, StreamReader, configuration
+from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.documents.model import ReadOnlyDocument, RunHeader, is_external
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
 from intake_bluesky.storage.contract import RunStore
@@ -22,6 +21,8 @@ from intake_bluesky.storage.contract import RunStore
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+
+    from intake_bluesky.datasets.stream_reader import StreamReader
 
 __all__ = ["BlueskyStream", "Configurations"]
 
@@ -152,6 +153,8 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
 
     @cached_property
     def _reader(self) -> StreamReader:
+        from intake_bluesky.datasets.stream_reader import StreamReader
+
         return StreamReader(self._store, self._header, self._stream, self._options)
 
     def configure_new(self, **options: Any) -> Self:
@@ -195,6 +198,8 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
         return self._configuration() if self._device is not None else self._reader.read()
 
     def _configuration(self) -> xr.Dataset:
+        from intake_bluesky.datasets.stream_reader import configuration
+
         stamps = self._options.sub_dict == "timestamps"
         return configuration(self._header, self._stream, str(self._device), timestamps=stamps)
 
@@ -254,6 +259,8 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
         if self._device is not None:
             raise UnsupportedOperation(f"configuration is no grid: ask for that of the events of {self._where}")
         check_keys(axes or (), self.keys, what="key", where=self._where)
+        from intake_bluesky.datasets.grids import gridded, position_key, scanned
+
         grid = scanned(self._header, self._stream, self.keys, shape=shape, axes=axes, snaking=snaking)
         positions = [key for axis in grid.axes for key in (axis, position_key(axis, self.keys))]
         plain = {"exclude": (), "sub_dict": "data", "on_missing": "fill", "trim": False, "decode_times": False}

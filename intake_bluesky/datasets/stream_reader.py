@@ -7,9 +7,9 @@ it to dask or reads it; both give the same Dataset.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -22,6 +22,7 @@ from intake_bluesky.assets import (
     stream_asset_array,
 )
 from intake_bluesky.datasets.event_columns import BLOCK_BYTES, Field, InlineColumns, Stored
+from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.rows import Rows, seq_nums_of
 from intake_bluesky.datasets.stored_arrays import stored_arrays
 from intake_bluesky.datasets.variables import Dimensions, attributes, variable_names
@@ -36,48 +37,9 @@ from intake_bluesky.documents.model import (
 from intake_bluesky.errors import StreamNotFound
 from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["DatasetOptions", "StreamReader", "configuration"]
+__all__ = ["StreamReader", "configuration"]
 
 EPOCH = "seconds since 1970-01-01 00:00:00"
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetOptions:
-    """What to make of a stream.
-
-    Attributes
-    ----------
-    include : tuple of str or None
-        Keys wanted; None for all.
-    exclude : tuple of str
-        Keys not wanted.
-    sub_dict : {"data", "timestamps"}
-        The values, or when each was taken (float64 seconds since the epoch; streamed keys have none).
-    on_missing : {"raise", "fill"}
-        What computing does where a row has no value: floats are NaN whatever is asked; others raise
-        `AssetUnavailable`, or become 0, False, ``""``.
-    on_mismatch : {"raise", "object"}
-        Whether a value that is not what was declared raises `DamagedRun`, or columns not observed before are read as
-        Python objects.
-    trim : bool
-        Keep only the rows that all parts of the stream have.
-    decode_times : bool
-        Give ``time`` as datetime64[ns] (UTC) instead of float seconds.
-    target_chunk : int or None
-        Size in bytes that dask chunks are merged up to; None for the measured default.
-    assets : AssetOptions
-        Where and how to read external files.
-    """
-
-    include: tuple[str, ...] | None = None
-    exclude: tuple[str, ...] = ()
-    sub_dict: Literal["data", "timestamps"] = "data"
-    on_missing: Literal["raise", "fill"] = "raise"
-    on_mismatch: Literal["raise", "object"] = "raise"
-    trim: bool = False
-    decode_times: bool = False
-    target_chunk: int | None = None
-    assets: AssetOptions = field(default_factory=AssetOptions)
 
 
 class StreamReader:

@@ -11,9 +11,26 @@ from intake_bluesky.errors import SearchTooLarge
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.statistics import Answer, Recorded
 
-__all__ = ["Search"]
+__all__ = ["Search", "byte_count"]
 
 SOON: Final = 1.0  # seconds after which the store is told
+
+
+def byte_count(size: int | str) -> int:
+    """Read a size: a number of bytes, or text like ``"10GiB"``.
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> byte_count(100), byte_count("2 kB")
+    (100, 2000)
+    """
+    from dask.utils import parse_bytes  # dask is not loaded before it is needed: it takes longer than all of ours
+
+    return int(parse_bytes(size))
 
 
 class Search:

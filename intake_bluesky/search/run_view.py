@@ -10,15 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import product
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from intake_bluesky.assets import AssetArray, AssetOptions
-from intake_bluesky.datasets.event_columns import declared
+from intake_bluesky.assets import AssetOptions
+from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.rows import last_of_each
-from intake_bluesky.datasets.stream_reader import DatasetOptions, StreamReader
 from intake_bluesky.documents.columns import Array, Column, Ragged, take
 from intake_bluesky.documents.model import EventPage, RunHeader, RunSummary, StreamLayout, is_external
 from intake_bluesky.documents.statistics import Statistics, lies
@@ -33,6 +32,9 @@ from intake_bluesky.search.budget import Search
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.origin import Origin
 from intake_bluesky.storage.statistics import Answer, Recorded
+
+if TYPE_CHECKING:
+    from intake_bluesky.assets import AssetArray
 
 __all__ = ["StoredRun", "reading_of"]
 
@@ -217,6 +219,8 @@ class StoredRun:
     def _asset(self, stream: str, key: str) -> AssetArray | None:
         if not is_external(self._header.streams[stream].data_keys[key]):
             return None
+        from intake_bluesky.datasets.stream_reader import StreamReader  # and dask, for few searches
+
         options = DatasetOptions(include=(key,), assets=self._assets)
         return StreamReader(self._store, self._header, stream, options).assets.get(key)
 
@@ -263,6 +267,8 @@ def _size(layout: StreamLayout, key: str) -> int:
     seen = (layout.observed or {}).get(key)
     if seen is not None and seen.valued:
         return 1 if seen.ragged else int(np.prod(seen.shape, dtype=np.int64))
+    from intake_bluesky.datasets.event_columns import declared
+
     shape = declared(key, layout.data_keys[key]).shape
     return 1 if -1 in shape else int(np.prod(shape, dtype=np.int64))
 

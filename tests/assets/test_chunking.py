@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intake_bluesky.assets.chunking import cut_rows, windows
+from intake_bluesky.assets.chunking import cut_event, cut_rows
 from intake_bluesky.assets.event_layout import EventLayout
 
 U1 = np.dtype("u1")
@@ -65,11 +65,11 @@ def test_skipping_and_shuffling_give_no_task_an_event() -> None:
     assert len(cuts(np.zeros(200, int), 200)) - 1 == 10
 
 
-def test_windows_of_an_event_larger_than_the_target() -> None:
-    assert windows(layout(frames=10), 100) == [(0, 10)]
-    assert windows(layout(frames=10), 45) == [(0, 4), (4, 8), (8, 10)]
-    assert windows(layout(frames=10, chunk=3), 45) == [(0, 3), (3, 6), (6, 9), (9, 10)]
-    assert windows(layout(frames=1), 1) == [(0, 1)]
+def test_parts_of_an_event_larger_than_the_target() -> None:
+    assert cut_event(layout(frames=10), 100) == [range(10)]
+    assert cut_event(layout(frames=10), 45) == [range(4), range(4, 8), range(8, 10)]
+    assert cut_event(layout(frames=10, chunk=3), 45) == [range(3), range(3, 6), range(6, 9), range(9, 10)]
+    assert cut_event(layout(frames=1), 1) == [range(1)]
 
 
 @given(

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from intake_bluesky.assets import AssetArray, Location
-from intake_bluesky.assets.text import row_index
+from intake_bluesky.assets.text import parsed_files
+from intake_bluesky.assets.text.grammar import Grammar
 from intake_bluesky.assets.text.reader import CSVReader
-from intake_bluesky.assets.text.row_index import Lines, RowIndex
 from intake_bluesky.documents.columns import TEXT
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
 from tests.assets.by_hand import asset, both, key, opened
@@ -30,6 +30,13 @@ def array(text: str | bytes | Path, spec: dict[str, Any], rows: int, where: Path
     else:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return opened(asset(path, [(1, rows + 1, 0, rows)], mimetype=MIMETYPE, **parameters), spec, rows)
+
+
+def two(dtype: str) -> list[list[str]]:
+    return [["a", dtype], ["b", "<U1"]]
+
+
+TWO = key(dtype_descr=two("<f8"))
 
 
 def floats(*shape: int) -> dict[str, Any]:
@@ -118,10 +125,41 @@ def test_nothing_is_cast_silently(tmp_path: Path, dtype: str, text: str, message
         described.read()
 
 
-def test_a_longer_row_at_the_head_of_a_block(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [4, 1000])
+def test_a_longer_row_at_the_head_of_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+    monkeypatch.setattr(parsed_files, "PART", part)
     described = array("1,2\n3,4,5\n6,7\n", floats(2), 3, tmp_path)
-    with pytest.raises(DamagedRun, match="row 1 has 3 fields, the first row of the file 2"):
-        described[1:]
+    with pytest.raises(
+        DamagedRun, match=r"x\.csv.*(Expected 2 fields in line 2, saw 3|more fields than the rows before)"
+    ):
+        described.read()
+
+
+@pytest.mark.parametrize("damage", ["", "NA", "4.5", "four", "True", "-1e300", "99999999999999999999"])
+@pytest.mark.parametrize(
+    ("dtype", "cells", "expected"),
+    [
+        ("<i8", ["9007199254740993", "-1"], [2**53 + 1, -1]),
+        ("<u8", ["18446744073709551615", "2e3"], [2**64 - 1, 2000]),
+        ("<f8", ["0.1", " 1e23"], [0.1, 1e23]),
+        ("|b1", ["True", "false"], [True, False]),
+    ],
+)
+def test_what_is_elsewhere_in_a_column_changes_no_value(
+    tmp_path: Path, dtype: str, cells: list[str], expected: list[Any], damage: str
+) -> None:
+    described = array(
+        "".join(f"{cell},x\n" for cell in [*cells, damage]), TWO | {"dtype_descr": two(dtype)}, 3, tmp_path
+    )
+    observed = described[:2]
+    assert (observed["a"].dtype, observed["a"].tolist()) == (np.dtype(dtype), expected)
+
+
+def test_numbers_are_written_alike_where_a_column_has_words(tmp_path: Path) -> None:
+    described = array("1.234,5;x\n2;x\nno;x\n", TWO, 3, tmp_path, sep=";", decimal=",", thousands=".")
+    assert described[:2]["a"].tolist() == [1234.5, 2.0]
+    with pytest.raises(DamagedRun, match=r"x\.csv: column 0 of row 2 is 'no', which float64 does not hold"):
+        described.read()
 
 
 def test_missing_floats_are_nan(tmp_path: Path) -> None:
@@ -293,36 +331,33 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(AssetUnavailable, match="has 2 columns"):
-        CSVReader.of(
-            Location(str(array("1,2\n", floats(2), 1, tmp_path).files()[0].path)), {"usecols": [2]}
-        ).structure()
+    path = array("1,2\n", floats(2), 1, tmp_path).files()[0].path
+    with pytest.raises(AssetUnavailable, match=r"x\.csv: Usecols"):
+        CSVReader.of(Location(path), {"usecols": [2]}).structure()
 
 
 def test_a_quote_that_is_never_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_index, "PIECE", 64)
-    monkeypatch.setattr(row_index, "LONGEST", 256)
+    monkeypatch.setattr(parsed_files, "PART", 64)
+    monkeypatch.setattr(parsed_files, "LONGEST", 256)
     path = tmp_path / "x.csv"
     path.write_text('1,"2\n' + "3,4\n" * 200)
     with pytest.raises(AssetUnavailable, match=r"x\.csv has a row of more than 256 bytes"):
         CSVReader.of(Location(str(path)), {}).structure()
 
 
-def test_stray_quotes_are_noticed(tmp_path: Path) -> None:
-    described = array('1,5"\n2,6"\n3,7\n', key(2, dtype="string"), 2, tmp_path)
-    with pytest.raises(DamagedRun, match="3 rows are read where there are lines for 2"):
-        described.read()
+def test_stray_quotes_are_text(tmp_path: Path) -> None:
+    observed = both(array('1,5"\n2,6"\n3,7\n', key(2, dtype="string"), 3, tmp_path))
+    assert observed.tolist() == [["1", '5"'], ["2", '6"'], ["3", "7"]]
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_any_rows_of_any_text(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
-    monkeypatch.setattr(row_index, "PIECE", int(rng.integers(1, 200)))
-    monkeypatch.setattr(row_index, "STEP", int(rng.integers(1, 20)))
+    monkeypatch.setattr(parsed_files, "PART", int(rng.integers(1, 200)))
     count = int(rng.integers(1, 120))
     between = ["", "", "", "\n", "#x\n", "  \n", "\r\n"]
     lines = ['{0},"{1}{0}"\n'.format(n, "a,\n"[: rng.integers(0, 4)]) for n in range(count)]
-    text = "".join(between[rng.integers(0, 7)] + line for line in lines) + "12"
+    text = "".join(between[rng.integers(0, 7)] + line for line in lines) + '12,"half\nof'
     path = tmp_path / "x.csv"
     path.write_bytes(text.encode())
     of = CSVReader.of(Location(str(path)), {"comment": "#"})
@@ -335,24 +370,56 @@ def test_any_rows_of_any_text(tmp_path: Path, seed: int, monkeypatch: pytest.Mon
         assert [t.rpartition("\n")[2].lstrip("a,") for t in out["t"].tolist()] == [str(n) for n in range(start, stop)]
 
 
-def test_a_block_reads_its_rows_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("parameters", "head", "tail"),
+    [
+        ({}, "", ""),
+        ({"header": 1}, "a,b\n\nc,d\n", ""),
+        ({"skiprows": 3}, "".join(f"{n}\n" for n in range(3)), ""),
+        ({"skiprows": [0, 2, 21]}, "no\n", ""),
+        ({"comment": "#"}, "#\n" * 40, "#\n" * 40),
+        ({"nrows": 50}, "", "and,what,ever\n" * 9),
+        ({"skipfooter": 2, "comment": "#"}, "", "total,1,2,3\n# of\n\nall\n\n"),
+    ],
+)
+def test_parts_are_of_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any], head: str, tail: str
+) -> None:
+    monkeypatch.setattr(parsed_files, "PART", 50)
+    lines = [f"{n},{n / 4}\n" for n in range(50)]
+    for number in (1, 20) if "no" in head else ():
+        lines.insert(number, "no\n")
+    described = array(head + "".join(lines) + tail, floats(2), 50, tmp_path, **parameters)
+    assert both(described).tolist() == [[n, n / 4] for n in range(50)]
+
+
+def test_parts_are_parsed_once_and_those_used_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsed_files, "PART", 100)
+    parse, parsed = Grammar.parse, []
+
+    def counting(self: Grammar, text: bytes, *args: Any, **how: Any) -> Any:
+        parsed.append(text)
+        return parse(self, text, *args, **how)
+
+    monkeypatch.setattr(Grammar, "parse", counting)
     path = tmp_path / "x.csv"
-    path.write_text("".join(f"{n},{n}\n" for n in range(50_000)))
-    index = row_index.row_index(Location(str(path)), Lines())
-    assert row_index.row_index(Location(str(path)), Lines()) is index, "gone through once"
-    with path.open("rb") as file:
-        fetched: list[int] = []
+    path.write_text("".join(f"{n},{n}\n" for n in range(1000)))
+    of = CSVReader.of(Location(str(path)), {})
+    assert of.structure().frames == 1000
+    assert b"".join(parsed).count(b"\n") == 1000
+    assert len(parsed) > 2 * parsed_files.MOST_PARTS
 
-        class Counted:
-            seek = file.seek
-
-            def read(self, size: int) -> bytes:
-                fetched.append(size)
-                return file.read(size)
-
-        text = index.read(Counted(), 5000, 5003)  # type: ignore[arg-type]
-    assert text == b"5000,5000\n5001,5001\n5002,5002\n"
-    assert sum(fetched) < path.stat().st_size / 10
+    parsed.clear()
+    out = np.empty((10, 2))
+    of.read_into(990, 1000, out)
+    assert out[:, 0].tolist() == list(range(990, 1000))
+    assert parsed == []
+    for _ in range(3):
+        of.read_into(500, 502, out[:2])
+    assert out[:2].tolist() == [[500, 500], [501, 501]]
+    assert len(parsed) == 1
+    assert len(parsed[0]) <= 110
+    assert parsed_files._kept.cache_info().currsize <= parsed_files.MOST_PARTS
 
 
 def test_what_changed_meanwhile_is_gone_through_anew(tmp_path: Path) -> None:
@@ -363,15 +430,6 @@ def test_what_changed_meanwhile_is_gone_through_anew(tmp_path: Path) -> None:
         path.write_text(text)
         of.read_into(0, 1, out)
     assert out.tolist() == [[3, 4]]
-
-
-def test_indexes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_index, "MOST_INDEXES", 3)
-    for number in range(6):
-        path = tmp_path / f"{number}.csv"
-        path.write_text("1\n")
-        assert isinstance(row_index.row_index(Location(str(path)), Lines()), RowIndex)
-    assert len(row_index._INDEXES) <= 3
 
 
 def test_part_of_each_row(tmp_path: Path) -> None:

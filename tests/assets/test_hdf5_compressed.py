@@ -19,7 +19,7 @@ from intake_bluesky.assets import Location
 from intake_bluesky.assets.hdf5 import filters
 from intake_bluesky.assets.hdf5.filters import Deflated
 from intake_bluesky.assets.hdf5.reader import HDF5Reader
-from intake_bluesky.assets.slices import Axes
+from intake_bluesky.assets.region import Region
 from intake_bluesky.errors import AssetUnavailable
 from tests.assets.by_hand import DATASET, Array, asset, both, frames, key, opened, write
 from tests.assets.hdf5_by_hand import CODECS, eiger, linked_file, single_files
@@ -71,14 +71,13 @@ def test_any_part_of_any_chunks(data: st.DataObject) -> None:
         made[:written] = values[:written]
         squeezed = Deflated.of(made)
         assert squeezed is not None
-        (start, stop), *window = spans
-        box = Axes.of((), shape).box(start, stop, tuple(slice(*span) for span in window))
-        observed: Array = np.empty(box.shape, "<i4")
-        squeezed.read(box, observed)
-        np.testing.assert_array_equal(observed, made[box.slices])
+        region = Region(range(*span) for span in spans)
+        observed: Array = np.empty(region.shape, "<i4")
+        squeezed.read(region, observed)
+        np.testing.assert_array_equal(observed, made[region.slices])
 
 
-def test_a_window_unpacks_only_the_chunks_it_covers(tmp_path: Path, unpacked: list[Any]) -> None:
+def test_a_region_unpacks_only_the_chunks_it_covers(tmp_path: Path, unpacked: list[Any]) -> None:
     data = frames(4, (256, 256))
     path = write(tmp_path / "x.h5", data, chunks=(1, 128, 128), compression="gzip")
     with h5py.File(path) as file:
@@ -91,11 +90,11 @@ def test_a_window_unpacks_only_the_chunks_it_covers(tmp_path: Path, unpacked: li
                 raw.write(b"\x00" * one.size)
     reader = HDF5Reader(Location(str(path)))
     out: Array = np.empty((1, 100, 100), "<u2")
-    reader.read_into(2, 3, out, (slice(140, 240), slice(20, 120)))
+    reader.read_into(2, 3, out, Region((range(140, 240), range(20, 120))))
     np.testing.assert_array_equal(out, data[2:3, 140:240, 20:120])
     assert unpacked == [(2, 128, 0)]
     with pytest.raises(AssetUnavailable, match=r"x\.h5 is damaged"):
-        reader.read_into(2, 3, out, (slice(100, 200), slice(20, 120)))
+        reader.read_into(2, 3, out, Region((range(100, 200), range(20, 120))))
 
 
 def test_chunks_that_are_too_short_or_not_compressed(tmp_path: Path, unpacked: list[Any]) -> None:

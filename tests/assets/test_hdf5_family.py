@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 
 from intake_bluesky.assets import Location
 from intake_bluesky.assets.hdf5.reader import HDF5Reader
-from intake_bluesky.assets.slices import Axes, parse_slice
+from intake_bluesky.assets.region import Region, Subarray, parse_slice
 from intake_bluesky.errors import AssetUnavailable
 from tests.assets.by_hand import DATASET, Array, asset, both, frames, key, opened, write
 
 
-def read(reader: HDF5Reader, start: int = 0, stop: int | None = None, window: tuple[slice, ...] = ()) -> Array:
+def read(reader: HDF5Reader, start: int = 0, stop: int | None = None, region: tuple[range, ...] = ()) -> Array:
     """The frames of a reader, as a block reads them."""
     header = reader.structure()
     assert header.frames is not None
     stop = header.frames if stop is None else stop
-    shape = tuple(part.stop - part.start for part in window) or header.frame_shape
+    shape = Region(region).shape or header.frame_shape
     out: Array = np.empty((stop - start, *shape), header.dtype)
-    reader.read_into(start, stop, out, window)
+    reader.read_into(start, stop, out, Region(region))
     return out
 
 
@@ -77,29 +77,28 @@ def basic(draw: st.DrawFn) -> str:
 def test_any_slice_and_any_part_of_it(text: str, data: st.DataObject) -> None:
     values = frames(9, (4, 6))
     expected = eval(f"values{text}" if text != "[]" else "values", {"values": values})
-    axes = Axes.of(parse_slice(text), values.shape)
-    assert axes.shape == expected.shape
+    meant = Subarray.of_slice(parse_slice(text), values.shape)
+    assert meant.shape == expected.shape
     spans = [sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n)))) for n in expected.shape]
-    first, *window = (slice(a, b) for a, b in spans)
-    box = axes.box(first.start, first.stop, tuple(window))
-    wanted = expected[first, *window]
-    observed = np.zeros(box.shape, values.dtype)
-    if observed.size:
-        observed = values[box.slices].reshape(box.shape).copy()
-        box.flip(observed)
-    np.testing.assert_array_equal(observed.reshape(wanted.shape), wanted)
+    part = Region(range(a, b) for a, b in spans)
+    wanted = expected[part.slices]
+    if wanted.size:
+        region = meant.region(part)
+        observed = values[region.forward.slices].copy()
+        region.flip(observed)
+        np.testing.assert_array_equal(observed.reshape(wanted.shape), wanted)
 
 
 @pytest.mark.parametrize("squeeze", [False, True])
-@pytest.mark.parametrize("window", [(), (slice(1, 3), slice(2, 6)), (slice(0, 4), slice(5, 6))])
+@pytest.mark.parametrize("region", [(), (range(1, 3), range(2, 6)), (range(4), range(5, 6))])
 @pytest.mark.parametrize("dtype", ["<u2", ">f4", "|b1"])
-def test_windows(tmp_path: Path, squeeze: bool, window: tuple[slice, ...], dtype: str) -> None:
+def test_regions(tmp_path: Path, squeeze: bool, region: tuple[range, ...], dtype: str) -> None:
     data = (frames(10) % 7).astype(dtype)[:, None]
     path = write(tmp_path / "x.h5", data, chunks=(2, 1, 3, 4))
     reader = HDF5Reader(Location(str(path)), squeeze=squeeze)
-    full = window if squeeze or not window else (slice(0, 1), *window)
+    full = region if squeeze or not region else (range(1), *region)
     expected = data[3:8, 0] if squeeze else data[3:8]
-    np.testing.assert_array_equal(read(reader, 3, 8, full), expected[:, *full])
+    np.testing.assert_array_equal(read(reader, 3, 8, full), expected[:, *Region(full).slices])
 
 
 def damaged(path: Path, data: Array, chunk: tuple[int, ...], keep: Callable[[Any], bool], **how: Any) -> Path:
@@ -117,20 +116,20 @@ def damaged(path: Path, data: Array, chunk: tuple[int, ...], keep: Callable[[Any
 
 
 @pytest.mark.parametrize("how", [{}, {"compression": "gzip", "shuffle": True}], ids=["plain", "gzip"])
-def test_a_window_touches_only_the_chunks_it_covers(tmp_path: Path, how: dict[str, Any]) -> None:
+def test_a_region_touches_only_the_chunks_it_covers(tmp_path: Path, how: dict[str, Any]) -> None:
     data = frames(6, (8, 12))
     path = damaged(tmp_path / "x.h5", data, (2, 4, 4), lambda at: 2 <= at[0] < 4 and at[1:] in {(4, 4), (4, 8)}, **how)
     reader = HDF5Reader(Location(str(path)))
-    window = (slice(4, 8), slice(4, 12))
-    np.testing.assert_array_equal(read(reader, 2, 4, window), data[2:4, 4:8, 4:12])
-    for wider in [(slice(3, 8), slice(4, 12)), (slice(4, 8), slice(3, 12)), ()]:
+    region = (range(4, 8), range(4, 12))
+    np.testing.assert_array_equal(read(reader, 2, 4, region), data[2:4, 4:8, 4:12])
+    for wider in [(range(3, 8), range(4, 12)), (range(4, 8), range(3, 12)), ()]:
         with pytest.raises(OSError, match=r"(?i)checksum|read"):
             read(reader, 2, 4, wider)
     described = opened(asset(path, [(1, 7, 0, 6)]), key(8, 12), 6).dask()
     np.testing.assert_array_equal(described[2:4, 4:8, 4:].compute(scheduler="sync"), data[2:4, 4:8, 4:])
 
 
-def test_a_window_reads_the_bytes_of_its_chunks(tmp_path: Path) -> None:
+def test_a_region_reads_the_bytes_of_its_chunks(tmp_path: Path) -> None:
     import fsspec
     from fsspec.implementations.memory import MemoryFile
 
@@ -150,7 +149,7 @@ def test_a_window_reads_the_bytes_of_its_chunks(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read(reader, 5, 6), data[5:6])
         whole = sum(taken)
         taken.clear()
-        observed = read(reader, 5, 6, (slice(64, 128), slice(0, 64)))
+        observed = read(reader, 5, 6, (range(64, 128), range(64)))
     np.testing.assert_array_equal(observed, data[5:6, 64:128, :64])
     chunk = 64 * 64 * 2
     assert 0 < sum(taken) <= whole - 15 * chunk, "one chunk of sixteen, and the header"

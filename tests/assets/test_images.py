@@ -19,6 +19,7 @@ from intake_bluesky.assets.images.npy import NpySequenceReader
 from intake_bluesky.assets.images.sequence import SequenceReader
 from intake_bluesky.assets.images.tiff import TiffReader
 from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.region import Region
 from intake_bluesky.errors import AssetUnavailable, MissingDependency
 from tests.assets.by_hand import Array, asset, both, frames, key, opened
 from tests.assets.files_by_hand import cbfs
@@ -63,10 +64,10 @@ def test_kinds_of_tiff(tmp_path: Path, kind: str) -> None:
     observed = read(tmp_path, TIFF, "x_{:d}.tiff", frame=expected.shape)[0, 0]
     assert observed.dtype == expected.dtype.newbyteorder("=")
     np.testing.assert_array_equal(observed, expected)
-    window = tuple(slice(1, n - 1) for n in expected.shape)
-    part: Array = np.empty(expected[window].shape, observed.dtype)
-    TiffReader.of(Location(f"{tmp_path}/"), {"template": "x_{:d}.tiff"}).read_into(0, 1, part[None], window)
-    np.testing.assert_array_equal(part, expected[window])
+    region = Region(range(1, n - 1) for n in expected.shape)
+    part: Array = np.empty(region.shape, observed.dtype)
+    TiffReader.of(Location(f"{tmp_path}/"), {"template": "x_{:d}.tiff"}).read_into(0, 1, part[None], region)
+    np.testing.assert_array_equal(part, expected[region.slices])
 
 
 def test_values_go_where_a_wider_dtype_is_wanted(tmp_path: Path) -> None:

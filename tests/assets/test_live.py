@@ -207,7 +207,7 @@ class NumberReader(AssetReader):
         return self.location.path
     def structure(self, first=0):
         return FrameStructure(100, (2, 2), np.dtype("<i4"))
-    def read_into(self, start, stop, out, window=()):
+    def read_into(self, start, stop, out, region=()):
         out[...] = np.arange(start, stop)[:, None, None]
 '''
 

@@ -12,6 +12,7 @@ import pytest
 
 from intake_bluesky.assets.images.spe import SpeReader
 from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.region import Region
 from intake_bluesky.errors import AssetUnavailable
 from tests.assets.by_hand import Array, frames
 from tests.assets.files_by_hand import spe
@@ -62,11 +63,11 @@ def test_spectra(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path, 50), data)
 
 
-def test_a_window(tmp_path: Path) -> None:
+def test_a_region(tmp_path: Path) -> None:
     data = frames(3, (20, 30))
     spe(tmp_path / "img_000.spe", data)
     out = np.empty((2, 4, 6), "<u2")
-    reader(tmp_path, 3).read_into(1, 3, out, (slice(5, 9), slice(10, 16)))
+    reader(tmp_path, 3).read_into(1, 3, out, Region((range(5, 9), range(10, 16))))
     np.testing.assert_array_equal(out, data[1:, 5:9, 10:16])
 
 

@@ -266,9 +266,9 @@ def test_opening_reads_no_data(one_file: Path, monkeypatch: pytest.MonkeyPatch) 
     reads: list[tuple[int, int]] = []
     original = HDF5Reader.read_into
 
-    def counting(self: HDF5Reader, start: int, stop: int, out: Any, window: Any = ()) -> None:
+    def counting(self: HDF5Reader, start: int, stop: int, out: Any, region: Any = ()) -> None:
         reads.append((start, stop))
-        original(self, start, stop, out, window)
+        original(self, start, stop, out, region)
 
     monkeypatch.setattr(HDF5Reader, "read_into", counting)
     described = opened(asset(one_file, [(1, 11, 0, 10)]), key(1, 4, 6), 10).dask()

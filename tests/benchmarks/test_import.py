@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from statistics import median
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -13,6 +14,14 @@ import time, intake
 began = time.perf_counter()
 import intake_bluesky
 print(time.perf_counter() - began)
+"""
+
+
+DRIVER = """
+import time, intake, xarray
+began = time.process_time()
+import intake_bluesky_jsonl
+print(time.process_time() - began)
 """
 
 
@@ -31,3 +40,10 @@ def test_import_intake_and_intake_bluesky(benchmark: BenchmarkFixture) -> None:
     benchmark.extra_info["added"] = f"{added * 1e3:.1f} ms"
     benchmark.pedantic(run, args=("import intake, intake_bluesky",), rounds=10, warmup_rounds=1)
     assert added < 0.050
+
+
+@pytest.mark.benchmark(group="import")
+def test_import_the_first_driver(benchmark: BenchmarkFixture) -> None:
+    times: list[float] = []
+    benchmark.pedantic(lambda: times.append(float(run(DRIVER))), rounds=7)
+    benchmark.extra_info["processor time added to intake and xarray"] = f"{median(times) * 1e3:.1f} ms"

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from intake_bluesky.datasets.stream_reader import DatasetOptions, StreamReader, configuration
+from intake_bluesky.datasets.options import DatasetOptions
+from intake_bluesky.datasets.stream_reader import StreamReader, configuration
 from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, StreamNotFound
 from intake_bluesky.testing.memory import MemoryStore

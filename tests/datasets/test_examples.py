@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from intake_bluesky.datasets.stream_reader import DatasetOptions, StreamReader
+from intake_bluesky.datasets.options import DatasetOptions
+from intake_bluesky.datasets.stream_reader import StreamReader
 from intake_bluesky.errors import AssetUnavailable
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES, PORTABLE

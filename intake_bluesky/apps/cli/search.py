@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dask.utils import parse_bytes
-
 from intake_bluesky.apps.cli.open_catalog import find_catalog
 from intake_bluesky.apps.terminal import console, counted, describe_summary, runs_table, values_table, write_json
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
@@ -20,6 +18,7 @@ from intake_bluesky.errors import StoreUnavailable, UnsupportedQuery
 from intake_bluesky.query import FullText, Query, from_mongo, to_json
 from intake_bluesky.query.paths import MISSING
 from intake_bluesky.runtime.secrets import shown
+from intake_bluesky.search.budget import byte_count
 from intake_bluesky.search.ordering import as_path, value_of
 
 __all__ = ["run"]
@@ -62,7 +61,7 @@ def _query(arguments: argparse.Namespace) -> Query:
 
 def _size(text: str | None) -> int | None:
     try:
-        return None if text is None else parse_bytes(text)
+        return None if text is None else byte_count(text)
     except ValueError as error:
         raise UnsupportedQuery(f"--read-at-most takes a size like 10GiB, not {text!r}") from error
 

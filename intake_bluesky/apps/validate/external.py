@@ -21,7 +21,8 @@ from intake_bluesky.assets import (
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.assets.handlers import HandlerReader
 from intake_bluesky.assets.reader import UnreadableReader
-from intake_bluesky.datasets.stream_reader import DatasetOptions, StreamReader
+from intake_bluesky.datasets.options import DatasetOptions
+from intake_bluesky.datasets.stream_reader import StreamReader
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.documents.model import Document, RunHeader, is_streamed
 from intake_bluesky.errors import IntakeBlueskyError

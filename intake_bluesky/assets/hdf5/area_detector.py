@@ -12,8 +12,8 @@ import numpy as np
 from intake_bluesky.assets.hdf5.reader import AREA_DETECTOR_DATASET, HDF5Reader
 from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
-from intake_bluesky.assets.slices import NEW_AXIS
+from intake_bluesky.assets.reader import AssetReader, FrameStructure
+from intake_bluesky.assets.region import WHOLE, Region
 from intake_bluesky.documents.columns import Array
 
 __all__ = ["HDF5SequenceReader", "TimestampReader"]
@@ -71,12 +71,12 @@ class TimestampReader(AssetReader):
         frames = min(seconds.frames or 0, nanoseconds.frames or 0)
         return replace(seconds, frames=frames, dtype=np.dtype("<f8"))
 
-    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+    def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Add the two up."""
         with self.session():
-            self.seconds.read_into(start, stop, out, window)
+            self.seconds.read_into(start, stop, out, region)
             fraction: Array = np.empty_like(out)
-            self.nanoseconds.read_into(start, stop, fraction, window)
+            self.nanoseconds.read_into(start, stop, fraction, region)
         out += fraction * 1e-9
 
 
@@ -111,10 +111,10 @@ class HDF5SequenceReader(SequenceReader):
         with reader.session():
             header = reader.structure()
             if len(header.frame_shape) < 2:
-                reader = replace(reader, selection=(NEW_AXIS,))
+                reader = replace(reader, selection=(None,))
                 header = reader.structure()
 
-            def read(number: int, out: Array, window: Window) -> None:
-                reader.read_into(number, number + 1, out[np.newaxis], window)
+            def read(number: int, out: Array, region: Region) -> None:
+                reader.read_into(number, number + 1, out[np.newaxis], region)
 
             yield FrameFile(header.frames or 0, header.frame_shape, header.dtype, read)

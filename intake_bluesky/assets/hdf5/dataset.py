@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from intake_bluesky.assets.hdf5.filters import Deflated, check_filters, read_box
-from intake_bluesky.assets.hdf5.links import Source, check_source, find_dataset, locate_source, sources_of
+from intake_bluesky.assets.hdf5.filters import Deflated, check_filters, read_region
+from intake_bluesky.assets.hdf5.links import VirtualSource, check_source, find_dataset, locate_source, sources_of
 from intake_bluesky.assets.hdf5.open_files import OpenFile, import_h5py, open_files
-from intake_bluesky.assets.slices import Axes, Box, Part
+from intake_bluesky.assets.region import AxisIndex, Region, Subarray
 from intake_bluesky.documents.columns import TEXT, Array
 
 __all__ = ["Dataset"]
@@ -26,26 +26,26 @@ class Dataset:
     owner : OpenFile
         The file that it is in.
     data : h5py.Dataset
-    axes : Axes
-        What is meant of it.
+    meant : Subarray
+        What the slice leaves of it.
     shape : tuple of int
         Of the flat frames.
     dtype : numpy.dtype
-    sources : tuple of Source
+    sources : tuple of VirtualSource
         Of a virtual dataset.
     """
 
     owner: OpenFile
     data: Any
-    axes: Axes
+    meant: Subarray
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    sources: tuple[Source, ...]
+    sources: tuple[VirtualSource, ...]
     squeezed: Deflated | None = None
     checked: bool = False
 
     @classmethod
-    def find(cls, handle: OpenFile, name: str, parts: Sequence[Part] = (), *, squeeze: bool = False) -> Dataset:
+    def find(cls, handle: OpenFile, name: str, parts: Sequence[AxisIndex] = (), *, squeeze: bool = False) -> Dataset:
         """Find a dataset, and what a slice means of it.
 
         Raises
@@ -60,64 +60,65 @@ class Dataset:
         owner, data = find_dataset(handle, name)
         if owner.file.swmr_mode:
             data.id.refresh()
-        axes = Axes.of(parts, data.shape, squeeze=squeeze)
+        meant = Subarray.of_slice(parts, data.shape, squeeze=squeeze)
         text = import_h5py().check_string_dtype(data.dtype) is not None
-        return cls(owner, data, axes, axes.shape, TEXT if text else data.dtype, sources_of(owner, data))
+        return cls(owner, data, meant, meant.shape, TEXT if text else data.dtype, sources_of(owner, data))
 
     @property
     def chunk_frames(self) -> int:
         """Frames in one chunk."""
-        axis, step = self.axes.counted
+        axis, step = self.meant.counted
         return max(1, self.data.chunks[axis] // step) if self.data.chunks and axis >= 0 else 1
 
-    def read(self, box: Box, out: Array) -> None:
+    def read(self, region: Region, out: Array) -> None:
         """Read a part.
 
         Parameters
         ----------
-        box : Box
-        out : numpy.ndarray, C-contiguous, of as many elements as the box has
+        region : Region
+            Of the whole dataset.
+        out : numpy.ndarray, C-contiguous, of as many elements as the region has
         """
-        shaped = out.reshape(box.shape)
+        wanted = region.forward
         if self.dtype == TEXT:
             check_filters(self.data, self.owner.location.path)
-            shaped[...] = self.data.asstr(errors="replace")[box.slices].reshape(box.shape)
+            out[...] = self.data.asstr(errors="replace")[wanted.slices].reshape(out.shape)
         elif self.sources:
-            self._read_sources(box, out)
+            self._read_sources(wanted, out)
         else:
-            self._read_stored(box, out)
-        box.flip(shaped)
+            self._read_stored(wanted, out)
+        region.flip(out)
 
-    def _read_stored(self, box: Box, out: Array) -> None:
+    def _read_stored(self, region: Region, out: Array) -> None:
         if not self.checked:
             check_filters(self.data, self.owner.location.path)
             self.squeezed = Deflated.of(self.data)
             self.checked = True
-        if self.squeezed is not None and out.dtype == self.dtype and set(box.step) == {1}:
-            self.squeezed.read(box, out)
+        if self.squeezed is not None and out.dtype == self.dtype and {r.step for r in region} == {1}:
+            self.squeezed.read(region, out)
         else:
-            read_box(self.data, box, out)
+            read_region(self.data, region, out)
 
-    def _read_sources(self, box: Box, out: Array) -> None:
+    def _read_sources(self, region: Region, out: Array) -> None:
         """Read each source on its own; HDF5 would keep all of them open, and fill in for those it does not find."""
-        wanted = [source for source in self.sources if source.overlaps(box)]
-        if set(box.step) != {1} or not all(source.simple for source in wanted):
+        wanted = [source for source in self.sources if source.overlaps(region)]
+        if {r.step for r in region} != {1} or not all(source.simple for source in wanted):
             for source in wanted:
                 if source not in self.owner.kept:
                     check_source(self.owner, source)
                     self.owner.kept[source] = True
-            read_box(self.data, box, out)
+            read_region(self.data, region, out)
             return
-        target = out.reshape(box.count)
+        target = out.reshape(region.shape)
         target[...] = self.data.fillvalue
         for source in wanted:
-            self._read_source(source, box, target)
+            self._read_source(source, region, target)
 
-    def _read_source(self, source: Source, box: Box, target: Array) -> None:
+    def _read_source(self, source: VirtualSource, region: Region, target: Array) -> None:
         location = locate_source(self.owner, source)
         with open_files.lend(location, swmr=bool(self.owner.file.swmr_mode)) as handle:
             found = Dataset.find(handle, source.dataset)
-            part, place = source.part(box, found.data.shape)
-            taken: Array = np.empty(part.count, target.dtype)
+            part, place = source.part(region, found.data.shape)
+            taken: Array = np.empty(part.shape, target.dtype)
             found.read(part, taken)
-        target[place] = taken.reshape([s.stop - s.start for s in place])
+        target[place.slices] = taken.reshape(place.shape)

@@ -13,7 +13,8 @@ from intake_bluesky.assets.hdf5.links import lead, list_group
 from intake_bluesky.assets.hdf5.open_files import OpenFile, open_files
 from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import AssetReader, FrameStructure, Window
+from intake_bluesky.assets.reader import AssetReader, FrameStructure
+from intake_bluesky.assets.region import WHOLE, Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
@@ -97,7 +98,7 @@ class EigerReader(AssetReader):
             header = self._series(handle).header
         return replace(header, frames_per_event=1 if self.one_image else header.frames)
 
-    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+    def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Read images from the data files that hold them, one after the other."""
         with open_files.lend(self.master) as handle:
             series = self._series(handle)
@@ -109,7 +110,7 @@ class EigerReader(AssetReader):
             for number in range(start // each, -(-stop // each)):
                 begin, end = max(start, number * each), min(stop, (number + 1) * each)
                 part = out[begin - start : end - start]
-                series.file(handle, number).read_into(begin - number * each, end - number * each, part, window)
+                series.file(handle, number).read_into(begin - number * each, end - number * each, part, region)
 
     def _series(self, handle: OpenFile) -> _Series:
         return open_files.keep(handle, "series", lambda: _Series.of(handle))

@@ -10,11 +10,11 @@ from typing import Any, Final, Self
 import numpy as np
 
 from intake_bluesky.assets.hdf5.open_files import import_h5py
-from intake_bluesky.assets.slices import Box
+from intake_bluesky.assets.region import Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency
 
-__all__ = ["Deflated", "check_filters", "read_box"]
+__all__ = ["Deflated", "check_filters", "read_region"]
 
 SMALLEST: Final = 2**15
 """Bytes of a chunk that is worth to be unpacked here."""
@@ -50,21 +50,22 @@ def _filters(data: Any) -> list[tuple[int, str]]:
     return [(code, name.decode(errors="replace")) for code, _, _, name in each]
 
 
-def read_box(data: Any, box: Box, out: Array) -> None:
+def read_region(data: Any, region: Region, out: Array) -> None:
     """Read a part of a dataset as HDF5 does it.
 
     Parameters
     ----------
     data : h5py.Dataset
-    box : Box
-    out : numpy.ndarray, C-contiguous, of as many elements as the box has
+    region : Region
+        Forwards on each axis.
+    out : numpy.ndarray, C-contiguous, of as many elements as the region has
         HDF5 converts to its dtype.
     """
     h5s = import_h5py().h5s
     # What h5py's own indexing does, without deriving the selection anew: that is most of the time of a small read.
     source = h5s.create_simple(data.id.shape)
-    source.select_hyperslab(box.start, box.count, box.step)
-    data.id.read(h5s.create_simple(box.count), source, out)
+    source.select_hyperslab(tuple(r.start for r in region), region.shape, tuple(r.step for r in region))
+    data.id.read(h5s.create_simple(region.shape), source, out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,32 +97,28 @@ class Deflated:
         plain = data.dtype.kind in "iufc" and not data.file.swmr_mode
         return cls(data, data.chunks, shuffled) if large and plain else None
 
-    def read(self, box: Box, out: Array) -> None:
+    def read(self, region: Region, out: Array) -> None:
         """Read a part, chunk by chunk.
 
         Parameters
         ----------
-        box : Box
-            Steps of one.
+        region : Region
+            In steps of one.
         out : numpy.ndarray
             C-contiguous, of the dtype of the dataset.
         """
-        target = out.reshape(box.count)
-        corners = (
-            range(start - start % chunk, stop, chunk)
-            for start, stop, chunk in zip(box.start, box.stop, self.chunks, strict=True)
-        )
+        target = out.reshape(region.shape)
+        corners = (range(r.start - r.start % n, r.stop, n) for r, n in zip(region, self.chunks, strict=True))
         for corner in itertools.product(*corners):
-            first = tuple(map(max, corner, box.start))
-            last = tuple(min(c + n, stop) for c, n, stop in zip(corner, self.chunks, box.stop, strict=True))
-            place = tuple(slice(a - s, b - s) for a, b, s in zip(first, last, box.start, strict=True))
+            each = zip(corner, self.chunks, region, strict=True)
+            wanted = Region(range(max(c, r.start), min(c + n, r.stop)) for c, n, r in each)
+            place = wanted.seen_from([r.start for r in region]).slices
             chunk = self._chunk(corner)
             if chunk is not None:
-                target[place] = chunk[tuple(slice(a - c, b - c) for a, b, c in zip(first, last, corner, strict=True))]
+                target[place] = chunk[wanted.seen_from(corner).slices]
                 continue
-            lengths = tuple(b - a for a, b in zip(first, last, strict=True))
-            part: Array = np.empty(lengths, out.dtype)
-            read_box(self.data, Box(first, lengths, (1,) * len(lengths), lengths, ()), part)
+            part: Array = np.empty(wanted.shape, out.dtype)
+            read_region(self.data, wanted, part)
             target[place] = part
 
     def _chunk(self, corner: tuple[int, ...]) -> Array | None:

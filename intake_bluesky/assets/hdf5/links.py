@@ -19,10 +19,10 @@ from typing import Any, Final, NamedTuple
 from intake_bluesky.assets.hdf5.filters import check_filters
 from intake_bluesky.assets.hdf5.open_files import OpenFile, import_h5py, open_files
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.slices import Box
+from intake_bluesky.assets.region import Region
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 
-__all__ = ["Source", "check_source", "find_dataset", "lead", "list_group", "locate_source", "sources_of"]
+__all__ = ["VirtualSource", "check_source", "find_dataset", "lead", "list_group", "locate_source", "sources_of"]
 
 MOST_LINKS: Final = 32
 LINKS: Final = "HDF5_EXT_PREFIX"
@@ -31,7 +31,7 @@ RAW: Final = "HDF5_EXTFILE_PREFIX"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class VirtualSource:
     """A dataset of another file that a virtual dataset takes a part from.
 
     Attributes
@@ -53,7 +53,7 @@ class Source:
     simple: bool
 
     @classmethod
-    def of(cls, how: Any, number: int) -> Source:
+    def of(cls, how: Any, number: int) -> VirtualSource:
         """Look at one part of what made a virtual dataset."""
         file, dataset = how.get_virtual_filename(number), how.get_virtual_dsetname(number)
         here, there = how.get_virtual_vspace(number), how.get_virtual_srcspace(number)
@@ -67,12 +67,12 @@ class Source:
             simple = simple and taken.full and _long(taken.ranges)[1] == _long(held.ranges)[1]
         return cls(file, dataset, held.ranges, taken.ranges if taken is not None else (), simple)
 
-    def overlaps(self, box: Box) -> bool:
+    def overlaps(self, region: Region) -> bool:
         """Whether a part of the virtual dataset is taken from it."""
-        return all(r.start < b and a < r.stop for r, a, b in zip(self.held, box.start, box.stop, strict=False))
+        return all(own.start <= r[-1] and r[0] < own.stop for own, r in zip(self.held, region, strict=False))
 
-    def part(self, box: Box, shape: tuple[int, ...]) -> tuple[Box, tuple[slice, ...]]:
-        """What to read of the source, which has a shape, for a box; and where in the box it belongs.
+    def part(self, region: Region, shape: tuple[int, ...]) -> tuple[Region, Region]:
+        """What to read of the source, which has a shape, for a region; and where in the region it belongs.
 
         Raises
         ------
@@ -86,13 +86,13 @@ class Source:
                 f"{self.dataset} of {self.file} has the shape {shape}, where a virtual dataset takes "
                 f"{tuple(map(len, self.held))} from it"
             )
-        wanted = [r[max(0, a - r.start) : b - r.start] for r, a, b in zip(self.held, box.start, box.stop, strict=True)]
-        start, count = [r.start for r in taken], [1] * len(shape)
+        each = zip(self.held, region, strict=True)
+        wanted = Region(range(max(held.start, r.start), min(held.stop, r.stop)) for held, r in each)
+        part = list(taken)
         for axis, there in zip(own, theirs, strict=True):
-            start[there] += wanted[axis].start - self.held[axis].start
-            count[there] = len(wanted[axis])
-        place = tuple(slice(r.start - a, r.stop - a) for r, a in zip(wanted, box.start, strict=True))
-        return Box(tuple(start), tuple(count), (1,) * len(shape), tuple(count), ()), place
+            begin = wanted[axis].start - self.held[axis].start
+            part[there] = taken[there][begin : begin + len(wanted[axis])]
+        return Region(part), wanted.seen_from([r.start for r in region])
 
 
 class _Selection(NamedTuple):
@@ -252,7 +252,7 @@ def _remote(here: Location, name: str) -> str:
     return f"{here.path.rpartition('/')[0]}/{path}"
 
 
-def sources_of(handle: OpenFile, data: Any) -> tuple[Source, ...]:
+def sources_of(handle: OpenFile, data: Any) -> tuple[VirtualSource, ...]:
     """The parts of a virtual dataset; none of another.
 
     Parameters
@@ -272,7 +272,7 @@ def sources_of(handle: OpenFile, data: Any) -> tuple[Source, ...]:
         _refuse(here, [path for place in _places(here, name, RAW) for path in _expanded(place)])
     if how.get_layout() != import_h5py().h5d.VIRTUAL:
         return ()
-    found = tuple(Source.of(how, number) for number in range(how.get_virtual_count()))
+    found = tuple(VirtualSource.of(how, number) for number in range(how.get_virtual_count()))
     if not found:
         return ()
     for file in {source.file for source in found} - {"."}:
@@ -283,7 +283,7 @@ def sources_of(handle: OpenFile, data: Any) -> tuple[Source, ...]:
     return found
 
 
-def locate_source(handle: OpenFile, source: Source) -> Location:
+def locate_source(handle: OpenFile, source: VirtualSource) -> Location:
     """Where a source is.
 
     Raises
@@ -295,7 +295,7 @@ def locate_source(handle: OpenFile, source: Source) -> Location:
     return here if source.file == "." else here.with_path(_file_named(here, source.file, SOURCES))
 
 
-def check_source(handle: OpenFile, source: Source, depth: int = MOST_LINKS) -> None:
+def check_source(handle: OpenFile, source: VirtualSource, depth: int = MOST_LINKS) -> None:
     """See that a virtual dataset will find a part: HDF5 makes up what it does not find.
 
     Raises

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Final, Self
 from intake_bluesky.assets.hdf5.dataset import Dataset
 from intake_bluesky.assets.hdf5.open_files import OpenFile, open_files
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import FrameStructure, LocatedReader, Window
-from intake_bluesky.assets.slices import Part, parse_slice
+from intake_bluesky.assets.reader import FrameStructure, LocatedReader
+from intake_bluesky.assets.region import WHOLE, AxisIndex, Region, parse_slice
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
@@ -46,7 +46,7 @@ class HDF5Reader(LocatedReader):
     dataset: str = AREA_DETECTOR_DATASET
     swmr: bool = False
     locking: bool | None = False
-    selection: tuple[Part, ...] = ()
+    selection: tuple[AxisIndex, ...] = ()
     squeeze: bool = False
 
     @classmethod
@@ -80,19 +80,19 @@ class HDF5Reader(LocatedReader):
             version = " ".join(place.status()[0] for place in files.values())
             return FrameStructure(frames, tuple(shape), dataset.dtype, dataset.chunk_frames, version)
 
-    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+    def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Read frames straight from the file into `out`."""
         with self._opened(stop) as dataset:
             if stop > dataset.shape[0]:
                 raise AssetUnavailable(
                     f"{self.path} has {dataset.shape[0]} frames in {self.dataset}, frame {stop - 1} was asked"
                 )
-            if not window and dataset.shape[1:] != out.shape[1:]:
+            if not region and dataset.shape[1:] != out.shape[1:]:
                 raise AssetUnavailable(
                     f"{self.path} has frames of shape {dataset.shape[1:]}, where {out.shape[1:]} was found or declared"
                 )
             if out.size:
-                dataset.read(dataset.axes.box(start, stop, window), out)
+                dataset.read(dataset.meant.region(Region((range(start, stop), *region))), out)
 
     @contextmanager
     def _opened(self, frames: int = 0) -> Iterator[Dataset]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import Window
+from intake_bluesky.assets.region import Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency
 
@@ -47,12 +47,12 @@ class CbfReader(SequenceReader):
         cbf = _import_cbf()
         with location.open() as file:
             image = cbf.CbfImage()
-            image.readheader(_Stream(file.read(HEADER_AT_MOST)))
+            image.readheader(_BytesWithEnd(file.read(HEADER_AT_MOST)))
             shape, dtype = _described(image.header, cbf.DATA_TYPES, location.path)
 
-            def read(number: int, out: Array, window: Window) -> None:
+            def read(number: int, out: Array, region: Region) -> None:
                 file.seek(0)
-                out[...] = _decoded(cbf, _Stream(file.read()), location.path).reshape(shape)[window]
+                out[...] = _decoded(cbf, _BytesWithEnd(file.read()), location.path).reshape(shape)[region.slices]
 
             yield FrameFile(1, shape, dtype, read)
 
@@ -61,7 +61,7 @@ HEADER_AT_MOST: Final = 64 * 2**10
 """Bytes: fabio takes the header to end within 8 KiB, and looks for the first binary section from there."""
 
 
-class _Stream(io.BytesIO):
+class _BytesWithEnd(io.BytesIO):
     """A file in memory that has an end: fabio asks one for more for ever where a mark is not in it."""
 
     name = "stream"
@@ -86,7 +86,7 @@ def _described(
     return shape, np.dtype(dtypes[kind])
 
 
-def _decoded(cbf: Any, stream: _Stream, path: str) -> Array:
+def _decoded(cbf: Any, stream: _BytesWithEnd, path: str) -> Array:
     image = cbf.CbfImage()
     packed = image.read(stream, only_raw=True)
     shape, dtype = _described(image.header, cbf.DATA_TYPES, path)

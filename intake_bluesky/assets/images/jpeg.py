@@ -11,7 +11,7 @@ import numpy as np
 
 from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import Window
+from intake_bluesky.assets.region import Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import MissingDependency
 
@@ -37,8 +37,8 @@ class JpegReader(SequenceReader):
             bands = len(image.getbands())
             shape = (image.height, image.width, *((bands,) if bands > 1 else ()))
 
-            def read(number: int, out: Array, window: Window) -> None:
-                out[...] = np.asarray(image)[window]
+            def read(number: int, out: Array, region: Region) -> None:
+                out[...] = np.asarray(image)[region.slices]
 
             yield FrameFile(1, shape, np.dtype(np.uint8), read)
 

@@ -13,7 +13,7 @@ import numpy as np
 from intake_bluesky.assets.images.raw_array import RawArray
 from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import Window
+from intake_bluesky.assets.region import Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
@@ -49,13 +49,13 @@ class NpySequenceReader(SequenceReader):
             frame = shape[1:] if several else shape
             size, offset = math.prod(frame) * dtype.itemsize, file.tell()
 
-            def read(number: int, out: Array, window: Window) -> None:
+            def read(number: int, out: Array, region: Region) -> None:
                 if not columns:
-                    RawArray(file, location.path, offset + number * size, frame, dtype).read(out, window)
+                    RawArray(file, location.path, offset + number * size, frame, dtype).read(out, region)
                     return
                 whole: Array = np.empty(shape[::-1], dtype)
                 RawArray(file, location.path, offset, whole.shape, dtype).read(whole)
-                out[...] = (whole.T[number] if several else whole.T)[window]
+                out[...] = (whole.T[number] if several else whole.T)[region.slices]
 
             yield FrameFile(shape[0] if several else 1, frame, dtype, read)
 

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from intake_bluesky.assets.reader import Window
+from intake_bluesky.assets.region import WHOLE, Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
@@ -34,24 +34,24 @@ class RawArray:
     def __init__(self, file: BinaryIO, path: str, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.file, self.path, self.offset, self.shape, self.dtype = file, path, offset, shape, dtype
 
-    def read(self, out: Array, window: Window = ()) -> None:
-        """Read the array, or a window of it, into `out`, which is C-contiguous.
+    def read(self, out: Array, region: Region = WHOLE) -> None:
+        """Read the array, or a region of it, into `out`, which is C-contiguous.
 
         Raises
         ------
         AssetUnavailable
             When the file is too short.
         """
-        rows, columns = (window[0], window[1:]) if window else (slice(0, self.shape[0] if self.shape else 1), ())
+        rows = region[0] if region else range(self.shape[0] if self.shape else 1)
         line = math.prod(self.shape[1:]) * self.dtype.itemsize
         self.file.seek(self.offset + rows.start * line)
-        lines = (rows.stop - rows.start, *self.shape[1:])
+        lines = (len(rows), *self.shape[1:])
         if out.dtype == self.dtype and out.size == math.prod(lines):
             self._fill(out)
             return
         whole: Array = np.empty(lines, self.dtype)
         self._fill(whole)
-        out[...] = whole[(slice(None), *columns)].reshape(out.shape)
+        out[...] = whole[:, *region.slices[1:]].reshape(out.shape)
 
     def _fill(self, out: Array) -> None:
         left = out.reshape(-1).view(np.uint8).data if out.size else memoryview(b"")

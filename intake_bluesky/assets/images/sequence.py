@@ -15,7 +15,8 @@ import numpy as np
 from intake_bluesky.assets.images.name_template import NameTemplate
 from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.options import AssetOptions
-from intake_bluesky.assets.reader import FrameStructure, LocatedReader, Window, positive
+from intake_bluesky.assets.reader import FrameStructure, LocatedReader, positive
+from intake_bluesky.assets.region import WHOLE, Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
 from intake_bluesky.runtime.threads import run_all
@@ -29,11 +30,11 @@ class FrameFile(NamedTuple):
     frames: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    read: Callable[[int, Array, Window], None]
-    """Reads the frame of a number in the file, or a window of it, into an array of that shape."""
+    read: Callable[[int, Array, Region], None]
+    """Reads the frame of a number in the file, or a region of it, into an array of that shape."""
 
 
-class _Part(NamedTuple):
+class _FramesOfFile(NamedTuple):
     """Frames in one file: from which of the file, and which of those asked for they are."""
 
     file: Location
@@ -128,33 +129,35 @@ class SequenceReader(LocatedReader):
                 raise AssetUnavailable(f"{location.path} has {file.frames} frames, and was to have {self.per_file}")
             return FrameStructure(None, self._frame_shape(file), file.dtype, self.per_file, version)
 
-    def read_into(self, start: int, stop: int, out: Array, window: Window = ()) -> None:
+    def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Read the frames from their files, several files at once."""
         if out.size:
-            run_all(lambda part: self._read(part, out[part.begin : part.end], window), self._parts(start, stop))
+            run_all(lambda part: self._read(part, out[part.begin : part.end], region), self._parts(start, stop))
 
-    def _parts(self, start: int, stop: int) -> Iterator[_Part]:
+    def _parts(self, start: int, stop: int) -> Iterator[_FramesOfFile]:
         """The files that hold the frames from `start` to `stop`."""
         if not self.template.numbered:
-            yield _Part(self.file(0), start, 0, stop - start)
+            yield _FramesOfFile(self.file(0), start, 0, stop - start)
             return
         for number in range(start // self.per_file, -(-stop // self.per_file)):
             begin = max(start, number * self.per_file)
             end = min(stop, (number + 1) * self.per_file)
-            yield _Part(self.file(self.first + number), begin - number * self.per_file, begin - start, end - start)
+            yield _FramesOfFile(
+                self.file(self.first + number), begin - number * self.per_file, begin - start, end - start
+            )
 
-    def _read(self, part: _Part, out: Array, window: Window) -> None:
+    def _read(self, part: _FramesOfFile, out: Array, region: Region) -> None:
         path = part.file.path
         with _naming(part.file, self.format), self.opened(part.file) as file:
             shape = self._frame_shape(file)
-            _check(path, shape, file.dtype, out, window)
+            _check(path, shape, file.dtype, out, region)
             first, target = part.first, out
             if len(shape) > len(file.shape):
-                first, target, window = (window[0].start if window else 0), out[0], window[1:]
+                first, target, region = (region[0].start if region else 0), out[0], Region(region[1:])
             if first + len(target) > file.frames:
                 raise AssetUnavailable(f"{path} has {file.frames} frames, frame {first + len(target) - 1} was asked")
             for number in range(len(target)):
-                file.read(first + number, target[number, ...], window)
+                file.read(first + number, target[number, ...], region)
 
     def _frame_shape(self, file: FrameFile) -> tuple[int, ...]:
         whole = self.per_file == 1 and self.template.numbered and file.frames > 1
@@ -167,11 +170,11 @@ def _refuse_elsewhere(location: Location, path: str) -> None:
         locate({"uri": path}, AssetOptions(trusted=False, allowed_roots=location.roots))
 
 
-def _check(path: str, shape: tuple[int, ...], dtype: np.dtype[Any], out: Array, window: Window) -> None:
+def _check(path: str, shape: tuple[int, ...], dtype: np.dtype[Any], out: Array, region: Region) -> None:
     """Refuse a file whose frames are not what was found, in the sequence, before."""
-    fits = len(window) == len(shape) and all(part.stop <= length for part, length in zip(window, shape, strict=True))
-    if not (fits if window else shape == out.shape[1:]) or not np.can_cast(dtype, out.dtype, "safe"):
-        before = f"a part up to {tuple(part.stop for part in window)}" if window else f"shape {out.shape[1:]}"
+    fits = len(region) == len(shape) and all(part.stop <= length for part, length in zip(region, shape, strict=True))
+    if not (fits if region else shape == out.shape[1:]) or not np.can_cast(dtype, out.dtype, "safe"):
+        before = f"a part up to {tuple(part.stop for part in region)}" if region else f"shape {out.shape[1:]}"
         raise AssetUnavailable(
             f"{path} has {dtype} of shape {shape}, where {out.dtype} of {before} was found in the sequence before"
         )

@@ -18,7 +18,8 @@ import numpy as np
 from intake_bluesky.assets.images.raw_array import RawArray
 from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import Window, positive
+from intake_bluesky.assets.reader import positive
+from intake_bluesky.assets.region import Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
@@ -57,9 +58,9 @@ class SpeReader(SequenceReader):
         with location.open() as file:
             layout = _layout(file, location)
 
-            def read(number: int, out: Array, window: Window) -> None:
+            def read(number: int, out: Array, region: Region) -> None:
                 offset = HEADER + number * layout.stride
-                RawArray(file, location.path, offset, layout.shape, layout.dtype).read(out, window)
+                RawArray(file, location.path, offset, layout.shape, layout.dtype).read(out, region)
 
             yield FrameFile(layout.frames, layout.shape, layout.dtype, read)
 

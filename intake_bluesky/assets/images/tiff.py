@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, ClassVar
 from intake_bluesky.assets.images.raw_array import RawArray
 from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import Window
+from intake_bluesky.assets.region import Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency
 
@@ -43,8 +43,8 @@ class TiffReader(SequenceReader):
                 raise AssetUnavailable(f"{location.path} has pixels of {first.bitspersample} bits, which are not read")
             pages = [first] if len(tiff.pages) == 1 else [p for p in tiff.pages if _alike(p, first)]
 
-            def read(number: int, out: Array, window: Window) -> None:
-                _read_page(pages[number], file, location.path, out, window)
+            def read(number: int, out: Array, region: Region) -> None:
+                _read_page(pages[number], file, location.path, out, region)
 
             yield FrameFile(len(pages), first.shape, first.dtype.newbyteorder("="), read)
 
@@ -53,10 +53,10 @@ def _alike(page: Any, first: Any) -> bool:
     return bool(page.shape == first.shape and page.dtype == first.dtype)
 
 
-def _read_page(page: Any, file: BinaryIO, path: str, out: Array, window: Window) -> None:
+def _read_page(page: Any, file: BinaryIO, path: str, out: Array, region: Region) -> None:
     if page.is_final and page.dataoffsets[0]:  # of a page that was never written it is 0
         stored = page.dtype.newbyteorder(page.parent.byteorder)
-        RawArray(file, path, page.dataoffsets[0], page.shape, stored).read(out, window)
+        RawArray(file, path, page.dataoffsets[0], page.shape, stored).read(out, region)
         return
     try:
         value: Array = page.asarray(maxworkers=1)  # several files are read at once already
@@ -67,7 +67,7 @@ def _read_page(page: Any, file: BinaryIO, path: str, out: Array, window: Window)
                 "pip install imagecodecs"
             ) from error
         raise
-    out[...] = value[window]
+    out[...] = value[region.slices]
 
 
 def _import_tifffile() -> Any:

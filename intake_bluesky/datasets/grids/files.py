@@ -11,7 +11,7 @@ import numpy as np
 from dask.base import tokenize
 
 from intake_bluesky.assets import AssetArray
-from intake_bluesky.assets.indexing import Positions, Selected
+from intake_bluesky.assets.region import Subarray, as_slice
 from intake_bluesky.datasets.grids.gather import chunked
 from intake_bluesky.datasets.grids.order import Order
 from intake_bluesky.documents.columns import Array, missing
@@ -69,23 +69,25 @@ class GridOfFiles:
         AssetUnavailable
             When points were not measured and not to be filled, or files are missing.
         """
-        wanted = Selected.of(key, self.shape)
+        wanted = Subarray.of(key, self.shape)
         if 0 in wanted.shape:
-            return wanted.finish(np.empty(wanted.shape, self.dtype))
+            return np.empty(wanted.shape, self.dtype)
         axes = len(self.order.shape)
-        rows = self.order.rows([np.asarray(places) for places in wanted.axes[:axes]])
+        rows = self.order.rows([np.asarray(places) for places in wanted.positions[:axes]])
         there = rows >= 0
         if self.refuses and not there.all():
             raise AssetUnavailable(self._lacking(int((~there).sum())))
         asked = rows[there]
         rising = np.argsort(asked, kind="stable")  # as they lie in the file, so that they are read in one piece
-        values = self.source[asked[rising], *map(_index, wanted.axes[axes:])]
+        # Ranges as slices: what they index is read in one piece.
+        rest = [as_slice(each) if isinstance(each, range) else each for each in wanted.positions[axes:]]
+        values = self.source[asked[rising], *rest]
         _reorder(values, rising)
         if not there.all():
-            out = missing((rows.size, *wanted.shape[axes:]), self.dtype)
+            out = missing((rows.size, *values.shape[1:]), self.dtype)
             out[there.ravel()] = values
             values = out
-        return wanted.finish(values.reshape(wanted.shape))
+        return wanted.shaped(values)
 
     def _lacking(self, asked: int) -> str:
         return (
@@ -109,13 +111,6 @@ class GridOfFiles:
         meta: Array = np.empty((0,) * self.ndim, self.dtype)
         array: da.Array = da.from_array(self, chunks=chunks, name=name, meta=meta)
         return array
-
-
-def _index(positions: Positions) -> slice | Array:
-    """The same positions, as an index that is read in one piece where it can be."""
-    if not isinstance(positions, range):
-        return positions
-    return slice(positions.start, positions.stop if positions.stop >= 0 else None, positions.step)
 
 
 def _reorder(values: Array, places: Array) -> None:

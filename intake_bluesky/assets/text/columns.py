@@ -1,0 +1,151 @@
+"""From columns as pandas parsed them to the numbers and words that a data key declares; nothing is cast silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from intake_bluesky.assets.text.grammar import Grammar
+from intake_bluesky.assets.text.parsed_files import FilePart, ParsedFile
+from intake_bluesky.documents.columns import TEXT, Array
+from intake_bluesky.errors import DamagedRun
+
+__all__ = ["columns_of", "fill"]
+
+
+def columns_of(out: Array) -> Iterator[Array]:
+    """One-dimensional views, each of one column: fields of records, their elements, or the second axis."""
+    if out.dtype.names:
+        for name in out.dtype.names:
+            yield from columns_of(out[name])
+    elif out.ndim > 1:
+        for number in range(out.shape[1]):
+            yield from columns_of(out[:, number])
+    else:
+        yield out
+
+
+def fill(  # noqa: PLR0917  # where from, and where to
+    targets: Sequence[Array], file: ParsedFile, part: FilePart, rows: slice, columns: Sequence[int], first: int
+) -> None:
+    """Fill columns with some rows of a part of a file.
+
+    Parameters
+    ----------
+    targets : sequence of numpy.ndarray, shape (rows,)
+        Of the dtypes that are declared.
+    file : ParsedFile
+    part : FilePart
+    rows : slice
+        Of the part.
+    columns : sequence of int
+        Number in the file of each target.
+    first : int
+        Number of the first row, for messages.
+
+    Raises
+    ------
+    DamagedRun
+        Naming the row, the column and the value that the dtype does not hold.
+    """
+    wanted = [_Column(file.path, *each, first) for each in zip(columns, targets, strict=True)]
+    words = sorted(column.number for column in wanted if not column.is_number)
+    found = file.values(part, words)
+    doubtful = [c.number for c in wanted if c.is_number and not c.is_exact(found, rows)]
+    text = file.values(part, sorted([*words, *doubtful])) if doubtful else found
+    for column in wanted:
+        if column.number in doubtful:
+            column.fill_from_text(text[column.number][rows].tolist(), file.grammar)
+        elif column.is_number:
+            column.fill(found[column.number][rows])
+        else:
+            column.fill_words(found[column.number][rows])
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column, and what it is to be."""
+
+    path: str
+    number: int
+    target: Array
+    first: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = self.target.dtype
+        return dtype
+
+    @property
+    def is_number(self) -> bool:
+        return self.dtype.kind in "biuf"
+
+    def is_exact(self, found: dict[int, Array], rows: slice) -> bool:
+        """Whether what pandas made of the column is what is in the file, for one of this dtype.
+
+        A column is of one type: a word anywhere makes it text, and a fraction or a gap anywhere makes of its integers
+        floats, which do not hold large ones.
+        """
+        values = found.get(self.number)
+        if values is None or values.dtype.kind not in "biuf":
+            return False
+        return values.dtype.kind != "f" or self.dtype.kind == "f" or not (np.abs(values[rows]) >= 2.0**53).any()
+
+    def refuse(self, wrong: Array, values: Any) -> None:
+        """Raise for the first value that is wrong."""
+        if not wrong.any():
+            return
+        row = int(np.argmax(wrong))
+        value = values[row]
+        absent = isinstance(value, float) and value != value  # noqa: PLR0124  # NaN is what is missing
+        said = "is missing, which" if absent else f"is {value!r}, which"
+        raise DamagedRun(
+            f"{self.path}: column {self.number} of row {self.first + row} {said} {self.dtype} does not hold"
+        )
+
+    def fill(self, values: Array) -> None:
+        """Cast numbers to the dtype, which holds them."""
+        if values.dtype.kind == "b":
+            self.refuse(np.full(len(values), self.dtype.kind != "b"), values)
+        with np.errstate(invalid="ignore", over="ignore"):
+            cast = values.astype(self.dtype)
+        if self.dtype.kind == "f":  # text is decimal: to round it is to read it
+            self.refuse(np.isinf(cast) & ~np.isinf(values.astype(np.float64)), values)
+        else:
+            self.refuse(cast != values, values)
+        self.target[...] = cast
+
+    def fill_from_text(self, cells: list[str], grammar: Grammar) -> None:
+        """Read each number on its own."""
+        values = [grammar.number(cell) for cell in cells]
+        self.refuse(np.array([not self._holds(value) for value in values], bool), values)
+        if self.dtype.kind == "f":
+            self.fill(np.array(values, np.float64))
+        else:
+            self.target[...] = np.array(list(map(int, values)), self.dtype)
+
+    def _holds(self, value: Any) -> bool:
+        kind = self.dtype.kind
+        if isinstance(value, str | bool):
+            return kind == "b" and value in (True, False)
+        if kind == "f":
+            return True
+        least, most = (0, 1) if kind == "b" else (np.iinfo(self.dtype).min, np.iinfo(self.dtype).max)
+        return bool(least <= value <= most and value == int(value))
+
+    def fill_words(self, values: Array) -> None:
+        """Take words as they are, in the dtype, which holds them."""
+        self.refuse(np.array([not isinstance(value, str) for value in values.tolist()], bool), values)
+        if self.dtype == TEXT:
+            self.target[...] = values
+            return
+        try:
+            whole = values.astype({"U": np.str_, "S": np.bytes_}.get(self.dtype.kind, self.dtype))
+        except (ValueError, UnicodeEncodeError) as error:
+            raise DamagedRun(f"{self.path}: column {self.number} is not of {self.dtype}: {error}") from error
+        if whole.dtype.itemsize > self.dtype.itemsize:
+            self.refuse(whole.astype(self.dtype) != whole, values)
+        self.target[...] = whole

@@ -1,0 +1,236 @@
+"""What the parameters of a resource say of its text, in pandas' words; and pandas, told so."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final, Self
+
+from intake_bluesky.errors import DamagedRun
+
+__all__ = ["MISSING", "OF_PANDAS", "Grammar"]
+
+MISSING: Final = (
+    "", "NA", "N/A", "n/a", "<NA>", "#N/A", "nan", "NaN", "NAN", "-nan", "-NaN", "null", "NULL", "None"
+)  # fmt: skip
+"""What stands for a number that is not there; text is taken as it is."""
+OF_DOCUMENTS: Final = frozenset({"chunk_shape", "join_chunks", "join_method", "multiplier", "frame_per_point"})
+"""Parameters that every stream resource may have."""
+OF_PANDAS: Final = frozenset({
+    "comment", "decimal", "delimiter", "dtype", "encoding", "header", "keep_default_na", "na_values", "names", "nrows",
+    "quotechar", "sep", "skipfooter", "skipinitialspace", "skiprows", "thousands", "usecols",
+})  # fmt: skip
+"""Keywords of `pandas.read_csv` that say what text means; none of them runs code or opens anything."""
+SPACES: Final = r"\s+"
+BOOLEANS: Final = frozenset({"True", "TRUE", "true", "False", "FALSE", "false"})
+NUMBER: Final = r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity)"
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """How text is to be read.
+
+    Attributes
+    ----------
+    options, beginning : tuple of (str, value)
+        Keywords of `pandas.read_csv` that hold for all of a file, and for its beginning.
+    missing : tuple of str
+        Text that stands for a missing number.
+    columns : tuple of int
+        Those that are read; ``()`` for all.
+    most : int or None
+        Of how many rows at most (``nrows``).
+    footer : int
+        Lines at the end that are not meant (``skipfooter``, which pandas' fast parser does not have).
+    """
+
+    options: tuple[tuple[str, Any], ...] = ()
+    beginning: tuple[tuple[str, Any], ...] = ()
+    missing: tuple[str, ...] = MISSING
+    columns: tuple[int, ...] = ()
+    most: int | None = None
+    footer: int = 0
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Self:
+        """Read a stream resource's parameters.
+
+        Raises
+        ------
+        ValueError
+            When a parameter is none of those that are understood, or has a value that is not.
+        """
+        unknown = sorted(set(parameters) - OF_DOCUMENTS - OF_PANDAS)
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)} not understood; parameters are {', '.join(sorted(OF_PANDAS))}")
+        options = {
+            "sep": _separator(parameters),
+            "quotechar": _character(parameters, "quotechar", '"'),
+            "comment": _character(parameters, "comment", None),
+            "decimal": _character(parameters, "decimal", "."),
+            "thousands": _character(parameters, "thousands", None),
+            "encoding": _encoding(parameters.get("encoding")),
+            "skipinitialspace": bool(parameters.get("skipinitialspace", False)),
+        }
+        beginning = {"header": _count(parameters, "header"), "skiprows": _skipped(parameters)}
+        return cls(
+            tuple(options.items()),
+            tuple(beginning.items()),
+            _missing(parameters),
+            _numbers("usecols", parameters.get("usecols")),
+            _count(parameters, "nrows"),
+            _count(parameters, "skipfooter") or 0,
+        )
+
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether lines are counted from the beginning of the file throughout, or from its end."""
+        return bool(self.footer) or isinstance(dict(self.beginning).get("skiprows"), tuple)
+
+    def option(self, name: str) -> str:
+        """One of the characters; ``""`` where there is none."""
+        return dict(self.options).get(name) or ""
+
+    def without_footer(self, text: bytes) -> int:
+        """How much of the text of a file is before the lines at its end that are not meant."""
+        stop, left = len(text), self.footer
+        comment = (self.option("comment") or "\n").encode()
+        while left and stop:
+            begin = text.rfind(b"\n", 0, stop - 1) + 1
+            line = text[begin:stop].strip()
+            left -= bool(line) and not line.startswith(comment)
+            stop = begin
+        return stop
+
+    def number(self, cell: Any) -> int | float | bool | str:
+        """What pandas would make of a cell alone: a number, True or False, or the text itself.
+
+        Examples
+        --------
+        >>> [Grammar().number(cell) for cell in ("9007199254740993", "2e3", "NA", "true", "two")]
+        [9007199254740993, 2000.0, nan, True, 'two']
+        """
+        if not isinstance(cell, str) or cell in self.missing:
+            return math.nan
+        if cell in BOOLEANS:
+            return cell.lower() == "true"
+        plain = cell.replace(self.option("thousands") or "\n", "").replace(self.option("decimal") or ".", ".").strip()
+        if re.fullmatch(r"[+-]?\d{1,40}", plain, re.ASCII):
+            return int(plain)
+        return float(plain) if re.fullmatch(NUMBER, plain, re.ASCII | re.IGNORECASE) else cell
+
+    def parse(
+        self,
+        text: bytes,
+        names: Sequence[int],
+        words: Sequence[int] = (),
+        *,
+        begins: bool = True,
+        rows: int | None = None,
+    ) -> Any:
+        """Parse whole rows to a `pandas.DataFrame` whose columns have their numbers for names.
+
+        Parameters
+        ----------
+        text : bytes
+        names : sequence of int
+            Numbers of the columns that are read; none where the text tells.
+        words : sequence of int
+            Columns that are taken as they are, whatever pandas would make of them.
+        begins : bool
+            Whether this is the beginning of the file.
+        rows : int or None
+            At most.
+
+        Raises
+        ------
+        DamagedRun
+            With pandas' own words.
+        """
+        import pandas as pd
+
+        how: dict[str, Any] = dict(self.options) | (dict(self.beginning) if begins else {})
+        how |= {"names": names or None, "usecols": list(self.columns) or None, "nrows": rows}
+        if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):
+            how["float_precision"] = "round_trip"  # since 3.1 the only one there is
+        missing: Any = list(self.missing)
+        if words:
+            missing = {column: missing for column in names if column not in set(words)}
+        try:
+            found = pd.read_csv(
+                BytesIO(text),
+                engine="c",
+                low_memory=False,  # or columns would be of several types
+                header=how.pop("header", None),
+                dtype=dict.fromkeys(words, object),
+                keep_default_na=False,
+                na_values=missing,
+                **how,
+            )
+        except pd.errors.EmptyDataError:
+            return pd.DataFrame()
+        except (pd.errors.ParserError, ValueError) as error:
+            raise DamagedRun(str(error).strip()) from error
+        if not isinstance(found.index, pd.RangeIndex):  # pandas takes columns without a name for an index
+            raise DamagedRun("the first row that is read has more fields than the rows before it")
+        found.columns = pd.Index(names or self.columns or range(len(found.columns)))
+        return found
+
+
+def _character(parameters: Mapping[str, Any], name: str, default: str | None) -> str | None:
+    value = parameters.get(name)
+    if value is None or value == "":
+        return default
+    if not isinstance(value, str) or len(value.encode()) != 1:
+        raise ValueError(f"{name}={value!r} is not one ASCII character")
+    return value
+
+
+def _separator(parameters: Mapping[str, Any]) -> str | None:
+    name = "sep" if parameters.get("sep") else "delimiter"
+    return SPACES if parameters.get(name) == SPACES else _character(parameters, name, ",")
+
+
+def _encoding(value: Any) -> str:
+    """An encoding in which line breaks, separators and digits are those of ASCII, or ValueError."""
+    name = "utf-8" if value is None else str(value)
+    try:
+        plain = "1,2\n".encode(name) in (b"1,2\n", b"\xef\xbb\xbf1,2\n")
+    except (LookupError, UnicodeError):
+        plain = False
+    if not plain:
+        raise ValueError(f"encoding={value!r} is not one that has ASCII in it")
+    return name
+
+
+def _skipped(parameters: Mapping[str, Any]) -> int | tuple[int, ...] | None:
+    """``skiprows``: how many lines at the beginning, or which lines."""
+    value = parameters.get("skiprows")
+    return _numbers("skiprows", value) if isinstance(value, (list, tuple)) else _count(parameters, "skiprows")
+
+
+def _count(parameters: Mapping[str, Any], name: str) -> int | None:
+    value = parameters.get(name)
+    if value is not None and (type(value) is not int or value < 0):
+        raise ValueError(f"{name}={value!r} is not a number from 0")
+    return value
+
+
+def _numbers(name: str, value: Any) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or not all(type(n) is int and n >= 0 for n in value):
+        raise ValueError(f"{name}={value!r} is not a list of numbers from 0")
+    return tuple(sorted(set(value)))
+
+
+def _missing(parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    given = parameters.get("na_values")
+    own = [] if given is None else given if isinstance(given, (list, tuple)) else [given]
+    if not all(isinstance(value, (str, int, float)) for value in own):
+        raise ValueError(f"na_values={given!r} is neither a value nor a list of values")
+    usual = MISSING if parameters.get("keep_default_na", True) else ()
+    return (*usual, *map(str, own))

@@ -1,0 +1,49 @@
+"""What to make of a stream: which keys, how what is missing is met, how large chunks are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from intake_bluesky.assets.options import AssetOptions
+
+__all__ = ["DatasetOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetOptions:
+    """What to make of a stream.
+
+    Attributes
+    ----------
+    include : tuple of str or None
+        Keys wanted; None for all.
+    exclude : tuple of str
+        Keys not wanted.
+    sub_dict : {"data", "timestamps"}
+        The values, or when each was taken (float64 seconds since the epoch; streamed keys have none).
+    on_missing : {"raise", "fill"}
+        What computing does where a row has no value: floats are NaN whatever is asked; others raise
+        `AssetUnavailable`, or become 0, False, ``""``.
+    on_mismatch : {"raise", "object"}
+        Whether a value that is not what was declared raises `DamagedRun`, or columns not observed before are read as
+        Python objects.
+    trim : bool
+        Keep only the rows that all parts of the stream have.
+    decode_times : bool
+        Give ``time`` as datetime64[ns] (UTC) instead of float seconds.
+    target_chunk : int or None
+        Size in bytes that dask chunks are merged up to; None for the measured default.
+    assets : AssetOptions
+        Where and how to read external files.
+    """
+
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    sub_dict: Literal["data", "timestamps"] = "data"
+    on_missing: Literal["raise", "fill"] = "raise"
+    on_mismatch: Literal["raise", "object"] = "raise"
+    trim: bool = False
+    decode_times: bool = False
+    target_chunk: int | None = None
+    assets: AssetOptions = field(default_factory=AssetOptions)
