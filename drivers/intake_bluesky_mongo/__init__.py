@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import MissingDependency
+from intake_bluesky.storage.buffered_insert import Buffering
 
 if TYPE_CHECKING:
     from intake_bluesky_mongo.embedded import EmbeddedStore
     from intake_bluesky_mongo.normalized import NormalizedStore
-    from intake_bluesky_mongo.writer import Buffering
 
 __all__ = [
     "BlueskyMongoEmbeddedCatalog",
@@ -22,7 +22,7 @@ __all__ = [
     "NormalizedStore",
 ]
 
-_HOMES = {"NormalizedStore": "normalized", "EmbeddedStore": "embedded", "Buffering": "writer"}
+_HOMES = {"NormalizedStore": "normalized", "EmbeddedStore": "embedded"}
 
 
 def __getattr__(name: str) -> Any:

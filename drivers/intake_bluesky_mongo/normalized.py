@@ -11,6 +11,7 @@ from bson.raw_bson import RawBSONDocument
 
 from intake_bluesky.documents.model import DatumPage, Document
 from intake_bluesky.errors import DuplicateRun
+from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import RunInsert
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
@@ -31,7 +32,7 @@ from intake_bluesky_mongo.run_layout import StoredRun
 from intake_bluesky_mongo.storable_documents import uid_of
 from intake_bluesky_mongo.store import MongoStore
 from intake_bluesky_mongo.union_query import Answer, Result, Section, ask, by_run
-from intake_bluesky_mongo.writer import Buffering, MongoInsert, Writes, begin, sized
+from intake_bluesky_mongo.writer import MongoInsert, Writes, begin, sized
 
 __all__ = ["NormalizedStore"]
 

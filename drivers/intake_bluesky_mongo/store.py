@@ -18,6 +18,7 @@ from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, S
 from intake_bluesky.query import ALL, Query, split
 from intake_bluesky.query.pruning import Kept
 from intake_bluesky.search.run_statistics import measured
+from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore, merge_runs
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
@@ -30,7 +31,6 @@ from intake_bluesky_mongo.run_layout import StoredRun, StoredStream
 from intake_bluesky_mongo.shared_statistics import Packed, put_shared, shared
 from intake_bluesky_mongo.statistics import Keeper, Part, packed, place_of
 from intake_bluesky_mongo.translator import Translator
-from intake_bluesky_mongo.writer import Buffering
 
 __all__ = ["MongoStore"]
 

@@ -23,6 +23,7 @@ from intake_bluesky.index.search_form import code_text
 from intake_bluesky.index.tables import is_rare
 from intake_bluesky.query import ALL, Path, Query
 from intake_bluesky.search.run_statistics import measured
+from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
 from intake_bluesky_sql.address import Address
 from intake_bluesky_sql.database import Database
@@ -30,7 +31,7 @@ from intake_bluesky_sql.key_values import StoredValues
 from intake_bluesky_sql.maintenance import Upkeep
 from intake_bluesky_sql.postgres_search import POSTGRESQL
 from intake_bluesky_sql.run_reader import StoredRun, decoded
-from intake_bluesky_sql.run_writer import Buffering, SQLInsert
+from intake_bluesky_sql.run_writer import SQLInsert
 from intake_bluesky_sql.sqlite_search import SQLITE
 from intake_bluesky_sql.statistics import Keeper
 
@@ -43,6 +44,8 @@ ENDS: Final = (
     "SELECT uid, (SELECT body FROM documents AS d WHERE d.run = runs.id AND d.place = 0), "
     "(SELECT body FROM documents AS d WHERE d.run = runs.id AND d.place = runs.stop_place), {key} FROM runs "
 )
+AT_ONCE: Final = {"flush_seconds": 0.0, "patience": 0.0}
+TOGETHER: Final = {"patience": 30.0}
 ORDERS: Final = {Order.NEWEST: ("newest", "<", " DESC"), Order.OLDEST: ("oldest", ">", "")}
 
 
@@ -82,9 +85,9 @@ class SQLStore(RunStore):
     ) -> None:
         self._arguments = {"flush_seconds": flush_seconds, "flush_bytes": flush_bytes, "patience": patience}
         self.database = Database(Address.of(uri))
-        given = {"seconds": flush_seconds, "bytes": flush_bytes, "patience": patience}
-        usual: dict[str, Any] = {"seconds": 0.0, "patience": 0.0} if self.database.is_sqlite else {}
-        self._buffering = Buffering(**usual | {name: value for name, value in given.items() if value is not None})
+        usual: dict[str, Any] = AT_ONCE if self.database.is_sqlite else TOGETHER
+        given = {name: value for name, value in self._arguments.items() if value is not None}
+        self._buffering = Buffering(**usual | given)
         self._search = SQLITE if self.database.is_sqlite else POSTGRESQL
         self._values = StoredValues(self.database, self._search, self._note)
         self._keeper = Keeper(self.database)
