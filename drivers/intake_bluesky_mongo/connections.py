@@ -21,7 +21,8 @@ from pymongo.errors import (
 )
 
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
-from intake_bluesky_mongo.address import Address
+from intake_bluesky.runtime.secrets import Secrets
+from intake_bluesky_mongo.address import MongoAddress
 
 __all__ = ["Connection", "Stored"]
 
@@ -42,7 +43,7 @@ class _Clients:
         self._open: dict[str, tuple[MongoClient[Stored], int]] = {}
         self._of_parent: list[Any] = []  # a fork leaves its parent's clients alone, and must not close them
 
-    def take(self, address: Address) -> MongoClient[Stored]:
+    def take(self, address: MongoAddress) -> MongoClient[Stored]:
         uri = address.server
         with self._lock:
             self._notice_fork()
@@ -92,14 +93,14 @@ class Connection:
     Connection('mongodb://me@localhost/runs')
     """
 
-    def __init__(self, database: str | Address | Database[Stored], argument: str) -> None:
+    def __init__(self, database: str | MongoAddress | Database[Stored], argument: str) -> None:
         self.argument = argument
-        self.address: Address | None = None
+        self.address: MongoAddress | None = None
         self._given: Database[Stored] | None = None
-        if isinstance(database, Address):
+        if isinstance(database, MongoAddress):
             self.address = database
         elif isinstance(database, str):
-            self.address = Address.parse(database, argument)
+            self.address = MongoAddress.parse(database, argument)
         elif isinstance(database, Database):
             self._given = database
         else:
@@ -136,13 +137,13 @@ class Connection:
             return self._client[self.address.database]
 
     @staticmethod
-    def _take(address: Address) -> MongoClient[Stored]:
+    def _take(address: MongoAddress) -> MongoClient[Stored]:
         try:
             return _clients.take(address)
         except (PyMongoError, ValueError) as error:
             if isinstance(error, IntakeBlueskyError):
                 raise
-            told = address.without_secrets(str(error))
+            told = address.secrets.hide(str(error))
             raise StoreUnavailable(f"{address.shown} cannot be opened: {type(error).__name__}: {told}") from None
 
     def same_database(self, other: Connection) -> bool:
@@ -157,9 +158,9 @@ class Connection:
         try:
             yield
         except PyMongoError as error:
-            told = str(error) if self.address is None else self.address.without_secrets(str(error))
-            message = f"{self.shown} was asked {what}: {_reason(error, told)}"
-            raise StoreUnavailable(message) from error
+            secrets = Secrets() if self.address is None else self.address.secrets
+            message = f"{self.shown} was asked {what}: {_reason(error, secrets.hide(str(error)))}"
+            raise StoreUnavailable(message) from None if secrets.are_in(error) else error
 
     def close(self) -> None:
         """Let go of the client; the next use takes one anew."""

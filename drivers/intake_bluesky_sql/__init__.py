@@ -27,9 +27,9 @@ def __getattr__(name: str) -> Any:
 
 
 def _shown(uri: Any) -> str:
-    from intake_bluesky_sql.address import Address
+    from intake_bluesky_sql.address import SQLAddress
 
-    return Address.of(uri).text
+    return SQLAddress.of(uri).text
 
 
 class BlueskySQLCatalog(BlueskyCatalog):

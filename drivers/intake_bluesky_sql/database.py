@@ -20,7 +20,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleEr
 from intake_bluesky.errors import MissingDependency, StoreUnavailable
 from intake_bluesky.index.tables import prepare
 from intake_bluesky_sql import tables
-from intake_bluesky_sql.address import Address
+from intake_bluesky_sql.address import SQLAddress
 from intake_bluesky_sql.tables import migrate, newer, version_of
 
 __all__ = ["Database"]
@@ -74,14 +74,14 @@ def _number(path: Path) -> tuple[int, int] | None:
 
 
 class Database:
-    """One database, opened when it is first asked; not for pickling, which an `Address` is.
+    """One database, opened when it is first asked; not for pickling, which an `SQLAddress` is.
 
     Parameters
     ----------
-    address : Address
+    address : SQLAddress
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: SQLAddress) -> None:
         self.address = address
         self.path = address.path  # of an SQLite file
         self.is_sqlite = self.path is not None
@@ -299,7 +299,7 @@ class Database:
             _dispose(self._engines, self._direct)
 
     def __getstate__(self) -> Any:
-        raise TypeError("connections are not pickled: pickle the Address")
+        raise TypeError("connections are not pickled: pickle the SQLAddress")
 
 
 def _dispose(engines: list[tuple[int, Engine]], directs: list[_Direct]) -> None:

@@ -25,7 +25,7 @@ from intake_bluesky.query import ALL, Path, Query
 from intake_bluesky.search.run_statistics import measured
 from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
-from intake_bluesky_sql.address import Address
+from intake_bluesky_sql.address import SQLAddress
 from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.key_values import StoredValues
 from intake_bluesky_sql.maintenance import Upkeep
@@ -84,7 +84,7 @@ class SQLStore(RunStore):
         patience: float | None = None,
     ) -> None:
         self._arguments = {"flush_seconds": flush_seconds, "flush_bytes": flush_bytes, "patience": patience}
-        self.database = Database(Address.of(uri))
+        self.database = Database(SQLAddress.of(uri))
         usual: dict[str, Any] = AT_ONCE if self.database.is_sqlite else TOGETHER
         given = {name: value for name, value in self._arguments.items() if value is not None}
         self._buffering = Buffering(**usual | given)
