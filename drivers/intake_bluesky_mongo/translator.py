@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from intake_bluesky.integers import INT64_END, is_int64
 from intake_bluesky.query import (
     AnyDescriptor,
     AnyItem,
@@ -42,7 +43,6 @@ Filter: TypeAlias = dict[str, Any]
 NOTHING: Final[Filter] = {"$nor": [{}]}
 NO_LIST: Final = {"$not": {"$type": "array"}}
 OPERATORS: Final = {"==": "$eq", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
-INTEGERS: Final = 2**63
 MANY: Final = 10_000  # values or uids in one filter, which is a document of at most 16 MiB itself
 INDEX: Final = re.compile("[0-9]+", re.ASCII)
 ITEM: Final = ("item",)
@@ -162,8 +162,8 @@ def _scalar(value: Value) -> bool:
     if isinstance(value, str):
         return _encodable(value)
     if isinstance(value, int):
-        return -INTEGERS <= value < INTEGERS
-    return isinstance(value, float) and (abs(value) < INTEGERS or math.isinf(value))
+        return is_int64(value)
+    return isinstance(value, float) and (abs(value) < INT64_END or math.isinf(value))
 
 
 def _value_exact(value: Value, path: Path, *, top: bool) -> bool:

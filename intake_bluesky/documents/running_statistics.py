@@ -16,10 +16,11 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from intake_bluesky.documents.columns import WIDE, Column, Observed, Ragged, column, observe
+from intake_bluesky.documents.columns import Column, Observed, Ragged, column, observe
 from intake_bluesky.documents.model import Document, EventPage, is_external, stream_name, to_plain
 from intake_bluesky.documents.pages import event_page, normalise
 from intake_bluesky.documents.statistics import Fields, Statistics, of_floats, of_integers
+from intake_bluesky.integers import FLOAT_EXACT
 
 __all__ = ["ODD", "Found", "Measuring", "Watching"]
 
@@ -89,7 +90,7 @@ class Part:
 
 
 def _observed(low: Any, high: Any) -> Observed:
-    if low >= -WIDE and high <= WIDE:
+    if low >= -FLOAT_EXACT and high <= FLOAT_EXACT:
         return NEGATIVE if low < 0 else NATURAL
     return observe(column([low, high])[0])  # the ends tell all that is kept of integers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Final, TypeVar
 
@@ -36,7 +36,7 @@ def _started() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(POOL, "intake-bluesky", lambda: setattr(_here, "pooled", True))
 
 
-def map_ahead(do: Callable[[T], R], items: Iterable[T], *, ahead: int = 4 * THREADS) -> Iterator[R]:
+def map_ahead(do: Callable[[T], R], items: Iterable[T], *, ahead: int = 4 * THREADS) -> Generator[R, None, None]:
     """Yield what is made of each item, in order, by threads that are a few items ahead of who takes it.
 
     When something raises, or nobody takes the rest, items that were not begun are not. Called in a thread of the pool,
