@@ -67,6 +67,7 @@ class BlueskyMongoNormalizedCatalog(BlueskyCatalog):
     """
 
     name = "bluesky-mongo-normalized-catalog"
+    url_schemes = ("mongodb", "mongodb+srv")
     WITHOUT_SECRETS = {  # noqa: RUF012
         **BlueskyCatalog.WITHOUT_SECRETS, "metadatastore_db": _shown, "asset_registry_db": _shown, "auth": _unused,
     }  # fmt: skip
