@@ -16,7 +16,7 @@ from intake_bluesky.query.server_text import ServerText
 from intake_bluesky.storage.contract import Order
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Stored
-from intake_bluesky_mongo.translator import Filter, Places, Translator
+from intake_bluesky_mongo.translator import FieldPlaces, Filter, MongoTranslator
 
 __all__ = ["EMBEDDED", "NORMALIZED", "Listing", "Schema"]
 
@@ -35,7 +35,7 @@ class Schema:
         Of run starts, or of headers.
     uid, time : str
         The paths of these.
-    places : Places
+    places : FieldPlaces
     stops, descriptors : str or None
         The collections of these, where they are others.
     """
@@ -43,7 +43,7 @@ class Schema:
     collection: str
     uid: str
     time: str
-    places: Places
+    places: FieldPlaces
     stops: str | None = None
     descriptors: str | None = None
 
@@ -67,16 +67,16 @@ def _documents(value: Any) -> list[Document]:
 
 
 NORMALIZED: Final = Schema(
-    "run_start", "uid", "time", Places({"start": "", "stop": "__stop."}), "run_stop", "event_descriptor"
+    "run_start", "uid", "time", FieldPlaces({"start": "", "stop": "__stop."}), "run_stop", "event_descriptor"
 )
 EMBEDDED: Final = Schema(
-    "header", "start.uid", "start.time", Places({"start": "start.", "stop": "stop."}, "descriptors", listed=True)
+    "header", "start.uid", "start.time", FieldPlaces({"start": "start.", "stop": "stop."}, "descriptors", listed=True)
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The runs of a database that match a query whose leaves a `Translator` takes as exact."""
+    """The runs of a database that match a query whose leaves a `MongoTranslator` takes as exact."""
 
     database: Database[Stored]
     schema: Schema
@@ -185,7 +185,7 @@ class Listing:
         texts = [part for part in parts if isinstance(part, ServerText)]  # which have to come first
         near = all_of(part for part in parts if documents_needed(part) <= at_hand and part not in texts)
         far = all_of(part for part in parts if not documents_needed(part) <= at_hand)
-        translator = Translator(self.schema.places)
+        translator = MongoTranslator(self.schema.places)
         whole = [translator.filter(near), also, {self.schema.uid: {"$type": "string"}}]
         lead = (
             translator.filter(all_of(texts))

@@ -24,13 +24,13 @@ from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader, Times, Wanted
 from intake_bluesky_mongo.find import Listing, Schema, uids_without_text
-from intake_bluesky_mongo.indexes import Index, missing_indexes
+from intake_bluesky_mongo.indexes import MongoIndex, missing_indexes
 from intake_bluesky_mongo.large_values import gathered
 from intake_bluesky_mongo.prefetch import Ahead, groups
-from intake_bluesky_mongo.run_layout import StoredRun, StoredStream
+from intake_bluesky_mongo.run_layout import MongoRun, StoredStream
 from intake_bluesky_mongo.shared_statistics import Packed, put_shared, shared
 from intake_bluesky_mongo.statistics import Keeper, Part, packed, place_of
-from intake_bluesky_mongo.translator import Translator
+from intake_bluesky_mongo.translator import MongoTranslator
 
 __all__ = ["MongoStore"]
 
@@ -85,7 +85,7 @@ class MongoStore(RunStore):
     def _begin(self) -> None:
         self._times = Times()
         self._lock = threading.Lock()
-        self._recent: dict[str, tuple[float, StoredRun, dict[str, StoredStream]]] = {}
+        self._recent: dict[str, tuple[float, MongoRun, dict[str, StoredStream]]] = {}
         self._keeper = Keeper(place_of(type(self).schema.collection, self.connection))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class MongoStore(RunStore):
 
     def plan(self, query: Query, order: Order) -> Plan:
         """Take what a filter says exactly, and what statistics kept here do."""
-        by_filter = Translator(self.schema.places).exact
+        by_filter = MongoTranslator(self.schema.places).exact
         by_statistics = self._keeper.takes(query)
 
         def exact(leaf: Query) -> bool:
@@ -162,14 +162,14 @@ class MongoStore(RunStore):
             return self._listing(self._keeper.parts(query)[0].query).server_plan(order)
 
     @abstractmethod
-    def _find_run(self, uid: str) -> StoredRun | None:
+    def _find_run(self, uid: str) -> MongoRun | None:
         """Look for one run, in one round trip where the server can."""
 
     @abstractmethod
-    def _find_runs(self, uids: Sequence[str]) -> dict[str, StoredRun]:
+    def _find_runs(self, uids: Sequence[str]) -> dict[str, MongoRun]:
         """Look for several runs, in two round trips where the server can, each as `_find_run` would find it."""
 
-    def _run(self, uid: str) -> tuple[StoredRun, dict[str, StoredStream]]:
+    def _run(self, uid: str) -> tuple[MongoRun, dict[str, StoredStream]]:
         with self.connection.asking(f"for run {uid}"):
             found = self._find_run(uid)
             if found is None:
@@ -178,7 +178,7 @@ class MongoStore(RunStore):
         self._remember(uid, found, streams)
         return found, streams
 
-    def _laid_out(self, uid: str, found: StoredRun) -> dict[str, StoredStream]:
+    def _laid_out(self, uid: str, found: MongoRun) -> dict[str, StoredStream]:
         try:
             found.check()
             streams = found.streams()
@@ -192,7 +192,7 @@ class MongoStore(RunStore):
             raise DamagedRun(f"run {uid} cannot be read: {type(error).__name__}: {error}") from error
         return streams
 
-    def _remember(self, uid: str, found: StoredRun, streams: dict[str, StoredStream]) -> None:
+    def _remember(self, uid: str, found: MongoRun, streams: dict[str, StoredStream]) -> None:
         with self._lock:
             self._recent = {known: kept for known, kept in self._recent.items() if _is_fresh(kept[0])}
             self._recent[uid] = time.monotonic(), found, streams
@@ -314,7 +314,7 @@ class MongoStore(RunStore):
             put_shared(self.connection, self.schema.collection, new)
         return read
 
-    def _opened(self, uids: Sequence[str]) -> dict[str, tuple[StoredRun, dict[str, StoredStream]]]:
+    def _opened(self, uids: Sequence[str]) -> dict[str, tuple[MongoRun, dict[str, StoredStream]]]:
         """Some runs, asked for together, without those that are not there or damaged."""
         with self.connection.asking(f"for {len(uids)} runs"):
             try:
@@ -327,7 +327,7 @@ class MongoStore(RunStore):
                     opened[uid] = run, self._laid_out(uid, run)
         return opened
 
-    def _opened_one_by_one(self, uids: Sequence[str]) -> dict[str, tuple[StoredRun, dict[str, StoredStream]]]:
+    def _opened_one_by_one(self, uids: Sequence[str]) -> dict[str, tuple[MongoRun, dict[str, StoredStream]]]:
         opened = {}
         for uid in uids:
             with suppress(DamagedRun, RunNotFound):
@@ -377,7 +377,7 @@ class MongoStore(RunStore):
         """Begin a run."""
 
     @abstractmethod
-    def _indexes(self) -> Iterable[tuple[Connection, Index]]:
+    def _indexes(self) -> Iterable[tuple[Connection, MongoIndex]]:
         """The indexes by which everything is found."""
 
     def proposed_indexes(self) -> list[str]:
@@ -393,8 +393,8 @@ class MongoStore(RunStore):
             made.append(f"{connection.shown} {index}")
         return made
 
-    def _missing(self) -> Iterator[tuple[Connection, Index]]:
-        wanted: dict[Connection, list[Index]] = {}
+    def _missing(self) -> Iterator[tuple[Connection, MongoIndex]]:
+        wanted: dict[Connection, list[MongoIndex]] = {}
         for connection, index in self._indexes():
             wanted.setdefault(connection, []).append(index)
         for connection, indexes in wanted.items():

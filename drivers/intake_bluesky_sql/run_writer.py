@@ -20,7 +20,7 @@ from intake_bluesky.errors import DuplicateRun, RunNotFound, UnsupportedOperatio
 from intake_bluesky.index.search_form import SearchForm, code_text
 from intake_bluesky.storage.buffered_insert import BufferedInsert, Buffering
 from intake_bluesky_sql.database import Database
-from intake_bluesky_sql.document_blocks import Block, Signature, alike, build, owner_of
+from intake_bluesky_sql.document_blocks import DocumentBlock, Signature, alike, build, owner_of
 from intake_bluesky_sql.maintenance import analyze
 from intake_bluesky_sql.search_columns import ordering, searched_columns, words_of
 from intake_bluesky_sql.statistics import Keeper, statistics_in
@@ -75,7 +75,7 @@ class SQLInsert(BufferedInsert):
         self._streams: dict[str, str] = {}
         self._tails: dict[tuple[str, str], _Tail] = {}
         self._waiting: dict[int, _Written] = {}  # not in the database
-        self._blocks: list[Block] = []  # nor these; what they hold may be, as documents
+        self._blocks: list[DocumentBlock] = []  # nor these; what they hold may be, as documents
         self._searched: dict[str, Any] = {}  # what the run's row has
         self._stop: tuple[int, Document] | None = None
         self._run = database.write(self._begin)
@@ -251,7 +251,7 @@ def _is_large(name: str, doc: Document) -> bool:
     return max(arrays, numbers) >= LARGE
 
 
-def _blocks_of(documents: Sequence[_Written]) -> Iterator[Block]:
+def _blocks_of(documents: Sequence[_Written]) -> Iterator[DocumentBlock]:
     """Blocks of documents that follow each other; what can be of none stays where it is."""
     read = [(written.place, written.name, exact_json.loads(written.body)) for written in documents]
     for signature, group in groupby(read, key=lambda found: alike(found[1], found[2])):
@@ -260,21 +260,21 @@ def _blocks_of(documents: Sequence[_Written]) -> Iterator[Block]:
             yield block
 
 
-def _block(signature: Signature | None, documents: Sequence[tuple[int, Document]]) -> Block | None:
+def _block(signature: Signature | None, documents: Sequence[tuple[int, Document]]) -> DocumentBlock | None:
     return None if signature is None else build(documents, signature)
 
 
-def _places(block: Block) -> Iterable[int]:
+def _places(block: DocumentBlock) -> Iterable[int]:
     return block.layout.places or range(block.place, block.last + 1)
 
 
-def _block_row(run: int, block: Block) -> tuple[Any, ...]:
+def _block_row(run: int, block: DocumentBlock) -> tuple[Any, ...]:
     return (
         run, block.place, block.last, block.name, block.owner, block.documents, block.events, block.nbytes,
         block.layout.dump(),
     )  # fmt: skip
 
 
-def _column_rows(run: int, block: Block) -> Iterator[tuple[Any, ...]]:
+def _column_rows(run: int, block: DocumentBlock) -> Iterator[tuple[Any, ...]]:
     for (part, key), packed in block.columns.items():
         yield run, block.place, part, code_text(key), packed.form, packed.body

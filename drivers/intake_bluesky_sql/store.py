@@ -30,7 +30,7 @@ from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.key_values import StoredValues
 from intake_bluesky_sql.maintenance import Upkeep
 from intake_bluesky_sql.postgres_search import POSTGRESQL
-from intake_bluesky_sql.run_reader import StoredRun, decoded
+from intake_bluesky_sql.run_reader import SQLRun, decoded
 from intake_bluesky_sql.run_writer import SQLInsert
 from intake_bluesky_sql.sqlite_search import SQLITE
 from intake_bluesky_sql.statistics import Keeper
@@ -91,7 +91,7 @@ class SQLStore(RunStore):
         self._search = SQLITE if self.database.is_sqlite else POSTGRESQL
         self._values = StoredValues(self.database, self._search, self._note)
         self._keeper = Keeper(self.database)
-        self._known: OrderedDict[str, StoredRun] = OrderedDict()
+        self._known: OrderedDict[str, SQLRun] = OrderedDict()
         self._problems: dict[str, Problem] = {}
         self._lock = threading.Lock()
 
@@ -203,10 +203,10 @@ class SQLStore(RunStore):
         """Describe one run as it is now, by one statement."""
         return self._run(uid).header
 
-    def _run(self, uid: str) -> StoredRun:
+    def _run(self, uid: str) -> SQLRun:
         with self._lock:
             known = self._known.get(uid)
-        if known is not None and known.version == StoredRun.current_version(self.database, uid):
+        if known is not None and known.version == SQLRun.current_version(self.database, uid):
             return known
         run = self._found(uid)
         with self._lock:
@@ -216,10 +216,10 @@ class SQLStore(RunStore):
                 self._known.popitem(last=False)
         return run
 
-    def _found(self, uid: str, *, whole: bool = False, described: bool = True) -> StoredRun:
+    def _found(self, uid: str, *, whole: bool = False, described: bool = True) -> SQLRun:
         possible = code_text(uid) == uid
         try:
-            run = StoredRun.find(self.database, uid, whole=whole, described=described) if possible else None
+            run = SQLRun.find(self.database, uid, whole=whole, described=described) if possible else None
         except DamagedRun as error:
             self._note(uid, error)
             raise
@@ -292,7 +292,7 @@ class SQLStore(RunStore):
         return read
 
     def _version(self, uid: str) -> str | None:
-        return StoredRun.current_version(self.database, uid) if code_text(uid) == uid else None
+        return SQLRun.current_version(self.database, uid) if code_text(uid) == uid else None
 
     def refresh(self, *, deep: bool = False) -> None:
         """Do nothing: a database shows what it holds. With `deep`, describe every run, for `problems`."""

@@ -36,7 +36,7 @@ class DriverCatalog:
     @classmethod
     def from_location(cls, location: str, **options: Any) -> Self:
         """Make the catalog of a path, a pattern or a URL; by default that is the first argument."""
-        return cls(location, **options)
+        return cls(location, **options)  # type: ignore[call-arg]  # of the subclass
 
 
 DRIVERS: Final[Registry[Any]] = Registry("intake.drivers")
