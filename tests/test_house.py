@@ -46,7 +46,9 @@ def test_a_class_name_means_one_class() -> None:
 def test_paths_on_the_page_of_the_architecture_are_there() -> None:
     named = re.findall(r"`([a-z0-9_]+(?:/[a-z0-9_]+)*/(?:[a-z0-9_]+\.py)?)`", ARCHITECTURE.read_text())
     assert len(named) > 40
-    missing = [name for name in named if not ((ROOT if name.startswith(("docs/", "drivers/")) else CORE) / name).exists()]
+    missing = [
+        name for name in named if not ((ROOT if name.startswith(("docs/", "drivers/")) else CORE) / name).exists()
+    ]
     assert missing == []
 
 

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from intake_bluesky.documents.columns import WIDE, Array, Column, Ragged, column
+from intake_bluesky.documents.columns import Array, Column, Ragged, column
 from intake_bluesky.documents.model import EventPage, Keys
+from intake_bluesky.integers import FLOAT_EXACT
 
 simdjson: Any
 try:
@@ -148,6 +149,6 @@ def _numbers(array: Any) -> Array:
         return np.frombuffer(array.as_buffer(of_type="u"), np.uint64)
     except TypeError:
         values = np.frombuffer(array.as_buffer(of_type="d"), np.float64)
-    if np.abs(values).max() >= WIDE:  # 2**53 + 1 rounds to 2**53
+    if np.abs(values).max() >= FLOAT_EXACT:  # 2**53 + 1 rounds to 2**53
         raise ValueError("there may be integers among these that no double holds")
     return values

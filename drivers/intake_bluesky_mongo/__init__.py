@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import MissingDependency
+from intake_bluesky.storage.buffered_insert import Buffering
 
 if TYPE_CHECKING:
     from intake_bluesky_mongo.embedded import EmbeddedStore
     from intake_bluesky_mongo.normalized import NormalizedStore
-    from intake_bluesky_mongo.writer import Buffering
 
 __all__ = [
     "BlueskyMongoEmbeddedCatalog",
@@ -22,7 +22,7 @@ __all__ = [
     "NormalizedStore",
 ]
 
-_HOMES = {"NormalizedStore": "normalized", "EmbeddedStore": "embedded", "Buffering": "writer"}
+_HOMES = {"NormalizedStore": "normalized", "EmbeddedStore": "embedded"}
 
 
 def __getattr__(name: str) -> Any:
@@ -67,6 +67,7 @@ class BlueskyMongoNormalizedCatalog(BlueskyCatalog):
     """
 
     name = "bluesky-mongo-normalized-catalog"
+    url_schemes = ("mongodb", "mongodb+srv")
     WITHOUT_SECRETS = {  # noqa: RUF012
         **BlueskyCatalog.WITHOUT_SECRETS, "metadatastore_db": _shown, "asset_registry_db": _shown, "auth": _unused,
     }  # fmt: skip

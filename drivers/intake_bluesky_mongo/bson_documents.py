@@ -16,12 +16,12 @@ from bson.raw_bson import RawBSONDocument
 
 from intake_bluesky.documents.model import Document, to_plain
 from intake_bluesky.errors import UnsupportedOperation
+from intake_bluesky.integers import INT64_END
 
 __all__ = ["LARGEST", "decimal", "from_bson", "ready", "tidy_column"]
 
 LARGEST: Final = 16 * 2**20 - 16 * 2**10
 """Bytes of a document that a server surely takes (its limit is 16 MiB, with little to spare for its own)."""
-INTEGERS: Final = 2**63
 DIGITS: Final = 10**34
 PLAIN: Final = frozenset({bool, int, float, str, type(None)})
 
@@ -44,7 +44,7 @@ def _with_decimals(value: Any) -> Any:
         return {key: _with_decimals(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_with_decimals(item) for item in value]
-    return decimal(value) if type(value) is int and not -INTEGERS <= value < INTEGERS else value
+    return decimal(value) if type(value) is int and not -INT64_END <= value < INT64_END else value
 
 
 def ready(name: str, doc: Mapping[str, Any]) -> RawBSONDocument:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
@@ -21,7 +18,9 @@ from pymongo.errors import (
 )
 
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
-from intake_bluesky_mongo.address import Address
+from intake_bluesky.runtime.processes import PerProcess
+from intake_bluesky.runtime.secrets import Secrets
+from intake_bluesky_mongo.address import MongoAddress
 
 __all__ = ["Connection", "Stored"]
 
@@ -34,36 +33,24 @@ NO_MEMORY: Final = frozenset({292, 96, 16819})
 
 
 class _Clients:
-    """The clients of this process by server, counted: the last to let go closes."""
+    """The clients of one process by server, counted: the last to let go closes."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # what lets go may be the garbage collector, in the midst of taking
-        self._pid = os.getpid()
         self._open: dict[str, tuple[MongoClient[Stored], int]] = {}
-        self._of_parent: list[Any] = []  # a fork leaves its parent's clients alone, and must not close them
 
-    def take(self, address: Address) -> MongoClient[Stored]:
+    def take(self, address: MongoAddress) -> MongoClient[Stored]:
         uri = address.server
-        with self._lock:
-            self._notice_fork()
-            client, users = self._open.get(uri) or (self._make(uri), 0)
-            self._open[uri] = client, users + 1
+        client, users = self._open.get(uri) or (self._make(uri), 0)
+        self._open[uri] = client, users + 1
         return client
 
     def give_back(self, client: MongoClient[Stored]) -> None:
-        with self._lock:
-            self._notice_fork()
-            for uri, (known, users) in list(self._open.items()):
-                if known is client and users > 1:
-                    self._open[uri] = client, users - 1
-                elif known is client:
-                    del self._open[uri]
-                    client.close()
-
-    def _notice_fork(self) -> None:
-        if self._pid != os.getpid():
-            self._of_parent.append(self._open)
-            self._open, self._pid = {}, os.getpid()
+        for uri, (known, users) in list(self._open.items()):
+            if known is client and users > 1:
+                self._open[uri] = client, users - 1
+            elif known is client:
+                del self._open[uri]
+                client.close()
 
     @staticmethod
     def _make(uri: str) -> MongoClient[Stored]:
@@ -72,8 +59,23 @@ class _Clients:
         return MongoClient(uri, appname="intake-bluesky", tz_aware=True, **options)
 
 
-_clients = _Clients()
-os.register_at_fork(after_in_child=lambda: setattr(_clients, "_lock", threading.RLock()))
+_clients: Final[PerProcess[_Clients]] = PerProcess()
+
+
+def _take(address: MongoAddress) -> MongoClient[Stored]:
+    try:
+        with _clients.lock:
+            return _clients.get(_Clients).take(address)
+    except (PyMongoError, ValueError) as error:
+        if isinstance(error, IntakeBlueskyError):
+            raise
+        told = address.secrets.hide(str(error))
+        raise StoreUnavailable(f"{address.shown} cannot be opened: {type(error).__name__}: {told}") from None
+
+
+def _give_back(client: MongoClient[Stored]) -> None:
+    with _clients.lock:  # the garbage collector may come here in the midst of taking
+        _clients.get(_Clients).give_back(client)
 
 
 class Connection:
@@ -92,23 +94,20 @@ class Connection:
     Connection('mongodb://me@localhost/runs')
     """
 
-    def __init__(self, database: str | Address | Database[Stored], argument: str) -> None:
+    def __init__(self, database: str | MongoAddress | Database[Stored], argument: str) -> None:
         self.argument = argument
-        self.address: Address | None = None
+        self.address: MongoAddress | None = None
         self._given: Database[Stored] | None = None
-        if isinstance(database, Address):
+        if isinstance(database, MongoAddress):
             self.address = database
         elif isinstance(database, str):
-            self.address = Address.parse(database, argument)
+            self.address = MongoAddress.parse(database, argument)
         elif isinstance(database, Database):
             self._given = database
         else:
             kind = type(database).__name__
             raise TypeError(f"{argument} is the URI of a MongoDB database, or a pymongo Database, not a {kind}")
-        self._lock = threading.Lock()
-        self._client: MongoClient[Stored] | None = None
-        self._let_go: Any = None
-        self._pid = os.getpid()
+        self._client: PerProcess[MongoClient[Stored]] = PerProcess(_give_back)
 
     @property
     def shown(self) -> str:
@@ -126,24 +125,11 @@ class Connection:
     @property
     def database(self) -> Database[Stored]:
         """The database of a client of this process; nothing is sent before it is used."""
-        if self.address is None:
+        address = self.address
+        if address is None:
             assert self._given is not None
             return self._given
-        with self._lock:
-            if self._client is None or self._pid != os.getpid():
-                self._client, self._pid = self._take(self.address), os.getpid()
-                self._let_go = weakref.finalize(self, _clients.give_back, self._client)
-            return self._client[self.address.database]
-
-    @staticmethod
-    def _take(address: Address) -> MongoClient[Stored]:
-        try:
-            return _clients.take(address)
-        except (PyMongoError, ValueError) as error:
-            if isinstance(error, IntakeBlueskyError):
-                raise
-            told = address.without_secrets(str(error))
-            raise StoreUnavailable(f"{address.shown} cannot be opened: {type(error).__name__}: {told}") from None
+        return self._client.get(lambda: _take(address))[address.database]
 
     def same_database(self, other: Connection) -> bool:
         """Whether one pipeline can ask both."""
@@ -157,16 +143,13 @@ class Connection:
         try:
             yield
         except PyMongoError as error:
-            told = str(error) if self.address is None else self.address.without_secrets(str(error))
-            message = f"{self.shown} was asked {what}: {_reason(error, told)}"
-            raise StoreUnavailable(message) from error
+            secrets = Secrets() if self.address is None else self.address.secrets
+            message = f"{self.shown} was asked {what}: {_reason(error, secrets.hide(str(error)))}"
+            raise StoreUnavailable(message) from None if secrets.are_in(error) else error
 
     def close(self) -> None:
         """Let go of the client; the next use takes one anew."""
-        with self._lock:
-            let_go, self._client, self._let_go = self._let_go, None, None
-        if let_go is not None:
-            let_go()
+        self._client.close()
 
     def __getstate__(self) -> dict[str, Any]:
         if self.address is None:

@@ -7,18 +7,19 @@ from typing import Any, Final
 
 from intake_bluesky.documents.model import DatumPage, Document
 from intake_bluesky.errors import DuplicateRun
+from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import RunInsert
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.find import EMBEDDED
-from intake_bluesky_mongo.indexes import Index
+from intake_bluesky_mongo.indexes import MongoIndex
 from intake_bluesky_mongo.page_writer import PagedDatums, PagedEvents, listed_page, page_size_of, stored_page
-from intake_bluesky_mongo.run_layout import StoredRun
+from intake_bluesky_mongo.run_layout import MongoRun
 from intake_bluesky_mongo.storable_documents import uid_of
 from intake_bluesky_mongo.store import MongoStore
-from intake_bluesky_mongo.union_query import Answer, Result, Section, ask, by_run, wrapped
-from intake_bluesky_mongo.writer import Buffering, MongoInsert, Writes, begin, sized
+from intake_bluesky_mongo.union_query import Result, Section, UnionAnswer, ask, by_run, wrapped
+from intake_bluesky_mongo.writer import MongoInsert, Writes, begin, sized
 
 __all__ = ["EmbeddedStore"]
 
@@ -60,10 +61,10 @@ class EmbeddedStore(MongoStore):
     def _reader(self) -> EventReader:
         return EventReader(self.connection.database, self._times, paged="event")
 
-    def _find_run(self, uid: str) -> StoredRun | None:
+    def _find_run(self, uid: str) -> MongoRun | None:
         return _stored_run(ask(self.connection.database, _of_run(uid)))
 
-    def _find_runs(self, uids: Sequence[str]) -> dict[str, StoredRun]:
+    def _find_runs(self, uids: Sequence[str]) -> dict[str, MongoRun]:
         database = self.connection.database
         results = ask(database, _of_runs(uids))
         owners: dict[str, list[str]] = {}
@@ -90,11 +91,12 @@ class EmbeddedStore(MongoStore):
         for page in map(from_bson, found):
             yield DatumPage(resource, list(page["datum_id"]), dict(page.get("datum_kwargs") or {}))
 
-    def _indexes(self) -> Iterable[tuple[Connection, Index]]:
+    def _indexes(self) -> Iterable[tuple[Connection, MongoIndex]]:
+        of = MongoIndex.of
         indexes = (
-            Index.of("header", "start.uid"), Index.of("header", "start.time"), Index.of("header", "start.scan_id"),
-            Index.of("event", "descriptor"), Index.of("datum", "resource"),
-            Index.of("stream_datum", "stream_resource"),
+            of("header", "start.uid"), of("header", "start.time"), of("header", "start.scan_id"),
+            of("event", "descriptor"), of("datum", "resource"),
+            of("stream_datum", "stream_resource"),
         )  # fmt: skip
         return ((self.connection, index) for index in indexes)
 
@@ -156,13 +158,13 @@ def _runs_of_header(header: Mapping[str, Any]) -> list[str]:
     return [str(start.get("uid")) for start in header.get("start") or ()]
 
 
-def _stored_run(results: Iterable[Result]) -> StoredRun | None:
-    answer = Answer.of(results)
+def _stored_run(results: Iterable[Result]) -> MongoRun | None:
+    answer = UnionAnswer.of(results)
     headers = answer.found.get("header")
     if not headers:
         return None
     parts = {name: [from_bson(doc) for doc in headers[-1].get(name) or ()] for name in FIELDS}
-    return StoredRun(
+    return MongoRun(
         start=parts["start"][0],
         stop=parts["stop"][-1] if parts["stop"] else None,
         version=answer.digest,

@@ -17,7 +17,7 @@ from intake_bluesky.query.server_text import ServerText
 from intake_bluesky.storage.order import Order
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection, Stored
-from intake_bluesky_mongo.translator import Filter, Places, Translator
+from intake_bluesky_mongo.translator import FieldPlaces, Filter, MongoTranslator
 
 __all__ = ["EMBEDDED", "NORMALIZED", "Listing", "Schema"]
 
@@ -36,7 +36,7 @@ class Schema:
         Of run starts, or of headers.
     uid, time : str
         The paths of these.
-    places : Places
+    places : FieldPlaces
     stops, descriptors : str or None
         The collections of these, where they are others.
     """
@@ -44,7 +44,7 @@ class Schema:
     collection: str
     uid: str
     time: str
-    places: Places
+    places: FieldPlaces
     stops: str | None = None
     descriptors: str | None = None
 
@@ -68,10 +68,10 @@ def _documents(value: Any) -> list[Document]:
 
 
 NORMALIZED: Final = Schema(
-    "run_start", "uid", "time", Places({"start": "", "stop": "__stop."}), "run_stop", "event_descriptor"
+    "run_start", "uid", "time", FieldPlaces({"start": "", "stop": "__stop."}), "run_stop", "event_descriptor"
 )
 EMBEDDED: Final = Schema(
-    "header", "start.uid", "start.time", Places({"start": "start.", "stop": "stop."}, "descriptors", listed=True)
+    "header", "start.uid", "start.time", FieldPlaces({"start": "start.", "stop": "stop."}, "descriptors", listed=True)
 )
 
 
@@ -98,7 +98,7 @@ class _Matching(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """The runs of a database that match a query whose leaves a `Translator` takes as exact.
+    """The runs of a database that match a query whose leaves a `MongoTranslator` takes as exact.
 
     The query is translated once, and nothing is asked before a method is called.
     """
@@ -218,7 +218,7 @@ class Listing:
         texts = [part for part in parts if isinstance(part, ServerText)]  # which have to come first
         near = all_of(part for part in parts if documents_needed(part) <= at_hand and part not in texts)
         far = all_of(part for part in parts if not documents_needed(part) <= at_hand)
-        translator = Translator(self.schema.places)
+        translator = MongoTranslator(self.schema.places)
         lead = translator.filter(all_of(texts)) or translator.lead(near)
         if isinstance(far, Everything):
             return _Matching(lead, translator.filter(near), [], False)

@@ -9,11 +9,11 @@ from pymongo.database import Database
 
 from intake_bluesky_mongo.connections import Stored
 
-__all__ = ["Index", "missing_indexes"]
+__all__ = ["MongoIndex", "missing_indexes"]
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class MongoIndex:
     """An index of a collection.
 
     Attributes
@@ -27,14 +27,14 @@ class Index:
     keys: tuple[tuple[str, int], ...]
 
     @classmethod
-    def of(cls, collection: str, *paths: str) -> Index:
+    def of(cls, collection: str, *paths: str) -> MongoIndex:
         """An index of rising paths."""
         return cls(collection, tuple((path, 1) for path in paths))
 
     def __str__(self) -> str:
         return f"{self.collection} ({', '.join(path for path, _ in self.keys)})"
 
-    def serves(self, other: Index) -> bool:
+    def serves(self, other: MongoIndex) -> bool:
         """Whether another index does the same: one that begins with the same paths, in whichever direction."""
         own = [path for path, _ in self.keys]
         return other.collection == self.collection and [path for path, _ in other.keys][: len(own)] == own
@@ -44,12 +44,12 @@ class Index:
         database[self.collection].create_index(list(self.keys))
 
 
-def missing_indexes(database: Database[Stored], wanted: Iterable[Index]) -> list[Index]:
+def missing_indexes(database: Database[Stored], wanted: Iterable[MongoIndex]) -> list[MongoIndex]:
     """Those of some indexes that nothing in the database serves, of collections that are there."""
     wanted = list(wanted)
     there = set(database.list_collection_names())
     known = [
-        Index(name, tuple((str(path), -1 if direction == -1 else 1) for path, direction in found["key"].items()))
+        MongoIndex(name, tuple((str(path), -1 if direction == -1 else 1) for path, direction in found["key"].items()))
         for name in {index.collection for index in wanted} & there
         for found in database[name].list_indexes()
     ]

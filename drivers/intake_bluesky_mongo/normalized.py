@@ -11,12 +11,13 @@ from bson.raw_bson import RawBSONDocument
 
 from intake_bluesky.documents.model import DatumPage, Document
 from intake_bluesky.errors import DuplicateRun
+from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import RunInsert
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.find import NORMALIZED
-from intake_bluesky_mongo.indexes import Index
+from intake_bluesky_mongo.indexes import MongoIndex
 from intake_bluesky_mongo.legacy_resources import external_keys, names_of, old_resources
 from intake_bluesky_mongo.normalized_pipelines import (
     assets_of_runs,
@@ -27,11 +28,11 @@ from intake_bluesky_mongo.normalized_pipelines import (
     stream_datums_of,
 )
 from intake_bluesky_mongo.page_writer import PagedEvents, stored_page
-from intake_bluesky_mongo.run_layout import StoredRun
+from intake_bluesky_mongo.run_layout import MongoRun
 from intake_bluesky_mongo.storable_documents import uid_of
 from intake_bluesky_mongo.store import MongoStore
-from intake_bluesky_mongo.union_query import Answer, Result, Section, ask, by_run
-from intake_bluesky_mongo.writer import Buffering, MongoInsert, Writes, begin, sized
+from intake_bluesky_mongo.union_query import Result, Section, UnionAnswer, ask, by_run
+from intake_bluesky_mongo.writer import MongoInsert, Writes, begin, sized
 
 __all__ = ["NormalizedStore"]
 
@@ -96,7 +97,7 @@ class NormalizedStore(MongoStore):
     def _reader(self) -> EventReader:
         return EventReader(self.connection.database, self._times)
 
-    def _find_run(self, uid: str) -> StoredRun | None:
+    def _find_run(self, uid: str) -> MongoRun | None:
         results = ask(self.connection.database, of_run(uid) + (of_assets(uid) if self._together else []))
         if not any(result.mark == "start" for result in results):
             return None
@@ -104,7 +105,7 @@ class NormalizedStore(MongoStore):
             results += ask(self.assets.database, of_assets(uid))
         return self._stored_run(results)
 
-    def _find_runs(self, uids: Sequence[str]) -> dict[str, StoredRun]:
+    def _find_runs(self, uids: Sequence[str]) -> dict[str, MongoRun]:
         results = self._ask_both(of_runs(uids), assets_of_runs(uids))
         owners: dict[tuple[str, str], list[str]] = {}
         for result in results:
@@ -132,8 +133,8 @@ class NormalizedStore(MongoStore):
         found = ask(self.connection.database, of_runs) if of_runs else []
         return found + (ask(self.assets.database, of_assets) if of_assets else [])
 
-    def _stored_run(self, results: Iterable[Result]) -> StoredRun:
-        found = _stored_run(Answer.of(results))
+    def _stored_run(self, results: Iterable[Result]) -> MongoRun:
+        found = _stored_run(UnionAnswer.of(results))
         if found.resources or not any(map(external_keys, found.descriptors)):
             return found
         resources = old_resources(self.connection.database, self.assets.database, found.descriptors)
@@ -154,15 +155,16 @@ class NormalizedStore(MongoStore):
         for page in map(from_bson, database["datum_page"].find({"resource": resource})):
             yield DatumPage(resource, list(page["datum_id"]), dict(page["datum_kwargs"]))
 
-    def _indexes(self) -> Iterable[tuple[Connection, Index]]:
+    def _indexes(self) -> Iterable[tuple[Connection, MongoIndex]]:
+        of = MongoIndex.of
         runs = [
-            Index.of("run_start", "uid"), Index.of("run_start", "time"), Index.of("run_start", "scan_id"),
-            Index.of("run_stop", "run_start"), Index.of("event_descriptor", "run_start"),
-            Index.of("event", "descriptor", "time"), Index.of("event_page", "descriptor"),
+            of("run_start", "uid"), of("run_start", "time"), of("run_start", "scan_id"),
+            of("run_stop", "run_start"), of("event_descriptor", "run_start"),
+            of("event", "descriptor", "time"), of("event_page", "descriptor"),
         ]  # fmt: skip
         assets = [
-            Index.of("resource", "run_start"), Index.of("datum", "resource"), Index.of("datum_page", "resource"),
-            Index.of("stream_resource", "run_start"), Index.of("stream_datum", "stream_resource"),
+            of("resource", "run_start"), of("datum", "resource"), of("datum_page", "resource"),
+            of("stream_resource", "run_start"), of("stream_datum", "stream_resource"),
         ]  # fmt: skip
         yield from ((self.connection, index) for index in runs)
         yield from ((self.assets, index) for index in assets)
@@ -175,13 +177,13 @@ class NormalizedStore(MongoStore):
         return insert
 
 
-def _stored_run(answer: Answer) -> StoredRun:
+def _stored_run(answer: UnionAnswer) -> MongoRun:
     found = answer.found
     documents = {mark: [from_bson(doc) for doc in docs] for mark, docs in found.items()}
     stops = documents.get("stop")
     singles = {one["descriptor"]: (one["events"], one["last"]) for one in found.get("singles", ())}
     pages = [stored_page(one) for one in found.get("page", ())]
-    return StoredRun(
+    return MongoRun(
         start=documents["start"][-1],
         stop=stops[-1] if stops else None,
         version=answer.digest,

@@ -11,7 +11,7 @@ from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import Document, RunHeader, is_streamed, stream_name
 from intake_bluesky.errors import DamagedRun
 
-__all__ = ["PAGE_BYTES", "StoredPage", "StoredRun", "StoredStream", "Unit"]
+__all__ = ["PAGE_BYTES", "MongoRun", "PageUnit", "StoredPage", "StoredStream"]
 
 PAGE_BYTES: Final = 2**20
 """About as many bytes of events are read at once."""
@@ -43,7 +43,7 @@ class StoredPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class PageUnit:
     """What is read at once: a page, or single events that follow each other.
 
     Attributes
@@ -67,7 +67,7 @@ class StoredStream:
     ----------
     descriptors : tuple of str
         Their uids.
-    units : tuple of Unit
+    units : tuple of PageUnit
     singles : int
         Single events in all.
     batch : int
@@ -78,7 +78,7 @@ class StoredStream:
 
     name: str
     descriptors: tuple[str, ...]
-    units: tuple[Unit, ...]
+    units: tuple[PageUnit, ...]
     singles: int
     batch: int
     last: Any = None
@@ -93,7 +93,7 @@ class StoredStream:
         """About how many bytes they are."""
         return self.events * PAGE_BYTES // self.batch
 
-    def cut(self, events: slice) -> Iterator[tuple[Unit, int, int]]:
+    def cut(self, events: slice) -> Iterator[tuple[PageUnit, int, int]]:
         """Yield what of each unit lies in a range; neighbouring single events as one unit."""
         start, stop, _ = events.indices(self.events)
         first = 0
@@ -103,11 +103,11 @@ class StoredStream:
                 yield unit, low, high
             first += unit.events
 
-    def _joined(self) -> Iterator[Unit]:
-        waiting: Unit | None = None
+    def _joined(self) -> Iterator[PageUnit]:
+        waiting: PageUnit | None = None
         for unit in self.units:
             if unit.page is None and waiting is not None:
-                waiting = Unit(waiting.events + unit.events, waiting.first)
+                waiting = PageUnit(waiting.events + unit.events, waiting.first)
                 continue
             if waiting is not None:
                 yield waiting
@@ -119,7 +119,7 @@ class StoredStream:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRun:
+class MongoRun:
     """A run without its events and datums.
 
     Attributes
@@ -215,18 +215,18 @@ def _places(times: Sequence[float], pages: Sequence[StoredPage]) -> list[int]:
     return [sum(1 for time in times if _time(time) <= _time(page.time)) for page in pages]
 
 
-def _units(singles: int, pages: Sequence[StoredPage], cuts: Sequence[int], batch: int) -> Iterator[Unit]:
+def _units(singles: int, pages: Sequence[StoredPage], cuts: Sequence[int], batch: int) -> Iterator[PageUnit]:
     first = 0
     for page, cut in zip(pages, cuts, strict=True):
         yield from _batches(first, cut, batch)
         first = max(first, cut)
-        yield Unit(page.events, page=page)
+        yield PageUnit(page.events, page=page)
     yield from _batches(first, singles, batch)
 
 
-def _batches(first: int, stop: int, batch: int) -> Iterator[Unit]:
+def _batches(first: int, stop: int, batch: int) -> Iterator[PageUnit]:
     for begin in range(first, stop, batch):
-        yield Unit(min(batch, stop - begin), begin)
+        yield PageUnit(min(batch, stop - begin), begin)
 
 
 def _event_bytes(descriptor: Document) -> int:

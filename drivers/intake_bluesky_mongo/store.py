@@ -14,19 +14,19 @@ from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventP
 from intake_bluesky.documents.pages import events_of
 from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StreamNotFound, UnsupportedOperation
 from intake_bluesky.query import Query, split
+from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import ALL_RUNS, Plan, Problem, RunInsert, RunStore
 from intake_bluesky.storage.order import Order
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader, Times, Wanted
 from intake_bluesky_mongo.find import Listing, Schema, uids_without_text
-from intake_bluesky_mongo.indexes import Index, missing_indexes
+from intake_bluesky_mongo.indexes import MongoIndex, missing_indexes
 from intake_bluesky_mongo.large_values import gathered
 from intake_bluesky_mongo.prefetch import Ahead, groups
-from intake_bluesky_mongo.run_layout import StoredRun, StoredStream
+from intake_bluesky_mongo.run_layout import MongoRun, StoredStream
 from intake_bluesky_mongo.shared_statistics import SharedCollection
-from intake_bluesky_mongo.translator import Translator
-from intake_bluesky_mongo.writer import Buffering
+from intake_bluesky_mongo.translator import MongoTranslator
 
 __all__ = ["MongoStore"]
 
@@ -81,7 +81,7 @@ class MongoStore(RunStore):
     def _begin(self) -> None:
         self._times = Times()
         self._lock = threading.Lock()
-        self._recent: dict[str, tuple[float, StoredRun, dict[str, StoredStream]]] = {}
+        self._recent: dict[str, tuple[float, MongoRun, dict[str, StoredStream]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in OWN}
@@ -121,7 +121,7 @@ class MongoStore(RunStore):
 
     def answers(self, leaf: Query) -> bool:
         """Whether a filter does."""
-        return Translator(self.schema.places).exact(leaf)
+        return MongoTranslator(self.schema.places).exact(leaf)
 
     def plan(self, query: Query, order: Order) -> Plan:
         """Take what a filter says exactly."""
@@ -151,14 +151,14 @@ class MongoStore(RunStore):
             return self._listed(plan).server_plan(plan.order)
 
     @abstractmethod
-    def _find_run(self, uid: str) -> StoredRun | None:
+    def _find_run(self, uid: str) -> MongoRun | None:
         """Look for one run, in one round trip where the server can."""
 
     @abstractmethod
-    def _find_runs(self, uids: Sequence[str]) -> dict[str, StoredRun]:
+    def _find_runs(self, uids: Sequence[str]) -> dict[str, MongoRun]:
         """Look for several runs, in two round trips where the server can, each as `_find_run` would find it."""
 
-    def _run(self, uid: str) -> tuple[StoredRun, dict[str, StoredStream]]:
+    def _run(self, uid: str) -> tuple[MongoRun, dict[str, StoredStream]]:
         with self.connection.asking(f"for run {uid}"):
             found = self._find_run(uid)
             if found is None:
@@ -167,7 +167,7 @@ class MongoStore(RunStore):
         self._remember(uid, found, streams)
         return found, streams
 
-    def _laid_out(self, uid: str, found: StoredRun) -> dict[str, StoredStream]:
+    def _laid_out(self, uid: str, found: MongoRun) -> dict[str, StoredStream]:
         try:
             found.check()
             streams = found.streams()
@@ -181,7 +181,7 @@ class MongoStore(RunStore):
             raise DamagedRun(f"run {uid} cannot be read: {type(error).__name__}: {error}") from error
         return streams
 
-    def _remember(self, uid: str, found: StoredRun, streams: dict[str, StoredStream]) -> None:
+    def _remember(self, uid: str, found: MongoRun, streams: dict[str, StoredStream]) -> None:
         with self._lock:
             self._recent = {known: kept for known, kept in self._recent.items() if _is_fresh(kept[0])}
             self._recent[uid] = time.monotonic(), found, streams
@@ -277,7 +277,7 @@ class MongoStore(RunStore):
                     self._remember(uid, *runs[uid])
                     yield header, ahead
 
-    def _opened(self, uids: Sequence[str]) -> dict[str, tuple[StoredRun, dict[str, StoredStream]]]:
+    def _opened(self, uids: Sequence[str]) -> dict[str, tuple[MongoRun, dict[str, StoredStream]]]:
         """Some runs, asked for together, without those that are not there or damaged."""
         with self.connection.asking(f"for {len(uids)} runs"):
             try:
@@ -290,7 +290,7 @@ class MongoStore(RunStore):
                     opened[uid] = run, self._laid_out(uid, run)
         return opened
 
-    def _opened_one_by_one(self, uids: Sequence[str]) -> dict[str, tuple[StoredRun, dict[str, StoredStream]]]:
+    def _opened_one_by_one(self, uids: Sequence[str]) -> dict[str, tuple[MongoRun, dict[str, StoredStream]]]:
         opened = {}
         for uid in uids:
             with suppress(DamagedRun, RunNotFound):
@@ -333,7 +333,7 @@ class MongoStore(RunStore):
         """Begin a run."""
 
     @abstractmethod
-    def _indexes(self) -> Iterable[tuple[Connection, Index]]:
+    def _indexes(self) -> Iterable[tuple[Connection, MongoIndex]]:
         """The indexes by which everything is found."""
 
     def proposed_indexes(self) -> list[str]:
@@ -349,8 +349,8 @@ class MongoStore(RunStore):
             made.append(f"{connection.shown} {index}")
         return made
 
-    def _missing(self) -> Iterator[tuple[Connection, Index]]:
-        wanted: dict[Connection, list[Index]] = {}
+    def _missing(self) -> Iterator[tuple[Connection, MongoIndex]]:
+        wanted: dict[Connection, list[MongoIndex]] = {}
         for connection, index in self._indexes():
             wanted.setdefault(connection, []).append(index)
         for connection, indexes in wanted.items():

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from intake_bluesky.integers import INT64_END, is_int64
 from intake_bluesky.query import (
     AnyDescriptor,
     AnyItem,
@@ -35,14 +36,13 @@ from intake_bluesky.query.server_text import ServerText
 from intake_bluesky.query.values import FrozenDict, Value
 from intake_bluesky_mongo.regex import portable
 
-__all__ = ["Filter", "Places", "Translator"]
+__all__ = ["FieldPlaces", "Filter", "MongoTranslator"]
 
 Filter: TypeAlias = dict[str, Any]
 
 NOTHING: Final[Filter] = {"$nor": [{}]}
 NO_LIST: Final = {"$not": {"$type": "array"}}
 OPERATORS: Final = {"==": "$eq", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
-INTEGERS: Final = 2**63
 MANY: Final = 10_000  # values or uids in one filter, which is a document of at most 16 MiB itself
 INDEX: Final = re.compile("[0-9]+", re.ASCII)
 ITEM: Final = ("item",)
@@ -50,7 +50,7 @@ NO_KEY: Final = "__intake_bluesky"  # that no document has
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class FieldPlaces:
     """Where the documents of a run lie in what is filtered.
 
     Attributes
@@ -59,7 +59,7 @@ class Places:
         What stands before a path: "" for the document itself, else a key and a dot.
     descriptors : str
         The key of a list of all descriptors; "" where there is none, and each condition is a list of its own:
-        see `Translator.filter`.
+        see `MongoTranslator.filter`.
     listed : bool
         Whether each prefix is the key of a list, of one document.
     """
@@ -70,10 +70,10 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Translator:
+class MongoTranslator:
     """Queries as filters, of documents that lie so."""
 
-    places: Places
+    places: FieldPlaces
 
     def exact(self, leaf: Query) -> bool:
         """Whether `filter` says of every run what `matches` says."""
@@ -162,8 +162,8 @@ def _scalar(value: Value) -> bool:
     if isinstance(value, str):
         return _encodable(value)
     if isinstance(value, int):
-        return -INTEGERS <= value < INTEGERS
-    return isinstance(value, float) and (abs(value) < INTEGERS or math.isinf(value))
+        return is_int64(value)
+    return isinstance(value, float) and (abs(value) < INT64_END or math.isinf(value))
 
 
 def _value_exact(value: Value, path: Path, *, top: bool) -> bool:
@@ -214,7 +214,7 @@ def _values(leaf: Compare | In) -> Sequence[Value]:
 
 @dataclass(frozen=True, slots=True)
 class _Filters:
-    places: Places
+    places: FieldPlaces
     descriptors: list[Filter] = field(default_factory=list)
 
     def of(self, query: Query) -> Filter:
@@ -242,7 +242,7 @@ class _Filters:
         return _whole_equality(query, prefix, listed=self.places.listed) or _condition(query, prefix)
 
     def _descriptor(self, query: AnyDescriptor) -> Filter:
-        of_one = _Filters(Places({"descriptor": ""}))
+        of_one = _Filters(FieldPlaces({"descriptor": ""}))
         wanted = _all([_of_stream(query.stream), of_one.of(query.query)])
         if self.places.descriptors:
             return {self.places.descriptors: {"$elemMatch": _of_document(wanted)}}
@@ -333,7 +333,7 @@ def _item(leaf: AnyItem) -> Filter:
     if not leaf.over_keys:
         said = _said(leaf.query) if isinstance(leaf.query, PathQuery) else None
         return said or {"$in": []}
-    return _of_document(_Filters(Places({"item": ""})).of(leaf.query))
+    return _of_document(_Filters(FieldPlaces({"item": ""})).of(leaf.query))
 
 
 def _of_document(wanted: Filter) -> Filter:

@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure
 
 from intake_bluesky_mongo.connections import Stored
 
-__all__ = ["Answer", "Result", "Section", "ask", "by_run", "wrapped"]
+__all__ = ["Result", "Section", "UnionAnswer", "ask", "by_run", "wrapped"]
 
 Stages: TypeAlias = list[dict[str, Any]]
 
@@ -40,7 +40,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class UnionAnswer:
     """What several sections gave, by their marks, each in the order of its collection.
 
     Attributes
@@ -54,7 +54,7 @@ class Answer:
     digest: str
 
     @classmethod
-    def of(cls, results: Iterable[Result]) -> Answer:
+    def of(cls, results: Iterable[Result]) -> UnionAnswer:
         """Sort results by their marks."""
         found: dict[str, list[Stored]] = {}
         digests = []

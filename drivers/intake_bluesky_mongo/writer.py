@@ -6,12 +6,9 @@ twice, because the server went away before it answered, is there once.
 
 from __future__ import annotations
 
-import threading
-import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from bson.raw_bson import RawBSONDocument
@@ -20,39 +17,18 @@ from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError
 
 from intake_bluesky.documents.model import Document
-from intake_bluesky.errors import DuplicateRun, IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
-from intake_bluesky.storage.contract import RunInsert
+from intake_bluesky.errors import DuplicateRun, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.storage.buffered_insert import BufferedInsert, Buffering, try_again
 from intake_bluesky_mongo.bson_documents import LARGEST, ready
 from intake_bluesky_mongo.connections import Connection, Stored
 from intake_bluesky_mongo.large_values import COLLECTION, divided
 from intake_bluesky_mongo.storable_documents import rows_of
 
-__all__ = ["Buffering", "MongoInsert", "Writes", "begin", "sized"]
+__all__ = ["MongoInsert", "Writes", "begin", "sized"]
 
 Row: TypeAlias = tuple[str, Mapping[str, Any]]
 
 DUPLICATE: Final = 11000
-PAUSE: Final = 0.2  # seconds between tries to reach a server that went away
-
-
-@dataclass(frozen=True, slots=True)
-class Buffering:
-    """How long events may wait to be written together.
-
-    Attributes
-    ----------
-    seconds : float
-        What a crash loses at most.
-    size : int
-        Bytes.
-    patience : float
-        Seconds for which a server that went away is tried again before writing fails. What could not be written
-        is kept, and the next write or `close` tries again.
-    """
-
-    seconds: float = 1.0
-    size: int = 2**20
-    patience: float = 20.0
 
 
 class TooLarge(UnsupportedOperation):
@@ -87,21 +63,18 @@ class Writes:
         ------
         StoreUnavailable
         """
-        deadline = time.monotonic() + self.patience
-        while True:
+
+        def attempt() -> None:
             try:
                 with self.connection.asking(what):
                     write(what in self._unsure)
-            except IntakeBlueskyError as error:
-                if not _went_away(error):
-                    raise
-                self._unsure.add(what)
-                if time.monotonic() > deadline:
-                    raise
-            else:
-                self._unsure.discard(what)
-                return
-            time.sleep(PAUSE)
+            except StoreUnavailable as error:
+                if went_away(error):
+                    self._unsure.add(what)
+                raise
+            self._unsure.discard(what)
+
+        try_again(attempt, went_away, self.patience)
 
     def insert(self, name: str, docs: Sequence[RawBSONDocument], what: str) -> None:
         """Insert documents that have their ``_id``.
@@ -143,12 +116,13 @@ class Writes:
                     raise
 
 
-def _went_away(error: IntakeBlueskyError) -> bool:
+def went_away(error: StoreUnavailable) -> bool:
+    """Whether the server did not answer, as against refusing something."""
     cause = error.__cause__ or error.__context__
     return isinstance(cause, AutoReconnect)
 
 
-class MongoInsert(RunInsert):
+class MongoInsert(BufferedInsert):
     """A run being written.
 
     Parameters
@@ -160,60 +134,21 @@ class MongoInsert(RunInsert):
     """
 
     def __init__(self, uid: str, writes: Writes, buffering: Buffering) -> None:
-        self.uid = uid
+        super().__init__(uid, buffering)
         self.writes = writes
-        self._buffering = buffering
-        self._lock = threading.RLock()
-        self._open = True
-        self._held = 0
-        self._timer: threading.Timer | None = None
-        self._failed: IntakeBlueskyError | None = None
         self._given: deque[Iterator[Row]] = deque()  # of documents that came, what is not taken yet
         self._row: Row | None = None  # the first of that
         self._descriptors: set[str] = set()
-        self._ending = False
 
-    def write(self, name: str, doc: Document) -> None:
-        """Take one document.
+    def _went_away(self, error: StoreUnavailable) -> bool:
+        return went_away(error)
 
-        Raises
-        ------
-        UnsupportedOperation
-            For what MongoDB cannot hold, or what would not be found again; and when the run is closed.
-        DuplicateRun
-            When the database has something of this uid; the others are written.
-        StoreUnavailable
-            When the server cannot be reached for as long as patience lasts: the document is kept, and written with the
-            next one or by `close`. It is not to be written again.
-        """
-        with self._lock:
-            if not self._open or self._ending:
-                raise UnsupportedOperation(f"run {self.uid} is closed: a run ends with its stop document")
-            self._given.append(rows_of(self.uid, name, doc))
-            self._ending = name == "stop"
-            try:
-                self._go_on()
-            except StoreUnavailable as error:
-                raise self._kept(error) from error
-            except IntakeBlueskyError:
-                self._ending = False
-                raise
-            if self._ending:
-                self._close()
-            elif self._held and self._timer is None:
-                self._timer = threading.Timer(self._buffering.seconds, self._flush_in_time)
-                self._timer.daemon = True
-                self._timer.start()
+    def _take(self, name: str, doc: Document) -> None:
+        self._given.append(rows_of(self.uid, name, doc))
+        self._take_given()
 
-    def _kept(self, error: StoreUnavailable) -> StoreUnavailable:
-        return StoreUnavailable(
-            f"{error} What is not written of run {self.uid} is in memory, and will be with the next document, or by "
-            "close(): do not write it again"
-        )
-
-    def _go_on(self) -> None:
+    def _take_given(self) -> None:
         """Take what came, in order; what cannot be for want of a server stays."""
-        self._raise_what_failed()
         while self._given:
             try:
                 self._take_rows(self._given[0])
@@ -230,12 +165,12 @@ class MongoInsert(RunInsert):
             self._row = self._row or next(rows, None)
             if self._row is None:
                 return
-            self._take(*self._row)
+            self._take_row(*self._row)
             self._row = None
-            if self._held >= self._buffering.size:
-                self.flush()
+            if self._held >= self.buffering.flush_bytes:
+                self._send_held()
 
-    def _take(self, name: str, doc: Mapping[str, Any]) -> None:
+    def _take_row(self, name: str, doc: Mapping[str, Any]) -> None:
         if name == "event":
             if doc["descriptor"] not in self._descriptors:
                 raise UnsupportedOperation(
@@ -248,7 +183,7 @@ class MongoInsert(RunInsert):
         else:
             twice = None
             try:
-                self.flush()
+                self._send_held()
             except DuplicateRun as error:  # the others are written, and so is this
                 twice = error
             self._write(name, doc)
@@ -283,44 +218,18 @@ class MongoInsert(RunInsert):
     def _send(self) -> None:
         """Write what is held; what is written is held no more."""
 
-    def flush(self) -> None:
-        """Write what is held."""
-        with self._lock:
-            timer, self._timer = self._timer, None
-            if timer is not None:
-                timer.cancel()
-            if self._held:
-                try:
-                    self._send()
-                except DuplicateRun:
-                    self._held = 0  # the others are written
-                    raise
-                self._held = 0
+    def _flush(self) -> None:
+        self._take_given()
+        self._send_held()
 
-    def _flush_in_time(self) -> None:
-        try:
-            with self._lock:
-                if self._timer is not None:
-                    self.flush()
-        except IntakeBlueskyError as error:  # told to who writes or closes next
-            self._failed = error
-
-    def _raise_what_failed(self) -> None:
-        failed, self._failed = self._failed, None
-        if failed is not None and self._held:
-            self.flush()  # raises again if it fails again
-        elif failed is not None:
-            raise failed
-
-    def close(self) -> None:
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        if self._open:
-            self._go_on()
-            self.flush()
-            self._open = False
+    def _send_held(self) -> None:
+        if self._held:
+            try:
+                self._send()
+            except DuplicateRun:
+                self._held = 0  # the others are written
+                raise
+            self._held = 0
 
 
 def sized(name: str, doc: Mapping[str, Any], *, limit: int = LARGEST, **more: Any) -> RawBSONDocument:

@@ -15,6 +15,7 @@ import msgpack
 import numpy as np
 
 from intake_bluesky.documents.model import to_plain
+from intake_bluesky.integers import INT64_END, UINT64_END
 
 __all__ = ["INTEGER", "TEXT", "PickledObjects", "from_extension", "from_map", "packable"]
 
@@ -50,7 +51,7 @@ def packable(value: Any) -> Any:
     if isinstance(value, UUID):
         return str(value)
     plain = to_plain(value)
-    if isinstance(plain, int) and not -(2**63) <= plain < 2**64:
+    if isinstance(plain, int) and not -INT64_END <= plain < UINT64_END:
         size = plain.bit_length() // 8 + 1
         return msgpack.ExtType(INTEGER, plain.to_bytes(size, "big", signed=True))
     if type(plain) is type(value):

@@ -27,9 +27,9 @@ def __getattr__(name: str) -> Any:
 
 
 def _shown(uri: Any) -> str:
-    from intake_bluesky_sql.address import Address
+    from intake_bluesky_sql.address import SQLAddress
 
-    return Address.of(uri).text
+    return SQLAddress.of(uri).text
 
 
 class BlueskySQLCatalog(BlueskyCatalog):
@@ -45,6 +45,8 @@ class BlueskySQLCatalog(BlueskyCatalog):
     """
 
     name = "bluesky-sql-catalog"
+    signatures = (b"SQLite format 3\0",)
+    url_schemes = ("sqlite", "postgresql", "postgresql+psycopg")
     WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "uri": _shown}  # noqa: RUF012
 
     def __init__(

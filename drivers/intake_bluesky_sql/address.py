@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from intake_bluesky.errors import UnsupportedOperation
+from intake_bluesky.runtime.secrets import Secrets, ServerURL
 
-__all__ = ["Address"]
+__all__ = ["SQLAddress"]
 
 DRIVERS: Final = {
     "sqlite": "sqlite",
@@ -29,12 +30,9 @@ SECRETS: Final = frozenset({"password", "sslpassword", "oauth_client_secret", "s
 ALMOST: Final = re.compile(r"(?i)[a-z][a-z+]+:/|.*\bpassword\s*=")  # a URL short of a slash, or libpq's own form
 HERE: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
-_passwords: dict[str, dict[str, str]] = {}  # of this process, by addresses without them
-_lock = threading.Lock()
-
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class SQLAddress:
     """Where a database is, without any password: those stay in the memory of the process that was told them.
 
     Attributes
@@ -46,7 +44,7 @@ class Address:
     text: str
 
     @classmethod
-    def of(cls, uri: str | os.PathLike[str]) -> Address:
+    def of(cls, uri: str | os.PathLike[str]) -> SQLAddress:
         """Read a URL; a path is that of an SQLite file.
 
         Raises
@@ -56,23 +54,27 @@ class Address:
 
         Examples
         --------
-        >>> Address.of("postgresql://reader:hunter2@db.example/runs").text
+        >>> SQLAddress.of("postgresql://reader:hunter2@db.example/runs").text
         'postgresql+psycopg://reader@db.example/runs'
         """
         text = os.fspath(uri)
         if text and "://" not in text and not ALMOST.match(text):
             return cls._file(text)
+        if DRIVERS.get(text.partition("://")[0]) == "sqlite":
+            return cls._file_of(text)
+        url = ServerURL.parse(text)
+        if url is None or text.count("@") > 1:  # part of a password would be taken for a host, and shown
+            raise _unreadable(text)
+        if url.scheme not in DRIVERS:
+            raise UnsupportedOperation(f"no database of {url.scheme!r} is supported: use {' or '.join(DRIVERS)}")
+        return cls._server(replace(url, scheme=DRIVERS[url.scheme]))
+
+    @classmethod
+    def _file_of(cls, text: str) -> SQLAddress:
         try:
             url = make_url(text)
         except (ArgumentError, ValueError):
             raise _unreadable(text) from None
-        if url.drivername not in DRIVERS:
-            raise UnsupportedOperation(f"no database of {url.drivername!r} is supported: use {' or '.join(DRIVERS)}")
-        url = url.set(drivername=DRIVERS[url.drivername])
-        if url.drivername != "sqlite":
-            if text.count("@") > 1:  # part of a password would be taken for a host, and shown
-                raise _unreadable(text)
-            return cls._server(url)
         if url.query:
             raise UnsupportedOperation(
                 f"{', '.join(url.query)}: an SQLite uri takes no options; a ? in the name of a file is written %3F, "
@@ -81,7 +83,7 @@ class Address:
         return cls._file(url.database or "")
 
     @classmethod
-    def _file(cls, name: str) -> Address:
+    def _file(cls, name: str) -> SQLAddress:
         if not name or name == ":memory:" or name.startswith("file:"):
             raise UnsupportedOperation("a database in memory is nobody else's: name a file, as sqlite:///runs.db")
         if not _is_text(name):
@@ -91,29 +93,22 @@ class Address:
         return cls(URL.create("sqlite", database=str(Path(name).expanduser().absolute())).render_as_string())
 
     @classmethod
-    def _server(cls, url: URL) -> Address:
-        named = [key for key in url.query if key.lower() in SECRETS]
-        secrets = {key: value for key in named if isinstance(value := url.query[key], str)}
-        if url.password is not None:
-            secrets["password"] = str(url.password)
-        bare = URL.create(
-            url.drivername, url.username, None, url.host, url.port, url.database, url.query
-        ).difference_update_query(named)
-        text = bare.render_as_string()
-        if secrets:
-            with _lock:
-                _passwords[text] = secrets
+    def _server(cls, url: ServerURL) -> SQLAddress:
+        bare, secrets = url.split(lambda name: name.lower() not in SECRETS)
+        try:
+            text = make_url(bare.uri).render_as_string()
+        except (ArgumentError, ValueError):
+            raise _unreadable(url.uri) from None
+        secrets.remember(text)
         return cls(text)
 
     @property
     def url(self) -> URL:
         """The URL to connect to, password and all that this process knows; do not show it."""
-        with _lock:
-            secrets = _passwords.get(self.text, {})
-        url = make_url(self.text)
-        if "password" in secrets:
-            url = url.set(password=secrets["password"])
-        return url.update_query_dict({key: value for key, value in secrets.items() if key != "password"})
+        url, secrets = make_url(self.text), Secrets.of(self.text)
+        if secrets.password is not None:
+            url = url.set(password=unquote(secrets.password))
+        return url.update_query_string(secrets.options) if secrets.options else url
 
     @property
     def path(self) -> Path | None:
@@ -127,11 +122,7 @@ class Address:
 
     def masked(self, text: str) -> str:
         """A text in which no password of this database stands."""
-        with _lock:
-            secrets = [secret for secret in _passwords.get(self.text, {}).values() if secret]
-        for secret in secrets:
-            text = text.replace(secret, "***")
-        return text
+        return (Secrets.of(self.text) or Secrets(os.environ.get("PGPASSWORD"))).hide(text)
 
     def __str__(self) -> str:
         return self.text

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,8 +18,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleEr
 
 from intake_bluesky.errors import MissingDependency, StoreUnavailable
 from intake_bluesky.index.tables import prepare
+from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky_sql import tables
-from intake_bluesky_sql.address import Address
+from intake_bluesky_sql.address import SQLAddress
 from intake_bluesky_sql.tables import migrate, newer, version_of
 
 __all__ = ["Database"]
@@ -32,16 +32,17 @@ PAGE_SIZE: Final = 16384  # bytes; arrays are read twice as fast as in SQLite's 
 ATTEMPTS: Final = 3
 READ_ONLY: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 
-_inherited: list[Any] = []  # of the parent process: to close their connections would be to speak for it
-
 
 @dataclass(frozen=True, slots=True)
 class _Direct:
-    """A connection of one process without SQLAlchemy, each of whose statements is a transaction."""
+    """A connection without SQLAlchemy, each of whose statements is a transaction."""
 
     connection: sqlite3.Connection
-    pid: int = field(default_factory=os.getpid)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def close(self) -> None:
+        with self.lock:
+            self.connection.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +75,22 @@ def _number(path: Path) -> tuple[int, int] | None:
 
 
 class Database:
-    """One database, opened when it is first asked; not for pickling, which an `Address` is.
+    """One database, opened when it is first asked; not for pickling, which an `SQLAddress` is.
 
     Parameters
     ----------
-    address : Address
+    address : SQLAddress
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: SQLAddress) -> None:
         self.address = address
         self.path = address.path  # of an SQLite file
         self.is_sqlite = self.path is not None
-        self._engines: list[tuple[int, Engine]] = []  # one at most, with the process that it is of
-        self._direct: list[_Direct] = []  # one at most
+        self._engine: PerProcess[Engine] = PerProcess(Engine.dispose)
+        self._direct: PerProcess[_Direct] = PerProcess(_Direct.close)
         self._ready = False
         self._file = _Identity()  # as it was before it was opened
         self._as_it_stands = False  # whether it was opened so
-        self._lock = threading.RLock()
-        weakref.finalize(self, _dispose, self._engines, self._direct)
 
     def __repr__(self) -> str:
         return f"Database({self.address.text!r})"
@@ -144,13 +143,9 @@ class Database:
         self.write(lambda connection: self.execute(connection, statement, values))
 
     def _directly(self) -> _Direct:
-        with self._lock:
-            if self._direct and self._direct[0].pid != os.getpid():
-                _inherited.append(self._direct.pop())
-            if not self._direct:
-                assert self.path is not None
-                self._direct.append(_Direct(self._open(self.path)))
-            return self._direct[0]
+        path = self.path
+        assert path is not None
+        return self._direct.get(lambda: _Direct(self._open(path)))
 
     def create(self) -> None:
         """Make the file and the tables unless they are there, and bring those of an older version to this one."""
@@ -198,7 +193,7 @@ class Database:
     def _is_ready(self) -> bool:
         if self.path is not None:
             self._notice_another_file(self.path)
-        return self._ready and bool(self._engines) and self._engines[0][0] == os.getpid()
+        return self._ready and bool(self._engine)
 
     def _notice_another_file(self, path: Path) -> None:
         """Let go of a file that was taken away or replaced, and of one that is written while it is read as it stood."""
@@ -266,12 +261,7 @@ class Database:
         return "See that the server runs, and that the host, port, user and database of the uri are right"
 
     def _engine_of_this_process(self) -> Engine:
-        with self._lock:
-            if self._engines and self._engines[0][0] != os.getpid():
-                _dispose(self._engines, self._direct)
-            if not self._engines:
-                self._engines.append((os.getpid(), self._connected()))
-            return self._engines[0][1]
+        return self._engine.get(self._connected)
 
     def _connected(self) -> Engine:
         path = self.path
@@ -296,25 +286,15 @@ class Database:
         """Close this process's connections; used again, it opens new ones."""
         with self._lock:
             self._ready = self._as_it_stands = False
-            _dispose(self._engines, self._direct)
+            self._direct.close()
+            self._engine.close()
+
+    @property
+    def _lock(self) -> threading.RLock:
+        return self._engine.lock
 
     def __getstate__(self) -> Any:
-        raise TypeError("connections are not pickled: pickle the Address")
-
-
-def _dispose(engines: list[tuple[int, Engine]], directs: list[_Direct]) -> None:
-    """Close the connections that this process made; of others, only forget them."""
-    for direct in [directs.pop() for _ in range(len(directs))]:
-        if direct.pid == os.getpid():
-            with direct.lock:
-                direct.connection.close()
-        else:
-            _inherited.append(direct)
-    for pid, engine in [engines.pop() for _ in range(len(engines))]:
-        if pid == os.getpid():
-            engine.dispose()
-        else:
-            _inherited.append(engine)
+        raise TypeError("connections are not pickled: pickle the SQLAddress")
 
 
 def _is_about_data(error: DBAPIError) -> bool:

@@ -22,7 +22,10 @@ from intake_bluesky.errors import DamagedRun
 from intake_bluesky.index.search_form import code_text
 from intake_bluesky_sql.column_packing import Packed, observe_packed, pack, unpack, unpack_column
 
-__all__ = ["OWNERS", "Block", "Columns", "Layout", "alike", "build", "datum_page", "event_page", "owner_of", "restore"]
+__all__ = [
+    "OWNERS", "BlockLayout", "Columns", "DocumentBlock", "alike", "build", "datum_page", "event_page", "owner_of",
+    "restore",
+]  # fmt: skip
 
 OWNERS: Final = {
     "event": "descriptor",
@@ -45,7 +48,7 @@ Signature: TypeAlias = tuple[str, str, tuple[tuple[str, tuple[str, ...] | None],
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class BlockLayout:
     """How the documents of a block are put together again.
 
     Attributes
@@ -75,7 +78,7 @@ class Layout:
         return exact_json.dumps([1, fields, self.lengths, self.places, observed, spans])
 
     @classmethod
-    def load(cls, raw: bytes) -> Layout:
+    def load(cls, raw: bytes) -> BlockLayout:
         """Read what `dump` gave."""
         try:
             _, fields, lengths, places, observed, spans = exact_json.loads(bytes(raw))
@@ -86,7 +89,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class DocumentBlock:
     """Documents of one name and owner, field by field.
 
     Attributes
@@ -96,7 +99,7 @@ class Block:
         Where in the run the first document stands, and the last.
     documents, events : int
         How many; other documents than events count as one event each, pages by their rows.
-    layout : Layout
+    layout : BlockLayout
     columns : mapping of (dict, key) to Packed
     """
 
@@ -106,7 +109,7 @@ class Block:
     last: int
     documents: int
     events: int
-    layout: Layout
+    layout: BlockLayout
     columns: Columns
 
     @property
@@ -143,7 +146,7 @@ def _length(name: str, doc: Document) -> int:
     return int(lengths.pop()) if len(lengths) == 1 else 0
 
 
-def build(documents: Sequence[tuple[int, Document]], signature: Signature) -> Block | None:
+def build(documents: Sequence[tuple[int, Document]], signature: Signature) -> DocumentBlock | None:
     """Make a block of (place, document) pairs that are `alike`; None where that would lose something."""
     name, owner, fields = signature
     docs = [doc for _, doc in documents]
@@ -159,8 +162,8 @@ def build(documents: Sequence[tuple[int, Document]], signature: Signature) -> Bl
     places = [place for place, _ in documents]
     straight = places == list(range(places[0], places[0] + len(places)))
     observed = {key: observe_packed(packed, events) for (part, key), packed in columns.items() if part == "data"}
-    layout = Layout(fields, lengths, None if straight else places, observed, spans)
-    return Block(name, owner, places[0], places[-1], len(docs), events, layout, columns)
+    layout = BlockLayout(fields, lengths, None if straight else places, observed, spans)
+    return DocumentBlock(name, owner, places[0], places[-1], len(docs), events, layout, columns)
 
 
 def _leaves(name: str, fields: Iterable[tuple[str, Sequence[str] | None]]) -> Iterator[Place]:
@@ -196,7 +199,7 @@ def _spans(docs: Sequence[Document]) -> list[tuple[str, Span]]:
     return [(descriptor, span) for descriptor, own in spans.items() for span in own]
 
 
-def restore(block: Block) -> Iterator[tuple[int, str, Document]]:
+def restore(block: DocumentBlock) -> Iterator[tuple[int, str, Document]]:
     """Yield (place, name, document) of a block with all its columns."""
     layout = block.layout
     values = {place: unpack(packed, block.events) for place, packed in block.columns.items()}
@@ -210,7 +213,7 @@ def restore(block: Block) -> Iterator[tuple[int, str, Document]]:
         yield place, block.name, _document(block, values, rows)
 
 
-def _document(block: Block, values: Mapping[Place, list[Any]], rows: int | slice) -> Document:
+def _document(block: DocumentBlock, values: Mapping[Place, list[Any]], rows: int | slice) -> Document:
     doc: Document = {}
     for key, inner in block.layout.fields:
         if inner is not None:

@@ -20,9 +20,9 @@ from intake_bluesky.index.search_form import code_text
 from intake_bluesky_sql import document_blocks
 from intake_bluesky_sql.column_packing import Packed
 from intake_bluesky_sql.database import Database
-from intake_bluesky_sql.document_blocks import Block, Layout, Place
+from intake_bluesky_sql.document_blocks import BlockLayout, DocumentBlock, Place
 
-__all__ = ["StoredRun", "Unit", "decoded"]
+__all__ = ["BlockUnit", "SQLRun", "decoded"]
 
 EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
 DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
@@ -44,7 +44,7 @@ VERSION: Final = (
 
 
 @dataclass(slots=True)
-class Unit:
+class BlockUnit:
     """Events that are read at once: those of a block, or documents that stand alone.
 
     Attributes
@@ -90,7 +90,7 @@ class _BlockRow:
     documents: int
     events: int
     size: int
-    layout: Layout
+    layout: BlockLayout
 
     def wanted(self, data: Keys, timestamps: Keys) -> set[Place]:
         """The columns that a page takes, but for those that every page takes."""
@@ -103,8 +103,10 @@ class _BlockRow:
             if key in asked[part]
         }
 
-    def with_columns(self, columns: dict[Place, Packed]) -> Block:
-        return Block(self.name, self.owner, self.place, self.last, self.documents, self.events, self.layout, columns)
+    def with_columns(self, columns: dict[Place, Packed]) -> DocumentBlock:
+        return DocumentBlock(
+            self.name, self.owner, self.place, self.last, self.documents, self.events, self.layout, columns
+        )
 
 
 def version_of(run: int, last: int) -> str:
@@ -128,7 +130,7 @@ def decoded(where: str, body: Any) -> Document:
     return doc
 
 
-class StoredRun:
+class SQLRun:
     """A run as one statement found it; it does not change, nor do the blocks that it names.
 
     Parameters
@@ -146,18 +148,18 @@ class StoredRun:
         self.uid = str(rows[0][2])
         self._alone = [row for row in rows if row[0] == 1]
         self._blocks = [
-            _BlockRow(row[1], row[2], row[3], row[4], row[5], row[6], row[7], Layout.load(row[8]))
+            _BlockRow(row[1], row[2], row[3], row[4], row[5], row[6], row[7], BlockLayout.load(row[8]))
             for row in rows
             if row[0] == 2
         ]
         last = max([row[4] for row in self._alone] + [block.last for block in self._blocks], default=-1)
         self.version = version_of(self.number, last)
-        self.units: dict[str, list[Unit]] = {}
+        self.units: dict[str, list[BlockUnit]] = {}
         if described:
             self.header = self._header()
 
     @classmethod
-    def find(cls, database: Database, uid: str, *, whole: bool = False, described: bool = True) -> StoredRun | None:
+    def find(cls, database: Database, uid: str, *, whole: bool = False, described: bool = True) -> SQLRun | None:
         """Look a run up, by one statement; None where there is none.
 
         Parameters
@@ -202,13 +204,13 @@ class StoredRun:
         self.units = {name: self.units.get(name, []) for name in header.streams}
         return header
 
-    def _all_units(self, builder: HeaderBuilder) -> Iterator[Unit]:
+    def _all_units(self, builder: HeaderBuilder) -> Iterator[BlockUnit]:
         """The units of all streams, in stored order; each is put into the list of its stream."""
         alone = [(row[1], row) for row in self._alone if row[2] in EVENTS]
         packed = [(block.place, block) for block in self._blocks if block.name in EVENTS]
         for _, found in heapq.merge(alone, packed, key=itemgetter(0)):
             if isinstance(found, _BlockRow):
-                self._add(builder, Unit(found.owner, 0, found.events, found.size, found))
+                self._add(builder, BlockUnit(found.owner, 0, found.events, found.size, found))
                 continue
             for name, doc in normalise(found[2], self._doc(found)):
                 self._add_alone(builder, name, doc, found[7])
@@ -225,9 +227,9 @@ class StoredRun:
             last.size += size
             return
         events = 1 if name == "event" else len(doc.get("seq_num", ()))
-        self._add(builder, Unit(descriptor, 0, events, size, None, name, [doc]))
+        self._add(builder, BlockUnit(descriptor, 0, events, size, None, name, [doc]))
 
-    def _add(self, builder: HeaderBuilder, unit: Unit) -> None:
+    def _add(self, builder: HeaderBuilder, unit: BlockUnit) -> None:
         stream = builder.stream_of(unit.descriptor)
         if stream is None:
             builder.add_page(unit.descriptor, unit.events, None)  # which says what is wrong
@@ -244,7 +246,7 @@ class StoredRun:
             low, high = max(start - unit.first, 0), min(stop - unit.first, unit.events)
             yield page if high - low == len(page) else page.select(slice(low, high))
 
-    def _pages(self, units: Iterable[Unit], data: Keys, timestamps: Keys) -> Iterator[tuple[Unit, EventPage]]:
+    def _pages(self, units: Iterable[BlockUnit], data: Keys, timestamps: Keys) -> Iterator[tuple[BlockUnit, EventPage]]:
         for alone, group in groupby(units, key=lambda unit: unit.block is None):
             if alone:
                 yield from ((unit, unit.alone(data, timestamps)[0]) for unit in group)
@@ -297,7 +299,7 @@ class StoredRun:
         """Whether there are datums in no block."""
         return any(row[2] in DATUMS for row in self._alone)
 
-    def _whole(self, row: _BlockRow) -> Block:
+    def _whole(self, row: _BlockRow) -> DocumentBlock:
         rows = self._database.ask(
             "SELECT part, key, form, body FROM block_columns WHERE run = ? AND place = ?", self.number, row.place
         )
@@ -334,9 +336,9 @@ def _advance(open_blocks: Open, rest: Iterator[tuple[int, str, Document]]) -> No
         heapq.heappush(open_blocks, (*following, rest))
 
 
-def _batches(units: Iterable[Unit], data: Keys, timestamps: Keys, most: int) -> Iterator[list[Unit]]:
+def _batches(units: Iterable[BlockUnit], data: Keys, timestamps: Keys, most: int) -> Iterator[list[BlockUnit]]:
     """Cut units with blocks into lists of about `most` bytes each of what is asked of them."""
-    some: list[Unit] = []
+    some: list[BlockUnit] = []
     size = 0
     for unit in units:
         assert unit.block is not None
@@ -362,7 +364,7 @@ def _page(uid: str, row: _BlockRow, columns: dict[Place, Packed]) -> EventPage:
         ) from error
 
 
-def _observed(unit: Unit) -> dict[str, Observed]:
+def _observed(unit: BlockUnit) -> dict[str, Observed]:
     if unit.block is not None:
         return dict(unit.block.layout.observed)
     page, nulls = unit.alone(ALL_KEYS, ())

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,47 +16,26 @@ from sqlalchemy.exc import IntegrityError
 from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.model import Document, stream_name
 from intake_bluesky.documents.running_statistics import Watching
-from intake_bluesky.errors import DuplicateRun, RunNotFound, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.errors import DuplicateRun, RunNotFound, UnsupportedOperation
 from intake_bluesky.index.search_form import SearchForm, code_text
-from intake_bluesky.storage.contract import RunInsert
+from intake_bluesky.storage.buffered_insert import BufferedInsert, Buffering
 from intake_bluesky_sql.database import Database
-from intake_bluesky_sql.document_blocks import Block, Signature, alike, build, owner_of
+from intake_bluesky_sql.document_blocks import DocumentBlock, Signature, alike, build, owner_of
 from intake_bluesky_sql.maintenance import analyze
 from intake_bluesky_sql.search_columns import ordering, searched_columns, words_of
 from intake_bluesky_sql.statistics import StatisticsTables, statistics_in
 
-__all__ = ["Buffering", "SQLInsert"]
+__all__ = ["SQLInsert"]
 
 TAIL: Final = 1 << 21  # bytes of documents, as JSON, that become a block
 SMALL: Final = 1 << 14  # what is left at the end becomes one only if it is more
 LARGE: Final = 1 << 18  # bytes of arrays, or of numbers in a page, that are never JSON
 LONGEST_UID: Final = 500  # characters
-PAUSE: Final = 0.25  # seconds between two attempts to reach a server
 INSERT_DOCUMENT: Final = "INSERT INTO documents VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 INSERT_BLOCK: Final = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 INSERT_COLUMN: Final = "INSERT INTO block_columns VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 DELETE_DOCUMENT: Final = "DELETE FROM documents WHERE run = ? AND place = ?"
 TOGETHER: Final = 32  # blocks' columns sent at once
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Buffering:
-    """How long documents may wait to be written.
-
-    Attributes
-    ----------
-    seconds : float
-        0 writes each at once, in a transaction of its own.
-    bytes : int
-    patience : float
-        Seconds for which they are kept, and tried again, where the database cannot be reached.
-    """
-
-    seconds: float = 1.0
-    bytes: int = 1 << 20
-    patience: float = 30.0
 
 
 class _Written(NamedTuple):
@@ -79,7 +55,7 @@ class _Tail:
     size: int = 0
 
 
-class SQLInsert(RunInsert):
+class SQLInsert(BufferedInsert):
     """A run being written, by one process; see `SQLStore.insert`.
 
     Raises
@@ -89,29 +65,21 @@ class SQLInsert(RunInsert):
     """
 
     def __init__(self, database: Database, start: Document, buffering: Buffering) -> None:
-        self.uid = _checked_uid(start)
-        self._database, self._buffering = database, buffering
+        super().__init__(_checked_uid(start), buffering)
+        self._database = database
         self._writer = uuid4().hex
         self._watching = Watching()
         self._body = _json("start", start)
         self._start: Document = exact_json.loads(self._body)
-        self._lock = threading.RLock()
-        self._timer: threading.Timer | None = None
         self._place = 1
         self._streams: dict[str, str] = {}
         self._tails: dict[tuple[str, str], _Tail] = {}
         self._waiting: dict[int, _Written] = {}  # not in the database
-        self._blocks: list[Block] = []  # nor these; what they hold may be, as documents
+        self._blocks: list[DocumentBlock] = []  # nor these; what they hold may be, as documents
         self._searched: dict[str, Any] = {}  # what the run's row has
         self._stop: tuple[int, Document] | None = None
-        self._size = 0
-        self._since: float | None = None  # when the first of what is waiting came
-        self._state = "open"
         self._run = database.write(self._begin)
         self._file = database.file
-
-    def __repr__(self) -> str:
-        return f"<SQLInsert {self.uid} documents={self._place} waiting={len(self._waiting)}>"
 
     def _begin(self, connection: Connection) -> int:
         form = SearchForm.of(self._start, None)
@@ -130,35 +98,12 @@ class SQLInsert(RunInsert):
         words_of(self._database, connection, number, form)
         return int(number)
 
-    def write(self, name: str, doc: Document) -> None:
-        """Take one document, which is in the database at once or within the bounds of the store.
-
-        Raises
-        ------
-        UnsupportedOperation
-            For what JSON has no form for, and when the run is closed.
-        StoreUnavailable
-            When the database cannot be reached for longer than the store's patience: the document is kept, and written
-            with the next one or by `close`.
-        RunNotFound
-            When somebody removed the run meanwhile.
-        """
-        with self._lock:
-            if self._state != "open":
-                raise UnsupportedOperation(f"run {self.uid} is closed: it has ended with its stop, or was removed")
-            _check(name, doc)
-            self._take(name, doc)
-            self._watching.take(name, doc)
-            if name == "stop":
-                self._state = "ending"
-                self._end()
-                analyze(self._database, self._run)
-            elif self._size >= self._buffering.bytes or self._buffering.seconds <= 0:
-                self._flush_patiently()
-            else:
-                self._arm()
-
     def _take(self, name: str, doc: Document) -> None:
+        _check(name, doc)
+        self._add(name, doc)
+        self._watching.take(name, doc)
+
+    def _add(self, name: str, doc: Document) -> None:
         place, owner = self._place, owner_of(name, doc)
         group = self._group(name, owner)
         if group is not None and _is_large(name, doc) and self._take_whole(place, group, name, doc):
@@ -166,8 +111,7 @@ class SQLInsert(RunInsert):
         written = _Written(place, name, owner, _json(name, doc))
         self._place += 1
         self._waiting[place] = written
-        self._size += len(written.body)
-        self._since = self._since or time.monotonic()
+        self._held += len(written.body)
         if name == "stop":
             self._stop = place, exact_json.loads(written.body)
         elif name == "descriptor":
@@ -196,8 +140,7 @@ class SQLInsert(RunInsert):
         self._compact(*group)
         self._place += 1
         self._blocks.append(block)
-        self._size += block.nbytes
-        self._since = self._since or time.monotonic()
+        self._held += block.nbytes
         return True
 
     def _compact(self, name: str, which: str | None = None, *, at_least: int = 0) -> None:
@@ -208,7 +151,7 @@ class SQLInsert(RunInsert):
                 self._blocks += _blocks_of(tail.documents)
 
     def _flush(self) -> None:
-        """Write what is waiting, in one transaction; what this cannot do is waiting still."""
+        """Write what is waiting, in one transaction."""
         if not self._waiting and not self._blocks:
             return
         if len(self._waiting) == 1 and not self._blocks and self._stop is None:
@@ -236,10 +179,7 @@ class SQLInsert(RunInsert):
         """Keep no longer what was waiting."""
         self._waiting.clear()
         self._blocks.clear()
-        self._size, self._since = 0, None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._held = 0
 
     def _put(self, connection: Connection) -> None:
         execute, run = self._database.execute, self._run
@@ -267,73 +207,12 @@ class SQLInsert(RunInsert):
         if known is not None:
             StatisticsTables(self._database).put_all(connection, self._run, statistics_in(known))
 
-    def _flush_patiently(self) -> None:
-        """Write what is waiting, or keep it for as long as patience lasts."""
-        try:
-            self._flush()
-        except StoreUnavailable as error:
-            if self._has_no_patience():
-                raise self._kept(error) from error
-            log.warning("%s; %d documents are kept until it can", error, len(self._waiting))
-            self._arm()
-
-    def _has_no_patience(self) -> bool:
-        since = self._since or time.monotonic()
-        return time.monotonic() - since > self._buffering.seconds + self._buffering.patience or (
-            self._buffering.patience <= 0
-        )
-
-    def _kept(self, error: StoreUnavailable) -> StoreUnavailable:
-        return StoreUnavailable(
-            f"{error} The last {len(self._waiting)} documents of run {self.uid} are in memory and will be written with "
-            "the next one, or by close(): do not write them again"
-        )
-
-    def _arm(self) -> None:
-        if self._timer is None:
-            self._timer = threading.Timer(max(self._buffering.seconds, PAUSE), self._on_time)
-            self._timer.start()
-
-    def _on_time(self) -> None:
-        with self._lock:
-            self._timer = None
-            try:
-                self._flush()
-            except StoreUnavailable as error:
-                log.warning("%s; %d documents are kept until it can", error, len(self._waiting))
-                if not self._has_no_patience():
-                    self._arm()
-            except RunNotFound as error:
-                log.error("%s", error)
-
     def _end(self) -> None:
         for name, which in list(self._tails):
             self._compact(name, which, at_least=SMALL)
-        deadline = time.monotonic() + self._buffering.patience
-        while True:
-            try:
-                self._flush()
-                break
-            except StoreUnavailable as error:
-                if time.monotonic() > deadline:
-                    raise self._kept(error) from error
-                time.sleep(PAUSE)
-        self._state = "closed"
-
-    def close(self) -> None:
-        """Write what is waiting; without a stop the run reads as far as it got.
-
-        Raises
-        ------
-        StoreUnavailable
-            When that cannot be done: call it again once the database is back.
-        """
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            if self._state != "closed":
-                self._end()
+        super()._end()
+        if self._stop is not None:
+            analyze(self._database, self._run)
 
 
 def _checked_uid(start: Document) -> str:
@@ -372,7 +251,7 @@ def _is_large(name: str, doc: Document) -> bool:
     return max(arrays, numbers) >= LARGE
 
 
-def _blocks_of(documents: Sequence[_Written]) -> Iterator[Block]:
+def _blocks_of(documents: Sequence[_Written]) -> Iterator[DocumentBlock]:
     """Blocks of documents that follow each other; what can be of none stays where it is."""
     read = [(written.place, written.name, exact_json.loads(written.body)) for written in documents]
     for signature, group in groupby(read, key=lambda found: alike(found[1], found[2])):
@@ -381,21 +260,21 @@ def _blocks_of(documents: Sequence[_Written]) -> Iterator[Block]:
             yield block
 
 
-def _block(signature: Signature | None, documents: Sequence[tuple[int, Document]]) -> Block | None:
+def _block(signature: Signature | None, documents: Sequence[tuple[int, Document]]) -> DocumentBlock | None:
     return None if signature is None else build(documents, signature)
 
 
-def _places(block: Block) -> Iterable[int]:
+def _places(block: DocumentBlock) -> Iterable[int]:
     return block.layout.places or range(block.place, block.last + 1)
 
 
-def _block_row(run: int, block: Block) -> tuple[Any, ...]:
+def _block_row(run: int, block: DocumentBlock) -> tuple[Any, ...]:
     return (
         run, block.place, block.last, block.name, block.owner, block.documents, block.events, block.nbytes,
         block.layout.dump(),
     )  # fmt: skip
 
 
-def _column_rows(run: int, block: Block) -> Iterator[tuple[Any, ...]]:
+def _column_rows(run: int, block: DocumentBlock) -> Iterator[tuple[Any, ...]]:
     for (part, key), packed in block.columns.items():
         yield run, block.place, part, code_text(key), packed.form, packed.body

@@ -23,16 +23,17 @@ from intake_bluesky.index.search_form import code_text
 from intake_bluesky.index.tables import is_rare
 from intake_bluesky.query import Path, Query
 from intake_bluesky.search.run_statistics import measured
+from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import Answer, Recorded, StatisticsCache
-from intake_bluesky_sql.address import Address
+from intake_bluesky_sql.address import SQLAddress
 from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.key_values import StoredValues
 from intake_bluesky_sql.maintenance import Upkeep
 from intake_bluesky_sql.postgres_search import POSTGRESQL
-from intake_bluesky_sql.run_reader import StoredRun, decoded
-from intake_bluesky_sql.run_writer import Buffering, SQLInsert
+from intake_bluesky_sql.run_reader import SQLRun, decoded
+from intake_bluesky_sql.run_writer import SQLInsert
 from intake_bluesky_sql.sqlite_search import SQLITE
 from intake_bluesky_sql.statistics import StatisticsTables
 
@@ -45,6 +46,8 @@ ENDS: Final = (
     "SELECT uid, (SELECT body FROM documents AS d WHERE d.run = runs.id AND d.place = 0), "
     "(SELECT body FROM documents AS d WHERE d.run = runs.id AND d.place = runs.stop_place), {key} FROM runs "
 )
+AT_ONCE: Final = {"flush_seconds": 0.0, "patience": 0.0}
+TOGETHER: Final = {"patience": 30.0}
 ORDERS: Final = {Order.NEWEST: ("newest", "<", " DESC"), Order.OLDEST: ("oldest", ">", "")}
 
 
@@ -85,13 +88,13 @@ class SQLStore(RunStore):
         patience: float | None = None,
     ) -> None:
         self._arguments = {"flush_seconds": flush_seconds, "flush_bytes": flush_bytes, "patience": patience}
-        self.database = Database(Address.of(uri))
-        given = {"seconds": flush_seconds, "bytes": flush_bytes, "patience": patience}
-        usual: dict[str, Any] = {"seconds": 0.0, "patience": 0.0} if self.database.is_sqlite else {}
-        self._buffering = Buffering(**usual | {name: value for name, value in given.items() if value is not None})
+        self.database = Database(SQLAddress.of(uri))
+        usual: dict[str, Any] = AT_ONCE if self.database.is_sqlite else TOGETHER
+        given = {name: value for name, value in self._arguments.items() if value is not None}
+        self._buffering = Buffering(**usual | given)
         self._search = SQLITE if self.database.is_sqlite else POSTGRESQL
         self._values = StoredValues(self.database, self._search, self._note)
-        self._known: OrderedDict[str, StoredRun] = OrderedDict()
+        self._known: OrderedDict[str, SQLRun] = OrderedDict()
         self._problems: dict[str, Problem] = {}
         self._lock = threading.Lock()
 
@@ -213,10 +216,10 @@ class SQLStore(RunStore):
         """Describe one run as it is now, by one statement."""
         return self._run(uid).header
 
-    def _run(self, uid: str) -> StoredRun:
+    def _run(self, uid: str) -> SQLRun:
         with self._lock:
             known = self._known.get(uid)
-        if known is not None and known.version == StoredRun.current_version(self.database, uid):
+        if known is not None and known.version == SQLRun.current_version(self.database, uid):
             return known
         run = self._found(uid)
         with self._lock:
@@ -226,10 +229,10 @@ class SQLStore(RunStore):
                 self._known.popitem(last=False)
         return run
 
-    def _found(self, uid: str, *, whole: bool = False, described: bool = True) -> StoredRun:
+    def _found(self, uid: str, *, whole: bool = False, described: bool = True) -> SQLRun:
         possible = code_text(uid) == uid
         try:
-            run = StoredRun.find(self.database, uid, whole=whole, described=described) if possible else None
+            run = SQLRun.find(self.database, uid, whole=whole, described=described) if possible else None
         except DamagedRun as error:
             self._note(uid, error)
             raise
@@ -278,7 +281,7 @@ class SQLStore(RunStore):
 
     def current_version(self, uid: str) -> str | None:
         """The version of a run as it is now; None where there is none."""
-        return StoredRun.current_version(self.database, uid) if code_text(uid) == uid else None
+        return SQLRun.current_version(self.database, uid) if code_text(uid) == uid else None
 
     def refresh(self, *, deep: bool = False) -> None:
         """Do nothing: a database shows what it holds. With `deep`, describe every run, for `problems`."""

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from intake_bluesky.catalogs.installed.mapping import InstalledCatalogs
-    from intake_bluesky.catalogs.installed.search_path import Place, search_path
+    from intake_bluesky.catalogs.installed.search_path import CatalogLocation, search_path
     from intake_bluesky.catalogs.offered import Offered
 
     catalog: InstalledCatalogs
 
-__all__ = ["InstalledCatalogs", "Offered", "Place", "catalog", "search_path"]
+__all__ = ["CatalogLocation", "InstalledCatalogs", "Offered", "catalog", "search_path"]
 
 _MODULES = {
     "InstalledCatalogs": "installed.mapping",
     "Offered": "offered",
-    "Place": "installed.search_path",
+    "CatalogLocation": "installed.search_path",
     "search_path": "installed.search_path",
 }
 

@@ -28,6 +28,10 @@ class FileCatalog(BlueskyCatalog):
     WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "paths": without_secrets}  # noqa: RUF012
     FORGOTTEN = BlueskyCatalog.FORGOTTEN - {"_secrets"}  # those of the store, by which workers read its files
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.suffixes = (cls.store_class.codec.suffix,)
+
     def __init__(
         self,
         paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],

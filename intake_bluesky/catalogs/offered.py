@@ -18,7 +18,7 @@ from intake_bluesky.errors import (
     UnsupportedOperation,
 )
 
-__all__ = ["Installed", "Offered", "Source", "installed"]
+__all__ = ["Installed", "Offered", "YamlSource", "installed"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +98,7 @@ def _origin(each: EntryPoint) -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source(Offered):
+class YamlSource(Offered):
     """A source of one of Intake's YAML files."""
 
     def open(self) -> Any:

@@ -14,6 +14,7 @@ from intake.catalog.base import Catalog
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs import display
 from intake_bluesky.catalogs.arguments import KeepsArguments
+from intake_bluesky.catalogs.drivers import DriverCatalog
 from intake_bluesky.catalogs.entries import KeepsState, RunEntry
 from intake_bluesky.catalogs.reading_options import ArgumentSource, Settings
 from intake_bluesky.catalogs.results import Results
@@ -35,7 +36,7 @@ SHOWN: Final = 10  # runs in a table
 COMPLETED: Final = 100  # runs offered by tab completion
 
 
-class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ignore[misc]
+class BlueskyCatalog(DriverCatalog, Results, KeepsArguments, KeepsState, Catalog):  # type: ignore[misc]
     """The runs of a store; drivers subclass it to make the store of a YAML file's arguments.
 
     ``cat[uid]`` (or the beginning of a uid), ``cat[scan_id]`` (the newest of that scan_id) and ``cat[-1]``

@@ -13,10 +13,10 @@ from intake_bluesky.errors import AmbiguousRun, RunNotFound
 from intake_bluesky.search.ordering import Arrangement
 from intake_bluesky.search.selection import Selection
 
-__all__ = ["Listed", "RunEntries", "as_key"]
+__all__ = ["ListedCatalog", "RunEntries", "as_key"]
 
 
-class Listed(Protocol):
+class ListedCatalog(Protocol):
     """A catalog, as far as a listing goes."""
 
     @property
@@ -34,7 +34,7 @@ class Listed(Protocol):
 class RunEntries(Mapping[str, Any]):
     """The runs of a catalog by uid, in its order, listed as they are asked for."""
 
-    def __init__(self, catalog: Listed) -> None:
+    def __init__(self, catalog: ListedCatalog) -> None:
         self._catalog = catalog
         self._waiting: weakref.ref[_Uids] | None = None
 
@@ -77,7 +77,7 @@ class RunEntries(Mapping[str, Any]):
 class _Uids(Iterator[str]):
     """The uids of a catalog, sought when the first is asked for."""
 
-    def __init__(self, catalog: Listed) -> None:
+    def __init__(self, catalog: ListedCatalog) -> None:
         self._catalog = catalog
         self._found: Iterator[str] | None = None
         self._lock = threading.Lock()

@@ -33,14 +33,14 @@ from intake_bluesky.documents.model import Document, EventPage, StreamLayout
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
 from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["BLOCK_BYTES", "Field", "InlineColumns", "Stored", "declared"]
+__all__ = ["BLOCK_BYTES", "EventColumn", "InlineColumns", "Stored", "declared"]
 
 BLOCK_BYTES = 2**24
 """Default size of a block's columns together, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class EventColumn:
     """One column: what it will be, whatever part of it is computed.
 
     Attributes
@@ -61,17 +61,17 @@ class Field:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
-def declared(key: str, spec: Mapping[str, Any]) -> Field:
+def declared(key: str, spec: Mapping[str, Any]) -> EventColumn:
     """What a descriptor says of an in-line key; a length it leaves open (a null in ``shape``) is -1.
 
     Examples
     --------
     >>> declared("x", {"dtype": "integer", "shape": []})
-    Field(key='x', dtype=dtype('int64'), shape=())
+    EventColumn(key='x', dtype=dtype('int64'), shape=())
     """
     dtype = declared_dtype(spec)
     shape = tuple(-1 if n is None else n for n in declared_shape(spec))
-    return Field(key, TEXT if dtype.kind in "US" else dtype, shape)
+    return EventColumn(key, TEXT if dtype.kind in "US" else dtype, shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,30 +116,30 @@ class InlineColumns:
     part: str = "data"
     fill: bool = False
 
-    def fields(self, specs: Mapping[str, Document], *, as_object: bool = False) -> list[Field]:
+    def fields(self, specs: Mapping[str, Document], *, as_object: bool = False) -> list[EventColumn]:
         """Decide dtype and shape of the keys given with their descriptor's specs, from what was observed if it was.
 
         Reads data only where neither the store nor the descriptor knows the length of an array.
         """
         if self.part == "timestamps":
-            return [Field(key, np.dtype(np.float64)) for key in specs]
+            return [EventColumn(key, np.dtype(np.float64)) for key in specs]
         seen = self.layout.observed
         if seen is None:
             open_keys = {key for key, spec in specs.items() if -1 in declared(key, spec).shape}
             seen = self._look(open_keys)
             if as_object:
-                return [Field(key, OBJECT) for key in specs]
+                return [EventColumn(key, OBJECT) for key in specs]
         return [self._field(key, spec, seen.get(key)) for key, spec in specs.items()]
 
-    def _field(self, key: str, spec: Document, seen: Observed | None) -> Field:
+    def _field(self, key: str, spec: Document, seen: Observed | None) -> EventColumn:
         if seen is not None and seen.valued:
-            return Field(key, seen.dtype, seen.shape)
+            return EventColumn(key, seen.dtype, seen.shape)
         said = declared(key, spec)
         shape = tuple(max(n, 0) for n in said.shape)
         if self.layout.observed is None or not self.layout.events or said.dtype == TEXT:
-            return Field(key, said.dtype, shape)
+            return EventColumn(key, said.dtype, shape)
         gaps = Observed(frozenset({said.dtype.str, "null"})).dtype  # declared, and never once in the events
-        return Field(key, gaps, shape)
+        return EventColumn(key, gaps, shape)
 
     def _look(self, keys: set[str]) -> dict[str, Observed]:
         found: dict[str, list[Observed]] = {key: [] for key in keys}
@@ -149,7 +149,7 @@ class InlineColumns:
                 found[key].append(observe(col))
         return {key: merge_observed(parts) for key, parts in found.items() if parts}
 
-    def stored(self, fields: Sequence[Field]) -> Stored:
+    def stored(self, fields: Sequence[EventColumn]) -> Stored:
         """Read columns, seq_num and time in one pass over the pages, straight into preallocated arrays."""
         events = self.layout.events
         seq_num, time = np.empty(events, np.int64), np.empty(events)
@@ -161,7 +161,7 @@ class InlineColumns:
                 columns[field.key][part] = _values(self.part, page, field, self.uid)
         return Stored(seq_num, time, columns)
 
-    def arrange(self, fields: Sequence[Field], stored: Stored, rows: Rows) -> dict[str, Array]:
+    def arrange(self, fields: Sequence[EventColumn], stored: Stored, rows: Rows) -> dict[str, Array]:
         """Bring stored columns to the rows: arrays of shape ``(rows, *field.shape)``.
 
         Raises
@@ -186,7 +186,7 @@ class InlineColumns:
         version = self.version if self.complete else None
         return _Source(self.store, self.uid, self.layout.name, self.part, version)
 
-    def bounds(self, fields: Sequence[Field], target: int = BLOCK_BYTES) -> list[int]:
+    def bounds(self, fields: Sequence[EventColumn], target: int = BLOCK_BYTES) -> list[int]:
         """Where blocks begin and end among the stored events: whole pages of the store, merged up to `target` bytes."""
         width = max(sum(f.nbytes for f in fields), 1)
         bounds, position = [0], 0
@@ -196,7 +196,7 @@ class InlineColumns:
             position += events
         return [*bounds, position] if position > bounds[-1] else bounds
 
-    def dask(self, fields: Sequence[Field], rows: Rows, *, target: int = BLOCK_BYTES) -> dict[str, da.Array]:
+    def dask(self, fields: Sequence[EventColumn], rows: Rows, *, target: int = BLOCK_BYTES) -> dict[str, da.Array]:
         """Make the columns as dask arrays of shape ``(rows, *field.shape)`` that share their parsed blocks."""
         bounds = self.bounds(fields, target) if fields else [0]
         kept = np.sort(rows.event[rows.event >= 0])
@@ -218,9 +218,9 @@ class InlineColumns:
 
     def on_rows(self, key: str, array: da.Array, rows: Rows) -> da.Array:
         """Bring an array of the stored events, shape ``(stored events, ...)``, to the rows."""
-        return self._spread(Field(key, array.dtype, array.shape[1:]), kept_events(array, rows.event), rows)
+        return self._spread(EventColumn(key, array.dtype, array.shape[1:]), kept_events(array, rows.event), rows)
 
-    def _spread(self, field: Field, found: da.Array | None, rows: Rows) -> da.Array:
+    def _spread(self, field: EventColumn, found: da.Array | None, rows: Rows) -> da.Array:
         """Bring the kept events, in stored order, to the order of the rows; rows without an event get their gap."""
         event = rows.event
         if found is not None and len(found) == len(event) and rows.straight:
@@ -234,7 +234,7 @@ class InlineColumns:
         spread: da.Array = (both if (event < 0).any() else found)[place]
         return spread
 
-    def _gap(self, field: Field, rows: Rows) -> da.Array:
+    def _gap(self, field: EventColumn, rows: Rows) -> da.Array:
         shape = (int((rows.event < 0).sum()), *field.shape)
         if not shape[0] or self.fill or field.dtype.kind in "fc":
             filled: da.Array = da.from_array(missing(shape, field.dtype), chunks=-1)
@@ -255,7 +255,7 @@ class _Source:
     part: str
     version: str | None
 
-    def pages(self, fields: Sequence[Field], events: slice) -> Iterator[tuple[int, EventPage]]:
+    def pages(self, fields: Sequence[EventColumn], events: slice) -> Iterator[tuple[int, EventPage]]:
         """Yield (position of its first event, page) with the fields' keys.
 
         Raises
@@ -286,7 +286,7 @@ def _kept(positions: Array, block: slice) -> Array | None:
     return None if len(positions) == block.stop - block.start else positions - block.start
 
 
-def _load(plan: tuple[_Source, tuple[Field, ...], tuple[_Block, ...]], block_id: tuple[int]) -> Array:
+def _load(plan: tuple[_Source, tuple[EventColumn, ...], tuple[_Block, ...]], block_id: tuple[int]) -> Array:
     """Parse one block: a 1-element object array with its columns by key."""
     source, fields, blocks = plan
     block = blocks[block_id[0]]
@@ -304,7 +304,7 @@ def _load(plan: tuple[_Source, tuple[Field, ...], tuple[_Block, ...]], block_id:
     return out
 
 
-def _pick(pages: da.Array, field: Field, sizes: tuple[int, ...], token: str) -> da.Array:
+def _pick(pages: da.Array, field: EventColumn, sizes: tuple[int, ...], token: str) -> da.Array:
     chunks = (sizes, *((n,) for n in field.shape))
     axes = list(range(1, len(chunks)))
     meta = missing((0,) * len(chunks), field.dtype)
@@ -333,7 +333,7 @@ def _no_event(key: str, rows: Rows) -> str:
     )
 
 
-def _values(part: str, page: EventPage, field: Field, uid: str) -> Array:
+def _values(part: str, page: EventPage, field: EventColumn, uid: str) -> Array:
     """One page's values of one key in the dtype and shape declared for the stream."""
     source = page.data if part == "data" else page.timestamps
     col = source.get(field.key)
@@ -345,7 +345,7 @@ def _values(part: str, page: EventPage, field: Field, uid: str) -> Array:
         raise DamagedRun(_mismatch(page, field, uid, str(error))) from error
 
 
-def _mismatch(page: EventPage, field: Field, uid: str, reason: str) -> str:
+def _mismatch(page: EventPage, field: EventColumn, uid: str, reason: str) -> str:
     col = page.data[field.key] if field.key in page.data else page.timestamps[field.key]
     for row in range(len(page)):
         one = take(col, slice(row, row + 1))

@@ -21,7 +21,7 @@ from intake_bluesky.assets import (
     datum_array,
     stream_asset_array,
 )
-from intake_bluesky.datasets.event_columns import BLOCK_BYTES, Field, InlineColumns, Stored
+from intake_bluesky.datasets.event_columns import BLOCK_BYTES, EventColumn, InlineColumns, Stored
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.rows import Rows, seq_nums_of
 from intake_bluesky.datasets.stored_arrays import stored_arrays
@@ -110,7 +110,7 @@ class StreamReader:
         return InlineColumns(self.store, *run, self.layout, part=self.options.sub_dict, fill=fill)
 
     @cached_property
-    def _fields(self) -> list[Field]:
+    def _fields(self) -> list[EventColumn]:
         specs = {k: s for k, s in self.specs.items() if self._is_inline(k, s)}
         return self._inline.fields(specs, as_object=self.options.on_mismatch == "object")
 
@@ -162,10 +162,10 @@ class StreamReader:
         return replace(options, **chosen)
 
     @cached_property
-    def _datum_fields(self) -> list[Field]:
+    def _datum_fields(self) -> list[EventColumn]:
         if self.options.sub_dict == "timestamps":
             return []
-        return [Field(key, np.dtype(object)) for key, spec in self.specs.items() if self._is_datum(key, spec)]
+        return [EventColumn(key, np.dtype(object)) for key, spec in self.specs.items() if self._is_datum(key, spec)]
 
     def _datum_ids(self) -> dict[str, list[str]]:
         """datum_id of each row, "" where it has none, by key."""

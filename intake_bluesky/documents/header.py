@@ -15,7 +15,7 @@ __all__ = ["HeaderBuilder", "merge_spans"]
 
 
 @dataclass
-class _Stream:
+class _HeaderStream:
     descriptors: list[Document] = field(default_factory=list)
     pages: list[int] = field(default_factory=list)
     observed: dict[str, Observed] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class HeaderBuilder:
         self._resources: dict[str, Document] = {}
         self._stream_resources: dict[str, Document] = {}
         self._spans: dict[tuple[str, str], list[Span]] = {}
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, _HeaderStream] = {}
 
     def add(self, name: str, doc: Document) -> None:
         """Take one document in; events and datums are none of this builder's business.
@@ -77,7 +77,7 @@ class HeaderBuilder:
                 self._add_span(doc)
 
     def _add_descriptor(self, doc: Document) -> None:
-        stream = self._streams.setdefault(stream_name(doc), _Stream())
+        stream = self._streams.setdefault(stream_name(doc), _HeaderStream())
         if doc["uid"] not in self._descriptors:
             stream.descriptors.append(doc)
         self._descriptors.setdefault(doc["uid"], doc)
@@ -120,7 +120,7 @@ class HeaderBuilder:
         stream.pages.append(events)
 
     @staticmethod
-    def _observe(stream: _Stream, observed: Mapping[str, Observed]) -> None:
+    def _observe(stream: _HeaderStream, observed: Mapping[str, Observed]) -> None:
         gap = Observed(frozenset({"null"}))
         earlier = any(stream.pages)
         for key, seen in observed.items():

@@ -16,10 +16,11 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from intake_bluesky.documents.columns import WIDE, Column, Observed, Ragged, column, observe
+from intake_bluesky.documents.columns import Column, Observed, Ragged, column, observe
 from intake_bluesky.documents.model import Document, EventPage, is_external, stream_name, to_plain
 from intake_bluesky.documents.pages import event_page, normalise
 from intake_bluesky.documents.statistics import Fields, Statistics, of_floats, of_integers
+from intake_bluesky.integers import FLOAT_EXACT
 
 __all__ = ["ODD", "Found", "Measuring", "Watching"]
 
@@ -41,7 +42,7 @@ NAME: Final = frozenset({str})
 GROUP: Final = 200  # events of a run being written that are looked at together
 
 
-class Part:
+class DescriptorEvents:
     """The events of one descriptor."""
 
     def __init__(self, first: int) -> None:
@@ -89,7 +90,7 @@ class Part:
 
 
 def _observed(low: Any, high: Any) -> Observed:
-    if low >= -WIDE and high <= WIDE:
+    if low >= -FLOAT_EXACT and high <= FLOAT_EXACT:
         return NEGATIVE if low < 0 else NATURAL
     return observe(column([low, high])[0])  # the ends tell all that is kept of integers
 
@@ -100,17 +101,17 @@ class Measuring:
     def __init__(self) -> None:
         self.sound = True
         self._descriptors: dict[str, Document] = {}
-        self._parts: dict[str, Part] = {}
+        self._parts: dict[str, DescriptorEvents] = {}
 
     def describe(self, descriptor: Document) -> None:
         """Take a descriptor; of several with one uid the first counts."""
         self._descriptors.setdefault(descriptor["uid"], descriptor)
 
-    def part(self, descriptor: str, seq_nums: Sequence[int]) -> Part:
+    def part(self, descriptor: str, seq_nums: Sequence[int]) -> DescriptorEvents:
         """Take the seq_nums of some events, at least one; their values are to be added to what is returned."""
         part = self._parts.get(descriptor)
         if part is None:
-            part = self._parts[descriptor] = Part(seq_nums[0])
+            part = self._parts[descriptor] = DescriptorEvents(seq_nums[0])
         part.follow(seq_nums)
         return part
 
@@ -137,7 +138,7 @@ class Measuring:
             specs = {key: spec for descriptor in descriptors for key, spec in descriptor.get("data_keys", {}).items()}
         if parts is None:
             return dict.fromkeys(specs)
-        only = parts[0] if len(parts) == 1 else Part(0)
+        only = parts[0] if len(parts) == 1 else DescriptorEvents(0)
         keys, events = only.keys, only.events
         return {
             key: known[2]
@@ -149,7 +150,7 @@ class Measuring:
             for key, spec in specs.items()
         }
 
-    def _in_order(self, descriptors: Sequence[str]) -> Sequence[Part] | None:
+    def _in_order(self, descriptors: Sequence[str]) -> Sequence[DescriptorEvents] | None:
         """The parts of a stream by rising seq_num; None where they, or events in them, do not follow each other."""
         parts = [self._parts[uid] for uid in descriptors if uid in self._parts]
         if len(parts) > 1:
@@ -158,7 +159,7 @@ class Measuring:
         return parts if self.sound and apart and all(part.sound for part in parts) else None
 
 
-def _whole(parts: Sequence[Part], key: str, spec: Document) -> Fields | None:
+def _whole(parts: Sequence[DescriptorEvents], key: str, spec: Document) -> Fields | None:
     """All values of a key in a stream, with those that are missing; None where one pass cannot tell."""
     if is_external(spec):
         return None

@@ -15,7 +15,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from intake_bluesky.documents.columns import WIDE, Array, Column, Ragged, column
+from intake_bluesky.documents.columns import Array, Column, Ragged, column
+from intake_bluesky.integers import FLOAT_EXACT
 
 __all__ = ["SAMPLE", "Statistics", "lies", "of_floats", "of_integers"]
 
@@ -131,7 +132,7 @@ def of_floats(values: Sequence[float]) -> Fields:
         return Statistics.of(np.array(values, np.float64)).fields
     if len(values) == 1:
         only = values[0]
-        return 1, 0, only, only, int(only) if abs(only) <= WIDE and only.is_integer() else only, only, only, 0.0
+        return 1, 0, only, only, int(only) if abs(only) <= FLOAT_EXACT and only.is_integer() else only, only, only, 0.0
     if len(values) == 2:  # as every baseline has
         low, high = values if values[0] < values[1] else values[::-1]
         gap = high - low
@@ -139,7 +140,7 @@ def of_floats(values: Sequence[float]) -> Fields:
         ordered = sorted(values)
         low, high = ordered[0], ordered[-1]
         gap = 0.0 if low == high else max(map(sub, ordered[1:], ordered))
-    if added == added // 1 and low >= -WIDE and high <= WIDE and all(map(float.is_integer, values)):
+    if added == added // 1 and low >= -FLOAT_EXACT and high <= FLOAT_EXACT and all(map(float.is_integer, values)):
         total = sum(map(int, values))
         gap = _rounded_up(gap, whole=True)
     elif gap:
@@ -212,7 +213,7 @@ def _gap_of_python(numbers: Sequence[Number], low: Number, high: Number) -> floa
 
 def _rounded_up(difference: float, *, whole: bool) -> float:
     """What the difference of two floats is at most, of which only the nearest float is known."""
-    exact = difference == 0.0 or (whole and difference < WIDE)
+    exact = difference == 0.0 or (whole and difference < FLOAT_EXACT)
     return difference if exact else math.nextafter(difference, math.inf)
 
 
@@ -283,7 +284,7 @@ def _is_number(value: object) -> bool:
 def _sum(numbers: Array) -> Number:
     if numbers.dtype.kind != "f":
         return _sum_of_integers(numbers)
-    whole = bool((np.abs(numbers) <= WIDE).all()) and bool((numbers == np.floor(numbers)).all())
+    whole = bool((np.abs(numbers) <= FLOAT_EXACT).all()) and bool((numbers == np.floor(numbers)).all())
     if whole:
         return _sum_of_integers(numbers.astype(np.int64))
     with np.errstate(over="ignore", invalid="ignore"):  # inf, or NaN where inf and -inf meet, is what they add up to
@@ -303,7 +304,7 @@ def _parts(numbers: Array) -> Iterable[Array]:
 
 
 def _sum_of_python(numbers: Sequence[Number]) -> Number:
-    if all(isinstance(v, int) or (abs(v) <= WIDE and v == math.floor(v)) for v in numbers):
+    if all(isinstance(v, int) or (abs(v) <= FLOAT_EXACT and v == math.floor(v)) for v in numbers):
         return sum(map(int, numbers))
     return float(sum(map(_as_float, numbers)))
 

@@ -14,6 +14,7 @@ from intake_bluesky.index.packed_statistics import row_of, rows_of, statistics_o
 from intake_bluesky.index.search_form import SearchForm, code_text
 from intake_bluesky.index.sqlite_file import IndexFile, IndexLost, index_path
 from intake_bluesky.index.tables import HAS_FTS5, INDEXES, INSERT, NOTHING, is_rare
+from intake_bluesky.integers import is_int64
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import Answer, Recorded
 
@@ -36,7 +37,6 @@ ORDERS: Final = {
 FIELDS: Final = "path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '')"
 NUMBERS: Final = "count, nan_count, min, max, sum, first, last, gap, exact"
 ANSWERS: Final = 1_000_000
-WORD: Final = 2.0**63
 KEEP: Final = "INSERT OR REPLACE INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -252,7 +252,7 @@ class Index(IndexFile):
                 number = _what(db, code_text(what.key), code_text(what.stream), what.reading)
                 if isinstance(result, Statistics):
                     db.execute(KEEP, (number, file[0], *row_of(result)))
-                elif result.low >= -WORD and result.high < WORD:
+                elif is_int64(result.low) and is_int64(result.high):
                     row = number, file[0], result.low, result.high, result.found
                     db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", row)
             db.execute("DELETE FROM answers WHERE rowid <= (SELECT max(rowid) FROM answers) - ?", (ANSWERS,))

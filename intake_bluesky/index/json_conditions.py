@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 from intake_bluesky.index.patterns import literal
-from intake_bluesky.index.search_form import DEEPEST, INTEGERS, MARK, NAN, code_text, rank
+from intake_bluesky.index.search_form import DEEPEST, MARK, NAN, code_text, rank
+from intake_bluesky.integers import is_int64
 from intake_bluesky.query.nodes import And, Everything, Not, Or, Query, leaves
 from intake_bluesky.query.path_nodes import (
     AnyItem,
@@ -122,7 +123,7 @@ def _whole(value: Value, depth: int = 0) -> bool:
 def _scalar(value: Value) -> bool:
     if isinstance(value, bool | str) or value is None:
         return True
-    return isinstance(value, int | float) and -INTEGERS <= value < INTEGERS
+    return isinstance(value, int | float) and is_int64(value)
 
 
 What: TypeAlias = Literal["type", "text", "number", "boolean", "rank", "size", "items"]

@@ -14,6 +14,7 @@ import msgpack
 
 from intake_bluesky.documents.statistics import Fields, Statistics
 from intake_bluesky.index.search_form import code_text
+from intake_bluesky.integers import is_int64
 from intake_bluesky.runtime.compression import squeezed, unsqueezed
 
 __all__ = ["Row", "pack", "row_of", "rows_of", "statistics_of"]
@@ -21,7 +22,6 @@ __all__ = ["Row", "pack", "row_of", "rows_of", "statistics_of"]
 Row: TypeAlias = tuple[Any, ...]
 """count, nan_count, min, max, sum, first, last, gap, exact: see `intake_bluesky.index.statistics_conditions`."""
 
-WORD: Final = 2**63
 LARGEST: Final = 1 << 26  # bytes of what is packed: of a run of a hundred thousand keys
 UNKNOWN: Final[Row] = (None,) * 9
 NONE: Final = type(None)
@@ -38,10 +38,10 @@ def row_of(found: Statistics | None) -> Row:
     if found is None:
         return UNKNOWN
     low, high, total = found.min, found.max, found.sum
-    if low is None or high is None or total is None or (low >= -WORD and high < WORD and -WORD <= total < WORD):
+    if low is None or high is None or total is None or all(map(is_int64, (low, high, total))):
         return found.count, found.nan_count, low, high, total, found.first, found.last, found.gap, None
     numbers = low, high, total, found.first, found.last
-    if all(type(number) is not int or -WORD <= number < WORD for number in numbers):
+    if all(type(number) is not int or is_int64(number) for number in numbers):
         return found.count, found.nan_count, *numbers, found.gap, None
     return found.count, found.nan_count, None, None, None, None, None, found.gap, json.dumps(numbers)
 

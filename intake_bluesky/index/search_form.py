@@ -24,11 +24,11 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from intake_bluesky.documents.model import MAX_TIME, to_plain
+from intake_bluesky.integers import INT64_END, is_int64
 
 __all__ = [
     "COMMON",
     "DEEPEST",
-    "INTEGERS",
     "MARK",
     "NAN",
     "SearchForm",
@@ -59,8 +59,7 @@ COMMON: Final[Mapping[Place, str]] = {
 """The paths that most searches ask for, which a store keeps apart; each has a name to be used for a column."""
 
 KEPT: Final = ("uid", "time", "scan_id")  # keys of the start document that every store keeps apart
-INTEGERS: Final = 2.0**63
-BELOW: Final = INTEGERS - 1024  # the last float before it
+BELOW: Final = INT64_END - 1024  # the last float before it
 DEEPEST: Final = 100  # levels of a document that are kept
 ESCAPE: Final = "\ud7ff"  # the last character before the surrogates; one that nobody uses
 MARK: Final = ESCAPE + "m"
@@ -171,7 +170,7 @@ def _coded(value: Any, texts: list[str], depth: int) -> Any:
     if kind is float:
         return _number(value)
     if kind is int:
-        return value if -INTEGERS <= value < INTEGERS else _number(float("inf") if value > 0 else float("-inf"))
+        return value if -INT64_END <= value < INT64_END else _number(float("inf") if value > 0 else float("-inf"))
     if kind is bool or value is None:
         return value
     if kind is dict or kind is list:
@@ -224,7 +223,7 @@ def _other(value: Any, texts: list[str], depth: int) -> Any:
 def _number(value: float) -> Any:
     if value != value:  # noqa: PLR0124  # NaN
         return {MARK: None, NAN: 0}
-    return int(value) if value.is_integer() and -INTEGERS <= value < INTEGERS else {MARK: rank(value)}
+    return int(value) if value.is_integer() and is_int64(value) else {MARK: rank(value)}
 
 
 def rank(value: float) -> int:
@@ -236,7 +235,7 @@ def rank(value: float) -> int:
     True
     """
     if type(value) is int:
-        value = max(-INTEGERS, min(value, int(BELOW)))
+        value = max(-INT64_END, min(value, BELOW))
     bits: int = struct.unpack("<q", struct.pack("<d", value))[0]
     return bits if bits >= 0 else bits ^ 0x7FFF_FFFF_FFFF_FFFF
 
@@ -250,7 +249,7 @@ def comparable(value: Any) -> float | None:
     (3, inf, None, None)
     """
     value = to_plain(value)
-    if type(value) is int and not -INTEGERS <= value < INTEGERS:
+    if type(value) is int and not is_int64(value):
         return float("inf") if value > 0 else float("-inf")
     return value if type(value) in (int, float) and value == value else None  # noqa: PLR0124  # NaN
 

@@ -25,6 +25,7 @@ from intake_bluesky.index.json_conditions import (
 )
 from intake_bluesky.index.parser_depth import stack
 from intake_bluesky.index.search_form import MARK, code_key, code_list, code_text, rank
+from intake_bluesky.integers import FLOAT_EXACT, is_int64
 from intake_bluesky.query.path_nodes import PathQuery
 
 __all__ = ["LONG_WORD", "SQLITE"]
@@ -33,7 +34,6 @@ LONGEST: Final = 9  # digits of an index that SQLite reads; no list has as many 
 DEEP: Final = 80  # of what the parser remembers; the statement around the condition needs some, too
 MANY: Final = 1000  # floats that a column is compared with
 LONG_WORD: Final = 8192  # characters; FTS5 keeps the first 32768 bytes of a word
-EXACT: Final = 2**53  # up to here a float is every integer
 FUNCTIONS: Final[dict[What, str]] = {
     "type": "json_type",
     "size": "json_array_length",
@@ -164,23 +164,23 @@ class SQLite(Dialect):
 
     def fits(self, number: float) -> bool:
         """Whether a number can be bound: no integer of more than 64 bits can."""
-        return isinstance(number, float) or -(2**63) <= number < 2**63
+        return isinstance(number, float) or is_int64(number)
 
     def mean(self, op: str, value: float) -> SQL:
         """When the mean compares so: that of whole numbers is a fraction, here where its float tells, or equals."""
         if op == "==" or not self.fits(value):
             return NEVER
         of_floats: SQL = f"(typeof(s.sum) = 'real' AND {MEAN} {op} ?)", [value]
-        if abs(value) > EXACT:
+        if abs(value) > FLOAT_EXACT:
             return of_floats
-        strictly = f"{self.WHOLE} AND abs(s.sum) < {EXACT} AND {MEAN} {op[0]} ?"
+        strictly = f"{self.WHOLE} AND abs(s.sum) < {FLOAT_EXACT} AND {MEAN} {op[0]} ?"
         return f"({strictly} OR {of_floats[0]})", [value, value]
 
     def mean_open(self, value: float) -> SQL:
         """When the float of a mean does not tell how the fraction compares."""
-        if abs(value) > EXACT:
+        if abs(value) > FLOAT_EXACT:
             return ALWAYS
-        return f"{self.WHOLE} AND (abs(s.sum) >= {EXACT} OR {MEAN} = ?)", [value]
+        return f"{self.WHOLE} AND (abs(s.sum) >= {FLOAT_EXACT} OR {MEAN} = ?)", [value]
 
 
 SQLITE: Final = SQLite()

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from intake_bluesky.index.tables import VERSION, create, prepare
+from intake_bluesky.runtime.processes import PerProcess
 
 __all__ = ["IndexFile", "IndexLost", "index_path"]
 
@@ -53,6 +54,18 @@ def index_path(key: str) -> Path:
     return Path(folder) / f"files-{host}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.sqlite"
 
 
+class _Connections:
+    """Those of one process, by thread."""
+
+    def __init__(self) -> None:
+        self.all: list[sqlite3.Connection] = []
+        self.local = threading.local()
+
+    def close(self) -> None:
+        while self.all:
+            self.all.pop().close()
+
+
 class IndexFile:
     """One SQLite file; shared by threads and processes, each with a connection of its own.
 
@@ -70,10 +83,7 @@ class IndexFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.generation = 0
-        self._lock = threading.Lock()
-        self._connections: list[tuple[int, sqlite3.Connection]] = []
-        weakref.finalize(self, _close, self._connections)
-        self._local = threading.local()
+        self._connections: PerProcess[_Connections] = PerProcess(_Connections.close)
 
     @contextmanager
     def patient(self, seconds: float) -> Iterator[None]:
@@ -89,9 +99,7 @@ class IndexFile:
 
     def close(self) -> None:
         """Close this process's connections; used again, the index opens new ones."""
-        with self._lock:
-            self._local = threading.local()
-            _close(self._connections)
+        self._connections.close()
 
     def _ask(self, query: str, *values: Any) -> list[Any]:
         with self._guarded():
@@ -130,13 +138,13 @@ class IndexFile:
 
     def _connection(self) -> sqlite3.Connection:
         """Give each thread a connection of its own, and each process: none survives a fork."""
-        known = getattr(self._local, "connection", None)
-        if known is None or known[0] != (os.getpid(), self.generation):
-            with self._lock:
-                known = (os.getpid(), self.generation), self._connect()
-                self._connections.append((os.getpid(), known[1]))
-            self._local.connection = known
-        connection: sqlite3.Connection = known[1]
+        own = self._connections.get(_Connections)
+        connection: sqlite3.Connection | None = getattr(own.local, "connection", None)
+        if connection is None:
+            with self._connections.lock:  # so that none is added to those that were closed meanwhile
+                own = self._connections.get(_Connections)
+                connection = own.local.connection = self._connect()
+                own.all.append(connection)
         return connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -156,8 +164,8 @@ class IndexFile:
 
     def _replace(self, error: Exception, *, temporary: bool) -> None:
         """Begin with an empty index, at the same place or, where that cannot be written, at another."""
-        self.close()
-        with self._lock:
+        with self._connections.lock:
+            self.close()
             self.generation += 1
             if temporary:
                 self._use_temporary(error)
@@ -189,13 +197,6 @@ def _making(path: Path) -> Iterator[None]:
         failure.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
         raise failure from error
     yield
-
-
-def _close(connections: list[tuple[int, sqlite3.Connection]]) -> None:
-    """Close those of this process and take them off the list."""
-    for known in [known for known in connections if known[0] == os.getpid()]:
-        connections.remove(known)
-        known[1].close()
 
 
 def _remove_folder(folder: str, pid: int) -> None:

@@ -17,9 +17,10 @@ from typing import Any, Final, Literal, TypeAlias
 from intake_bluesky.index.dialect import Dialect
 from intake_bluesky.index.json_conditions import ALWAYS, SQL, Value, joined, json_exact, negated
 from intake_bluesky.index.patterns import literal
-from intake_bluesky.index.search_form import INTEGERS, Place, code_text
+from intake_bluesky.index.search_form import Place, code_text
 from intake_bluesky.index.sqlite import LONG_WORD, SQLITE
 from intake_bluesky.index.statistics_conditions import kept_condition
+from intake_bluesky.integers import FLOAT_EXACT, INT64_END
 from intake_bluesky.query.implications import FEW
 from intake_bluesky.query.nodes import And, Everything, Not, Or, Query, all_of
 from intake_bluesky.query.path_nodes import Compare, In, PathQuery, Regex
@@ -33,7 +34,6 @@ from intake_bluesky.storage.order import Order
 
 __all__ = ["LONG_WORD", "Column", "Columns", "Translator"]
 
-EXACT: Final = 2**53  # up to here the float that is kept of a number is that number
 MANY: Final = 1000  # terms of one condition; SQLite has limits on terms and on values
 Kind: TypeAlias = Literal["uid", "text", "number", "time"]
 
@@ -80,7 +80,7 @@ class Column:
         if self.kind == "text":
             texts = [code_text(value) for value in values if isinstance(value, str)]
             return len(texts) == len(values) and (self.longest is None or max(map(len, texts)) <= self.longest)
-        most = EXACT if self.kind == "time" else INTEGERS
+        most = FLOAT_EXACT if self.kind == "time" else INT64_END
         return all(type(value) in (int, float) and abs(value) < most for value in values)  # type: ignore[arg-type]
 
 

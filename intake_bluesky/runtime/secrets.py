@@ -1,18 +1,28 @@
-"""What may be shown of URLs and options: all but the secrets in them."""
+"""Secrets in URLs, options and errors: what of them may be shown, and where they are instead of in pickles."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-__all__ = ["shown", "without_secrets"]
+__all__ = ["Secrets", "ServerURL", "names_secret", "shown", "without_secrets"]
 
-USER: Final = re.compile(r"://[^/?#\s]*@")
+URL: Final = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:(?P<who>[^/]*)@)?(?P<hosts>[^/?@]*)(?:/(?P<path>[^?@]*))?"
+    r"(?:\?(?P<options>[^@]*))?"
+)
+USER: Final = re.compile(r"://(?:[^/?#\s]*|[^/?#\s:@\[]*:(?!\d*[/?#])[^\s'\"]*)@")
+"""Who asks; in a password / ? and # should be percent-encoded, and are hidden all the same: no port begins so."""
 QUERY: Final = re.compile(r"([?&][\w.~%-]+)=[^&#\s'\")\]]+")
 SECRET: Final = re.compile(
     r"(?i)pass(word|wd|phrase)|secret|token|credential|authorization|cookie|connection_string|key(_?id)?$|^auth$"
 )
+SHORT: Final = 4  # characters of a secret that may be part of any word
+_held: dict[str, Secrets] = {}
+"""By what is shown of an address; of this process and those forked from it."""
 
 
 def shown(text: str) -> str:
@@ -24,6 +34,11 @@ def shown(text: str) -> str:
     ('https://host/x.jsonl?sig=...&se=...', 's3://bucket/run_?.jsonl')
     """
     return QUERY.sub(r"\1=...", USER.sub("://", text)) if "://" in text else text
+
+
+def names_secret(name: str) -> bool:
+    """Whether an option of this name holds a secret, as far as its name says."""
+    return SECRET.search(unquote_plus(name)) is not None
 
 
 def without_secrets(value: Any) -> Any:
@@ -39,9 +54,144 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, str):
         return shown(value)
     if isinstance(value, Mapping):
-        return {name: without_secrets(item) for name, item in value.items() if not SECRET.search(str(name))}
+        return {name: without_secrets(item) for name, item in value.items() if not names_secret(str(name))}
     if isinstance(value, list):
         return [without_secrets(item) for item in value]
     if isinstance(value, tuple):
         return tuple(map(without_secrets, value))
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What a URL holds that is to be shown nowhere.
+
+    Attributes
+    ----------
+    password : str or None
+        As it stands in a URL, percent-encoded.
+    options : str
+        ``name=value&name=value``, as in a URL.
+
+    Examples
+    --------
+    >>> secrets = Secrets("p%40ss", "sslpassword=hunter2")
+    >>> secrets
+    Secrets()
+    >>> secrets.hide("user 'me' has not the password p@ss, hunter2 neither")
+    "user 'me' has not the password ..., ... neither"
+    """
+
+    password: str | None = field(default=None, repr=False)
+    options: str = field(default="", repr=False)
+
+    def __bool__(self) -> bool:
+        return self.password is not None or bool(self.options)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("secrets are not pickled: pickle what may be shown, which Secrets.of() takes")
+
+    def remember(self, shown: str) -> None:
+        """Hold these, if there are any, for the address of which so much may be shown."""
+        if self:
+            _held[shown] = self
+
+    @classmethod
+    def of(cls, shown: str) -> Secrets:
+        """What this process was given last of an address, or nothing."""
+        return _held.get(shown, cls())
+
+    def hide(self, text: str) -> str:
+        """A text with dots for every secret in it, encoded or not."""
+        forms = sorted({form for secret in self._values() for form in _forms(secret)}, key=len, reverse=True)
+        return re.sub("|".join(map(_pattern, forms)), "...", text) if forms else text
+
+    def are_in(self, error: BaseException | None) -> bool:
+        """Whether the traceback of an error would show any."""
+        while error is not None:
+            texts = (str(error), repr(error), *getattr(error, "__notes__", ()))
+            if any(self.hide(text) != text for text in texts):
+                return True
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return False
+
+    def _values(self) -> Iterator[str]:
+        if self.password:
+            yield self.password
+        for option in filter(None, self.options.split("&")):
+            value = option.partition("=")[2]
+            yield from filter(None, (value, *(part.partition(":")[2] for part in re.split("[,;]", value))))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    plain = unquote_plus(secret)
+    for form in (secret, unquote(secret), plain, quote(plain), quote(plain, safe=""), quote_plus(plain)):
+        yield form
+        yield repr(form)[1:-1]
+        yield re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), form)
+
+
+def _pattern(form: str) -> str:
+    """How a form is found: a short one only as a word, or dots in every other word would spell it."""
+    return rf"(?<![^\W_]){re.escape(form)}(?![^\W_])" if len(form) < SHORT else re.escape(form)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerURL:
+    """A URL of a server taken apart, each part as it stands in there, percent-encoded.
+
+    Attributes
+    ----------
+    scheme, hosts, path : str
+        Hosts with their ports; the path, or name of a database, without its slash.
+    options : str
+        ``name=value&name=value``.
+    user, password : str or None
+
+    Examples
+    --------
+    >>> url = ServerURL.parse("mongodb://me:p%40ss@db1,[::1]:27018/runs?replicaSet=x&proxyPassword=hunter2")
+    >>> url.hosts, url.path, url.user
+    ('db1,[::1]:27018', 'runs', 'me')
+    >>> bare, secrets = url.split(lambda name: name == "replicaSet")
+    >>> bare.uri, secrets.options
+    ('mongodb://me@db1,[::1]:27018/runs?replicaSet=x', 'proxyPassword=hunter2')
+    """
+
+    scheme: str
+    hosts: str
+    path: str = ""
+    options: str = field(default="", repr=False)
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Take a URL apart; None for what is none, which nothing of it may be shown of."""
+        found = URL.fullmatch(text)
+        if found is None:
+            return None
+        user, colon, password = (found["who"] or "").partition(":")
+        parts = found["scheme"], found["hosts"], found["path"] or "", found["options"] or ""
+        return cls(*parts, user or None, password if colon else None)
+
+    @property
+    def uri(self) -> str:
+        """The whole URL; not to be shown where there are `Secrets` in it."""
+        who = "" if self.user is None and self.password is None else f"{self.user or ''}"
+        who += "" if self.password is None else f":{self.password}"
+        options = f"?{self.options}" if self.options else ""
+        return f"{self.scheme}://{who}{'@' if who else ''}{self.hosts}/{self.path}{options}"
+
+    def split(self, is_harmless: Callable[[str], bool], separators: str = "&") -> tuple[Self, Secrets]:
+        """The URL without secrets, and those: the password, and options but those whose names are harmless."""
+        options = list(filter(None, re.split(f"[{separators}]", self.options)))
+        harmless = [one for one in options if is_harmless(unquote_plus(one.partition("=")[0]))]
+        secret = [one for one in options if one not in harmless]
+        bare = replace(self, password=None, options="&".join(harmless))
+        return bare, Secrets(self.password, "&".join(secret))
+
+    def with_secrets(self, secrets: Secrets) -> Self:
+        """The URL with secrets that were split from it."""
+        options = "&".join(filter(None, (self.options, secrets.options)))
+        return replace(self, password=secrets.password, options=options)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from intake_bluesky.runtime.processes import PerProcess
 
 __all__ = ["Shared"]
 
@@ -31,14 +32,16 @@ class Shared(Generic[T]):
 
     def __init__(self, close: Callable[[T], object]) -> None:
         self._close = close
-        self.reset()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.reset)
+        self._of_process: PerProcess[dict[Hashable, _Use[T]]] = PerProcess()
 
-    def reset(self) -> None:
-        """Forget everything without closing it: what a forked child does with what its parent has open."""
-        self.lock = threading.RLock()
-        self._uses: dict[Hashable, _Use[T]] = {}
+    @property
+    def lock(self) -> threading.RLock:
+        """Held while things are lent and taken back."""
+        return self._of_process.lock
+
+    @property
+    def _uses(self) -> dict[Hashable, _Use[T]]:
+        return self._of_process.get(dict)
 
     def __len__(self) -> int:
         return len(self._uses)

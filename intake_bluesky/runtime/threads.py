@@ -2,53 +2,74 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Final, TypeVar
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, Final, TypeVar
 
-__all__ = ["THREADS", "run_all"]
+from intake_bluesky.runtime.processes import PerProcess
+
+__all__ = ["THREADS", "map_ahead", "run_all"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 THREADS: Final = 8
 """Files read at once: enough to hide the latency of a file server, few enough for any limit on open files."""
+POOL: Final = 2 * THREADS
+"""Threads of the process, for all that ask at once."""
 WAITING: Final = 1e-3
 """Seconds of waiting for each file, beside the work it is, from which on several are read at once."""
 
 
-class _Pool:
-    """Threads that are started when first needed, and again in a forked child, which has none of its parent's."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self._lock = threading.Lock()
-        self._executor: ThreadPoolExecutor | None = None
-
-    def executor(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(THREADS, "intake-bluesky-files")
-            return self._executor
+_executor: Final[PerProcess[ThreadPoolExecutor]] = PerProcess()
+_here: Final = threading.local()  # whether this thread is one of the pool: it must not wait for others of it
 
 
-_POOL: Final = _Pool()
+def _submit(do: Callable[..., R], *args: Any) -> Future[R]:
+    return _executor.get(_started).submit(do, *args)
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_POOL.reset)
+
+def _started() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(POOL, "intake-bluesky", lambda: setattr(_here, "pooled", True))
+
+
+def map_ahead(do: Callable[[T], R], items: Iterable[T], *, ahead: int = 4 * THREADS) -> Generator[R, None, None]:
+    """Yield what is made of each item, in order, by threads that are a few items ahead of who takes it.
+
+    When something raises, or nobody takes the rest, items that were not begun are not. Called in a thread of the pool,
+    it makes one after the other.
+
+    Examples
+    --------
+    >>> list(map_ahead(str, range(3)))
+    ['0', '1', '2']
+    """
+    if getattr(_here, "pooled", False):
+        yield from map(do, items)
+        return
+    pending: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            pending.append(_submit(do, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+        wait(pending)
 
 
 def run_all(do: Callable[[T], None], items: Iterable[T]) -> None:
     """Do something with each item: one after the other, or a few at a time where the first ones mean waiting.
 
     Files on a disk are read about as fast as memory is filled, by the calling thread; those of a server answer late,
-    and are asked for together. What is done must not call this itself: all threads could be waiting for each other
-    then. When something raises, no further item is begun, and the error is raised when those that were begun are done.
+    and are asked for together, unless the caller is a thread of the pool itself, which does not wait for others. When
+    something raises, no further item is begun, and the error is raised when those that were begun are done.
 
     Examples
     --------
@@ -62,12 +83,11 @@ def run_all(do: Callable[[T], None], items: Iterable[T]) -> None:
     for done in range(1, len(todo) + 1):
         do(todo.popleft())
         waited = time.perf_counter() - began - (time.thread_time() - busy)
-        if waited > WAITING * done:
+        if waited > WAITING * done and not getattr(_here, "pooled", False):
             break
     if not todo:
         return
-    executor = _POOL.executor()
-    futures = [executor.submit(_drain, do, todo) for _ in range(min(THREADS, len(todo)))]
+    futures = [_submit(_drain, do, todo) for _ in range(min(THREADS, len(todo)))]
     try:
         for future in futures:
             future.result()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from intake_bluesky.documents.model import RunSummary, to_plain
 from intake_bluesky.errors import UnsupportedQuery
+from intake_bluesky.integers import FLOAT_EXACT, INT64_END, is_int64
 from intake_bluesky.query import Path
 from intake_bluesky.query.paths import MISSING
 from intake_bluesky.search.ordering import TIME, as_path, value_of
@@ -25,8 +26,6 @@ COLUMNS: Final[Mapping[str, str]] = {
     "num_events": "stop.num_events.primary",
 }
 TIMES: Final = (TIME, Path("stop", ("time",)))
-INT64: Final = 2**63
-EXACT: Final = 2**53  # up to here a float64 holds every integer
 
 
 def dataframe(runs: Iterable[RunSummary], columns: Sequence[str] | Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -87,7 +86,7 @@ def _series(values: list[Any], path: Path, index: pd.Index[Any]) -> pd.Series[An
 
 
 def _is_date(value: float) -> bool:
-    return math.isfinite(value) and abs(value) < INT64 / 1e9
+    return math.isfinite(value) and abs(value) < INT64_END / 1e9
 
 
 def _dtype(values: list[Any]) -> Any:
@@ -98,8 +97,8 @@ def _dtype(values: list[Any]) -> Any:
         return "boolean" if gaps else "bool"
     if kinds == {str}:
         return _text()
-    if kinds == {int} and all(value is None or -INT64 <= value < INT64 for value in values):
+    if kinds == {int} and all(value is None or is_int64(value) for value in values):
         return "Int64" if gaps else "int64"
-    if float in kinds and kinds <= {int, float} and all(type(v) is not int or abs(v) <= EXACT for v in values):
+    if float in kinds and kinds <= {int, float} and all(type(v) is not int or abs(v) <= FLOAT_EXACT for v in values):
         return "float64"
     return "object"

@@ -16,7 +16,7 @@ from intake.config import conf
 import intake_bluesky
 from intake_bluesky.apps.cli import main
 from intake_bluesky.apps.cli.open_catalog import find_catalog
-from intake_bluesky.catalogs import InstalledCatalogs, Place, search_path
+from intake_bluesky.catalogs import CatalogLocation, InstalledCatalogs, search_path
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
 from intake_bluesky.errors import CatalogNotFound, MissingDependency, PluginError, RunNotFound, StoreUnavailable
 from intake_bluesky.testing.runs import EXAMPLES
@@ -100,10 +100,10 @@ class TestSearchPath:
         monkeypatch.setitem(conf, "catalog_path", [str(home / "a"), str(home / "b.yml")])
         monkeypatch.setenv("INTAKE_PATH", os.pathsep.join([str(home / "c"), "", "~/d"]))
         expected = [
-            Place(str(home / "a"), "catalog_path of Intake's configuration"),
-            Place(str(home / "b.yml"), "catalog_path of Intake's configuration"),
-            Place(str(home / "c"), "INTAKE_PATH"),
-            Place(str(home / "home/d"), "INTAKE_PATH"),
+            CatalogLocation(str(home / "a"), "catalog_path of Intake's configuration"),
+            CatalogLocation(str(home / "b.yml"), "catalog_path of Intake's configuration"),
+            CatalogLocation(str(home / "c"), "INTAKE_PATH"),
+            CatalogLocation(str(home / "home/d"), "INTAKE_PATH"),
         ]
         assert search_path() == customary + expected
 

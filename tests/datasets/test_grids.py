@@ -24,7 +24,7 @@ from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.catalogs.stream import BlueskyStream
 from intake_bluesky.datasets.grids.files import GridOfFiles
-from intake_bluesky.datasets.grids.order import Order, visits
+from intake_bluesky.datasets.grids.order import GridOrder, visits
 from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import AssetUnavailable, UnsupportedOperation
 from intake_bluesky.testing.asset_runs import DATASET, HDF5, IMAGE, frames, write_hdf5
@@ -72,7 +72,7 @@ class TestOrder:
     def test_rows_where_some_are_lost(self, grid: list[tuple[int, bool]], data: st.DataObject) -> None:
         shape, snaking = (tuple(part) for part in zip(*grid, strict=True))
         kept = sorted(data.draw(st.sets(st.integers(1, math.prod(shape)))))
-        order = Order.of(shape, snaking, np.array(kept, np.int64))
+        order = GridOrder.of(shape, snaking, np.array(kept, np.int64))
         assert order.measured == len(kept)
         expected = np.full(shape, -1)
         for number, point in enumerate(walk(shape, snaking), 1):
@@ -361,7 +361,7 @@ def holes(tmp_path_factory: pytest.TempPathFactory) -> tuple[GridOfFiles, Any]:
     reader = stream._reader
     expected = frames(12)
     expected[np.array(lost) - 1] = 0
-    order = Order.of((3, 4), (False, True), reader.rows.seq_num)
+    order = GridOrder.of((3, 4), (False, True), reader.rows.seq_num)
     return GridOfFiles(reader.assets["image"], order, fill=True), expected[visits((3, 4), (False, True))]
 
 

@@ -17,7 +17,7 @@ from tests.servers.mongo import uri_of
 
 __all__ = ["EAGER", "MongoTests"]
 
-EAGER = Buffering(seconds=60.0, patience=5.0)
+EAGER = Buffering(flush_seconds=60.0, patience=5.0)
 
 
 class _Reads:

@@ -18,7 +18,7 @@ import pytest
 from dask.base import tokenize
 from pymongo import monitoring
 from pymongo.database import Database
-from pymongo.errors import InvalidOperation
+from pymongo.errors import AutoReconnect, InvalidOperation
 
 from intake_bluesky.apps.cli import main
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
@@ -275,7 +275,7 @@ class TestSecrets:
     def test_only_what_is_known_to_be_harmless_is_shown(
         self, options: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
     ) -> None:
-        from intake_bluesky_mongo import address as address_module
+        from intake_bluesky.runtime import secrets as secrets_module
 
         store = NormalizedStore(f"mongodb://key:{SECRET}@127.0.0.1:1/runs?serverSelectionTimeoutMS=50&{options}")
         catalog = BlueskyCatalog(store)
@@ -290,15 +290,16 @@ class TestSecrets:
             assert SECRET not in text
         address = store.connection.address
         assert address is not None
-        assert SECRET not in address.without_secrets(f"{options.partition('=')[2]} {SECRET} {SECRET}@2")
-        assert pickle.loads(dumped).store.connection.address.server == address.server, "in the same process"
-        monkeypatch.setattr(address_module, "_secrets", {})
+        hidden, server = address.secrets, address.server
+        assert SECRET not in hidden.hide(f"{options.partition('=')[2]} {SECRET} {SECRET}@2")
+        assert pickle.loads(dumped).store.connection.address.server == server, "in the same process"
+        monkeypatch.setattr(secrets_module, "_held", {})
         monkeypatch.setenv("MONGO_PASSWORD", SECRET)
         there = pickle.loads(dumped).store
         with pytest.raises(StoreUnavailable, match=r"needs the options .* set the environment variable MONGO_OPTIONS"):
             there.count()
-        monkeypatch.setenv("MONGO_OPTIONS", address._secret_options)
-        assert there.connection.address.server == address.server
+        monkeypatch.setenv("MONGO_OPTIONS", hidden.options)
+        assert there.connection.address.server == server
         recwarn.clear()
 
     @pytest.mark.parametrize("uri", [f"mongodb://me:{SECRET}/x@host/runs", f"mongodb://me:{SECRET}@host", SECRET,
@@ -308,12 +309,23 @@ class TestSecrets:
             NormalizedStore(uri).count()
         assert SECRET not in "".join(traceback.format_exception(caught.value))
 
+    def test_an_error_of_the_client_that_shows_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nor in a worker, which has it from its environment."""
+        for given in (f"mongodb://them:{SECRET}@host/runs", "mongodb://others@host/runs"):
+            connection = NormalizedStore(given).connection
+            monkeypatch.setenv("MONGO_PASSWORD", SECRET)
+            error = AutoReconnect(f"no answer to {SECRET}")
+            error.__cause__ = OSError(SECRET)
+            with pytest.raises(StoreUnavailable, match=r"no answer to \.\.\.") as caught, connection.asking("anything"):
+                raise error
+            assert SECRET not in "".join(traceback.format_exception(caught.value))
+
     def test_another_process_takes_it_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from intake_bluesky_mongo import address as address_module
+        from intake_bluesky.runtime import secrets as secrets_module
 
         store = NormalizedStore(f"mongodb://you:{SECRET}@host/runs")
         dumped = pickle.dumps(store)
-        monkeypatch.setattr(address_module, "_secrets", {})
+        monkeypatch.setattr(secrets_module, "_held", {})
         there = pickle.loads(dumped)
         with pytest.raises(StoreUnavailable, match="MONGO_PASSWORD"):
             there.count()

@@ -47,7 +47,7 @@ def schema(request: pytest.FixtureRequest) -> str:
 
 
 def open_store(kind: str, uri: str, **buffering: float) -> MongoStore:
-    settings = Buffering(**{"seconds": 60.0, "patience": 5.0, **buffering})  # type: ignore[arg-type]
+    settings = Buffering(**{"flush_seconds": 60.0, "patience": 5.0, **buffering})  # type: ignore[arg-type]
     if kind == "embedded":
         return EmbeddedStore(uri, writable=True, buffering=settings)
     return NormalizedStore(uri, writable=True, event_pages=kind == "paged", buffering=settings)
@@ -131,7 +131,7 @@ def test_a_server_that_does_not_come_back(own: MongoServer, schema: str) -> None
 
 
 def test_events_wait_no_longer_than_said(database: Database[dict[str, Any]], database_uri: str, kind: str) -> None:
-    store, run = open_store(kind, database_uri, seconds=0.1), scan()
+    store, run = open_store(kind, database_uri, flush_seconds=0.1), scan()
     insert = store.insert(run[0][1])
     for name, doc in run[1:-1]:
         insert.write(name, doc)
@@ -147,7 +147,7 @@ def test_events_wait_no_longer_than_said(database: Database[dict[str, Any]], dat
 
 
 def write_and_die(kind: str, uri: str) -> None:
-    store, run = open_store(kind, uri, seconds=0.1), long_run("killed", 50)
+    store, run = open_store(kind, uri, flush_seconds=0.1), long_run("killed", 50)
     insert = store.insert(run[0][1])
     for name, doc in run[1:-1]:
         insert.write(name, doc)
@@ -313,7 +313,7 @@ def test_what_was_told_to_fail_is_written_once(
         monkeypatch.setattr(Collection, name, write)
 
     run = long_run("failing", 40)
-    store = open_store(kind, database_uri, patience=-1.0, size=2**14)
+    store = open_store(kind, database_uri, patience=-1.0, flush_bytes=2**14)
     insert = store.insert(run[0][1])
     for name in ("insert_many", "update_one", "bulk_write"):
         fail(name)
@@ -325,7 +325,7 @@ def test_what_was_told_to_fail_is_written_once(
             told.append(str(error))
     insert.close()
     assert len(told) > 3
-    assert all("do not write it again" in one for one in told)
+    assert all("do not write them again" in one for one in told)
     monkeypatch.undo()
     check(store, run)
     assert sorted(name for name, _ in store.documents(run[0][1]["uid"])) == sorted(name for name, _ in run)

@@ -45,7 +45,7 @@ from intake_bluesky_mongo import EmbeddedStore, NormalizedStore
 from intake_bluesky_mongo.find import EMBEDDED, NORMALIZED, Schema
 from intake_bluesky_mongo.regex import portable
 from intake_bluesky_mongo.store import MongoStore
-from intake_bluesky_mongo.translator import Translator
+from intake_bluesky_mongo.translator import MongoTranslator
 from tests.drivers.mongo_by_hand import storable
 from tests.servers.mongo import REAL, uri_of
 
@@ -86,7 +86,7 @@ class Asked:
     def check(self, query: Query) -> None:
         """Hold what is pushed to the oracle, and what only narrows to being no narrower."""
         for store in self.stores:
-            exact = Translator(store.schema.places).exact
+            exact = MongoTranslator(store.schema.places).exact
             pushed, _ = split(query, exact)
             assert self.found(store, pushed) == self.expected(pushed), (store.schema.collection, pushed)
             plan = Selection(store, (query,)).plan()
@@ -231,7 +231,7 @@ INEXACT = {
 @pytest.mark.parametrize("schema", [NORMALIZED, EMBEDDED], ids=["normalized", "embedded"])
 @pytest.mark.parametrize("query", EXACT, ids=repr)
 def test_is_answered_whole(query: Query, schema: Schema) -> None:
-    assert split(query, Translator(schema.places).exact) == (to_nnf(query), ALL)
+    assert split(query, MongoTranslator(schema.places).exact) == (to_nnf(query), ALL)
 
 
 @pytest.mark.parametrize("query", INEXACT, ids=repr)

@@ -19,7 +19,7 @@ from intake_bluesky.testing.expected import cells, same_value, stored_events
 from intake_bluesky.testing.strategies import KINDS, columns, runs
 from intake_bluesky_sql import SQLStore, run_writer
 from intake_bluesky_sql.column_packing import observe_packed, pack, unpack, unpack_column
-from intake_bluesky_sql.document_blocks import Layout, alike, build
+from intake_bluesky_sql.document_blocks import BlockLayout, alike, build
 
 NUMBERS = count()
 
@@ -97,7 +97,7 @@ def test_events_that_cannot_be_counted_are_of_no_block(seq_num: Any) -> None:
 
 def test_layout_that_is_none_is_said() -> None:
     with pytest.raises(DamagedRun, match="layout of a block"):
-        Layout.load(b"[1, 2]")
+        BlockLayout.load(b"[1, 2]")
 
 
 @pytest.fixture(scope="module")

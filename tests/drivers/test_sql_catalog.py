@@ -31,7 +31,8 @@ from intake_bluesky.query import Data, Start
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_sql import BlueskySQLCatalog, SQLStore, tables
-from intake_bluesky_sql.address import Address
+from intake_bluesky_sql import address as sql_address
+from intake_bluesky_sql.address import SQLAddress
 from tests.drivers import sql_processes
 from tests.servers.postgres import GUARDED, PASSWORD, Postgres
 
@@ -158,9 +159,9 @@ def test_remote_is_another_machine(uri: str, remote: bool) -> None:
 
 @pytest.mark.parametrize("uri", ["postgresql://reader@db.example/listed", "sqlite:///listed.db"])
 def test_listing_runs_reads_the_address_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = Address.of(uri)
+    address = SQLAddress.of(uri)
     observed = address.remote, address.path
-    monkeypatch.setattr(address, "make_url", None)  # which took half the time of a list of runs
+    monkeypatch.setattr(sql_address, "make_url", None)  # which took half the time of a list of runs
     assert (address.remote, address.path) == observed
 
 
@@ -521,7 +522,7 @@ def test_password_stays_in_the_process(postgres: Postgres) -> None:
         str(pickle.dumps(run)), repr(run), str(pickle.dumps(run.primary.to_dask())), str(catalog._captured_init_kwargs),
     ):  # fmt: skip
         assert PASSWORD not in shown
-    bare = Address.of(uri).text
+    bare = SQLAddress.of(uri).text
     context = multiprocessing.get_context("forkserver")
     results = context.Queue()
     worker = context.Process(target=sql_processes.read_with_password, args=(bare, PASSWORD, results))

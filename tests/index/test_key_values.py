@@ -19,7 +19,7 @@ from intake_bluesky.files.key_values import FILES, count_values, look_up
 from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.index.index import Index
 from intake_bluesky.index.key_values import MOST, standing
-from intake_bluesky.index.search_form import DEEPEST, INTEGERS, code_text, decode_text, unrank
+from intake_bluesky.index.search_form import DEEPEST, code_text, decode_text, unrank
 from intake_bluesky.index.search_form import rank as number_rank
 from intake_bluesky.index.tables import COLUMNS
 from intake_bluesky.index.translator import Translator
@@ -171,4 +171,3 @@ def test_documents_are_read_of_what_is_not_told(folder: FilePath) -> None:
         )
         assert [row[0] for row in rows] == [0] * 6 + [1] * 4
         assert [FILES.plain(kind, value) for _, kind, value in rows[:6]] == held[:6]
-        assert INTEGERS == 2.0**63

@@ -5,10 +5,11 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from intake_bluesky.catalogs import catalog
+from intake_bluesky.catalogs.drivers import DriverCatalog, driver_of, opened_by
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
 from intake_bluesky.errors import CatalogNotFound, IntakeBlueskyError, RunNotFound, StoreUnavailable
 from intake_bluesky.runtime.secrets import shown
@@ -19,19 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["find_catalog", "find_run"]
 
 YAML: Final = re.compile(r"(?P<file>.+\.ya?ml)(?::(?P<entry>[^/\\]+))?")
-DRIVERS: Final[Mapping[str, str]] = {
-    ".jsonl": "bluesky-jsonl-catalog",
-    ".msgpack": "bluesky-msgpack-catalog",
-}
-DATABASES: Final[Mapping[str, str]] = {
-    "mongodb": "bluesky-mongo-normalized-catalog",
-    "mongodb+srv": "bluesky-mongo-normalized-catalog",
-    "sqlite": "bluesky-sql-catalog",
-    "postgresql": "bluesky-sql-catalog",
-    "postgresql+psycopg": "bluesky-sql-catalog",
-}
-KINDS: Final = " or ".join(f"*{suffix}" for suffix in DRIVERS)
-SQLITE: Final = b"SQLite format 3\0"  # the first bytes of every such file
+MOST: Final = 16  # first bytes of a file that tell whose it is
 COMPRESSION: Final = (".gz", ".zst")
 
 
@@ -53,21 +42,27 @@ def find_catalog(text: str) -> BlueskyCatalog:
     yaml = YAML.fullmatch(text)
     if yaml:
         return _entry(_open_yaml(yaml["file"]), yaml["entry"], yaml["file"])
-    scheme, said, _ = text.partition("://")
-    if said and scheme in DATABASES:
-        return open_catalog(text, driver=DATABASES[scheme])  # type: ignore[no-any-return]
-    if _is_sqlite(text):
-        return open_catalog(text, driver=DATABASES["sqlite"])  # type: ignore[no-any-return]
+    scheme, is_url, _ = text.partition("://")
+    schemes = opened_by(lambda driver: driver.url_schemes) if is_url else {}
+    if scheme in schemes:
+        return _open(driver_of(scheme, schemes), text)
+    by_content = _by_signature(text)
+    if by_content is not None:
+        return _open(by_content, text)
     if _is_path(text):
-        return open_catalog(text, driver=_driver(text))  # type: ignore[no-any-return]
+        return _open(_by_suffix(text), text)
     return _installed(text)
+
+
+def _open(driver: type[DriverCatalog], text: str) -> BlueskyCatalog:
+    return cast("BlueskyCatalog", driver.from_location(text))
 
 
 def _installed(name: str) -> BlueskyCatalog:
     try:
         found = catalog[name]
     except CatalogNotFound as error:
-        why = f"no YAML file, no folder, no file or pattern of {KINDS}, and {error}"
+        why = f"no YAML file, no folder, no file or pattern of {_kinds()}, and {error}"
         raise StoreUnavailable(f"{shown(name)} is no catalog: {why}") from error
     except IntakeBlueskyError as error:
         line, more, _ = str(error).partition(":\n")  # YAML follows, which one line cannot hold
@@ -108,39 +103,53 @@ def _entry(catalog: Any, name: str | None, where: str) -> BlueskyCatalog:
 
 
 def _is_path(text: str) -> bool:
-    return "://" in text or os.path.exists(text) or any(mark in text for mark in "*?[/\\") or bool(_suffix(text))
+    is_pattern = any(mark in text for mark in "*?[/\\")
+    return "://" in text or is_pattern or os.path.exists(text) or bool(_suffix(text, _suffixes()))
 
 
-def _is_sqlite(path: str) -> bool:
+def _by_signature(path: str) -> type[DriverCatalog] | None:
     if not os.path.isfile(path):
-        return False
+        return None
+    signatures = opened_by(lambda driver: driver.signatures)
     with open(path, "rb") as file:
-        return file.read(len(SQLITE)) == SQLITE
+        begin = file.read(MOST)
+    found = [signature for signature in signatures if begin.startswith(signature)]
+    return driver_of(found[0], signatures) if found else None
 
 
-def _suffix(path: str) -> str:
-    """The suffix of a run file, compression aside; ``""`` for anything else."""
+def _suffixes() -> dict[str, list[type[DriverCatalog]]]:
+    return opened_by(lambda driver: driver.suffixes)
+
+
+def _kinds() -> str:
+    return " or ".join(f"*{suffix}" for suffix in sorted(_suffixes()))
+
+
+def _suffix(path: str, known: Iterable[str]) -> str:
+    """The longest suffix of a run file, compression aside; ``""`` for anything else."""
     for compression in COMPRESSION:
         path = path.removesuffix(compression)
-    return next((suffix for suffix in DRIVERS if path.endswith(suffix)), "")
+    return max(filter(path.endswith, known), key=len, default="")
 
 
-def _driver(text: str) -> str:
-    """The driver by suffix: of the file or pattern, else of what lies in the folder or matches."""
-    if _suffix(text):
-        return DRIVERS[_suffix(text)]
+def _by_suffix(text: str) -> type[DriverCatalog]:
+    """The driver by suffix: of the file or pattern, else of what is in the folder or matches."""
+    known = _suffixes()
+    suffix = _suffix(text, known)
+    if suffix:
+        return driver_of(suffix, known)
     if "://" in text:
-        databases = ", ".join(f"{scheme}://" for scheme in DATABASES)
+        databases = ", ".join(f"{scheme}://" for scheme in opened_by(lambda driver: driver.url_schemes))
         raise StoreUnavailable(
-            f"{shown(text)} is no catalog: end the URL of files with {KINDS}; databases begin with {databases}"
+            f"{shown(text)} is no catalog: end the URL of files with {_kinds()}; databases begin with {databases}"
         )
     names = os.listdir(text) if os.path.isdir(text) else glob.glob(text, recursive=True)
-    found = {_suffix(name) for name in names} - {""}
+    found = {_suffix(name, known) for name in names} - {""}
     if len(found) == 1:
-        return DRIVERS[found.pop()]
+        return driver_of(found.pop(), known)
     if found:
         raise StoreUnavailable(f"{text} has files of several kinds: give a pattern that ends with one of them")
-    raise StoreUnavailable(f"{text} is no catalog: it has no files of {KINDS}")
+    raise StoreUnavailable(f"{text} is no catalog: it has no files of {_kinds()}")
 
 
 def find_run(catalog: BlueskyCatalog, text: str) -> BlueskyRun:

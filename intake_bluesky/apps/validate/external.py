@@ -61,7 +61,7 @@ def check_external(
                 continue
             array = _array(header, name, key, spec, seq_num=rows.seq_num, checks=checks, options=options)
             if array is not None:
-                yield from _Files(where, spec, array).findings()
+                yield from _ExternalFiles(where, spec, array).findings()
 
 
 def _array(
@@ -85,7 +85,7 @@ def _array(
 
 
 @dataclass(slots=True)
-class _Files:
+class _ExternalFiles:
     """The files of one key."""
 
     where: str

@@ -18,7 +18,7 @@ __all__ = ["DocumentChecks"]
 
 
 @dataclass(slots=True)
-class _Stream:
+class _RecordedStream:
     """What was met of one stream.
 
     ``seq_nums`` are those of events, ``frames`` those of stream datums.
@@ -62,7 +62,7 @@ class DocumentChecks:
         self._descriptors: dict[str, Document] = {}
         self._resources: dict[str, tuple[str, str | None]] = {}  # kind, and data key if it is streamed
         self._used: set[str] = set()
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, _RecordedStream] = {}
 
     def add(self, name: str, doc: Document) -> None:
         """Look at one document."""
@@ -90,7 +90,7 @@ class DocumentChecks:
                 self._stop = doc
             case "descriptor":
                 self._descriptors[doc["uid"]] = doc
-                self._streams.setdefault(stream_name(doc), _Stream())
+                self._streams.setdefault(stream_name(doc), _RecordedStream())
             case "resource" | "stream_resource":
                 self._resources[doc["uid"]] = name, doc.get("data_key")
             case "datum":
@@ -133,7 +133,7 @@ class DocumentChecks:
             message = f"stream resource {resource} is of this key, which the descriptor does not declare"
             self._tally.add(where, "unexpected-key", message)
 
-    def _stream_of(self, descriptor: str, what: str) -> _Stream | None:
+    def _stream_of(self, descriptor: str, what: str) -> _RecordedStream | None:
         if descriptor in self._descriptors:
             return self._streams[stream_name(self._descriptors[descriptor])]
         message = f"{what} belongs to descriptor {descriptor!r}, which the run does not have"
@@ -198,7 +198,7 @@ class DocumentChecks:
             if uid not in self._used:
                 yield finding(self.uid, "unused-resource", f"{kind.replace('_', ' ')} {uid} has no datums")
 
-    def _numbers(self, name: str, stream: _Stream) -> Iterator[Finding]:
+    def _numbers(self, name: str, stream: _RecordedStream) -> Iterator[Finding]:
         recorded = stream.seq_nums | stream.frames
         where = f"{self.uid}/{name}"
         last = max(recorded, default=0)

@@ -7,12 +7,11 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import unquote_plus
 
 import intake
 import yaml
 
-from intake_bluesky.catalogs.databroker.mongo_address import MongoAddress, mongo_address
+from intake_bluesky.catalogs.databroker.mongo_address import DatabrokerAddress, mongo_address
 from intake_bluesky.catalogs.offered import Offered
 from intake_bluesky.errors import IntakeBlueskyError, MissingDependency, StoreUnavailable, UnsupportedOperation
 
@@ -69,8 +68,8 @@ class Configuration(Offered):
 class InMongo(Configuration):
     """Runs in MongoDB, which a driver opens as they are."""
 
-    runs: MongoAddress = field(kw_only=True, repr=False)
-    assets: MongoAddress = field(kw_only=True, repr=False)
+    runs: DatabrokerAddress = field(kw_only=True, repr=False)
+    assets: DatabrokerAddress = field(kw_only=True, repr=False)
 
     def open(self) -> Any:
         if not self.installed:
@@ -113,9 +112,7 @@ class InMongo(Configuration):
 
     def _without_secrets(self, text: str) -> str:
         for address in (self.runs, self.assets):
-            text = text.replace(address.uri, address.shown("MONGO"))
-            if address.password:
-                text = text.replace(address.password, "...").replace(unquote_plus(address.password), "...")
+            text = address.secrets.hide(text.replace(address.uri, address.shown("MONGO")))
         return text
 
 

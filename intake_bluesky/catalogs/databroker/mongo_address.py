@@ -8,56 +8,42 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote
 
-__all__ = ["MongoAddress", "mongo_address"]
+from intake_bluesky.runtime.secrets import Secrets, ServerURL, names_secret
 
-URI: Final = re.compile(
-    r"(?P<scheme>mongodb(?:\+srv)?)://(?:(?P<who>[^/]*)@)?(?P<hosts>[^/?@]+)(?:/(?P<path>[^?@]*))?(?:\?(?P<options>[^@]*))?"
-)
+__all__ = ["DatabrokerAddress", "mongo_address"]
+
 OWN_SOURCE: Final = re.compile(r"authmechanism=(gssapi|mongodb-x509|mongodb-aws|mongodb-oidc)", re.IGNORECASE)
 """Ways of authentication whose users are in no database."""
-SECRET: Final = re.compile(r"(?i)([^&=]*(?:password|token|properties)[^&=]*)=[^&]*")
 
 
 @dataclass(frozen=True, slots=True)
-class MongoAddress:
-    """Where a database is and who asks.
-
-    Attributes
-    ----------
-    scheme, hosts, database : str
-    options : str
-        Of the URI, without the question mark.
-    user, password : str or None
-        As they stand in a URI, percent-encoded.
-    """
-
-    scheme: str
-    hosts: str
-    database: str
-    options: str = ""
-    user: str | None = None
-    password: str | None = None
-
-    @property
-    def uri(self) -> str:
-        """The URI that a driver takes."""
-        who = "" if self.user is None else self.user if self.password is None else f"{self.user}:{self.password}"
-        options = f"?{self.options}" if self.options else ""
-        return f"{self.scheme}://{who + '@' if who else ''}{self.hosts}/{quote(self.database)}{options}"
+class DatabrokerAddress(ServerURL):
+    """Where a database is and who asks."""
 
     @property
     def secret(self) -> bool:
         """Whether it holds what must not be shown."""
-        return self.user is not None or SECRET.search(self.options) is not None
+        return self.user is not None or bool(self.secrets)
+
+    @property
+    def secrets(self) -> Secrets:
+        """What must not be shown anywhere."""
+        return self.split(_is_harmless)[1]
 
     def shown(self, prefix: str) -> str:
         """The URI with templates of environment variables and dots for what is secret."""
         user = None if self.user is None else f"{{{{ env({prefix}_USER) }}}}"
         password = None if self.password is None else f"{{{{ env({prefix}_PASSWORD) }}}}"
-        return replace(self, user=user, password=password, options=SECRET.sub(r"\1=...", self.options)).uri
+        options = [option.partition("=") for option in self.options.split("&")]
+        dotted = "&".join(name + mark + (value if _is_harmless(name) else "...") for name, mark, value in options)
+        return replace(self, user=user, password=password, options=dotted).uri
 
 
-def mongo_address(config: Mapping[str, Any], where: str) -> MongoAddress:
+def _is_harmless(name: str) -> bool:
+    return not (names_secret(name) or name.lower() == "authmechanismproperties")
+
+
+def mongo_address(config: Mapping[str, Any], where: str) -> DatabrokerAddress:
     """Read the ``config`` of a part of databroker's configuration.
 
     Parameters
@@ -86,19 +72,15 @@ def mongo_address(config: Mapping[str, Any], where: str) -> MongoAddress:
     if config.get("uri") and (host or config.get("port")):
         raise ValueError(f"{where}.config says uri and also host or port: one of them has to go")
     if uri:
-        found = URI.fullmatch(str(uri))
-        if found is None:
+        found = DatabrokerAddress.parse(str(uri))
+        if found is None or found.scheme not in ("mongodb", "mongodb+srv") or not found.hosts:
             raise ValueError(
                 f"the uri of {where}.config is no MongoDB URI (what it is is not shown: it may hold a password)"
             )
-        user, colon, password = (found["who"] or "").partition(":")
-        address = MongoAddress(
-            found["scheme"], found["hosts"], found["path"] or "", found["options"] or "",
-            user or None, password if colon else None,
-        )  # fmt: skip
+        address = found
     else:
-        address = MongoAddress("mongodb", _hosts(host, config.get("port")), "", "", *_who(config))
-    return replace(address, database=database, options=_options(address, config.get("authsource")))
+        address = DatabrokerAddress("mongodb", _hosts(host, config.get("port")), "", "", *_who(config))
+    return replace(address, path=quote(database), options=_options(address, config.get("authsource")))
 
 
 def _hosts(host: Any, port: Any) -> str:
@@ -113,12 +95,12 @@ def _who(config: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return quote(str(config["mongo_user"]), safe="%+"), quote(str(config["mongo_pwd"]), safe="%+")
 
 
-def _options(address: MongoAddress, source: Any) -> str:
+def _options(address: DatabrokerAddress, source: Any) -> str:
     """The options, and where the user is known: with a database in the URI that would be this one."""
     if source:
         return "&".join(filter(None, (address.options, f"authSource={quote(str(source))}")))
     if address.user is None or "authsource=" in address.options.lower() or OWN_SOURCE.search(address.options):
         return address.options
     plain = "authmechanism=plain" in address.options.lower()
-    source = address.database or ("$external" if plain else "admin")
+    source = address.path or ("$external" if plain else "admin")
     return "&".join(filter(None, (address.options, f"authSource={source}")))

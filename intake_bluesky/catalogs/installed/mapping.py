@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from intake_bluesky.catalogs.installed.search_path import Place, search_path, yaml_files
+from intake_bluesky.catalogs.installed.search_path import CatalogLocation, search_path, yaml_files
 from intake_bluesky.catalogs.installed.yaml_file import Contents, read_file
 from intake_bluesky.catalogs.offered import Offered, installed
 from intake_bluesky.errors import CatalogNotFound, IntakeBlueskyError, StoreUnavailable
@@ -86,11 +86,11 @@ class InstalledCatalogs(Mapping[str, Any]):
         return _again, (self._search_path, self._group)
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[CatalogLocation, ...]:
         """Where YAML files are looked for, the places that win first."""
         if self._search_path is None:
             return tuple(search_path())
-        return tuple(Place(path, "the search path") for path in self._search_path)
+        return tuple(CatalogLocation(path, "the search path") for path in self._search_path)
 
     @property
     def offered(self) -> Mapping[str, Offered]:

@@ -16,13 +16,13 @@ from intake.config import conf
 from intake_bluesky.runtime.trust import is_local
 from intake_bluesky.storage.contract import Problem
 
-__all__ = ["Place", "search_path", "yaml_files"]
+__all__ = ["CatalogLocation", "search_path", "yaml_files"]
 
 SUFFIXES = (".yml", ".yaml")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CatalogLocation:
     """A folder of YAML files, a YAML file, or a pattern of such.
 
     Attributes
@@ -36,7 +36,7 @@ class Place:
     asked_by: str = ""
 
 
-def search_path() -> list[Place]:
+def search_path() -> list[CatalogLocation]:
     """The places that are looked into, those that win first.
 
     databroker's folders come before Intake's, as they do in databroker 1.
@@ -46,10 +46,12 @@ def search_path() -> list[Place]:
     >>> all(isinstance(place.path, str) for place in search_path())
     True
     """
-    places = [Place(folder) for folder in (*_of_databroker(), *_of_intake())]
-    places += [Place(path, "catalog_path of Intake's configuration") for path in _split(conf.get("catalog_path"))]
-    places += [Place(path, "INTAKE_PATH") for path in _split(os.environ.get("INTAKE_PATH"))]
-    once: dict[str, Place] = {}
+    places = [CatalogLocation(folder) for folder in (*_of_databroker(), *_of_intake())]
+    places += [
+        CatalogLocation(path, "catalog_path of Intake's configuration") for path in _split(conf.get("catalog_path"))
+    ]
+    places += [CatalogLocation(path, "INTAKE_PATH") for path in _split(os.environ.get("INTAKE_PATH"))]
+    once: dict[str, CatalogLocation] = {}
     for place in places:
         once.setdefault(os.path.realpath(place.path), place)
     return list(once.values())
@@ -82,7 +84,7 @@ def _split(setting: str | list[str] | tuple[str, ...] | None) -> list[str]:
     return [os.path.expanduser(str(path)) for path in paths if path]
 
 
-def yaml_files(place: Place) -> tuple[list[str], Problem | None]:
+def yaml_files(place: CatalogLocation) -> tuple[list[str], Problem | None]:
     """The YAML files of a place, in order of their names, or why there are none."""
     if not is_local(place.path):
         message = f"{place.asked_by or 'the search path'} names a place on another machine: open_catalog(...) opens it"

@@ -11,7 +11,7 @@ import yaml
 from intake.utils import yaml_load
 
 from intake_bluesky.catalogs.databroker.configuration import is_configuration, read_configuration
-from intake_bluesky.catalogs.offered import Offered, Source
+from intake_bluesky.catalogs.offered import Offered, YamlSource
 from intake_bluesky.storage.contract import Problem
 
 __all__ = ["Contents", "read_file"]
@@ -108,11 +108,11 @@ def _why_not(name: Any, source: Any) -> str | None:
     return next((why for why, wrong in CHECKS.items() if wrong(source)), None)
 
 
-def _source(path: str, name: str, source: Mapping[str, Any]) -> Source:
+def _source(path: str, name: str, source: Mapping[str, Any]) -> YamlSource:
     driver = source.get("driver", source.get("cls"))
     if isinstance(driver, (list, dict)):  # several to choose from, of which Intake takes the first it knows
         driver = next((each for each in driver if isinstance(each, str)), None) if len(driver) == 1 else None
-    return Source(name, path, None if driver is None else str(driver), source.get("description") or None)
+    return YamlSource(name, path, None if driver is None else str(driver), source.get("description") or None)
 
 
 def _of_intake_2(path: str, data: Mapping[str, Any]) -> Contents:
@@ -121,7 +121,7 @@ def _of_intake_2(path: str, data: Mapping[str, Any]) -> Contents:
     if not isinstance(entries, dict) or not isinstance(aliases, dict):
         return _broken(path, "it says version 2 and has no 'entries'")
     names = {name: name for name in entries if name not in aliases.values()} | aliases
-    return Contents(tuple(Source(name, path, _reader(entries.get(token))) for name, token in names.items()))
+    return Contents(tuple(YamlSource(name, path, _reader(entries.get(token))) for name, token in names.items()))
 
 
 def _reader(entry: Any) -> str | None:

@@ -13,7 +13,7 @@ from dask.base import tokenize
 from intake_bluesky.assets import AssetArray
 from intake_bluesky.assets.region import Subarray, as_slice
 from intake_bluesky.datasets.grids.gather import chunked
-from intake_bluesky.datasets.grids.order import Order
+from intake_bluesky.datasets.grids.order import GridOrder
 from intake_bluesky.documents.columns import Array, missing
 from intake_bluesky.errors import AssetUnavailable
 
@@ -31,14 +31,14 @@ class GridOfFiles:
     ----------
     source : AssetArray
         Of the rows.
-    order : Order
+    order : GridOrder
     fill : bool
         Whether points that were not measured are filled, whatever the dtype; else reading them raises, unless they
         can be NaN.
     """
 
     source: AssetArray
-    order: Order
+    order: GridOrder
     fill: bool = False
 
     @property

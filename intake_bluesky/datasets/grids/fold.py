@@ -11,7 +11,7 @@ import xarray as xr
 from intake_bluesky.assets import AssetArray
 from intake_bluesky.datasets.grids.files import GridOfFiles
 from intake_bluesky.datasets.grids.gather import gather, gather_dask, with_gaps
-from intake_bluesky.datasets.grids.order import Order
+from intake_bluesky.datasets.grids.order import GridOrder
 from intake_bluesky.datasets.grids.positions import axis_positions
 from intake_bluesky.datasets.grids.scanned import Grid
 from intake_bluesky.datasets.variables import variable_names
@@ -67,7 +67,7 @@ def gridded(
     return xr.Dataset(variables, {**_axes(grid, order, motors, names), **coords}, _attributes(flat, order))
 
 
-def _order(flat: xr.Dataset, grid: Grid) -> Order:
+def _order(flat: xr.Dataset, grid: Grid) -> GridOrder:
     for name, variable in flat.variables.items():
         if variable.dims[:1] != ("time",):
             raise UnsupportedOperation(
@@ -82,7 +82,7 @@ def _order(flat: xr.Dataset, grid: Grid) -> Order:
             f"{grid.size} points of a grid of shape {grid.shape}. If the grid has another shape say so, "
             "to_grid(shape=(...), axes=(...)); if a point has several events, read() gives them as they came"
         )
-    return Order.of(grid.shape, grid.snaking, seq_num)
+    return GridOrder.of(grid.shape, grid.snaking, seq_num)
 
 
 def _by_key(dataset: xr.Dataset) -> dict[str, str]:
@@ -119,7 +119,7 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def _axes(grid: Grid, order: Order, motors: xr.Dataset, names: Mapping[str, str]) -> dict[str, Any]:
+def _axes(grid: Grid, order: GridOrder, motors: xr.Dataset, names: Mapping[str, str]) -> dict[str, Any]:
     """The coordinates along the axes, with the attributes of the motors."""
     of_motors = _by_key(motors)
     coords = {}
@@ -129,7 +129,7 @@ def _axes(grid: Grid, order: Order, motors: xr.Dataset, names: Mapping[str, str]
     return coords
 
 
-def _attributes(flat: xr.Dataset, order: Order) -> dict[str, Any]:
+def _attributes(flat: xr.Dataset, order: GridOrder) -> dict[str, Any]:
     if order.measured == order.size:
         return dict(flat.attrs)
     parts = [flat.attrs["incomplete"]] if "incomplete" in flat.attrs else []

@@ -13,7 +13,7 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from intake_bluesky.datasets.grids.order import Order
+from intake_bluesky.datasets.grids.order import GridOrder
 from intake_bluesky.documents.columns import Array, Observed, missing
 
 __all__ = ["chunked", "gather", "gather_dask", "with_gaps"]
@@ -63,21 +63,21 @@ def _nothing(dtype: np.dtype[Any]) -> Any:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Part:
+class _GridChunk:
     """One chunk of a grid: which of its points, and what is taken from which blocks of rows."""
 
-    order: Order
+    order: GridOrder
     places: tuple[range, ...]
     starts: tuple[int, ...]
     event: tuple[int, ...]
     dtype: np.dtype[Any]
 
 
-def _load(part: _Part, blocks: Sequence[Array]) -> Array:
+def _load(part: _GridChunk, blocks: Sequence[Array]) -> Array:
     return _gather(part.order.rows(part.places), part.starts, blocks, part.event, part.dtype)
 
 
-def gather_dask(order: Order, values: da.Array, dtype: np.dtype[Any]) -> da.Array:
+def gather_dask(order: GridOrder, values: da.Array, dtype: np.dtype[Any]) -> da.Array:
     """Bring a lazy column, of shape (rows, ...), to a grid: a task a chunk, about as large as the blocks it is from."""
     edges = chunked(order.shape, values.chunks[0])
     name = f"grid-{tokenize(values.name, order.shape, order.snaking, order.reached, order.lost, edges, dtype)}"
@@ -90,7 +90,7 @@ def gather_dask(order: Order, values: da.Array, dtype: np.dtype[Any]) -> da.Arra
         for rest in product(*map(range, values.numblocks[1:])):
             event = tuple(sizes[i] for sizes, i in zip(values.chunks[1:], rest, strict=True))
             blocks = [(values.name, block, *rest) for block in needed]
-            tasks[name, *number, *rest] = (_load, _Part(order, places, starts, event, dtype), blocks)
+            tasks[name, *number, *rest] = (_load, _GridChunk(order, places, starts, event, dtype), blocks)
     sources: list[Any] = [values]
     graph = HighLevelGraph.from_collections(name, tasks, dependencies=sources)
     chunks = (*(tuple(np.diff(axis).tolist()) for axis in edges), *values.chunks[1:])

@@ -10,7 +10,7 @@ import numpy as np
 
 from intake_bluesky.documents.columns import Array
 
-__all__ = ["Order", "visits"]
+__all__ = ["GridOrder", "visits"]
 
 
 def visits(shape: Sequence[int], snaking: Sequence[bool], places: Sequence[range | Array] | None = None) -> Array:
@@ -45,7 +45,7 @@ def visits(shape: Sequence[int], snaking: Sequence[bool], places: Sequence[range
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Order:
+class GridOrder:
     """Which row of a stream belongs to which point of a grid.
 
     Small, for it travels with every task: what a point needs is computed from the shape.
@@ -66,7 +66,7 @@ class Order:
     lost: Array
 
     @classmethod
-    def of(cls, shape: Sequence[int], snaking: Sequence[bool], seq_num: Array) -> Order:
+    def of(cls, shape: Sequence[int], snaking: Sequence[bool], seq_num: Array) -> GridOrder:
         """Find the order from the seq_nums of the rows, rising, within 1 to the number of points."""
         reached = int(seq_num[-1]) if len(seq_num) else 0
         there = np.zeros(reached, np.bool_)

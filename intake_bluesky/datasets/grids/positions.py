@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from intake_bluesky.datasets.grids.gather import gather
-from intake_bluesky.datasets.grids.order import Order
+from intake_bluesky.datasets.grids.order import GridOrder
 from intake_bluesky.datasets.grids.scanned import Grid
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import UnsupportedOperation
@@ -33,7 +33,7 @@ def position_key(axis: str, keys: Collection[str]) -> str:
     return next((axis + end for end in SETPOINTS if axis + end in keys), axis)
 
 
-def axis_positions(grid: Grid, order: Order, motors: xr.Dataset, names: Mapping[str, str]) -> dict[str, Array]:
+def axis_positions(grid: Grid, order: GridOrder, motors: xr.Dataset, names: Mapping[str, str]) -> dict[str, Array]:
     """Find the positions along each axis.
 
     The positions planned are compared with the first chunk of the readings: a relative scan plans from where it begins
@@ -43,7 +43,7 @@ def axis_positions(grid: Grid, order: Order, motors: xr.Dataset, names: Mapping[
     Parameters
     ----------
     grid : Grid
-    order : Order
+    order : GridOrder
     motors : xarray.Dataset
         Has, lazily, the `position_key` of each axis.
     names : mapping of key to variable name
@@ -76,7 +76,7 @@ def axis_positions(grid: Grid, order: Order, motors: xr.Dataset, names: Mapping[
 
 
 def _on_grid(
-    found: Mapping[str, xr.DataArray], order: Order, motors: xr.Dataset, *, stop: int | None = None
+    found: Mapping[str, xr.DataArray], order: GridOrder, motors: xr.Dataset, *, stop: int | None = None
 ) -> dict[str, Array]:
     """Readings of the rows up to `stop` on the grid, float64; NaN elsewhere. One compute for all."""
     if not found:

@@ -10,13 +10,12 @@ from __future__ import annotations
 from intake_bluesky.documents.columns.arrays import NUMBERS, OBJECT, TEXT, Array, Column, Ragged, missing, take
 from intake_bluesky.documents.columns.conform import conform
 from intake_bluesky.documents.columns.make import column
-from intake_bluesky.documents.columns.observed import WIDE, Observed, merge_observed, observe
+from intake_bluesky.documents.columns.observed import Observed, merge_observed, observe
 
 __all__ = [
     "NUMBERS",
     "OBJECT",
     "TEXT",
-    "WIDE",
     "Array",
     "Column",
     "Observed",

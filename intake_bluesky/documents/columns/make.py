@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from intake_bluesky.documents.columns.arrays import NUMBERS, TEXT, Array, Column, Ragged, missing, objects
-from intake_bluesky.documents.columns.observed import WIDE, observe
+from intake_bluesky.documents.columns.observed import observe
+from intake_bluesky.integers import FLOAT_EXACT, UINT64_END
 
 __all__ = ["column"]
 
@@ -75,11 +76,11 @@ def _integers(values: Sequence[int]) -> Array:
         return np.asarray(values, dtype=np.int64)
     except OverflowError:
         pass
-    return np.asarray(values, np.uint64) if min(values) >= 0 and max(values) < 2**64 else objects(values)
+    return np.asarray(values, np.uint64) if min(values) >= 0 and max(values) < UINT64_END else objects(values)
 
 
 def _ints_and_floats(values: Sequence[Any]) -> Array:
-    if any(type(v) is int and not -WIDE <= v <= WIDE for v in values):
+    if any(type(v) is int and not -FLOAT_EXACT <= v <= FLOAT_EXACT for v in values):
         return objects(values)
     return np.asarray(values, dtype=np.float64)
 

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from intake_bluesky.documents.columns.arrays import OBJECT, TEXT, Array, Column, Ragged
+from intake_bluesky.integers import FLOAT_EXACT, INT64_END, UINT64_END
 
-__all__ = ["WIDE", "Observed", "merge_observed", "observe"]
-
-WIDE = 2**53  # past it float64 no longer holds every integer
+__all__ = ["Observed", "merge_observed", "observe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,7 @@ def _marks(values: Array, *, nulls: bool) -> frozenset[str]:
 
 def _integer_marks(low: int, high: int) -> set[str]:
     marks = {"negative"} if low < 0 else set()
-    return marks | ({"wide"} if high > WIDE or low < -WIDE else set())
+    return marks | ({"wide"} if high > FLOAT_EXACT or low < -FLOAT_EXACT else set())
 
 
 def _object_marks(values: Array) -> set[str]:
@@ -145,10 +144,10 @@ def _object_marks(values: Array) -> set[str]:
 
 
 def _width_marks(low: int, high: int) -> set[str]:
-    if low < -(2**63) or high >= 2**64:
+    if low < -INT64_END or high >= UINT64_END:
         return {"big"} | _integer_marks(low, high)
-    signed = {"<i8"} if low < 0 or high < 2**63 else set()
-    unsigned = {"<u8"} if high >= 2**63 else set()
+    signed = {"<i8"} if low < 0 or high < INT64_END else set()
+    unsigned = {"<u8"} if high >= INT64_END else set()
     return signed | unsigned | _integer_marks(low, high)
 
 

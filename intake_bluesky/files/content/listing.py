@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from intake_bluesky.files.content.source import local_stamp
+from intake_bluesky.integers import INT64_END
 
 __all__ = ["UNSEEN", "Listed", "digest"]
 
 UNSEEN: Final = (-1, -1, -1)
-WORD: Final = 2**63
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Listed:
             self.times.extend(times)
         except OverflowError:  # a time no clock has shown yet
             del self.times[3 * len(self.names) - 3 :]
-            self.times.extend([min(max(time, -WORD), WORD - 1) for time in times])
+            self.times.extend([min(max(time, -INT64_END), INT64_END - 1) for time in times])
 
     def stamps(self) -> Iterator[tuple[str, str]]:
         """Yield each file's path and stamp; an empty stamp asks to look at the file."""

@@ -22,6 +22,7 @@ from intake_bluesky.files.content.source import (
     remote_stamp,
     size_of,
 )
+from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.runtime.secrets import shown
 
 __all__ = ["LocalPlace", "Place", "RemotePlace", "place_of", "shown"]
@@ -197,15 +198,16 @@ class RemotePlace(Place):
         super().__init__(pattern, suffix)
         self._options = dict(storage_options)
         self._prefix = pattern.partition("://")[0] + "://"
-        self._opened: tuple[int, Any, str] | None = None
+        self._opened: PerProcess[tuple[Any, str]] = PerProcess()
 
     def _filesystem(self) -> tuple[Any, str]:
-        if self._opened is None or self._opened[0] != os.getpid():
-            from fsspec.core import url_to_fs
+        return self._opened.get(self._open_filesystem)
 
-            fs, name = url_to_fs(self.pattern, **self._options)
-            self._opened = os.getpid(), fs, name
-        return self._opened[1:]
+    def _open_filesystem(self) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs
+
+        fs, name = url_to_fs(self.pattern, **self._options)
+        return fs, name
 
     def listing(self) -> Listed:
         fs, name = self._filesystem()

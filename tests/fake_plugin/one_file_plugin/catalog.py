@@ -13,6 +13,7 @@ class OneFileCatalog(BlueskyCatalog):
     """A catalog of the runs in one file."""
 
     name = "bluesky-one-file-catalog"
+    suffixes = (".runs",)
 
     def __init__(self, path: str | Path, **kwargs: Any) -> None:
         super().__init__(OneFileStore(path), **kwargs)

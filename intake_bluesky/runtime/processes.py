@@ -1,0 +1,81 @@
+"""What belongs to one process: connections, clients and threads, none of which survive a fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+__all__ = ["PerProcess"]
+
+T = TypeVar("T")
+
+_every: Final[weakref.WeakSet[PerProcess[Any]]] = weakref.WeakSet()
+_inherited: Final[list[Any]] = []  # of the parent process: to close its connections would be to speak for it
+
+
+class PerProcess(Generic[T]):
+    """A value that is made when it is first needed, and anew in a forked child, which leaves its parent's alone.
+
+    Parameters
+    ----------
+    close : callable, optional
+        Lets go of a value: by `close`, or when this object is no more. It must not refer to its owner.
+
+    Examples
+    --------
+    >>> connection = PerProcess(close=lambda value: print("closed", value))
+    >>> connection.get(lambda: "one"), connection.get(lambda: "another")
+    ('one', 'one')
+    >>> connection.close()
+    closed one
+    """
+
+    def __init__(self, close: Callable[[T], object] | None = None) -> None:
+        self._close = close
+        self._made: list[T] = []  # one at most
+        self.lock = threading.RLock()
+        if close is not None:
+            weakref.finalize(self, _close_all, self._made, close)
+        _every.add(self)
+
+    def __bool__(self) -> bool:
+        return bool(self._made)
+
+    def get(self, make: Callable[[], T]) -> T:
+        """The value of this process, made now if there is none."""
+        for value in self._made:  # without the lock, which each statement would wait for
+            return value
+        with self.lock:
+            if not self._made:
+                self._made.append(make())
+            return self._made[0]
+
+    def close(self) -> None:
+        """Let go of the value; the next `get` makes another."""
+        with self.lock:
+            if self._close is None:
+                self._made.clear()
+            else:
+                _close_all(self._made, self._close)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self._close,)
+
+
+def _close_all(made: list[T], close: Callable[[T], object]) -> None:
+    while made:
+        close(made.pop())
+
+
+def _begin_child() -> None:
+    for each in list(_every):
+        each.lock = threading.RLock()  # a thread that the child does not have may hold it
+        _inherited.extend(each._made)
+        each._made.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_child)
