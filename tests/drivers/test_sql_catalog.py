@@ -25,9 +25,10 @@ import pytest
 import yaml
 from sqlalchemy import text
 
-from intake_bluesky.documents.model import identical
+from intake_bluesky.documents.model import RunSummary, identical
 from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation
-from intake_bluesky.query import Data, Start
+from intake_bluesky.query import Data, Query, Start
+from intake_bluesky.storage.contract import Plan
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_sql import BlueskySQLCatalog, SQLStore, tables
@@ -44,6 +45,10 @@ def put(store: SQLStore, *runs: Any) -> None:
         with store.insert(run[0][1]) as insert:
             for pair in run[1:]:
                 insert.write(*pair)
+
+
+def found(store: SQLStore, query: Query) -> list[RunSummary]:
+    return list(store.find(Plan(query)))
 
 
 def filled(uri: Any) -> BlueskySQLCatalog:
@@ -94,7 +99,7 @@ def test_uri_takes_every_form(form: str, tmp_path: Path, monkeypatch: pytest.Mon
     put(store, count())
     assert path.is_file()
     assert store.database.address.text == f"sqlite:///{path}"
-    assert not store.remote
+    assert store.trusts_paths
     store.close()
 
 
@@ -152,8 +157,9 @@ def test_other_addresses_are_refused(uri: str, message: str) -> None:
         ("sqlite:///runs.db", False),
     ],
 )
-def test_remote_is_another_machine(uri: str, remote: bool) -> None:
-    assert SQLStore(uri).remote is remote
+def test_documents_of_another_machine_are_not_trusted(uri: str, remote: bool) -> None:
+    store = SQLStore(uri)
+    assert (store.trusts_paths, store.ttl) == ((False, 10) if remote else (True, 1))
 
 
 @pytest.mark.parametrize("uri", ["postgresql://reader@db.example/listed", "sqlite:///listed.db"])
@@ -255,9 +261,9 @@ def test_first_version_is_brought_to_this(uri: str, reads: bool) -> None:
     first_version(uri)
     store = SQLStore(uri)
     if reads:
-        assert len(list(store.find(Start("plan_name").regex("oun")))) == 1
+        assert len(found(store, Start("plan_name").regex("oun"))) == 1
     put(store, scan())
-    assert len(list(store.find(Start("plan_name").regex("can")))) == 1
+    assert len(found(store, Start("plan_name").regex("can"))) == 1
     assert store.database.read(tables.version_of) == len(tables.STEPS) == 3
     assert identical(list(store.documents(count()[0][1]["uid"])), count())
     store.close()
@@ -281,7 +287,7 @@ def test_indexes_of_common_keys_leave_out_runs_without(tmp_path: Path) -> None:
         assert len(made) == len(tables.BY_COMMON) == 8
         [[*_, plan]] = store.database.ask("EXPLAIN QUERY PLAN SELECT uid FROM runs WHERE sample = ?", "x")
         assert "USING COVERING INDEX by_sample" in plan
-        assert len(list(store.find(Start("plan_name") == "count"))) == 1
+        assert len(found(store, Start("plan_name") == "count")) == 1
         store.close()
 
 
@@ -306,7 +312,7 @@ def test_who_may_not_make_extensions_does_without(postgres: Postgres, may: bool)
     owned = uri.replace("postgres@", "reader@")
     store = SQLStore(owned)
     put(store, count(), scan())
-    assert [run.uid for run in store.find(Start("plan_name").regex("can"))] == [scan()[0][1]["uid"]]
+    assert [run.uid for run in found(store, Start("plan_name").regex("can"))] == [scan()[0][1]["uid"]]
     assert store.database.read(tables.version_of) == len(tables.STEPS)
     assert ("by_trigrams" in indexes(postgres, uri)) == may
     store.close()
@@ -326,7 +332,7 @@ def test_first_version_that_may_only_be_read_is_read(postgres: Postgres) -> None
     with postgres.connect(uri.partition("?")[0].rpartition("/")[2]) as db:
         db.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
     store = SQLStore(uri.replace("postgres@", "reader@"))
-    assert len(list(store.find(Start("plan_name").regex("oun")))) == 1
+    assert len(found(store, Start("plan_name").regex("oun"))) == 1
     assert store.database.read(tables.version_of) == 1
     store.close()
 
