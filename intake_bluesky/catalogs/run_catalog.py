@@ -217,7 +217,7 @@ class BlueskyCatalog(Results, KeepsArguments, KeepsState, Catalog):  # type: ign
 
     def refresh(self, *, deep: bool = False) -> Self:
         """Look for new and grown runs now; `deep` looks at all runs again."""
-        self._store.refresh(deep=deep)
+        (self._view if deep else self._store).refresh(deep=deep)  # deep: what is known of runs is looked at, too
         self.updated = time.time()
         return self
 

@@ -25,6 +25,7 @@ import pytest
 import yaml
 from sqlalchemy import text
 
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.documents.model import RunSummary, identical
 from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation
 from intake_bluesky.query import Data, Query, Start
@@ -249,6 +250,34 @@ def first_version(uri: str) -> None:
         store = SQLStore(uri)
         put(store, count())
         store.close()
+
+
+def test_runs_that_a_search_measures_are_found_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of the runs that statistics are certain of may come after the others were measured."""
+    monkeypatch.setattr("intake_bluesky_sql.store.LISTED", 2)
+    monkeypatch.setattr("intake_bluesky_sql.store.MOST", 2)
+    store = SQLStore(uri)
+    for number in range(12):
+        run = RunComposer(f"{number:02}", time=1.6e9 + number, scan_id=number)
+        primary = run.descriptor({"x": data_key("number")})
+        run.event(primary, {"x": float(number)})
+        run.stop()
+        put(store, run.documents)
+    database = store.database
+
+    def forget(connection: Any) -> None:
+        odd = "scan_id IN (1, 3, 5, 7, 9, 11)"
+        database.execute(connection, f"DELETE FROM statistics WHERE file IN (SELECT id FROM runs WHERE {odd})", ())
+        database.execute(connection, f"UPDATE runs SET measured = ? WHERE {odd}", (False,))
+
+    database.write(forget)
+    catalog = BlueskyCatalog(store)
+    query = Data("x").max() >= 0
+    decided = catalog.search(query).explain(run=True).decided
+    assert decided == (6, 6)
+    assert [run.scan_id for run in catalog.search(query).values()] == list(range(11, -1, -1))
+    assert len(catalog.search(query)) == 12
+    store.close()
 
 
 def indexes(server: Postgres, uri: str) -> set[str]:
