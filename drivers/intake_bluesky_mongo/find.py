@@ -24,6 +24,7 @@ __all__ = ["EMBEDDED", "NORMALIZED", "Listing", "Schema"]
 Stages: TypeAlias = list[dict[str, Any]]
 
 BATCH: Final = 1000  # runs in one answer of the server
+NO_DOCUMENT: Final[Document] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,15 +189,15 @@ class Listing:
         """Count."""
         return 0 if self.empty else self._count({})
 
-    def uids(self) -> Iterator[str]:
-        """Yield the uids, in no order."""
+    def bare(self) -> Iterator[RunSummary]:
+        """Yield them in no order, with nothing but uid and time."""
         if self.empty:
             return
         narrowed, finished, _ = self._matching({})
-        stages = [*narrowed, *finished, {"$project": {"_id": 0, self.schema.uid: 1}}]
-        with self.connection.database[self.schema.collection].aggregate(stages) as cursor:
-            for found in cursor:
-                yield str((found["start"][0] if self.schema.places.listed else found)["uid"])
+        stages = [*narrowed, *finished, {"$project": {"_id": 0, self.schema.uid: 1, self.schema.time: 1}}]
+        with self.connection.database[self.schema.collection].aggregate(stages, **(self.options or {})) as cursor:
+            for run in map(self.schema.summary, cursor):
+                yield RunSummary(run.uid, run.time, None, NO_DOCUMENT, None)
 
     def _count(self, also: Filter) -> int:
         narrowed, finished, _ = self._matching(also)

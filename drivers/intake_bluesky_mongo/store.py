@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Final
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.documents.pages import events_of
 from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StreamNotFound, UnsupportedOperation
-from intake_bluesky.query import Query, split
+from intake_bluesky.query import Path, Query, split
 from intake_bluesky.storage.buffered_insert import Buffering
-from intake_bluesky.storage.contract import ALL_RUNS, Plan, Problem, RunInsert, RunStore
-from intake_bluesky.storage.order import Order
+from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.storage.order import Order, sort_runs
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader, Times, Wanted
@@ -144,6 +144,15 @@ class MongoStore(RunStore):
         """Count the runs that match."""
         with self.connection.asking(f"how many runs there are where {_shown(plan.pushed)}"):
             return self._listed(plan).count()
+
+    def lookup(self, paths: Sequence[Path], plan: Plan = ALL_RUNS) -> Lookup | None:
+        """Yield uid and time of the runs that match, in order; values are in documents, which have to be read."""
+        return None if paths else self._uids_and_times(plan)
+
+    def _uids_and_times(self, plan: Plan) -> Lookup:
+        with self.connection.asking(f"for the uids of the runs where {_shown(plan.pushed)}"):
+            runs = sort_runs(self._listed(plan).bare(), plan.order)
+        yield from ((run.uid, run.time, ()) for run in runs)
 
     def server_plan(self, plan: Plan) -> str:
         """Say by which indexes the server finds runs, as its ``explain`` does; no run is listed."""

@@ -103,6 +103,7 @@ class Settings:
         self._own: frozenset[str] | None = frozenset() if handlers is None else None
         self._root_map = dict(root_map or {})
         self._transforms = check_transforms(transforms)
+        self._searched: RunStore | None = None  # of a catalog and its searches, which share these settings
 
     def register_handler(self, spec: str, handler: Any, *, overwrite: bool) -> None:
         """Add a handler, which then comes before a reader of this package."""
@@ -152,13 +153,14 @@ class Settings:
 
     def view(self, store: RunStore, source: ArgumentSource) -> RunStore:
         """The store with statistics, and with the transforms before it, if there are any."""
-        store = with_statistics(store)
+        if self._searched is None:
+            self._searched = with_statistics(store)
         if not self._transforms:
-            return store
+            return self._searched
         functions = {
             name: import_dotted(function, purpose=f"transform of {name}", trusted=source.trusted)
             if isinstance(function, str)
             else function
             for name, function in self._transforms.items()
         }
-        return TransformedStore(store, functions)
+        return TransformedStore(self._searched, functions)

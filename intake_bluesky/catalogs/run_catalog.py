@@ -218,7 +218,7 @@ class BlueskyCatalog(DriverCatalog, Results, KeepsArguments, KeepsState, Catalog
 
     def refresh(self, *, deep: bool = False) -> Self:
         """Look for new and grown runs now; `deep` looks at all runs again."""
-        self._store.refresh(deep=deep)
+        (self._view if deep else self._store).refresh(deep=deep)  # deep: what is known of runs is looked at, too
         self.updated = time.time()
         return self
 

@@ -20,7 +20,7 @@ Verdict: TypeAlias = Literal["true", "open"]
 class Kept(Query):
     """Runs of which the statistics that a store keeps prove a query about data, or leave it open.
 
-    Only for a store that `intake_bluesky.storage.SupportsStatistics`, which takes it in ``plan`` and ``find``; it is
+    Only for a store that has `intake_bluesky.storage.RunStore.statistics`, which answers it; it is
     about what a store knows now and not about a run, so `matches` refuses it and it is not written as JSON or text.
 
     Parameters
@@ -76,7 +76,7 @@ def bounds(query: Query, exact: Callable[[Query], bool], reading: str | None = N
     exact
         Tells whether the store answers a leaf exactly.
     reading
-        How files are read, where the store keeps statistics (see `intake_bluesky.storage.SupportsStatistics`), which
+        How files are read, where the store keeps statistics (see `intake_bluesky.storage.StatisticsCache`), which
         then speak for data. None where it keeps none.
 
     Returns

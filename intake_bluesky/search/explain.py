@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from intake_bluesky.query import And, Everything, Not, Or, PathQuery, Query, documents_needed, leaves, split
+from intake_bluesky.query import ALL, And, Everything, Not, Or, PathQuery, Query, documents_needed, leaves, split
 from intake_bluesky.search.ordering import Arrangement
 from intake_bluesky.search.selection import Selection
 from intake_bluesky.storage.contract import RunStore
@@ -89,14 +89,14 @@ def explain(arrangement: Arrangement, *, run: bool = False) -> Explanation:
     store, sorting = selection.store, arrangement.sorting
     plan = selection.plan(order=sorting.ties, by_statistics=False)
     by_statistics = store.statistics is not None and "data" in documents_needed(plan.residual)
-    found = store.plan(plan.pushed, sorting.ties) if run else None
+    found = store.plan(plan.pushed, sorting.ties) if run and plan.pushed != ~ALL else None
     return Explanation(
         plan.pushed,
         plan.residual,
         plan.ordered,
         reasons=tuple(_reasons(store, plan.residual)),
         order=_order(arrangement, ordered=plan.ordered),
-        candidates=None if found is None else store.count(found),
+        candidates=store.count(found) if found is not None else 0 if run else None,
         server="" if found is None else store.server_plan(found),
         decided=_decided(selection) if run and by_statistics else None,
     )

@@ -67,6 +67,8 @@ def plan_search(store: RunStore, query: Query, order: Order, reading: Callable[[
     (PartialUID('9acjef'), Start('plan_name') == 'scan', None)
     """
     pushed, residual = split(query, store.answers)
+    if _is_nothing(pushed):
+        return SearchPlan(None, None, ALL, pushed)
     if isinstance(residual, Everything):
         plan = store.plan(query, order)
         # A store that answers each condition may not take all of them at once: a statement has a largest size.
@@ -75,12 +77,15 @@ def plan_search(store: RunStore, query: Query, order: Order, reading: Callable[[
         return SearchPlan(None, plan, plan.residual, plan.pushed)
     way = reading() if reading is not None and "data" in documents_needed(residual) else None
     possible, sure, between = bounds(residual, store.answers, way)
-    left = store.plan(pushed & between, order)
-    certain = None if _is_nothing(sure) else store.plan(pushed & sure, order)
+    left, certain = (_plan(store, pushed & part, order) for part in (between, sure))
     if all(isinstance(plan.residual, Everything) for plan in (left, certain) if plan is not None):
         return SearchPlan(certain, left, residual, pushed & possible)
     plan = store.plan(pushed, order)
     return SearchPlan(None, plan, plan.residual & residual, plan.pushed)
+
+
+def _plan(store: RunStore, query: Query, order: Order) -> Plan | None:
+    return None if _is_nothing(query) else store.plan(query, order)
 
 
 def _is_nothing(query: Query) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from types import TracebackType
@@ -12,13 +12,13 @@ from typing import Final, Self
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
-from intake_bluesky.query import Query, Start, cheap_first, documents_needed, matches
+from intake_bluesky.query import Everything, Query, Start, cheap_first, documents_needed, matches
 from intake_bluesky.runtime.progress import track
 from intake_bluesky.search.budget import Search
 from intake_bluesky.search.plan import SearchPlan
 from intake_bluesky.search.run_view import StoredRun
 from intake_bluesky.storage.contract import Plan, RunStore
-from intake_bluesky.storage.order import Order, merge_runs
+from intake_bluesky.storage.order import Order, merge_runs, sort_runs
 from intake_bluesky.storage.statistics import StatisticsCache
 
 __all__ = ["Finishing"]
@@ -66,8 +66,10 @@ class Finishing:
         self._search.end()
 
     def runs(self, plan: SearchPlan, order: Order) -> Iterator[RunSummary]:
-        """Yield the runs of a plan, in the order of the store: those it is certain of, and others that match."""
-        return merge_runs(self._found(plan.certain), self._others(plan), order)
+        """Yield the runs of a plan, in order: those the store is certain of, and others that match."""
+        others = self._others(plan)  # first: what is measured from here on is in both, not in neither
+        found: Iterable[RunSummary] = merge_runs(self._found(plan.certain), others, order)
+        return _each_once(found if plan.ordered else sort_runs(found, order))
 
     def count(self, plan: SearchPlan) -> int:
         """Count the runs of a plan."""
@@ -108,7 +110,9 @@ class Finishing:
         if plan is None:
             return set()
         among = self.store.plan(plan.pushed & Start("uid").is_in(uids), plan.order)
-        return {run.uid for run in self._found(among)}
+        # What a store leaves of a query that names runs is not put to them here: all that it finds without them is.
+        taken = isinstance(among.residual, Everything)
+        return {run.uid for run in self._found(among if taken else plan)}
 
     def _looks_into(self, query: Query, assets: AssetOptions, run: RunSummary) -> bool:
         try:
@@ -117,3 +121,12 @@ class Finishing:
             message = f"run {run.uid} counts as no match, for it cannot be looked into: {error}"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
             return False
+
+
+def _each_once(runs: Iterable[RunSummary]) -> Iterator[RunSummary]:
+    """Leave out the second of two that are one: a run that was open, and is certain since it was measured."""
+    last = None
+    for run in runs:
+        if run.uid != last:
+            yield run
+        last = run.uid

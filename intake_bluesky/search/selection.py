@@ -31,7 +31,7 @@ from intake_bluesky.search.plan import SearchPlan, plan_search
 from intake_bluesky.search.residual import Finishing
 from intake_bluesky.search.run_view import reading_of
 from intake_bluesky.storage.contract import RunStore
-from intake_bluesky.storage.order import Order, sort_runs
+from intake_bluesky.storage.order import Order
 
 __all__ = ["Selection", "as_query"]
 
@@ -160,10 +160,7 @@ class Selection:
             yield from self.store.find(plan.whole, offset=offset, limit=limit)
             return
         with self._finishing(plan.residual) as finishing:
-            found: Iterable[RunSummary] = finishing.runs(plan, order)
-            if not plan.ordered:
-                found = sort_runs(found, order)
-            yield from islice(found, offset, None if limit is None else offset + limit)
+            yield from islice(finishing.runs(plan, order), offset, None if limit is None else offset + limit)
 
     def count(self, query: Query = ALL) -> int:
         """Count those of these runs that match `query` as well.

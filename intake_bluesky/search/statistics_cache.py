@@ -8,11 +8,25 @@ from itertools import islice
 from typing import Any, Final
 
 from intake_bluesky.documents.model import RunSummary
-from intake_bluesky.query import ALL, And, In, Path, Query, Start, leaves, replace_leaves, split, to_nnf
+from intake_bluesky.query import (
+    ALL,
+    And,
+    Everything,
+    In,
+    Path,
+    Query,
+    Start,
+    leaves,
+    matches,
+    replace_leaves,
+    split,
+    to_nnf,
+)
 from intake_bluesky.query.pruning import Kept
+from intake_bluesky.search.run_view import StoredRun
 from intake_bluesky.search.statistics_index import StatisticsIndex
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, RunStore
-from intake_bluesky.storage.order import Order, merge_runs
+from intake_bluesky.storage.order import Order, merge_runs, sort_runs
 from intake_bluesky.storage.wrapper import WrapperStore
 
 __all__ = ["CachedStatistics", "with_statistics"]
@@ -103,51 +117,67 @@ class CachedStatistics(WrapperStore):
     def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
         if not _kept(plan.pushed):
             return self.inner.find(plan, offset=offset, limit=limit)
-        parts = self._cases(plan.pushed)
-        if len(parts) == 1 and parts[0].whole:
-            return self.inner.find(self.inner.plan(parts[0].query, plan.order), offset=offset, limit=limit)
+        cases = self._cases(plan.pushed)
+        whole = self._whole(cases, plan.order)
+        if whole is not None and whole.ordered >= plan.ordered:
+            return self.inner.find(whole, offset=offset, limit=limit)
         found: Iterator[RunSummary] = iter(())
-        for part in parts:
-            found = merge_runs(found, self._of_case(part, plan.order), plan.order)
+        for case in cases:
+            found = merge_runs(found, self._of_case(case, plan.order), plan.order)
         return islice(found, offset, None if limit is None else offset + limit)
 
-    def _of_case(self, part: _Case, order: Order) -> Iterator[RunSummary]:
-        return (run for run in self.inner.find(self.inner.plan(part.query, order)) if part.has(run.uid))
+    def _of_case(self, case: _Case, order: Order) -> Iterator[RunSummary]:
+        """The runs of a case, in order."""
+        plan = self.inner.plan(case.query, order)
+        found = (run for run in self.inner.find(plan) if case.has(run.uid))
+        if not isinstance(plan.residual, Everything):  # so many uids may be more than the store takes at once
+            found = (run for run in found if matches(plan.residual, StoredRun(self.inner, run)))
+        return found if plan.ordered else iter(sort_runs(found, order))
 
     def count(self, plan: Plan = ALL_RUNS) -> int:
         if not _kept(plan.pushed):
             return self.inner.count(plan)
-        return sum(self._count(part) for part in self._cases(plan.pushed))
+        return sum(self._count(case) for case in self._cases(plan.pushed))
 
-    def _count(self, part: _Case) -> int:
-        plan = self.inner.plan(part.query, Order.NEWEST)
-        if part.whole:
+    def _count(self, case: _Case) -> int:
+        plan = self.inner.plan(case.query, Order.NEWEST)
+        if not isinstance(plan.residual, Everything):
+            return sum(1 for _ in self._of_case(case, Order.NEWEST))
+        if case.whole:
             return self.inner.count(plan)
         found = self.inner.lookup((), plan)
         uids = (run.uid for run in self.inner.find(plan)) if found is None else (uid for uid, _, _ in found)
-        return sum(map(part.has, uids))
+        return sum(map(case.has, uids))
 
     def distinct(self, path: Path, plan: Plan = ALL_RUNS) -> Iterable[tuple[Any, int]] | None:
-        whole = self._whole(plan)
+        whole = self._plan_behind(plan)
         return None if whole is None else self.inner.distinct(path, whole)
 
     def lookup(self, paths: Sequence[Path], plan: Plan = ALL_RUNS) -> Lookup | None:
-        whole = self._whole(plan)
-        return None if whole is None else self.inner.lookup(paths, whole)
+        whole = self._plan_behind(plan)
+        return None if whole is None or whole.ordered < plan.ordered else self.inner.lookup(paths, whole)
 
     def server_plan(self, plan: Plan) -> str:
-        query = self._cases(plan.pushed)[0].query if _kept(plan.pushed) else plan.pushed
-        return self.inner.server_plan(self.inner.plan(query, plan.order))
-
-    def _whole(self, plan: Plan) -> Plan | None:
-        """The plan of the store behind that finds the same runs; None where one plan does not."""
         if not _kept(plan.pushed):
-            return plan
-        parts = self._cases(plan.pushed)
-        return self.inner.plan(parts[0].query, plan.order) if len(parts) == 1 and parts[0].whole else None
+            return self.inner.server_plan(plan)
+        queries = [case.query for case in self._cases(plan.pushed)]
+        return self.inner.server_plan(self.inner.plan(queries[0], plan.order)) if queries else ""
+
+    def _plan_behind(self, plan: Plan) -> Plan | None:
+        """The plan of the store behind that finds the same runs; None where one plan does not."""
+        return self._whole(self._cases(plan.pushed), plan.order) if _kept(plan.pushed) else plan
+
+    def _whole(self, cases: Sequence[_Case], order: Order) -> Plan | None:
+        """The one plan of the store behind that finds the runs of all cases; None where there is none."""
+        if len(cases) != 1 or not cases[0].whole:
+            return None
+        plan = self.inner.plan(cases[0].query, order)
+        return plan if isinstance(plan.residual, Everything) else None
 
     def _cases(self, query: Query) -> list[_Case]:
         """Take a query apart, into queries without what statistics say: a run matches it if it is of one case.
+
+        There is none of which no run can be.
 
         Conditions on uids replace what statistics say, unless the store does not answer these or they are too many.
         Then there is a case for each combination of what may be said of a run: what the rest of the query is then, and
@@ -155,10 +185,13 @@ class CachedStatistics(WrapperStore):
         """
         among = _uids_in(query)
         decided = {leaf: self._statistics.decided(leaf, among) for leaf in _kept(query)}
+        said = {leaf: _condition(leaf, uids) for leaf, uids in decided.items()}
         few = sum(len(decided[leaf]) for leaf in leaves(query) if isinstance(leaf, Kept)) <= MOST
-        if few and self.inner.answers(UID.is_in([])):
-            return [_Case(_replaced(query, {leaf: _condition(leaf, uids) for leaf, uids in decided.items()}))]
-        return list(_by_case(query, decided))
+        if few and all(isinstance(split(one, self.inner.answers)[1], Everything) for one in said.values()):
+            found = [_Case(_replaced(query, said))]
+        else:
+            found = list(_by_case(query, decided))
+        return [case for case in found if case.query != ~ALL]
 
     def remove(self, uid: str, *, permanent: bool = False) -> None:
         self.inner.remove(uid, permanent=permanent)

@@ -5,8 +5,12 @@ What the author of a driver needs of the core is here, in `intake_bluesky.docume
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 from intake_bluesky.errors import DamagedRun, DuplicateRun, RunNotFound, StreamNotFound, UnsupportedOperation
 from intake_bluesky.query import Query
+from intake_bluesky.storage import protocols
 from intake_bluesky.storage.conditions import KeyCondition, combine, key_condition, sql_condition
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
 from intake_bluesky.storage.order import Order, merge_runs, sort_runs
@@ -45,3 +49,14 @@ __all__ = [
     "sort_runs",
     "sql_condition",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in protocols.INSTEAD:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        f"{__name__}.{name} is out of use, for every RunStore has its methods: {protocols.INSTEAD[name]}",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return getattr(protocols, name)

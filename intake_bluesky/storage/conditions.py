@@ -158,7 +158,8 @@ def sql_condition(query: Query, columns: Mapping[str, str]) -> tuple[str, list[A
                 begins = "coalesce(substr({}, 1, {}) = ?, 0)"
                 return _joined(" OR ", [(begins.format(column, len(text)), [text]) for text in values])
             case "in":
-                return _joined(" OR ", [(f"coalesce({column} = ?, 0)", [value]) for value in values])
+                # One list, for SQLite takes a thousand conditions in a row, and search by data asks for as many uids.
+                return f"coalesce({column} IN ({', '.join('?' * len(values))}), 0)", list(values)
             case operator:
                 return f"coalesce({column} {'=' if operator == '==' else operator} ?, 0)", [values]
 

@@ -160,6 +160,8 @@ class RunStore(ABC):
     def plan(self, query: Query, order: Order) -> Plan:
         """Take what `answers` says of a query, and translate it once for `find`, `count`, `distinct` and `lookup`."""
         pushed, residual = split(query, self.answers)
+        if pushed == ~ALL:  # a store that answers nothing may find all runs, whatever a plan pushed
+            pushed, residual = ALL, pushed
         return Plan(pushed, residual, self.ordered, order)
 
     @abstractmethod

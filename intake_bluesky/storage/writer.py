@@ -42,7 +42,7 @@ class DocumentWriter:
     """
 
     def __init__(self, store: RunStore, *, on_duplicate: OnDuplicate = "raise") -> None:
-        if not store.writable:
+        if not getattr(store, "writable", False):  # what is no store at all, a catalog, is refused the same way
             raise UnsupportedOperation(
                 f"{store!r} cannot be written: {type(store).__name__} is not writable, or was opened for reading only"
             )

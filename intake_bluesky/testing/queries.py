@@ -97,6 +97,9 @@ class Run:
     descriptors: Sequence[dict[str, Any]] = ()
     data: Mapping[tuple[str, str], Sequence[Any]] = field(default_factory=dict)
 
+    def document(self, name: str) -> None:
+        """None: there are no documents beside those of Bluesky."""
+
     def statistics(self, stream: str, key: str) -> Statistics | None:
         """The statistics of a data key; None where the stream does not have it."""
         values = self.data.get((stream, key))

@@ -14,7 +14,7 @@ from intake_bluesky.index.index import Index
 from intake_bluesky.index.rare_words import narrowed
 from intake_bluesky.index.tables import COLUMNS
 from intake_bluesky.index.translator import Translator
-from intake_bluesky.query import FullText, Fuzzy, Query, Start, Stop, from_mongo, to_nnf
+from intake_bluesky.query import FullText, Fuzzy, Query, Start, Stop, from_mongo
 from intake_bluesky.storage.order import Order
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from tests.benchmarks.test_files import RUNS, small_run
@@ -116,7 +116,7 @@ RARE: dict[str, Query] = {
 def test_cost_follows_the_hits(benchmark: Any, indexes: dict[int, Index], name: str, runs: int) -> None:
     benchmark.group = f"find 100 runs by {name}, and count them"
     search = Translator(COLUMNS)
-    where, values = search.condition(narrowed(to_nnf(RARE[name]), search, indexes[runs].is_rare))
+    where, values = narrowed(search.plan(RARE[name], Order.NEWEST), search, indexes[runs].is_rare)
 
     def find() -> int:
         index = indexes[runs]

@@ -29,7 +29,7 @@ from intake_bluesky.errors import (
     UnsupportedQuery,
 )
 from intake_bluesky.query import ALL, FullText, Query, ScanID, Start, Stop, TimeRange
-from intake_bluesky.storage.contract import Plan, Problem, RunStore
+from intake_bluesky.storage.contract import ALL_RUNS, Plan, Problem, RunStore
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.memory import MemoryStore
@@ -89,9 +89,6 @@ class ListingStore(CountingStore):
     def find(self, *args: Any, **kwargs: Any) -> Iterator[RunSummary]:
         return (run for run in super().find(*args, **kwargs) if run.uid in self.seen)
 
-    def count(self, query: Query = ALL) -> int:
-        return sum(1 for _ in self.find(query))
-
     def refresh(self, *, deep: bool = False) -> None:
         super().refresh(deep=deep)
         self.seen = set(self._runs)
@@ -103,8 +100,8 @@ class UnorderedStore(RunStore):
     def __init__(self, inner: MemoryStore) -> None:
         self.inner = inner
 
-    def find(self, query: Query = ALL, **_: Any) -> Iterator[RunSummary]:
-        assert query == ALL
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+        assert (plan.pushed, plan.ordered, offset, limit) == (ALL, False, 0, None)
         return iter([self.inner._summary(uid) for uid in self.inner._runs])
 
     def header(self, uid: str) -> RunHeader:
@@ -402,9 +399,9 @@ class TestSearch:
         class Noting(MemoryStore):
             asked: tuple[int, int | None] = (0, None)
 
-            def find(self, query: Query = ALL, *, offset: int = 0, limit: int | None = None, **kw: Any) -> Any:
+            def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Any:
                 self.asked = offset, limit
-                return super().find(query, offset=offset, limit=limit, **kw)
+                return super().find(plan, offset=offset, limit=limit)
 
         store = Noting(RUNS)
         cat = BlueskyCatalog(store)
@@ -516,7 +513,7 @@ class TestWriting:
 
     def test_a_store_that_cannot_be_written(self) -> None:
         cat = BlueskyCatalog(UnorderedStore(MemoryStore()), name="runs")
-        with pytest.raises(UnsupportedOperation, match="UnorderedStore, takes no runs"):
+        with pytest.raises(UnsupportedOperation, match="UnorderedStore is not writable"):
             cat.writer()
 
     def test_problems_are_the_stores(self) -> None:

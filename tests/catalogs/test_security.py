@@ -164,7 +164,7 @@ class TestFiles:
 
     def test_nor_do_those_of_a_remote_store_in_a_local_catalog(self, tmp_path: Path) -> None:
         class Remote(MemoryStore):
-            remote = True
+            trusts_paths = False
 
         store = Remote([EXAMPLES["npy_seq"](tmp_path)])
         with pytest.raises(UntrustedName):

@@ -25,6 +25,7 @@ from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation, UnsupportedQuery
 from intake_bluesky.query import DataKey, Start, Stop
 from intake_bluesky.query.databroker import RawMongo
+from intake_bluesky.storage.contract import Plan
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing import MemoryStore
 from intake_bluesky.testing.compose import RunComposer, data_key
@@ -121,10 +122,10 @@ def test_a_run_with_assets_elsewhere_is_two(database: Database[dict[str, Any]], 
 def test_a_page_of_runs_is_one_round_trip(store: MongoStore, query: Any) -> None:
     plan = store.plan(query, Order.NEWEST)
     with asked() as seen:
-        assert list(store.find(plan.pushed, limit=1))
+        assert list(store.find(plan, limit=1))
     assert [name for name, _ in seen] == ["aggregate"]
     with asked() as seen:
-        store.count(plan.pushed)
+        store.count(plan)
     assert [name for name, _ in seen] == ["aggregate"]
 
 
@@ -227,7 +228,8 @@ def test_indexes_are_proposed_and_made(store: MongoStore, database: Database[dic
     assert capsys.readouterr().out.count("made ") == len(proposed)
     assert store.proposed_indexes() == []
     uid = count()[0][1]["uid"]
-    assert "IXSCAN" in store.server_plan(Start("uid") == uid, Order.NEWEST)
+    for found in (Plan(Start("uid") == uid), store.plan(Start("uid") == uid, Order.OLDEST)):
+        assert "IXSCAN" in store.server_plan(found)
     catalog = intake.open_catalog(str(yaml)).runs.search(Start("uid") == uid)
     assert "IXSCAN of the index" in str(catalog.explain(run=True))
     if driver == "normalized":
@@ -428,10 +430,10 @@ def test_text_of_the_server(store: MongoStore, database: Database[dict[str, Any]
     assert plan.pushed == query
     if REAL is not None:
         database[store.schema.collection].create_index([("$**", "text")])
-        assert [run.scan_id for run in store.find(plan.pushed)] == [2]
+        assert [run.scan_id for run in store.find(plan)] == [2]
         return
     with asked() as seen, pytest.raises(StoreUnavailable, match=r"\$text"):
-        list(store.find(plan.pushed))
+        list(store.find(plan))
     assert seen[0][1]["pipeline"][0] == {"$match": {"$text": {"$search": "scan"}}}
     with pytest.raises(UnsupportedQuery, match="FullText means the same everywhere"):
         BlueskyCatalog(MemoryStore([scan()])).search(query)[-1]

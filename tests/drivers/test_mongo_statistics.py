@@ -1,4 +1,4 @@
-"""Queries about data of runs in MongoDB: what is learnt once is not asked of the server again."""
+"""Queries about data of runs in MongoDB: the statistics cache spares the server what it answered once."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.query import Data, DataQuery, Query, Start
 from intake_bluesky.query.pruning import Kept
+from intake_bluesky.search import statistics_cache
+from intake_bluesky.search.statistics_cache import with_statistics
+from intake_bluesky.search.statistics_index import StatisticsIndex, packed
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import Recorded
 from intake_bluesky.testing.compose import RunComposer, data_key
@@ -25,10 +28,7 @@ from intake_bluesky_mongo import (
     EmbeddedStore,
     NormalizedStore,
 )
-from intake_bluesky_mongo import statistics as kept_statistics
 from intake_bluesky_mongo.shared_statistics import COLLECTION
-from intake_bluesky_mongo.statistics import Keeper, packed, place_of
-from intake_bluesky_mongo.store import MongoStore
 from tests.drivers.mongo_by_hand import put_embedded, put_normalized
 
 SECRET = "sw0rdfish"
@@ -100,12 +100,17 @@ def opened(schema: str, uri: str, *, writable: bool = False) -> BlueskyCatalog:
     return face(uri, writable=writable)
 
 
+def close(cat: BlueskyCatalog) -> None:
+    """Close the store and the cache before it."""
+    cat.origin.store.close()
+
+
 @pytest.fixture
 def cat(schema: str, database_uri: str) -> Iterator[BlueskyCatalog]:
     made = opened(schema, database_uri)
     COMMANDS.seen = []
     yield made
-    made.store.close()
+    close(made)
 
 
 def found(cat: BlueskyCatalog, query: Query) -> list[int]:
@@ -133,7 +138,7 @@ def test_a_catalog_opened_anew_reads_no_events(
     COMMANDS.seen = []
     assert found(again, Data("theta").max() > 6) == [12, 11, 10, 9, 8, 7]
     assert COMMANDS.reads == []
-    again.store.close()
+    close(again)
 
 
 def test_answers_are_kept(cat: BlueskyCatalog, schema: str, database_uri: str) -> None:
@@ -143,7 +148,7 @@ def test_answers_are_kept(cat: BlueskyCatalog, schema: str, database_uri: str) -
     COMMANDS.seen = []
     assert found(again, query) == [3, 1]
     assert COMMANDS.reads == []
-    again.store.close()
+    close(again)
 
 
 def test_nothing_is_written_to_the_server(cat: BlueskyCatalog, database: Database[dict[str, Any]]) -> None:
@@ -151,7 +156,7 @@ def test_nothing_is_written_to_the_server(cat: BlueskyCatalog, database: Databas
     COMMANDS.seen = []
     assert len(cat.search(Data("theta").mean() < 100)) == 12
     assert cat.search(Data("theta").max() > 9).explain(run=True).decided is not None
-    cat.store.refresh(deep=True)
+    cat.refresh(deep=True)
     assert {name for name, _ in COMMANDS.seen} - {"explain"} <= READS
     assert set(database.list_collection_names()) == before
 
@@ -162,7 +167,7 @@ def test_a_writable_catalog_leaves_what_it_learns_for_others(
     query = (Data("theta").max() > 9) & (Start("scan_id") != 7)
     one = opened(schema, database_uri, writable=True)
     assert found(one, query) == [12, 11, 10]
-    one.store.close()
+    close(one)
     assert database[COLLECTION].count_documents({}) == 11, "of runs that have stopped"
     monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "another machine"))
     other = opened(schema, database_uri)
@@ -170,7 +175,50 @@ def test_a_writable_catalog_leaves_what_it_learns_for_others(
     assert found(other, query) == [12, 11, 10]
     assert COMMANDS.reads == []
     assert {name for name, _ in COMMANDS.seen} <= READS
-    other.store.close()
+    close(other)
+
+
+def test_events_are_asked_for_of_those_runs_alone_that_nobody_measured(
+    schema: str, database: Database[dict[str, Any]], database_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = Start("scan_id").is_in([2, 4, 6])
+    one = opened(schema, database_uri, writable=True)
+    assert found(one, (Data("theta").max() > 0) & some) == [6, 4, 2]
+    close(one)
+    assert database[COLLECTION].count_documents({}) == 3
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "another machine"))
+    asked: list[Any] = []
+
+    class Filters(Commands):
+        def started(self, event: monitoring.CommandStartedEvent) -> None:
+            if event.command_name == "find" and event.command.get("find") in EVENTS:
+                [condition] = event.command["filter"].values()
+                asked.append(condition["$in"])
+
+    filters = Filters()
+    monkeypatch.setattr(COMMANDS, "started", filters.started)
+    store = with_statistics(opened(schema, database_uri, writable=True).store)
+    statistics = store.statistics
+    assert statistics is not None
+    uids = [uid_of(number) for number in range(1, 13)]
+    assert statistics.measure(uids[:6]) > 0
+    expected = {doc["uid"] for number in (1, 3, 5) for name, doc in run_of(number) if name == "descriptor"}
+    assert [len(one) for one in asked] == [3], "of three runs at once"
+    assert schema == "embedded" or set(asked[0]) == expected
+    assert statistics.measure(uids[:6]) == 0
+    assert database[COLLECTION].count_documents({}) == 6
+    store.close()
+
+
+def test_events_are_read_ahead_once_they_are_asked_for(cat: BlueskyCatalog) -> None:
+    uids = [uid_of(number) for number in range(1, 13)]
+    runs = list(cat.store.read_ahead([*uids, "none such"]))
+    assert sorted(header.uid for header, _ in runs) == sorted(uids)
+    assert COMMANDS.reads == []
+    assert len(COMMANDS.seen) == 2, "headers of all runs"
+    for header, store in runs:
+        assert sum(map(len, store.event_pages(header.uid, "primary"))) == 11
+    assert len(COMMANDS.reads) == 1
 
 
 @pytest.mark.parametrize(
@@ -185,7 +233,7 @@ def test_what_others_left_is_checked(
     query = (Data("theta").max() > 9) & (Start("scan_id") != 7)
     one = opened(schema, database_uri, writable=True)
     assert found(one, query) == [12, 11, 10]
-    one.store.close()
+    close(one)
     before = list(database[COLLECTION].find(sort=[("_id", 1)]))
     wrong = packed({("primary", "theta"): Statistics(1, 0, 0, 0, 0, 0, 0, 0.0)})
     database[COLLECTION].update_many({}, {"$set": {"statistics": wrong, **damage}})
@@ -195,7 +243,7 @@ def test_what_others_left_is_checked(
     assert found(other, query) == [12, 11, 10]
     assert len(COMMANDS.reads) == 1, "of all at once"
     assert list(database[COLLECTION].find(sort=[("_id", 1)])) == before, "put right"
-    other.store.close()
+    close(other)
 
 
 def test_what_changed_is_forgotten_when_all_is_looked_at_again(
@@ -214,7 +262,7 @@ def test_what_changed_is_forgotten_when_all_is_looked_at_again(
     assert changed.modified_count > 0
     assert found(cat, Data("theta").max() > 10.5) == [12, 11], "nothing but a look at each run would tell"
     COMMANDS.seen = []
-    cat.store.refresh(deep=True)
+    cat.refresh(deep=True)
     assert len(COMMANDS.seen) == 2, "all runs in two questions"
     assert found(cat, Data("theta").max() > 10.5) == [11]
 
@@ -233,7 +281,7 @@ def test_a_filter_is_not_longer_than_it_may_be(cat: BlueskyCatalog, monkeypatch:
         (theta.between(0.5, 0.7) | scan) & ~(theta.max() > 9): [8, 6, 4, 3, 2, 1],
     }
     assert [found(cat, one) for one in wanted] == list(wanted.values())
-    monkeypatch.setattr(kept_statistics, "MOST", most)
+    monkeypatch.setattr(statistics_cache, "MOST", most)
     COMMANDS.seen = []
     for one, expected in wanted.items():
         assert found(cat, one) == expected
@@ -246,9 +294,13 @@ def test_a_filter_is_not_longer_than_it_may_be(cat: BlueskyCatalog, monkeypatch:
     asked = theta.max() > 9
     assert isinstance(asked, DataQuery)
     leaf = Kept(asked, "true")
-    assert cat.store.plan(leaf, Order.NEWEST).pushed == leaf, "of three runs"
-    assert [run.scan_id for run in cat.store.find(leaf, offset=1, limit=1)] == [11]
-    assert [run.scan_id for run in cat.store.find(leaf, order=Order.OLDEST)] == [10, 11, 12]
+    store = with_statistics(cat.store)
+    newest, oldest = (store.plan(leaf, order) for order in Order)
+    assert newest.pushed == oldest.pushed == leaf, "of three runs"
+    assert [run.scan_id for run in store.find(newest, offset=1, limit=1)] == [11]
+    assert [run.scan_id for run in store.find(oldest)] == [10, 11, 12]
+    assert store.count(newest) == 3
+    store.close()
 
 
 def test_many_measured_runs_take_one_listing(
@@ -257,7 +309,7 @@ def test_many_measured_runs_take_one_listing(
     put(database, schema, 7, run_of(7)[-1:])
     query = Data("theta").max() > 9
     assert found(cat, query) == [12, 11, 10]
-    monkeypatch.setattr(kept_statistics, "MOST", 2)
+    monkeypatch.setattr(statistics_cache, "MOST", 2)
     COMMANDS.seen = []
     assert found(cat, query) == [12, 11, 10]
     assert len(COMMANDS.seen) <= 4, "certain, and open: runs with a time, and without"
@@ -268,7 +320,7 @@ def test_many_measured_runs_take_one_listing(
 
 def test_a_damaged_file_is_made_anew(cat: BlueskyCatalog, tmp_path: Path) -> None:
     assert found(cat, Data("theta").max() > 10.5) == [12, 11]
-    cat.store.close()
+    close(cat)
     [path] = (tmp_path / "cache").glob("*.sqlite")
     path.write_bytes(b"nothing of the kind" * 1000)
     with pytest.warns(UserWarning, match="made anew"):
@@ -280,27 +332,21 @@ def test_no_secret_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
     hosts = f"127.0.0.1:1/runs?tlsCertificateKeyFilePassword={SECRET}2"
     stores = [NormalizedStore(f"mongodb://{who}{hosts}") for who in (f"me:{SECRET}@", f"you:{SECRET}3@", "")]
-    places = {place_of("run_start", store.connection) for store in stores}
-    assert places == {"statistics of run_start in mongodb://127.0.0.1:1/runs"}
+    assert {store.cache_key for store in stores} == {"statistics of run_start in mongodb://127.0.0.1:1/runs"}
     other = EmbeddedStore(f"mongodb://me:{SECRET}@{hosts}")
     what = Recorded("a", "1", "primary", "theta")
     for store in (*stores, other):
-        kept: MongoStore = store
-        kept._keeper.keep_all({"a": ("1", packed({("primary", "theta"): None}))})
-        assert kept.statistics(what) is None
-        assert kept._keeper.unmeasured(["a", "b"]) == ["b"]
-        assert SECRET.encode() not in pickle.dumps(store)
-        kept._keeper.close()
+        cached = with_statistics(store)
+        statistics = cached.statistics
+        assert isinstance(statistics, StatisticsIndex)
+        statistics._put_runs({"a": ("1", packed({("primary", "theta"): None}))})
+        assert statistics.get(what) is None
+        assert statistics._unmeasured(["a", "b"]) == ["b"]
+        for one in (store, cached):
+            assert SECRET.encode() not in pickle.dumps(one)
+        cached.close()
     files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert len({path.name.partition(".sqlite")[0] for path in files}) == 2, "of two schemas"
     for path in files:
         assert SECRET not in path.name
         assert SECRET.encode() not in path.read_bytes()
-
-
-def test_uids_that_are_no_text_of_unicode_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
-    keeper = Keeper("a test")
-    assert keeper.unmeasured(["\ud800", "b"]) == ["b"]
-    assert keeper.statistics(Recorded("\ud800", "1", "primary", "theta")) is None
-    keeper.close()

@@ -39,6 +39,7 @@ from intake_bluesky.query import (
 from intake_bluesky.query.nodes import leaves
 from intake_bluesky.query.path_nodes import AnyItem, Compare, Contains, Exists, HasSize, In, IsNaN, Regex
 from intake_bluesky.search.selection import Selection
+from intake_bluesky.storage.contract import Plan
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, leaf_queries, queries, runs, whole_queries
 from intake_bluesky_mongo import EmbeddedStore, NormalizedStore
@@ -98,7 +99,7 @@ class Asked:
 
     @staticmethod
     def found(store: MongoStore, query: Query) -> list[int]:
-        return sorted(int(run.uid[:4]) for run in store.find(query))
+        return sorted(int(run.uid[:4]) for run in store.find(Plan(query)))
 
     def expected(self, query: Query) -> list[int]:
         return [number for number, run in enumerate(self.runs) if matches(query, run)]
@@ -149,8 +150,10 @@ def test_agrees_with_the_oracle(asked: Asked, query: Query) -> None:
     """5,000 pairs of run and query in each schema: over start, stop, descriptors and data, combined."""
     asked.check(query)
     for store in asked.stores:
-        pushed = store.plan(query, Order.NEWEST).pushed
-        assert store.count(pushed) == len(asked.found(store, pushed))
+        plan = store.plan(query, Order.NEWEST)
+        found = asked.found(store, plan.pushed)
+        assert sorted(int(run.uid[:4]) for run in store.find(plan)) == found
+        assert store.count(plan) == store.count(Plan(plan.pushed)) == len(found)
 
 
 @pytest.mark.slow

@@ -121,5 +121,6 @@ def test_a_store_object_has_no_yaml() -> None:
 @every_face
 def test_a_remote_store_is_listed_less_often(face: type[BlueskyCatalog]) -> None:
     catalog = face(**FACES[face][1])
-    assert catalog.ttl == (10 if catalog.store.remote else 1)
+    remote = "paths" in FACES[face][1]
+    assert catalog.ttl == catalog.store.ttl == (10 if remote else 1)
     assert face(**FACES[face][1], ttl=60).ttl == 60

@@ -25,9 +25,11 @@ import pytest
 import yaml
 from sqlalchemy import text
 
-from intake_bluesky.documents.model import identical
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
+from intake_bluesky.documents.model import RunSummary, identical
 from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation
-from intake_bluesky.query import Data, Start
+from intake_bluesky.query import Data, Query, Start
+from intake_bluesky.storage.contract import Plan
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_sql import BlueskySQLCatalog, SQLStore, tables
@@ -45,6 +47,10 @@ def put(store: SQLStore, *runs: Any) -> None:
         with store.insert(run[0][1]) as insert:
             for pair in run[1:]:
                 insert.write(*pair)
+
+
+def found(store: SQLStore, query: Query) -> list[RunSummary]:
+    return list(store.find(Plan(query)))
 
 
 def filled(uri: Any) -> BlueskySQLCatalog:
@@ -95,7 +101,7 @@ def test_uri_takes_every_form(form: str, tmp_path: Path, monkeypatch: pytest.Mon
     put(store, count())
     assert path.is_file()
     assert store.database.address.text == f"sqlite:///{path}"
-    assert not store.remote
+    assert store.trusts_paths
     store.close()
 
 
@@ -153,8 +159,9 @@ def test_other_addresses_are_refused(uri: str, message: str) -> None:
         ("sqlite:///runs.db", False),
     ],
 )
-def test_remote_is_another_machine(uri: str, remote: bool) -> None:
-    assert SQLStore(uri).remote is remote
+def test_documents_of_another_machine_are_not_trusted(uri: str, remote: bool) -> None:
+    store = SQLStore(uri)
+    assert (store.trusts_paths, store.ttl) == ((False, 10) if remote else (True, 1))
 
 
 @pytest.mark.parametrize("uri", ["postgresql://reader@db.example/listed", "sqlite:///listed.db"])
@@ -246,6 +253,34 @@ def first_version(uri: str) -> None:
         store.close()
 
 
+def test_runs_that_a_search_measures_are_found_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of the runs that statistics are certain of may come after the others were measured."""
+    monkeypatch.setattr("intake_bluesky_sql.store.LISTED", 2)
+    monkeypatch.setattr("intake_bluesky_sql.store.MOST", 2)
+    store = SQLStore(uri)
+    for number in range(12):
+        run = RunComposer(f"{number:02}", time=1.6e9 + number, scan_id=number)
+        primary = run.descriptor({"x": data_key("number")})
+        run.event(primary, {"x": float(number)})
+        run.stop()
+        put(store, run.documents)
+    database = store.database
+
+    def forget(connection: Any) -> None:
+        odd = "scan_id IN (1, 3, 5, 7, 9, 11)"
+        database.execute(connection, f"DELETE FROM statistics WHERE file IN (SELECT id FROM runs WHERE {odd})", ())
+        database.execute(connection, f"UPDATE runs SET measured = ? WHERE {odd}", (False,))
+
+    database.write(forget)
+    catalog = BlueskyCatalog(store)
+    query = Data("x").max() >= 0
+    decided = catalog.search(query).explain(run=True).decided
+    assert decided == (6, 6)
+    assert [run.scan_id for run in catalog.search(query).values()] == list(range(11, -1, -1))
+    assert len(catalog.search(query)) == 12
+    store.close()
+
+
 def indexes(server: Postgres, uri: str) -> set[str]:
     with server.connect(uri.partition("?")[0].rpartition("/")[2]) as db:
         return {name for (name,) in db.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'runs'")}
@@ -256,9 +291,9 @@ def test_first_version_is_brought_to_this(uri: str, reads: bool) -> None:
     first_version(uri)
     store = SQLStore(uri)
     if reads:
-        assert len(list(store.find(Start("plan_name").regex("oun")))) == 1
+        assert len(found(store, Start("plan_name").regex("oun"))) == 1
     put(store, scan())
-    assert len(list(store.find(Start("plan_name").regex("can")))) == 1
+    assert len(found(store, Start("plan_name").regex("can"))) == 1
     assert store.database.read(tables.version_of) == len(tables.STEPS) == 3
     assert identical(list(store.documents(count()[0][1]["uid"])), count())
     store.close()
@@ -282,7 +317,7 @@ def test_indexes_of_common_keys_leave_out_runs_without(tmp_path: Path) -> None:
         assert len(made) == len(tables.BY_COMMON) == 8
         [[*_, plan]] = store.database.ask("EXPLAIN QUERY PLAN SELECT uid FROM runs WHERE sample = ?", "x")
         assert "USING COVERING INDEX by_sample" in plan
-        assert len(list(store.find(Start("plan_name") == "count"))) == 1
+        assert len(found(store, Start("plan_name") == "count")) == 1
         store.close()
 
 
@@ -307,7 +342,7 @@ def test_who_may_not_make_extensions_does_without(postgres: Postgres, may: bool)
     owned = uri.replace("postgres@", "reader@")
     store = SQLStore(owned)
     put(store, count(), scan())
-    assert [run.uid for run in store.find(Start("plan_name").regex("can"))] == [scan()[0][1]["uid"]]
+    assert [run.uid for run in found(store, Start("plan_name").regex("can"))] == [scan()[0][1]["uid"]]
     assert store.database.read(tables.version_of) == len(tables.STEPS)
     assert ("by_trigrams" in indexes(postgres, uri)) == may
     store.close()
@@ -327,7 +362,7 @@ def test_first_version_that_may_only_be_read_is_read(postgres: Postgres) -> None
     with postgres.connect(uri.partition("?")[0].rpartition("/")[2]) as db:
         db.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
     store = SQLStore(uri.replace("postgres@", "reader@"))
-    assert len(list(store.find(Start("plan_name").regex("oun")))) == 1
+    assert len(found(store, Start("plan_name").regex("oun"))) == 1
     assert store.database.read(tables.version_of) == 1
     store.close()
 

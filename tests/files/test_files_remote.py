@@ -97,7 +97,8 @@ def test_runs_of_a_folder(memory: Any) -> None:
     memory.pipe({"/runs/notes.txt": b"nothing", "/other/c.jsonl": lines(scan())})
     for url in ("memory://runs", "memory://runs/", "memory://runs/*.jsonl*"):
         store = JSONLStore(url)
-        assert store.remote
+        assert not store.trusts_paths
+        assert store.ttl == 10
         assert [run.uid for run in store.find()] == [uid_of(scan()), uid_of(count())]
         for run in (count(), scan()):
             assert identical(list(store.documents(uid_of(run))), run)

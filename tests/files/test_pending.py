@@ -22,6 +22,7 @@ from intake_bluesky.files.scan.index_entries import scan
 from intake_bluesky.index.index import Index, IndexEntry
 from intake_bluesky.query import Data, Path, Start
 from intake_bluesky.search.selection import Selection
+from intake_bluesky.storage.contract import Plan
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
@@ -86,7 +87,7 @@ def test_a_burst_is_one_transaction_and_every_run_is_there_at_once(folder: FileP
     assert store.count() == BURST
     assert puts == [1, BURST - 1]
     write(store, BURST)
-    [newest] = store.find(order=Order.NEWEST, limit=1)
+    [newest] = store.find(Plan(order=Order.NEWEST), limit=1)
     assert (newest.uid, newest.stop is not None) == (uid(BURST), True)
     store.close()
 
@@ -97,11 +98,11 @@ def test_every_question_is_told_of_what_was_written_just_now(folder: FilePath, p
     write(store, *range(BURST))
     last = uid(BURST - 1)
     answers = {
-        "count": lambda: store.count(Start("scan_id") == BURST - 1) == 1,
+        "count": lambda: store.count(Plan(Start("scan_id") == BURST - 1)) == 1,
         "find": lambda: last in uids(store),
         "header": lambda: store.header(last).stop is not None,
         "documents": lambda: [name for name, _ in store.documents(last)][-1] == "stop",
-        "statistics": lambda: store.measure([last]) == 0,  # they are known
+        "statistics": lambda: store.statistics.measure([last]) == 0,  # they are known
         "distinct": lambda: len(list(store.distinct(Path("start", ("scan_id",))) or ())) == BURST,
         "publish": lambda: len(store.publish()) == 1,
     }
@@ -169,7 +170,7 @@ def test_an_index_that_is_busy_loses_nothing(
         other.execute("ROLLBACK")
     assert puts == []
     assert store.count() == 7
-    assert store.measure([uid(n) for n in range(7)]) == 0
+    assert store.statistics.measure([uid(n) for n in range(7)]) == 0
     store.close()
 
 
@@ -204,7 +205,7 @@ def test_runs_that_are_opened_are_put_together_and_scanned_once(
             list(store.event_pages(uid(n), "primary"))
     assert len(scans) == BURST
     assert puts == [1]
-    assert store.measure([uid(n) for n in range(BURST)]) == 0
+    assert store.statistics.measure([uid(n) for n in range(BURST)]) == 0
     assert puts == [1, BURST - 1]
     store.close()
 

@@ -407,7 +407,7 @@ def test_statistics_are_published(
     store = JSONLStore(published)
     assert store.count() > 0
     uids = [run.uid for run in store.find() if run.stop is not None]
-    assert store.measure(uids) == 0
+    assert store.statistics.measure(uids) == 0
     store.close()
 
 
@@ -422,5 +422,5 @@ def test_statistics_that_are_none_are_left_out(
     store = JSONLStore(published)
     uids = [run.uid for run in store.find() if run.stop is not None]
     assert uids
-    assert store.measure(uids) > 0
+    assert store.statistics.measure(uids) > 0
     store.close()

@@ -14,6 +14,7 @@ import pytest
 from intake_bluesky.documents.model import Document, RunSummary, identical
 from intake_bluesky.errors import DamagedRun, RunNotFound
 from intake_bluesky.query import In, PartialUID, Query, ScanIDRange, Start, TimeRange, all_of, any_of, matches
+from intake_bluesky.storage.contract import Plan
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
@@ -262,7 +263,7 @@ class TestChange:
         for name, time in (("a", 2.0), ("b", 3.0), ("c", 1.0)):
             (folder / f"{name}.jsonl").write_bytes(lines([("start", {"uid": name, "time": time})]))
         assert uids(store) == ["b", "a", "c"]
-        assert [run.uid for run in store.find(order=Order.OLDEST)] == ["c", "a", "b"]
+        assert [run.uid for run in store.find(Plan(order=Order.OLDEST))] == ["c", "a", "b"]
 
     def test_lost_index_is_made_anew(self, folder: Path, store: JSONLStore, cache: Path) -> None:
         (folder / "a.jsonl").write_bytes(lines(scan()))
@@ -304,10 +305,10 @@ def test_what_the_index_answers_is_what_the_query_means(query: Query, folder: Pa
     for number, start in enumerate(ODD_STARTS):
         (folder / f"{number}.jsonl").write_bytes(lines([("start", start)]))
     plan = store.plan(query, Order.OLDEST)
-    observed = {run.uid for run in store.find(plan.pushed) if matches(plan.residual, run)}
+    observed = {run.uid for run in store.find(plan) if matches(plan.residual, run)}
     expected = {start["uid"] for start in ODD_STARTS if matches(query, RunSummary.of(start, None))}
     assert observed == expected
-    assert store.count(plan.pushed) == len(list(store.find(plan.pushed)))
+    assert store.count(plan) == store.count(Plan(plan.pushed)) == len(list(store.find(plan)))
 
 
 MANY = [f"{number:05x}" for number in range(3000)]

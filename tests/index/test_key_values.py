@@ -24,6 +24,7 @@ from intake_bluesky.index.search_form import rank as number_rank
 from intake_bluesky.index.tables import COLUMNS
 from intake_bluesky.index.translator import Translator
 from intake_bluesky.query import ALL, Path, Query
+from intake_bluesky.storage.contract import Lookup, Plan
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, runs
 from intake_bluesky_jsonl import JSONLCodec
@@ -60,13 +61,11 @@ class Known:
     def files(self) -> IndexedFiles:
         return cast(IndexedFiles, self)
 
-    def distinct(self, path: Path, query: Query) -> Iterable[tuple[Any, int]] | None:
-        return count_values(self.files, path, SEARCH.condition(query))
+    def distinct(self, path: Path, plan: Plan) -> Iterable[tuple[Any, int]] | None:
+        return count_values(self.files, path, SEARCH.compiled(plan))
 
-    def lookup(
-        self, paths: Sequence[Path], query: Query, *, order: Order
-    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
-        return look_up(self.files, paths, SEARCH.condition(query), order)
+    def lookup(self, paths: Sequence[Path], plan: Plan) -> Lookup | None:
+        return look_up(self.files, paths, SEARCH.compiled(plan), plan.order)
 
     def check(self, key: str, query: Query) -> None:
         check_told(self, self.runs, Path.parse(key), query)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.index.index import Index
-from intake_bluesky.index.rare_words import implied_words, narrowed
+from intake_bluesky.index.json_conditions import SQL
+from intake_bluesky.index.rare_words import implied_words, narrowed, rare_words
 from intake_bluesky.index.tables import COLUMNS, FEW, is_rare
 from intake_bluesky.index.translator import LONG_WORD, Translator
 from intake_bluesky.query import (
@@ -36,6 +37,7 @@ from intake_bluesky.query import (
     matches,
     to_nnf,
 )
+from intake_bluesky.storage.contract import Plan
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, queries, runs
 from intake_bluesky_sql import SQLStore, search_columns
@@ -113,8 +115,9 @@ def test_words_of_any_texts(folder: FilePath, texts: list[str], start: int, end:
             assert matches(query, run)
             assert matches(implied_words(query), run), query
             if SEARCH.exact(query):
-                found = narrowed(query, SEARCH, lambda word, number: True)
-                assert index.count(*SEARCH.condition(found)) == 1, found
+                plan = SEARCH.plan(query, Order.NEWEST)
+                where = narrowed(plan, SEARCH, lambda word, number: True)
+                assert (plan.residual, index.count(*where)) == (ALL, 1), where
 
 
 @pytest.fixture(scope="module")
@@ -140,13 +143,35 @@ def rare(*some: str) -> Callable[[str, int], bool]:
 
 def test_only_rare_words_are_said() -> None:
     query = key == "a thin foil"
-    assert narrowed(query, SEARCH, rare()) == query
-    assert narrowed(query, SEARCH, rare("a")) == query & FullText("a")
-    assert narrowed(query, SEARCH, rare("a", "foil", "thin")) == query & FullText("foil")
+    assert rare_words(query, SEARCH, rare()) == ALL
+    assert rare_words(query, SEARCH, rare("a")) == FullText("a")
+    assert rare_words(query, SEARCH, rare("a", "foil", "thin")) == FullText("foil")
     both = query | (Start("y") == "Ni")
-    assert narrowed(both, SEARCH, rare("ni")) == both
-    assert narrowed(both, SEARCH, rare("ni", "thin")) == both & (FullText("thin") | FullText("ni"))
-    assert narrowed(query & (Start("y") == "Ni"), SEARCH, rare("ni")) == query & (Start("y") == "Ni") & FullText("ni")
+    assert rare_words(both, SEARCH, rare("ni")) == ALL
+    assert rare_words(both, SEARCH, rare("ni", "thin")) == FullText("thin") | FullText("ni")
+    assert rare_words(query & (Start("y") == "Ni"), SEARCH, rare("ni")) == FullText("ni")
+
+
+def test_words_are_said_beside_the_condition_of_the_plan() -> None:
+    query = key == "a thin foil"
+    condition, words = SEARCH.condition(query), SEARCH.condition(FullText("foil"))
+    for plan in (Plan(query), SEARCH.plan(query, Order.NEWEST)):
+        assert narrowed(plan, SEARCH, rare()) == condition
+        found = narrowed(plan, SEARCH, rare("foil"))
+        assert found == (f"({condition[0]} AND {words[0]})", [*condition[1], *words[1]])
+
+
+def test_a_condition_without_room_for_words_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = SEARCH.plan(key == "a thin foil", Order.NEWEST)
+    for room, said in ((len(plan.compiled[1]) + 1, True), (len(plan.compiled[1]), False)):
+        monkeypatch.setattr(type(SEARCH.dialect), "ROOM", room)
+        assert (narrowed(plan, SEARCH, rare("foil")) == plan.compiled) is not said
+
+
+def test_a_plan_is_not_translated_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = SEARCH.plan(key == "a thin foil", Order.NEWEST)
+    monkeypatch.setattr(Translator, "condition", None)
+    assert narrowed(plan, SEARCH, rare()) == plan.compiled
 
 
 def test_how_many_words_are_asked_about_is_told_and_limited() -> None:
@@ -156,11 +181,11 @@ def test_how_many_words_are_asked_about_is_told_and_limited() -> None:
         asked.append((word, number))
         return False
 
-    narrowed(key.is_in(["Ni", "Co"]), SEARCH, note)
+    rare_words(key.is_in(["Ni", "Co"]), SEARCH, note)
     assert asked == [("ni", 2), ("co", 2)]
-    narrowed(all_of(Start(f"k{n}") == f"v{n}" for n in range(9)), SEARCH, note)
+    rare_words(all_of(Start(f"k{n}") == f"v{n}" for n in range(9)), SEARCH, note)
     assert len(asked) == 2
-    narrowed(key == " ".join(f"w{n:03}" for n in range(1000)), SEARCH, note)
+    rare_words(key == " ".join(f"w{n:03}" for n in range(1000)), SEARCH, note)
     assert len(asked) == 10
 
 
@@ -175,14 +200,15 @@ def test_what_columns_tell_needs_no_words() -> None:
         Start("uid") == "9a-b",
         Start("sample.name").is_in(["Ni"]),
     ):
-        assert narrowed(query, SEARCH, fail) == query
-    assert narrowed(common & (key == "Ni"), SEARCH, rare("ni")) == common & (key == "Ni") & FullText("ni")
-    assert narrowed(Start("plan_name").regex("^a scan"), SEARCH, rare("a")) != Start("plan_name").regex("^a scan")
+        assert rare_words(query, SEARCH, fail) == ALL
+        assert narrowed(Plan(query), SEARCH, fail) == SEARCH.condition(query)
+    assert rare_words(common & (key == "Ni"), SEARCH, rare("ni")) == FullText("ni")
+    assert rare_words(Start("plan_name").regex("^a scan"), SEARCH, rare("a")) == FullText("a")
 
 
 def test_a_word_that_the_index_cuts_is_not_asked_for() -> None:
     long = "x" * LONG_WORD
-    assert narrowed(key == f"{long} Ni", SEARCH, rare(long, "ni")) == (key == f"{long} Ni") & FullText("ni")
+    assert rare_words(key == f"{long} Ni", SEARCH, rare(long, "ni")) == FullText("ni")
 
 
 @pytest.fixture(scope="module")
@@ -215,9 +241,9 @@ def test_an_empty_index_has_no_words(tmp_path: FilePath) -> None:
     index.close()
 
 
-def steps(index: Index, query: Query) -> tuple[str, int]:
+def steps(index: Index, condition: SQL) -> tuple[str, int]:
     """How SQLite goes about a page of hits, and the hundreds of steps that it takes."""
-    where, values = SEARCH.condition(query)
+    where, values = condition
     asked = []
 
     def count() -> int:
@@ -235,13 +261,13 @@ def steps(index: Index, query: Query) -> tuple[str, int]:
 
 def test_runs_without_a_rare_word_are_not_looked_at(hundreds: Index) -> None:
     query = key == "all  single"
-    found = narrowed(query, SEARCH, hundreds.is_rare)
-    assert found == query & FullText("single")
-    (plan, some), (_, all_) = steps(hundreds, found), steps(hundreds, query)
+    assert rare_words(query, SEARCH, hundreds.is_rare) == FullText("single")
+    found = narrowed(Plan(query), SEARCH, hundreds.is_rare)
+    (plan, some), (_, all_) = steps(hundreds, found), steps(hundreds, SEARCH.condition(query))
     assert "texts VIRTUAL TABLE" in plan
     assert "SCAN files" not in plan
     assert some * 10 < all_
-    assert narrowed(key == "all", SEARCH, hundreds.is_rare) == (key == "all")
+    assert rare_words(key == "all", SEARCH, hundreds.is_rare) == ALL
 
 
 @pytest.fixture(scope="module")
@@ -268,16 +294,17 @@ def asked_of(store: SQLStore, question: Callable[[], Any]) -> list[str]:
 def test_a_database_asks_for_words_in_all_it_finds(store: Stored) -> None:
     query = key == "foil 7"
     assert store.found(query) == store.expected(query) == [7]
-    for question in (
-        lambda: list(store.store.find(query)),
-        lambda: store.store.count(query),
-        lambda: list(store.store.distinct(Path("start", ("x",)), query) or ()),
-        lambda: list(store.store.lookup([Path("start", ("x",))], query) or ()),
-    ):
-        assert "texts MATCH" in asked_of(store.store, question)[-1]
+    for plan in (Plan(query), store.store.plan(query, Order.NEWEST)):
+        for question in (
+            lambda plan=plan: list(store.store.find(plan)),
+            lambda plan=plan: store.store.count(plan),
+            lambda plan=plan: list(store.store.distinct(Path("start", ("x",)), plan) or ()),
+            lambda plan=plan: list(store.store.lookup([Path("start", ("x",))], plan) or ()),
+        ):
+            assert "texts MATCH" in asked_of(store.store, question)[-1]
     every = Start("y").contains("Ni")
     assert store.found(every) == list(range(90))
-    assert "texts MATCH" not in asked_of(store.store, lambda: store.store.count(every))[-1]
+    assert "texts MATCH" not in asked_of(store.store, lambda: store.store.count(Plan(every)))[-1]
 
 
 def test_a_database_made_without_fts5_is_searched_all_the_same(tmp_path: FilePath) -> None:

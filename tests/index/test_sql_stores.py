@@ -31,6 +31,7 @@ from intake_bluesky.query import (
     split,
 )
 from intake_bluesky.query.pruning import Kept, Verdict, bounds
+from intake_bluesky.storage.contract import Plan
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, data_queries, queries, runs
 from intake_bluesky_sql import SQLStore
@@ -75,8 +76,10 @@ class Stored:
             insert.close()
 
     def found(self, query: Query) -> list[int]:
-        found = [int(run.uid[:4]) for run in self.store.find(query, order=Order.OLDEST)]
-        assert len(found) == self.store.count(query)
+        found = [int(run.uid[:4]) for run in self.store.find(Plan(query, order=Order.OLDEST))]
+        assert len(found) == self.store.count(Plan(query))
+        made = self.store.plan(query, Order.OLDEST)
+        assert made.residual != ALL or [int(run.uid[:4]) for run in self.store.find(made)] == found
         return sorted(found)
 
     def expected(self, query: Query) -> list[int]:
@@ -95,7 +98,9 @@ class Stored:
         assert set(self.found(plan.pushed & certain)) <= expected <= set(self.found(plan.pushed & possible)), query
 
     def exact(self, leaf: Query) -> bool:
-        return self.store.plan(leaf, Order.NEWEST).residual == ALL
+        answered = self.store.answers(leaf)
+        assert answered == (self.store.plan(leaf, Order.NEWEST).residual == ALL)
+        return answered
 
 
 @pytest.fixture(params=["sqlite", "postgresql"], scope="module")
@@ -283,7 +288,7 @@ def steps(store: SQLStore, query: Query) -> str:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store.database, "ask", told)
-        list(store.find(query, limit=5))
+        list(store.find(Plan(query), limit=5))
     [(sql, values)] = asked
     explain = "EXPLAIN QUERY PLAN " if store.database.is_sqlite else "EXPLAIN "
     return "\n".join(str(row) for row in ask(explain + sql, *values))

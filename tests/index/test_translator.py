@@ -18,6 +18,7 @@ from intake_bluesky.files.indexer import IndexedFiles
 from intake_bluesky.files.key_values import count_values, look_up
 from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.index.index import Index
+from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.rare_words import narrowed
 from intake_bluesky.index.search_form import COMMON, code_text
 from intake_bluesky.index.tables import COLUMNS
@@ -50,6 +51,7 @@ from intake_bluesky.query import (
 )
 from intake_bluesky.query.implications import implied
 from intake_bluesky.query.words import alike, similarity, words
+from intake_bluesky.storage.contract import Plan
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, queries, runs
 from intake_bluesky_jsonl import JSONLCodec
@@ -73,7 +75,10 @@ class Runs:
         index.put([_entry(number, run) for number, run in enumerate(self.runs)])
 
     def found(self, query: Query) -> list[int]:
-        where, values = SEARCH.condition(query)
+        return self.meeting(SEARCH.condition(query))
+
+    def meeting(self, condition: SQL) -> list[int]:
+        where, values = condition
         found = list(self.index.find(where, values, Order.OLDEST))
         assert len(found) == self.index.count(where, values)
         return sorted(int(path) for _, _, path, _ in found)
@@ -83,11 +88,12 @@ class Runs:
 
     def check(self, query: Query) -> None:
         """Hold what is pushed to the oracle, and what only narrows to being no narrower."""
-        pushed, residual = SEARCH.divide(query)
-        assert self.found(pushed) == self.expected(pushed), pushed
-        with_words = narrowed(pushed, SEARCH, lambda word, number: True)
-        assert with_words == pushed or self.found(with_words) == self.expected(pushed), with_words
-        narrower, _ = SEARCH.divide(implied(residual))
+        plan = SEARCH.plan(query, Order.OLDEST)
+        pushed, residual = plan.pushed, plan.residual
+        assert self.meeting(plan.compiled) == self.found(pushed) == self.expected(pushed), pushed
+        with_words = narrowed(plan, SEARCH, lambda word, number: True)
+        assert with_words == plan.compiled or self.meeting(with_words) == self.expected(pushed), with_words
+        narrower = SEARCH.plan(implied(residual), Order.OLDEST).pushed
         left = [n for n in self.found(pushed & narrower) if matches(residual, self.runs[n])]
         assert left == self.expected(query), (query, narrower)
 
@@ -383,14 +389,15 @@ def test_lists_are_compared_whole(folder: FilePath, lists: list[Any], descend: b
 def test_conditions_longer_than_sqlite_takes_are_left_over(folder: FilePath) -> None:
     many = any_of(Start(f"k{n}") == n for n in range(20_000))
     few = (Start("n") == 7) & any_of(Start(f"k{n}").exists() for n in range(100))
-    pushed, residual = SEARCH.divide(many & few & Start("x").regex("a|b"))
+    plan = SEARCH.plan(many & few & Start("x").regex("a|b"), Order.OLDEST)
+    pushed, residual = plan.pushed, plan.residual
     assert (pushed, residual) == (to_nnf(few), Start("x").regex("a|b") & many)
     some = [Run({"uid": "", "n": n, "k3": 3, "k19999": 19_999, "x": "b"}, None) for n in (7, 8)]
     for indexed in _indexed(folder, some):
-        assert indexed.found(pushed) == [0]
+        assert indexed.found(pushed) == indexed.meeting(plan.compiled) == [0]
         assert matches(residual, indexed.runs[0])
-    assert SEARCH.divide(many) == (ALL, many)
-    assert SEARCH.divide(few) == (to_nnf(few), ALL)
+    assert SEARCH.plan(many, Order.OLDEST) == Plan(ALL, many, True, Order.OLDEST)
+    assert SEARCH.plan(few, Order.OLDEST) == Plan(to_nnf(few), ALL, True, Order.OLDEST)
 
 
 def test_thousands_of_values_of_a_key_are_one_condition(folder: FilePath) -> None:
@@ -398,7 +405,7 @@ def test_thousands_of_values_of_a_key_are_one_condition(folder: FilePath) -> Non
     for indexed in _indexed(folder, [Run({"uid": "", "n": n, "plan_name": n}, None) for n in (7, "v5", -1, None)]):
         for key in ("n", "plan_name"):
             for query in (any_of(Start(key) == n for n in values), all_of(Start(key) != n for n in values)):
-                assert SEARCH.divide(query) == (query, ALL)
+                assert SEARCH.plan(query, Order.OLDEST) == Plan(query, ALL, True, Order.OLDEST)
                 assert indexed.found(query) == ([0, 1] if isinstance(query, Or) else [2, 3])
 
 
@@ -423,12 +430,13 @@ def test_conditions_deeper_than_sqlite_takes_are_left_over(folder: FilePath, dep
         folder, [Run({"uid": "", "n": n, "k3": [1], "t": "some text"}, {"x": "a"}) for n in (7, 8)]
     ):
         for query in _nested_queries(depth):
-            pushed, residual = SEARCH.divide(query)
+            plan = SEARCH.plan(query, Order.NEWEST)
+            pushed, residual = plan.pushed, plan.residual
             assert [n for n in indexed.found(pushed) if matches(residual, indexed.runs[n])] == indexed.expected(query)
             assert depth > 1 or residual == ALL
             asked = cast(IndexedFiles, Asked(indexed.index))
-            pushed = narrowed(pushed, SEARCH, lambda word, number: True)
-            where = SEARCH.condition(pushed)
+            where = narrowed(plan, SEARCH, lambda word, number: True)
+            assert indexed.meeting(where) == indexed.found(pushed)
             told = look_up(asked, [Path("start", ("k3", "0", "2")), Path("stop", ("x",))], where, Order.NEWEST)
             assert len(list(told or ())) == len(indexed.found(pushed))
             assert count_values(asked, Path("stop", ("x",)), where) is not None

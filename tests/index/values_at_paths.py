@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from hypothesis import strategies as st
@@ -13,6 +13,7 @@ from intake_bluesky.documents.model import RunSummary, identical
 from intake_bluesky.query import ALL, Path, Query, Start, Stop, matches
 from intake_bluesky.query.paths import MISSING
 from intake_bluesky.search.ordering import rank, value_of
+from intake_bluesky.storage.contract import Lookup, Plan
 from intake_bluesky.storage.order import Order, sort_runs
 from intake_bluesky.testing.queries import Run, values
 
@@ -32,18 +33,16 @@ STATUS = Path("stop", ("exit_status",))
 class Told(Protocol):
     """A store that tells values, all of them."""
 
-    def distinct(self, path: Path, query: Query) -> Iterable[tuple[Any, int]] | None: ...
+    def distinct(self, path: Path, plan: Plan) -> Iterable[tuple[Any, int]] | None: ...
 
-    def lookup(
-        self, paths: Sequence[Path], query: Query, *, order: Order
-    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None: ...
+    def lookup(self, paths: Sequence[Path], plan: Plan) -> Lookup | None: ...
 
 
 def check_told(store: Told, runs: Iterable[RunSummary], path: Path, query: Query) -> None:
     """Hold a store that has these runs to each value at a path, its count, and its runs in both orders."""
     found = [run for run in runs if matches(query, run)]
     expected = [(run, value_of(run, path)) for run in found]
-    counts = store.distinct(path, query)
+    counts = store.distinct(path, Plan(query))
     assert counts is not None
     observed: Counter[Any] = Counter()
     for value, count in counts:
@@ -51,7 +50,7 @@ def check_told(store: Told, runs: Iterable[RunSummary], path: Path, query: Query
         assert any(identical(value, one) for _, one in expected), value
     assert observed == Counter(rank(value) for _, value in expected if value is not MISSING)
     for order in Order:
-        told = store.lookup([path, STATUS], query, order=order)
+        told = store.lookup([path, STATUS], Plan(query, order=order))
         assert told is not None
         for (uid, time, (value, status)), run in zip(told, sort_runs(found, order), strict=True):
             assert (uid, time, _ranked(value)) == (run.uid, run.time, _ranked(value_of(run, path)))

@@ -265,8 +265,8 @@ def test_where_a_file_moved_is_told_by_the_options(tmp_path: Path) -> None:
 def test_documents_of_another_machine_name_no_file_of_this_one(tmp_path: Path) -> None:
     class RemoteStore(MemoryStore):
         @property
-        def remote(self) -> bool:
-            return True
+        def trusts_paths(self) -> bool:
+            return False
 
     store = RemoteStore([EXAMPLES["stream_hdf5"](tmp_path)])
     with pytest.raises(AssetUnavailable, match="cannot be read"):

@@ -31,7 +31,6 @@ from intake_bluesky.query import (
     Stop,
     any_of,
     from_json,
-    split,
     to_json,
 )
 from intake_bluesky.query import Path as Place
@@ -39,7 +38,7 @@ from intake_bluesky.search.distinct import Facet, facets
 from intake_bluesky.search.explain import Explanation
 from intake_bluesky.search.ordering import Arrangement, Sorting, rank
 from intake_bluesky.search.selection import Selection
-from intake_bluesky.storage.contract import Plan, RunStore
+from intake_bluesky.storage.contract import ALL_RUNS, Plan, RunStore
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES
@@ -74,14 +73,12 @@ class NotingStore(MemoryStore):
         self.given = 0
         super().__init__(*args)
 
-    def plan(self, query: Query, order: Order) -> Plan:
-        if query == ALL or repr(query).startswith("Start('uid').is_in"):
-            return Plan(query, ALL, ordered=True)
-        return super().plan(query, order)
+    def answers(self, leaf: Query) -> bool:
+        return repr(leaf).startswith("Start('uid').is_in") or super().answers(leaf)
 
-    def find(self, query: Query = ALL, **kwargs: Any) -> Iterator[RunSummary]:
-        self.found.append(query)
-        for run in super().find(query, **kwargs):
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+        self.found.append(plan.pushed)
+        for run in super().find(plan, offset=offset, limit=limit):
             self.given += 1
             yield run
 
@@ -95,16 +92,16 @@ class Finding(MemoryStore):
 
     finds = 0
 
-    def find(self, query: Query = ALL, **kwargs: Any) -> Iterator[RunSummary]:
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
         self.finds += 1
-        return super().find(query, **kwargs)
+        return super().find(plan, offset=offset, limit=limit)
 
 
 class ByNumber(MemoryStore):
     """Answers conditions on scan_id, exactly."""
 
-    def plan(self, query: Query, order: Order) -> Plan:
-        return Plan(*split(query, lambda leaf: getattr(leaf, "path", None) == Place("start", ("scan_id",))), True)
+    def answers(self, leaf: Query) -> bool:
+        return getattr(leaf, "path", None) == Place("start", ("scan_id",))
 
 
 class Unordered(RunStore):
@@ -113,8 +110,8 @@ class Unordered(RunStore):
     def __init__(self, inner: MemoryStore) -> None:
         self.inner = inner
 
-    def find(self, query: Query = ALL, **_: Any) -> Iterator[RunSummary]:
-        assert query == ALL
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+        assert (plan.pushed, plan.ordered, offset, limit) == (ALL, False, 0, None)
         return iter([self.inner._summary(uid) for uid in self.inner._runs])
 
     def header(self, uid: str) -> Any:
@@ -144,7 +141,7 @@ def files(folder: Path, runs: Iterable[Run]) -> BlueskyCatalog:
     folder.mkdir()
     found: BlueskyCatalog = BlueskyJSONLCatalog(str(folder), name="runs")
     for (_, start), *rest in runs:
-        with found.store.insert(start) as insert:  # type: ignore[attr-defined]
+        with found.store.insert(start) as insert:
             for name, doc in rest:
                 insert.write(name, doc)
     return found.refresh()
@@ -261,11 +258,13 @@ class TestSort:
                 alive[0] -= 1
 
         class Streaming(Unordered):
-            def plan(self, query: Query, order: Order) -> Plan:
-                return Plan(query, ALL, ordered=True)
+            ordered = True
 
-            def find(self, query: Query = ALL, **_: Any) -> Iterator[RunSummary]:
-                uids = self.inner._runs if query == ALL else query.values  # type: ignore[attr-defined]
+            def answers(self, leaf: Query) -> bool:
+                return True
+
+            def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+                uids = self.inner._runs if plan.pushed == ALL else plan.pushed.values  # type: ignore[attr-defined]
                 for uid in uids:
                     run = self.inner._summary(uid)
                     yield RunSummary(run.uid, run.time, run.scan_id, Start(run.start), run.stop)
@@ -284,8 +283,8 @@ class TestSort:
     def test_keys_are_told_without_documents(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Of the first two, two documents are read."""
         cat = files(tmp_path / "runs", RUNS)
-        assert isinstance(cat.store, SupportsLookup)
-        assert isinstance(cat.store, SupportsDistinct)
+        assert cat.store.lookup([]) is not None
+        assert cat.store.distinct(Place("start", ("plan_name",))) is not None
         read = []
         monkeypatch.setattr(type(cat.store), "_summary", lambda _, start, stop: read.append(start))
         assert list(cat.sort("plan_name", "-scan_id")) == list("beacd")
@@ -302,11 +301,10 @@ class TestSort:
 
     def test_what_is_not_told_is_read(self, store: NotingStore) -> None:
         class Silent(NotingStore):
-            def lookup(self, paths: Any, query: Query = ALL, *, order: Order = Order.NEWEST) -> None:
-                self.asked = [*getattr(self, "asked", []), (list(paths), query, order)]
+            def lookup(self, paths: Any, plan: Plan = ALL_RUNS) -> None:
+                self.asked = [*getattr(self, "asked", []), (list(paths), plan.pushed, plan.order)]
 
         silent = Silent(RUNS)
-        assert isinstance(silent, SupportsLookup)
         assert list(BlueskyCatalog(silent).sort("scan_id", "-time")) == list("dbcae")
         assert list(BlueskyCatalog(silent).search("Ni").sort("scan_id")) == ["b"]
         assert silent.asked == [([Place("start", ("scan_id",))], ALL, Order.NEWEST)]
@@ -435,12 +433,11 @@ class TestDistinct:
         class Counting(Finding):
             asked: list[tuple[Place, Query]]
 
-            def distinct(self, path: Place, query: Query = ALL) -> list[tuple[Any, int]] | None:
-                self.asked = [*getattr(self, "asked", []), (path, query)]
+            def distinct(self, path: Place, plan: Plan = ALL_RUNS) -> list[tuple[Any, int]] | None:
+                self.asked = [*getattr(self, "asked", []), (path, plan.pushed)]
                 return [("scan", 2), ("count", 2), ("scan", 1)] if path.segments == ("plan_name",) else None
 
         store = Counting(RUNS)
-        assert isinstance(store, SupportsDistinct)
         cat = BlueskyCatalog(store)
         assert cat.distinct("plan_name", counts=True)["plan_name"] == [("scan", 3), ("count", 2)]
         assert store.finds == 0
@@ -543,7 +540,7 @@ class TestExplain:
     def test_words_and_fields(self) -> None:
         cat = BlueskyCatalog(ByNumber(RUNS))
         plan = cat.search((Start("scan_id") > 1) & Stop("exit_status").regex("^s")).explain(run=True)
-        assert isinstance(plan, Plan)
+        assert isinstance(plan, Explanation)
         assert plan.pushed == (Start("scan_id") > 1)
         assert plan.residual == Stop("exit_status").regex("^s")
         assert plan.ordered

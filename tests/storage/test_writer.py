@@ -73,7 +73,7 @@ def test_documents_are_handed_on_untouched() -> None:
         def close(self) -> None:
             self.seen.append({"closed": True})
 
-    class Store:
+    class Store(MemoryStore):
         def insert(self, start: Document) -> RunInsert:
             self.made = Recorded(start)
             return self.made
@@ -166,7 +166,7 @@ def test_closing_closes_every_run_even_if_one_fails() -> None:
             if self.uid == "b":
                 raise OSError("the disk is gone")
 
-    class Store:
+    class Store(MemoryStore):
         def insert(self, start: Document) -> RunInsert:
             return Failing(start["uid"])
 

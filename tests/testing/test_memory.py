@@ -13,7 +13,7 @@ import pytest
 
 from intake_bluesky.documents.model import Document, EventPage, RunHeader, RunSummary
 from intake_bluesky.query import ALL, Query
-from intake_bluesky.storage.contract import Plan
+from intake_bluesky.storage.contract import ALL_RUNS, Plan
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.compose import RunComposer
 from intake_bluesky.testing.examples import Run
@@ -54,20 +54,18 @@ class _Wrong(MemoryStore):
 
 
 class _FindsInOrderOfInsertion(_Wrong):
-    def find(self, query: Query = ALL, *, order: Order = Order.NEWEST, **kwargs: Any) -> Iterator[RunSummary]:
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
         return iter([self._summary(uid) for uid in self._runs])
 
 
 class _IgnoresOffset(_Wrong):
-    def find(
-        self, query: Query = ALL, *, order: Order = Order.NEWEST, offset: int = 0, limit: int | None = None
-    ) -> Iterator[RunSummary]:
-        return super().find(query, order=order, limit=limit)
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+        return super().find(plan, limit=limit)
 
 
 class _PushesMoreThanItAnswers(_Wrong):
     def plan(self, query: Query, order: Order) -> Plan:
-        return Plan(ALL, ALL, ordered=True)
+        return Plan(ALL, ALL, True, order)
 
 
 class _ChangesPages(_Wrong):

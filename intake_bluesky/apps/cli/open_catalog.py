@@ -46,7 +46,8 @@ def find_catalog(text: str) -> BlueskyCatalog:
     schemes = opened_by(lambda driver: driver.url_schemes) if is_url else {}
     if scheme in schemes:
         return _open(driver_of(scheme, schemes), text)
-    by_content = _by_signature(text)
+    # A driver that claims an ending knows better than one that knows the first bytes: many formats are SQLite files.
+    by_content = None if _suffix(text, _suffixes()) else _by_signature(text)
     if by_content is not None:
         return _open(by_content, text)
     if _is_path(text):

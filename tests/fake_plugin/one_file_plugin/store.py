@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS documents (number INTEGER PRIMARY KEY, run, name, bod
 CREATE INDEX IF NOT EXISTS by_run ON documents (run);
 """
 ORDERS = {Order.NEWEST: 'place IS NULL, place DESC, "uid" DESC', Order.OLDEST: 'place IS NULL, place, "uid"'}
+MANY = 4000  # values of one condition: a statement of SQLite takes 32,766, those of other conditions among them
 EXACT = 2**53  # numbers up to here compare in SQLite as in Python, ints and floats alike
 
 
@@ -63,6 +64,8 @@ class OneFileStore(storage.RunStore):
         if condition is None:
             return False
         values = condition.value if condition.operator == "in" else (condition.value,)
+        if len(values) > MANY:
+            return False
         if condition.key in NUMBERS:
             return all(type(value) in (int, float) and abs(value) < EXACT for value in values)
         # Texts that a column leaves out equal none that is asked for, but they would be in an order with it.
