@@ -70,7 +70,7 @@ class IndexedFiles:
         """The index, not opened before it is asked."""
         with self._lock:
             if self._index is None:
-                self._index = Index(index_path(self._key))
+                self._index = Index(index_path(self._key), lambda raw: self.codec.decode(raw)[1])
             return self._index
 
     def ask(self, question: Callable[[Index], T], *, put: bool = True) -> T:

@@ -223,11 +223,10 @@ def _entry(
     try:
         doc = _document(codec, start, "start")
         uid = uid_of(doc)
-        last = None if stop is None else (stop, _document(codec, stop, "stop"))
-        if last is not None and last[1].get("run_start") != uid:
+        if stop is not None and _document(codec, stop, "stop").get("run_start") != uid:
             return None
-        known = statistics if last is not None and statistics and list(rows_of(statistics)) else None
-        return replace(entry_of(path, stamp, (start, doc), last, layout=layout, problem=problem), statistics=known)
+        known = statistics if stop is not None and statistics and list(rows_of(statistics)) else None
+        return replace(entry_of(path, stamp, (start, doc), stop, layout=layout, problem=problem), statistics=known)
     except (DamagedRun, NotARun, ValueError):
         return None
 

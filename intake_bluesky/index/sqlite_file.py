@@ -113,7 +113,7 @@ class IndexFile:
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """As `_writing`; what was noted of all entries holds no more."""
         with self._writing() as db:
-            db.execute("DELETE FROM facts WHERE name <> 'changes'")
+            db.execute("DELETE FROM facts WHERE name NOT IN ('changes', 'searched')")
             db.execute("UPDATE facts SET value = value + 1 WHERE name = 'changes'")
             yield db
 

@@ -45,7 +45,7 @@ class Known:
             start = codec.encode("start", {**run.start, "uid": f"{number:04}"})
             stop = None if run.stop is None else codec.encode("stop", run.stop)
             read = [(raw, codec.decode(raw)[1]) for raw in (start, stop) if raw is not None]
-            entries.append(entry_of(str(number), "stamp", read[0], read[1] if len(read) > 1 else None))
+            entries.append(entry_of(str(number), "stamp", read[0], stop))
             self.runs.append(RunSummary.of(read[0][1], read[1][1] if len(read) > 1 else None))
         index.put(entries)
         index.settle()
@@ -74,9 +74,10 @@ class Known:
 
 @contextmanager
 def known(folder: FilePath, runs: Iterable[Run], codec: Codec | None = None) -> Iterator[Known]:
-    index = Index(folder / "index.sqlite")
+    codec = codec or JSONLCodec()
+    index = Index(folder / "index.sqlite", lambda raw: codec.decode(raw)[1])
     try:
-        yield Known(index, codec or JSONLCodec(), runs)
+        yield Known(index, codec, runs)
     finally:
         index.close()
         for file in folder.iterdir():

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from intake_bluesky.documents.columns import column
 from intake_bluesky.documents.statistics import Fields, Statistics
-from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.index.index import Index, IndexEntry
 from intake_bluesky.index.packed_statistics import pack, row_of, rows_of, statistics_of
 from intake_bluesky.index.tables import COLUMNS
@@ -26,6 +25,7 @@ from intake_bluesky.query.pruning import Kept, Verdict, bounds
 from intake_bluesky.runtime.compression import squeezed
 from intake_bluesky.storage.contract import Answer, Order, Recorded
 from intake_bluesky.testing.queries import BOUNDS, DATA_NUMBERS, Run, data_queries, queries, runs
+from tests.index.pickled_runs import pickled_entry, pickled_index
 
 SEARCH = Translator(COLUMNS)
 NUMBERS = count()
@@ -47,7 +47,7 @@ class Measured:
 
     def _entry(self, number: int) -> IndexEntry:
         run, known = self.runs[number], self.known[number]
-        entry = entry_of(str(number), "stamp", (b"start", run.start), (b"stop", run.stop or {}))
+        entry = pickled_entry(number, run.start, run.stop or {})
         if known == "nothing":
             return entry
         statistics: dict[str, dict[str, Fields | None]] = {}
@@ -74,7 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(folder: Path, runs: list[tuple[Run, str]]) -> Iterator[Measured]:
-    index = Index(folder / f"{next(NUMBERS)}.sqlite")
+    index = pickled_index(folder / f"{next(NUMBERS)}.sqlite")
     try:
         yield Measured(index, runs)
     finally:

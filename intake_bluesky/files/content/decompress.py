@@ -62,8 +62,8 @@ class Content(ABC):
         """Tell which of the parts that are read whole this place is in; -1 where every byte can be read."""
         return -1
 
-    def read(self, start: int, stop: int) -> bytes:
-        """The content from `start` up to `stop`."""
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        """The content from `start` up to `stop` or the end."""
         return b"".join(self.stream(start, stop))
 
     def pick(self, ranges: Iterable[Range]) -> Iterator[bytes]:
@@ -167,6 +167,7 @@ def _decompressor(compression: str) -> Any:
 
 
 COMPRESSIONS: Final = ("gz", "zst")
+COMPRESSED: Final = tuple(f".{kind}" for kind in COMPRESSIONS)
 
 
 def compression_of(path: str) -> str | None:
@@ -177,7 +178,7 @@ def compression_of(path: str) -> str | None:
     >>> compression_of("run.jsonl.gz"), compression_of("run.jsonl")
     ('gz', None)
     """
-    return next((kind for kind in COMPRESSIONS if path.endswith(f".{kind}")), None)
+    return path.rpartition(".")[2] if path.endswith(COMPRESSED) else None
 
 
 def most_of(path: str, size: int) -> int:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from intake_bluesky.documents.model import Document, RunSummary
+from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import content_of, most_of
 from intake_bluesky.files.content.source import Source, is_unproved, size_of, version_of
 from intake_bluesky.files.scan.file_layout import Layout
-from intake_bluesky.files.scan.scanner import NotARun, Scan, guard_of, item_beginnings, uid_of
+from intake_bluesky.files.scan.scanner import NotARun, Scan, guard_of, item_beginning, uid_of
 from intake_bluesky.index.index import IndexEntry
 from intake_bluesky.index.packed_statistics import pack
-from intake_bluesky.index.search_form import SearchForm, comparable, odd_time
+from intake_bluesky.index.search_form import comparable, comparable_times
 
 __all__ = ["END", "glance", "scan"]
 
@@ -47,15 +47,17 @@ def glance(codec: Codec, path: str, stamp: str, head: bytes, tail: bytes) -> Ind
         return None
 
 
-def _last_stop(codec: Codec, tail: bytes, uid: str) -> Read | None:
+def _last_stop(codec: Codec, tail: bytes, uid: str) -> bytes | None:
     """The stop document of this run, if the content ends with it."""
-    pattern = item_beginnings(codec, "stop")
-    for found in reversed(list(pattern.finditer(tail))):
-        item = next(codec.split(tail, found.start()), None)
+    beginning = item_beginning(codec, "stop")
+    place = tail.rfind(beginning)
+    while place >= 0:
+        item = next(codec.split(tail, place), None)
         if item is not None and item.stop == len(tail):
-            raw = tail[item.start : item.stop]
+            raw = tail[place : item.stop]
             name, doc = codec.decode(raw)
-            return (raw, doc) if name == "stop" and doc.get("run_start") == uid else None
+            return raw if name == "stop" and doc.get("run_start") == uid else None
+        place = tail.rfind(beginning, 0, place)
     return None
 
 
@@ -72,11 +74,10 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
     work.run(content_of(source, path, work.layout.members))
     assert work.start is not None  # run() has raised otherwise
     start = work.start, work.start_doc or codec.decode(work.start)[1]
-    stop = None if work.stop is None else (work.stop, work.stop_doc or codec.decode(work.stop)[1])
     problem = "\n".join(work.layout.problems())
     statistics = None if work.statistics is None else pack(work.statistics)
     layout = work.layout.pack()
-    entry = entry_of(path, source.stamp, start, stop, layout=layout, problem=problem, statistics=statistics)
+    entry = entry_of(path, source.stamp, start, work.stop, layout=layout, problem=problem, statistics=statistics)
     return entry, work.layout
 
 
@@ -111,7 +112,7 @@ def entry_of(
     path: str,
     stamp: str,
     start: Read,
-    stop: Read | None,
+    stop: bytes | None,
     *,
     layout: bytes | None = None,
     problem: str = "",
@@ -119,19 +120,8 @@ def entry_of(
 ) -> IndexEntry:
     """The entry of a run, by its start and stop documents."""
     raw, doc = start
-    end, last = (None, None) if stop is None else stop
-    summary = RunSummary.of(doc, None)
+    time, odd_time = comparable_times(doc)
+    scan_id = comparable(doc.get("scan_id"))
     return IndexEntry(
-        path,
-        stamp,
-        summary.uid,
-        summary.time,
-        odd_time(doc),
-        comparable(doc.get("scan_id")),
-        raw,
-        end,
-        layout,
-        problem,
-        SearchForm.of(doc, last),
-        statistics,
-    )
+        path, stamp, str(doc["uid"]), time, odd_time, scan_id, raw, stop, layout, problem, statistics
+    )  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
 
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import compression_of, content_of
@@ -19,8 +19,7 @@ __all__ = ["Opener", "Task", "look"]
 Opener: TypeAlias = Callable[[str], Source]
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """A file to look at.
 
     Attributes
@@ -83,10 +82,11 @@ def _entry(codec: Codec, source: Source, task: Task) -> IndexEntry:
 
 
 def _glance(codec: Codec, path: str, source: Source) -> IndexEntry | None:
-    if source.size <= 2 * END:
-        head = tail = b"".join(content_of(source, path, [(0, 0)]).stream())
-    elif compression_of(path) is None:
-        head, tail = source.read(0, END), source.read(source.size - END, source.size)
+    plain, size = compression_of(path) is None, source.size
+    if size <= 2 * END:
+        head = tail = source.read(0, size) if plain else content_of(source, path, [(0, 0)]).read()
+    elif plain:
+        head, tail = source.read(0, END), source.read(size - END, size)
     else:
         return None
     return glance(codec, path, source.stamp, head, tail)
