@@ -76,12 +76,16 @@ EMBEDDED: Final = Schema(
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The runs of a database that match a query whose leaves a `Translator` takes as exact."""
+    """The runs of a database that match a query whose leaves a `Translator` takes as exact.
+
+    With `brief`, their summaries have no more than uid and time.
+    """
 
     database: Database[Stored]
     schema: Schema
     query: Query = ALL
     options: Mapping[str, Any] | None = None
+    brief: bool = False
 
     @property
     def empty(self) -> bool:
@@ -140,10 +144,12 @@ class Listing:
             stages.append({"$skip": offset})
         if limit is not None:
             stages.append({"$limit": limit})
-        if self.schema.stops is not None and not looked_up:
-            stages += _look_up_stop(self.schema.stops)
-        if self.schema.stops is None:
+        if self.brief:
+            stages.append({"$project": {"_id": 0, self.schema.uid: 1, self.schema.time: 1}})
+        elif self.schema.stops is None:
             stages.append({"$project": {"_id": 0, "start": 1, "stop": 1}})
+        elif not looked_up:
+            stages += _look_up_stop(self.schema.stops)
         return stages
 
     def server_plan(self, order: Order) -> str:

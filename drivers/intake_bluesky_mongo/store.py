@@ -15,7 +15,7 @@ from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventP
 from intake_bluesky.documents.pages import events_of
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StreamNotFound, UnsupportedOperation
-from intake_bluesky.query import ALL, Query, split
+from intake_bluesky.query import ALL, Path, Query, split
 from intake_bluesky.query.pruning import Kept
 from intake_bluesky.search.run_statistics import measured
 from intake_bluesky.storage.contract import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore, merge_runs
@@ -121,9 +121,9 @@ class MongoStore(RunStore):
 
         return Plan(*split(query, exact), ordered=True)
 
-    def _listing(self, query: Query) -> Listing:
+    def _listing(self, query: Query, *, brief: bool = False) -> Listing:
         options = {OPTIONS[name]: value for name, value in self.find_kwargs.items()}
-        return Listing(self.connection.database, self.schema, query, options)
+        return Listing(self.connection.database, self.schema, query, options, brief)
 
     def find(
         self,
@@ -134,18 +134,29 @@ class MongoStore(RunStore):
         limit: int | None = None,
     ) -> Iterator[RunSummary]:
         """Yield the runs that match, in `order`: a page of runs is one question."""
+        return self._found(query, order, offset, limit)
+
+    def lookup(
+        self, paths: Sequence[Path], query: Query = ALL, *, order: Order = Order.NEWEST
+    ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
+        """Yield uid and time of the runs that match, in `order`; None where values at paths are asked for."""
+        return None if paths else ((run.uid, run.time, ()) for run in self._found(query, order, brief=True))
+
+    def _found(
+        self, query: Query, order: Order, offset: int = 0, limit: int | None = None, *, brief: bool = False
+    ) -> Iterator[RunSummary]:
         with self.connection.asking(f"for the runs where {_shown(query)}"):
             parts = self._keeper.parts(query)
             if len(parts) == 1 and parts[0].whole:
-                yield from self._listing(parts[0].query).find(order, offset, limit)
+                yield from self._listing(parts[0].query, brief=brief).find(order, offset, limit)
                 return
             found: Iterator[RunSummary] = iter(())
             for part in parts:
-                found = merge_runs(found, self._of_part(part, order), order)
+                found = merge_runs(found, self._of_part(part, order, brief=brief), order)
             yield from islice(found, offset, None if limit is None else offset + limit)
 
-    def _of_part(self, part: Part, order: Order) -> Iterator[RunSummary]:
-        return (run for run in self._listing(part.query).find(order, 0, None) if part.has(run.uid))
+    def _of_part(self, part: Part, order: Order, *, brief: bool) -> Iterator[RunSummary]:
+        return (run for run in self._listing(part.query, brief=brief).find(order, 0, None) if part.has(run.uid))
 
     def count(self, query: Query = ALL) -> int:
         """Count the runs that match."""

@@ -71,7 +71,7 @@ class StoredValues(Runs):
     ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]]:
         for row in self._database.ask(query, *values):
             try:
-                uid, time, found = self.looked_up(row, paths, _document)
+                uid, time, found = self.looked_up(row, paths, _document) if paths else (*row, ())
             except DamagedRun as error:
                 self._note(row[0], error)
                 continue

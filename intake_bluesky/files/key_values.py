@@ -64,8 +64,11 @@ def _looked_up(
     files.watch()
     decode = _decoder(files)
     try:
-        for row in files.ask(lambda index: index.rows(query, values)):
-            yield FILES.looked_up(row, paths, decode)
+        rows = files.ask(lambda index: index.rows(query, values))
+        if paths:
+            yield from (FILES.looked_up(row, paths, decode) for row in rows)
+        else:
+            yield from ((uid, time, ()) for uid, time in rows)
     except IndexLost as error:
         raise StoreUnavailable(f"{error}; it is made anew: search again") from error
 

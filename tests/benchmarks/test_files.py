@@ -141,6 +141,25 @@ def test_first_open(benchmark: Any, folder: Path, cache: Path) -> None:
     benchmark.extra_info["index / data"] = f"{_size(cache) / _size(folder):.1%}"
 
 
+def test_first_search(benchmark: Any, folder: Path, cache: Path) -> None:
+    """It makes what is searched of runs; what a search takes from then on is in `test_search_plan_name_and_count`."""
+    benchmark.group = OPENING
+    asked = Start("plan_name") == "scan"
+
+    def opened() -> tuple[tuple[JSONLStore], dict[str, Any]]:
+        shutil.rmtree(cache, ignore_errors=True)
+        store = JSONLStore(folder)
+        assert store.count() == RUNS
+        return (store,), {}
+
+    def count(store: JSONLStore) -> int:
+        runs = store.count(asked)
+        store.close()
+        return runs
+
+    assert benchmark.pedantic(count, setup=opened, rounds=3) == RUNS // 2
+
+
 def test_later_open(benchmark: Any, folder: Path, store: JSONLStore) -> None:
     benchmark.group = OPENING
 

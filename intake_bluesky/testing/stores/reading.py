@@ -155,6 +155,12 @@ class StoreReadingTests(StoreHooks[S]):
             expected = [(run.uid, run.time, (value,)) for run, value in zip(runs, values, strict=True)]
             assert told is None or list(told) == expected
 
+    @pytest.mark.parametrize("order", list(Order))
+    def test_uids_and_times_agree_with_find(self, store: S, order: Order) -> None:
+        self.put(store, count(), scan(), rewound(), failed(), unfinished())
+        told = store.lookup([], order=order) if isinstance(store, SupportsLookup) else None
+        assert told is None or list(told) == [(run.uid, run.time, ()) for run in store.find(order=order)]
+
     def test_summary(self, stored: S, example: Run) -> None:
         start, stops = example[0][1], documents_of(example, "stop")
         [observed] = stored.find()
