@@ -6,24 +6,25 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack, suppress
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable
 from intake_bluesky.files.codec import Codec
-from intake_bluesky.files.content.decompress import Content, content_of, most_of
+from intake_bluesky.files.content.decompress import Content, content_of, likely_size, most_of
 from intake_bluesky.files.content.listing import Listed, digest
 from intake_bluesky.files.content.listing_schedule import Rhythm
 from intake_bluesky.files.content.locations import RemotePlace, place_of, shown
 from intake_bluesky.files.content.several_locations import Places
-from intake_bluesky.files.content.source import Source, is_certain, unproved
+from intake_bluesky.files.content.source import Source, is_certain, size_of, unproved
 from intake_bluesky.files.pending import Waiting, put_at_exit
 from intake_bluesky.files.published_index import adopt, publish
 from intake_bluesky.files.scan.file_layout import Layout
 from intake_bluesky.files.scan.index_entries import END, scan
 from intake_bluesky.files.scan.inspect import Task, look
-from intake_bluesky.files.scan.pool import Crew, work_of
+from intake_bluesky.files.scan.pool import look_at_all
 from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import FoundRun, Index, IndexEntry, IndexLost, index_path, storable
 from intake_bluesky.runtime.progress import track
@@ -34,6 +35,7 @@ __all__ = ["IndexedFiles"]
 LOG: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 BATCH: Final = 2000  # files looked at between two transactions, each of which writes much of every index of SQLite's
+PAYS: Final = 96 << 20  # bytes of files that take longer to parse than processes take to start: decision 0023
 FETCHED: Final = 500  # files of which both ends are in memory
 WATCHED: Final = 64  # unfinished runs, the latest, looked at before every search
 CHECKED: Final = 16  # runs found whose files are looked at before they are shown
@@ -128,7 +130,7 @@ class IndexedFiles:
                 self._waiting.give_back(batch)
                 raise
 
-    def refresh(self, *, deep: bool = False, unscanned: bool = False) -> None:
+    def refresh(self, *, deep: bool = False, unscanned: bool = False, executor: Executor | None = None) -> None:
         """List the files and look at those that are new or changed.
 
         Parameters
@@ -137,17 +139,19 @@ class IndexedFiles:
             Scan all files.
         unscanned : bool
             Scan those that are new or changed, and those that no scan has seen.
+        executor : concurrent.futures.Executor, optional
+            Scans where that is worth it.
         """
         with self._lock:
             for _ in range(3):
                 try:
-                    self._refresh(deep=deep, unscanned=unscanned)
+                    self._refresh(executor, deep=deep, unscanned=unscanned)
                     return
                 except IndexLost:
                     continue
         raise StoreUnavailable(f"the index {self.index.path} cannot be written")
 
-    def _refresh(self, *, deep: bool, unscanned: bool) -> None:
+    def _refresh(self, executor: Executor | None, *, deep: bool, unscanned: bool) -> None:
         if not (deep or unscanned) and self._rhythm.resting(self.index.generation):
             self.watch()
             return
@@ -157,10 +161,12 @@ class IndexedFiles:
         turn = self._rhythm.measured(turn)
         token = digest(listed)
         if deep or unscanned or not whole or self.index.fact(LISTING) != token:
-            self._compare(listed, token if whole else "", deep=deep, unscanned=unscanned)
+            self._compare(listed, token if whole else "", executor, deep=deep, unscanned=unscanned)
         self._rhythm.end(turn, self.index.generation)
 
-    def _compare(self, listed: Sequence[Listed], token: str, *, deep: bool, unscanned: bool) -> None:
+    def _compare(
+        self, listed: Sequence[Listed], token: str, executor: Executor | None, *, deep: bool, unscanned: bool
+    ) -> None:
         """Bring the entries in line with a listing; `token` is its digest, empty where it is not all there is."""
         changes, known = int(self.index.fact("changes")), self.index.stamps()
         stamps = dict(pair for one in listed for pair in one.stamps())
@@ -171,10 +177,10 @@ class IndexedFiles:
         changed = {path for path, stamp in stamps.items() if deep or not _same(known.get(path), stamp)}
         todo = changed | ({path for path, _ in self.index.unscanned()} & stamps.keys() if unscanned else set())
         uids: set[str] = set()
-        scanning = deep or unscanned
-        work = sum(work_of(path, stamps[path], deep=scanning) for path in todo)
-        tasks = self._tasks(sorted(todo), stamps, known, uids, deep=scanning)
-        for entries in self._looks(tasks, len(todo), work):
+        if executor is not None and not self._pays(sum(size_of(stamps[path]) for path in todo)):
+            executor = None
+        tasks = self._tasks(sorted(todo), stamps, known, uids, deep=deep or unscanned)
+        for entries in self._looks(tasks, len(todo), executor):
             uids |= self._put(entries)
             certain = certain and all(is_certain(entry.stamp) for entry in entries)
             changes += 1
@@ -191,13 +197,11 @@ class IndexedFiles:
         """Scan the files of runs that have stopped and are not measured; about how many bytes that read."""
         with self._lock:
             known = self.ask(lambda index: index.unmeasured(uids))
-            work = sum(work_of(path, stamp, deep=True) for path, stamp in known)
-            tasks = (Task(path, stamp, deep=True) for path, stamp in known)
-            for entries in self._looks(tasks, len(known), work):
+            for entries in self._looks((Task(path, stamp, deep=True) for path, stamp in known), len(known)):
                 self._put(entries)
             if known:
                 self.index.settle(uids)
-        return work
+        return sum(likely_size(path, size_of(stamp)) for path, stamp in known)
 
     def _list(self) -> tuple[list[Listed], bool]:
         """What the places list, and whether every one could be listed."""
@@ -229,12 +233,16 @@ class IndexedFiles:
                 measured = self._waiting.measured(path)
                 yield Task(path, stamps[path], None if deep else earlier, deep, ends.get(path), measured)
 
-    def _looks(self, tasks: Iterator[Task], total: int, work: int) -> Iterator[list[IndexEntry]]:
-        """Entries in batches, by as many hands as it takes."""
-        with Crew(self.codec, self.places.open, local=self.places.local, work=work) as crew:
-            entries = track(crew.looks(tasks), total=total, what="indexing")
-            while some := list(islice(entries, BATCH)):
-                yield some
+    def _pays(self, size: int) -> bool:
+        """Whether processes are worth starting for so many bytes, which they can read."""
+        return size >= PAYS and self.places.local
+
+    def _looks(self, tasks: Iterator[Task], total: int, executor: Executor | None = None) -> Iterator[list[IndexEntry]]:
+        """Entries in batches."""
+        found = look_at_all(self.codec, self.places.open, tasks, executor)
+        entries = track(found, total=total, what="indexing")
+        while some := list(islice(entries, BATCH)):
+            yield some
 
     def _put(self, entries: Sequence[IndexEntry]) -> set[str]:
         self.index.put(entries)

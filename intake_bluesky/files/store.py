@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from typing import Any, ClassVar, Final
 
@@ -205,9 +206,15 @@ class FileStore(RunStore):
         """List the files and look at those that are new or changed; `deep` scans all of them again."""
         self.files.refresh(deep=deep)
 
-    def scan(self) -> None:
-        """Look for new and changed files, and scan those that no scan has seen: opening runs is quick from then on."""
-        self.files.refresh(unscanned=True)
+    def scan(self, executor: Executor | None = None) -> None:
+        """Look for new and changed files, and scan those that no scan has seen: opening runs is quick from then on.
+
+        Parameters
+        ----------
+        executor : concurrent.futures.Executor, optional
+            Scans many files on several processors, as a `ProcessPoolExecutor`: for programs that may be imported again.
+        """
+        self.files.refresh(unscanned=True, executor=executor)
 
     def publish(self) -> list[str]:
         """Put what is known of each folder beside its files, for other users and machines to start from.

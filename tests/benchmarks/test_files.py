@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import resource
 import shutil
@@ -10,6 +11,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -229,14 +231,14 @@ def _cpu() -> float:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_scan_all(benchmark: Any, folder: Path, cache: Path, processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     benchmark.group = SCANNING_ALL
-    monkeypatch.setattr("intake_bluesky.files.scan.pool.cores", lambda: processes)
     seconds: list[float] = []
 
     def scan() -> int:
         shutil.rmtree(cache, ignore_errors=True)
         store = JSONLStore(folder)
         begin = _cpu()
-        store.scan()
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as executor:
+            store.scan(executor if processes > 1 else None)
         seconds.append(_cpu() - begin)
         runs = store.count()
         store.close()

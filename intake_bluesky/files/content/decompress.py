@@ -16,11 +16,12 @@ from typing import Any, Final
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.content.source import Source
 
-__all__ = ["COMPRESSIONS", "Content", "Member", "Range", "compression_of", "content_of", "most_of"]
+__all__ = ["COMPRESSIONS", "Content", "Member", "Range", "compression_of", "content_of", "likely_size", "most_of"]
 
 STEP: Final = 4 << 20  # bytes read at once from a plain file
 PACKED_STEP: Final = 1 << 18  # and from a compressed one, where they become many times more
 MORSEL: Final = 1 << 13  # compressed bytes that are lost where their like are damaged
+USUAL: Final = 8  # bytes that a byte of a compressed file becomes, about
 DENSEST: Final = 1 << 14  # bytes that a byte of a compressed file becomes, at most
 GAP: Final = 1 << 16  # bytes between two ranges that are read along rather than asked for apart
 
@@ -184,6 +185,11 @@ def compression_of(path: str) -> str | None:
 def most_of(path: str, size: int) -> int:
     """How many bytes the content of a file of this size can have."""
     return size if compression_of(path) is None else size * DENSEST
+
+
+def likely_size(path: str, size: int) -> int:
+    """About how many bytes the content of a file of this size has."""
+    return size if compression_of(path) is None else size * USUAL
 
 
 def content_of(source: Source, path: str, members: list[Member]) -> Content:
