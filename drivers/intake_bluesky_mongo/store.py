@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import threading
-import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +17,7 @@ from intake_bluesky.query import ALL, Path, Query, split
 from intake_bluesky.query.pruning import Kept
 from intake_bluesky.search.run_statistics import measured
 from intake_bluesky.storage.contract import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore, merge_runs
+from intake_bluesky.storage.header_cache import HeaderCache
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader, Times, Wanted
@@ -42,7 +41,7 @@ OPTIONS: Final[Mapping[str, str]] = {
 FRESH: Final = 0.5  # seconds for which what was just learnt of a run is used again
 PROBLEMS: Final = 100
 MEASURED: Final = 64  # runs of which statistics are kept at once
-OWN: Final = frozenset({"_times", "_lock", "_recent", "_keeper"})  # of each process
+OWN: Final = frozenset({"_times", "_recent", "_keeper"})  # of each process
 SHOWN: Final = 300  # letters of a query in a message
 
 
@@ -84,8 +83,7 @@ class MongoStore(RunStore):
 
     def _begin(self) -> None:
         self._times = Times()
-        self._lock = threading.Lock()
-        self._recent: dict[str, tuple[float, StoredRun, dict[str, StoredStream]]] = {}
+        self._recent = HeaderCache[tuple[StoredRun, dict[str, StoredStream]]](age=FRESH)
         self._keeper = Keeper(place_of(type(self).schema.collection, self.connection))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -204,14 +202,11 @@ class MongoStore(RunStore):
         return streams
 
     def _remember(self, uid: str, found: StoredRun, streams: dict[str, StoredStream]) -> None:
-        with self._lock:
-            self._recent = {known: kept for known, kept in self._recent.items() if _is_fresh(kept[0])}
-            self._recent[uid] = time.monotonic(), found, streams
+        self._recent.put(uid, (found, streams))
 
     def _streams(self, uid: str) -> dict[str, StoredStream]:
         """The streams of a run, as `header` saw them if it did just now."""
-        known = self._recent.get(uid)
-        return known[2] if known is not None and _is_fresh(known[0]) else self._run(uid)[1]
+        return (self._recent.get(uid) or self._run(uid))[1]
 
     def header(self, uid: str) -> RunHeader:
         """Describe one run."""
@@ -347,7 +342,7 @@ class MongoStore(RunStore):
 
     def refresh(self, *, deep: bool = False) -> None:
         """Forget what was just learnt, every question asks the server anew; `deep`, also statistics of changed runs."""
-        self._recent = {}
+        self._recent.clear()
         if deep:
             kept = self._keeper.versions()
             uids = list(kept)
@@ -428,10 +423,6 @@ def _reading(what: str) -> Iterator[None]:
 def _shown(query: Query) -> str:
     code = repr(query)
     return code if len(code) < SHOWN else f"{code[:SHOWN]} ..."
-
-
-def _is_fresh(when: float) -> bool:
-    return time.monotonic() - when < FRESH
 
 
 def _time_of(event: Document) -> float:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -35,10 +33,10 @@ from intake_bluesky.index.translator import Translator
 from intake_bluesky.query import ALL, Path, Query, leaves
 from intake_bluesky.query.pruning import Kept
 from intake_bluesky.storage.contract import Answer, Order, Plan, Problem, Recorded, RunInsert, RunStore
+from intake_bluesky.storage.header_cache import HeaderCache
 
 __all__ = ["FileStore"]
 
-KEPT: Final = 32  # headers kept in memory
 SEARCH: Final = Translator(COLUMNS)
 
 
@@ -84,8 +82,7 @@ class FileStore(RunStore):
         self._options = dict(storage_options or {})
         self._target = Target(directory, compression)
         self.files = IndexedFiles(self.codec, [os.fspath(path) for path in several], self._options)
-        self._headers: OrderedDict[str, tuple[str, RunHeader]] = OrderedDict()  # with the stamp of the file
-        self._lock = threading.Lock()
+        self._headers = HeaderCache[RunHeader]()
 
     @property
     def remote(self) -> bool:
@@ -191,15 +188,11 @@ class FileStore(RunStore):
     def _open(self, uid: str, files: ExitStack) -> tuple[RunFile, RunHeader]:
         entry, content, layout = self.files.open(uid, files)
         run = RunFile(self.codec, content, layout)
-        with self._lock:
-            stamp, header = self._headers.pop(uid, ("", None))
-        if header is None or stamp != entry.stamp or not is_certain(stamp):
+        header = self._headers.get(uid, entry.stamp) if is_certain(entry.stamp) else None
+        if header is None:
             assert entry.start is not None  # open() gives runs only
             header = run.header(entry.start, entry.stop, version_of(entry.stamp))
-        with self._lock:
-            self._headers[uid] = entry.stamp, header
-            while len(self._headers) > KEPT:
-                self._headers.popitem(last=False)
+            self._headers.put(uid, header, entry.stamp)
         return run, header
 
     def refresh(self, *, deep: bool = False) -> None:
