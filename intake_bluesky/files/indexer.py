@@ -34,7 +34,7 @@ __all__ = ["IndexedFiles"]
 
 LOG: Final = logging.getLogger(__name__)
 T = TypeVar("T")
-BATCH: Final = 2000  # files looked at between two transactions, each of which writes much of every index of SQLite's
+BATCH: Final = 5000  # files looked at between two transactions, each of which writes much of every index of SQLite's
 PAYS: Final = 96 << 20  # bytes of files that take longer to parse than processes take to start: decision 0023
 FETCHED: Final = 500  # files of which both ends are in memory
 WATCHED: Final = 64  # unfinished runs, the latest, looked at before every search
@@ -246,9 +246,7 @@ class IndexedFiles:
 
     def _put(self, entries: Sequence[IndexEntry]) -> set[str]:
         self.index.put(entries)
-        for entry in entries:
-            if is_certain(entry.stamp):
-                self._waiting.certain(entry.path)
+        self._waiting.certain(entry.path for entry in entries if is_certain(entry.stamp))
         return {entry.uid for entry in entries if entry.uid is not None}
 
     def publish(self) -> list[str]:
@@ -405,4 +403,4 @@ class IndexedFiles:
 
 def _same(known: str | None, stamp: str) -> bool:
     """Whether a file listed with a stamp is the one that an entry tells of."""
-    return bool(stamp) and (known == stamp or known == unproved(stamp))
+    return bool(stamp and known) and (known == stamp or known == unproved(stamp))

@@ -10,6 +10,7 @@ import atexit
 import threading
 import time
 import weakref
+from collections.abc import Iterable
 from functools import cache
 from typing import Final, NamedTuple, Protocol
 
@@ -88,10 +89,11 @@ class Waiting:
         """The packed statistics of one version of a file that was written here."""
         return self._measured.get(path)
 
-    def certain(self, path: str) -> None:
-        """Let go of the statistics of a file: the index has them, and the file will not change unseen."""
+    def certain(self, paths: Iterable[str]) -> None:
+        """Let go of the statistics of files: the index has them, and the files will not change unseen."""
         with self._lock:
-            self._measured.pop(path, None)
+            for path in paths if self._measured else ():
+                self._measured.pop(path, None)
 
     def take(self) -> Batch:
         """Take all that waits."""

@@ -15,7 +15,6 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -226,7 +225,7 @@ def _entry(
         if stop is not None and _document(codec, stop, "stop").get("run_start") != uid:
             return None
         known = statistics if stop is not None and statistics and list(rows_of(statistics)) else None
-        return replace(entry_of(path, stamp, (start, doc), stop, layout=layout, problem=problem), statistics=known)
+        return entry_of(path, stamp, (start, doc), stop, layout=layout, problem=problem, statistics=known)
     except (DamagedRun, NotARun, ValueError):
         return None
 

@@ -6,9 +6,8 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.index.packed_statistics import row_of, rows_of, statistics_of
@@ -46,8 +45,7 @@ FoundRun: TypeAlias = tuple[bytes, bytes | None, str, str]
 """Start and stop documents, path and stamp."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
+class IndexEntry(NamedTuple):
     """What is kept of one file.
 
     Attributes
@@ -83,7 +81,7 @@ class IndexEntry:
     stop: bytes | None = None
     layout: bytes | None = None
     problem: str = ""
-    statistics: bytes | None = field(default=None, compare=False)
+    statistics: bytes | None = None
 
 
 def _row(number: int, entry: IndexEntry) -> tuple[Any, ...]:
@@ -271,7 +269,7 @@ class Index(IndexFile):
                 "LEFT JOIN measured AS m ON m.file = id"
             )
             for found in rows:
-                yield replace(IndexEntry(*found[:-1]), statistics=found[-1])
+                yield IndexEntry(*found)
 
     def unfinished(self, limit: int) -> list[tuple[str, str]]:
         """(path, stamp) of the latest runs that have no stop."""

@@ -10,7 +10,6 @@ import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +281,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
 @pytest.fixture
 def thousand(statements: Statements, index: Index) -> Index:
     entries = [_entry(f"{n:05}", float(n)) for n in range(1000)]
-    index.put([replace(entry, scan_id=n % 100) for n, entry in enumerate(entries)])
+    index.put([entry._replace(scan_id=n % 100) for n, entry in enumerate(entries)])
     index.settle()
     index.entry("00000")
     statements.asked()

@@ -54,7 +54,7 @@ class Measured:
         for stream, key in run.data:
             found = run.statistics(stream, key) if known == "all" else None
             statistics.setdefault(stream, {})[key] = None if found is None else found.fields
-        return replace(entry, statistics=pack(statistics))
+        return entry._replace(statistics=pack(statistics))
 
     def found(self, query: Query) -> set[int]:
         self.index.spread(leaf.query.key for leaf in leaves(query) if isinstance(leaf, Kept))
@@ -197,7 +197,7 @@ def test_entries_that_are_replaced_take_their_statistics_along(folder: Path) -> 
     for indexed in measured(folder, [(run, "all")]):
         assert indexed.found(kept(Data("x").max() > 1, "true")) == {0}
         assert indexed.index.unmeasured(["0000"]) == []
-        indexed.index.put([replace(indexed._entry(0), statistics=None)])
+        indexed.index.put([indexed._entry(0)._replace(statistics=None)])
         assert indexed.found(kept(Data("x").max() > 1, "true")) == set()
         assert indexed.found(kept(Data("x").max() > 1, "open")) == {0}
         assert indexed.index.unmeasured(["0000"]) == [("0", "stamp")]
@@ -233,7 +233,7 @@ def test_answers_tell_of_wider_and_of_narrower_intervals(folder: Path) -> None:
         assert [verdict(4, 8), verdict(3, 9), verdict(4.5, 8)] == ["true", "true", "open"]
         assert [verdict(11, 15), verdict(12, 14), verdict(11, 15.5)] == ["false", "false", "open"]
         assert verdict(1, 2) == "open"
-        indexed.index.put([replace(indexed._entry(0))])
+        indexed.index.put([indexed._entry(0)])
         assert verdict(4, 8) == "open"
 
 

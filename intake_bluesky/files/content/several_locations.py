@@ -75,7 +75,7 @@ class Places(Sequence[Place]):
         """Both ends of files on other machines, asked for together."""
         found: dict[str, tuple[bytes, bytes]] = {}
         for place in self:
-            mine = [path for path in paths if isinstance(place, RemotePlace) and place.holds(path)]
+            mine = [path for path in paths if place.holds(path)] if isinstance(place, RemotePlace) else []
             if mine:
                 found |= place.ends(mine, stamps, size)
         return found

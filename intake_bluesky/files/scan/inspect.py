@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from intake_bluesky.files.codec import Codec
@@ -50,7 +49,7 @@ def look(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
     if task.measured is None or entry.statistics is not None or entry.stop is None:
         return entry
     version, statistics = task.measured
-    return replace(entry, statistics=statistics) if version_of(entry.stamp) == version else entry
+    return entry._replace(statistics=statistics) if version_of(entry.stamp) == version else entry
 
 
 def _looked_at(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
