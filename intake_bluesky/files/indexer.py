@@ -23,7 +23,7 @@ from intake_bluesky.files.pending import Waiting, put_at_exit
 from intake_bluesky.files.published_index import adopt, publish
 from intake_bluesky.files.scan.file_layout import Layout
 from intake_bluesky.files.scan.index_entries import END, scan
-from intake_bluesky.files.scan.inspect import Task, look
+from intake_bluesky.files.scan.inspect import Task, look, look_at_written
 from intake_bluesky.files.scan.pool import look_at_all
 from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import FoundRun, Index, IndexEntry, IndexLost, index_path, storable
@@ -41,6 +41,7 @@ WATCHED: Final = 64  # unfinished runs, the latest, looked at before every searc
 CHECKED: Final = 16  # runs found whose files are looked at before they are shown
 PATIENCE: Final = 0.05  # seconds that the end of a run being written waits for a listing, and for other processes
 CLOSING: Final = 1.0  # seconds that closing does
+NONE: Final[Mapping[str, IndexEntry]] = {}
 LISTING: Final = "listing"  # the fact that the entries are those of a listing, by its digest
 
 
@@ -99,9 +100,9 @@ class IndexedFiles:
         """Note a file that was made here, so that it is seen without a listing."""
         self._waiting.begun(uid, path)
 
-    def finished(self, uid: str, path: str, version: str, measured: bytes | None) -> None:
+    def finished(self, uid: str, path: str, measured: tuple[str, bytes] | None, entry: IndexEntry | None) -> None:
         """Have a run that was written here to its end put into the index, with others that follow it quickly."""
-        if self._waiting.ended(uid, path, None if measured is None else (version, measured)):
+        if self._waiting.ended(uid, path, measured, entry):
             self.put_patiently(PATIENCE)
         put_at_exit(self)
 
@@ -125,7 +126,7 @@ class IndexedFiles:
         with self._lock:
             batch = self._waiting.take()
             try:
-                self._look_again([*batch.written.values(), *stale], batch.scanned.values())
+                self._look_again([*batch.written.values(), *stale], batch.scanned.values(), batch.ended)
             except BaseException:
                 self._waiting.give_back(batch)
                 raise
@@ -274,8 +275,10 @@ class IndexedFiles:
             self._look_again(stale)
         return found
 
-    def _look_again(self, paths: Iterable[str], scanned: Iterable[IndexEntry] = ()) -> None:
-        """Look at files and put them into the index, with entries of others that were scanned."""
+    def _look_again(
+        self, paths: Iterable[str], scanned: Iterable[IndexEntry] = (), ended: Mapping[str, IndexEntry] = NONE
+    ) -> None:
+        """Look at files and put them into the index, with entries of others that were scanned, and of those written."""
         todo = sorted(set(paths))
         entries = {entry.path: entry for entry in scanned if entry.path not in todo}
         if not todo and not entries:
@@ -286,8 +289,10 @@ class IndexedFiles:
             if gone:
                 self.index.forget(gone)
             for path in [path for path in todo if path not in gone]:
-                task = Task(path, "", earlier.get(path), measured=self._waiting.measured(path))
-                entries[path] = look(self.codec, self.places.open, task)
+                measured = self._waiting.measured(path)
+                entry = look_at_written(ended[path], measured) if path in ended else None
+                task = Task(path, "", earlier.get(path), measured=measured)
+                entries[path] = entry or look(self.codec, self.places.open, task)
             uids = self._put(list(entries.values()))
             self.index.settle(uids | {str(entry.uid) for entry in earlier.values()})
 

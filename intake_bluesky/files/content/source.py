@@ -19,7 +19,9 @@ __all__ = [
     "is_unproved",
     "local_stamp",
     "remote_stamp",
+    "same_file",
     "size_of",
+    "stamp_of",
     "unproved",
     "version_of",
 ]
@@ -99,6 +101,17 @@ def is_certain(stamp: str) -> bool:
     return bool(stamp) and not stamp.endswith((YOUNG, UNPROVED))
 
 
+def same_file(stamp: str, other: str) -> bool:
+    """Whether two stamps tell of one state of a file, however certain each is.
+
+    Examples
+    --------
+    >>> same_file("ff-10|11~", "ff-10|11"), same_file("ff-10|11", "ff-10|12")
+    (True, False)
+    """
+    return stamp.rstrip(YOUNG + UNPROVED) == other.rstrip(YOUNG + UNPROVED)
+
+
 def is_unproved(stamp: str) -> bool:
     """Whether `unproved` made this stamp."""
     return stamp.endswith(UNPROVED)
@@ -117,7 +130,7 @@ class LocalSource(Source):
         self._place = 0
         found = os.fstat(self._file)
         self.size = found.st_size
-        self.stamp = local_stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns) + _youth(found)
+        self.stamp = stamp_of(found)
 
     def read(self, start: int, stop: int) -> bytes:
         if self._file is None:
@@ -142,10 +155,12 @@ class LocalSource(Source):
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate the ends of lines
 
 
-def _youth(found: os.stat_result) -> str:
+def stamp_of(found: os.stat_result) -> str:
+    """The stamp of a file by a look at it just now."""
     last = max(found.st_mtime_ns, found.st_ctime_ns)
     tick = TICK if found.st_mtime_ns % 1_000_000 else COARSE
-    return YOUNG if time.time_ns() - last < tick else ""
+    stamp = local_stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return stamp + YOUNG if time.time_ns() - last < tick else stamp
 
 
 def remote_stamp(info: Mapping[str, Any]) -> str:

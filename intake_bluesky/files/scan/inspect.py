@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import compression_of, content_of
 from intake_bluesky.files.content.locations import shown
-from intake_bluesky.files.content.source import Source, version_of
+from intake_bluesky.files.content.source import Source, same_file, stamp_of, version_of
 from intake_bluesky.files.scan.index_entries import END, glance, scan
 from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import IndexEntry
 
-__all__ = ["Opener", "Task", "look"]
+__all__ = ["Opener", "Task", "look", "look_at_written"]
 
 Opener: TypeAlias = Callable[[str], Source]
 
@@ -45,10 +46,30 @@ class Task(NamedTuple):
 
 def look(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
     """Make the entry of a file; one that cannot be read, or is no run, is told by its problem."""
-    entry = _looked_at(codec, opened, task)
-    if task.measured is None or entry.statistics is not None or entry.stop is None:
+    return _with_statistics(_looked_at(codec, opened, task), task.measured)
+
+
+def look_at_written(written: IndexEntry, measured: tuple[str, bytes] | None) -> IndexEntry | None:
+    """Make the entry of a file that was written here to its end, without opening it; None where it changed since.
+
+    Parameters
+    ----------
+    written : IndexEntry
+        The file as it was closed.
+    measured : (str, bytes) or None
+        As in `Task`.
+    """
+    try:
+        stamp = stamp_of(os.stat(written.path))
+    except OSError:
+        return None
+    return _with_statistics(written._replace(stamp=stamp), measured) if same_file(stamp, written.stamp) else None
+
+
+def _with_statistics(entry: IndexEntry, measured: tuple[str, bytes] | None) -> IndexEntry:
+    if measured is None or entry.statistics is not None or entry.stop is None:
         return entry
-    version, statistics = task.measured
+    version, statistics = measured
     return entry._replace(statistics=statistics) if version_of(entry.stamp) == version else entry
 
 
