@@ -14,14 +14,14 @@ from typing import Any, Final, TypeVar
 from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import Content, content_of, likely_size, most_of
-from intake_bluesky.files.content.listing import Listed, digest
+from intake_bluesky.files.content.listing import FileListing, digest
 from intake_bluesky.files.content.listing_schedule import Rhythm
-from intake_bluesky.files.content.locations import RemotePlace, place_of, shown
-from intake_bluesky.files.content.several_locations import Places
-from intake_bluesky.files.content.source import Source, is_certain, size_of, unproved
+from intake_bluesky.files.content.location import RemoteLocation, location_of, shown
+from intake_bluesky.files.content.locations import FileLocations
+from intake_bluesky.files.content.source import ByteSource, is_certain, size_of, unproved
 from intake_bluesky.files.pending import Waiting, put_at_exit
 from intake_bluesky.files.published_index import adopt, publish
-from intake_bluesky.files.scan.file_layout import Layout
+from intake_bluesky.files.scan.file_layout import FileLayout
 from intake_bluesky.files.scan.index_entries import END, scan
 from intake_bluesky.files.scan.inspect import Task, look, look_at_written
 from intake_bluesky.files.scan.pool import look_at_all
@@ -59,11 +59,11 @@ class IndexedFiles:
 
     def __init__(self, codec: Codec, paths: Sequence[str], storage_options: Mapping[str, Any]) -> None:
         self.codec = codec
-        self.places = Places(place_of(path, codec.suffix, storage_options) for path in paths)
+        self.locations = FileLocations(location_of(path, codec.suffix, storage_options) for path in paths)
         options = sorted((key, repr(value)) for key, value in storage_options.items())
-        self._key = json.dumps([codec.suffix, sorted(place.pattern for place in self.places), options])
+        self._key = json.dumps([codec.suffix, sorted(location.pattern for location in self.locations), options])
         self._index: Index | None = None
-        self._rhythm = Rhythm(self.places)
+        self._rhythm = Rhythm(self.locations)
         self._troubles: list[Problem] = []
         self._waiting = Waiting()
         self._lock = threading.RLock()
@@ -166,13 +166,13 @@ class IndexedFiles:
         self._rhythm.end(turn, self.index.generation)
 
     def _compare(
-        self, listed: Sequence[Listed], token: str, executor: Executor | None, *, deep: bool, unscanned: bool
+        self, listed: Sequence[FileListing], token: str, executor: Executor | None, *, deep: bool, unscanned: bool
     ) -> None:
         """Bring the entries in line with a listing; `token` is its digest, empty where it is not all there is."""
         changes, known = int(self.index.fact("changes")), self.index.stamps()
         stamps = dict(pair for one in listed for pair in one.stamps())
         certain = self._drop_unstorable(stamps)
-        adopted = 0 if known else adopt(self.index, self.codec, self.places, stamps)
+        adopted = 0 if known else adopt(self.index, self.codec, self.locations, stamps)
         if adopted:
             changes, known = int(self.index.fact("changes")), self.index.stamps()
         changed = {path for path, stamp in stamps.items() if deep or not _same(known.get(path), stamp)}
@@ -204,10 +204,10 @@ class IndexedFiles:
                 self.index.settle(uids)
         return sum(likely_size(path, size_of(stamp)) for path, stamp in known)
 
-    def _list(self) -> tuple[list[Listed], bool]:
-        """What the places list, and whether every one could be listed."""
-        listed, self._troubles, failures = self.places.listing()
-        if failures and len(failures) == len(self.places):
+    def _list(self) -> tuple[list[FileListing], bool]:
+        """What the locations list, and whether every one could be listed."""
+        listed, self._troubles, failures = self.locations.listing()
+        if failures and len(failures) == len(self.locations):
             trouble = self._troubles[-1]
             raise StoreUnavailable(f"{trouble.where} {trouble.message}") from failures[-1]
         return listed, not failures
@@ -226,7 +226,7 @@ class IndexedFiles:
         """What there is to do; the uids of runs that were in these files are added to `uids`."""
         rest = iter(paths)
         while some := list(islice(rest, FETCHED)):
-            ends = {} if deep else self.places.ends([path for path in some if path not in known], stamps, END)
+            ends = {} if deep else self.locations.ends([path for path in some if path not in known], stamps, END)
             for path in some:
                 earlier = self.index.entry_at(path) if path in known else None
                 if earlier is not None and earlier.uid is not None:
@@ -236,11 +236,11 @@ class IndexedFiles:
 
     def _pays(self, size: int) -> bool:
         """Whether processes are worth starting for so many bytes, which they can read."""
-        return size >= PAYS and self.places.local
+        return size >= PAYS and self.locations.local
 
     def _looks(self, tasks: Iterator[Task], total: int, executor: Executor | None = None) -> Iterator[list[IndexEntry]]:
         """Entries in batches."""
-        found = look_at_all(self.codec, self.places.open, tasks, executor)
+        found = look_at_all(self.codec, self.locations.open, tasks, executor)
         entries = track(found, total=total, what="indexing")
         while some := list(islice(entries, BATCH)):
             yield some
@@ -252,11 +252,11 @@ class IndexedFiles:
 
     def publish(self) -> list[str]:
         """Put a copy of what is known of each folder beside its files; see `files.published`."""
-        return [publish(self.ask(Index.entries), self.codec, place) for place in self.places if place.home]
+        return [publish(self.ask(Index.entries), self.codec, location) for location in self.locations if location.home]
 
     def watch(self) -> None:
         """Look again at files written here and, on disk, at the latest runs that have no stop."""
-        self.ask(lambda index: self._put_waiting(self.places.stale(index.unfinished(WATCHED))), put=False)
+        self.ask(lambda index: self._put_waiting(self.locations.stale(index.unfinished(WATCHED))), put=False)
 
     def find(
         self, where: str, values: Sequence[Any], order: Order, *, offset: int = 0, limit: int | None = None
@@ -269,7 +269,7 @@ class IndexedFiles:
                 break
             few = list(found)
             found = iter(few)
-            stale = self.places.stale([(path, stamp) for _, _, path, stamp in few])
+            stale = self.locations.stale([(path, stamp) for _, _, path, stamp in few])
             if not stale:
                 break
             self._look_again(stale)
@@ -285,14 +285,14 @@ class IndexedFiles:
             return
         with self._lock:
             earlier = {entry.path: entry for entry in self.index.known([*todo, *entries])}
-            gone = {path for path in todo if self.places.is_gone(path)}
+            gone = {path for path in todo if self.locations.is_gone(path)}
             if gone:
                 self.index.forget(gone)
             for path in [path for path in todo if path not in gone]:
                 measured = self._waiting.measured(path)
                 entry = look_at_written(ended[path], measured) if path in ended else None
                 task = Task(path, "", earlier.get(path), measured=measured)
-                entries[path] = entry or look(self.codec, self.places.open, task)
+                entries[path] = entry or look(self.codec, self.locations.open, task)
             uids = self._put(list(entries.values()))
             self.index.settle(uids | {str(entry.uid) for entry in earlier.values()})
 
@@ -312,7 +312,7 @@ class IndexedFiles:
             found.append(Problem(used, f"holds run {uid}, as {hidden} does, which is not used: remove one", uid))
         return [*self._troubles, *sorted(found, key=lambda problem: problem.where)]
 
-    def open(self, uid: str, files: ExitStack) -> tuple[IndexEntry, Content, Layout]:
+    def open(self, uid: str, files: ExitStack) -> tuple[IndexEntry, Content, FileLayout]:
         """Open a run's file as it is now, scanned as far as it goes.
 
         Parameters
@@ -362,15 +362,15 @@ class IndexedFiles:
 
     def _not_found(self, uid: str) -> RunNotFound:
         runs = self.ask(lambda index: index.count("1", ()))
-        return RunNotFound(f"no run {uid!r} among the {runs} runs in {self.places}: a store takes full uids")
+        return RunNotFound(f"no run {uid!r} among the {runs} runs in {self.locations}: a store takes full uids")
 
-    def _opened(self, entry: IndexEntry) -> Source | None:
-        place = self.places.holding(entry.path)
+    def _opened(self, entry: IndexEntry) -> ByteSource | None:
+        location = self.locations.holding(entry.path)
         complete = entry.stop is not None and entry.layout is not None and is_certain(entry.stamp)
-        if isinstance(place, RemotePlace) and complete:
-            return place.trusted(entry.path, entry.stamp)
+        if isinstance(location, RemoteLocation) and complete:
+            return location.trusted(entry.path, entry.stamp)
         try:
-            return place.open(entry.path)
+            return location.open(entry.path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -381,11 +381,11 @@ class IndexedFiles:
         self.index.forget([path])
         self.index.settle()
 
-    def _current(self, entry: IndexEntry, source: Source) -> tuple[IndexEntry, Layout]:
+    def _current(self, entry: IndexEntry, source: ByteSource) -> tuple[IndexEntry, FileLayout]:
         """The entry and layout of a file as it is now."""
         if entry.stamp == source.stamp and is_certain(entry.stamp) and entry.layout is not None:
             try:
-                return entry, Layout.unpack(entry.layout, most_of(entry.path, source.size))
+                return entry, FileLayout.unpack(entry.layout, most_of(entry.path, source.size))
             except ValueError:
                 pass
         try:

@@ -13,7 +13,7 @@ from intake_bluesky.documents.model import Document
 from intake_bluesky.documents.running_statistics import Watching
 from intake_bluesky.errors import DuplicateRun, UnsupportedOperation, UntrustedName
 from intake_bluesky.files.content.decompress import COMPRESSIONS
-from intake_bluesky.files.content.locations import LocalPlace, shown
+from intake_bluesky.files.content.location import LocalLocation, shown
 from intake_bluesky.files.content.source import stamp_of, version_of
 from intake_bluesky.files.indexer import IndexedFiles
 from intake_bluesky.files.scan.block_builder import BLOCK
@@ -50,8 +50,8 @@ class Target:
             raise _duplicate(uid, known)
         ending = f".{self.compression}" if self.compression else ""
         path = os.path.join(folder, f"{uid}{files.codec.suffix}{ending}")
-        if not any(place.matches(path) for place in files.places if isinstance(place, LocalPlace)):
-            patterns = ", ".join(shown(place.pattern) for place in files.places)
+        if not any(location.matches(path) for location in files.locations if isinstance(location, LocalLocation)):
+            patterns = ", ".join(shown(location.pattern) for location in files.locations)
             raise UnsupportedOperation(
                 f"{path} would not be found again under {patterns}: give the folder itself as a path"
             )
@@ -62,9 +62,9 @@ class Target:
     def _folder(self, files: IndexedFiles) -> str:
         if self.directory is not None:
             return os.path.abspath(os.path.expanduser(self.directory))
-        folder = next((place.folder for place in files.places if place.folder is not None), None)
+        folder = next((location.folder for location in files.locations if location.folder is not None), None)
         if folder is None:
-            patterns = ", ".join(shown(place.pattern) for place in files.places)
+            patterns = ", ".join(shown(location.pattern) for location in files.locations)
             raise UnsupportedOperation(
                 f"cannot write to {patterns}: files grow document by document, in a local folder; write "
                 f"to one and copy, or give directory="

@@ -20,10 +20,10 @@ from intake_bluesky.documents.model import (
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.files.codec import Codec
-from intake_bluesky.files.content.locations import RemotePlace, shown
+from intake_bluesky.files.content.location import RemoteLocation, shown
 from intake_bluesky.files.content.source import is_certain, version_of
+from intake_bluesky.files.indexed_values import count_values, look_up
 from intake_bluesky.files.indexer import IndexedFiles
-from intake_bluesky.files.key_values import count_values, look_up
 from intake_bluesky.files.run_reader import RunFile
 from intake_bluesky.files.run_writer import FileInsert, Target
 from intake_bluesky.index.index import IndexLost
@@ -87,11 +87,11 @@ class FileStore(RunStore):
     @property
     def remote(self) -> bool:
         """Whether any of the files is on another machine."""
-        return any(isinstance(place, RemotePlace) for place in self.files.places)
+        return any(isinstance(location, RemoteLocation) for location in self.files.locations)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            "paths": [place.pattern for place in self.files.places],
+            "paths": [location.pattern for location in self.files.locations],
             "storage_options": self._options,
             "directory": self._target.directory,
             "compression": self._target.compression,
@@ -101,7 +101,7 @@ class FileStore(RunStore):
         type(self).__init__(self, **state)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({[shown(place.pattern) for place in self.files.places]})"
+        return f"{type(self).__name__}({[shown(location.pattern) for location in self.files.locations]})"
 
     def plan(self, query: Query, order: Order) -> Plan:
         """Take what the index answers."""
@@ -225,7 +225,7 @@ class FileStore(RunStore):
         return self.files.publish()
 
     def problems(self) -> Sequence[Problem]:
-        """What could not be read so far: files, or places in them."""
+        """What could not be read so far: files, or locations in them."""
         return self.files.problems()
 
     def insert(self, start: Document) -> RunInsert:

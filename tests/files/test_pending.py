@@ -17,7 +17,7 @@ import pytest
 from intake_bluesky.errors import DuplicateRun, RunNotFound
 from intake_bluesky.files import FileStore, pending
 from intake_bluesky.files.codec import Codec
-from intake_bluesky.files.content.source import LocalSource, Source
+from intake_bluesky.files.content.source import ByteSource, LocalSource
 from intake_bluesky.files.scan.index_entries import scan
 from intake_bluesky.files.scan.inspect import Task, look
 from intake_bluesky.index.index import Index, IndexEntry
@@ -232,7 +232,7 @@ def test_runs_that_are_opened_are_put_together_and_scanned_once(
     store = JSONLStore(folder)
     scans: list[str] = []
 
-    def noted(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = None) -> Any:
+    def noted(codec: Codec, path: str, source: ByteSource, earlier: IndexEntry | None = None) -> Any:
         scans.append(path)
         return scan(codec, path, source, earlier)
 

@@ -26,7 +26,7 @@ class TestLaziness:
     def test_making_a_store_touches_nothing(self, tmp_path: Path, cache: Path) -> None:
         store = JSONLStore(["/no/such/folder", "s3://no-such-bucket/x*", tmp_path])
         assert repr(store).startswith("JSONLStore(['/no/such/folder'")
-        assert pickle.loads(pickle.dumps(store)).files.places[2].pattern == str(tmp_path)
+        assert pickle.loads(pickle.dumps(store)).files.locations[2].pattern == str(tmp_path)
         assert not cache.exists()
 
     def test_finding_reads_the_two_ends_of_a_file(self, folder: Path, store: JSONLStore, reads: Reads) -> None:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intake_bluesky.files.indexed_values import count_values, look_up
 from intake_bluesky.files.indexer import IndexedFiles
-from intake_bluesky.files.key_values import count_values, look_up
 from intake_bluesky.index.index import Index
 from intake_bluesky.index.rare_words import narrowed
 from intake_bluesky.index.search_form import COMMON, code_text

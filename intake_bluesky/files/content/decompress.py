@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from intake_bluesky.errors import DamagedRun
-from intake_bluesky.files.content.source import Source
+from intake_bluesky.files.content.source import ByteSource
 
 __all__ = ["COMPRESSIONS", "Content", "Member", "Range", "compression_of", "content_of", "likely_size", "most_of"]
 
@@ -41,7 +41,7 @@ class Content(ABC):
         Whether the last `stream` found the compressed data to end before its member does.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self.source = source
         self.cut = False
 
@@ -107,7 +107,7 @@ class PlainContent(Content):
 class PackedContent(Content):
     """Members, one after the other; `members` lists those known, and learns those met."""
 
-    def __init__(self, source: Source, compression: str, members: list[Member]) -> None:
+    def __init__(self, source: ByteSource, compression: str, members: list[Member]) -> None:
         super().__init__(source)
         self._compression = compression
         self.members = members
@@ -192,7 +192,7 @@ def likely_size(path: str, size: int) -> int:
     return size if compression_of(path) is None else size * USUAL
 
 
-def content_of(source: Source, path: str, members: list[Member]) -> Content:
+def content_of(source: ByteSource, path: str, members: list[Member]) -> Content:
     """The content of a file by its name; `members` are those known of a compressed one."""
     compression = compression_of(path)
     return PlainContent(source) if compression is None else PackedContent(source, compression, members)

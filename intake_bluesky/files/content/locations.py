@@ -1,280 +1,95 @@
-"""Where the files are: patterns, local or of any fsspec filesystem, listed and opened."""
+"""The locations of one store, as one: listed together, and each file found in the location that holds it."""
 
 from __future__ import annotations
 
-import fnmatch
-import glob
-import os
-import re
-import stat
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import overload
 
-from intake_bluesky.files.content.decompress import COMPRESSIONS
-from intake_bluesky.files.content.listing import UNSEEN, Listed
-from intake_bluesky.files.content.source import (
-    LocalSource,
-    RemoteSource,
-    Source,
-    cut,
-    local_stamp,
-    remote_stamp,
-    size_of,
-)
-from intake_bluesky.runtime.secrets import shown
+from intake_bluesky.files.content.listing import FileListing
+from intake_bluesky.files.content.location import FileLocation, LocalLocation, RemoteLocation, shown
+from intake_bluesky.files.content.source import ByteSource
+from intake_bluesky.storage.contract import Problem
 
-__all__ = ["LocalPlace", "Place", "RemotePlace", "place_of", "shown"]
+__all__ = ["FileLocations"]
 
 
-def place_of(path: str | os.PathLike[str], suffix: str, storage_options: Mapping[str, Any]) -> Place:
-    """The place that a path, a pattern or a URL names; nothing is looked at."""
-    text = os.fspath(path)
-    protocol, mark, rest = text.partition("://")
-    if not mark and "::" not in text:
-        return LocalPlace(os.path.abspath(os.path.expanduser(text)), suffix)
-    if protocol in ("file", "local"):
-        return LocalPlace(os.path.abspath(rest.removeprefix("localhost")), suffix)
-    return RemotePlace(text, suffix, storage_options)
+class FileLocations(Sequence[FileLocation]):
+    """Several locations. A file is that of the first location which holds it."""
 
+    def __init__(self, locations: Iterable[FileLocation]) -> None:
+        self._locations = tuple(locations)
 
-class Place(ABC):
-    """One of the paths a store was given.
+    @overload
+    def __getitem__(self, number: int) -> FileLocation: ...
 
-    Attributes
-    ----------
-    pattern : str
-        Absolute.
-    folder : str or None
-        The local folder in which new files can be made; None where there is none.
-    """
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[FileLocation]: ...
 
-    pattern: str
-    folder: str | None = None
+    def __getitem__(self, number: int | slice) -> FileLocation | Sequence[FileLocation]:
+        return self._locations[number]
 
-    def __init__(self, pattern: str, suffix: str) -> None:
-        self.pattern = pattern
-        self.endings = (suffix, *(f"{suffix}.{compression}" for compression in COMPRESSIONS))
+    def __len__(self) -> int:
+        return len(self._locations)
 
-    @abstractmethod
-    def listing(self) -> Listed:
-        """List the files with what tells whether they changed.
+    def __str__(self) -> str:
+        return ", ".join(shown(location.pattern) for location in self)
+
+    @property
+    def local(self) -> bool:
+        """Whether all are on this machine."""
+        return all(isinstance(location, LocalLocation) for location in self)
+
+    def holding(self, path: str) -> FileLocation:
+        """The location of a file.
 
         Raises
         ------
-        OSError
-            Where the place cannot be looked into; FileNotFoundError where there is none.
+        FileNotFoundError
         """
+        for location in self:
+            if location.holds(path):
+                return location
+        raise FileNotFoundError(f"none of the paths of this catalog holds {shown(path)}")
 
-    def changed(self) -> int | None:
-        """When a file was last added or removed, in nanoseconds; None where that takes a listing to tell."""
-        return None
+    def open(self, path: str) -> ByteSource:
+        """Open a file."""
+        return self.holding(path).open(path)
 
-    @property
-    @abstractmethod
-    def home(self) -> str | None:
-        """The folder that holds all files, with its separator, as in their paths; None where the place is one file."""
+    def listing(self) -> tuple[list[FileListing], list[Problem], list[Exception]]:
+        """What each location lists, what is wrong with which, and the errors of those that could not be listed."""
+        listed: list[FileListing] = []
+        troubles: list[Problem] = []
+        failures: list[Exception] = []
+        for location in self:
+            try:
+                listed.append(location.listing())
+            except FileNotFoundError:
+                troubles.append(Problem(shown(location.pattern), "there is no such file or folder (yet)"))
+            except Exception as error:  # noqa: BLE001  # each filesystem has errors of its own
+                why = f"cannot be listed: {type(error).__name__}: {error}"
+                troubles.append(Problem(shown(location.pattern), shown(why)))
+                failures.append(error)
+        return listed, troubles, failures
 
-    @abstractmethod
-    def holds(self, path: str) -> bool:
-        """Whether a path of the index may be one of this place."""
+    def ends(self, paths: Sequence[str], stamps: Mapping[str, str], size: int) -> dict[str, tuple[bytes, bytes]]:
+        """Both ends of files on other machines, asked for together."""
+        found: dict[str, tuple[bytes, bytes]] = {}
+        for location in self:
+            mine = [path for path in paths if location.holds(path)] if isinstance(location, RemoteLocation) else []
+            if mine:
+                found |= location.ends(mine, stamps, size)
+        return found
 
-    @abstractmethod
-    def open(self, path: str) -> Source:
-        """Open a file for reading."""
-
-    def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
-        """Fetch beginning and end of many files at once, where that is faster than one by one."""
-        return {}
-
-
-class LocalPlace(Place):
-    """A folder, a file, or a pattern of files on disk."""
-
-    def __init__(self, pattern: str, suffix: str) -> None:
-        super().__init__(pattern, suffix)
-        self.folder = pattern if not self._matches_files else os.path.dirname(pattern)
-
-    @property
-    def home(self) -> str | None:
-        if os.path.isdir(self.pattern):
-            return os.path.join(self.pattern, "")
-        return _before_magic(self.pattern, os.sep)
-
-    @property
-    def _matches_files(self) -> bool:
-        return glob.has_magic(self.pattern) or self.pattern.endswith(self.endings)
-
-    def matches(self, path: str) -> bool:
-        """Whether a file at this path, were there one, would be listed."""
-        if self._matches_files and not os.path.isdir(self.pattern):
-            return fnmatch.fnmatchcase(path, self.pattern)
-        return os.path.dirname(path) == self.pattern and path.endswith(self.endings)
-
-    def listing(self) -> Listed:
-        if os.path.isdir(self.pattern):
-            return _scandir(self.pattern, lambda name: name.endswith(self.endings))
-        folder, last = os.path.split(self.pattern)
-        if os.path.exists(self.pattern) or not glob.has_magic(self.pattern):
-            return _looked_at([self.pattern])
-        if glob.has_magic(folder) or last == "**":
-            return _looked_at(path for path in glob.iglob(self.pattern, recursive=True) if os.path.isfile(path))
-        matches = re.compile(fnmatch.translate(last)).match
-        return _scandir(folder, lambda name: matches(name) is not None)
-
-    def changed(self) -> int | None:
-        folder = self.pattern if os.path.isdir(self.pattern) else os.path.dirname(self.pattern)
-        if glob.has_magic(folder):
-            return None
-        try:
-            return os.stat(folder).st_mtime_ns
-        except OSError:
-            return None
-
-    def holds(self, path: str) -> bool:
-        return "://" not in path
-
-    def open(self, path: str) -> Source:
-        return LocalSource(path)
-
-    def stamp(self, path: str) -> str:
-        """The stamp of a file as it is now; empty where it cannot be looked at."""
-        try:
-            found = os.stat(path)
-        except OSError:
-            return ""
-        return local_stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    def stale(self, known: Iterable[tuple[str, str]]) -> list[str]:
+        """Those of some files on this machine that are not what they were."""
+        located = ((path, stamp, self.holding(path)) for path, stamp in known)
+        return [
+            path
+            for path, stamp, location in located
+            if isinstance(location, LocalLocation) and location.stamp(path) != stamp
+        ]
 
     def is_gone(self, path: str) -> bool:
-        """Whether there is nothing at a path, not even a link to nowhere."""
-        return not os.path.lexists(path)
-
-
-def _before_magic(pattern: str, separator: str) -> str | None:
-    """The folder before the first part of a pattern that is one; None where there is none."""
-    parts = pattern.split(separator)
-    first = next((place for place, part in enumerate(parts) if glob.has_magic(part)), 0)
-    return separator.join(parts[:first]) + separator if first else None
-
-
-def _looked_at(paths: Iterable[str]) -> Listed:
-    listed = Listed("")
-    for path in paths:
-        found = os.stat(path)
-        listed.add(path, (found.st_size, found.st_mtime_ns, found.st_ctime_ns))
-    return listed
-
-
-def _scandir(folder: str, wanted: Callable[[str], bool]) -> Listed:
-    """List a folder; nearly all it costs is the look at each file, which an open folder makes a little cheaper."""
-    listed = Listed(os.path.join(folder, ""))
-    place = os.open(folder, os.O_RDONLY) if os.scandir in os.supports_fd else None
-    try:
-        with os.scandir(folder if place is None else place) as entries:
-            _add_all(listed, (entry for entry in entries if wanted(entry.name) and entry.name[0] != "."))
-    finally:
-        if place is not None:
-            os.close(place)
-    return listed
-
-
-def _add_all(listed: Listed, entries: Iterable[os.DirEntry[str]]) -> None:
-    regular = stat.S_ISREG
-    for entry in entries:
-        try:
-            found = entry.stat()
-        except OSError:  # a link to nowhere: opening it tells
-            listed.add(entry.name, UNSEEN)
-        else:
-            if regular(found.st_mode):
-                listed.add(entry.name, (found.st_size, found.st_mtime_ns, found.st_ctime_ns))
-
-
-class RemotePlace(Place):
-    """A folder, a file or a pattern on an fsspec filesystem."""
-
-    def __init__(self, pattern: str, suffix: str, storage_options: Mapping[str, Any]) -> None:
-        super().__init__(pattern, suffix)
-        self._options = dict(storage_options)
-        self._prefix = pattern.partition("://")[0] + "://"
-        self._opened: tuple[int, Any, str] | None = None
-
-    def _filesystem(self) -> tuple[Any, str]:
-        if self._opened is None or self._opened[0] != os.getpid():
-            from fsspec.core import url_to_fs
-
-            fs, name = url_to_fs(self.pattern, **self._options)
-            self._opened = os.getpid(), fs, name
-        return self._opened[1:]
-
-    def listing(self) -> Listed:
-        fs, name = self._filesystem()
-        fs.invalidate_cache()
-        if glob.has_magic(name):
-            found = fs.glob(name, detail=True)
-        elif fs.isdir(name):
-            listed = {info["name"]: info for info in fs.ls(name, detail=True)}
-            found = {path: info for path, info in listed.items() if path.endswith(self.endings)}
-        else:
-            found = {name: fs.info(name)}
-        files = {self._path(path): remote_stamp(info) for path, info in found.items() if info["type"] == "file"}
-        return Listed("", list(files), told=tuple(files.values()))
-
-    @property
-    def home(self) -> str | None:
-        _, name = self._filesystem()
-        if glob.has_magic(name):
-            folder = _before_magic(name, "/")
-            return None if folder is None else self._path(folder)
-        return None if name.endswith(self.endings) else f"{self._path(name).rstrip('/')}/"
-
-    def _path(self, name: str) -> str:
-        return name if name.startswith(self._prefix) else self._prefix + name
-
-    def _name(self, path: str) -> str:
-        _, name = self._filesystem()
-        return path if name.startswith(self._prefix) else path.removeprefix(self._prefix)
-
-    def holds(self, path: str) -> bool:
-        return path.startswith(self._prefix)
-
-    def open(self, path: str) -> Source:
-        fs, _ = self._filesystem()
-        fs.invalidate_cache()
-        info = fs.info(self._name(path))
-        return RemoteSource(fs, self._name(path), int(info.get("size") or 0), remote_stamp(info))
-
-    def fetch(self, path: str) -> bytes:
-        """All of a file, by one request."""
-        fs, _ = self._filesystem()
-        return bytes(fs.cat_file(self._name(path)))
-
-    def store(self, path: str, data: bytes) -> None:
-        """Write a file, all of it at once."""
-        fs, _ = self._filesystem()
-        fs.pipe_file(self._name(path), data)
-
-    def trusted(self, path: str, stamp: str) -> Source:
-        """Open a file without asking whether it is still the one listed: one request less."""
-        fs, _ = self._filesystem()
-        return RemoteSource(fs, self._name(path), size_of(stamp), stamp)
-
-    def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
-        fs, _ = self._filesystem()
-        sizes = [size_of(stamps[path]) for path in paths]
-        names = [self._name(path) for path in paths]
-        heads = _ranges(fs, names, [0] * len(names), [min(size, 2 * end) for size in sizes])
-        longer = [n for n, size in enumerate(sizes) if size > 2 * end]
-        tails = _ranges(fs, [names[n] for n in longer], [sizes[n] - end for n in longer], [sizes[n] for n in longer])
-        ending = dict(zip(longer, tails, strict=True))
-        pairs = ((path, head, ending.get(n, head)) for n, (path, head) in enumerate(zip(paths, heads, strict=True)))
-        return {path: (head, tail) for path, head, tail in pairs if head is not None and tail is not None}
-
-
-def _ranges(fs: Any, names: Sequence[str], starts: Sequence[int], stops: Sequence[int]) -> list[bytes | None]:
-    """A range of bytes of each file; None where it could not be had."""
-    found = fs.cat_ranges(list(names), list(starts), list(stops), on_error="return")
-    return [
-        None if isinstance(data, BaseException) else cut(bytes(data), start, stop)
-        for data, start, stop in zip(found, starts, stops, strict=True)
-    ]
+        """Whether a file on this machine is there no more."""
+        location = self.holding(path)
+        return isinstance(location, LocalLocation) and location.is_gone(path)

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 __all__ = [
+    "ByteSource",
     "LocalSource",
     "RemoteSource",
-    "Source",
     "cut",
     "is_certain",
     "is_unproved",
@@ -33,7 +33,7 @@ UNPROVED: Final = "?"  # ends the stamp of a file that nobody here has looked in
 TIMES: Final = "|"  # before what a stamp has and a version has not
 
 
-class Source(ABC):
+class ByteSource(ABC):
     """One file, open for reading by one thread.
 
     Attributes
@@ -122,7 +122,7 @@ def unproved(stamp: str) -> str:
     return stamp + UNPROVED
 
 
-class LocalSource(Source):
+class LocalSource(ByteSource):
     """A file on disk."""
 
     def __init__(self, path: str) -> None:
@@ -183,7 +183,7 @@ def remote_stamp(info: Mapping[str, Any]) -> str:
     return f"{info.get('size') or 0:x}-{mark}"
 
 
-class RemoteSource(Source):
+class RemoteSource(ByteSource):
     """A file on any fsspec filesystem; each `read` is one request for a range of bytes."""
 
     def __init__(self, fs: Any, name: str, size: int, stamp: str) -> None:

@@ -8,8 +8,8 @@ from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import content_of, most_of
-from intake_bluesky.files.content.source import Source, is_unproved, size_of, version_of
-from intake_bluesky.files.scan.file_layout import Layout
+from intake_bluesky.files.content.source import ByteSource, is_unproved, size_of, version_of
+from intake_bluesky.files.scan.file_layout import FileLayout
 from intake_bluesky.files.scan.scanner import NotARun, Scan, guard_of, item_beginning, uid_of
 from intake_bluesky.index.index import IndexEntry
 from intake_bluesky.index.packed_statistics import pack
@@ -61,7 +61,9 @@ def _last_stop(codec: Codec, tail: bytes, uid: str) -> bytes | None:
     return None
 
 
-def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = None) -> tuple[IndexEntry, Layout]:
+def scan(
+    codec: Codec, path: str, source: ByteSource, earlier: IndexEntry | None = None
+) -> tuple[IndexEntry, FileLayout]:
     """Scan a file, or only what was appended since an earlier scan.
 
     Raises
@@ -70,7 +72,7 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
         When it holds no run.
     """
     known = _resumed(codec, path, source, earlier)
-    work = Scan(codec, Layout()) if known is None else known
+    work = Scan(codec, FileLayout()) if known is None else known
     work.run(content_of(source, path, work.layout.members))
     assert work.start is not None  # run() has raised otherwise
     start = work.start, work.start_doc or codec.decode(work.start)[1]
@@ -81,12 +83,12 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
     return entry, work.layout
 
 
-def _resumed(codec: Codec, path: str, source: Source, earlier: IndexEntry | None) -> Scan | None:
+def _resumed(codec: Codec, path: str, source: ByteSource, earlier: IndexEntry | None) -> Scan | None:
     """Take up the last scan where it ended; None where the file is not the one it was, only longer."""
     if earlier is None or earlier.layout is None or not _may_continue(earlier, source):
         return None
     try:
-        layout = Layout.unpack(earlier.layout, most_of(path, source.size))
+        layout = FileLayout.unpack(earlier.layout, most_of(path, source.size))
     except ValueError:
         return None
     content = content_of(source, path, list(layout.members))
@@ -97,7 +99,7 @@ def _resumed(codec: Codec, path: str, source: Source, earlier: IndexEntry | None
     return Scan(codec, layout, earlier.start, earlier.stop) if same else None
 
 
-def _may_continue(earlier: IndexEntry, source: Source) -> bool:
+def _may_continue(earlier: IndexEntry, source: ByteSource) -> bool:
     """Whether a file can be the one it was: a run that is finished does not grow, and none shrinks or is rewritten."""
     size = size_of(earlier.stamp)
     if not earlier.stamp or source.size < size:

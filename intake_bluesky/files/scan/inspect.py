@@ -8,15 +8,15 @@ from typing import NamedTuple, TypeAlias
 
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import compression_of, content_of
-from intake_bluesky.files.content.locations import shown
-from intake_bluesky.files.content.source import Source, same_file, stamp_of, version_of
+from intake_bluesky.files.content.location import shown
+from intake_bluesky.files.content.source import ByteSource, same_file, stamp_of, version_of
 from intake_bluesky.files.scan.index_entries import END, glance, scan
 from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import IndexEntry
 
 __all__ = ["Opener", "Task", "look", "look_at_written"]
 
-Opener: TypeAlias = Callable[[str], Source]
+Opener: TypeAlias = Callable[[str], ByteSource]
 
 
 class Task(NamedTuple):
@@ -91,7 +91,7 @@ def _looked_at(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
         return IndexEntry(path, stamp, problem=f"cannot be read: {type(error).__name__}: {error}")
 
 
-def _entry(codec: Codec, source: Source, task: Task) -> IndexEntry:
+def _entry(codec: Codec, source: ByteSource, task: Task) -> IndexEntry:
     if source.size == 0:
         raise NotARun("the file is empty")
     if not task.deep and (task.earlier is None or task.earlier.layout is None):
@@ -101,7 +101,7 @@ def _entry(codec: Codec, source: Source, task: Task) -> IndexEntry:
     return scan(codec, task.path, source, None if task.deep else task.earlier)[0]
 
 
-def _glance(codec: Codec, path: str, source: Source) -> IndexEntry | None:
+def _glance(codec: Codec, path: str, source: ByteSource) -> IndexEntry | None:
     plain, size = compression_of(path) is None, source.size
     if size <= 2 * END:
         head = tail = source.read(0, size) if plain else content_of(source, path, [(0, 0)]).read()

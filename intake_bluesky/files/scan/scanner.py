@@ -18,7 +18,7 @@ from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import Content
 from intake_bluesky.files.scan.block_builder import BlockBuilder
-from intake_bluesky.files.scan.file_layout import Layout
+from intake_bluesky.files.scan.file_layout import FileLayout
 from intake_bluesky.index.index import storable
 
 __all__ = ["DATUMS", "EVENTS", "NotARun", "Scan", "guard_of", "item_beginning", "uid_of"]
@@ -43,7 +43,7 @@ class Scan:
 
     Attributes
     ----------
-    layout : Layout
+    layout : FileLayout
         Changed in place.
     start, stop : bytes or None
         The items of the start and stop documents, as they stand in the file.
@@ -54,7 +54,7 @@ class Scan:
     """
 
     codec: Codec
-    layout: Layout
+    layout: FileLayout
     start: bytes | None = None
     stop: bytes | None = None
     start_doc: Document | None = field(default=None, init=False)

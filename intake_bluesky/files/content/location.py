@@ -1,0 +1,280 @@
+"""Where the files are: patterns, local or of any fsspec filesystem, listed and opened."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from intake_bluesky.files.content.decompress import COMPRESSIONS
+from intake_bluesky.files.content.listing import UNSEEN, FileListing
+from intake_bluesky.files.content.source import (
+    ByteSource,
+    LocalSource,
+    RemoteSource,
+    cut,
+    local_stamp,
+    remote_stamp,
+    size_of,
+)
+from intake_bluesky.runtime.secrets import shown
+
+__all__ = ["FileLocation", "LocalLocation", "RemoteLocation", "location_of", "shown"]
+
+
+def location_of(path: str | os.PathLike[str], suffix: str, storage_options: Mapping[str, Any]) -> FileLocation:
+    """The location that a path, a pattern or a URL names; nothing is looked at."""
+    text = os.fspath(path)
+    protocol, mark, rest = text.partition("://")
+    if not mark and "::" not in text:
+        return LocalLocation(os.path.abspath(os.path.expanduser(text)), suffix)
+    if protocol in ("file", "local"):
+        return LocalLocation(os.path.abspath(rest.removeprefix("localhost")), suffix)
+    return RemoteLocation(text, suffix, storage_options)
+
+
+class FileLocation(ABC):
+    """One of the paths a store was given.
+
+    Attributes
+    ----------
+    pattern : str
+        Absolute.
+    folder : str or None
+        The local folder in which new files can be made; None where there is none.
+    """
+
+    pattern: str
+    folder: str | None = None
+
+    def __init__(self, pattern: str, suffix: str) -> None:
+        self.pattern = pattern
+        self.endings = (suffix, *(f"{suffix}.{compression}" for compression in COMPRESSIONS))
+
+    @abstractmethod
+    def listing(self) -> FileListing:
+        """List the files with what tells whether they changed.
+
+        Raises
+        ------
+        OSError
+            Where the location cannot be looked into; FileNotFoundError where there is none.
+        """
+
+    def changed(self) -> int | None:
+        """When a file was last added or removed, in nanoseconds; None where that takes a listing to tell."""
+        return None
+
+    @property
+    @abstractmethod
+    def home(self) -> str | None:
+        """The folder that holds all files, with its separator, as in their paths; None where the location is one file."""
+
+    @abstractmethod
+    def holds(self, path: str) -> bool:
+        """Whether a path of the index may be one of this location."""
+
+    @abstractmethod
+    def open(self, path: str) -> ByteSource:
+        """Open a file for reading."""
+
+    def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
+        """Fetch beginning and end of many files at once, where that is faster than one by one."""
+        return {}
+
+
+class LocalLocation(FileLocation):
+    """A folder, a file, or a pattern of files on disk."""
+
+    def __init__(self, pattern: str, suffix: str) -> None:
+        super().__init__(pattern, suffix)
+        self.folder = pattern if not self._matches_files else os.path.dirname(pattern)
+
+    @property
+    def home(self) -> str | None:
+        if os.path.isdir(self.pattern):
+            return os.path.join(self.pattern, "")
+        return _before_magic(self.pattern, os.sep)
+
+    @property
+    def _matches_files(self) -> bool:
+        return glob.has_magic(self.pattern) or self.pattern.endswith(self.endings)
+
+    def matches(self, path: str) -> bool:
+        """Whether a file at this path, were there one, would be listed."""
+        if self._matches_files and not os.path.isdir(self.pattern):
+            return fnmatch.fnmatchcase(path, self.pattern)
+        return os.path.dirname(path) == self.pattern and path.endswith(self.endings)
+
+    def listing(self) -> FileListing:
+        if os.path.isdir(self.pattern):
+            return _scandir(self.pattern, lambda name: name.endswith(self.endings))
+        folder, last = os.path.split(self.pattern)
+        if os.path.exists(self.pattern) or not glob.has_magic(self.pattern):
+            return _looked_at([self.pattern])
+        if glob.has_magic(folder) or last == "**":
+            return _looked_at(path for path in glob.iglob(self.pattern, recursive=True) if os.path.isfile(path))
+        matches = re.compile(fnmatch.translate(last)).match
+        return _scandir(folder, lambda name: matches(name) is not None)
+
+    def changed(self) -> int | None:
+        folder = self.pattern if os.path.isdir(self.pattern) else os.path.dirname(self.pattern)
+        if glob.has_magic(folder):
+            return None
+        try:
+            return os.stat(folder).st_mtime_ns
+        except OSError:
+            return None
+
+    def holds(self, path: str) -> bool:
+        return "://" not in path
+
+    def open(self, path: str) -> ByteSource:
+        return LocalSource(path)
+
+    def stamp(self, path: str) -> str:
+        """The stamp of a file as it is now; empty where it cannot be looked at."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return ""
+        return local_stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def is_gone(self, path: str) -> bool:
+        """Whether there is nothing at a path, not even a link to nowhere."""
+        return not os.path.lexists(path)
+
+
+def _before_magic(pattern: str, separator: str) -> str | None:
+    """The folder before the first part of a pattern that is one; None where there is none."""
+    parts = pattern.split(separator)
+    first = next((place for place, part in enumerate(parts) if glob.has_magic(part)), 0)
+    return separator.join(parts[:first]) + separator if first else None
+
+
+def _looked_at(paths: Iterable[str]) -> FileListing:
+    listed = FileListing("")
+    for path in paths:
+        found = os.stat(path)
+        listed.add(path, (found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+    return listed
+
+
+def _scandir(folder: str, wanted: Callable[[str], bool]) -> FileListing:
+    """List a folder; nearly all it costs is the look at each file, which an open folder makes a little cheaper."""
+    listed = FileListing(os.path.join(folder, ""))
+    place = os.open(folder, os.O_RDONLY) if os.scandir in os.supports_fd else None
+    try:
+        with os.scandir(folder if place is None else place) as entries:
+            _add_all(listed, (entry for entry in entries if wanted(entry.name) and entry.name[0] != "."))
+    finally:
+        if place is not None:
+            os.close(place)
+    return listed
+
+
+def _add_all(listed: FileListing, entries: Iterable[os.DirEntry[str]]) -> None:
+    regular = stat.S_ISREG
+    for entry in entries:
+        try:
+            found = entry.stat()
+        except OSError:  # a link to nowhere: opening it tells
+            listed.add(entry.name, UNSEEN)
+        else:
+            if regular(found.st_mode):
+                listed.add(entry.name, (found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+
+
+class RemoteLocation(FileLocation):
+    """A folder, a file or a pattern on an fsspec filesystem."""
+
+    def __init__(self, pattern: str, suffix: str, storage_options: Mapping[str, Any]) -> None:
+        super().__init__(pattern, suffix)
+        self._options = dict(storage_options)
+        self._prefix = pattern.partition("://")[0] + "://"
+        self._opened: tuple[int, Any, str] | None = None
+
+    def _filesystem(self) -> tuple[Any, str]:
+        if self._opened is None or self._opened[0] != os.getpid():
+            from fsspec.core import url_to_fs
+
+            fs, name = url_to_fs(self.pattern, **self._options)
+            self._opened = os.getpid(), fs, name
+        return self._opened[1:]
+
+    def listing(self) -> FileListing:
+        fs, name = self._filesystem()
+        fs.invalidate_cache()
+        if glob.has_magic(name):
+            found = fs.glob(name, detail=True)
+        elif fs.isdir(name):
+            listed = {info["name"]: info for info in fs.ls(name, detail=True)}
+            found = {path: info for path, info in listed.items() if path.endswith(self.endings)}
+        else:
+            found = {name: fs.info(name)}
+        files = {self._path(path): remote_stamp(info) for path, info in found.items() if info["type"] == "file"}
+        return FileListing("", list(files), told=tuple(files.values()))
+
+    @property
+    def home(self) -> str | None:
+        _, name = self._filesystem()
+        if glob.has_magic(name):
+            folder = _before_magic(name, "/")
+            return None if folder is None else self._path(folder)
+        return None if name.endswith(self.endings) else f"{self._path(name).rstrip('/')}/"
+
+    def _path(self, name: str) -> str:
+        return name if name.startswith(self._prefix) else self._prefix + name
+
+    def _name(self, path: str) -> str:
+        _, name = self._filesystem()
+        return path if name.startswith(self._prefix) else path.removeprefix(self._prefix)
+
+    def holds(self, path: str) -> bool:
+        return path.startswith(self._prefix)
+
+    def open(self, path: str) -> ByteSource:
+        fs, _ = self._filesystem()
+        fs.invalidate_cache()
+        info = fs.info(self._name(path))
+        return RemoteSource(fs, self._name(path), int(info.get("size") or 0), remote_stamp(info))
+
+    def fetch(self, path: str) -> bytes:
+        """All of a file, by one request."""
+        fs, _ = self._filesystem()
+        return bytes(fs.cat_file(self._name(path)))
+
+    def store(self, path: str, data: bytes) -> None:
+        """Write a file, all of it at once."""
+        fs, _ = self._filesystem()
+        fs.pipe_file(self._name(path), data)
+
+    def trusted(self, path: str, stamp: str) -> ByteSource:
+        """Open a file without asking whether it is still the one listed: one request less."""
+        fs, _ = self._filesystem()
+        return RemoteSource(fs, self._name(path), size_of(stamp), stamp)
+
+    def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
+        fs, _ = self._filesystem()
+        sizes = [size_of(stamps[path]) for path in paths]
+        names = [self._name(path) for path in paths]
+        heads = _ranges(fs, names, [0] * len(names), [min(size, 2 * end) for size in sizes])
+        longer = [n for n, size in enumerate(sizes) if size > 2 * end]
+        tails = _ranges(fs, [names[n] for n in longer], [sizes[n] - end for n in longer], [sizes[n] for n in longer])
+        ending = dict(zip(longer, tails, strict=True))
+        pairs = ((path, head, ending.get(n, head)) for n, (path, head) in enumerate(zip(paths, heads, strict=True)))
+        return {path: (head, tail) for path, head, tail in pairs if head is not None and tail is not None}
+
+
+def _ranges(fs: Any, names: Sequence[str], starts: Sequence[int], stops: Sequence[int]) -> list[bytes | None]:
+    """A range of bytes of each file; None where it could not be had."""
+    found = fs.cat_ranges(list(names), list(starts), list(stops), on_error="return")
+    return [
+        None if isinstance(data, BaseException) else cut(bytes(data), start, stop)
+        for data, start, stop in zip(found, starts, stops, strict=True)
+    ]
