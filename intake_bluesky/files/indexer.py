@@ -14,10 +14,10 @@ from typing import Any, Final, TypeVar
 from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import Content, content_of, likely_size, most_of
+from intake_bluesky.files.content.file_location import RemoteLocation, location_of, shown
+from intake_bluesky.files.content.file_locations import FileLocations
 from intake_bluesky.files.content.listing import FileListing, digest
 from intake_bluesky.files.content.listing_schedule import Rhythm
-from intake_bluesky.files.content.location import RemoteLocation, location_of, shown
-from intake_bluesky.files.content.locations import FileLocations
 from intake_bluesky.files.content.source import ByteSource, is_certain, size_of, unproved
 from intake_bluesky.files.pending import Waiting, put_at_exit
 from intake_bluesky.files.published_index import adopt, publish
@@ -178,7 +178,7 @@ class IndexedFiles:
         changed = {path for path, stamp in stamps.items() if deep or not _same(known.get(path), stamp)}
         todo = changed | ({path for path, _ in self.index.unscanned()} & stamps.keys() if unscanned else set())
         uids: set[str] = set()
-        if executor is not None and not self._pays(sum(size_of(stamps[path]) for path in todo)):
+        if not self.locations.local or sum(size_of(stamps[path]) for path in todo) < PAYS:
             executor = None
         tasks = self._tasks(sorted(todo), stamps, known, uids, deep=deep or unscanned)
         for entries in self._looks(tasks, len(todo), executor):
@@ -234,14 +234,9 @@ class IndexedFiles:
                 measured = self._waiting.measured(path)
                 yield Task(path, stamps[path], None if deep else earlier, deep, ends.get(path), measured)
 
-    def _pays(self, size: int) -> bool:
-        """Whether processes are worth starting for so many bytes, which they can read."""
-        return size >= PAYS and self.locations.local
-
     def _looks(self, tasks: Iterator[Task], total: int, executor: Executor | None = None) -> Iterator[list[IndexEntry]]:
         """Entries in batches."""
-        found = look_at_all(self.codec, self.locations.open, tasks, executor)
-        entries = track(found, total=total, what="indexing")
+        entries = track(look_at_all(self.codec, self.locations.open, tasks, executor), total=total, what="indexing")
         while some := list(islice(entries, BATCH)):
             yield some
 

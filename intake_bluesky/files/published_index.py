@@ -24,7 +24,7 @@ from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import DamagedRun, StoreUnavailable
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import most_of
-from intake_bluesky.files.content.location import FileLocation, RemoteLocation, shown
+from intake_bluesky.files.content.file_location import FileLocation, RemoteLocation, shown
 from intake_bluesky.files.content.source import is_certain, size_of, unproved, version_of
 from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.files.scan.scanner import NotARun, uid_of

@@ -13,7 +13,7 @@ from intake_bluesky.documents.model import Document
 from intake_bluesky.documents.running_statistics import Watching
 from intake_bluesky.errors import DuplicateRun, UnsupportedOperation, UntrustedName
 from intake_bluesky.files.content.decompress import COMPRESSIONS
-from intake_bluesky.files.content.location import LocalLocation, shown
+from intake_bluesky.files.content.file_location import LocalLocation, shown
 from intake_bluesky.files.content.source import stamp_of, version_of
 from intake_bluesky.files.indexer import IndexedFiles
 from intake_bluesky.files.scan.block_builder import BLOCK

@@ -20,7 +20,7 @@ from intake_bluesky.documents.model import (
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.files.codec import Codec
-from intake_bluesky.files.content.location import RemoteLocation, shown
+from intake_bluesky.files.content.file_location import RemoteLocation, shown
 from intake_bluesky.files.content.source import is_certain, version_of
 from intake_bluesky.files.indexed_values import count_values, look_up
 from intake_bluesky.files.indexer import IndexedFiles

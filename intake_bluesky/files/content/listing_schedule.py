@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from intake_bluesky.files.content.location import FileLocation
+from intake_bluesky.files.content.file_location import FileLocation
 
 __all__ = ["Rhythm", "Turn"]
 

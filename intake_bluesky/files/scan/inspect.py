@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import compression_of, content_of
-from intake_bluesky.files.content.location import shown
+from intake_bluesky.files.content.file_location import shown
 from intake_bluesky.files.content.source import ByteSource, same_file, stamp_of, version_of
 from intake_bluesky.files.scan.index_entries import END, glance, scan
 from intake_bluesky.files.scan.scanner import NotARun

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import overload
 
+from intake_bluesky.files.content.file_location import FileLocation, LocalLocation, RemoteLocation, shown
 from intake_bluesky.files.content.listing import FileListing
-from intake_bluesky.files.content.location import FileLocation, LocalLocation, RemoteLocation, shown
 from intake_bluesky.files.content.source import ByteSource
 from intake_bluesky.storage.contract import Problem
 

@@ -73,7 +73,7 @@ class FileLocation(ABC):
     @property
     @abstractmethod
     def home(self) -> str | None:
-        """The folder that holds all files, with its separator, as in their paths; None where the location is one file."""
+        """The folder that holds all files, with its separator, as in their paths; None for one file alone."""
 
     @abstractmethod
     def holds(self, path: str) -> bool:
