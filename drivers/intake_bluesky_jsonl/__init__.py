@@ -1,29 +1,24 @@
-"""Runs in JSONL files as an Intake catalog: the driver ``bluesky-jsonl-catalog``."""
+"""Runs in JSONL files as an Intake catalog: the driver ``bluesky-jsonl-catalog``.
+
+The catalog, which needs xarray, is imported when it is first used: processes that scan files use the codec alone.
+"""
 
 from __future__ import annotations
 
-from intake_bluesky.catalogs.file_catalog import FileCatalog
+from typing import TYPE_CHECKING
+
 from intake_bluesky_jsonl.codec import JSONLCodec
 from intake_bluesky_jsonl.store import JSONLStore
+
+if TYPE_CHECKING:
+    from intake_bluesky_jsonl.catalog import BlueskyJSONLCatalog
 
 __all__ = ["BlueskyJSONLCatalog", "JSONLCodec", "JSONLStore"]
 
 
-class BlueskyJSONLCatalog(FileCatalog):
-    """The runs in ``.jsonl`` files; every other argument is one of `BlueskyCatalog`.
+def __getattr__(name: str) -> object:
+    if name != "BlueskyJSONLCatalog":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from intake_bluesky_jsonl.catalog import BlueskyJSONLCatalog
 
-    Parameters
-    ----------
-    paths : str, Path or list of them
-        Folders, files, patterns, URLs: see `FileStore`. Relative ones are relative to the working directory;
-        YAML files write ``{{ CATALOG_DIR }}`` for their own.
-    storage_options : mapping, optional
-        Passed on to fsspec.
-    directory : str or Path, optional
-        Where new runs are written, by default the first local folder of `paths`.
-    compression : {None, "gz", "zst"}
-        Of new files.
-    """
-
-    name = "bluesky-jsonl-catalog"
-    store_class = JSONLStore
+    return BlueskyJSONLCatalog

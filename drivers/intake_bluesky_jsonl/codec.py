@@ -13,7 +13,7 @@ from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.columns import Observed
 from intake_bluesky.documents.model import ALL_KEYS, NAMES, Document, EventPage, Keys
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
-from intake_bluesky.files.codec import Codec, Item
+from intake_bluesky.files.codec import Codec, DocumentSpan
 from intake_bluesky_jsonl.events import event_pages
 
 __all__ = ["JSONLCodec"]
@@ -61,7 +61,7 @@ class JSONLCodec(Codec):
                 "or into a MessagePack catalog if it is bytes or complex numbers"
             ) from error
 
-    def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[Item]:
+    def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[DocumentSpan]:
         """Yield the lines from `start` on, each with the blank ones after it.
 
         A last line without its end may be cut anywhere and is left out, whole or not; `decode` can tell.
@@ -72,7 +72,7 @@ class JSONLCodec(Codec):
             if raw[stop : stop + 1].isspace():
                 stop = _after_blank_lines(raw, stop)
             if name:
-                yield Item(name, start, stop)
+                yield DocumentSpan(name, start, stop)
             start = stop
 
     def decode(self, item: bytes | memoryview) -> tuple[str, Document]:

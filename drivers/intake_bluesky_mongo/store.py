@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import threading
-import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +14,7 @@ from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, S
 from intake_bluesky.query import Path, Query, split
 from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.storage.header_cache import HeaderCache
 from intake_bluesky.storage.order import Order, sort_runs
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection
@@ -36,8 +35,9 @@ OPTIONS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """Options of pymongo's ``find`` that change how is found, not what; and what ``aggregate`` calls them."""
 FRESH: Final = 0.5  # seconds for which what was just learnt of a run is used again
+RECENT: Final = 256  # runs: more than a search measures at once
 PROBLEMS: Final = 100
-OWN: Final = frozenset({"_times", "_lock", "_recent"})  # of each process
+OWN: Final = frozenset({"_times", "_recent"})  # of each process
 SHOWN: Final = 300  # letters of a query in a message
 
 
@@ -80,8 +80,7 @@ class MongoStore(RunStore):
 
     def _begin(self) -> None:
         self._times = Times()
-        self._lock = threading.Lock()
-        self._recent: dict[str, tuple[float, MongoRun, dict[str, StoredStream]]] = {}
+        self._recent = HeaderCache[tuple[MongoRun, dict[str, StoredStream]]](size=RECENT, age=FRESH)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in OWN}
@@ -191,14 +190,11 @@ class MongoStore(RunStore):
         return streams
 
     def _remember(self, uid: str, found: MongoRun, streams: dict[str, StoredStream]) -> None:
-        with self._lock:
-            self._recent = {known: kept for known, kept in self._recent.items() if _is_fresh(kept[0])}
-            self._recent[uid] = time.monotonic(), found, streams
+        self._recent.put(uid, (found, streams))
 
     def _streams(self, uid: str) -> dict[str, StoredStream]:
         """The streams of a run, as `header` saw them if it did just now."""
-        known = self._recent.get(uid)
-        return known[2] if known is not None and _is_fresh(known[0]) else self._run(uid)[1]
+        return (self._recent.get(uid) or self._run(uid))[1]
 
     def header(self, uid: str) -> RunHeader:
         """Describe one run."""
@@ -308,7 +304,7 @@ class MongoStore(RunStore):
 
     def refresh(self, *, deep: bool = False) -> None:
         """Forget what was just learnt: every question asks the server anew."""
-        self._recent = {}
+        self._recent.clear()
 
     def problems(self) -> Sequence[Problem]:
         """Name what stands among the runs and has no uid."""
@@ -382,10 +378,6 @@ def _reading(what: str) -> Iterator[None]:
 def _shown(query: Query) -> str:
     code = repr(query)
     return code if len(code) < SHOWN else f"{code[:SHOWN]} ..."
-
-
-def _is_fresh(when: float) -> bool:
-    return time.monotonic() - when < FRESH
 
 
 def _time_of(event: Document) -> float:

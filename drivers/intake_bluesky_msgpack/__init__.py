@@ -1,29 +1,24 @@
-"""Runs in MessagePack files as an Intake catalog: the driver ``bluesky-msgpack-catalog``."""
+"""Runs in MessagePack files as an Intake catalog: the driver ``bluesky-msgpack-catalog``.
+
+The catalog, which needs xarray, is imported when it is first used: processes that scan files use the codec alone.
+"""
 
 from __future__ import annotations
 
-from intake_bluesky.catalogs.file_catalog import FileCatalog
+from typing import TYPE_CHECKING
+
 from intake_bluesky_msgpack.codec import MsgpackCodec
 from intake_bluesky_msgpack.store import MsgpackStore
+
+if TYPE_CHECKING:
+    from intake_bluesky_msgpack.catalog import BlueskyMsgpackCatalog
 
 __all__ = ["BlueskyMsgpackCatalog", "MsgpackCodec", "MsgpackStore"]
 
 
-class BlueskyMsgpackCatalog(FileCatalog):
-    """The runs in ``.msgpack`` files; every other argument is one of `BlueskyCatalog`.
+def __getattr__(name: str) -> object:
+    if name != "BlueskyMsgpackCatalog":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from intake_bluesky_msgpack.catalog import BlueskyMsgpackCatalog
 
-    Parameters
-    ----------
-    paths : str, Path or list of them
-        Folders, files, patterns, URLs: see `FileStore`. Relative ones are relative to the working directory;
-        YAML files write ``{{ CATALOG_DIR }}`` for their own.
-    storage_options : mapping, optional
-        Passed on to fsspec.
-    directory : str or Path, optional
-        Where new runs are written, by default the first local folder of `paths`.
-    compression : {None, "gz", "zst"}
-        Of new files.
-    """
-
-    name = "bluesky-msgpack-catalog"
-    store_class = MsgpackStore
+    return BlueskyMsgpackCatalog

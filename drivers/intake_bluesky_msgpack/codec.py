@@ -13,7 +13,7 @@ from intake_bluesky.documents.columns import Observed
 from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys, to_plain
 from intake_bluesky.documents.pages import event_page, gather, normalise
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
-from intake_bluesky.files.codec import Codec, Item
+from intake_bluesky.files.codec import Codec, DocumentSpan
 from intake_bluesky_msgpack.arrays import (
     TEXT,
     PickledObjects,
@@ -77,7 +77,7 @@ class MsgpackCodec(Codec):
         except (OverflowError, RecursionError, TypeError, ValueError) as error:
             raise _unpackable(name, error) from error
 
-    def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[Item]:
+    def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[DocumentSpan]:
         """Yield the complete items from `start` on."""
         raw = data if isinstance(data, bytes) else bytes(data)
         unpacker = msgpack.Unpacker(max_buffer_size=max(len(raw), 1))
@@ -93,7 +93,7 @@ class MsgpackCodec(Codec):
                     f"the {name} at byte {place} is not MessagePack ({type(error).__name__} {error})"
                 ) from error
             stop = start + unpacker.tell()
-            yield Item(name, place, stop)
+            yield DocumentSpan(name, place, stop)
             place = stop
 
     def decode(self, item: bytes | memoryview) -> tuple[str, Document]:

@@ -69,13 +69,21 @@ class StoredValues(Runs):
     def _looked_up(
         self, paths: Sequence[Path], query: str, values: Sequence[Any]
     ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]]:
-        for row in self._database.ask(query, *values):
+        rows = self._database.ask(query, *values)
+        if not paths:
+            yield from ((uid, _finite(time), ()) for uid, time in rows)
+            return
+        for row in rows:
             try:
                 uid, time, found = self.looked_up(row, paths, _document)
             except DamagedRun as error:
                 self._note(row[0], error)
                 continue
-            yield uid, None if time is None or math.isinf(time) else time, found
+            yield uid, _finite(time), found
+
+
+def _finite(time: float | None) -> float | None:
+    return None if time is None or math.isinf(time) else time
 
 
 def _document(body: Any) -> Document:

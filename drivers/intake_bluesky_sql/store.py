@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -25,6 +24,7 @@ from intake_bluesky.query import Path, Query
 from intake_bluesky.search.run_statistics import measured
 from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.storage.header_cache import HeaderCache
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import Answer, Recorded, StatisticsCache
 from intake_bluesky_sql.address import SQLAddress
@@ -39,7 +39,6 @@ from intake_bluesky_sql.statistics import StatisticsTables
 
 __all__ = ["SQLStore"]
 
-KEPT: Final = 32  # runs of which the description is kept in memory
 LISTED: Final = 256  # runs that a first statement fetches
 MOST: Final = 2048  # and those after it
 ENDS: Final = (
@@ -94,7 +93,7 @@ class SQLStore(RunStore):
         self._buffering = Buffering(**usual | given)
         self._search = SQLITE if self.database.is_sqlite else POSTGRESQL
         self._values = StoredValues(self.database, self._search, self._note)
-        self._known: OrderedDict[str, SQLRun] = OrderedDict()
+        self._known = HeaderCache[SQLRun]()
         self._problems: dict[str, Problem] = {}
         self._lock = threading.Lock()
 
@@ -217,16 +216,11 @@ class SQLStore(RunStore):
         return self._run(uid).header
 
     def _run(self, uid: str) -> SQLRun:
-        with self._lock:
-            known = self._known.get(uid)
+        known = self._known.get(uid)
         if known is not None and known.version == SQLRun.current_version(self.database, uid):
             return known
         run = self._found(uid)
-        with self._lock:
-            self._known[uid] = run
-            self._known.move_to_end(uid)
-            while len(self._known) > KEPT:
-                self._known.popitem(last=False)
+        self._known.put(uid, run)
         return run
 
     def _found(self, uid: str, *, whole: bool = False, described: bool = True) -> SQLRun:

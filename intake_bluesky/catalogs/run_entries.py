@@ -42,16 +42,18 @@ class RunEntries(Mapping[str, Any]):
         return self._catalog.entry_of(self._catalog.selection.summary(uid))
 
     def __iter__(self) -> Iterator[str]:
+        if _counts(self._catalog.selection):
+            return self._catalog.arrangement.uids()
         uids = _Uids(self._catalog)
         self._waiting = weakref.ref(uids)
         return uids
 
     def __len__(self) -> int:
-        # list(catalog) makes an iterator and then asks for the length: where every run has to be put to the
-        # query, that iterator does it, and goes through what it found.
+        # list(catalog) makes an iterator and then asks for the length, for which that iterator seeks all runs
+        # where each has to be put to the query.
         waiting, self._waiting = self._waiting, None
         uids = None if waiting is None else waiting()
-        counted = uids.hold() if uids is not None and not _counts(self._catalog.selection) else None
+        counted = None if uids is None else uids.hold()
         return self._catalog.selection.count() if counted is None else counted
 
     def __contains__(self, key: object) -> bool:

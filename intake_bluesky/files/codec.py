@@ -9,10 +9,10 @@ from typing import ClassVar, NamedTuple
 from intake_bluesky.documents.columns import Observed
 from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys
 
-__all__ = ["Codec", "Item"]
+__all__ = ["Codec", "DocumentSpan"]
 
 
-class Item(NamedTuple):
+class DocumentSpan(NamedTuple):
     """One (name, document) pair in a file: its name and the bytes ``data[start:stop]`` it occupies."""
 
     name: str
@@ -34,7 +34,7 @@ class Codec(ABC):
         """Make one item: all its bytes, delimiter included, numpy values and enums accepted."""
 
     @abstractmethod
-    def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[Item]:
+    def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[DocumentSpan]:
         """Yield the complete items of `data` from `start` on; an incomplete last one is left out.
 
         Does not decode more than it takes to find an item's name and end.

@@ -6,24 +6,25 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack, suppress
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable
 from intake_bluesky.files.codec import Codec
-from intake_bluesky.files.content.decompress import Content, content_of, most_of
-from intake_bluesky.files.content.listing import Listed, digest
+from intake_bluesky.files.content.decompress import Content, content_of, likely_size, most_of
+from intake_bluesky.files.content.file_location import RemoteLocation, location_of, shown
+from intake_bluesky.files.content.file_locations import FileLocations
+from intake_bluesky.files.content.listing import FileListing, digest
 from intake_bluesky.files.content.listing_schedule import Rhythm
-from intake_bluesky.files.content.locations import RemotePlace, place_of, shown
-from intake_bluesky.files.content.several_locations import Places
-from intake_bluesky.files.content.source import Source, is_certain, unproved
+from intake_bluesky.files.content.source import ByteSource, is_certain, size_of, unproved
 from intake_bluesky.files.pending import Waiting, put_at_exit
 from intake_bluesky.files.published_index import adopt, publish
-from intake_bluesky.files.scan.file_layout import Layout
+from intake_bluesky.files.scan.file_layout import FileLayout
 from intake_bluesky.files.scan.index_entries import END, scan
-from intake_bluesky.files.scan.inspect import Task, look
-from intake_bluesky.files.scan.pool import Crew, work_of
+from intake_bluesky.files.scan.inspect import Task, look, look_at_written
+from intake_bluesky.files.scan.pool import look_at_all
 from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import FoundRun, Index, IndexEntry, IndexLost, index_path, storable
 from intake_bluesky.runtime.progress import track
@@ -34,12 +35,14 @@ __all__ = ["IndexedFiles"]
 
 LOG: Final = logging.getLogger(__name__)
 T = TypeVar("T")
-BATCH: Final = 2000  # files looked at between two transactions, each of which writes much of every index of SQLite's
+BATCH: Final = 5000  # files looked at between two transactions, each of which writes much of every index of SQLite's
+PAYS: Final = 96 << 20  # bytes of files that take longer to parse than processes take to start: decision 0023
 FETCHED: Final = 500  # files of which both ends are in memory
 WATCHED: Final = 64  # unfinished runs, the latest, looked at before every search
 CHECKED: Final = 16  # runs found whose files are looked at before they are shown
 PATIENCE: Final = 0.05  # seconds that the end of a run being written waits for a listing, and for other processes
 CLOSING: Final = 1.0  # seconds that closing does
+NONE: Final[Mapping[str, IndexEntry]] = {}
 LISTING: Final = "listing"  # the fact that the entries are those of a listing, by its digest
 
 
@@ -57,11 +60,11 @@ class IndexedFiles:
 
     def __init__(self, codec: Codec, paths: Sequence[str], storage_options: Mapping[str, Any]) -> None:
         self.codec = codec
-        self.places = Places(place_of(path, codec.suffix, storage_options) for path in paths)
+        self.locations = FileLocations(location_of(path, codec.suffix, storage_options) for path in paths)
         options = sorted((key, repr(value)) for key, value in storage_options.items())
-        self._key = json.dumps([codec.suffix, sorted(place.pattern for place in self.places), options])
+        self._key = json.dumps([codec.suffix, sorted(location.pattern for location in self.locations), options])
         self._index: Index | None = None
-        self._rhythm = Rhythm(self.places)
+        self._rhythm = Rhythm(self.locations)
         self._troubles: list[Problem] = []
         self._waiting = Waiting()
         self._lock = threading.RLock()
@@ -71,7 +74,7 @@ class IndexedFiles:
         """The index, not opened before it is asked."""
         with self._lock:
             if self._index is None:
-                self._index = Index(index_path(self._key))
+                self._index = Index(index_path(self._key), lambda raw: self.codec.decode(raw)[1])
             return self._index
 
     def ask(self, question: Callable[[Index], T], *, put: bool = True) -> T:
@@ -98,9 +101,9 @@ class IndexedFiles:
         """Note a file that was made here, so that it is seen without a listing."""
         self._waiting.begun(uid, path)
 
-    def finished(self, uid: str, path: str, version: str, measured: bytes | None) -> None:
+    def finished(self, uid: str, path: str, measured: tuple[str, bytes] | None, entry: IndexEntry | None) -> None:
         """Have a run that was written here to its end put into the index, with others that follow it quickly."""
-        if self._waiting.ended(uid, path, None if measured is None else (version, measured)):
+        if self._waiting.ended(uid, path, measured, entry):
             self.put_patiently(PATIENCE)
         put_at_exit(self)
 
@@ -124,12 +127,12 @@ class IndexedFiles:
         with self._lock:
             batch = self._waiting.take()
             try:
-                self._look_again([*batch.written.values(), *stale], batch.scanned.values())
+                self._look_again([*batch.written.values(), *stale], batch.scanned.values(), batch.ended)
             except BaseException:
                 self._waiting.give_back(batch)
                 raise
 
-    def refresh(self, *, deep: bool = False, unscanned: bool = False) -> None:
+    def refresh(self, *, deep: bool = False, unscanned: bool = False, executor: Executor | None = None) -> None:
         """List the files and look at those that are new or changed.
 
         Parameters
@@ -138,17 +141,19 @@ class IndexedFiles:
             Scan all files.
         unscanned : bool
             Scan those that are new or changed, and those that no scan has seen.
+        executor : concurrent.futures.Executor, optional
+            Scans where that is worth it.
         """
         with self._lock:
             for _ in range(3):
                 try:
-                    self._refresh(deep=deep, unscanned=unscanned)
+                    self._refresh(executor, deep=deep, unscanned=unscanned)
                     return
                 except IndexLost:
                     continue
         raise StoreUnavailable(f"the index {self.index.path} cannot be written")
 
-    def _refresh(self, *, deep: bool, unscanned: bool) -> None:
+    def _refresh(self, executor: Executor | None, *, deep: bool, unscanned: bool) -> None:
         if not (deep or unscanned) and self._rhythm.resting(self.index.generation):
             self.watch()
             return
@@ -158,24 +163,26 @@ class IndexedFiles:
         turn = self._rhythm.measured(turn)
         token = digest(listed)
         if deep or unscanned or not whole or self.index.fact(LISTING) != token:
-            self._compare(listed, token if whole else "", deep=deep, unscanned=unscanned)
+            self._compare(listed, token if whole else "", executor, deep=deep, unscanned=unscanned)
         self._rhythm.end(turn, self.index.generation)
 
-    def _compare(self, listed: Sequence[Listed], token: str, *, deep: bool, unscanned: bool) -> None:
+    def _compare(
+        self, listed: Sequence[FileListing], token: str, executor: Executor | None, *, deep: bool, unscanned: bool
+    ) -> None:
         """Bring the entries in line with a listing; `token` is its digest, empty where it is not all there is."""
         changes, known = int(self.index.fact("changes")), self.index.stamps()
         stamps = dict(pair for one in listed for pair in one.stamps())
         certain = self._drop_unstorable(stamps)
-        adopted = 0 if known else adopt(self.index, self.codec, self.places, stamps)
+        adopted = 0 if known else adopt(self.index, self.codec, self.locations, stamps)
         if adopted:
             changes, known = int(self.index.fact("changes")), self.index.stamps()
         changed = {path for path, stamp in stamps.items() if deep or not _same(known.get(path), stamp)}
         todo = changed | ({path for path, _ in self.index.unscanned()} & stamps.keys() if unscanned else set())
         uids: set[str] = set()
-        scanning = deep or unscanned
-        work = sum(work_of(path, stamps[path], deep=scanning) for path in todo)
-        tasks = self._tasks(sorted(todo), stamps, known, uids, deep=scanning)
-        for entries in self._looks(tasks, len(todo), work):
+        if not self.locations.local or sum(size_of(stamps[path]) for path in todo) < PAYS:
+            executor = None
+        tasks = self._tasks(sorted(todo), stamps, known, uids, deep=deep or unscanned)
+        for entries in self._looks(tasks, len(todo), executor):
             uids |= self._put(entries)
             certain = certain and all(is_certain(entry.stamp) for entry in entries)
             changes += 1
@@ -192,18 +199,16 @@ class IndexedFiles:
         """Scan the files of runs that have stopped and are not measured; about how many bytes that read."""
         with self._lock:
             known = self.ask(lambda index: index.unmeasured(uids))
-            work = sum(work_of(path, stamp, deep=True) for path, stamp in known)
-            tasks = (Task(path, stamp, deep=True) for path, stamp in known)
-            for entries in self._looks(tasks, len(known), work):
+            for entries in self._looks((Task(path, stamp, deep=True) for path, stamp in known), len(known)):
                 self._put(entries)
             if known:
                 self.index.settle(uids)
-        return work
+        return sum(likely_size(path, size_of(stamp)) for path, stamp in known)
 
-    def _list(self) -> tuple[list[Listed], bool]:
-        """What the places list, and whether every one could be listed."""
-        listed, self._troubles, failures = self.places.listing()
-        if failures and len(failures) == len(self.places):
+    def _list(self) -> tuple[list[FileListing], bool]:
+        """What the locations list, and whether every one could be listed."""
+        listed, self._troubles, failures = self.locations.listing()
+        if failures and len(failures) == len(self.locations):
             trouble = self._troubles[-1]
             raise StoreUnavailable(f"{trouble.where} {trouble.message}") from failures[-1]
         return listed, not failures
@@ -222,7 +227,7 @@ class IndexedFiles:
         """What there is to do; the uids of runs that were in these files are added to `uids`."""
         rest = iter(paths)
         while some := list(islice(rest, FETCHED)):
-            ends = {} if deep else self.places.ends([path for path in some if path not in known], stamps, END)
+            ends = {} if deep else self.locations.ends([path for path in some if path not in known], stamps, END)
             for path in some:
                 earlier = self.index.entry_at(path) if path in known else None
                 if earlier is not None and earlier.uid is not None:
@@ -230,27 +235,24 @@ class IndexedFiles:
                 measured = self._waiting.measured(path)
                 yield Task(path, stamps[path], None if deep else earlier, deep, ends.get(path), measured)
 
-    def _looks(self, tasks: Iterator[Task], total: int, work: int) -> Iterator[list[IndexEntry]]:
-        """Entries in batches, by as many hands as it takes."""
-        with Crew(self.codec, self.places.open, local=self.places.local, work=work) as crew:
-            entries = track(crew.looks(tasks), total=total, what="indexing")
-            while some := list(islice(entries, BATCH)):
-                yield some
+    def _looks(self, tasks: Iterator[Task], total: int, executor: Executor | None = None) -> Iterator[list[IndexEntry]]:
+        """Entries in batches."""
+        entries = track(look_at_all(self.codec, self.locations.open, tasks, executor), total=total, what="indexing")
+        while some := list(islice(entries, BATCH)):
+            yield some
 
     def _put(self, entries: Sequence[IndexEntry]) -> set[str]:
         self.index.put(entries)
-        for entry in entries:
-            if is_certain(entry.stamp):
-                self._waiting.certain(entry.path)
+        self._waiting.certain(entry.path for entry in entries if is_certain(entry.stamp))
         return {entry.uid for entry in entries if entry.uid is not None}
 
     def publish(self) -> list[str]:
         """Put a copy of what is known of each folder beside its files; see `files.published`."""
-        return [publish(self.ask(Index.entries), self.codec, place) for place in self.places if place.home]
+        return [publish(self.ask(Index.entries), self.codec, location) for location in self.locations if location.home]
 
     def watch(self) -> None:
         """Look again at files written here and, on disk, at the latest runs that have no stop."""
-        self.ask(lambda index: self._put_waiting(self.places.stale(index.unfinished(WATCHED))), put=False)
+        self.ask(lambda index: self._put_waiting(self.locations.stale(index.unfinished(WATCHED))), put=False)
 
     def find(
         self, where: str, values: Sequence[Any], order: Order, *, offset: int = 0, limit: int | None = None
@@ -263,26 +265,30 @@ class IndexedFiles:
                 break
             few = list(found)
             found = iter(few)
-            stale = self.places.stale([(path, stamp) for _, _, path, stamp in few])
+            stale = self.locations.stale([(path, stamp) for _, _, path, stamp in few])
             if not stale:
                 break
             self._look_again(stale)
         return found
 
-    def _look_again(self, paths: Iterable[str], scanned: Iterable[IndexEntry] = ()) -> None:
-        """Look at files and put them into the index, with entries of others that were scanned."""
+    def _look_again(
+        self, paths: Iterable[str], scanned: Iterable[IndexEntry] = (), ended: Mapping[str, IndexEntry] = NONE
+    ) -> None:
+        """Look at files and put them into the index, with entries of others that were scanned, and of those written."""
         todo = sorted(set(paths))
         entries = {entry.path: entry for entry in scanned if entry.path not in todo}
         if not todo and not entries:
             return
         with self._lock:
             earlier = {entry.path: entry for entry in self.index.known([*todo, *entries])}
-            gone = {path for path in todo if self.places.is_gone(path)}
+            gone = {path for path in todo if self.locations.is_gone(path)}
             if gone:
                 self.index.forget(gone)
             for path in [path for path in todo if path not in gone]:
-                task = Task(path, "", earlier.get(path), measured=self._waiting.measured(path))
-                entries[path] = look(self.codec, self.places.open, task)
+                measured = self._waiting.measured(path)
+                entry = look_at_written(ended[path], measured) if path in ended else None
+                task = Task(path, "", earlier.get(path), measured=measured)
+                entries[path] = entry or look(self.codec, self.locations.open, task)
             uids = self._put(list(entries.values()))
             self.index.settle(uids | {str(entry.uid) for entry in earlier.values()})
 
@@ -302,7 +308,7 @@ class IndexedFiles:
             found.append(Problem(used, f"holds run {uid}, as {hidden} does, which is not used: remove one", uid))
         return [*self._troubles, *sorted(found, key=lambda problem: problem.where)]
 
-    def open(self, uid: str, files: ExitStack) -> tuple[IndexEntry, Content, Layout]:
+    def open(self, uid: str, files: ExitStack) -> tuple[IndexEntry, Content, FileLayout]:
         """Open a run's file as it is now, scanned as far as it goes.
 
         Parameters
@@ -352,15 +358,15 @@ class IndexedFiles:
 
     def _not_found(self, uid: str) -> RunNotFound:
         runs = self.ask(lambda index: index.count("1", ()))
-        return RunNotFound(f"no run {uid!r} among the {runs} runs in {self.places}: a store takes full uids")
+        return RunNotFound(f"no run {uid!r} among the {runs} runs in {self.locations}: a store takes full uids")
 
-    def _opened(self, entry: IndexEntry) -> Source | None:
-        place = self.places.holding(entry.path)
+    def _opened(self, entry: IndexEntry) -> ByteSource | None:
+        location = self.locations.holding(entry.path)
         complete = entry.stop is not None and entry.layout is not None and is_certain(entry.stamp)
-        if isinstance(place, RemotePlace) and complete:
-            return place.trusted(entry.path, entry.stamp)
+        if isinstance(location, RemoteLocation) and complete:
+            return location.trusted(entry.path, entry.stamp)
         try:
-            return place.open(entry.path)
+            return location.open(entry.path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -371,11 +377,11 @@ class IndexedFiles:
         self.index.forget([path])
         self.index.settle()
 
-    def _current(self, entry: IndexEntry, source: Source) -> tuple[IndexEntry, Layout]:
+    def _current(self, entry: IndexEntry, source: ByteSource) -> tuple[IndexEntry, FileLayout]:
         """The entry and layout of a file as it is now."""
         if entry.stamp == source.stamp and is_certain(entry.stamp) and entry.layout is not None:
             try:
-                return entry, Layout.unpack(entry.layout, most_of(entry.path, source.size))
+                return entry, FileLayout.unpack(entry.layout, most_of(entry.path, source.size))
             except ValueError:
                 pass
         try:
@@ -398,4 +404,4 @@ class IndexedFiles:
 
 def _same(known: str | None, stamp: str) -> bool:
     """Whether a file listed with a stamp is the one that an entry tells of."""
-    return bool(stamp) and (known == stamp or known == unproved(stamp))
+    return bool(stamp and known) and (known == stamp or known == unproved(stamp))

@@ -10,6 +10,7 @@ import atexit
 import threading
 import time
 import weakref
+from collections.abc import Iterable
 from functools import cache
 from typing import Final, NamedTuple, Protocol
 
@@ -24,10 +25,11 @@ MEASURED: Final = 1000  # runs whose statistics are remembered until their files
 
 
 class Batch(NamedTuple):
-    """Paths of files written here, by uid, and entries of files scanned here."""
+    """Paths of files written here, and entries of files scanned here, by uid; entries of those written, by path."""
 
     written: dict[str, str]
     scanned: dict[str, IndexEntry]
+    ended: dict[str, IndexEntry]
 
 
 class Waiting:
@@ -39,7 +41,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._batch = Batch({}, {})
+        self._batch = Batch({}, {}, {})
         self._measured: dict[str, tuple[str, bytes]] = {}
         self._held = 0
         self._last = -SOON
@@ -52,10 +54,12 @@ class Waiting:
         with self._lock:
             self._batch.written[uid] = path
 
-    def ended(self, uid: str, path: str, measured: tuple[str, bytes] | None) -> bool:
-        """Note that a run is whole, and the statistics of this version of its file; whether to put now."""
+    def ended(self, uid: str, path: str, measured: tuple[str, bytes] | None, entry: IndexEntry | None = None) -> bool:
+        """Note that a run is whole, the statistics of this version of its file, and its entry; whether to put now."""
         with self._lock:
             self._batch.written[uid] = path
+            if entry is not None:
+                self._take(self._batch.ended, path, entry)
             if measured is not None:
                 self._measured[path] = measured
             if len(self._measured) > MEASURED:
@@ -65,9 +69,12 @@ class Waiting:
     def scanned(self, uid: str, entry: IndexEntry) -> bool:
         """Take the entry of a file that was scanned; whether to put now."""
         with self._lock:
-            self._batch.scanned[uid] = entry
-            self._held += sum(len(part) for part in (entry.start, entry.stop, entry.layout, entry.statistics) if part)
+            self._take(self._batch.scanned, uid, entry)
             return self._due()
+
+    def _take(self, entries: dict[str, IndexEntry], name: str, entry: IndexEntry) -> None:
+        entries[name] = entry
+        self._held += sum(len(part) for part in (entry.start, entry.stop, entry.layout, entry.statistics) if part)
 
     def _due(self) -> bool:
         now, number = time.monotonic(), len(self._batch.written) + len(self._batch.scanned)
@@ -88,15 +95,16 @@ class Waiting:
         """The packed statistics of one version of a file that was written here."""
         return self._measured.get(path)
 
-    def certain(self, path: str) -> None:
-        """Let go of the statistics of a file: the index has them, and the file will not change unseen."""
+    def certain(self, paths: Iterable[str]) -> None:
+        """Let go of the statistics of files: the index has them, and the files will not change unseen."""
         with self._lock:
-            self._measured.pop(path, None)
+            for path in paths if self._measured else ():
+                self._measured.pop(path, None)
 
     def take(self) -> Batch:
         """Take all that waits."""
         with self._lock:
-            taken, self._batch = self._batch, Batch({}, {})
+            taken, self._batch = self._batch, Batch({}, {}, {})
             self._held = 0
             if any(taken):
                 self._last = time.monotonic()
@@ -105,7 +113,8 @@ class Waiting:
     def give_back(self, batch: Batch) -> None:
         """Have wait again what could not be put; what came since is newer."""
         with self._lock:
-            self._batch = Batch(batch.written | self._batch.written, batch.scanned | self._batch.scanned)
+            now = self._batch
+            self._batch = Batch(batch.written | now.written, batch.scanned | now.scanned, batch.ended | now.ended)
 
 
 class Puts(Protocol):

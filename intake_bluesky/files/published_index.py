@@ -15,7 +15,6 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +24,7 @@ from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import DamagedRun, StoreUnavailable
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import most_of
-from intake_bluesky.files.content.locations import Place, RemotePlace, shown
+from intake_bluesky.files.content.file_location import FileLocation, RemoteLocation, shown
 from intake_bluesky.files.content.source import is_certain, size_of, unproved, version_of
 from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.files.scan.scanner import NotARun, uid_of
@@ -61,23 +60,23 @@ def name_for(codec: Codec) -> str:
     return f".intake-bluesky-index{codec.suffix}.sqlite"
 
 
-def publish(entries: Iterable[IndexEntry], codec: Codec, place: Place) -> str:
-    """Put what is known of the files of a place beside them, and say where.
+def publish(entries: Iterable[IndexEntry], codec: Codec, location: FileLocation) -> str:
+    """Put what is known of the files of a location beside them, and say where.
 
     Raises
     ------
     StoreUnavailable
         Where the folder cannot be written.
     """
-    home = place.home
-    assert home is not None  # the caller asks for places that are folders
+    home = location.home
+    assert home is not None  # the caller asks for locations that are folders
     path = home + name_for(codec)
     known = (entry for entry in entries if entry.path.startswith(home) and is_certain(entry.stamp))
     with tempfile.TemporaryDirectory(prefix="intake-bluesky-") as folder:
         made = Path(folder) / "index.sqlite"
         _write(made, codec, home, known)
         try:
-            _put(made, path, place)
+            _put(made, path, location)
         except (OSError, NotImplementedError) as error:
             raise StoreUnavailable(
                 f"{shown(home)} cannot be written ({shown(str(error))}): the index in your own cache is complete "
@@ -109,10 +108,10 @@ def _relative(path: str, home: str) -> str:
     return path.removeprefix(home).replace(os.sep, "/")
 
 
-def _put(made: Path, path: str, place: Place) -> None:
+def _put(made: Path, path: str, location: FileLocation) -> None:
     """Give the copy its name once all of it is on disk."""
-    if isinstance(place, RemotePlace):
-        place.store(path, made.read_bytes())
+    if isinstance(location, RemoteLocation):
+        location.store(path, made.read_bytes())
         return
     passing = f"{path}.{uuid4().hex}.tmp"
     try:
@@ -134,7 +133,7 @@ def _put(made: Path, path: str, place: Place) -> None:
             os.close(folder)
 
 
-def adopt(index: Index, codec: Codec, places: Sequence[Place], stamps: Mapping[str, str]) -> int:
+def adopt(index: Index, codec: Codec, locations: Sequence[FileLocation], stamps: Mapping[str, str]) -> int:
     """Begin an index with what was published beside the files, as far as it fits them; say how many entries.
 
     Parameters
@@ -143,17 +142,19 @@ def adopt(index: Index, codec: Codec, places: Sequence[Place], stamps: Mapping[s
         Of the files that were listed, by path: of no other is anything taken.
     """
     adopted = 0
-    for place in places:
-        home = place.home
+    for location in locations:
+        home = location.home
         if home is None:
             continue
         path = home + name_for(codec)
         try:
-            with _opened(path, place) as db:
+            with _opened(path, location) as db:
                 _check(db, codec)
                 listed = {_relative(listed, home): listed for listed in stamps if listed.startswith(home)}
                 rows = db.execute("SELECT name, stamp, start, stop, layout, problem, statistics FROM files")
-                entries = (_entry(row, listed, stamps, codec, remote=isinstance(place, RemotePlace)) for row in rows)
+                entries = (
+                    _entry(row, listed, stamps, codec, remote=isinstance(location, RemoteLocation)) for row in rows
+                )
                 found = (entry for entry in entries if entry is not None)
                 while some := list(islice(found, BATCH)):
                     index.put(some)
@@ -163,19 +164,19 @@ def adopt(index: Index, codec: Codec, places: Sequence[Place], stamps: Mapping[s
         except (Unusable, OSError, sqlite3.Error) as error:
             warnings.warn(
                 f"the published index {shown(path)} is not used ({shown(str(error))}): make it anew with "
-                f"`intake-bluesky index {shown(place.pattern)}`",
+                f"`intake-bluesky index {shown(location.pattern)}`",
                 stacklevel=2,
             )
     return adopted
 
 
 @contextmanager
-def _opened(path: str, place: Place) -> Iterator[sqlite3.Connection]:
+def _opened(path: str, location: FileLocation) -> Iterator[sqlite3.Connection]:
     """The copy, so that nothing in it is run and it is not written."""
     with tempfile.TemporaryDirectory(prefix="intake-bluesky-") as folder:
-        if isinstance(place, RemotePlace):
+        if isinstance(location, RemoteLocation):
             local = Path(folder) / "index.sqlite"
-            local.write_bytes(place.fetch(path))
+            local.write_bytes(location.fetch(path))
         else:
             local = Path(path)
             if not stat.S_ISREG(os.lstat(local).st_mode):
@@ -223,11 +224,10 @@ def _entry(
     try:
         doc = _document(codec, start, "start")
         uid = uid_of(doc)
-        last = None if stop is None else (stop, _document(codec, stop, "stop"))
-        if last is not None and last[1].get("run_start") != uid:
+        if stop is not None and _document(codec, stop, "stop").get("run_start") != uid:
             return None
-        known = statistics if last is not None and statistics and list(rows_of(statistics)) else None
-        return replace(entry_of(path, stamp, (start, doc), last, layout=layout, problem=problem), statistics=known)
+        known = statistics if stop is not None and statistics and list(rows_of(statistics)) else None
+        return entry_of(path, stamp, (start, doc), stop, layout=layout, problem=problem, statistics=known)
     except (DamagedRun, NotARun, ValueError):
         return None
 

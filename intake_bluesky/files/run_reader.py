@@ -13,7 +13,7 @@ from intake_bluesky.documents.pages import event_page, gather, normalise
 from intake_bluesky.errors import DamagedRun, StreamNotFound
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import Content
-from intake_bluesky.files.scan.file_layout import Block, Layout
+from intake_bluesky.files.scan.file_layout import FileBlock, FileLayout
 from intake_bluesky.files.scan.scanner import DATUMS, EVENTS
 
 __all__ = ["RunFile"]
@@ -28,11 +28,11 @@ class RunFile:
     ----------
     codec : Codec
     content : Content
-    layout : Layout
+    layout : FileLayout
         What a scan of this content found.
     """
 
-    def __init__(self, codec: Codec, content: Content, layout: Layout) -> None:
+    def __init__(self, codec: Codec, content: Content, layout: FileLayout) -> None:
         self._codec, self._content, self._layout = codec, content, layout
 
     def header(self, start: bytes, stop: bytes | None, version: str) -> RunHeader:
@@ -86,7 +86,7 @@ class RunFile:
             pages = self._pages(block, raw, places, data, timestamps)
             yield from _window(pages, start - first, stop - first)
 
-    def _overlapping(self, places: Mapping[int, str], start: int, stop: int) -> Iterator[tuple[Block, int]]:
+    def _overlapping(self, places: Mapping[int, str], start: int, stop: int) -> Iterator[tuple[FileBlock, int]]:
         first = 0
         for block in self._layout.blocks:
             events = _events_in(block, places)
@@ -95,7 +95,7 @@ class RunFile:
             first += events
 
     def _pages(
-        self, block: Block, raw: bytes, places: Mapping[int, str], data: Keys, timestamps: Keys
+        self, block: FileBlock, raw: bytes, places: Mapping[int, str], data: Keys, timestamps: Keys
     ) -> list[EventPage]:
         here = [places[place] for place in block.events if place in places and block.events[place]]
         if len(here) == 1:
@@ -137,7 +137,7 @@ class RunFile:
                     yield _datum_page(name, doc)
 
     def documents(self) -> Iterator[Named]:
-        """Yield every document that can be decoded, in order; the others are in `Layout.problems`."""
+        """Yield every document that can be decoded, in order; the others are in `FileLayout.problems`."""
         place = 0
         for start, stop, _ in sorted(self._layout.damage):
             yield from self._between(place, start)
@@ -165,7 +165,7 @@ class RunFile:
             return []
 
 
-def _events_in(block: Block, places: Mapping[int, str]) -> int:
+def _events_in(block: FileBlock, places: Mapping[int, str]) -> int:
     return sum(events for place, events in block.events.items() if place in places)
 
 

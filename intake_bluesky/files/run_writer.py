@@ -13,10 +13,12 @@ from intake_bluesky.documents.model import Document
 from intake_bluesky.documents.running_statistics import Watching
 from intake_bluesky.errors import DuplicateRun, UnsupportedOperation, UntrustedName
 from intake_bluesky.files.content.decompress import COMPRESSIONS
-from intake_bluesky.files.content.locations import LocalPlace, shown
-from intake_bluesky.files.content.source import local_stamp, version_of
+from intake_bluesky.files.content.file_location import LocalLocation, shown
+from intake_bluesky.files.content.source import stamp_of, version_of
 from intake_bluesky.files.indexer import IndexedFiles
 from intake_bluesky.files.scan.block_builder import BLOCK
+from intake_bluesky.files.scan.index_entries import entry_of
+from intake_bluesky.index.index import IndexEntry
 from intake_bluesky.index.packed_statistics import pack
 from intake_bluesky.storage.contract import RunInsert
 
@@ -48,8 +50,8 @@ class Target:
             raise _duplicate(uid, known)
         ending = f".{self.compression}" if self.compression else ""
         path = os.path.join(folder, f"{uid}{files.codec.suffix}{ending}")
-        if not any(place.matches(path) for place in files.places if isinstance(place, LocalPlace)):
-            patterns = ", ".join(shown(place.pattern) for place in files.places)
+        if not any(location.matches(path) for location in files.locations if isinstance(location, LocalLocation)):
+            patterns = ", ".join(shown(location.pattern) for location in files.locations)
             raise UnsupportedOperation(
                 f"{path} would not be found again under {patterns}: give the folder itself as a path"
             )
@@ -60,9 +62,9 @@ class Target:
     def _folder(self, files: IndexedFiles) -> str:
         if self.directory is not None:
             return os.path.abspath(os.path.expanduser(self.directory))
-        folder = next((place.folder for place in files.places if place.folder is not None), None)
+        folder = next((location.folder for location in files.locations if location.folder is not None), None)
         if folder is None:
-            patterns = ", ".join(shown(place.pattern) for place in files.places)
+            patterns = ", ".join(shown(location.pattern) for location in files.locations)
             raise UnsupportedOperation(
                 f"cannot write to {patterns}: files grow document by document, in a local folder; write "
                 f"to one and copy, or give directory="
@@ -98,7 +100,8 @@ class FileInsert(RunInsert):
         self.path = path
         self._files = files
         self._watching = Watching()
-        self._uid = self._version = ""
+        self._uid = self._stamp = ""
+        self._entry: IndexEntry | None = None
         self._packer = None if compression is None else _Packer(compression)
         self._lock = threading.Lock()
         try:
@@ -125,14 +128,19 @@ class FileInsert(RunInsert):
                 raise UnsupportedOperation(f"{self.path} is closed: a run ends with its stop document")
             self._append(self._file, data if self._packer is None else self._packer.pack(data))
             self._watching.take(name, doc)
+            if name == "start" and self._entry is None:
+                self._entry = entry_of(self.path, "", (data, doc), None)  # now: the caller may change the document
             if name == "stop":
                 self._close()
         if name == "stop":
-            self._files.finished(self._uid, self.path, self._version, self._measured())
+            own = self._entry if doc.get("run_start") == self._uid else None
+            entry = None if own is None else own._replace(stamp=self._stamp, stop=data)
+            self._files.finished(self._uid, self.path, self._measured(), entry)
 
-    def _measured(self) -> bytes | None:
+    def _measured(self) -> tuple[str, bytes] | None:
+        """The statistics of this version of the file."""
         found = self._watching.found()
-        return None if found is None else pack(found)
+        return None if found is None else (version_of(self._stamp), pack(found))
 
     def _append(self, file: int, data: bytes) -> None:
         try:
@@ -156,8 +164,7 @@ class FileInsert(RunInsert):
             try:
                 if self._packer is not None:
                     self._append(file, self._packer.end())
-                found = os.fstat(file)
-                self._version = version_of(local_stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+                self._stamp = stamp_of(os.fstat(file))
             finally:
                 os.close(file)
 

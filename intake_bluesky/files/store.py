@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from typing import Any, ClassVar, Final
 
@@ -21,10 +20,10 @@ from intake_bluesky.documents.model import (
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.files.codec import Codec
-from intake_bluesky.files.content.locations import RemotePlace, shown
+from intake_bluesky.files.content.file_location import RemoteLocation, shown
 from intake_bluesky.files.content.source import is_certain, version_of
+from intake_bluesky.files.indexed_values import count_values, look_up
 from intake_bluesky.files.indexer import IndexedFiles
-from intake_bluesky.files.key_values import count_values, look_up
 from intake_bluesky.files.run_reader import RunFile
 from intake_bluesky.files.run_writer import FileInsert, Target
 from intake_bluesky.index.index import IndexLost
@@ -35,12 +34,12 @@ from intake_bluesky.index.translator import Translator
 from intake_bluesky.query import Path, Query, leaves
 from intake_bluesky.query.pruning import Kept
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.storage.header_cache import HeaderCache
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import Answer, Recorded, StatisticsCache
 
 __all__ = ["FileStore"]
 
-KEPT: Final = 32  # headers kept in memory
 SEARCH: Final = Translator(COLUMNS)
 
 
@@ -87,12 +86,11 @@ class FileStore(RunStore):
         self._options = dict(storage_options or {})
         self._target = Target(directory, compression)
         self.files = IndexedFiles(self.codec, [os.fspath(path) for path in several], self._options)
-        self._headers: OrderedDict[str, tuple[str, RunHeader]] = OrderedDict()  # with the stamp of the file
-        self._lock = threading.Lock()
+        self._headers = HeaderCache[RunHeader]()
 
     @property
     def _remote(self) -> bool:
-        return any(isinstance(place, RemotePlace) for place in self.files.places)
+        return any(isinstance(location, RemoteLocation) for location in self.files.locations)
 
     @property
     def ttl(self) -> float:
@@ -116,7 +114,7 @@ class FileStore(RunStore):
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            "paths": [place.pattern for place in self.files.places],
+            "paths": [location.pattern for location in self.files.locations],
             "storage_options": self._options,
             "directory": self._target.directory,
             "compression": self._target.compression,
@@ -126,7 +124,7 @@ class FileStore(RunStore):
         type(self).__init__(self, **state)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({[shown(place.pattern) for place in self.files.places]})"
+        return f"{type(self).__name__}({[shown(location.pattern) for location in self.files.locations]})"
 
     def answers(self, leaf: Query) -> bool:
         """Whether the index does."""
@@ -205,24 +203,26 @@ class FileStore(RunStore):
     def _open(self, uid: str, files: ExitStack) -> tuple[RunFile, RunHeader]:
         entry, content, layout = self.files.open(uid, files)
         run = RunFile(self.codec, content, layout)
-        with self._lock:
-            stamp, header = self._headers.pop(uid, ("", None))
-        if header is None or stamp != entry.stamp or not is_certain(stamp):
+        header = self._headers.get(uid, entry.stamp) if is_certain(entry.stamp) else None
+        if header is None:
             assert entry.start is not None  # open() gives runs only
             header = run.header(entry.start, entry.stop, version_of(entry.stamp))
-        with self._lock:
-            self._headers[uid] = entry.stamp, header
-            while len(self._headers) > KEPT:
-                self._headers.popitem(last=False)
+            self._headers.put(uid, header, entry.stamp)
         return run, header
 
     def refresh(self, *, deep: bool = False) -> None:
         """List the files and look at those that are new or changed; `deep` scans all of them again."""
         self.files.refresh(deep=deep)
 
-    def scan(self) -> None:
-        """Look for new and changed files, and scan those that no scan has seen: opening runs is quick from then on."""
-        self.files.refresh(unscanned=True)
+    def scan(self, executor: Executor | None = None) -> None:
+        """Look for new and changed files, and scan those that no scan has seen: opening runs is quick from then on.
+
+        Parameters
+        ----------
+        executor : concurrent.futures.Executor, optional
+            Scans many files on several processors, as a `ProcessPoolExecutor`: for programs that may be imported again.
+        """
+        self.files.refresh(unscanned=True, executor=executor)
 
     def publish(self) -> list[str]:
         """Put what is known of each folder beside its files, for other users and machines to start from.
@@ -240,7 +240,7 @@ class FileStore(RunStore):
         return self.files.publish()
 
     def problems(self) -> Sequence[Problem]:
-        """What could not be read so far: files, or places in them."""
+        """What could not be read so far: files, or locations in them."""
         return self.files.problems()
 
     def insert(self, start: Document) -> RunInsert:

@@ -6,15 +6,17 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeAlias
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.index.packed_statistics import row_of, rows_of, statistics_of
-from intake_bluesky.index.search_form import SearchForm, code_text
+from intake_bluesky.index.search_form import code_text
+from intake_bluesky.index.search_rows import Decode, add_search_rows, is_searched, make_search_rows, needs_search_rows
 from intake_bluesky.index.sqlite_file import IndexFile, IndexLost, index_path
-from intake_bluesky.index.tables import HAS_FTS5, INDEXES, INSERT, NOTHING, is_rare
+from intake_bluesky.index.tables import HAS_FTS5, INDEXES, INSERT, is_rare
 from intake_bluesky.integers import is_int64
+from intake_bluesky.runtime.progress import track
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import Answer, Recorded
 
@@ -44,8 +46,7 @@ FoundRun: TypeAlias = tuple[bytes, bytes | None, str, str]
 """Start and stop documents, path and stamp."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
+class IndexEntry(NamedTuple):
     """What is kept of one file.
 
     Attributes
@@ -65,8 +66,6 @@ class IndexEntry:
         Where the rest lies; None until someone needed to know.
     problem : str
         What is wrong with the file, one line each.
-    form : SearchForm or None
-        What is searched of the run; it is put in and not given back.
     statistics : bytes or None
         Those of each data key that a descriptor declares, by `packed_statistics.pack`; None in the place of what is
         not known yet, as of files. None for the whole where nobody looked: before a scan, and while the run has no
@@ -83,31 +82,28 @@ class IndexEntry:
     stop: bytes | None = None
     layout: bytes | None = None
     problem: str = ""
-    form: SearchForm | None = field(default=None, compare=False)
-    statistics: bytes | None = field(default=None, compare=False)
+    statistics: bytes | None = None
 
 
 def _row(number: int, entry: IndexEntry) -> tuple[Any, ...]:
-    problem = entry.problem.encode(errors="backslashreplace").decode() or None
-    form = entry.form
+    problem = entry.problem.encode(errors="backslashreplace").decode() if entry.problem else None
     return (
         number, entry.path, entry.stamp, entry.uid, entry.time, entry.odd_time, entry.scan_id, entry.stop is not None,
-        entry.uid is not None, problem, form is not None and form.lists,
-        entry.statistics is not None, *(NOTHING if form is None else form.common),
+        entry.uid is not None, problem, entry.statistics is not None,
     )  # fmt: skip
 
 
-def _drop(db: sqlite3.Connection, paths: Sequence[str]) -> None:
-    rows = [(path,) for path in paths]
-    if HAS_FTS5:
-        db.executemany("DELETE FROM texts WHERE rowid = (SELECT id FROM files WHERE path = ?)", rows)
-    db.executemany("DELETE FROM answers WHERE file = (SELECT id FROM files WHERE path = ? AND measured)", rows)
-    db.executemany(
-        "DELETE FROM statistics WHERE what IN (SELECT id FROM keys) "  # by its primary key
-        "AND file = (SELECT id FROM files WHERE path = ? AND measured)",
-        rows,
+def _drop(db: sqlite3.Connection, paths: Iterable[str]) -> None:
+    known = db.execute(
+        "SELECT id FROM files WHERE path IN (SELECT value FROM json_each(?))", (json.dumps(list(paths)),)
     )
-    db.executemany("DELETE FROM files WHERE path = ?", rows)
+    numbers = known.fetchall()
+    if HAS_FTS5:
+        db.executemany("DELETE FROM texts WHERE rowid = ?", numbers)
+    db.executemany("DELETE FROM answers WHERE file = ?", numbers)
+    # By its primary key.
+    db.executemany("DELETE FROM statistics WHERE what IN (SELECT id FROM keys) AND file = ?", numbers)
+    db.executemany("DELETE FROM files WHERE id = ?", numbers)
 
 
 def _spread(db: sqlite3.Connection, key: str, packed: Iterable[tuple[int, bytes]]) -> None:
@@ -136,11 +132,23 @@ def _tables(where: str) -> str:
 
 def storable(text: str) -> bool:
     """Whether SQLite can hold a text: lone surrogates, which JSON and file names may have, have no UTF-8 form."""
-    return text == text.encode(errors="ignore").decode()
+    return text.isascii() or text == text.encode(errors="ignore").decode()
 
 
 class Index(IndexFile):
-    """What is known of files; shared by threads and processes."""
+    """What is known of files; shared by threads and processes.
+
+    Parameters
+    ----------
+    path : Path
+        See `IndexFile`.
+    decode : callable, optional
+        Makes a document of the bytes that an entry has of it: for searches of more than uid, time and scan_id.
+    """
+
+    def __init__(self, path: Path, decode: Decode | None = None) -> None:
+        super().__init__(path)
+        self._decode = decode
 
     def put(self, entries: Sequence[IndexEntry]) -> None:
         """Keep entries, in place of what was kept of the same files."""
@@ -148,27 +156,24 @@ class Index(IndexFile):
             return
         with self._changing() as db:
             [first] = db.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()
-            if first > 1:
-                _drop(db, [entry.path for entry in entries])
+            _drop(db, (entry.path for entry in entries))
             rows = list(enumerate(entries, start=first))
             db.executemany(INSERT, [_row(n, e) for n, e in rows])
             db.executemany(
                 "INSERT INTO documents VALUES (?, ?, ?, ?)",
                 [(n, e.start, e.stop, e.layout) for n, e in rows if e.start is not None],
             )
-            forms = [(n, e.form) for n, e in rows if e.form is not None]
-            db.executemany("INSERT INTO searched VALUES (?, ?, ?)", [(n, form.start, form.stop) for n, form in forms])
+            if self._decode is not None and is_searched(db):
+                add_search_rows(db, [(n, e.start, e.stop) for n, e in rows if e.start is not None], self._decode)
             packed = [(n, e.statistics) for n, e in rows if e.statistics is not None]
             db.executemany("INSERT INTO measured VALUES (?, ?)", packed)
             for (key,) in db.execute("SELECT key FROM spread").fetchall() if packed else ():
                 _spread(db, key, packed)
-            if HAS_FTS5:
-                db.executemany("INSERT INTO texts(rowid, words) VALUES (?, ?)", [(n, form.words) for n, form in forms])
 
     def forget(self, paths: Iterable[str]) -> None:
         """Drop what is kept of files that are gone."""
         with self._changing() as db:
-            _drop(db, list(paths))
+            _drop(db, paths)
 
     def settle(self, uids: Iterable[str] | None = None) -> None:
         """Choose which file is listed of those that hold a run of one uid; None looks at all uids."""
@@ -265,7 +270,7 @@ class Index(IndexFile):
                 "LEFT JOIN measured AS m ON m.file = id"
             )
             for found in rows:
-                yield replace(IndexEntry(*found[:-1]), statistics=found[-1])
+                yield IndexEntry(*found)
 
     def unfinished(self, limit: int) -> list[tuple[str, str]]:
         """(path, stamp) of the latest runs that have no stop."""
@@ -304,6 +309,7 @@ class Index(IndexFile):
         self, where: str, values: Sequence[Any], order: Order, *, offset: int = 0, limit: int | None = None
     ) -> Iterator[FoundRun]:
         """Yield the runs that meet a condition, in order."""
+        self._prepare(where)
         # Documents by subqueries: a join would read those of the runs that OFFSET passes over.
         query = (
             "SELECT (SELECT start FROM documents AS d WHERE d.file = id), (SELECT stop FROM documents AS d WHERE d.file = id), "  # noqa: S608, E501
@@ -317,16 +323,32 @@ class Index(IndexFile):
         with self._guarded(), closing(self._connect()) as db:
             yield from db.execute(query, arguments)
 
+    def _prepare(self, sql: str) -> None:
+        if needs_search_rows(sql):
+            self._make_search_rows()
+
+    def _make_search_rows(self) -> None:
+        """Have what is searched of each run, which no entry has before the first search."""
+        decode = self._decode
+        if decode is None or self._ask("SELECT 1 FROM facts WHERE name = 'searched'"):
+            return
+        [(runs,)] = self._ask("SELECT count(*) FROM files WHERE uid IS NOT NULL")
+        for _ in track(make_search_rows(self._writing, decode), total=runs, what="preparing searches"):
+            pass
+
     def count(self, where: str, values: Sequence[Any]) -> int:
         """Count the runs that meet a condition."""
+        self._prepare(where)
         return int(self._ask(f"SELECT count(*) {_tables(where)} WHERE listed AND {where}", *values)[0][0])
 
     def is_rare(self, word: str, number: int = 1) -> bool:
         """Whether few runs have a word; see `intake_bluesky.index.tables.is_rare`."""
+        self._make_search_rows()
         return is_rare(self._ask, word, number)
 
     def rows(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
         """Yield what a query of SQL selects, read as it is asked for."""
+        self._prepare(query)
         with self._guarded(), closing(self._connect()) as db:
             yield from db.execute(query, values)
 

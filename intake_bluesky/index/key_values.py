@@ -175,6 +175,8 @@ class Runs(ABC):
     def looking(self, paths: Sequence[Path], where: SQL, *, time: str, order: str) -> SQL | None:
         """Say how to find uid, time, start and stop where they are to be asked, and type and value at each path.
 
+        Of no path, uid and time alone.
+
         Parameters
         ----------
         time : str
@@ -182,11 +184,14 @@ class Runs(ABC):
         order : str
             What follows ``ORDER BY``.
         """
+        if not paths:
+            sql, values = self.select((f"uid, {time}", []), where)
+            return f"{sql} ORDER BY {order}", values
         found = [at for at in (standing(self.search, path) for path in paths) if at is not None]
         if len(found) < len(paths):
             return None
         names = [(f"t{place}", f"v{place}") for place in range(len(found))]
-        odd = " OR ".join([self.untold(kind, value) for kind, value in names]) or "FALSE"
+        odd = " OR ".join([self.untold(kind, value) for kind, value in names])
         columns = "".join(
             f", {at.type[0]} AS {kind}, {at.value[0]} AS {value}"
             for at, (kind, value) in zip(found, names, strict=True)

@@ -36,8 +36,8 @@ __all__ = [
     "code_list",
     "code_text",
     "comparable",
+    "comparable_times",
     "decode_text",
-    "odd_time",
     "rank",
     "spelled_plainly",
     "unrank",
@@ -254,10 +254,18 @@ def comparable(value: Any) -> float | None:
     return value if type(value) in (int, float) and value == value else None  # noqa: PLR0124  # NaN
 
 
-def odd_time(start: Mapping[str, Any]) -> float | None:
-    """A time that is a number and past every date, which comparisons have to know all the same; None for others."""
+def comparable_times(start: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The time of a run, as in `RunSummary`, and else a time that is a number past every date, which compares too.
+
+    Examples
+    --------
+    >>> comparable_times({"time": 5}), comparable_times({"time": 1e301}), comparable_times({})
+    ((5.0, None), (None, 1e+301), (None, None))
+    """
     found = comparable(start.get("time"))
-    return None if found is None or abs(found) < MAX_TIME else float(found)
+    if found is None:
+        return None, None
+    return (float(found), None) if abs(found) < MAX_TIME else (None, float(found))
 
 
 def code_text(text: str) -> str:

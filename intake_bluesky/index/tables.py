@@ -11,7 +11,18 @@ from intake_bluesky.index.search_form import COMMON, WORD
 from intake_bluesky.index.translator import LONG_WORD, Column, Columns
 from intake_bluesky.query.words import alike
 
-__all__ = ["COLUMNS", "HAS_FTS5", "INDEXES", "INSERT", "NOTHING", "SIMILAR", "VERSION", "create", "is_rare", "prepare"]
+__all__ = [
+    "COLUMNS",
+    "HAS_FTS5",
+    "INDEXES",
+    "INSERT",
+    "SEARCH_INDEXES",
+    "SIMILAR",
+    "VERSION",
+    "create",
+    "is_rare",
+    "prepare",
+]
 
 
 def _has_fts5() -> bool:
@@ -20,12 +31,12 @@ def _has_fts5() -> bool:
 
 
 HAS_FTS5: Final = _has_fts5()  # of nearly every SQLite; without it full text is searched by Python
-VERSION: Final = 6 if HAS_FTS5 else 5  # with words, or without: neither Python writes for the other
+VERSION: Final = 8 if HAS_FTS5 else 7  # with words, or without: neither Python writes for the other
 TABLES: Final = """
 CREATE TABLE files(
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, uid TEXT, time REAL,
     odd_time REAL, scan_id NUMERIC, finished INTEGER NOT NULL, listed INTEGER NOT NULL, problem TEXT,
-    lists INTEGER NOT NULL, measured INTEGER NOT NULL, plan_name TEXT, sample TEXT, name_of_sample TEXT,
+    measured INTEGER NOT NULL, lists INTEGER NOT NULL DEFAULT 0, plan_name TEXT, sample TEXT, name_of_sample TEXT,
     sample_name TEXT, proposal TEXT, data_session TEXT, purpose TEXT, exit_status TEXT
 );
 CREATE TABLE documents(
@@ -60,6 +71,9 @@ INDEXES: Final = (
     "by_odd_time ON files(odd_time) WHERE odd_time IS NOT NULL",
     "unfinished ON files(time) WHERE NOT finished",
     "troubled ON files(path) WHERE problem IS NOT NULL",
+)
+# Made with the search form of the first entries: see `intake_bluesky.index.search_rows`.
+SEARCH_INDEXES: Final = (
     "with_lists ON files(id) WHERE listed AND lists",
     *(
         f"by_{name} ON files({name}, time IS NULL, time DESC, listed) WHERE listed AND {name} IS NOT NULL"
@@ -98,8 +112,10 @@ COLUMNS: Final = Columns(
     similar=SIMILAR if HAS_FTS5 else None,
     measured="measured",
 )
-NOTHING: Final = (None,) * len(COMMON)
-INSERT: Final = f"INSERT INTO files VALUES ({', '.join('?' * (12 + len(COMMON)))})"  # noqa: S608  # nothing but signs
+INSERT: Final = """
+INSERT INTO files(id, path, stamp, uid, time, odd_time, scan_id, finished, listed, problem, measured)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 
 
 def create(db: sqlite3.Connection) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from intake_bluesky.documents.model import RunSummary
@@ -13,6 +14,7 @@ from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query import Everything, Path, Query, Start, split
 from intake_bluesky.query.paths import MISSING, lookup
 from intake_bluesky.search.selection import Selection
+from intake_bluesky.storage.contract import Lookup
 from intake_bluesky.storage.order import Order
 
 __all__ = ["Arrangement", "Rank", "SortKey", "Sorting", "as_path", "rank", "value_of"]
@@ -219,6 +221,8 @@ class Arrangement:
         """Yield the uids in order."""
         if self.sorting and not self.sorting.by_time:
             yield from islice(self._uids(), limit)
+        elif len(self.sorting.keys) <= 1 and (found := self._looked_up(())) is not None:
+            yield from islice(map(itemgetter(0), found), limit)
         else:
             yield from (run.uid for run in self.runs(limit=limit))
 
@@ -239,16 +243,18 @@ class Arrangement:
 
     def _told(self) -> Iterator[tuple[str, tuple[Rank | None, ...]]] | None:
         """Uids and ranks, as the store tells them; None where documents have to be read."""
-        plan = self.selection.plan(order=self.sorting.ties).whole
-        if plan is None or not plan.ordered:
-            return None
         paths = [key.path for key in self.sorting.keys]
-        found = self.selection.store.lookup([path for path in paths if path != TIME], plan)
+        found = self._looked_up([path for path in paths if path != TIME])
         if found is None:
             return None
         if TIME not in paths:
             return ((uid, self.sorting.ranks_of(values)) for uid, _, values in found)
         return ((uid, self.sorting.ranks_of(_with_time(paths, time, iter(values)))) for uid, time, values in found)
+
+    def _looked_up(self, paths: Sequence[Path]) -> Lookup | None:
+        """Uids, times and values, as the store tells them; None where documents have to be read."""
+        plan = self.selection.plan(order=self.sorting.ties).whole
+        return self.selection.store.lookup(paths, plan) if plan is not None and plan.ordered else None
 
     def _collected(self, keep: Callable[[RunSummary], T]) -> Iterator[T]:
         found = self.selection.runs(order=self.sorting.ties)

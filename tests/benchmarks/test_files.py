@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import resource
 import shutil
@@ -10,6 +11,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from intake_bluesky.documents.model import Document
 from intake_bluesky.index.index import Index, IndexEntry
 from intake_bluesky.index.packed_statistics import rows_of
 from intake_bluesky.query import Start
+from intake_bluesky.storage.contract import Plan
 from intake_bluesky.storage.order import Order
 from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
 
@@ -141,6 +144,25 @@ def test_first_open(benchmark: Any, folder: Path, cache: Path) -> None:
     benchmark.extra_info["index / data"] = f"{_size(cache) / _size(folder):.1%}"
 
 
+def test_first_search(benchmark: Any, folder: Path, cache: Path) -> None:
+    """It makes what is searched of runs; what a search takes from then on is in `test_search_plan_name_and_count`."""
+    benchmark.group = OPENING
+    asked = Start("plan_name") == "scan"
+
+    def opened() -> tuple[tuple[JSONLStore], dict[str, Any]]:
+        shutil.rmtree(cache, ignore_errors=True)
+        store = JSONLStore(folder)
+        assert store.count() == RUNS
+        return (store,), {}
+
+    def count(store: JSONLStore) -> int:
+        runs = store.count(Plan(asked))
+        store.close()
+        return runs
+
+    assert benchmark.pedantic(count, setup=opened, rounds=3) == RUNS // 2
+
+
 def test_later_open(benchmark: Any, folder: Path, store: JSONLStore) -> None:
     benchmark.group = OPENING
 
@@ -210,14 +232,14 @@ def _cpu() -> float:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_scan_all(benchmark: Any, folder: Path, cache: Path, processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     benchmark.group = SCANNING_ALL
-    monkeypatch.setattr("intake_bluesky.files.scan.pool.cores", lambda: processes)
     seconds: list[float] = []
 
     def scan() -> int:
         shutil.rmtree(cache, ignore_errors=True)
         store = JSONLStore(folder)
         begin = _cpu()
-        store.scan()
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as executor:
+            store.scan(executor if processes > 1 else None)
         seconds.append(_cpu() - begin)
         runs = store.count()
         store.close()

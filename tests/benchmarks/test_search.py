@@ -82,7 +82,7 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Inde
     """Two indexes, one of ten times as many runs, in each of which 100 runs are of one rare sample."""
     made = {}
     for runs in (MANY // 10, MANY):
-        made[runs] = index = Index(tmp_path_factory.mktemp("index") / "index.sqlite")
+        made[runs] = index = Index(tmp_path_factory.mktemp("index") / "index.sqlite", orjson.loads)
         for first in range(0, runs, 5000):
             index.put([_entry(number, runs) for number in range(first, first + 5000)])
         index.settle()
@@ -98,7 +98,7 @@ def _entry(number: int, runs: int) -> Any:
     start["sample"] = {"name": "rare one" if rare else f"sample {number % 50}"}
     start["place"] = "hutch, far end" if rare else "hutch, near"
     stop["exit_status"] = "fail" if rare else "success"
-    return entry_of(str(number), "s", (orjson.dumps(start), start), (orjson.dumps(stop), stop))
+    return entry_of(str(number), "s", (orjson.dumps(start), start), orjson.dumps(stop))
 
 
 RARE: dict[str, Query] = {
@@ -148,7 +148,7 @@ def _steps(index: Index, where: str, values: list[Any]) -> int:
 @pytest.fixture(scope="module")
 def wordy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     """20,000 runs with 100,000 different words."""
-    index = Index(tmp_path_factory.mktemp("words") / "index.sqlite")
+    index = Index(tmp_path_factory.mktemp("words") / "index.sqlite", orjson.loads)
     for first in range(0, RUNS, 5000):
         index.put([_wordy(number) for number in range(first, first + 5000)])
     index.settle()

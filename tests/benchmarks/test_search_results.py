@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from intake_bluesky.documents.model import Document
 from intake_bluesky.query import Start
-from intake_bluesky_jsonl import BlueskyJSONLCatalog
+from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
 
 RUNS = 20_000
 
@@ -50,6 +52,22 @@ GROUP = f"results over {RUNS:,} runs"
 def test_floor_every_start_and_stop(benchmark: Any, cat: BlueskyJSONLCatalog) -> None:
     benchmark.group = GROUP
     assert benchmark.pedantic(lambda: sum(1 for _ in cat.store.find()), rounds=5) == RUNS
+
+
+UIDS = f"the uids of {RUNS:,} runs"
+
+
+def test_floor_sqlite_gives_every_uid(benchmark: Any, cat: BlueskyJSONLCatalog) -> None:
+    benchmark.group = UIDS
+    query = "SELECT uid FROM files WHERE listed ORDER BY time IS NULL, time DESC, uid DESC"
+    assert isinstance(cat.store, JSONLStore)
+    with closing(sqlite3.connect(cat.store.files.index.path)) as db:
+        assert len(benchmark.pedantic(lambda: [uid for (uid,) in db.execute(query)], rounds=20)) == RUNS
+
+
+def test_list(benchmark: Any, cat: BlueskyJSONLCatalog) -> None:
+    benchmark.group = UIDS
+    assert len(benchmark.pedantic(lambda: list(cat), rounds=20)) == RUNS
 
 
 def test_ten_newest(benchmark: Any, cat: BlueskyJSONLCatalog) -> None:

@@ -52,7 +52,7 @@ class TestJSONLStore(StoreTests[_CountingStore]):
 
     def _path(self, store: JSONLStore, uid: str) -> Path:
         ending = f".{self.compression}" if self.compression else ""
-        return Path(store.files.places[0].pattern, f"{uid}.jsonl{ending}")
+        return Path(store.files.locations[0].pattern, f"{uid}.jsonl{ending}")
 
     def _compressed(self, raw: bytes) -> bytes:
         if self.compression == "gz":

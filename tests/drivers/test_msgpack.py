@@ -50,7 +50,7 @@ class TestMsgpackStore(StoreTests[_CountingStore]):
 
     def _path(self, store: MsgpackStore, uid: str) -> Path:
         ending = f".{self.compression}" if self.compression else ""
-        return Path(store.files.places[0].pattern, f"{uid}.msgpack{ending}")
+        return Path(store.files.locations[0].pattern, f"{uid}.msgpack{ending}")
 
     def _compressed(self, raw: bytes) -> bytes:
         if self.compression == "gz":

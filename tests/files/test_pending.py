@@ -17,8 +17,9 @@ import pytest
 from intake_bluesky.errors import DuplicateRun, RunNotFound
 from intake_bluesky.files import FileStore, pending
 from intake_bluesky.files.codec import Codec
-from intake_bluesky.files.content.source import Source
+from intake_bluesky.files.content.source import ByteSource, LocalSource
 from intake_bluesky.files.scan.index_entries import scan
+from intake_bluesky.files.scan.inspect import Task, look
 from intake_bluesky.index.index import Index, IndexEntry
 from intake_bluesky.query import Data, Path, Start
 from intake_bluesky.search.selection import Selection
@@ -27,7 +28,7 @@ from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky_jsonl import JSONLStore
-from tests.files.runs import lines, uids
+from tests.files.runs import Reads, lines, uids
 
 BURST = 20
 AGES = 1e9  # seconds in which no burst ends
@@ -119,6 +120,47 @@ def test_too_many_are_put_unasked(folder: FilePath, puts: list[int], monkeypatch
     assert puts == [1, 5, 5, 1]
 
 
+def test_what_was_written_is_not_read_again(folder: FilePath, puts: list[int], reads: Reads) -> None:
+    store = JSONLStore(folder)
+    write(store, *range(BURST))
+    assert store.count() == BURST
+    assert reads.opened == 0
+    entries = list(store.files.index.entries())
+    expected = [look(store.codec, LocalSource, Task(entry.path)) for entry in entries]
+    assert [entry._replace(statistics=None) for entry in entries] == expected
+    assert all(entry.statistics for entry in entries)
+    store.close()
+
+
+def test_what_changed_after_it_was_written_is_read(folder: FilePath, puts: list[int], settled: None) -> None:
+    store = JSONLStore(folder)
+    write(store, *range(BURST))
+    path = folder / f"{uid(5)}.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"scan_id":5', b'"scan_id":7005'))
+    assert [run.uid for run in store.find(Plan(Start("scan_id") == 7005))] == [uid(5)]
+    store.close()
+
+
+@pytest.mark.parametrize("how", ["a document that the caller changes", "a stop of another run"])
+def test_the_index_tells_what_is_in_the_file(how: str, folder: FilePath, puts: list[int]) -> None:
+    store = JSONLStore(folder)
+    write(store, 0)
+    start = {"uid": "u", "time": 1.0, "scan_id": 5}
+    with store.insert(start) as insert:
+        start["scan_id"] = 6
+        insert.write("stop", {"uid": "s", "time": 2.0, "run_start": "other" if "another" in how else "u"})
+    assert [run.uid for run in store.find(Plan(Start("scan_id") == 5))] == ["u"]
+    assert store.files.index.entry("u") == scanned_or_seen(store, folder / "u.jsonl")
+    store.close()
+
+
+def scanned_or_seen(store: JSONLStore, path: FilePath) -> IndexEntry:
+    entry = look(store.codec, LocalSource, Task(str(path)))
+    known = store.files.index.entry("u")
+    assert known is not None
+    return entry._replace(stamp=known.stamp, statistics=None)
+
+
 def test_what_comes_after_a_while_does_not_wait(
     folder: FilePath, puts: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +233,7 @@ def test_runs_that_are_opened_are_put_together_and_scanned_once(
     store = JSONLStore(folder)
     scans: list[str] = []
 
-    def noted(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = None) -> Any:
+    def noted(codec: Codec, path: str, source: ByteSource, earlier: IndexEntry | None = None) -> Any:
         scans.append(path)
         return scan(codec, path, source, earlier)
 

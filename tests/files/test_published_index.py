@@ -20,7 +20,7 @@ import pytest
 
 from intake_bluesky.apps.cli import main
 from intake_bluesky.errors import StoreUnavailable
-from intake_bluesky.files.scan.file_layout import Block, Layout
+from intake_bluesky.files.scan.file_layout import FileBlock, FileLayout
 from intake_bluesky_jsonl import JSONLCodec, JSONLStore
 from intake_bluesky_msgpack import MsgpackCodec, MsgpackStore
 from tests.files.runs import Reads, uids
@@ -63,7 +63,7 @@ class TestFits:
     def test_no_file_is_opened(self, fresh: JSONLStore, reads: Reads) -> None:
         assert uids(fresh) == NEWEST
         assert reads.opened == 0
-        assert [problem.where for problem in fresh.problems()] == [str(fresh.files.places[0].pattern) + "/odd.jsonl"]
+        assert [problem.where for problem in fresh.problems()] == [str(fresh.files.locations[0].pattern) + "/odd.jsonl"]
 
     def test_no_file_is_scanned(self, fresh: JSONLStore, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_: Any) -> None:
@@ -281,21 +281,21 @@ class TestHostile:
     @pytest.mark.parametrize(
         "layout",
         [
-            Layout(scanned=1 << 50),
-            Layout(scanned=900, blocks=[Block(0, 900, {0: 1 << 60})], uids=["d"]),
-            Layout(scanned=900, blocks=[Block(0, 1 << 40, {0: 1})], uids=["d"]),
-            Layout(scanned=900, blocks=[Block(-5, 900, {0: -1})], uids=["d"]),
-            Layout(scanned=900, blocks=[Block(0, 900, {0: 3}), Block(0, 900, {0: 3})], uids=["d"]),
-            Layout(scanned=900, heads=[(0, 1 << 40)]),
+            FileLayout(scanned=1 << 50),
+            FileLayout(scanned=900, blocks=[FileBlock(0, 900, {0: 1 << 60})], uids=["d"]),
+            FileLayout(scanned=900, blocks=[FileBlock(0, 1 << 40, {0: 1})], uids=["d"]),
+            FileLayout(scanned=900, blocks=[FileBlock(-5, 900, {0: -1})], uids=["d"]),
+            FileLayout(scanned=900, blocks=[FileBlock(0, 900, {0: 3}), FileBlock(0, 900, {0: 3})], uids=["d"]),
+            FileLayout(scanned=900, heads=[(0, 1 << 40)]),
         ],
     )
-    def test_layouts_of_no_file(self, layout: Layout, published: Path) -> None:
+    def test_layouts_of_no_file(self, layout: FileLayout, published: Path) -> None:
         change(published / NAME, "UPDATE files SET layout = ? WHERE name = '0.jsonl'", layout.pack())
         assert self._uids(published) == NEWEST
 
     def test_bomb(self, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("intake_bluesky.files.scan.file_layout.LARGEST", 10_000)
-        huge = Layout(rest="x" * 1_000_000).pack()
+        huge = FileLayout(rest="x" * 1_000_000).pack()
         change(published / NAME, "UPDATE files SET layout = ? WHERE name = '0.jsonl'", huge)
         assert self._uids(published) == NEWEST
 

@@ -1,30 +1,27 @@
-"""Who looks at files: this thread, threads, or processes, with the same outcome."""
+"""Who looks at files: this thread, threads, or the processes of an executor, with the same outcome."""
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
 import os
-import pickle
-import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from intake_bluesky.files import indexer
 from intake_bluesky.files.content.source import LocalSource
-from intake_bluesky.files.scan import pool, worker
-from intake_bluesky.files.scan.inspect import Task
-from intake_bluesky.files.scan.pool import work_of
-from intake_bluesky.files.scan.worker import Worker, WorkerLost
+from intake_bluesky.files.scan import pool
 from intake_bluesky.index.index import IndexEntry
-from intake_bluesky.runtime.progress import Progress, reporting, track
+from intake_bluesky.runtime.progress import Progress, reporting
 from intake_bluesky_jsonl import JSONLCodec, JSONLStore
-from intake_bluesky_msgpack import MsgpackCodec, MsgpackStore
 from tests.files.test_changes import run_of, uid_at
 
 RUNS = 40
@@ -44,44 +41,27 @@ def filled(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def pooled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes pay, and each gets its share."""
-    monkeypatch.setattr(pool, "PAYS", 0)
-    monkeypatch.setattr(pool, "CHUNK", 5_000)
-    monkeypatch.setattr(pool, "cores", lambda: 2)
-
-
-def entries(store: JSONLStore) -> dict[str, IndexEntry]:
+def scanned(folder: Path, executor: Executor | None = None) -> dict[str, IndexEntry]:
+    """The entries of an index that is made anew."""
+    store = JSONLStore(folder)
+    store.files.refresh(deep=True, executor=executor)
     found = {entry.path: entry for entry in store.files.index.entries()}
     store.close()
     return found
 
 
-def scanned(folder: Path) -> dict[str, IndexEntry]:
-    store = JSONLStore(folder)
-    store.refresh(deep=True)
-    return entries(store)
+class Counting(ProcessPoolExecutor):
+    """Counts what it is given; the process that gets a certain chunk ends."""
 
+    def __init__(self, dies_at: int | None = None) -> None:
+        super().__init__(2, multiprocessing.get_context("spawn"))
+        self.given, self._dies_at = 0, dies_at
 
-class Started:
-    """The processes started, and the tasks each was given."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.tasks: dict[int, int] = {}
-        look = Worker.look
-
-        def counted(worker: Worker, tasks: Any) -> list[IndexEntry]:
-            pid = worker._process.pid
-            self.tasks[pid] = self.tasks.get(pid, 0) + len(tasks)
-            return look(worker, tasks)
-
-        monkeypatch.setattr(Worker, "look", counted)
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Started:
-    return Started(monkeypatch)
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if self.given == self._dies_at:
+            super().submit(os._exit, 1)
+        self.given += 1
+        return super().submit(fn, *args, **kwargs)
 
 
 class TestProcesses:
@@ -89,160 +69,80 @@ class TestProcesses:
     def expected(self, filled: Path) -> dict[str, IndexEntry]:
         return scanned(filled)
 
-    def test_small_folders_start_none(self, filled: Path, started: Started) -> None:
-        scanned(filled)
-        assert started.tasks == {}
+    @pytest.fixture
+    def _paying(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(indexer, "PAYS", 0)
+        monkeypatch.setattr(pool, "CHUNK", 5_000)
+
+    @pytest.fixture
+    def executor(self, _paying: None) -> Iterator[Counting]:
+        with Counting() as executor:
+            yield executor
 
     def test_give_the_same_entries(
-        self, filled: Path, expected: dict[str, IndexEntry], pooled: None, started: Started
+        self, filled: Path, expected: dict[str, IndexEntry], executor: Counting, caplog: pytest.LogCaptureFixture
     ) -> None:
-        assert scanned(filled) == expected
+        with caplog.at_level(logging.INFO):
+            assert scanned(filled, executor) == expected
         assert len(expected) == RUNS + 2
-        assert sum(started.tasks.values()) == RUNS + 2
-        assert os.getpid() not in started.tasks
-        for pid in started.tasks:  # and are gone
-            with pytest.raises(ProcessLookupError):
-                os.kill(pid, 0)
+        assert executor.given > 4
+        assert caplog.text == ""
 
-    def test_of_another_codec(self, folder: Path, pooled: None, started: Started) -> None:
-        codec = MsgpackCodec()
-        for number in range(RUNS):
-            docs = [JSONLCodec().decode(line) for line in run_of(uid_at(number), number).splitlines()]
-            (folder / f"{number}.msgpack").write_bytes(b"".join(codec.encode(*doc) for doc in docs))
-        store = MsgpackStore(folder)
-        store.refresh(deep=True)
-        assert store.count() == RUNS
-        assert sum(started.tasks.values()) == RUNS
-        store.close()
+    def test_small_folders_need_none(self, filled: Path, expected: dict[str, IndexEntry]) -> None:
+        with Counting() as executor:
+            assert scanned(filled, executor) == expected
+            assert executor.given == 0
 
-    def test_in_threads_of_others(self, filled: Path, expected: dict[str, IndexEntry], pooled: None) -> None:
-        found: list[dict[str, IndexEntry]] = []
-        threads = [threading.Thread(target=lambda: found.append(scanned(filled))) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert found == [expected, expected]
-
-    def test_one_that_dies_loses_nothing(
-        self,
-        filled: Path,
-        expected: dict[str, IndexEntry],
-        pooled: None,
-        monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
+    @pytest.mark.parametrize("dies_at", [0, 3])
+    @pytest.mark.usefixtures("_paying")
+    def test_one_that_ends_loses_nothing(
+        self, dies_at: int, filled: Path, expected: dict[str, IndexEntry], caplog: pytest.LogCaptureFixture
     ) -> None:
-        look = Worker.look
-        killed: list[int] = []
-
-        def murdered(worker: Worker, tasks: Any) -> list[IndexEntry]:
-            if not killed:
-                killed.append(worker._process.pid)
-                os.kill(worker._process.pid, signal.SIGKILL)
-                worker._process.wait()
-            return look(worker, tasks)
-
-        monkeypatch.setattr(Worker, "look", murdered)
-        with caplog.at_level(logging.INFO):
-            assert scanned(filled) == expected
-        assert killed
-        assert "has ended" in caplog.text
-
-    @pytest.mark.parametrize("executable", ["", "/nowhere/python", "/bin/false"])
-    def test_where_none_can_be_started(
-        self,
-        executable: str,
-        filled: Path,
-        expected: dict[str, IndexEntry],
-        pooled: None,
-        monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
-        capfd: pytest.CaptureFixture[str],
-    ) -> None:
-        monkeypatch.setattr(sys, "executable", executable)
-        with caplog.at_level(logging.INFO):
-            assert scanned(filled) == expected
+        with Counting(dies_at) as executor, caplog.at_level(logging.INFO):
+            assert scanned(filled, executor) == expected
         assert "looking at files in this process" in caplog.text
-        assert capfd.readouterr().err == ""
+
+    def test_an_executor_that_is_shut_down_loses_nothing(
+        self, filled: Path, expected: dict[str, IndexEntry], executor: Counting
+    ) -> None:
+        executor.shutdown()
+        assert scanned(filled, executor) == expected
 
     def test_codec_that_only_the_program_knows(
-        self, filled: Path, expected: dict[str, IndexEntry], pooled: None, monkeypatch: pytest.MonkeyPatch
+        self, filled: Path, expected: dict[str, IndexEntry], executor: Counting, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         class Local(JSONLCodec):
             pass
 
         monkeypatch.setattr(JSONLStore, "codec", Local())
-        assert {path: entry.uid for path, entry in scanned(filled).items()} == {
-            path: entry.uid for path, entry in expected.items()
-        }
+        assert scanned(filled, executor) == expected
 
-    def test_in_one_of_many_processes(self, filled: Path, pooled: None, started: Started) -> None:
-        process = multiprocessing.current_process()
-        daemon = process._config.get("daemon")  # type: ignore[attr-defined]
-        process._config["daemon"] = True  # type: ignore[attr-defined]
-        try:
-            assert len(scanned(filled)) == RUNS + 2
-        finally:
-            process._config["daemon"] = daemon  # type: ignore[attr-defined]
-        assert started.tasks == {}
-
-    @pytest.mark.slow
-    def test_a_script_without_a_guard_runs_once(self, filled: Path, tmp_path: Path, cache: Path) -> None:
-        """What `multiprocessing` starts imports the script again; an experiment would run twice."""
-        script = tmp_path / "script.py"
-        script.write_text(
-            "print('experiment')\n"
-            "from intake_bluesky.files import crew\n"
-            "from intake_bluesky_jsonl import JSONLStore\n"
-            "crew.PAYS, pool.cores = 0, lambda: 2\n"
-            f"store = JSONLStore({str(filled)!r})\n"
-            "store.refresh(deep=True)\n"
-            "print(store.count())\n"
-        )
-        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, cwd=filled)
-        assert done.stdout.split() == ["experiment", str(RUNS + 1)]
-        assert done.stderr == ""
-
-    def test_modules_beside_the_data_are_not_imported(self, filled: Path, pooled: None, started: Started) -> None:
-        for name in ("json", "pickle", "orjson", "numpy"):
-            (filled / f"{name}.py").write_text("raise SystemExit('imported')")
-        before = Path.cwd()
-        os.chdir(filled)
-        try:
-            assert len(scanned(filled)) == RUNS + 2
-        finally:
-            os.chdir(before)
-        assert sum(started.tasks.values()) == RUNS + 2
-
-    def test_worker_does_not_load_the_face_of_a_driver(self, filled: Path) -> None:
-        code = (
-            "import pickle, sys; from intake_bluesky.files.scan.worker import _unpickled;"
-            "codec = _unpickled('intake_bluesky_jsonl.codec', bytes.fromhex(sys.argv[1]));"
-            "print(type(codec).__name__, sorted({'xarray', 'dask', 'intake', 'pandas'} & sys.modules.keys()))"
-        )
-        pickled = pickle.dumps(JSONLCodec()).hex()
-        done = subprocess.run([sys.executable, "-c", code, pickled], capture_output=True, text=True, check=True)
-        assert done.stdout.split() == ["JSONLCodec", "[]"]
-
-    def test_lost_worker_says_so(self) -> None:
-        worker = Worker(JSONLCodec())
-        worker._process.kill()
-        with pytest.raises(WorkerLost, match="has ended"):
-            worker.look([Task("/nowhere.jsonl")])
-        worker.close()
-
-    def test_ended_early_leaves_no_process(self, filled: Path, pooled: None, started: Started) -> None:
+    def test_ended_early_goes_on_later(self, filled: Path, executor: Counting) -> None:
         def interrupt(progress: Progress) -> None:
             raise KeyboardInterrupt
 
         with reporting(interrupt), pytest.raises(KeyboardInterrupt):
-            scanned(filled)
+            scanned(filled, executor)
         store = JSONLStore(filled)
-        assert store.count() == RUNS + 1  # and what was begun is finished by the next look
+        assert store.count() == RUNS + 1
         store.close()
-        for pid in started.tasks:
-            with pytest.raises(ProcessLookupError):
-                os.kill(pid, 0)
+
+    @pytest.mark.parametrize("guard", ["", "if __name__ == '__main__': "])
+    def test_the_command_in_a_script(self, guard: str, filled: Path, tmp_path: Path, cache: Path) -> None:
+        script = tmp_path / "script.py"
+        script.write_text(
+            "from intake_bluesky.apps.cli import main\n"
+            "from intake_bluesky.files import indexer\n"
+            "indexer.PAYS = 0\n"
+            f"{guard}main(['index', '--no-publish', {str(filled / '*.jsonl')!r}])\n"
+        )
+        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1].endswith(f"{RUNS + 1} runs, 2 problems")
+
+    def test_import_no_catalog(self) -> None:
+        code = "import sys, intake_bluesky_jsonl as d; print(d.JSONLCodec.suffix, 'xarray' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [".jsonl", "False"]
 
 
 class TestThreads:
@@ -293,14 +193,6 @@ class TestThreads:
         assert scanned(filled) == expected
 
 
-def test_work() -> None:
-    assert work_of("a.jsonl", "1000-0|0", deep=True) == 4096
-    assert work_of("a.jsonl", "1000000-0|0", deep=False) == pool.GLANCE
-    assert work_of("a.jsonl.gz", "1000-0|0", deep=True) == 4096 * pool.UNPACKED
-    assert work_of("a.jsonl", "", deep=True) == 0
-    assert worker.cores() >= 1
-
-
 class TestProgress:
     def test_is_told_of_a_first_look(self, filled: Path) -> None:
         told: list[Progress] = []
@@ -309,39 +201,9 @@ class TestProgress:
         assert told[0] == Progress("indexing", 0, RUNS + 2)
         assert told[-1] == Progress("indexing", RUNS + 2, RUNS + 2)
 
-    def test_is_told_now_and_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("intake_bluesky.runtime.progress.OFTEN", 0.0)
-        told: list[Progress] = []
-        with reporting(told.append):
-            assert list(track("abc", total=3, what="x")) == ["a", "b", "c"]
-        assert [one.done for one in told] == [0, 1, 2, 3]
-
     def test_nothing_is_written_where_nobody_watches(
         self, filled: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("intake_bluesky.runtime.progress.SOON", 0.0)
         scanned(filled)
         assert capfd.readouterr() == ("", "")
-
-    @pytest.mark.parametrize("where", ["terminal", "notebook"])
-    def test_bar_where_somebody_watches(
-        self, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        monkeypatch.setattr("intake_bluesky.runtime.progress.SOON", 0.0)
-        if where == "terminal":
-            monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-        else:
-            shell = type("Shell", (), {"kernel": None})()
-            ipython: Any = type("IPython", (), {"get_ipython": staticmethod(lambda: shell)})
-            monkeypatch.setitem(sys.modules, "IPython", ipython)
-        for _ in track(range(3), total=3, what="indexing"):
-            time.sleep(0.15)
-        shown = capsys.readouterr()
-        assert "indexing" in shown.err
-        assert "3" in shown.err
-        assert shown.out == ""
-
-    def test_short_work_shows_no_bar(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-        assert list(track("ab", total=2, what="indexing")) == ["a", "b"]
-        assert "indexing" not in capsys.readouterr().err

@@ -27,7 +27,7 @@ class TestLaziness:
     def test_making_a_store_touches_nothing(self, tmp_path: Path, cache: Path) -> None:
         store = JSONLStore(["/no/such/folder", "s3://no-such-bucket/x*", tmp_path])
         assert repr(store).startswith("JSONLStore(['/no/such/folder'")
-        assert pickle.loads(pickle.dumps(store)).files.places[2].pattern == str(tmp_path)
+        assert pickle.loads(pickle.dumps(store)).files.locations[2].pattern == str(tmp_path)
         assert not cache.exists()
 
     def test_finding_reads_the_two_ends_of_a_file(self, folder: Path, store: JSONLStore, reads: Reads) -> None:
@@ -64,6 +64,20 @@ class TestLaziness:
         observed = other.header(uid_of(scan()))
         assert sorted(set(decoded)) == ["descriptor", "start", "stop"]
         assert observed == expected
+
+    def test_listing_uids_decodes_nothing(self, folder: Path, settled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        for run in (count(), scan()):
+            (folder / f"{uid_of(run)}.jsonl").write_bytes(lines(run))
+        cat = BlueskyJSONLCatalog(folder)
+        expected = [run.uid for run in cat.store.find()]
+
+        def fail(codec: JSONLCodec, item: bytes) -> tuple[str, Document]:
+            raise AssertionError("a document is decoded")
+
+        monkeypatch.setattr(JSONLCodec, "decode", fail)
+        assert list(cat) == [uid for uid in cat] == expected  # noqa: C416  # a list asks for the length, a loop does not
+        assert list(cat.sort("start.time")) == expected[::-1]
+        cat.store.close()
 
     def test_a_known_run_needs_no_listing(
         self, folder: Path, store: JSONLStore, monkeypatch: pytest.MonkeyPatch

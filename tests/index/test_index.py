@@ -5,18 +5,20 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import pickle
 import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from intake_bluesky.index import search_rows
 from intake_bluesky.index.index import ORDERS, Index, IndexEntry, IndexLost, index_path
 from intake_bluesky.storage.order import Order
+from tests.index.pickled_runs import pickled_entry, pickled_index
 
 
 @pytest.fixture
@@ -279,7 +281,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
 @pytest.fixture
 def thousand(statements: Statements, index: Index) -> Index:
     entries = [_entry(f"{n:05}", float(n)) for n in range(1000)]
-    index.put([replace(entry, scan_id=n % 100) for n, entry in enumerate(entries)])
+    index.put([entry._replace(scan_id=n % 100) for n, entry in enumerate(entries)])
     index.settle()
     index.entry("00000")
     statements.asked()
@@ -350,6 +352,67 @@ def test_fact_goes_with_the_first_entry_that_changes(index: Index) -> None:
     assert index.fact("listing") == "z"
     index.forget(["/data/b.jsonl"])
     assert index.fact("listing") is None
+
+
+def _searched(path: Path) -> int:
+    with sqlite3.connect(path) as db:
+        [(rows,)] = db.execute("SELECT count(*) FROM searched").fetchall()
+    db.close()
+    return int(rows)
+
+
+class TestSearchRows:
+    """What is searched of runs is made by the first search, and with each entry from then on."""
+
+    NI = "plan_name = ?", ["Ni"]
+
+    @pytest.fixture
+    def index(self, path: Path) -> Iterator[Index]:
+        index = pickled_index(path, [({"uid": f"{n:02}", "plan_name": "Ni"}, None) for n in range(10)])
+        yield index
+        index.close()
+
+    def test_are_made_by_the_first_search(self, index: Index, path: Path) -> None:
+        assert index.count("time IS NULL", []) == 10
+        assert index.entry("05") is not None
+        assert _searched(path) == 0
+        assert index.count(*self.NI) == 10
+        assert _searched(path) == 10
+
+    def test_follow_what_is_put_by_anyone(self, index: Index, path: Path) -> None:
+        assert index.count(*self.NI) == 10
+        other = Index(path, pickle.loads)
+        other.put([pickled_entry(20, {"uid": "20", "plan_name": "Ni"}, None)])
+        other.put([pickled_entry(5, {"uid": "05", "plan_name": "Co"}, None)])
+        other.forget(["6"])
+        other.close()
+        assert index.count(*self.NI) == 9
+        assert _searched(path) == 10
+
+    def test_are_made_once_by_many(self, index: Index, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(search_rows, "BATCH", 2)
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(lambda _: index.count(*self.NI), range(4))) == [10] * 4
+        assert _searched(path) == 10
+
+    def test_miss_nothing_that_is_put_while_they_are_made(
+        self, index: Index, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The number of the run that was put last is given again."""
+        monkeypatch.setattr(search_rows, "BATCH", 10)
+        other = Index(path, pickle.loads)
+
+        def track(things: Iterator[int], **options: Any) -> Iterator[int]:
+            for number in things:
+                if number == 10:
+                    other.forget(["9"])
+                    other.put([pickled_entry(99, {"uid": "99", "plan_name": "Ni"}, None)])
+                yield number
+
+        monkeypatch.setattr("intake_bluesky.index.index.track", track)
+        assert index.count(*self.NI) == 10
+        assert index.count("plan_name = ? AND uid = ?", ["Ni", "99"]) == 1
+        other.close()
 
 
 def _peak(path: Path, runs: int) -> int:

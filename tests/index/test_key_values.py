@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.files.codec import Codec
+from intake_bluesky.files.indexed_values import FILES, count_values, look_up
 from intake_bluesky.files.indexer import IndexedFiles
-from intake_bluesky.files.key_values import FILES, count_values, look_up
 from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.index.index import Index
 from intake_bluesky.index.key_values import MOST, standing
@@ -46,7 +46,7 @@ class Known:
             start = codec.encode("start", {**run.start, "uid": f"{number:04}"})
             stop = None if run.stop is None else codec.encode("stop", run.stop)
             read = [(raw, codec.decode(raw)[1]) for raw in (start, stop) if raw is not None]
-            entries.append(entry_of(str(number), "stamp", read[0], read[1] if len(read) > 1 else None))
+            entries.append(entry_of(str(number), "stamp", read[0], stop))
             self.runs.append(RunSummary.of(read[0][1], read[1][1] if len(read) > 1 else None))
         index.put(entries)
         index.settle()
@@ -73,9 +73,10 @@ class Known:
 
 @contextmanager
 def known(folder: FilePath, runs: Iterable[Run], codec: Codec | None = None) -> Iterator[Known]:
-    index = Index(folder / "index.sqlite")
+    codec = codec or JSONLCodec()
+    index = Index(folder / "index.sqlite", lambda raw: codec.decode(raw)[1])
     try:
-        yield Known(index, codec or JSONLCodec(), runs)
+        yield Known(index, codec, runs)
     finally:
         index.close()
         for file in folder.iterdir():

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intake_bluesky.errors import StoreUnavailable
-from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.index.index import Index
 from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.rare_words import implied_words, narrowed, rare_words
@@ -41,6 +40,7 @@ from intake_bluesky.storage.contract import Plan
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, queries, runs
 from intake_bluesky_sql import SQLStore, search_columns
+from tests.index.pickled_runs import pickled_index
 from tests.index.test_sql_stores import Stored
 
 SEARCH = Translator(COLUMNS)
@@ -126,10 +126,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> FilePath:
 
 
 def indexes(folder: FilePath, runs: list[Run]) -> Iterator[Index]:
-    index = Index(folder / "index.sqlite")
+    index = pickled_index(folder / "index.sqlite", [(run.start, None) for run in runs])
     try:
-        index.put([entry_of(str(number), "stamp", (b"start", run.start), None) for number, run in enumerate(runs)])
-        index.settle()
         yield index
     finally:
         index.close()
@@ -214,11 +212,9 @@ def test_a_word_that_the_index_cuts_is_not_asked_for() -> None:
 @pytest.fixture(scope="module")
 def hundreds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     """900 runs: one word of all, one of a third, one of one."""
-    index = Index(tmp_path_factory.mktemp("index") / "index.sqlite")
     texts = [f"all {'third' if n % 3 == 0 else ''} {'single' if n == 5 else ''}".strip() for n in range(900)]
-    found = [Run({"uid": f"{n}", "time": float(n), "x": text}, None) for n, text in enumerate(texts)]
-    index.put([entry_of(str(number), "stamp", (b"start", run.start), None) for number, run in enumerate(found)])
-    index.settle()
+    found = [({"uid": f"{n}", "time": float(n), "x": text}, None) for n, text in enumerate(texts)]
+    index = pickled_index(tmp_path_factory.mktemp("index") / "index.sqlite", found)
     yield index
     index.close()
 
@@ -236,7 +232,7 @@ def test_how_many_runs_are_few(hundreds: Index) -> None:
 
 
 def test_an_empty_index_has_no_words(tmp_path: FilePath) -> None:
-    index = Index(tmp_path / "index.sqlite")
+    index = pickled_index(tmp_path / "index.sqlite")
     assert index.is_rare("word")
     index.close()
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from intake_bluesky.documents.columns import column
 from intake_bluesky.documents.statistics import Fields, Statistics
-from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.index.index import Index, IndexEntry
 from intake_bluesky.index.packed_statistics import pack, row_of, rows_of, statistics_of
 from intake_bluesky.index.tables import COLUMNS
@@ -27,6 +26,7 @@ from intake_bluesky.runtime.compression import squeezed
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import Answer, Recorded
 from intake_bluesky.testing.queries import BOUNDS, DATA_NUMBERS, Run, data_queries, queries, runs
+from tests.index.pickled_runs import pickled_entry, pickled_index
 
 SEARCH = Translator(COLUMNS)
 NUMBERS = count()
@@ -48,14 +48,14 @@ class Measured:
 
     def _entry(self, number: int) -> IndexEntry:
         run, known = self.runs[number], self.known[number]
-        entry = entry_of(str(number), "stamp", (b"start", run.start), (b"stop", run.stop or {}))
+        entry = pickled_entry(number, run.start, run.stop or {})
         if known == "nothing":
             return entry
         statistics: dict[str, dict[str, Fields | None]] = {}
         for stream, key in run.data:
             found = run.statistics(stream, key) if known == "all" else None
             statistics.setdefault(stream, {})[key] = None if found is None else found.fields
-        return replace(entry, statistics=pack(statistics))
+        return entry._replace(statistics=pack(statistics))
 
     def found(self, query: Query) -> set[int]:
         self.index.spread(leaf.query.key for leaf in leaves(query) if isinstance(leaf, Kept))
@@ -75,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(folder: Path, runs: list[tuple[Run, str]]) -> Iterator[Measured]:
-    index = Index(folder / f"{next(NUMBERS)}.sqlite")
+    index = pickled_index(folder / f"{next(NUMBERS)}.sqlite")
     try:
         yield Measured(index, runs)
     finally:
@@ -199,7 +199,7 @@ def test_entries_that_are_replaced_take_their_statistics_along(folder: Path) -> 
     for indexed in measured(folder, [(run, "all")]):
         assert indexed.found(kept(Data("x").max() > 1, "true")) == {0}
         assert indexed.index.unmeasured(["0000"]) == []
-        indexed.index.put([replace(indexed._entry(0), statistics=None)])
+        indexed.index.put([indexed._entry(0)._replace(statistics=None)])
         assert indexed.found(kept(Data("x").max() > 1, "true")) == set()
         assert indexed.found(kept(Data("x").max() > 1, "open")) == {0}
         assert indexed.index.unmeasured(["0000"]) == [("0", "stamp")]
@@ -235,7 +235,7 @@ def test_answers_tell_of_wider_and_of_narrower_intervals(folder: Path) -> None:
         assert [verdict(4, 8), verdict(3, 9), verdict(4.5, 8)] == ["true", "true", "open"]
         assert [verdict(11, 15), verdict(12, 14), verdict(11, 15.5)] == ["false", "false", "open"]
         assert verdict(1, 2) == "open"
-        indexed.index.put([replace(indexed._entry(0))])
+        indexed.index.put([indexed._entry(0)])
         assert verdict(4, 8) == "open"
 
 

@@ -14,9 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intake_bluesky.files.indexed_values import count_values, look_up
 from intake_bluesky.files.indexer import IndexedFiles
-from intake_bluesky.files.key_values import count_values, look_up
-from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.index.index import Index
 from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.rare_words import narrowed
@@ -55,6 +54,7 @@ from intake_bluesky.storage.contract import Plan
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, queries, runs
 from intake_bluesky_jsonl import JSONLCodec
+from tests.index.pickled_runs import pickled_entry, pickled_index
 
 T = TypeVar("T")
 SEARCH = Translator(COLUMNS)
@@ -72,7 +72,7 @@ class Runs:
         self.index, self.runs = index, list(runs)
         for number, run in enumerate(self.runs):
             run.start["uid"] = f"{number:04}-{run.start.get('uid', '')}"
-        index.put([_entry(number, run) for number, run in enumerate(self.runs)])
+        index.put([pickled_entry(number, run.start, run.stop) for number, run in enumerate(self.runs)])
 
     def found(self, query: Query) -> list[int]:
         return self.meeting(SEARCH.condition(query))
@@ -98,11 +98,6 @@ class Runs:
         assert left == self.expected(query), (query, narrower)
 
 
-def _entry(number: int, run: Run) -> Any:
-    stop = None if run.stop is None else (b"stop", run.stop)
-    return entry_of(str(number), "stamp", (b"start", run.start), stop)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> FilePath:
     return tmp_path_factory.mktemp("index")
@@ -110,7 +105,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> FilePath:
 
 def _indexed(folder: FilePath, runs: Iterable[Run]) -> Iterator[Runs]:
     path = folder / f"{next(NUMBERS)}.sqlite"
-    index = Index(path)
+    index = pickled_index(path)
     try:
         yield Runs(index, runs)
     finally:
@@ -211,8 +206,9 @@ def test_of_many_words_some_are_looked_for_first(folder: FilePath) -> None:
 
 def test_similar_words_go_with_the_file_they_were_in(folder: FilePath) -> None:
     for indexed in _indexed(folder, [Run({"uid": "u", "x": text}, None) for text in ("iron", "nickel", "cobalt")]):
+        assert indexed.found(Fuzzy("nickle")) == [1]
         indexed.index.forget(["1"])
-        indexed.index.put([_entry(2, Run({"uid": "u", "x": "zinc"}, None))])
+        indexed.index.put([pickled_entry(2, {"uid": "u", "x": "zinc"}, None)])
         for word, expected in {"irons": [0], "nickle": [], "cobal": [], "zink": [2]}.items():
             assert indexed.found(Fuzzy(word)) == expected
 
@@ -459,8 +455,9 @@ class Asked:
 
 def test_words_go_with_the_file_they_were_in(folder: FilePath) -> None:
     for indexed in _indexed(folder, [Run({"uid": "u", "x": text}, None) for text in ("iron", "nickel", "cobalt")]):
+        assert indexed.found(FullText("cobalt")) == [2]
         indexed.index.forget(["2"])
-        indexed.index.put([_entry(1, Run({"uid": "u", "x": "zinc"}, None)), _entry(3, Run({"uid": "u"}, None))])
+        indexed.index.put([pickled_entry(1, {"uid": "u", "x": "zinc"}, None), pickled_entry(3, {"uid": "u"}, None)])
         for word, expected in {"iron": [0], "nickel": [], "zinc": [1], "cobalt": [], "u": [0, 1, 3]}.items():
             assert indexed.found(FullText(word)) == expected
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final, Protocol, runtime_checkable
 
 from intake_bluesky.apps.cli.open_catalog import find_catalog
 from intake_bluesky.apps.terminal import counted, write_json
@@ -13,13 +18,15 @@ from intake_bluesky.runtime.secrets import shown
 
 __all__ = ["run"]
 
+MOST: Final = 61  # processes that Windows can wait for
+
 
 @runtime_checkable
 class SupportsFileIndex(Protocol):
     """A store that keeps an index of files."""
 
-    def scan(self) -> None:
-        """Scan the files that no scan has seen."""
+    def scan(self, executor: Executor | None = None) -> None:
+        """Scan the files that no scan has seen, where it is worth it by an executor."""
 
     def publish(self) -> Sequence[str]:
         """Put what is known beside the files."""
@@ -62,6 +69,25 @@ def _tell_of_server(one: dict[str, Any], *, make: bool) -> None:
     print(f"{one['catalog']}: {missing}")
 
 
+@contextmanager
+def _processes() -> Iterator[Executor | None]:
+    """As many processes as there are processors, started when they are needed; None where that is one.
+
+    Programs that call `main` may lack ``if __name__ == "__main__"``: imported again by such a process, they get none.
+    """
+    number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if number == 1 or multiprocessing.parent_process() is not None:
+        yield None
+        return
+    # Not forked, for this process has threads; who interrupts this process interrupts theirs, too, which need not tell.
+    context, quiet = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(min(number, MOST), context, initializer=signal.signal, initargs=quiet)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _index(text: str, arguments: argparse.Namespace) -> dict[str, Any]:
     catalog = find_catalog(text)
     store = catalog.store
@@ -71,7 +97,8 @@ def _index(text: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if not isinstance(store, SupportsFileIndex):
         raise StoreUnavailable(f"{shown(text)} has no index: {type(store).__name__} finds its runs by itself")
     if arguments.scan:
-        store.scan()
+        with _processes() as executor:
+            store.scan(executor)
     else:
         store.refresh()
     published = list(store.publish()) if arguments.publish else []

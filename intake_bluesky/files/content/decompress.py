@@ -14,13 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from intake_bluesky.errors import DamagedRun
-from intake_bluesky.files.content.source import Source
+from intake_bluesky.files.content.source import ByteSource
 
-__all__ = ["COMPRESSIONS", "Content", "Member", "Range", "compression_of", "content_of", "most_of"]
+__all__ = ["COMPRESSIONS", "Content", "Member", "Range", "compression_of", "content_of", "likely_size", "most_of"]
 
 STEP: Final = 4 << 20  # bytes read at once from a plain file
 PACKED_STEP: Final = 1 << 18  # and from a compressed one, where they become many times more
 MORSEL: Final = 1 << 13  # compressed bytes that are lost where their like are damaged
+USUAL: Final = 8  # bytes that a byte of a compressed file becomes, about
 DENSEST: Final = 1 << 14  # bytes that a byte of a compressed file becomes, at most
 GAP: Final = 1 << 16  # bytes between two ranges that are read along rather than asked for apart
 
@@ -40,7 +41,7 @@ class Content(ABC):
         Whether the last `stream` found the compressed data to end before its member does.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self.source = source
         self.cut = False
 
@@ -62,8 +63,8 @@ class Content(ABC):
         """Tell which of the parts that are read whole this place is in; -1 where every byte can be read."""
         return -1
 
-    def read(self, start: int, stop: int) -> bytes:
-        """The content from `start` up to `stop`."""
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        """The content from `start` up to `stop` or the end."""
         return b"".join(self.stream(start, stop))
 
     def pick(self, ranges: Iterable[Range]) -> Iterator[bytes]:
@@ -106,7 +107,7 @@ class PlainContent(Content):
 class PackedContent(Content):
     """Members, one after the other; `members` lists those known, and learns those met."""
 
-    def __init__(self, source: Source, compression: str, members: list[Member]) -> None:
+    def __init__(self, source: ByteSource, compression: str, members: list[Member]) -> None:
         super().__init__(source)
         self._compression = compression
         self.members = members
@@ -167,6 +168,7 @@ def _decompressor(compression: str) -> Any:
 
 
 COMPRESSIONS: Final = ("gz", "zst")
+COMPRESSED: Final = tuple(f".{kind}" for kind in COMPRESSIONS)
 
 
 def compression_of(path: str) -> str | None:
@@ -177,7 +179,7 @@ def compression_of(path: str) -> str | None:
     >>> compression_of("run.jsonl.gz"), compression_of("run.jsonl")
     ('gz', None)
     """
-    return next((kind for kind in COMPRESSIONS if path.endswith(f".{kind}")), None)
+    return path.rpartition(".")[2] if path.endswith(COMPRESSED) else None
 
 
 def most_of(path: str, size: int) -> int:
@@ -185,7 +187,12 @@ def most_of(path: str, size: int) -> int:
     return size if compression_of(path) is None else size * DENSEST
 
 
-def content_of(source: Source, path: str, members: list[Member]) -> Content:
+def likely_size(path: str, size: int) -> int:
+    """About how many bytes the content of a file of this size has."""
+    return size if compression_of(path) is None else size * USUAL
+
+
+def content_of(source: ByteSource, path: str, members: list[Member]) -> Content:
     """The content of a file by its name; `members` are those known of a compressed one."""
     compression = compression_of(path)
     return PlainContent(source) if compression is None else PackedContent(source, compression, members)

@@ -11,14 +11,14 @@ from typing import Final
 from intake_bluesky.files.content.source import local_stamp
 from intake_bluesky.integers import INT64_END
 
-__all__ = ["UNSEEN", "Listed", "digest"]
+__all__ = ["UNSEEN", "FileListing", "digest"]
 
 UNSEEN: Final = (-1, -1, -1)
 
 
 @dataclass(slots=True)
-class Listed:
-    """The files of one place, in about 120 bytes each.
+class FileListing:
+    """The files of one location, in about 120 bytes each.
 
     Attributes
     ----------
@@ -55,10 +55,10 @@ class Listed:
             yield folder + name, local_stamp(size, modified, changed) if size >= 0 else ""
 
 
-def digest(places: Sequence[Listed]) -> str:
+def digest(listings: Sequence[FileListing]) -> str:
     """One text that is the same where the listings are the same, files in the same order."""
     whole = hashlib.blake2b(digest_size=32)
-    for one in places:
+    for one in listings:
         parts = "\0".join(one.names).encode(errors="surrogatepass"), one.times.tobytes(), "\0".join(one.told).encode()
         for part in (one.folder.encode(errors="surrogatepass"), *parts):
             whole.update(len(part).to_bytes(8, "little") + part)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from intake_bluesky.files.content.locations import Place
+from intake_bluesky.files.content.file_location import FileLocation
 
 __all__ = ["Rhythm", "Turn"]
 
@@ -19,7 +19,7 @@ PATIENCE: Final = 1.0  # seconds after a long listing in which another is not ma
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A listing: when it began or ended, how long it took, when the places had changed before, into which index."""
+    """A listing: when it began or ended, how long it took, when the locations had changed before, into which index."""
 
     when: float
     changes: list[int | None]
@@ -28,15 +28,15 @@ class Turn:
 
 
 class Rhythm:
-    """When the places of a store were listed, and when they are to be again.
+    """When the locations of a store were listed, and when they are to be again.
 
     Parameters
     ----------
-    places : sequence of Place
+    locations : sequence of FileLocation
     """
 
-    def __init__(self, places: Sequence[Place]) -> None:
-        self._places = places
+    def __init__(self, locations: Sequence[FileLocation]) -> None:
+        self._locations = locations
         self._last: Turn | None = None
 
     def begin(self) -> Turn:
@@ -71,7 +71,7 @@ class Rhythm:
         return time.monotonic() - last.when > min(SHARE * last.cost, PATIENCE)
 
     def _changes(self) -> list[int | None]:
-        """When each place changed; None where that is unknown, or so recent that more may follow unseen."""
+        """When each location changed; None where that is unknown, or so recent that more may follow unseen."""
         settled = time.time_ns() - SETTLED
-        changes = (place.changed() for place in self._places)
+        changes = (location.changed() for location in self._locations)
         return [change if change is not None and change < settled else None for change in changes]

@@ -11,15 +11,17 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 __all__ = [
+    "ByteSource",
     "LocalSource",
     "RemoteSource",
-    "Source",
     "cut",
     "is_certain",
     "is_unproved",
     "local_stamp",
     "remote_stamp",
+    "same_file",
     "size_of",
+    "stamp_of",
     "unproved",
     "version_of",
 ]
@@ -31,7 +33,7 @@ UNPROVED: Final = "?"  # ends the stamp of a file that nobody here has looked in
 TIMES: Final = "|"  # before what a stamp has and a version has not
 
 
-class Source(ABC):
+class ByteSource(ABC):
     """One file, open for reading by one thread.
 
     Attributes
@@ -99,6 +101,17 @@ def is_certain(stamp: str) -> bool:
     return bool(stamp) and not stamp.endswith((YOUNG, UNPROVED))
 
 
+def same_file(stamp: str, other: str) -> bool:
+    """Whether two stamps tell of one state of a file, however certain each is.
+
+    Examples
+    --------
+    >>> same_file("ff-10|11~", "ff-10|11"), same_file("ff-10|11", "ff-10|12")
+    (True, False)
+    """
+    return stamp.rstrip(YOUNG + UNPROVED) == other.rstrip(YOUNG + UNPROVED)
+
+
 def is_unproved(stamp: str) -> bool:
     """Whether `unproved` made this stamp."""
     return stamp.endswith(UNPROVED)
@@ -109,32 +122,45 @@ def unproved(stamp: str) -> str:
     return stamp + UNPROVED
 
 
-class LocalSource(Source):
+class LocalSource(ByteSource):
     """A file on disk."""
 
     def __init__(self, path: str) -> None:
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by close()
-        found = os.fstat(self._file.fileno())
+        self._file: int | None = os.open(path, os.O_RDONLY | _BINARY)  # `open` does more
+        self._place = 0
+        found = os.fstat(self._file)
         self.size = found.st_size
-        self.stamp = local_stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns) + _youth(found)
+        self.stamp = stamp_of(found)
 
     def read(self, start: int, stop: int) -> bytes:
-        self._file.seek(start)
+        if self._file is None:
+            raise ValueError("the file is closed")
+        if start != self._place:
+            os.lseek(self._file, start, os.SEEK_SET)
         wanted = min(stop, self.size) - start
         parts: list[bytes] = []
-        while wanted > 0 and (part := self._file.read(wanted)):
+        while wanted > 0 and (part := os.read(self._file, wanted)):
             parts.append(part)
             wanted -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        found = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._place = start + len(found)
+        return found
 
     def close(self) -> None:
-        self._file.close()
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
 
 
-def _youth(found: os.stat_result) -> str:
+_BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate the ends of lines
+
+
+def stamp_of(found: os.stat_result) -> str:
+    """The stamp of a file by a look at it just now."""
     last = max(found.st_mtime_ns, found.st_ctime_ns)
     tick = TICK if found.st_mtime_ns % 1_000_000 else COARSE
-    return YOUNG if time.time_ns() - last < tick else ""
+    stamp = local_stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return stamp + YOUNG if time.time_ns() - last < tick else stamp
 
 
 def remote_stamp(info: Mapping[str, Any]) -> str:
@@ -157,7 +183,7 @@ def remote_stamp(info: Mapping[str, Any]) -> str:
     return f"{info.get('size') or 0:x}-{mark}"
 
 
-class RemoteSource(Source):
+class RemoteSource(ByteSource):
     """A file on any fsspec filesystem; each `read` is one request for a range of bytes."""
 
     def __init__(self, fs: Any, name: str, size: int, stamp: str) -> None:

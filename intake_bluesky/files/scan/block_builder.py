@@ -14,7 +14,7 @@ from intake_bluesky.documents.pages import event_page, gather
 from intake_bluesky.documents.running_statistics import FLOAT, INT, ODD, TEXT, Measuring
 from intake_bluesky.documents.statistics import SAMPLE
 from intake_bluesky.errors import DamagedRun
-from intake_bluesky.files.scan.file_layout import Block, Layout
+from intake_bluesky.files.scan.file_layout import FileBlock, FileLayout
 
 __all__ = ["BLOCK", "BlockBuilder"]
 
@@ -40,13 +40,13 @@ class BlockBuilder:
 
     Parameters
     ----------
-    layout : Layout
+    layout : FileLayout
         Gets the blocks and what was observed.
     measuring : Measuring
         Gets the values.
     """
 
-    def __init__(self, layout: Layout, measuring: Measuring) -> None:
+    def __init__(self, layout: FileLayout, measuring: Measuring) -> None:
         self._layout = layout
         self._measuring = measuring
         self._waiting: dict[str, _Waiting] = {}
@@ -124,7 +124,7 @@ class BlockBuilder:
     def _extend(self, start: int, stop: int, counts: dict[str, int], resources: Collection[str] = ()) -> None:
         block = self._open
         if block is None:
-            block = self._open = Block(start, stop)
+            block = self._open = FileBlock(start, stop)
             self._layout.blocks.append(block)
         block.stop = stop
         for descriptor, events in counts.items():

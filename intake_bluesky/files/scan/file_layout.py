@@ -13,14 +13,14 @@ from intake_bluesky.documents.model import Span
 from intake_bluesky.files.content.decompress import Member
 from intake_bluesky.runtime.compression import squeezed, unsqueezed
 
-__all__ = ["Block", "Layout"]
+__all__ = ["FileBlock", "FileLayout"]
 
 FORMAT: Final = 2
 LARGEST: Final = 1 << 28  # bytes of a layout: of a file of some terabytes
 
 
 @dataclass(slots=True)
-class Block:
+class FileBlock:
     """A range of the content with events or datums in it, of any number of streams.
 
     Attributes
@@ -28,9 +28,9 @@ class Block:
     start, stop : int
         Range of bytes: complete items, none of them damaged.
     events : dict of int to int
-        Place of a descriptor's uid in `Layout.uids`, and how many of its events are there.
+        Place of a descriptor's uid in `FileLayout.uids`, and how many of its events are there.
     resources : set of int
-        Places in `Layout.uids` of the resources whose datums are there.
+        Places in `FileLayout.uids` of the resources whose datums are there.
     """
 
     start: int
@@ -40,7 +40,7 @@ class Block:
 
 
 @dataclass(slots=True)
-class Layout:
+class FileLayout:
     """What a scan found in a file, and where to go on when the file has grown.
 
     Attributes
@@ -53,7 +53,7 @@ class Layout:
         The descriptors, resources and stream resources.
     uids : list of str
         uids of descriptors and resources, which blocks name by their place.
-    blocks : list of Block
+    blocks : list of FileBlock
     extensible : bool
         Whether the last block may still grow.
     spans : dict of (stream resource, descriptor) to list of Span
@@ -71,7 +71,7 @@ class Layout:
     guard: int = 0
     heads: list[tuple[int, int]] = field(default_factory=list)
     uids: list[str] = field(default_factory=list)
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[FileBlock] = field(default_factory=list)
     extensible: bool = False
     spans: dict[tuple[str, str], list[Span]] = field(default_factory=dict)
     observed: dict[str, dict[str, Observed]] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class Layout:
         return squeezed(msgpack.packb(fields))
 
     @classmethod
-    def unpack(cls, packed: bytes, most: int | None = None) -> Layout:
+    def unpack(cls, packed: bytes, most: int | None = None) -> FileLayout:
         """Read what `pack` wrote, or what somebody else did who says so.
 
         Parameters
@@ -147,7 +147,7 @@ class Layout:
             raise ValueError("its documents lie outside of what was scanned")
 
     @classmethod
-    def _of(cls, fields: list[Any]) -> Layout:
+    def _of(cls, fields: list[Any]) -> FileLayout:
         (
             _,
             (scanned, guard, extensible, rest),
@@ -167,7 +167,7 @@ class Layout:
             guard,
             _sums(heads),
             uids,
-            [Block(*pair, block[2], set(block[3])) for pair, block in zip(ranges, blocks, strict=True)],
+            [FileBlock(*pair, block[2], set(block[3])) for pair, block in zip(ranges, blocks, strict=True)],
             extensible,
             {(resource, descriptor): [_span(s) for s in found] for resource, descriptor, found in spans},
             {uid: _with_kinds(keys, seen) for uid, keys in observed.items()},
@@ -186,7 +186,7 @@ def _with_kinds(keys: Mapping[str, int], kinds: list[Observed]) -> dict[str, Obs
     return {key: kinds[place] for key, place in keys.items()}
 
 
-def _paired(blocks: list[Block]) -> list[tuple[tuple[int, int], Block]]:
+def _paired(blocks: list[FileBlock]) -> list[tuple[tuple[int, int], FileBlock]]:
     return list(zip(_deltas([(b.start, b.stop) for b in blocks]), blocks, strict=True))
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from intake_bluesky.documents.model import Document, RunSummary
+from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import content_of, most_of
-from intake_bluesky.files.content.source import Source, is_unproved, size_of, version_of
-from intake_bluesky.files.scan.file_layout import Layout
-from intake_bluesky.files.scan.scanner import NotARun, Scan, guard_of, item_beginnings, uid_of
+from intake_bluesky.files.content.source import ByteSource, is_unproved, size_of, version_of
+from intake_bluesky.files.scan.file_layout import FileLayout
+from intake_bluesky.files.scan.scanner import NotARun, Scan, guard_of, item_beginning, uid_of
 from intake_bluesky.index.index import IndexEntry
 from intake_bluesky.index.packed_statistics import pack
-from intake_bluesky.index.search_form import SearchForm, comparable, odd_time
+from intake_bluesky.index.search_form import comparable, comparable_times
 
 __all__ = ["END", "glance", "scan"]
 
@@ -47,19 +47,23 @@ def glance(codec: Codec, path: str, stamp: str, head: bytes, tail: bytes) -> Ind
         return None
 
 
-def _last_stop(codec: Codec, tail: bytes, uid: str) -> Read | None:
+def _last_stop(codec: Codec, tail: bytes, uid: str) -> bytes | None:
     """The stop document of this run, if the content ends with it."""
-    pattern = item_beginnings(codec, "stop")
-    for found in reversed(list(pattern.finditer(tail))):
-        item = next(codec.split(tail, found.start()), None)
+    beginning = item_beginning(codec, "stop")
+    place = tail.rfind(beginning)
+    while place >= 0:
+        item = next(codec.split(tail, place), None)
         if item is not None and item.stop == len(tail):
-            raw = tail[item.start : item.stop]
+            raw = tail[place : item.stop]
             name, doc = codec.decode(raw)
-            return (raw, doc) if name == "stop" and doc.get("run_start") == uid else None
+            return raw if name == "stop" and doc.get("run_start") == uid else None
+        place = tail.rfind(beginning, 0, place)
     return None
 
 
-def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = None) -> tuple[IndexEntry, Layout]:
+def scan(
+    codec: Codec, path: str, source: ByteSource, earlier: IndexEntry | None = None
+) -> tuple[IndexEntry, FileLayout]:
     """Scan a file, or only what was appended since an earlier scan.
 
     Raises
@@ -68,24 +72,23 @@ def scan(codec: Codec, path: str, source: Source, earlier: IndexEntry | None = N
         When it holds no run.
     """
     known = _resumed(codec, path, source, earlier)
-    work = Scan(codec, Layout()) if known is None else known
+    work = Scan(codec, FileLayout()) if known is None else known
     work.run(content_of(source, path, work.layout.members))
     assert work.start is not None  # run() has raised otherwise
     start = work.start, work.start_doc or codec.decode(work.start)[1]
-    stop = None if work.stop is None else (work.stop, work.stop_doc or codec.decode(work.stop)[1])
     problem = "\n".join(work.layout.problems())
     statistics = None if work.statistics is None else pack(work.statistics)
     layout = work.layout.pack()
-    entry = entry_of(path, source.stamp, start, stop, layout=layout, problem=problem, statistics=statistics)
+    entry = entry_of(path, source.stamp, start, work.stop, layout=layout, problem=problem, statistics=statistics)
     return entry, work.layout
 
 
-def _resumed(codec: Codec, path: str, source: Source, earlier: IndexEntry | None) -> Scan | None:
+def _resumed(codec: Codec, path: str, source: ByteSource, earlier: IndexEntry | None) -> Scan | None:
     """Take up the last scan where it ended; None where the file is not the one it was, only longer."""
     if earlier is None or earlier.layout is None or not _may_continue(earlier, source):
         return None
     try:
-        layout = Layout.unpack(earlier.layout, most_of(path, source.size))
+        layout = FileLayout.unpack(earlier.layout, most_of(path, source.size))
     except ValueError:
         return None
     content = content_of(source, path, list(layout.members))
@@ -96,7 +99,7 @@ def _resumed(codec: Codec, path: str, source: Source, earlier: IndexEntry | None
     return Scan(codec, layout, earlier.start, earlier.stop) if same else None
 
 
-def _may_continue(earlier: IndexEntry, source: Source) -> bool:
+def _may_continue(earlier: IndexEntry, source: ByteSource) -> bool:
     """Whether a file can be the one it was: a run that is finished does not grow, and none shrinks or is rewritten."""
     size = size_of(earlier.stamp)
     if not earlier.stamp or source.size < size:
@@ -111,7 +114,7 @@ def entry_of(
     path: str,
     stamp: str,
     start: Read,
-    stop: Read | None,
+    stop: bytes | None,
     *,
     layout: bytes | None = None,
     problem: str = "",
@@ -119,19 +122,8 @@ def entry_of(
 ) -> IndexEntry:
     """The entry of a run, by its start and stop documents."""
     raw, doc = start
-    end, last = (None, None) if stop is None else stop
-    summary = RunSummary.of(doc, None)
+    time, odd_time = comparable_times(doc)
+    scan_id = comparable(doc.get("scan_id"))
     return IndexEntry(
-        path,
-        stamp,
-        summary.uid,
-        summary.time,
-        odd_time(doc),
-        comparable(doc.get("scan_id")),
-        raw,
-        end,
-        layout,
-        problem,
-        SearchForm.of(doc, last),
-        statistics,
-    )
+        path, stamp, str(doc["uid"]), time, odd_time, scan_id, raw, stop, layout, problem, statistics
+    )  # fmt: skip

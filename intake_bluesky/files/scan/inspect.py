@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import compression_of, content_of
-from intake_bluesky.files.content.locations import shown
-from intake_bluesky.files.content.source import Source, version_of
+from intake_bluesky.files.content.file_location import shown
+from intake_bluesky.files.content.source import ByteSource, same_file, stamp_of, version_of
 from intake_bluesky.files.scan.index_entries import END, glance, scan
 from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import IndexEntry
 
-__all__ = ["Opener", "Task", "look"]
+__all__ = ["Opener", "Task", "look", "look_at_written"]
 
-Opener: TypeAlias = Callable[[str], Source]
+Opener: TypeAlias = Callable[[str], ByteSource]
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """A file to look at.
 
     Attributes
@@ -47,11 +46,31 @@ class Task:
 
 def look(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
     """Make the entry of a file; one that cannot be read, or is no run, is told by its problem."""
-    entry = _looked_at(codec, opened, task)
-    if task.measured is None or entry.statistics is not None or entry.stop is None:
+    return _with_statistics(_looked_at(codec, opened, task), task.measured)
+
+
+def look_at_written(written: IndexEntry, measured: tuple[str, bytes] | None) -> IndexEntry | None:
+    """Make the entry of a file that was written here to its end, without opening it; None where it changed since.
+
+    Parameters
+    ----------
+    written : IndexEntry
+        The file as it was closed.
+    measured : (str, bytes) or None
+        As in `Task`.
+    """
+    try:
+        stamp = stamp_of(os.stat(written.path))
+    except OSError:
+        return None
+    return _with_statistics(written._replace(stamp=stamp), measured) if same_file(stamp, written.stamp) else None
+
+
+def _with_statistics(entry: IndexEntry, measured: tuple[str, bytes] | None) -> IndexEntry:
+    if measured is None or entry.statistics is not None or entry.stop is None:
         return entry
-    version, statistics = task.measured
-    return replace(entry, statistics=statistics) if version_of(entry.stamp) == version else entry
+    version, statistics = measured
+    return entry._replace(statistics=statistics) if version_of(entry.stamp) == version else entry
 
 
 def _looked_at(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
@@ -72,7 +91,7 @@ def _looked_at(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
         return IndexEntry(path, stamp, problem=f"cannot be read: {type(error).__name__}: {error}")
 
 
-def _entry(codec: Codec, source: Source, task: Task) -> IndexEntry:
+def _entry(codec: Codec, source: ByteSource, task: Task) -> IndexEntry:
     if source.size == 0:
         raise NotARun("the file is empty")
     if not task.deep and (task.earlier is None or task.earlier.layout is None):
@@ -82,11 +101,12 @@ def _entry(codec: Codec, source: Source, task: Task) -> IndexEntry:
     return scan(codec, task.path, source, None if task.deep else task.earlier)[0]
 
 
-def _glance(codec: Codec, path: str, source: Source) -> IndexEntry | None:
-    if source.size <= 2 * END:
-        head = tail = b"".join(content_of(source, path, [(0, 0)]).stream())
-    elif compression_of(path) is None:
-        head, tail = source.read(0, END), source.read(source.size - END, source.size)
+def _glance(codec: Codec, path: str, source: ByteSource) -> IndexEntry | None:
+    plain, size = compression_of(path) is None, source.size
+    if size <= 2 * END:
+        head = tail = source.read(0, size) if plain else content_of(source, path, [(0, 0)]).read()
+    elif plain:
+        head, tail = source.read(0, END), source.read(size - END, size)
     else:
         return None
     return glance(codec, path, source.stamp, head, tail)

@@ -18,10 +18,10 @@ from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import Content
 from intake_bluesky.files.scan.block_builder import BlockBuilder
-from intake_bluesky.files.scan.file_layout import Layout
+from intake_bluesky.files.scan.file_layout import FileLayout
 from intake_bluesky.index.index import storable
 
-__all__ = ["DATUMS", "EVENTS", "NotARun", "Scan", "guard_of", "item_beginnings", "uid_of"]
+__all__ = ["DATUMS", "EVENTS", "NotARun", "Scan", "guard_of", "item_beginning", "uid_of"]
 
 EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
 DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
@@ -43,22 +43,21 @@ class Scan:
 
     Attributes
     ----------
-    layout : Layout
+    layout : FileLayout
         Changed in place.
     start, stop : bytes or None
         The items of the start and stop documents, as they stand in the file.
-    start_doc, stop_doc : dict or None
-        What is in them, if this scan came by.
+    start_doc : dict or None
+        What is in the first, if this scan came by.
     statistics : mapping of (stream, key) to Statistics or None, or None
         Of the whole file, if this scan began at its beginning and the run has stopped.
     """
 
     codec: Codec
-    layout: Layout
+    layout: FileLayout
     start: bytes | None = None
     stop: bytes | None = None
     start_doc: Document | None = field(default=None, init=False)
-    stop_doc: Document | None = field(default=None, init=False)
     statistics: Found | None = field(default=None, init=False)
     _several: bool = False
     _buffer: bytes = b""
@@ -165,7 +164,7 @@ class Scan:
 
     def _next_item(self, failed: int) -> int:
         """Where the next item may begin, after one that cannot be read."""
-        found = item_beginnings(self.codec, *sorted(NAMES)).search(self._buffer, failed + 1)
+        found = _any_beginning(self.codec).search(self._buffer, failed + 1)
         return found.start() if found else max(failed + 1, len(self._buffer) - OVERLAP)
 
     def _damaged(self, start: int, stop: int, why: str) -> None:
@@ -196,7 +195,7 @@ class Scan:
         except ODD as error:
             raise DamagedRun(f"a {name} document lacks what each has: {type(error).__name__}: {error}") from error
         if name == "stop":
-            self.stop, self.stop_doc = self._buffer[begin:stop], doc
+            self.stop = self._buffer[begin:stop]
 
     def _place(self, name: str, doc: Document, start: int, stop: int) -> None:
         if name == "event":
@@ -275,10 +274,12 @@ def guard_of(content: Content, scanned: int) -> int:
 
 
 @lru_cache
-def item_beginnings(codec: Codec, *names: str) -> re.Pattern[bytes]:
-    """The pattern of how items of these names begin in this format."""
-    beginnings = []
-    for name in names:
-        item, text = codec.encode(name, {}), name.encode()
-        beginnings.append(re.escape(item[: item.index(text) + len(text)]))
-    return re.compile(b"|".join(beginnings))
+def item_beginning(codec: Codec, name: str) -> bytes:
+    """How an item of this name begins in this format."""
+    item, text = codec.encode(name, {}), name.encode()
+    return item[: item.index(text) + len(text)]
+
+
+@lru_cache
+def _any_beginning(codec: Codec) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(re.escape(item_beginning(codec, name)) for name in sorted(NAMES)))

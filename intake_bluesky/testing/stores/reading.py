@@ -152,8 +152,6 @@ class StoreReadingTests(StoreHooks[S]):
         told = store.lookup([path], plan)
         expected = [(run.uid, run.time, (value,)) for run, value in zip(runs, values, strict=True)]
         assert told is None or list(told) == expected
-        uids = store.lookup([], plan)
-        assert uids is None or list(uids) == [(run.uid, run.time, ()) for run in runs]
 
     def test_a_plan_by_hand_is_as_good(self, store: S) -> None:
         self.put(store, count(), scan(), rewound())
@@ -161,6 +159,13 @@ class StoreReadingTests(StoreHooks[S]):
         by_hand = Plan(made.pushed, ALL, made.ordered, Order.OLDEST)
         assert [run.uid for run in store.find(by_hand)] == [run.uid for run in store.find(made)]
         assert store.count(by_hand) == store.count(made)
+
+    @pytest.mark.parametrize("order", list(Order))
+    def test_uids_and_times_agree_with_find(self, store: S, order: Order) -> None:
+        self.put(store, count(), scan(), rewound(), failed(), unfinished())
+        plan = store.plan(ALL, order)
+        found = store.lookup([], plan)
+        assert found is None or list(found) == [(run.uid, run.time, ()) for run in store.find(plan)]
 
     def test_summary(self, stored: S, example: Run) -> None:
         start, stops = example[0][1], documents_of(example, "stop")

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from intake_bluesky.files.content.decompress import COMPRESSIONS
-from intake_bluesky.files.content.listing import UNSEEN, Listed
+from intake_bluesky.files.content.listing import UNSEEN, FileListing
 from intake_bluesky.files.content.source import (
+    ByteSource,
     LocalSource,
     RemoteSource,
-    Source,
     cut,
     local_stamp,
     remote_stamp,
@@ -25,21 +25,21 @@ from intake_bluesky.files.content.source import (
 from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.runtime.secrets import shown
 
-__all__ = ["LocalPlace", "Place", "RemotePlace", "place_of", "shown"]
+__all__ = ["FileLocation", "LocalLocation", "RemoteLocation", "location_of", "shown"]
 
 
-def place_of(path: str | os.PathLike[str], suffix: str, storage_options: Mapping[str, Any]) -> Place:
-    """The place that a path, a pattern or a URL names; nothing is looked at."""
+def location_of(path: str | os.PathLike[str], suffix: str, storage_options: Mapping[str, Any]) -> FileLocation:
+    """The location that a path, a pattern or a URL names; nothing is looked at."""
     text = os.fspath(path)
     protocol, mark, rest = text.partition("://")
     if not mark and "::" not in text:
-        return LocalPlace(os.path.abspath(os.path.expanduser(text)), suffix)
+        return LocalLocation(os.path.abspath(os.path.expanduser(text)), suffix)
     if protocol in ("file", "local"):
-        return LocalPlace(os.path.abspath(rest.removeprefix("localhost")), suffix)
-    return RemotePlace(text, suffix, storage_options)
+        return LocalLocation(os.path.abspath(rest.removeprefix("localhost")), suffix)
+    return RemoteLocation(text, suffix, storage_options)
 
 
-class Place(ABC):
+class FileLocation(ABC):
     """One of the paths a store was given.
 
     Attributes
@@ -58,13 +58,13 @@ class Place(ABC):
         self.endings = (suffix, *(f"{suffix}.{compression}" for compression in COMPRESSIONS))
 
     @abstractmethod
-    def listing(self) -> Listed:
+    def listing(self) -> FileListing:
         """List the files with what tells whether they changed.
 
         Raises
         ------
         OSError
-            Where the place cannot be looked into; FileNotFoundError where there is none.
+            Where the location cannot be looked into; FileNotFoundError where there is none.
         """
 
     def changed(self) -> int | None:
@@ -74,14 +74,14 @@ class Place(ABC):
     @property
     @abstractmethod
     def home(self) -> str | None:
-        """The folder that holds all files, with its separator, as in their paths; None where the place is one file."""
+        """The folder that holds all files, with its separator, as in their paths; None for one file alone."""
 
     @abstractmethod
     def holds(self, path: str) -> bool:
-        """Whether a path of the index may be one of this place."""
+        """Whether a path of the index may be one of this location."""
 
     @abstractmethod
-    def open(self, path: str) -> Source:
+    def open(self, path: str) -> ByteSource:
         """Open a file for reading."""
 
     def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
@@ -89,7 +89,7 @@ class Place(ABC):
         return {}
 
 
-class LocalPlace(Place):
+class LocalLocation(FileLocation):
     """A folder, a file, or a pattern of files on disk."""
 
     def __init__(self, pattern: str, suffix: str) -> None:
@@ -112,7 +112,7 @@ class LocalPlace(Place):
             return fnmatch.fnmatchcase(path, self.pattern)
         return os.path.dirname(path) == self.pattern and path.endswith(self.endings)
 
-    def listing(self) -> Listed:
+    def listing(self) -> FileListing:
         if os.path.isdir(self.pattern):
             return _scandir(self.pattern, lambda name: name.endswith(self.endings))
         folder, last = os.path.split(self.pattern)
@@ -135,7 +135,7 @@ class LocalPlace(Place):
     def holds(self, path: str) -> bool:
         return "://" not in path
 
-    def open(self, path: str) -> Source:
+    def open(self, path: str) -> ByteSource:
         return LocalSource(path)
 
     def stamp(self, path: str) -> str:
@@ -158,17 +158,17 @@ def _before_magic(pattern: str, separator: str) -> str | None:
     return separator.join(parts[:first]) + separator if first else None
 
 
-def _looked_at(paths: Iterable[str]) -> Listed:
-    listed = Listed("")
+def _looked_at(paths: Iterable[str]) -> FileListing:
+    listed = FileListing("")
     for path in paths:
         found = os.stat(path)
         listed.add(path, (found.st_size, found.st_mtime_ns, found.st_ctime_ns))
     return listed
 
 
-def _scandir(folder: str, wanted: Callable[[str], bool]) -> Listed:
+def _scandir(folder: str, wanted: Callable[[str], bool]) -> FileListing:
     """List a folder; nearly all it costs is the look at each file, which an open folder makes a little cheaper."""
-    listed = Listed(os.path.join(folder, ""))
+    listed = FileListing(os.path.join(folder, ""))
     place = os.open(folder, os.O_RDONLY) if os.scandir in os.supports_fd else None
     try:
         with os.scandir(folder if place is None else place) as entries:
@@ -179,7 +179,7 @@ def _scandir(folder: str, wanted: Callable[[str], bool]) -> Listed:
     return listed
 
 
-def _add_all(listed: Listed, entries: Iterable[os.DirEntry[str]]) -> None:
+def _add_all(listed: FileListing, entries: Iterable[os.DirEntry[str]]) -> None:
     regular = stat.S_ISREG
     for entry in entries:
         try:
@@ -191,7 +191,7 @@ def _add_all(listed: Listed, entries: Iterable[os.DirEntry[str]]) -> None:
                 listed.add(entry.name, (found.st_size, found.st_mtime_ns, found.st_ctime_ns))
 
 
-class RemotePlace(Place):
+class RemoteLocation(FileLocation):
     """A folder, a file or a pattern on an fsspec filesystem."""
 
     def __init__(self, pattern: str, suffix: str, storage_options: Mapping[str, Any]) -> None:
@@ -209,7 +209,7 @@ class RemotePlace(Place):
         fs, name = url_to_fs(self.pattern, **self._options)
         return fs, name
 
-    def listing(self) -> Listed:
+    def listing(self) -> FileListing:
         fs, name = self._filesystem()
         fs.invalidate_cache()
         if glob.has_magic(name):
@@ -220,7 +220,7 @@ class RemotePlace(Place):
         else:
             found = {name: fs.info(name)}
         files = {self._path(path): remote_stamp(info) for path, info in found.items() if info["type"] == "file"}
-        return Listed("", list(files), told=tuple(files.values()))
+        return FileListing("", list(files), told=tuple(files.values()))
 
     @property
     def home(self) -> str | None:
@@ -240,7 +240,7 @@ class RemotePlace(Place):
     def holds(self, path: str) -> bool:
         return path.startswith(self._prefix)
 
-    def open(self, path: str) -> Source:
+    def open(self, path: str) -> ByteSource:
         fs, _ = self._filesystem()
         fs.invalidate_cache()
         info = fs.info(self._name(path))
@@ -256,7 +256,7 @@ class RemotePlace(Place):
         fs, _ = self._filesystem()
         fs.pipe_file(self._name(path), data)
 
-    def trusted(self, path: str, stamp: str) -> Source:
+    def trusted(self, path: str, stamp: str) -> ByteSource:
         """Open a file without asking whether it is still the one listed: one request less."""
         fs, _ = self._filesystem()
         return RemoteSource(fs, self._name(path), size_of(stamp), stamp)

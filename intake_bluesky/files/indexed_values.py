@@ -18,7 +18,7 @@ from intake_bluesky.storage.order import Order
 __all__ = ["count_values", "look_up"]
 
 
-class _Files(Runs):
+class _IndexedRuns(Runs):
     """The files of an index."""
 
     def select(self, what: SQL, where: SQL) -> SQL:
@@ -31,7 +31,7 @@ class _Files(Runs):
         return f"(SELECT {name} FROM documents AS d WHERE d.file = {of})"  # noqa: S608  # as above
 
 
-FILES: Final = _Files(Translator(COLUMNS))
+FILES: Final = _IndexedRuns(Translator(COLUMNS))
 
 
 def count_values(files: IndexedFiles, path: Path, where: SQL) -> Iterable[tuple[Any, int]] | None:
@@ -64,8 +64,11 @@ def _looked_up(
     files.watch()
     decode = _decoder(files)
     try:
-        for row in files.ask(lambda index: index.rows(query, values)):
-            yield FILES.looked_up(row, paths, decode)
+        rows = files.ask(lambda index: index.rows(query, values))
+        if paths:
+            yield from (FILES.looked_up(row, paths, decode) for row in rows)
+        else:
+            yield from ((uid, time, ()) for uid, time in rows)
     except IndexLost as error:
         raise StoreUnavailable(f"{error}; it is made anew: search again") from error
 
