@@ -110,7 +110,10 @@ def _bounds(query: Query, exact: Callable[[Query], bool], reading: str | None) -
         return Bounds(query, query, ~ALL)
     if isinstance(leaf, DataQuery) and reading is not None:
         true, open_ = Kept(leaf, "true", reading), Kept(leaf, "open", reading)
-        # What is not true is false or open, so that the negation is open where the query is.
-        return Bounds(~true, ~(true | open_), open_) if isinstance(query, Not) else Bounds(true | open_, true, open_)
+        # Of a run that is true by one stream, or by an answer that is kept, another stream may still be open.
+        between = open_ & ~true
+        if isinstance(query, Not):
+            return Bounds(~true, ~(true | open_), between)
+        return Bounds(true | open_, true, between)
     narrower, _ = split(ALL if isinstance(query, Not) else implied(leaf), exact)
     return Bounds(narrower, ~ALL, narrower)
