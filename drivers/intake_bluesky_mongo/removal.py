@@ -130,9 +130,13 @@ class RemovableRuns(RunStore):
         def delete(_: bool) -> None:  # as `Writes.again` says
             writes.collection(deletion.collection).delete_many({"_id": {"$in": ids}})
 
-        while ids := [doc["_id"] for doc in there.find(deletion.condition, {"_id": 1}).limit(TOGETHER)]:
-            note.renew()
-            writes.again(f"to delete documents of {deletion.collection}", delete)
+        more = True
+        while more:
+            ids = [doc["_id"] for doc in there.find(deletion.condition, {"_id": 1}).limit(TOGETHER)]
+            more = len(ids) == TOGETHER
+            if ids:
+                note.renew()
+                writes.again(f"to delete documents of {deletion.collection}", delete)
 
 
 class _Note:
