@@ -27,9 +27,9 @@ from intake_bluesky_mongo.normalized_pipelines import (
     of_runs,
     stream_datums_of,
 )
-from intake_bluesky_mongo.normalized_removal import belongings_of, deletions_of
 from intake_bluesky_mongo.page_writer import PagedEvents, stored_page
-from intake_bluesky_mongo.removal import Belongings, Deletion, on_primary
+from intake_bluesky_mongo.removal.normalized_belongings import belongings_of, deletions_of
+from intake_bluesky_mongo.removal.removable_runs import Belongings, Deletion, on_primary
 from intake_bluesky_mongo.run_layout import MongoRun
 from intake_bluesky_mongo.storable_documents import uid_of
 from intake_bluesky_mongo.store import MongoStore

@@ -23,7 +23,7 @@ from intake_bluesky_mongo.find import Listing, Schema, uids_without_text
 from intake_bluesky_mongo.indexes import MongoIndex, missing_indexes
 from intake_bluesky_mongo.large_values import gathered
 from intake_bluesky_mongo.prefetch import Ahead, groups
-from intake_bluesky_mongo.removal import RemovableRuns
+from intake_bluesky_mongo.removal.removable_runs import RemovableRuns
 from intake_bluesky_mongo.run_layout import MongoRun, StoredStream
 from intake_bluesky_mongo.shared_statistics import SharedCollection
 from intake_bluesky_mongo.translator import MongoTranslator

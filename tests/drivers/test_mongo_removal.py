@@ -15,13 +15,14 @@ from intake_bluesky.search.statistics_cache import with_statistics
 from intake_bluesky.testing.compose import EPOCH, RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, scan
-from intake_bluesky_mongo import Buffering, EmbeddedStore, NormalizedStore, large_values, removal
-from intake_bluesky_mongo.removal import RemovableRuns, on_primary
+from intake_bluesky_mongo import Buffering, EmbeddedStore, NormalizedStore, large_values
+from intake_bluesky_mongo.removal import removable_runs as removal
+from intake_bluesky_mongo.removal.removable_runs import RemovableRuns, on_primary
 from intake_bluesky_mongo.store import MongoStore
 from tests.drivers.mongo_by_hand import put_embedded, put_normalized
 
 FILE = data_key("array", [2], external="FILESTORE:")
-EAGER = Buffering(seconds=60.0, patience=0.0)
+EAGER = Buffering(flush_seconds=60.0, patience=0.0)
 
 
 class Killed(BaseException):

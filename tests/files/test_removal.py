@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import RunNotFound, StoreUnavailable, UnsupportedOperation
@@ -24,6 +25,14 @@ def filled(folder: Path) -> Path:
     for run in (scan(), count()):
         (folder / f"{uid_of(run)}.jsonl").write_bytes(lines(run))
     return folder
+
+
+@pytest.fixture
+def bucket() -> Iterator[MemoryFileSystem]:
+    fs = MemoryFileSystem()
+    yield fs
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
 
 
 def names(folder: Path) -> list[str]:
@@ -110,10 +119,8 @@ def test_what_was_removed_is_never_listed(folder: Path, pattern: str) -> None:
     store.close()
 
 
-def test_a_bucket_that_has_the_folder_does_not_list_it(filled: Path, store: JSONLStore) -> None:
+def test_a_bucket_that_has_the_folder_does_not_list_it(filled: Path, store: JSONLStore, bucket: Any) -> None:
     store.remove(SCAN)
-    bucket = fsspec.filesystem("memory")
-    bucket.store.clear()
     bucket.put(str(filled), "/runs", recursive=True)
     assert bucket.exists(f"/runs/.removed/{SCAN}.jsonl")
     for pattern in ("memory://runs", "memory://runs/**/*.jsonl", "memory://runs/**"):
@@ -125,9 +132,7 @@ def test_a_bucket_that_has_the_folder_does_not_list_it(filled: Path, store: JSON
     named.close()
 
 
-def test_a_remote_run_is_not_removed() -> None:
-    bucket = fsspec.filesystem("memory")
-    bucket.store.clear()
+def test_a_remote_run_is_not_removed(bucket: Any) -> None:
     bucket.pipe_file("/runs/scan.jsonl", lines(scan()))
     store = JSONLStore("memory://runs")
     with pytest.raises(UnsupportedOperation, match="on other machines are not removed"):
@@ -138,9 +143,7 @@ def test_a_remote_run_is_not_removed() -> None:
     store.close()
 
 
-def test_a_run_that_is_also_on_another_machine_stays_whole(filled: Path) -> None:
-    bucket = fsspec.filesystem("memory")
-    bucket.store.clear()
+def test_a_run_that_is_also_on_another_machine_stays_whole(filled: Path, bucket: Any) -> None:
     bucket.pipe_file("/runs/scan.jsonl", lines(scan()))
     store = JSONLStore([filled, "memory://runs"])
     with pytest.raises(UnsupportedOperation):

@@ -10,8 +10,8 @@ from intake_bluesky_mongo.connections import Connection, Stored
 from intake_bluesky_mongo.large_values import COLLECTION as LARGE
 from intake_bluesky_mongo.large_values import pieces_of
 from intake_bluesky_mongo.legacy_resources import external_keys, found_by_datums, names_of, uid_of_resource
-from intake_bluesky_mongo.removal import Belongings, Deletion, on_primary
-from intake_bluesky_mongo.shared_resources import described_elsewhere, named_elsewhere
+from intake_bluesky_mongo.removal.removable_runs import Belongings, Deletion, on_primary
+from intake_bluesky_mongo.removal.shared_resources import described_elsewhere, named_elsewhere
 from intake_bluesky_mongo.shared_statistics import COLLECTION as STATISTICS
 
 __all__ = ["belongings_of", "deletions_of"]
