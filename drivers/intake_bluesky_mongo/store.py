@@ -337,7 +337,7 @@ class MongoStore(RemovableRuns):
 
     def remove(self, uid: str, *, permanent: bool = False) -> None:
         super().remove(uid)
-        self._recent.pop(uid, None)
+        self._recent.drop(uid)
 
     @abstractmethod
     def _insert(self, start: Document) -> RunInsert:

@@ -291,8 +291,8 @@ class SQLStore(RunStore):
         """
         if code_text(uid) != uid or not delete_run(self.database, uid):
             raise self._not_found(uid)
+        self._known.drop(uid)
         with self._lock:
-            self._known.pop(uid, None)
             self._problems.pop(uid, None)
 
     def current_version(self, uid: str) -> str | None:

@@ -8,8 +8,8 @@ from contextlib import suppress
 from itertools import count
 
 from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation
-from intake_bluesky.files.content.listing import REMOVED
 from intake_bluesky.files.content.file_location import LocalLocation, shown
+from intake_bluesky.files.content.listing import REMOVED
 from intake_bluesky.files.indexer import IndexedFiles
 from intake_bluesky.files.run_writer import is_being_written
 
