@@ -13,6 +13,7 @@ a caller who has never heard of this package would catch::
     ├── UnsupportedQuery       (ValueError)
     │   └── QuerySyntaxError
     ├── UnsupportedOperation   (NotImplementedError)
+    ├── RemovalFailed          (RuntimeError)
     ├── SearchTooLarge         (RuntimeError)
     ├── AssetUnavailable       (OSError)
     ├── StoreUnavailable       (OSError)
@@ -25,6 +26,8 @@ A message says what was asked, what was found, and what to do about it.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AmbiguousRun",
     "AssetUnavailable",
@@ -35,6 +38,7 @@ __all__ = [
     "MissingDependency",
     "PluginError",
     "QuerySyntaxError",
+    "RemovalFailed",
     "RunNotFound",
     "SearchTooLarge",
     "StoreUnavailable",
@@ -92,6 +96,14 @@ class QuerySyntaxError(UnsupportedQuery):
 
 class UnsupportedOperation(IntakeBlueskyError, NotImplementedError):
     """The store or the object does not offer this operation."""
+
+
+class RemovalFailed(IntakeBlueskyError, RuntimeError):
+    """Some of several runs could not be removed; `removal` has those that were, and why the others stayed."""
+
+    def __init__(self, message: str, removal: Any = None) -> None:
+        super().__init__(message)
+        self.removal = removal
 
 
 class SearchTooLarge(IntakeBlueskyError, RuntimeError):

@@ -15,6 +15,8 @@ from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.find import EMBEDDED
 from intake_bluesky_mongo.indexes import MongoIndex
 from intake_bluesky_mongo.page_writer import PagedDatums, PagedEvents, listed_page, page_size_of, stored_page
+from intake_bluesky_mongo.removal.normalized_belongings import large_values, statistics
+from intake_bluesky_mongo.removal.removable_runs import Belongings, Deletion, on_primary
 from intake_bluesky_mongo.run_layout import MongoRun
 from intake_bluesky_mongo.storable_documents import uid_of
 from intake_bluesky_mongo.store import MongoStore
@@ -99,6 +101,33 @@ class EmbeddedStore(MongoStore):
             of("stream_datum", "stream_resource"),
         )  # fmt: skip
         return ((self.connection, index) for index in indexes)
+
+    def belongings(self, uid: str) -> Belongings | None:
+        headers = on_primary(self.connection)["header"]
+        fields = {f"{name}.uid": 1 for name in PLURALS.values()}
+        header = headers.find_one({"start.uid": uid}, fields)
+        if header is None:
+            return None
+        own = {name: [str(doc["uid"]) for doc in header.get(name) or () if "uid" in doc] for name in PLURALS.values()}
+        for name in ("resources", "stream_resources"):
+            of_others = {f"{name}.uid": {"$in": own[name]}, "start.uid": {"$ne": uid}}
+            shared = {
+                doc.get("uid")
+                for other in (headers.find(of_others, fields) if own[name] else ())
+                for doc in other.get(name) or ()
+            }
+            own[name] = [one for one in own[name] if one not in shared]
+        return own
+
+    def deletions(self, uid: str, belongings: Belongings) -> Iterator[Deletion]:
+        descriptors, runs = belongings.get("descriptors", []), self.connection
+        streamed = belongings.get("stream_resources", [])
+        yield Deletion(runs, "header", {"start.uid": uid})
+        yield from large_values(runs, "event", descriptors)
+        yield Deletion(runs, "event", {"descriptor": {"$in": descriptors}})
+        yield Deletion(runs, "datum", {"resource": {"$in": belongings.get("resources", [])}})
+        yield Deletion(runs, "stream_datum", {"stream_resource": {"$in": streamed}})
+        yield statistics(runs, "header", uid)
 
     def _insert(self, start: Document) -> RunInsert:
         uid = uid_of(start)

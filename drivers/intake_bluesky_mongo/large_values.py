@@ -6,7 +6,7 @@ that, and all other values of the event.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import bson
@@ -19,7 +19,7 @@ from intake_bluesky.errors import DamagedRun
 from intake_bluesky_mongo.bson_documents import LARGEST, ready, tidy_column
 from intake_bluesky_mongo.connections import Stored
 
-__all__ = ["COLLECTION", "divided", "gathered", "gathered_page"]
+__all__ = ["COLLECTION", "divided", "gathered", "gathered_page", "pieces_of"]
 
 COLLECTION: Final = "intake_bluesky_large"
 MARK: Final = "intake_bluesky_large"
@@ -83,6 +83,27 @@ def gathered_page(database: Database[Stored], page: Mapping[str, Any]) -> Mappin
     return {**page, "data": {**columns, **whole}}
 
 
+def pieces_of(database: Database[Stored], collection: str, descriptors: Sequence[str]) -> Iterator[list[str]]:
+    """The ``_id`` of the pieces of each value that was taken out of the events of some descriptors."""
+    if database[COLLECTION].find_one({}, {"_id": 1}) is None:
+        return
+    named = {"$match": {f"v.v.{MARK}": {"$exists": True}}}
+    stages: list[dict[str, Any]] = [
+        {"$match": {"descriptor": {"$in": list(descriptors)}}},
+        {"$project": {"v": {"$objectToArray": "$data"}}},
+        {"$unwind": "$v"},
+        named,
+        {"$unwind": "$v.v"},  # of a page
+        named,
+    ]
+    for found in database[collection].aggregate(stages, allowDiskUse=True):
+        yield _pieces_of(found["v"]["v"])
+
+
+def _pieces_of(name: Mapping[str, Any]) -> list[str]:
+    return [f"{name[MARK]}/{number}" for number in range(name[PIECES])]
+
+
 def _is_name(value: Any) -> bool:
     return type(value) is dict and MARK in value and PIECES in value
 
@@ -90,7 +111,7 @@ def _is_name(value: Any) -> bool:
 def _value(database: Database[Stored], value: Any) -> Any:
     if not _is_name(value):
         return value
-    ids = [f"{value[MARK]}/{number}" for number in range(value[PIECES])]
+    ids = _pieces_of(value)
     pieces = [database[COLLECTION].find_one({"_id": one}) for one in ids]
     missing = [one for one, piece in zip(ids, pieces, strict=True) if piece is None]
     if missing:

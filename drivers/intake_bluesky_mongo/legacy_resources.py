@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -13,12 +13,12 @@ from intake_bluesky.documents.model import Document, is_external, is_streamed
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Stored
 
-__all__ = ["external_keys", "names_of", "old_resources"]
+__all__ = ["chunks", "external_keys", "found_by_datums", "names_of", "old_resources", "uid_of_resource"]
 
 MANY: Final = 1000  # in one question
 
 
-def external_keys(descriptor: Document) -> list[str]:
+def external_keys(descriptor: Mapping[str, Any]) -> list[str]:
     """The keys of a descriptor whose values are datum ids."""
     specs = (descriptor.get("data_keys") or {}).items()
     return [
@@ -30,19 +30,32 @@ def external_keys(descriptor: Document) -> list[str]:
 
 def old_resources(runs: Database[Stored], assets: Database[Stored], descriptors: Sequence[Document]) -> list[Document]:
     """Find the resources that the events of some descriptors refer to, in the order of their ``_id``."""
+    found = found_by_datums(runs, assets, descriptors)
+    return [{"uid": uid_of_resource(doc), **from_bson(doc)} for doc in found]
+
+
+def uid_of_resource(doc: Stored) -> str:
+    """The uid of a resource; its ``_id`` where it has none."""
+    return str(doc.get("uid", doc["_id"]))
+
+
+def found_by_datums(
+    runs: Database[Stored], assets: Database[Stored], descriptors: Sequence[Mapping[str, Any]]
+) -> list[Stored]:
+    """As `old_resources`, each as it is stored."""
     ids = dict.fromkeys(datum for doc in descriptors for key in external_keys(doc) for datum in _datums(runs, doc, key))
     uids: dict[Any, None] = {}
-    for some in _chunks(ids):
+    for some in chunks(ids):
         uids |= dict.fromkeys(assets["datum"].distinct("resource", {"datum_id": {"$in": some}}))
     found: list[Stored] = []
-    for some in _chunks(uids):
+    for some in chunks(uids):
         known = [_id for uid in some for _id in names_of(uid) if isinstance(_id, ObjectId)]
         found += assets["resource"].find({"$or": [{"uid": {"$in": some}}, {"_id": {"$in": known}}]})
     found.sort(key=lambda doc: str(doc["_id"]))
-    return [{"uid": str(doc["_id"]), **from_bson(doc)} for doc in found]
+    return found
 
 
-def _datums(runs: Database[Stored], descriptor: Document, key: str) -> Iterator[str]:
+def _datums(runs: Database[Stored], descriptor: Mapping[str, Any], key: str) -> Iterator[str]:
     stages: list[dict[str, Any]] = [{"$match": {"descriptor": descriptor["uid"]}}, {"$group": {"_id": f"$data.{key}"}}]
     for found in runs["event"].aggregate(stages):
         if isinstance(found["_id"], str):
@@ -54,7 +67,8 @@ def names_of(uid: Any) -> list[Any]:
     return [uid, ObjectId(uid)] if isinstance(uid, str) and ObjectId.is_valid(uid) else [uid]
 
 
-def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+    """Some values at a time, as many as one question takes."""
     rest = iter(values)
     while some := list(islice(rest, MANY)):
         yield some

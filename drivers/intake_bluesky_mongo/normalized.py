@@ -28,6 +28,8 @@ from intake_bluesky_mongo.normalized_pipelines import (
     stream_datums_of,
 )
 from intake_bluesky_mongo.page_writer import PagedEvents, stored_page
+from intake_bluesky_mongo.removal.normalized_belongings import belongings_of, deletions_of
+from intake_bluesky_mongo.removal.removable_runs import Belongings, Deletion, on_primary
 from intake_bluesky_mongo.run_layout import MongoRun
 from intake_bluesky_mongo.storable_documents import uid_of
 from intake_bluesky_mongo.store import MongoStore
@@ -168,6 +170,12 @@ class NormalizedStore(MongoStore):
         ]  # fmt: skip
         yield from ((self.connection, index) for index in runs)
         yield from ((self.assets, index) for index in assets)
+
+    def belongings(self, uid: str) -> Belongings | None:
+        return belongings_of(on_primary(self.connection), on_primary(self.assets), uid)
+
+    def deletions(self, uid: str, belongings: Belongings) -> Iterator[Deletion]:
+        return deletions_of(self.connection, self.assets, uid, belongings)
 
     def _insert(self, start: Document) -> RunInsert:
         uid = uid_of(start)

@@ -23,6 +23,7 @@ from intake_bluesky_mongo.find import Listing, Schema, uids_without_text
 from intake_bluesky_mongo.indexes import MongoIndex, missing_indexes
 from intake_bluesky_mongo.large_values import gathered
 from intake_bluesky_mongo.prefetch import Ahead, groups
+from intake_bluesky_mongo.removal.removable_runs import RemovableRuns
 from intake_bluesky_mongo.run_layout import MongoRun, StoredStream
 from intake_bluesky_mongo.shared_statistics import SharedCollection
 from intake_bluesky_mongo.translator import MongoTranslator
@@ -41,7 +42,7 @@ OWN: Final = frozenset({"_times", "_recent"})  # of each process
 SHOWN: Final = 300  # letters of a query in a message
 
 
-class MongoStore(RunStore):
+class MongoStore(RemovableRuns):
     """Runs in collections of MongoDB.
 
     Parameters
@@ -331,7 +332,12 @@ class MongoStore(RunStore):
             raise UnsupportedOperation(
                 f"{self.connection.shown} is open for reading only: give writable=True to write runs into it"
             )
+        self.finish_removal(str(start.get("uid")))
         return self._insert(start)
+
+    def remove(self, uid: str, *, permanent: bool = False) -> None:
+        super().remove(uid)
+        self._recent.drop(uid)
 
     @abstractmethod
     def _insert(self, start: Document) -> RunInsert:

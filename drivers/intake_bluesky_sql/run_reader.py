@@ -15,7 +15,7 @@ from intake_bluesky.documents.columns import Observed, observe
 from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, Span
 from intake_bluesky.documents.pages import event_page, gather, normalise
-from intake_bluesky.errors import DamagedRun
+from intake_bluesky.errors import DamagedRun, RunNotFound
 from intake_bluesky.index.search_form import code_text
 from intake_bluesky_sql import document_blocks
 from intake_bluesky_sql.column_packing import Packed
@@ -266,7 +266,14 @@ class SQLRun:
         for place, part, key, form, body in self._fetch([row.place for row in rows], parts, names):
             if not part or (part, key) in wanted:
                 found.setdefault(place, {})[part, key] = Packed(form, body)
+        if len(found) < len(rows):
+            self._check_that_it_is_there()
         return found
+
+    def _check_that_it_is_there(self) -> None:
+        """Tell a run that was removed since it was found from one that is damaged."""
+        if not self._database.ask("SELECT 1 FROM runs WHERE id = ?", self.number):
+            raise RunNotFound(f"run {self.uid} was removed from {self._database.address} while it was read")
 
     def _fetch(self, places: Sequence[int], parts: Iterable[str], keys: Iterable[str]) -> Sequence[Any]:
         coded = {code_text(key): key for key in keys}
@@ -303,6 +310,8 @@ class SQLRun:
         rows = self._database.ask(
             "SELECT part, key, form, body FROM block_columns WHERE run = ? AND place = ?", self.number, row.place
         )
+        if not rows:
+            self._check_that_it_is_there()
         names = {code_text(name): name for field, inner in row.layout.fields for name in (field, *(inner or ()))}
         return row.with_columns({(part, names[key]): Packed(form, body) for part, key, form, body in rows})
 

@@ -32,6 +32,7 @@ from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.key_values import StoredValues
 from intake_bluesky_sql.maintenance import Upkeep
 from intake_bluesky_sql.postgres_search import POSTGRESQL
+from intake_bluesky_sql.removal import delete_run
 from intake_bluesky_sql.run_reader import SQLRun, decoded
 from intake_bluesky_sql.run_writer import SQLInsert
 from intake_bluesky_sql.sqlite_search import SQLITE
@@ -231,10 +232,13 @@ class SQLStore(RunStore):
             self._note(uid, error)
             raise
         if run is None:
-            raise RunNotFound(
-                f"no run {uid!r} among the {self.count()} runs in {self.database.address}: a store takes full uids"
-            )
+            raise self._not_found(uid)
         return run
+
+    def _not_found(self, uid: str) -> RunNotFound:
+        return RunNotFound(
+            f"no run {uid!r} among the {self.count()} runs in {self.database.address}: a store takes full uids"
+        )
 
     def event_pages(
         self,
@@ -272,6 +276,24 @@ class SQLStore(RunStore):
         StoreUnavailable
         """
         return SQLInsert(self.database, start, self._buffering)
+
+    def remove(self, uid: str, *, permanent: bool = False) -> None:
+        """Delete all rows of a run, in one transaction; who writes it just now gets a `RunNotFound`.
+
+        Names of streams and keys stay, which are those of other runs, too. An SQLite file keeps its size, and new runs
+        take the room.
+
+        Raises
+        ------
+        RunNotFound
+        StoreUnavailable
+            Also where this user may not delete.
+        """
+        if code_text(uid) != uid or not delete_run(self.database, uid):
+            raise self._not_found(uid)
+        self._known.drop(uid)
+        with self._lock:
+            self._problems.pop(uid, None)
 
     def current_version(self, uid: str) -> str | None:
         """The version of a run as it is now; None where there is none."""

@@ -17,6 +17,7 @@ from intake_bluesky.catalogs.arguments import KeepsArguments
 from intake_bluesky.catalogs.drivers import DriverCatalog
 from intake_bluesky.catalogs.entries import KeepsState, RunEntry
 from intake_bluesky.catalogs.reading_options import ArgumentSource, Settings
+from intake_bluesky.catalogs.removal import RemovesRuns
 from intake_bluesky.catalogs.results import Results
 from intake_bluesky.catalogs.run import BlueskyRun
 from intake_bluesky.catalogs.run_entries import RunEntries, as_key
@@ -36,7 +37,7 @@ SHOWN: Final = 10  # runs in a table
 COMPLETED: Final = 100  # runs offered by tab completion
 
 
-class BlueskyCatalog(DriverCatalog, Results, KeepsArguments, KeepsState, Catalog):  # type: ignore[misc]
+class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsState, Catalog):  # type: ignore[misc]
     """The runs of a store; drivers subclass it to make the store of a YAML file's arguments.
 
     ``cat[uid]`` (or the beginning of a uid), ``cat[scan_id]`` (the newest of that scan_id) and ``cat[-1]``

@@ -18,7 +18,7 @@ from intake_bluesky.files.content.file_location import RemoteLocation, location_
 from intake_bluesky.files.content.file_locations import FileLocations
 from intake_bluesky.files.content.listing import FileListing, digest
 from intake_bluesky.files.content.listing_schedule import Rhythm
-from intake_bluesky.files.content.source import ByteSource, is_certain, size_of, unproved
+from intake_bluesky.files.content.source import ByteSource, is_certain, is_same, size_of
 from intake_bluesky.files.pending import Waiting, put_at_exit
 from intake_bluesky.files.published_index import adopt, publish
 from intake_bluesky.files.scan.file_layout import FileLayout
@@ -127,7 +127,7 @@ class IndexedFiles:
         with self._lock:
             batch = self._waiting.take()
             try:
-                self._look_again([*batch.written.values(), *stale], batch.scanned.values(), batch.ended)
+                self.look_again([*batch.written.values(), *stale], batch.scanned.values(), batch.ended)
             except BaseException:
                 self._waiting.give_back(batch)
                 raise
@@ -176,7 +176,7 @@ class IndexedFiles:
         adopted = 0 if known else adopt(self.index, self.codec, self.locations, stamps)
         if adopted:
             changes, known = int(self.index.fact("changes")), self.index.stamps()
-        changed = {path for path, stamp in stamps.items() if deep or not _same(known.get(path), stamp)}
+        changed = {path for path, stamp in stamps.items() if deep or not is_same(known.get(path), stamp)}
         todo = changed | ({path for path, _ in self.index.unscanned()} & stamps.keys() if unscanned else set())
         uids: set[str] = set()
         if not self.locations.local or sum(size_of(stamps[path]) for path in todo) < PAYS:
@@ -268,10 +268,10 @@ class IndexedFiles:
             stale = self.locations.stale([(path, stamp) for _, _, path, stamp in few])
             if not stale:
                 break
-            self._look_again(stale)
+            self.look_again(stale)
         return found
 
-    def _look_again(
+    def look_again(
         self, paths: Iterable[str], scanned: Iterable[IndexEntry] = (), ended: Mapping[str, IndexEntry] = NONE
     ) -> None:
         """Look at files and put them into the index, with entries of others that were scanned, and of those written."""
@@ -281,9 +281,10 @@ class IndexedFiles:
             return
         with self._lock:
             earlier = {entry.path: entry for entry in self.index.known([*todo, *entries])}
-            gone = {path for path in todo if self.locations.is_gone(path)}
+            gone = {path for path in [*todo, *entries] if self.locations.is_gone(path)}
             if gone:
                 self.index.forget(gone)
+                entries = {path: entry for path, entry in entries.items() if path not in gone}
             for path in [path for path in todo if path not in gone]:
                 measured = self._waiting.measured(path)
                 entry = look_at_written(ended[path], measured) if path in ended else None
@@ -330,14 +331,14 @@ class IndexedFiles:
             entry, layout = self._current(entry, source)
             if entry.uid == uid:
                 return entry, content_of(source, entry.path, layout.members), layout
-        raise self._not_found(uid)
+        raise self.not_found(uid)
 
     def _find(self, uid: str) -> IndexEntry:
         """The entry of a run: known, written here just now, or found by another listing."""
         entry = self._waiting.entry(uid)
         if entry is not None:
             return entry
-        for prepare in (self._put_written, self._list_again):
+        for prepare in (self._put_written, self.list_again):
             prepare(uid)
             try:
                 entry = self.index.entry(uid)
@@ -345,18 +346,20 @@ class IndexedFiles:
                 continue
             if entry is not None:
                 return entry
-        raise self._not_found(uid)
+        raise self.not_found(uid)
 
     def _put_written(self, uid: str) -> None:
         if self._waiting.path(uid) is not None:
             with suppress(IndexLost):
                 self._put_waiting()
 
-    def _list_again(self, uid: str) -> None:
+    def list_again(self, uid: str) -> None:
+        """List the files for a run that may be in one put there since the last listing, unless that was just now."""
         if self._rhythm.due(self.index.generation):
             self.refresh()
 
-    def _not_found(self, uid: str) -> RunNotFound:
+    def not_found(self, uid: str) -> RunNotFound:
+        """The error for a run that is in no file."""
         runs = self.ask(lambda index: index.count("1", ()))
         return RunNotFound(f"no run {uid!r} among the {runs} runs in {self.locations}: a store takes full uids")
 
@@ -400,8 +403,3 @@ class IndexedFiles:
         if self._index is not None:
             self.put_patiently(CLOSING)
             self._index.close()
-
-
-def _same(known: str | None, stamp: str) -> bool:
-    """Whether a file listed with a stamp is the one that an entry tells of."""
-    return bool(stamp and known) and (known == stamp or known == unproved(stamp))

@@ -22,7 +22,7 @@ from intake_bluesky.index.index import IndexEntry
 from intake_bluesky.index.packed_statistics import pack
 from intake_bluesky.storage.contract import RunInsert
 
-__all__ = ["FileInsert", "Target"]
+__all__ = ["FileInsert", "Target", "is_being_written"]
 
 # What no filesystem takes for anything but a name, and no listing passes over as hidden.
 SAFE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=,~ -]{0,199}", re.ASCII)
@@ -108,6 +108,8 @@ class FileInsert(RunInsert):
             self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
         except FileExistsError as error:
             raise _duplicate(os.path.basename(path).partition(".")[0], path) from error
+        self._identity = _identity(os.fstat(self._file))
+        _being_written.add(self._identity)
         self._written = 0
 
     def begin(self, start: Document) -> None:
@@ -167,6 +169,19 @@ class FileInsert(RunInsert):
                 self._stamp = stamp_of(os.fstat(file))
             finally:
                 os.close(file)
+                _being_written.discard(self._identity)
+
+
+_being_written: Final[set[tuple[int, int, int]]] = set()
+
+
+def is_being_written(path: str) -> bool:
+    """Whether a run of this process is being written into a file, by whichever store and under whichever name."""
+    return _identity(os.stat(path)) in _being_written
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int]:
+    return os.getpid(), found.st_dev, found.st_ino  # a fork has its parent's set, and not its runs
 
 
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate the ends of lines

@@ -24,6 +24,7 @@ from intake_bluesky.files.content.file_location import RemoteLocation, shown
 from intake_bluesky.files.content.source import is_certain, version_of
 from intake_bluesky.files.indexed_values import count_values, look_up
 from intake_bluesky.files.indexer import IndexedFiles
+from intake_bluesky.files.removal import remove_run
 from intake_bluesky.files.run_reader import RunFile
 from intake_bluesky.files.run_writer import FileInsert, Target
 from intake_bluesky.index.index import IndexLost
@@ -258,6 +259,23 @@ class FileStore(RunStore):
         insert = FileInsert(self.files, self._target.file_for(start, self.files), self._target.compression)
         insert.begin(start)
         return insert
+
+    def remove(self, uid: str, *, permanent: bool = False) -> None:
+        """Move the file of a run into a folder ``.removed`` beside it, or delete it.
+
+        Of a run that is in several files all go, not only the one that is shown. Where ``.removed`` has a file of that
+        name, the file gets a number. To bring a run back, move its file back.
+
+        Raises
+        ------
+        RunNotFound
+        UnsupportedOperation
+            When the run is on another machine, or being written by this process.
+        StoreUnavailable
+            When its folder cannot be written.
+        """
+        remove_run(self.files, uid, permanent=permanent)
+        self._headers.drop(uid)
 
     def close(self) -> None:
         """Let go of the index."""

@@ -285,6 +285,12 @@ class Index(IndexFile):
         found = self._ask("SELECT path FROM files WHERE uid = ? AND listed", uid) if storable(uid) else None
         return str(found[0][0]) if found else None
 
+    def files_of(self, uid: str) -> list[tuple[str, str]]:
+        """(path, stamp) of all files that hold the run of this uid, that which is listed last."""
+        return (
+            self._ask("SELECT path, stamp FROM files WHERE uid = ? ORDER BY listed, path", uid) if storable(uid) else []
+        )
+
     def known(self, paths: Iterable[str]) -> list[IndexEntry]:
         """What is kept of those of some files that are known."""
         several = json.dumps(list(paths))

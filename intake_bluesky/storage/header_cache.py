@@ -56,6 +56,11 @@ class HeaderCache(Generic[T]):
             for other in [*too_old, *list(self._runs)[: -self._size]]:
                 self._runs.pop(other, None)
 
+    def drop(self, uid: str) -> None:
+        """Drop what is known of a run."""
+        with self._lock:
+            self._runs.pop(uid, None)
+
     def clear(self) -> None:
         """Drop all."""
         with self._lock:

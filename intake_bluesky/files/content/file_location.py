@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from intake_bluesky.files.content.decompress import COMPRESSIONS
-from intake_bluesky.files.content.listing import UNSEEN, FileListing
+from intake_bluesky.files.content.listing import UNSEEN, FileListing, is_removed
 from intake_bluesky.files.content.source import (
     ByteSource,
     LocalSource,
@@ -109,7 +109,7 @@ class LocalLocation(FileLocation):
     def matches(self, path: str) -> bool:
         """Whether a file at this path, were there one, would be listed."""
         if self._matches_files and not os.path.isdir(self.pattern):
-            return fnmatch.fnmatchcase(path, self.pattern)
+            return fnmatch.fnmatchcase(path, self.pattern) and not is_removed(path, self.pattern)
         return os.path.dirname(path) == self.pattern and path.endswith(self.endings)
 
     def listing(self) -> FileListing:
@@ -119,7 +119,8 @@ class LocalLocation(FileLocation):
         if os.path.exists(self.pattern) or not glob.has_magic(self.pattern):
             return _looked_at([self.pattern])
         if glob.has_magic(folder) or last == "**":
-            return _looked_at(path for path in glob.iglob(self.pattern, recursive=True) if os.path.isfile(path))
+            found = glob.iglob(self.pattern, recursive=True)
+            return _looked_at(path for path in found if os.path.isfile(path) and not is_removed(path, self.pattern))
         matches = re.compile(fnmatch.translate(last)).match
         return _scandir(folder, lambda name: matches(name) is not None)
 
@@ -213,7 +214,7 @@ class RemoteLocation(FileLocation):
         fs, name = self._filesystem()
         fs.invalidate_cache()
         if glob.has_magic(name):
-            found = fs.glob(name, detail=True)
+            found = {path: info for path, info in fs.glob(name, detail=True).items() if not is_removed(path, name)}
         elif fs.isdir(name):
             listed = {info["name"]: info for info in fs.ls(name, detail=True)}
             found = {path: info for path, info in listed.items() if path.endswith(self.endings)}

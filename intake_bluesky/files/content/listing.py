@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ from typing import Final
 from intake_bluesky.files.content.source import local_stamp
 from intake_bluesky.integers import INT64_END
 
-__all__ = ["UNSEEN", "FileListing", "digest"]
+__all__ = ["REMOVED", "UNSEEN", "FileListing", "digest", "is_removed"]
 
+REMOVED: Final = ".removed"  # the folder of removed runs, beside the others
 UNSEEN: Final = (-1, -1, -1)
 
 
@@ -53,6 +55,21 @@ class FileListing:
             return
         for name, size, modified, changed in zip(self.names, times, times, times, strict=True):
             yield folder + name, local_stamp(size, modified, changed) if size >= 0 else ""
+
+
+def is_removed(path: str, pattern: str) -> bool:
+    """Whether a file that a pattern finds is in a folder of removed runs, which it does not name.
+
+    Examples
+    --------
+    >>> is_removed("/data/.removed/a.jsonl", "/data/**/*.jsonl"), is_removed("/data/b.jsonl", "/data/**/*.jsonl")
+    (True, False)
+    """
+    return REMOVED in path and REMOVED in _parts(path) and REMOVED not in _parts(pattern)
+
+
+def _parts(path: str) -> list[str]:
+    return path.replace(os.sep, "/").split("/")
 
 
 def digest(listings: Sequence[FileListing]) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "RemoteSource",
     "cut",
     "is_certain",
+    "is_same",
     "is_unproved",
     "local_stamp",
     "remote_stamp",
@@ -115,6 +116,11 @@ def same_file(stamp: str, other: str) -> bool:
 def is_unproved(stamp: str) -> bool:
     """Whether `unproved` made this stamp."""
     return stamp.endswith(UNPROVED)
+
+
+def is_same(known: str | None, stamp: str) -> bool:
+    """Whether a file listed with a stamp is the one that an entry tells of."""
+    return bool(stamp and known) and (known == stamp or known == unproved(stamp))
 
 
 def unproved(stamp: str) -> str:

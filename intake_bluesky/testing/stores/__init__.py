@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import pytest
 
-_PARTS = ("hooks", "reading", "values", "laziness", "life_cycle", "statistics", "writing")
+_PARTS = ("hooks", "reading", "values", "laziness", "life_cycle", "removal", "statistics", "writing")
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from intake_bluesky.testing.stores.hooks import S, StoreHooks  # noqa: E402
 from intake_bluesky.testing.stores.laziness import StoreLazinessTests  # noqa: E402
 from intake_bluesky.testing.stores.life_cycle import StoreLifeCycleTests  # noqa: E402
 from intake_bluesky.testing.stores.reading import StoreReadingTests  # noqa: E402
+from intake_bluesky.testing.stores.removal import StoreRemovalTests  # noqa: E402
 from intake_bluesky.testing.stores.statistics import StoreStatisticsTests  # noqa: E402
 from intake_bluesky.testing.stores.values import StoreValueTests  # noqa: E402
 from intake_bluesky.testing.stores.writing import StoreWritingTests  # noqa: E402
@@ -33,6 +34,7 @@ __all__ = [
     "StoreLazinessTests",
     "StoreLifeCycleTests",
     "StoreReadingTests",
+    "StoreRemovalTests",
     "StoreStatisticsTests",
     "StoreTests",
     "StoreValueTests",
@@ -50,5 +52,5 @@ class ReadOnlyStoreTests(
     """All that a store which cannot be written has to pass."""
 
 
-class StoreTests(ReadOnlyStoreTests[S], StoreWritingTests[S]):
+class StoreTests(ReadOnlyStoreTests[S], StoreWritingTests[S], StoreRemovalTests[S]):
     """All of it."""

@@ -1,0 +1,1 @@
+"""Removing runs from MongoDB, so that no half run is ever seen."""
