@@ -14,14 +14,14 @@ from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.find import EMBEDDED
 from intake_bluesky_mongo.indexes import MongoIndex
-from intake_bluesky_mongo.page_writer import PagedDatums, PagedEvents, listed_page, page_size_of, stored_page
 from intake_bluesky_mongo.removal.normalized_belongings import large_values, statistics
 from intake_bluesky_mongo.removal.removable_runs import Belongings, Deletion, on_primary
 from intake_bluesky_mongo.run_layout import MongoRun
-from intake_bluesky_mongo.storable_documents import uid_of
 from intake_bluesky_mongo.store import MongoStore
 from intake_bluesky_mongo.union_query import Result, Section, UnionAnswer, ask, by_run, wrapped
-from intake_bluesky_mongo.writer import MongoInsert, Writes, begin, sized
+from intake_bluesky_mongo.writing.page_writer import PagedDatums, PagedEvents, listed_page, page_size_of, stored_page
+from intake_bluesky_mongo.writing.storable_documents import uid_of
+from intake_bluesky_mongo.writing.writer import MongoInsert, Writes, begin, sized
 
 __all__ = ["EmbeddedStore"]
 

@@ -27,14 +27,14 @@ from intake_bluesky_mongo.normalized_pipelines import (
     of_runs,
     stream_datums_of,
 )
-from intake_bluesky_mongo.page_writer import PagedEvents, stored_page
 from intake_bluesky_mongo.removal.normalized_belongings import belongings_of, deletions_of
 from intake_bluesky_mongo.removal.removable_runs import Belongings, Deletion, on_primary
 from intake_bluesky_mongo.run_layout import MongoRun
-from intake_bluesky_mongo.storable_documents import uid_of
 from intake_bluesky_mongo.store import MongoStore
 from intake_bluesky_mongo.union_query import Result, Section, UnionAnswer, ask, by_run
-from intake_bluesky_mongo.writer import MongoInsert, Writes, begin, sized
+from intake_bluesky_mongo.writing.page_writer import PagedEvents, stored_page
+from intake_bluesky_mongo.writing.storable_documents import uid_of
+from intake_bluesky_mongo.writing.writer import MongoInsert, Writes, begin, sized
 
 __all__ = ["NormalizedStore"]
 

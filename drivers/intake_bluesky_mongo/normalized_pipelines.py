@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from intake_bluesky_mongo.page_writer import listed_page, page_size_of
 from intake_bluesky_mongo.union_query import Section, wrapped
+from intake_bluesky_mongo.writing.page_writer import listed_page, page_size_of
 
 __all__ = ["assets_of_runs", "events_of", "of_assets", "of_run", "of_runs", "stream_datums_of"]
 

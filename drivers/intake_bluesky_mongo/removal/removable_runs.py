@@ -22,7 +22,7 @@ from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky_mongo.connections import Connection, Stored
 from intake_bluesky_mongo.find import Schema
-from intake_bluesky_mongo.writer import Writes
+from intake_bluesky_mongo.writing.writer import Writes
 
 __all__ = ["COLLECTION", "Belongings", "Deletion", "RemovableRuns", "on_primary"]
 

@@ -13,7 +13,7 @@ from intake_bluesky_mongo.bson_documents import LARGEST
 from intake_bluesky_mongo.connections import Stored
 from intake_bluesky_mongo.run_layout import PAGE_BYTES, StoredPage
 from intake_bluesky_mongo.union_query import wrapped
-from intake_bluesky_mongo.writer import Writes, sized
+from intake_bluesky_mongo.writing.writer import Writes, sized
 
 __all__ = ["PagedDatums", "PagedEvents", "listed_page", "page_size_of", "stored_page"]
 

@@ -22,7 +22,7 @@ from intake_bluesky.storage.buffered_insert import BufferedInsert, Buffering, tr
 from intake_bluesky_mongo.bson_documents import LARGEST, ready
 from intake_bluesky_mongo.connections import Connection, Stored
 from intake_bluesky_mongo.large_values import COLLECTION, divided
-from intake_bluesky_mongo.storable_documents import rows_of
+from intake_bluesky_mongo.writing.storable_documents import rows_of
 
 __all__ = ["MongoInsert", "Writes", "begin", "sized"]
 

@@ -1,0 +1,1 @@
+"""Runs written into MongoDB, as databroker and suitcase-mongo write them."""
