@@ -19,7 +19,7 @@ import pytest
 _PARTS = ("hooks", "reading", "values", "laziness", "life_cycle", "statistics", "writing")
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
-from intake_bluesky.testing.stores.hooks import S, StoreHooks  # noqa: E402
+from intake_bluesky.testing.stores.hooks import Runs, S, StoreHooks, of_each_example  # noqa: E402
 from intake_bluesky.testing.stores.laziness import StoreLazinessTests  # noqa: E402
 from intake_bluesky.testing.stores.life_cycle import StoreLifeCycleTests  # noqa: E402
 from intake_bluesky.testing.stores.reading import StoreReadingTests  # noqa: E402
@@ -29,6 +29,7 @@ from intake_bluesky.testing.stores.writing import StoreWritingTests  # noqa: E40
 
 __all__ = [
     "ReadOnlyStoreTests",
+    "Runs",
     "StoreHooks",
     "StoreLazinessTests",
     "StoreLifeCycleTests",
@@ -37,6 +38,7 @@ __all__ = [
     "StoreTests",
     "StoreValueTests",
     "StoreWritingTests",
+    "of_each_example",
 ]
 
 
