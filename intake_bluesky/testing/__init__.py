@@ -1,33 +1,42 @@
 """What the author of a driver imports to test it, and tests of this package with it.
 
-`StoreTests` is the conformance suite (`intake_bluesky.testing.stores`, needs pytest); `EXAMPLES` are example
-runs; `MemoryStore` keeps runs in memory; `RunComposer` composes runs by hand; `InaccessibleArray` raises on
-access. `intake_bluesky.testing.strategies` draws whole runs and `intake_bluesky.testing.queries` queries
-(both need hypothesis).
+`StoreTests`, `CodecTests` and `ReaderTests` are the conformance suites of stores, of formats of runs in files and of
+readers of detectors' files (all need pytest, that of formats hypothesis too); `EXAMPLES` are example runs; `MemoryStore`
+keeps runs in memory; `RunComposer` composes runs by hand; `InaccessibleArray` raises on access.
+`intake_bluesky.testing.strategies` draws whole runs and `intake_bluesky.testing.queries` queries (both need hypothesis).
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from intake_bluesky.testing.codecs import CodecTests
     from intake_bluesky.testing.compose import RunComposer, data_key
     from intake_bluesky.testing.inaccessible import InaccessibleArray, UnexpectedDataAccess
     from intake_bluesky.testing.memory import MemoryStore
+    from intake_bluesky.testing.readers import FileFormat, ReaderTests
     from intake_bluesky.testing.runs import EXAMPLES, PORTABLE
     from intake_bluesky.testing.stores import StoreTests
 
 __all__ = [
     "EXAMPLES",
     "PORTABLE",
+    "CodecTests",
+    "FileFormat",
     "InaccessibleArray",
     "MemoryStore",
+    "ReaderTests",
     "RunComposer",
     "StoreTests",
     "UnexpectedDataAccess",
     "data_key",
 ]
+
+if "pytest" in sys.modules:  # before they are imported, so that what they assert is shown in full
+    sys.modules["pytest"].register_assert_rewrite(*(f"{__name__}.{suite}" for suite in ("codecs", "readers", "stores")))
 
 _HOMES = {
     "EXAMPLES": "runs",
@@ -38,6 +47,9 @@ _HOMES = {
     "RunComposer": "compose",
     "data_key": "compose",
     "StoreTests": "stores",
+    "CodecTests": "codecs",
+    "ReaderTests": "readers",
+    "FileFormat": "readers",
 }
 
 

@@ -137,7 +137,8 @@ def same_page(observed: EventPage, expected: EventPage) -> bool:
 
 def same_column(observed: Column, expected: Column) -> bool:
     """Whether two columns are of one kind, dtype and shape, with the same values."""
+    if isinstance(observed, Ragged) and isinstance(expected, Ragged):
+        return same_column(observed.values, expected.values) and same_column(observed.shapes, expected.shapes)
     if isinstance(observed, Ragged) or isinstance(expected, Ragged):
-        both = isinstance(observed, Ragged) and isinstance(expected, Ragged)
-        return both and same_column(observed.values, expected.values) and same_column(observed.shapes, expected.shapes)
+        return False
     return observed.dtype == expected.dtype and observed.shape == expected.shape and identical(observed, expected)
