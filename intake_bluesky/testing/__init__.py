@@ -1,9 +1,9 @@
 """What the author of a driver imports to test it, and tests of this package with it.
 
 `StoreTests`, `CodecTests` and `ReaderTests` are the conformance suites of stores, of formats of runs in files and of
-readers of detectors' files (all need pytest, that of formats hypothesis too); `EXAMPLES` are example runs; `MemoryStore`
-keeps runs in memory; `RunComposer` composes runs by hand; `InaccessibleArray` raises on access.
-`intake_bluesky.testing.strategies` draws whole runs and `intake_bluesky.testing.queries` queries (both need hypothesis).
+readers of detectors' files (all need pytest, that of formats hypothesis too); `EXAMPLES` are example runs;
+`MemoryStore` keeps runs in memory; `RunComposer` composes runs by hand; `InaccessibleArray` raises on access.
+`intake_bluesky.testing.strategies` draws whole runs, `intake_bluesky.testing.queries` queries (both need hypothesis).
 """
 
 from __future__ import annotations
