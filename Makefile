@@ -61,7 +61,7 @@ test-on-%:
 	else $(MAKE) --no-print-directory .venvs/py$*/.installed PYTHON='$(call of_version,$*)' \
 		&& .venvs/py$*/bin/python -m pytest $(WORKERS) -m 'not slow' tests; fi
 
-# Those that hypothesis draws examples for, eight times as many as `make test` has.
+# Those that hypothesis draws examples for, four times as many as `make test` has.
 test-long: .venvs/test/.installed
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest $(WORKERS) -m hypothesis --timeout=1200 tests
 

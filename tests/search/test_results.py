@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
@@ -332,6 +332,7 @@ class TestSort:
         assert cat.to_dataframe([key])[key].tolist() == [1, 2]
         assert len(cat) == 2
 
+    @settings(max_examples=2 * settings().max_examples)
     @given(st.data())
     def test_any_values_sort_the_same_in_any_store(self, data: st.DataObject) -> None:
         values = st.one_of(
