@@ -212,11 +212,12 @@ class CodecTests:
 
         @given(items.map(b"".join), st.integers(0, 300))
         def check(raw: bytes, size: int) -> None:
-            pairs, stops = self.codec.decode_several(raw, 0, size)
             expected, places = self._one_by_one(raw)
-            assert len(pairs) == len(stops)
-            assert identical(pairs, expected[: len(pairs)])
-            assert stops == places[: len(stops)]
+            for first, start in enumerate((0, *places[:1])):
+                pairs, stops = self.codec.decode_several(raw, start, size)
+                assert len(pairs) == len(stops)
+                assert identical(pairs, expected[first:][: len(pairs)])
+                assert stops == places[first:][: len(stops)]
 
         check()
 
