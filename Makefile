@@ -13,14 +13,16 @@ endif
 OTHERS := 3.12 3.13
 PACKAGING := setup.py intake_bluesky/_version.py $(wildcard drivers/*/__init__.py)
 BIN := .venvs/test/bin
+# Neighbours stay together, for they share stores and servers, until a process has nothing left to do.
+WORKERS := -n auto --dist worksteal
 
-.PHONY: help demo test lint style types imports docs unit test-others bench clean
+.PHONY: help demo test test-all lint style types imports docs unit test-others test-long bench clean
 .SECONDARY:
 
 help:
 	@echo 'make demo         run real experiments, open them as a catalog, draw a picture'
 	@echo 'make test         lint, documentation, and all tests'
-	@echo 'make test-others  import and unit tests on Python $(OTHERS), where installed'
+	@echo 'make test-all     unit tests on Python $(OTHERS), where installed, and property tests at length'
 	@echo 'make bench        measure, and write docs/reference/benchmarks.md'
 	@echo 'make docs         build the documentation in docs/_build/html'
 	@echo 'make lint         ruff, mypy --strict, import-linter'
@@ -48,14 +50,20 @@ docs: .venvs/test/.installed
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 unit: .venvs/test/.installed
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(WORKERS)
+
+test-all: test-others test-long
 
 test-others: $(OTHERS:%=test-on-%)
 
 test-on-%:
 	@if [ -z '$(call of_version,$*)' ]; then echo 'Python $* is not installed: nothing tested on it'; \
 	else $(MAKE) --no-print-directory .venvs/py$*/.installed PYTHON='$(call of_version,$*)' \
-		&& .venvs/py$*/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not slow' tests; fi
+		&& .venvs/py$*/bin/python -m pytest $(WORKERS) -m 'not slow' tests; fi
+
+# Those that hypothesis draws examples for, four times as many as `make test` has.
+test-long: .venvs/test/.installed
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest $(WORKERS) -m hypothesis --timeout=1200 tests
 
 bench: .venvs/test/.installed
 	mkdir -p .benchmarks

@@ -1,20 +1,24 @@
 """For the authors of drivers: conformance suites, example runs, a store in memory, and what draws runs and queries.
 
-`StoreTests` is the conformance suite of stores, `WrapperTests` that of stores made of another (both need pytest);
-`EXAMPLES` are example runs; `MemoryStore` keeps runs in memory; `RunComposer` composes runs by hand;
-`InaccessibleArray` raises on access. `intake_bluesky.testing.strategies` draws whole runs and
+`StoreTests`, `WrapperTests`, `CodecTests` and `ReaderTests` are the conformance suites of stores, of stores made of
+another, of formats of runs in files and of readers of detectors' files (all need pytest, that of formats hypothesis
+too); `EXAMPLES` are example runs; `MemoryStore` keeps runs in memory; `RunComposer` composes runs by hand;
+`InaccessibleArray` raises on access. `intake_bluesky.testing.strategies` draws whole runs, and
 `intake_bluesky.testing.queries` queries (both need hypothesis).
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from intake_bluesky.testing.codecs import CodecTests
     from intake_bluesky.testing.compose import RunComposer, data_key
     from intake_bluesky.testing.inaccessible import InaccessibleArray, UnexpectedDataAccess
     from intake_bluesky.testing.memory import MemoryStore
+    from intake_bluesky.testing.readers import FileFormat, ReaderTests
     from intake_bluesky.testing.runs import EXAMPLES, PORTABLE, Run
     from intake_bluesky.testing.stores import StoreTests
     from intake_bluesky.testing.wrappers import WrapperTests
@@ -22,8 +26,11 @@ if TYPE_CHECKING:
 __all__ = [
     "EXAMPLES",
     "PORTABLE",
+    "CodecTests",
+    "FileFormat",
     "InaccessibleArray",
     "MemoryStore",
+    "ReaderTests",
     "Run",
     "RunComposer",
     "StoreTests",
@@ -32,17 +39,23 @@ __all__ = [
     "data_key",
 ]
 
+if "pytest" in sys.modules:  # before they are imported, so that what they assert is shown in full
+    sys.modules["pytest"].register_assert_rewrite(*(f"{__name__}.{suite}" for suite in ("codecs", "readers", "stores")))
+
 _HOMES = {
     "EXAMPLES": "runs",
     "PORTABLE": "runs",
     "InaccessibleArray": "inaccessible",
     "UnexpectedDataAccess": "inaccessible",
     "MemoryStore": "memory",
-    "Run": "runs",
     "RunComposer": "compose",
     "data_key": "compose",
+    "Run": "runs",
     "StoreTests": "stores",
     "WrapperTests": "wrappers",
+    "CodecTests": "codecs",
+    "ReaderTests": "readers",
+    "FileFormat": "readers",
 }
 
 

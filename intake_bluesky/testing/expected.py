@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from intake_bluesky.documents.columns import Column, Ragged
-from intake_bluesky.documents.model import Document, EventPage, to_plain
+from intake_bluesky.documents.model import Document, EventPage, identical, to_plain
 
-__all__ = ["cells", "same_value", "stored_datums", "stored_events", "values_of"]
+__all__ = ["cells", "same_column", "same_page", "same_value", "stored_datums", "stored_events", "values_of"]
 
 EVENT_FIELDS = ("uid", "time", "seq_num")
 EVENT_PARTS = ("data", "timestamps", "filled")
@@ -120,3 +120,25 @@ def _is_missing(value: Any) -> bool:
     if isinstance(value, list):
         return all(map(_is_missing, value))
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def same_page(observed: EventPage, expected: EventPage) -> bool:
+    """Whether two pages have the same columns: of one kind and dtype, with the same values."""
+    parts = ((observed.data, expected.data), (observed.timestamps, expected.timestamps))
+    return (
+        observed.descriptor == expected.descriptor
+        and same_column(observed.seq_num, expected.seq_num)
+        and same_column(observed.time, expected.time)
+        and all(list(mine) == list(theirs) for mine, theirs in parts)
+        and all(same_column(mine[key], theirs[key]) for mine, theirs in parts for key in mine)
+        and identical(observed.filled, expected.filled)
+    )
+
+
+def same_column(observed: Column, expected: Column) -> bool:
+    """Whether two columns are of one kind, dtype and shape, with the same values."""
+    if isinstance(observed, Ragged) and isinstance(expected, Ragged):
+        return same_column(observed.values, expected.values) and same_column(observed.shapes, expected.shapes)
+    if isinstance(observed, Ragged) or isinstance(expected, Ragged):
+        return False
+    return observed.dtype == expected.dtype and observed.shape == expected.shape and identical(observed, expected)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from intake_bluesky.datasets.rows import Rows, last_of_each, seq_nums_of
@@ -16,7 +16,11 @@ def rows_of(seq_num: list[int], frames: dict[str, list[int]] | None = None, *, t
     return Rows.of(seq, 100.0 + np.arange(len(seq)), streamed, trim=trim)
 
 
-@given(st.lists(st.integers(1, 20), max_size=40))
+NUMBERS = st.lists(st.integers(1, 20), max_size=40)
+
+
+@given(NUMBERS | NUMBERS.map(sorted))
+@example([1, 2, 2, 3])
 def test_the_last_event_of_each_seq_num_counts(seq_num: list[int]) -> None:
     expected = [max(i for i, n in enumerate(seq_num) if n == wanted) for wanted in sorted(set(seq_num))]
     assert last_of_each(np.array(seq_num, dtype=np.int64)).tolist() == expected

@@ -1,19 +1,19 @@
-"""What the tests of both schemas share: a database a test, a client a module, and a count of what is read."""
+"""What the tests of both schemas share: a database a test and one for the examples, and a count of what is read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 from pymongo.database import Database
 
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky_mongo import Buffering
 from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import Wanted
-from tests.servers.mongo import uri_of
+from tests.servers.mongo import new_database, uri_of
 
 __all__ = ["EAGER", "MongoTests"]
 
@@ -26,7 +26,7 @@ class _Reads:
     count = 0
 
 
-def _count_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def _count_reads(patch: pytest.MonkeyPatch) -> None:
     project = Wanted.projection
 
     def counting(self: Wanted, *also: str) -> dict[str, int]:
@@ -34,7 +34,7 @@ def _count_reads(monkeypatch: pytest.MonkeyPatch) -> None:
         _Reads.count += any(field.startswith(("data", "timestamps")) for field in fields)
         return fields
 
-    monkeypatch.setattr(Wanted, "projection", counting)
+    patch.setattr(Wanted, "projection", counting)
 
 
 class MongoTests:
@@ -43,20 +43,20 @@ class MongoTests:
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
-    def connected(cls, mongodb: str) -> Iterator[None]:
-        """Stores come and go with each test, and share the client of this process as long as one is open."""
-        connection = Connection(uri_of(mongodb, "unused"), "a test")
-        assert connection.database.name == "unused"
-        yield
-        connection.close()
+    def database_of_examples(cls, mongodb: str, mongo_client: MongoClient[dict[str, Any]]) -> Iterator[None]:
+        with new_database(mongo_client) as cls.database, pytest.MonkeyPatch.context() as patch:
+            cls.uri = uri_of(mongodb, cls.database.name)
+            _count_reads(patch)
+            connection = Connection(
+                cls.uri, "a test"
+            )  # stores come and go, and share the client of those that are open
+            assert connection.database.name == cls.database.name
+            yield
+            connection.close()
 
     @pytest.fixture(autouse=True)
-    def take_database(
-        self, database: Database[dict[str, Any]], database_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
+    def take_database(self, database: Database[dict[str, Any]], database_uri: str) -> None:
         self.uri, self.database = database_uri, database
-        _count_reads(monkeypatch)
 
     def data_reads(self, store: RunStore) -> int:
         return _Reads.count

@@ -16,13 +16,14 @@ import zstandard
 from intake_bluesky.documents.model import EventPage, identical, to_plain
 from intake_bluesky.testing.examples import EXAMPLES, Run
 from intake_bluesky.testing.plain_runs import count, scan
-from intake_bluesky.testing.stores import StoreTests
+from intake_bluesky.testing.stores import (
+    StoreHooks,
+    StoreLifeCycleTests,
+    StoreTests,
+    StoreValueTests,
+    StoreWritingTests,
+)
 from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLCodec, JSONLStore
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
 
 
 class _CountingCodec(JSONLCodec):
@@ -42,8 +43,8 @@ def _lines(documents: Run) -> str:
     return "".join(json.dumps([name, to_plain(doc)]) + "\n" for name, doc in documents)
 
 
-class TestJSONLStore(StoreTests[_CountingStore]):
-    """Runs put in by Python's json, in plain files."""
+class InFiles(StoreHooks[_CountingStore]):
+    """Runs put in by Python's json, in files of any compression."""
 
     compression: ClassVar[str | None] = None
 
@@ -76,15 +77,25 @@ class TestJSONLStore(StoreTests[_CountingStore]):
         return _CountingCodec.reads
 
 
+class TestJSONLStore(InFiles, StoreTests[_CountingStore]):
+    """The whole suite, in plain files."""
+
+
+class InCompressedFiles(
+    InFiles, StoreValueTests[_CountingStore], StoreLifeCycleTests[_CountingStore], StoreWritingTests[_CountingStore]
+):
+    """What reads and writes files; the rest of the suite asks the index."""
+
+
 @pytest.mark.slow
-class TestGzip(TestJSONLStore):
+class TestGzip(InCompressedFiles):
     """Files of gzip members, one for each time documents were appended."""
 
     compression = "gz"
 
 
 @pytest.mark.slow
-class TestZstandard(TestJSONLStore):
+class TestZstandard(InCompressedFiles):
     """Files of zstd frames, one for each time documents were appended."""
 
     compression = "zst"

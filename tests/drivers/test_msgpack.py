@@ -18,13 +18,8 @@ import zstandard
 from intake_bluesky.documents.model import EventPage, identical, to_plain
 from intake_bluesky.testing.examples import EXAMPLES, Run
 from intake_bluesky.testing.plain_runs import scan
-from intake_bluesky.testing.stores import StoreTests
+from intake_bluesky.testing.stores import StoreHooks, StoreLifeCycleTests, StoreTests, StoreValueTests
 from intake_bluesky_msgpack import BlueskyMsgpackCatalog, MsgpackCodec, MsgpackStore
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
 
 
 class _CountingCodec(MsgpackCodec):
@@ -40,7 +35,7 @@ class _CountingStore(MsgpackStore):
     codec = _CountingCodec()
 
 
-class TestMsgpackStore(StoreTests[_CountingStore]):
+class InFiles(StoreHooks[_CountingStore]):
     """Runs put in by this format's codec, past the driver's files and index."""
 
     compression: ClassVar[str | None] = None
@@ -75,15 +70,23 @@ class TestMsgpackStore(StoreTests[_CountingStore]):
         return _CountingCodec.reads
 
 
+class TestMsgpackStore(InFiles, StoreTests[_CountingStore]):
+    """The whole suite, in plain files."""
+
+
+class InCompressedFiles(InFiles, StoreValueTests[_CountingStore], StoreLifeCycleTests[_CountingStore]):
+    """What reads and writes files; the rest of the suite asks the index."""
+
+
 @pytest.mark.slow
-class TestGzip(TestMsgpackStore):
+class TestGzip(InCompressedFiles):
     """Files of gzip members, one for each time documents were appended."""
 
     compression = "gz"
 
 
 @pytest.mark.slow
-class TestZstandard(TestMsgpackStore):
+class TestZstandard(InCompressedFiles):
     """Files of zstd frames, one for each time documents were appended."""
 
     compression = "zst"

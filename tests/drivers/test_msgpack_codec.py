@@ -16,14 +16,13 @@ import msgpack
 import msgpack_numpy
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from suitcase.msgpack import Serializer
 
 from intake_bluesky.documents.model import identical
-from intake_bluesky.documents.pages import events_of
-from intake_bluesky.errors import DamagedRun, UnsupportedOperation
-from intake_bluesky.testing import strategies
+from intake_bluesky.errors import DamagedRun
+from intake_bluesky.testing.codecs import CodecTests, page_of
 from intake_bluesky.testing.runs import EXAMPLES, Run
 from intake_bluesky_msgpack.codec import MsgpackCodec
 
@@ -57,41 +56,55 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-@given(st.lists(st.tuples(st.sampled_from(["start", "event"]), DOCUMENTS), max_size=3))
-@example([("start", {"x": 2**64, "y": -(2**63) - 1, "z": [2**64 - 1, -(2**63), 2**63]})])
-@example([("start", {"nd": True, "type": "<f8", "kind": "", "shape": [1], "data": "text", "complex": True})])
-@example([("start", {"\ud83d\udc4d": "\ud83d\udc4d", "x": [float("nan"), {"y": "\ud800"}]})])
-def test_documents_come_back_identical(documents: Run) -> None:
-    observed = decoded(encoded(documents))
-    assert [name for name, _ in observed] == [name for name, _ in documents]
-    assert identical([doc for _, doc in observed], [doc for _, doc in documents])
+class TestMsgpackCodec(CodecTests):
+    codec = CODEC
+    drawn = DOCUMENTS
+    refused = (datetime(2026, 1, 1), object(), [object()], {"a": "\ud800", "b": object()})
+    damaged = (
+        b"hello", b"\x00" * 5, b"\xff\xfe\xfd", b"\x93\xa1a\x80\x80", b"\x92\xa1a\xc0", b"\x92\x01\x80",
+        b"\x92\xa0\x80\x80", b"\x92\xa1a\x81\xa1a\xc1", b"\x92\xa1a\x81\xa1a" + b"\x91" * 5000, pack(["event", []]),
+        pack(["event", {}, 1]), pack([1, {}]), pack({"event": {}}),
+    )  # fmt: skip
+    undecodable = (
+        b"", b"\x92\xa1a", pack(5), pack(["a", []]), pack(["a", {}, 1]), pack([1, {}]), pack(["a", {}]) + b"\x01",
+        b"\x92\xa1a\x81\xa1b\xa1\xff", pack(["a", {"b": msgpack.ExtType(5, b"x")}]), b"\x92\xa1a\x81\x91\x01\x02",
+        b"\x92\xa1a\x81\xa1b\xdd\xff\xff\xff\xff", b"\x92\xa1a\x81\xa1b\xdf\xff\xff\xff\xff",
+        b"\x92\xa1a\x81\xa1b\xc6\xff\xff\xff\xff", b"\x92\xa1a\x81\xa1b" + b"\x91" * 5000,
+    )  # fmt: skip
+    odd = (
+        pack(["event", {"a": {"nd": True, "type": "<f8", "kind": b"", "shape": (1,), "data": b"\0"}}]),
+        pack(["event", {"a": np.array([{}], dtype=object)}]), pack(["event", {"a": np.arange(3)}]), b"\xc1",
+        pack(["event", {"a": 1}])[:-1], b"\x92\xd9\x05event\x80", pack(["x" * 40, {}]),
+    )  # fmt: skip
 
 
-@given(strategies.runs())
-def test_runs_come_back_identical(run: Run) -> None:
-    assert identical(decoded(encoded(run)), run)
+@pytest.mark.parametrize(
+    "doc",
+    [
+        {"x": 2**64, "y": -(2**63) - 1, "z": [2**64 - 1, -(2**63), 2**63]},
+        {"nd": True, "type": "<f8", "kind": "", "shape": [1], "data": "text", "complex": True},
+        {"\ud83d\udc4d": "\ud83d\udc4d", "x": [float("nan"), {"y": "\ud800"}]},
+    ],
+)
+def test_what_messagepack_has_no_form_for_comes_back(doc: Any) -> None:
+    assert identical(decoded(CODEC.encode("start", doc)), [("start", doc)])
 
 
 class Mode(enum.Enum):
-    STEP = "step"
     ODD = "\ud800"
 
 
 STRUCTURED = np.array([(1, 2.5), (3, 4.5)], [("a", "<i4"), ("b", "<f8")])
 PADDED = np.array([(1, 2.5)], np.dtype([("a", "i1"), ("b", "<f8")], align=True))
-VALUES_OF_A_RUN_ENGINE = [
-    np.float64(0.1), np.float32(0.1), np.float16(0.1), np.int64(-3), np.uint64(2**64 - 1), np.bool_(True),
-    np.str_("text"), np.array(3.5), np.array([0.1, 0.2], np.float32), np.arange(6).reshape(2, 3).T,
-    np.array([1, 2], ">i4"), np.array([[1.5, np.nan]]), np.zeros((0, 3)), np.array(["a", "bc"]), np.array([b"a"]),
-    np.array([True, False]), np.array([None, 2**70, "x"], object), np.complex64(1j), 1 + 2j, np.array([1j]),
-    np.array(["a", "b"], np.dtypes.StringDType()), (1, (2.5, None)), {3, 1, 2}, Mode.STEP, Mode.ODD, STRUCTURED, PADDED,
-    np.array(["2026-01-01"], "M8[s]"), {"deep": [np.array([1, 2])]}, bytearray(b"x"), [np.arange(3), "\ud800"],
-    np.array([("a", [1, 2])], [("t", "<U1"), ("v", "<i2", (2,))]),
+VALUES_WITH_A_FORM = [
+    np.array(["a", "bc"]), np.array([b"a"]), np.complex64(1j), 1 + 2j, np.array([1j]),
+    np.array(["a", "b"], np.dtypes.StringDType()), Mode.ODD, STRUCTURED, PADDED, np.array(["2026-01-01"], "M8[s]"),
+    bytearray(b"x"), [np.arange(3), "\ud800"], np.array([("a", [1, 2])], [("t", "<U1"), ("v", "<i2", (2,))]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", VALUES_OF_A_RUN_ENGINE, ids=repr)
-def test_what_a_run_engine_emits_is_kept(value: Any) -> None:
+@pytest.mark.parametrize("value", VALUES_WITH_A_FORM, ids=repr)
+def test_values_that_json_has_no_form_for_come_back(value: Any) -> None:
     doc = {"uid": "a", "value": value}
     [(_, observed)] = decoded(CODEC.encode("event", doc))
     expected = bytes(value) if isinstance(value, bytearray) else value
@@ -111,19 +124,6 @@ def test_arrays_keep_dtype_and_shape_and_can_be_changed(value: Any) -> None:
 def test_uuids_are_written_as_text() -> None:
     [(_, observed)] = decoded(CODEC.encode("start", {"uid": UUID(int=7)}))
     assert observed == {"uid": str(UUID(int=7))}
-
-
-@pytest.mark.parametrize("value", [datetime(2026, 1, 1), object(), [object()], {"a": "\ud800", "b": object()}])
-def test_what_has_no_form_is_refused(value: Any) -> None:
-    with pytest.raises(UnsupportedOperation, match="a start document cannot be written as MessagePack"):
-        CODEC.encode("start", {"uid": "a", "sample": value})
-
-
-def test_a_document_within_itself_is_refused() -> None:
-    doc: dict[str, Any] = {}
-    doc["self"] = doc
-    with pytest.raises(UnsupportedOperation):
-        CODEC.encode("start", doc)
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
@@ -241,115 +241,14 @@ RUN: Run = [
 ]
 
 
-def test_cut_anywhere_only_whole_items_come() -> None:
-    raw = encoded(RUN)
-    ends = [item.stop for item in CODEC.split(raw)]
-    assert ends[-1] == len(raw)
-    for cut in range(len(raw) + 1):
-        assert [item.stop for item in CODEC.split(raw[:cut])] == [end for end in ends if end <= cut]
-
-
-@pytest.mark.parametrize("kind", [bytes, memoryview])
-def test_items_tile_the_data(kind: Any) -> None:
-    raw = encoded(RUN)
-    items = list(CODEC.split(kind(raw)))
-    assert [item.name for item in items] == ["start", "event", "stop"]
-    assert [item.start for item in items] == [0, *(item.stop for item in items[:-1])]
-    assert list(CODEC.split(kind(raw), items[1].start)) == items[1:]
-    assert CODEC.decode(kind(raw)[items[2].start :]) == ("stop", {})
-
-
 def test_a_long_name_has_its_length_in_a_byte_of_its_own() -> None:
     raw = encoded([("x" * 40, {"a": 1}), ("y" * 200, {})])
     assert [item.name for item in CODEC.split(raw)] == ["x" * 40, "y" * 200]
 
 
-@pytest.mark.parametrize(
-    "rest",
-    [
-        b"hello", b"\x00" * 5, b"\xff\xfe\xfd", b"\x93\xa1a\x80\x80", b"\x92\xa1a\xc0", b"\x92\x01\x80",
-        b"\x92\xa0\x80\x80",
-        b"\x92\xa1a\x81\xa1a\xc1", b"\x92\xa1a\x81\xa1a" + b"\x91" * 5000,
-    ],
-)  # fmt: skip
-def test_what_is_no_item_is_damage_with_its_place(rest: bytes) -> None:
-    raw = CODEC.encode("start", {"uid": "a"})
-    items = CODEC.split(raw + rest)
-    assert next(items).stop == len(raw)
-    with pytest.raises(DamagedRun, match=f"byte {len(raw)}"):
-        next(items)
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"", b"\x92\xa1a", pack(5), pack(["a", []]), pack(["a", {}, 1]), pack([1, {}]), pack(["a", {}]) + b"\x01",
-        b"\x92\xa1a\x81\xa1b\xa1\xff", pack(["a", {"b": msgpack.ExtType(5, b"x")}]), b"\x92\xa1a\x81\x91\x01\x02",
-        b"\x92\xa1a\x81\xa1b\xdd\xff\xff\xff\xff", b"\x92\xa1a\x81\xa1b\xdf\xff\xff\xff\xff",
-        b"\x92\xa1a\x81\xa1b\xc6\xff\xff\xff\xff", b"\x92\xa1a\x81\xa1b" + b"\x91" * 5000,
-    ],
-    ids=lambda raw: repr(raw[:16]),
-)  # fmt: skip
-def test_what_cannot_be_decoded_is_damage(raw: bytes) -> None:
-    with pytest.raises(DamagedRun):
-        CODEC.decode(raw)
-
-
 def test_dates_of_other_writers_are_seconds() -> None:
     raw = msgpack.packb(["start", {"time": msgpack.Timestamp(5, 500_000_000)}])
     assert CODEC.decode(raw) == ("start", {"time": 5.5})
-
-
-def test_the_codec_pickles() -> None:
-    assert type(pickle.loads(pickle.dumps(CODEC))) is MsgpackCodec
-
-
-def page_of(data: dict[str, Any], **more: Any) -> dict[str, Any]:
-    events = len(next(iter(data.values())))
-    times = [1.5 * n for n in range(events)]
-    page = {"uid": [str(n) for n in range(events)], "seq_num": [*range(1, events + 1)], "time": times}
-    return {"descriptor": "d", **page, "data": data, "timestamps": dict.fromkeys(data, times), "filled": {}, **more}
-
-
-def test_only_the_descriptors_events_come_and_in_order() -> None:
-    single = {"uid": "e", "time": 1.5, "timestamps": {"x": 2.5}, "filled": {}}
-    raw = encoded(
-        [
-            ("descriptor", {"uid": "d", "run_start": "a"}),
-            *(("event", {**single, "descriptor": "d", "seq_num": n, "data": {"x": n}}) for n in (1, 2)),
-            ("stream_datum", {"descriptor": "d", "stream_resource": "s"}),
-            ("event", {**single, "descriptor": "other", "seq_num": 1, "data": {"x": 9, "mentions": "d"}}),
-            ("event", {**single, "descriptor": "d", "seq_num": 3, "data": {"x": 3}}),
-            ("event_page", page_of({"x": np.array([4, 5])}, seq_num=[4, 5])),
-            ("event_page", page_of({"x": [9]}, descriptor="other")),
-            ("bulk_events", {"p": [{**single, "descriptor": "d", "seq_num": n, "data": {"x": n}} for n in (6, 7)]}),
-            ("event", {**single, "descriptor": "d", "seq_num": 8, "data": {"x": 8}}),
-        ]
-    )
-    pages = list(CODEC.event_pages(memoryview(raw), "d"))
-    assert [page.seq_num.tolist() for page in pages] == [[1, 2, 3], [4, 5], [6, 7], [8]]
-    assert [list(page.data["x"]) for page in pages] == [[1, 2, 3], [4, 5], [6, 7], [8]]  # type: ignore[arg-type]
-    assert list(CODEC.event_pages(raw, "nobody")) == []
-
-
-@given(st.data())
-def test_pages_and_single_events_give_the_same_columns(data: st.DataObject) -> None:
-    kind = data.draw(strategies.kinds())
-    page = page_of(
-        {
-            "x": data.draw(strategies.columns(kind)),
-        }
-    )
-    [whole] = CODEC.event_pages(CODEC.encode("event_page", page), "d", timestamps={"x"})
-    singles = encoded(("event", event) for event in events_of(page))
-    [joined] = CODEC.event_pages(singles, "d", timestamps={"x"})
-    assert identical(joined.seq_num, whole.seq_num)
-    assert identical(joined.timestamps["x"], whole.timestamps["x"])
-    one, other = joined.data["x"], whole.data["x"]
-    assert type(one) is type(other)
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        assert one.dtype == other.dtype
-        assert identical(one, other)
 
 
 @pytest.mark.parametrize("size", [1, 1000])
@@ -378,40 +277,6 @@ def test_large_items_of_other_descriptors_are_not_decoded(monkeypatch: pytest.Mo
     monkeypatch.setattr(MsgpackCodec, "decode", counted)
     assert [len(page) for page in CODEC.event_pages(b"".join(items * 2), "two")] == [1000, 1000]
     assert seen == ["two", "two"]
-
-
-ITEM = st.one_of(
-    st.tuples(st.sampled_from(["start", "event", "x" * 40]), DOCUMENTS).map(lambda pair: CODEC.encode(*pair)),
-    st.sampled_from(
-        (
-            pack(["event", []]),
-            pack(["event", {}, 1]),
-            pack([1, {}]),
-            pack(["event", {"a": {"nd": True, "type": "<f8", "kind": b"", "shape": (1,), "data": b"\0"}}]),
-            pack(["event", {"a": np.array([{}], dtype=object)}]),
-            pack(["event", {"a": np.arange(3)}]),
-            pack({"event": {}}),
-            b"\xc1",
-            pack(["event", {"a": 1}])[:-1],
-            b"\x92\xd9\x05event\x80",
-        )
-    ),
-)
-
-
-@given(st.lists(ITEM, max_size=5).map(b"".join), st.integers(0, 300))
-def test_several_are_decoded_as_one_by_one_or_fewer(raw: bytes, size: int) -> None:
-    pairs, stops = CODEC.decode_several(raw, 0, size)
-    expected: Run = []
-    places: list[int] = []
-    try:
-        for item in CODEC.split(raw):
-            expected.append(CODEC.decode(raw[item.start : item.stop]))
-            places.append(item.stop)
-    except DamagedRun:
-        pass
-    assert identical([list(pair) for pair in pairs], [list(pair) for pair in expected[: len(pairs)]])
-    assert stops == places[: len(stops)]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["start", "event", "stop"]), DOCUMENTS), min_size=1, max_size=4))

@@ -67,24 +67,29 @@ class Singly(StoreHooks[CountingStore]):
 class InBlocks(Singly):
     """Documents put in by the writer of another store object, as blocks however few they are."""
 
-    @pytest.fixture(autouse=True)
-    def small_blocks(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setattr(run_writer, "SMALL", 0)
-        monkeypatch.setattr(run_writer, "TAIL", 2000)
-        self.open: dict[str, RunInsert] = {}
-        yield
-        for insert in self.open.values():
+    open: ClassVar[dict[tuple[str, str], RunInsert]] = {}
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def small_blocks(cls) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run_writer, "SMALL", 0)
+            patch.setattr(run_writer, "TAIL", 2000)
+            yield
+        for insert in cls.open.values():
             insert.close()
+        cls.open.clear()
 
     def insert(self, store: CountingStore, documents: Run) -> None:
         uid = documents[0][1]["uid"]
-        self.open[uid] = self.reopen(store).insert(documents[0][1])
+        insert = self.reopen(store).insert(documents[0][1])
+        self.open[store.database.address.text, uid] = insert
         self.append(store, uid, documents[1:])
         if documents[-1][0] == "stop":
-            del self.open[uid]
+            del self.open[store.database.address.text, uid]
 
     def append(self, store: CountingStore, uid: str, documents: Run) -> None:
-        insert = self.open[uid]
+        insert = self.open[store.database.address.text, uid]
         assert isinstance(insert, run_writer.SQLInsert)
         for name, doc in documents:
             insert.write(name, doc)
@@ -95,10 +100,17 @@ class InBlocks(Singly):
 
 
 class OnServer(Singly):
-    """A database of PostgreSQL instead of a file."""
+    """Databases of PostgreSQL instead of files: one for the examples, one that is emptied for each test."""
+
+    uri: str
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def database_of_examples(cls, postgres: Postgres) -> None:
+        cls.uri = postgres.uri()
 
     @pytest.fixture(autouse=True)
-    def server(self, postgres: Postgres) -> None:
+    def emptied_database(self, postgres: Postgres) -> None:
         self.uri = postgres.emptied()
 
     def make_store(self, folder: Path) -> CountingStore:

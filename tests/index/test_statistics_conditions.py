@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intake_bluesky.documents.columns import column
@@ -30,6 +30,7 @@ from tests.index.pickled_runs import pickled_entry, pickled_index
 
 SEARCH = Translator(COLUMNS)
 NUMBERS = count()
+FEWER = settings(max_examples=settings().max_examples // 2)  # of many runs each, which take long to draw
 
 
 def kept(query: Query, says: Verdict, reading: str = "") -> Kept:
@@ -89,9 +90,10 @@ def some_runs(known: str = "") -> st.SearchStrategy[list[tuple[Run, str]]]:
     return st.lists(st.tuples(runs(whole=True), told), min_size=20, max_size=20)
 
 
+@FEWER
 @given(st.data(), some_runs())
 def test_what_is_kept_agrees_with_the_oracle(folder: Path, data: st.DataObject, some: list[tuple[Run, str]]) -> None:
-    """Twenty runs and ten queries an example: 20,000 pairs and more in the ci profile."""
+    """Twenty runs and ten queries an example: 5,000 pairs, and 20,000 at length."""
     for indexed in measured(folder, some):
         for query in data.draw(st.lists(data_queries(), min_size=10, max_size=10)):
             true, open_ = indexed.found(kept(query, "true")), indexed.found(kept(query, "open"))
@@ -100,6 +102,7 @@ def test_what_is_kept_agrees_with_the_oracle(folder: Path, data: st.DataObject, 
 
 
 @pytest.mark.slow
+@FEWER
 @given(st.data(), some_runs())
 def test_bounds_of_any_query(folder: Path, data: st.DataObject, some: list[tuple[Run, str]]) -> None:
     for indexed in measured(folder, some):
@@ -117,6 +120,7 @@ DECIDED = data_queries(
 
 
 @pytest.mark.slow
+@FEWER
 @given(st.data(), some_runs("all"))
 def test_comparisons_of_what_is_known_are_decided(
     folder: Path, data: st.DataObject, some: list[tuple[Run, str]]

@@ -11,7 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any, TypeVar, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intake_bluesky.files.indexed_values import count_values, look_up
@@ -59,6 +59,7 @@ from tests.index.pickled_runs import pickled_entry, pickled_index
 T = TypeVar("T")
 SEARCH = Translator(COLUMNS)
 NUMBERS = count()
+FEWER = settings(max_examples=settings().max_examples // 2)  # of many runs each, which take long to draw
 AWKWARD = (
     "'", '"', "');DROP TABLE files;--", "\" OR 1=1 --", "$", "a.b", "[0]", "\\", "\0", "%", "?", "", "x'", "`",
     "\ud7ff", "\ud800", "\udc00x", "\x7f", "é", "{}", "{0}", "*", "NOT", "\n", "'; ATTACH 'x' AS y",
@@ -114,19 +115,36 @@ def _indexed(folder: FilePath, runs: Iterable[Run]) -> Iterator[Runs]:
             file.unlink()
 
 
+@FEWER
 @given(st.data(), st.lists(runs(), min_size=20, max_size=20))
 def test_agrees_with_the_oracle(folder: FilePath, data: st.DataObject, some: list[Run]) -> None:
-    """Twenty runs and ten queries an example: 40,000 pairs in the ci profile."""
+    """Twenty runs and ten queries an example: 5,000 pairs, and 20,000 at length."""
     for indexed in _indexed(folder, some):
         for query in data.draw(st.lists(queries(descend=None, max_leaves=4), min_size=10, max_size=10)):
             indexed.check(query)
 
 
+@FEWER
 @given(st.data(), st.lists(runs(), min_size=20, max_size=20))
 def test_agrees_with_the_oracle_where_mongodb_looks(folder: FilePath, data: st.DataObject, some: list[Run]) -> None:
     for indexed in _indexed(folder, some):
         for query in data.draw(st.lists(queries(descend=True, max_leaves=2), min_size=10, max_size=10)):
             indexed.check(query)
+
+
+@pytest.mark.parametrize("segments", [("a",), ("a", "b"), ("a", "b", "c"), ("a", "b", "c", "d")], ids=".".join)
+def test_lists_are_looked_into_wherever_they_are_on_the_way(folder: FilePath, segments: tuple[str, ...]) -> None:
+    """Each level of a document a dict, a list of some, or a list of lists, which MongoDB does not look into."""
+    held: list[Any] = [1, [1], [0, 1], [[1]], 0, []]
+    for segment in reversed(segments):
+        held = [form for value in held for form in ({segment: value}, [{segment: value}], [{}, {segment: value}])][:200]
+    some = [Run({"uid": "", "x": value}, None) for value in held]
+    for indexed in _indexed(folder, some):
+        for descend in (False, True):
+            at = Path("start", ("x", *segments), descend)
+            for query in (Compare(at, "==", 1), Compare(at, ">", 0), Exists(at), Contains(at, 1)):
+                indexed.check(query)
+                indexed.check(~query)
 
 
 @given(st.lists(st.floats() | st.integers(-(2**70), 2**70), min_size=2, max_size=40))

@@ -144,7 +144,7 @@ def holds_list_of_lists(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(item, list) or holds_list_of_lists(item) for item in value)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck))
 @given(query=mongo_queries())
 def test_the_same_runs_are_found(collection: Collection[dict[str, Any]], query: dict[str, Any]) -> None:
     assume(not disputed(query))

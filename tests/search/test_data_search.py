@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from intake_bluesky.assets import AssetOptions
@@ -324,7 +324,6 @@ def placed(store: MemoryStore, drawn: list[Run]) -> Iterator[tuple[RunView, RunV
     return ((by_uid[summary.uid], StoredRun(store, summary)) for summary in store.find())
 
 
-@settings(deadline=None)
 @given(st.lists(runs(whole=True), max_size=4, unique_by=lambda run: run.start["uid"]), queries(whole=True))
 def test_a_search_finds_what_the_meaning_says(drawn: list[Run], query: Query) -> None:
     store = MemoryStore([run.documents() for run in drawn], page_size=3)
@@ -336,7 +335,6 @@ def test_a_search_finds_what_the_meaning_says(drawn: list[Run], query: Query) ->
         assert (summary in Selection(store, (query,))) is (summary.uid in observed)
 
 
-@settings(deadline=None)
 @given(runs(whole=True))
 def test_a_stored_run_shows_what_was_recorded(run: Run) -> None:
     for page_size in (1, 2, 100):

@@ -331,7 +331,7 @@ class TestSort:
         assert cat.to_dataframe([key])[key].tolist() == [1, 2]
         assert len(cat) == 2
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=2 * settings().max_examples)
     @given(st.data())
     def test_any_values_sort_the_same_in_any_store(self, data: st.DataObject) -> None:
         values = st.one_of(

@@ -110,12 +110,19 @@ def mongo_client(mongodb: str) -> Iterator[MongoClient[dict[str, Any]]]:
         yield client
 
 
+@contextmanager
+def new_database(client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
+    """Give a new, empty database, and drop it at the end."""
+    name = f"intake_bluesky_{uuid4().hex[:12]}"
+    yield client[name]
+    client.drop_database(name)
+
+
 @pytest.fixture
 def database(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
     """A new, empty database, dropped at the end."""
-    name = f"intake_bluesky_{uuid4().hex[:12]}"
-    yield mongo_client[name]
-    mongo_client.drop_database(name)
+    with new_database(mongo_client) as found:
+        yield found
 
 
 @pytest.fixture

@@ -71,10 +71,10 @@ def test_drawn_runs_pass_through_a_store(run: Run, page_size: int) -> None:
     uid = str(run[0][1]["uid"])
     assert identical(list(store.documents(uid)), run)
     suite = StoreTests[MemoryStore]()
-    suite.test_seq_num_and_time(store, run)
-    suite.test_data(store, run)
-    suite.test_observed_declares_what_is_read(store, run)
-    suite.test_observed_loses_no_value(store, run)
+    suite.test_seq_num_and_time(store, {"drawn": run})
+    suite.test_data(store, {"drawn": run})
+    suite.test_observed_declares_what_is_read(store, {"drawn": run})
+    suite.test_observed_loses_no_value(store, {"drawn": run})
 
 
 def test_inaccessible_array_refuses() -> None:
@@ -110,19 +110,30 @@ def test_unknown_name_raises() -> None:
 
 def test_gaps_are_expected_failures_and_strict(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(GAPS)
-    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(xfailed=2, failed=1, passed=1)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(xfailed=3, failed=3, passed=2)
 
 
 GAPS = """
 import pytest
 from intake_bluesky.testing import MemoryStore
-from intake_bluesky.testing.stores import StoreHooks
+from intake_bluesky.testing.stores import StoreHooks, of_each_example
 
-class TestGaps(StoreHooks):
-    gaps = {"test_wrong": "known", "test_some[2]": "known", "test_right": "thought wrong"}
-
+class Memory(StoreHooks):
     def make_store(self, folder):
         return MemoryStore()
+
+    def insert(self, store, documents):
+        store.put(documents)
+
+    @of_each_example
+    def test_each(self, store, example):
+        assert example[0][1]["scan_id"] not in (1, 2), example
+
+class TestGaps(Memory):
+    gaps = {
+        "test_wrong": "known", "test_some[2]": "known", "test_right": "thought wrong",
+        "test_each[count]": "known", "test_each[scan]": "known",
+    }
 
     def test_wrong(self, store):
         assert list(store.find()) == ["a run"]
@@ -133,6 +144,15 @@ class TestGaps(StoreHooks):
     @pytest.mark.parametrize("number", [1, 2])
     def test_some(self, number):
         assert number == 1
+
+class TestTooFew(Memory):
+    gaps = {"test_each[count]": "known"}
+
+class TestTooMany(Memory):
+    gaps = {"test_each[count]": "known", "test_each[scan]": "known", "test_each[rewound]": "thought wrong"}
+
+class TestAll(Memory):
+    gaps = {"test_each": "known"}
 """
 
 

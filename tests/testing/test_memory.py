@@ -133,15 +133,15 @@ def _put(store: MemoryStore, run: Run) -> MemoryStore:
 
 
 FAULTS: dict[type[MemoryStore], Callable[[MemoryStore], None]] = {
-    _FindsInOrderOfInsertion: lambda s: SUITE.test_find_yields_by_time_and_uid(s, Order.NEWEST),
-    _IgnoresOffset: lambda s: SUITE.test_find_takes_offset_and_limit(s, Order.OLDEST),
-    _CastsToFloat: lambda s: SUITE.test_data(_put(s, wide_integers()), wide_integers()),
-    _ZeroForNull: lambda s: SUITE.test_data(_put(s, nulls()), nulls()),
-    _DropsRepeats: lambda s: SUITE.test_seq_num_and_time(_put(s, rewound()), rewound()),
-    _IgnoresSlices: lambda s: SUITE.test_slices(_put(s, two_descriptors()), two_descriptors()),
+    _FindsInOrderOfInsertion: SUITE.test_find_yields_by_time_and_uid,
+    _IgnoresOffset: SUITE.test_find_takes_offset_and_limit,
+    _CastsToFloat: lambda s: SUITE.test_data(_put(s, wide_integers()), {"wide": wide_integers()}),
+    _ZeroForNull: lambda s: SUITE.test_data(_put(s, nulls()), {"nulls": nulls()}),
+    _DropsRepeats: lambda s: SUITE.test_seq_num_and_time(_put(s, rewound()), {"rewound": rewound()}),
+    _IgnoresSlices: lambda s: SUITE.test_data(_put(s, two_descriptors()), {"two": two_descriptors()}),
     _ReadsEagerly: SUITE.test_asking_reads_nothing_before_the_first_page,
     _KeepsItsVersion: lambda s: SUITE.test_run_grows(s, count),
-    _LosesTypes: lambda s: SUITE.test_documents(_put(s, scan()), scan()),
+    _LosesTypes: lambda s: SUITE.test_documents(_put(s, scan()), {"scan": scan()}),
 }
 
 
@@ -153,8 +153,20 @@ def test_suite_finds_the_fault(kind: type[MemoryStore]) -> None:
 
 
 def test_suite_finds_a_plan_that_pushes_too_much() -> None:
+    store = _put(_PushesMoreThanItAnswers(), count())
     with pytest.raises(AssertionError, match="was planned as"):
-        SUITE.test_pushed_and_residual_make_the_query(_PushesMoreThanItAnswers(), QUERIES[2])
+        SUITE.test_pushed_and_residual_make_the_query(store, {"count": count()}, QUERIES[2])
+
+
+def test_suite_finds_each_example_that_fails() -> None:
+    runs = {make.__name__: make() for make in (count, nulls, wide_integers, rewound)}
+    store = _DropsRepeats(runs.values())
+    with pytest.raises(AssertionError) as one:
+        SUITE.test_seq_num_and_time(store, runs)
+    assert one.value.__notes__ == ["in test_seq_num_and_time[rewound]"]
+    runs["again"] = runs["rewound"]
+    with pytest.raises(ExceptionGroup, match="test_seq_num_and_time fails for 2 of 5 examples"):
+        SUITE.test_seq_num_and_time(store, runs)
 
 
 def test_suite_finds_duplicates_taken() -> None:

@@ -14,22 +14,18 @@ and so on for the hooks of `StoreHooks`. A driver that cannot write inherits `Re
 
 from __future__ import annotations
 
-import pytest
-
-_PARTS = ("hooks", "reading", "values", "laziness", "life_cycle", "removal", "statistics", "writing")
-pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
-
-from intake_bluesky.testing.stores.hooks import S, StoreHooks  # noqa: E402
-from intake_bluesky.testing.stores.laziness import StoreLazinessTests  # noqa: E402
-from intake_bluesky.testing.stores.life_cycle import StoreLifeCycleTests  # noqa: E402
-from intake_bluesky.testing.stores.reading import StoreReadingTests  # noqa: E402
-from intake_bluesky.testing.stores.removal import StoreRemovalTests  # noqa: E402
-from intake_bluesky.testing.stores.statistics import StoreStatisticsTests  # noqa: E402
-from intake_bluesky.testing.stores.values import StoreValueTests  # noqa: E402
-from intake_bluesky.testing.stores.writing import StoreWritingTests  # noqa: E402
+from intake_bluesky.testing.stores.hooks import Runs, S, StoreHooks, of_each_example
+from intake_bluesky.testing.stores.laziness import StoreLazinessTests
+from intake_bluesky.testing.stores.life_cycle import StoreLifeCycleTests
+from intake_bluesky.testing.stores.reading import StoreReadingTests
+from intake_bluesky.testing.stores.removal import StoreRemovalTests
+from intake_bluesky.testing.stores.statistics import StoreStatisticsTests
+from intake_bluesky.testing.stores.values import StoreValueTests
+from intake_bluesky.testing.stores.writing import StoreWritingTests
 
 __all__ = [
     "ReadOnlyStoreTests",
+    "Runs",
     "StoreHooks",
     "StoreLazinessTests",
     "StoreLifeCycleTests",
@@ -39,6 +35,7 @@ __all__ = [
     "StoreTests",
     "StoreValueTests",
     "StoreWritingTests",
+    "of_each_example",
 ]
 
 

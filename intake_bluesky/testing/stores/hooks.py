@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import pytest
 
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.testing.runs import EXAMPLES, Run
 
-__all__ = ["S", "StoreHooks"]
+__all__ = ["Runs", "S", "StoreHooks", "of_each_example"]
 
 S = TypeVar("S", bound=RunStore)
+H = TypeVar("H", bound="StoreHooks[Any]")
+Runs: TypeAlias = Mapping[str, Run]
+"""Runs by the names of the examples they are."""
 
 
 class StoreHooks(Generic[S]):
@@ -23,15 +27,15 @@ class StoreHooks(Generic[S]):
     Attributes
     ----------
     gaps : mapping of test to reason
-        Tests that this driver is known to fail, each named as pytest shows it: ``test_data[ragged]``, or
-        without the brackets for all of a test's examples. They are expected to fail, strictly: one that
-        passes is an error.
+        Tests that this driver is known to fail, each named as pytest shows it, and of one that goes through all
+        examples one of these: ``test_run_grows[count]``, ``test_data[ragged]``, ``test_data``. They are expected to
+        fail, strictly: one that passes is an error.
     """
 
     gaps: ClassVar[Mapping[str, str]] = {}
 
     def make_store(self, folder: Path) -> S:
-        """Make a store over new, empty storage; `folder` exists and is this test's own."""
+        """Make a store over new, empty storage; `folder` exists and is this store's own."""
         raise NotImplementedError(f"{type(self).__name__}.make_store has to make an empty store")
 
     def insert(self, store: S, documents: Run) -> None:
@@ -82,13 +86,47 @@ class StoreHooks(Generic[S]):
         yield store
         store.close()
 
-    @pytest.fixture(params=list(EXAMPLES))
-    def example(self, request: pytest.FixtureRequest, tmp_path: Path) -> Run:
-        """Every example run in turn."""
-        return EXAMPLES[request.param](tmp_path / "assets")
+    @pytest.fixture(scope="class")
+    @classmethod
+    def examples(cls, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+        """Give every example run by its name."""
+        folder = tmp_path_factory.mktemp("assets")
+        return {name: make(folder / name) for name, make in EXAMPLES.items()}
 
-    @pytest.fixture
-    def stored(self, store: S, example: Run) -> S:
-        """Give a store with the example run in it, and nothing else."""
-        self.put(store, example)
-        return store
+    @pytest.fixture(scope="class")
+    @classmethod
+    def stored(cls, examples: Runs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S]:
+        """Give the store that has all the examples in it; tests share it, and change nothing."""
+        hooks = cls()
+        store = hooks.make_store(tmp_path_factory.mktemp("stored"))
+        hooks.put(store, *copy.deepcopy([*examples.values()]))
+        yield store
+        store.close()
+
+    def check_each(self, test: str, examples: Runs, check: Callable[[Run], None]) -> None:
+        """Check each run, and raise what failed together, so that no example hides another; `gaps` may fail."""
+        failed: list[Exception] = []
+        for name, run in examples.items():
+            case = f"{test}[{name}]"
+            try:
+                check(run)
+            except Exception as error:  # noqa: BLE001  # raised below, with all others
+                error.add_note(f"in {case}")
+                failed += [] if case in self.gaps else [error]
+            else:
+                assert case not in self.gaps, f"{case} passes, which was a gap: {self.gaps[case]}"
+        if len(failed) == 1:
+            raise failed[0]
+        if failed:
+            raise ExceptionGroup(f"{test} fails for {len(failed)} of {len(examples)} examples", failed)
+
+
+def of_each_example(check: Callable[[H, S, Run], None]) -> Callable[[H, S, Runs], None]:
+    """Make a check of one run in a store a test of all the examples."""
+
+    def test(self: H, stored: S, examples: Runs) -> None:
+        self.check_each(check.__name__, examples, lambda run: check(self, stored, run))
+
+    # Not functools.wraps: pytest would look for a fixture of each argument of what was wrapped.
+    test.__name__, test.__qualname__, test.__doc__ = check.__name__, check.__qualname__, check.__doc__
+    return test

@@ -11,7 +11,7 @@ from intake_bluesky.documents.columns import conform
 from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import cells, same_value, stored_events
-from intake_bluesky.testing.stores.hooks import S, StoreHooks
+from intake_bluesky.testing.stores.hooks import S, StoreHooks, of_each_example
 from intake_bluesky.testing.stores.reading import uid_of
 
 __all__ = ["StoreValueTests"]
@@ -37,6 +37,7 @@ def _slices(events: int) -> list[slice]:
 class StoreValueTests(StoreHooks[S]):
     """`event_pages` against the documents inserted, worked out in plain Python."""
 
+    @of_each_example
     def test_seq_num_and_time(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             pages = list(stored.event_pages(uid_of(example), stream, data=()))
@@ -49,13 +50,7 @@ class StoreValueTests(StoreHooks[S]):
             descriptors = [page.descriptor for page in pages for _ in range(len(page))]
             assert descriptors == [e["descriptor"] for e in events]
 
-    def test_data(self, stored: S, example: Run) -> None:
-        for stream, events in stored_events(example).items():
-            pages = list(stored.event_pages(uid_of(example), stream))
-            keys = frozenset(key for event in events for key in event["data"])
-            _check(pages, events, "data", keys)
-            assert all(page.timestamps == {} for page in pages), "timestamps come only when asked for"
-
+    @of_each_example
     def test_timestamps(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             pages = list(stored.event_pages(uid_of(example), stream, data=(), timestamps=ALL_KEYS))
@@ -63,6 +58,7 @@ class StoreValueTests(StoreHooks[S]):
             _check(pages, events, "timestamps", keys)
             assert all(page.data == {} for page in pages), "data come only when asked for"
 
+    @of_each_example
     def test_filled(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             pages = list(stored.event_pages(uid_of(example), stream))
@@ -74,6 +70,7 @@ class StoreValueTests(StoreHooks[S]):
             expected = [{k: v for k, v in event["filled"].items() if v is not None} for event in events]
             assert observed == expected
 
+    @of_each_example
     def test_each_key_alone(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             for key in sorted({key for event in events for key in event["data"]}):
@@ -82,21 +79,25 @@ class StoreValueTests(StoreHooks[S]):
                 _check(pages, events, "data", wanted)
                 _check(pages, events, "timestamps", wanted)
 
+    @of_each_example
     def test_unknown_keys_are_passed_over(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             pages = list(stored.event_pages(uid_of(example), stream, data={"no such key"}))
             assert sum(map(len, pages)) == len(events)
             assert all(page.data == {} for page in pages)
 
-    def test_slices(self, stored: S, example: Run) -> None:
+    @of_each_example
+    def test_data(self, stored: S, example: Run) -> None:
         for stream, events in stored_events(example).items():
             keys = frozenset(key for event in events for key in event["data"])
             for part in _slices(len(events)):
                 pages = list(stored.event_pages(uid_of(example), stream, events=part))
+                assert all(page.timestamps == {} for page in pages), "timestamps come only when asked for"
                 observed = [n for page in pages for n in page.seq_num.tolist()]
                 assert observed == [e["seq_num"] for e in events[part]], f"events={part} of {stream}"
                 _check(pages, events[part], "data", keys)
 
+    @of_each_example
     def test_observed_declares_what_is_read(self, stored: S, example: Run) -> None:
         for stream, layout in stored.header(uid_of(example)).streams.items():
             events = stored_events(example)[stream]
@@ -111,6 +112,7 @@ class StoreValueTests(StoreHooks[S]):
                     assert values.dtype == seen.dtype
                     assert values.shape == (len(page), *seen.shape)
 
+    @of_each_example
     def test_observed_loses_no_value(self, stored: S, example: Run) -> None:
         for stream, layout in stored.header(uid_of(example)).streams.items():
             events = stored_events(example)[stream]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 
 import pytest
 
@@ -12,7 +13,7 @@ from intake_bluesky.storage.contract import RunInsert, RunStore
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import stored_events
 from intake_bluesky.testing.plain_runs import count, interleaved, scan
-from intake_bluesky.testing.stores.hooks import S, StoreHooks
+from intake_bluesky.testing.stores.hooks import Runs, S, StoreHooks
 from intake_bluesky.testing.stores.reading import uid_of
 
 __all__ = ["StoreWritingTests"]
@@ -40,11 +41,14 @@ def _check(store: RunStore, run: Run) -> None:
 class StoreWritingTests(StoreHooks[S]):
     """`insert`: what is written is there, whole, for everyone."""
 
-    def test_written_run_is_read_back(self, store: S, example: Run) -> None:
-        _write(store, example)
-        _check(store, example)
-        stops = [doc for name, doc in example if name == "stop"]
-        assert identical(store.header(uid_of(example)).stop, stops[0] if stops else None)
+    def test_written_run_is_read_back(self, store: S, examples: Runs) -> None:
+        def check(run: Run) -> None:
+            _write(store, copy.deepcopy(run))
+            _check(store, run)
+            stops = [doc for name, doc in run if name == "stop"]
+            assert identical(store.header(uid_of(run)).stop, stops[0] if stops else None)
+
+        self.check_each("test_written_run_is_read_back", examples, check)
 
     def test_written_run_is_there_for_others(self, store: S) -> None:
         _write(store, scan())
