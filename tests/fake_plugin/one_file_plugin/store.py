@@ -117,6 +117,12 @@ class OneFileStore(storage.RunStore):
     def insert(self, start: Document) -> storage.RunInsert:
         return OneFileInsert(self.path, to_plain(start))
 
+    def remove(self, uid: str, *, permanent: bool = False) -> None:
+        next(self.documents(uid))
+        with closing(sqlite3.connect(self.path)) as db, db:
+            db.execute("DELETE FROM runs WHERE uid = ?", (uid,))
+            db.execute("DELETE FROM documents WHERE run = ?", (uid,))
+
 
 class OneFileInsert(storage.RunInsert):
     """A run that is being written, each document a transaction."""
