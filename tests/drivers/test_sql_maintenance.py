@@ -11,6 +11,7 @@ import pytest
 from intake_bluesky.apps.cli import main
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.query import Start
+from intake_bluesky.storage import Plan
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_sql import SQLStore, maintenance
 from intake_bluesky_sql.maintenance import FIGURES
@@ -64,7 +65,7 @@ def test_missing_indexes_are_named_and_made(uri: str) -> None:
     assert store.proposed_indexes() == proposed, "naming them changes nothing"
     assert store.make_indexes() == proposed
     assert store.proposed_indexes() == []
-    assert [run.start["scan_id"] for run in store.find(Start("scan_id") == scan()[0][1]["scan_id"])]
+    assert [run.start["scan_id"] for run in store.find(Plan(Start("scan_id") == scan()[0][1]["scan_id"]))]
     store.close()
 
 
