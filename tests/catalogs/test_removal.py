@@ -104,7 +104,7 @@ def test_a_row_says_what_a_run_is(cat: BlueskyCatalog) -> None:
         (FullText("no such words anywhere"), []),
         ({"plan_name": "nothing of the kind"}, []),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_may_be_asked(cat: BlueskyCatalog, store: _Stubborn, what: Any, expected: list[str]) -> None:
     removed = cat.remove(what, dry_run=False)
