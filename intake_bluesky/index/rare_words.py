@@ -43,6 +43,7 @@ def narrowed(plan: Plan, search: Translator, rare: Callable[[str, int], bool]) -
     --------
     >>> from intake_bluesky.query import Start
     >>> from intake_bluesky.index.tables import COLUMNS
+    >>> from intake_bluesky.storage import Order
     >>> search = Translator(COLUMNS)
     >>> plan = search.plan(Start("operator") == "user 7", Order.NEWEST)
     >>> narrowed(plan, search, lambda word, number: word == "7")[1][-1]
