@@ -1,7 +1,7 @@
 """In-line data of a stream: event pages to columns, eagerly or as dask arrays.
 
-One task parses a block (several of the store's pages), however many columns are asked of it; each column then picks its
-part. A block is never parsed twice in one compute, and a graph's size follows the blocks, not the events.
+One task parses a block (several of the store's pages) for all columns wanted of it; each column then picks its part. A
+block is never parsed twice in one compute, and a graph's size follows the blocks, not the events.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BLOCK_BYTES = 2**24
 
 @dataclass(frozen=True, slots=True)
 class EventColumn:
-    """One column: what it will be, whatever part of it is computed.
+    """One column: its dtype and shape, the same whatever part of it is computed.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class EventColumn:
 
 
 def declared(key: str, spec: Mapping[str, Any]) -> EventColumn:
-    """What a descriptor says of an in-line key; a length it leaves open (a null in ``shape``) is -1.
+    """The column that a descriptor declares for an in-line key; a length it leaves open (a null in ``shape``) is -1.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class InlineColumns:
     store : RunStore
     uid, version : str
     complete : bool
-        Whether the run has stopped, and so is not to change.
+        Whether the run has stopped, and so must not change.
     layout : StreamLayout
     part : str
         ``"data"`` or ``"timestamps"``.
@@ -125,6 +125,7 @@ class InlineColumns:
             return [EventColumn(key, np.dtype(np.float64)) for key in specs]
         seen = self.layout.observed
         if seen is None:
+            # A lazy array needs its shape before anything is computed, so these keys, and only these, are read now.
             open_keys = {key for key, spec in specs.items() if -1 in declared(key, spec).shape}
             seen = self._look(open_keys)
             if as_object:
@@ -135,6 +136,7 @@ class InlineColumns:
         if seen is not None and seen.valued:
             return EventColumn(key, seen.dtype, seen.shape)
         said = declared(key, spec)
+        # A length that is open and was never seen: there is no value to have it.
         shape = tuple(max(n, 0) for n in said.shape)
         if self.layout.observed is None or not self.layout.events or said.dtype == TEXT:
             return EventColumn(key, said.dtype, shape)
@@ -153,6 +155,7 @@ class InlineColumns:
         """Read columns, seq_num and time in one pass over the pages, straight into preallocated arrays."""
         events = self.layout.events
         seq_num, time = np.empty(events, np.int64), np.empty(events)
+        # Preallocated: joining the parts of all pages at the end would need twice the memory.
         columns = {f.key: np.empty((events, *f.shape), f.dtype) for f in fields}
         for start, page in self.source.pages(fields, slice(0, events)):
             part = slice(start, start + len(page))
@@ -183,6 +186,7 @@ class InlineColumns:
     @property
     def source(self) -> _Source:
         """The part of this that tasks need."""
+        # A run that goes on has another version with each event; its events so far stay what they are.
         version = self.version if self.complete else None
         return _Source(self.store, self.uid, self.layout.name, self.part, version)
 
@@ -191,6 +195,7 @@ class InlineColumns:
         width = max(sum(f.nbytes for f in fields), 1)
         bounds, position = [0], 0
         for events in self.layout.pages:
+            # A page is never cut: stores read and decode whole pages, and two blocks would decode it twice.
             if position > bounds[-1] and (position + events - bounds[-1]) * width > target:
                 bounds.append(position)
             position += events
@@ -199,8 +204,10 @@ class InlineColumns:
     def dask(self, fields: Sequence[EventColumn], rows: Rows, *, target: int = BLOCK_BYTES) -> dict[str, da.Array]:
         """Make the columns as dask arrays of shape ``(rows, *field.shape)`` that share their parsed blocks."""
         bounds = self.bounds(fields, target) if fields else [0]
+        # In stored order, so that each block is a range of pages; `_spread` brings them into the order of the rows.
         kept = np.sort(rows.event[rows.event >= 0])
         cuts = np.searchsorted(kept, bounds)
+        # Blocks whose events were all replaced after a rewind, or trimmed, have no task.
         full = [i for i in range(len(bounds) - 1) if cuts[i + 1] > cuts[i]]
         if not full:
             return {f.key: self._spread(f, None, rows) for f in fields}
@@ -210,7 +217,9 @@ class InlineColumns:
         )
         sizes = tuple(int(cuts[i + 1] - cuts[i]) for i in full)
         token = tokenize(self.store, self.uid, self.version, self.layout.name, self.part, tuple(fields), bounds, kept)
+        # One plan, which the graph holds once: a part of it with every task would grow with the number of blocks.
         load = partial(_load, (self.source, tuple(fields), blocks))
+        # dask arrays have no notion of a record, so a block is an object array of one element, a dict of columns.
         pages = da.map_blocks(
             load, chunks=((1,) * len(blocks),), dtype=object, meta=np.empty(0, object), name=f"events-{token}"
         )
@@ -229,6 +238,7 @@ class InlineColumns:
         if found is None:
             return gap
         place = np.searchsorted(np.sort(event[event >= 0]), event)
+        # Gaps are behind the events that were found, in the array that is indexed next.
         place[event < 0] = len(found) + np.arange(int((event < 0).sum()))
         both: da.Array = da.concatenate([found, gap])
         spread: da.Array = (both if (event < 0).any() else found)[place]
@@ -239,6 +249,7 @@ class InlineColumns:
         if not shape[0] or self.fill or field.dtype.kind in "fc":
             filled: da.Array = da.from_array(missing(shape, field.dtype), chunks=-1)
             return filled
+        # The Dataset opens, and other rows can be computed: only the task of these rows raises.
         fail = partial(_refuse, _no_event(field.key, rows))
         chunks, meta = tuple((n,) for n in shape), missing((0,) * len(shape), field.dtype)
         refused: da.Array = da.map_blocks(fail, chunks=chunks, dtype=field.dtype, meta=meta)
@@ -263,6 +274,7 @@ class _Source:
         DamagedRun
             When a run that was complete has changed: two versions are never mixed. One that was not may have grown.
         """
+        # Asked again by every task: a worker may run hours after the graph was made, over a file that was replaced.
         if self.version is not None and self.store.header(self.uid).version != self.version:
             raise DamagedRun(f"run {self.uid} was replaced since it was opened: open it again, or refresh() it")
         keys = frozenset(f.key for f in fields) or ()
@@ -297,6 +309,7 @@ def _load(plan: tuple[_Source, tuple[EventColumn, ...], tuple[_Block, ...]], blo
     columns = {}
     for field in fields:
         own = parts[field.key]
+        # The empty array gives dtype and shape where the store yields no page at all.
         whole = own[0] if len(own) == 1 else np.concatenate([missing((0, *field.shape), field.dtype), *own])
         columns[field.key] = whole if block.keep is None else whole[block.keep]
     out = np.empty(1, dtype=object)

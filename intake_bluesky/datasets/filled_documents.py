@@ -18,7 +18,7 @@ __all__ = ["Fill", "filled_documents"]
 Fill: TypeAlias = Literal["no", "yes", "delayed"]
 Named: TypeAlias = tuple[str, Document]
 
-BATCH: Final = 16  # events whose frames are read together
+BATCH: Final = 16  # events whose frames are read together: opening a file for each alone would cost more
 
 
 def filled_documents(store: RunStore, uid: str, options: AssetOptions, fill: Fill) -> Iterator[Named]:
@@ -46,6 +46,7 @@ def filled_documents(store: RunStore, uid: str, options: AssetOptions, fill: Fil
         raise ValueError(f"fill is one of {', '.join(map(repr, get_args(Fill)))}, not {fill!r}")
     if fill == "no":
         return store.documents(uid)
+    # An event's value is its own array, however the arrays of a Dataset are joined.
     return _Filler(store, store.header(uid), replace(options, join_method="stack"), fill).documents()
 
 
@@ -66,8 +67,10 @@ class _Filler:
         for stored, whole in self.store.documents(self.header.uid):
             for name, doc in normalise(stored, whole) if stored == "bulk_events" else ((stored, whole),):
                 external = name in ("event", "event_page") and bool(keys.get(doc["descriptor"]))
+                # Copied, because it is filled in place, and a store may hand out documents that it caches.
                 batch.append((name, _copied(doc) if external else doc))
                 waiting += len(doc["seq_num"]) if external and name == "event_page" else external
+                # Other documents wait with the events before them: the stored order does not change.
                 if not waiting or waiting >= BATCH:
                     yield from self._filled(batch, keys)
                     batch, waiting = [], 0

@@ -1,4 +1,4 @@
-"""What to make of a stream: which keys, how what is missing is met, how large chunks are."""
+"""Options of the Dataset of a stream: its keys, what missing values become, the size of chunks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["DatasetOptions"]
 
 @dataclass(frozen=True, slots=True)
 class DatasetOptions:
-    """What to make of a stream.
+    """Options of the Dataset of a stream.
 
     Attributes
     ----------
@@ -23,10 +23,10 @@ class DatasetOptions:
     sub_dict : {"data", "timestamps"}
         The values, or when each was taken (float64 seconds since the epoch; streamed keys have none).
     on_missing : {"raise", "fill"}
-        What computing does where a row has no value: floats are NaN whatever is asked; others raise
+        What computing does where a row has no value: floats are NaN in either case; others raise
         `AssetUnavailable`, or become 0, False, ``""``.
     on_mismatch : {"raise", "object"}
-        Whether a value that is not what was declared raises `DamagedRun`, or columns not observed before are read as
+        Whether a value other than declared raises `DamagedRun`, or columns not observed before are read as
         Python objects.
     trim : bool
         Keep only the rows that all parts of the stream have.

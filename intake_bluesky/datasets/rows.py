@@ -1,4 +1,4 @@
-"""Which stored events and which frames make the rows of a stream's Dataset.
+"""The rows of a stream's Dataset, from stored events and frames.
 
 The one place that knows about rewinds: the RunEngine emits a seq_num again after a pause and a checkpoint, and the last
 event of each seq_num is the one that counts.
@@ -35,6 +35,7 @@ def last_of_each(seq_num: Array) -> Array:
     """
     if _rises(seq_num):
         return np.arange(len(seq_num))
+    # `np.unique` gives the first place of each value: of the reversed array, that is the last.
     _, from_end = np.unique(seq_num[::-1], return_index=True)
     positions: Array = len(seq_num) - 1 - from_end
     return positions
@@ -45,7 +46,7 @@ def _rises(seq_num: Array) -> bool:
 
 
 def seq_nums_of(spans: Iterable[Span]) -> Array:
-    """The distinct seq_nums that stream datums speak of, rising.
+    """The distinct seq_nums that stream datums refer to, rising.
 
     A span with more indices than seq_nums (skipped frames), or fewer, counts as far as both go.
 
@@ -73,7 +74,7 @@ class Rows:
     stored : int
         Stored events, repeats included.
     lacking : mapping of key to int
-        Rows that a key's frames do not cover; the name ``"events"`` stands for the events themselves.
+        Rows that a key's frames do not cover; under the name ``"events"`` rows without an event.
     """
 
     seq_num: Array
@@ -94,10 +95,12 @@ class Rows:
         trim : bool
             Keep only the rows that events (if there are any) and every streamed key have.
         """
+        # Most streams: no rewind, nothing streamed. The arrays are used as they are, without sorting.
         if not frames and _rises(seq_num):
             return cls(seq_num, np.arange(len(seq_num)), time, len(seq_num), {})
         chosen = last_of_each(seq_num)
         own = seq_num[chosen]
+        # A stream of frames alone has no events, so that intersecting with them would trim all of its rows.
         parts = ([own] if len(seq_num) or not frames else []) + list(frames.values())
         rows = parts[0]
         for part in parts[1:]:

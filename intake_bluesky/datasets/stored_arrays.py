@@ -42,7 +42,7 @@ def stored_arrays(
 def _as_dask(array: Any, name: str) -> da.Array:
     if isinstance(array, da.Array):
         return array
-    # A chunk of dask is one of the storage, where the array tells its own.
+    # A chunk of dask is one of the storage, where the array has `chunks` of its own.
     chunks = getattr(array, "chunks", None) or "auto"
     lazy: da.Array = da.from_array(array, chunks=chunks, name=name)
     return lazy

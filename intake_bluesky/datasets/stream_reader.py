@@ -1,6 +1,6 @@
 """One stream as an `xarray.Dataset`: event pages and assets joined, lazily or eagerly.
 
-`StreamReader` decides once what every variable will be (dtype, shape, dimensions, attributes) and then either describes
+`StreamReader` decides once on the dtype, shape, dimensions and attributes of every variable, and then either describes
 it to dask or reads it; both give the same Dataset.
 """
 
@@ -68,7 +68,7 @@ class StreamReader:
 
     @cached_property
     def specs(self) -> dict[str, Document]:
-        """Data key by key, those asked for: the descriptors', then those that only events have."""
+        """Data key by key, without excluded ones: the descriptors', then those that only events have."""
         specs = dict(self.layout.data_keys)
         for key in self.layout.observed or ():
             specs.setdefault(key, {})
@@ -81,7 +81,7 @@ class StreamReader:
 
     @cached_property
     def _index(self) -> Stored:
-        """seq_num, time and datum_ids of all stored events: what has to be known before anything lazy is made."""
+        """seq_num, time and datum_ids of all stored events, which a lazy Dataset needs before it is made."""
         return self._inline.stored(self._datum_fields)
 
     @cached_property
@@ -94,8 +94,9 @@ class StreamReader:
 
     @cached_property
     def _short(self) -> Array:
-        """The seq_nums for which the files hold less than the documents say; reads the files' headers."""
+        """The seq_nums for which the files hold less than the documents declare; reads the files' headers."""
         options = replace(self.options, trim=False, sub_dict="data")
+        # A reader without `trim`: which frames the files lack is only known of arrays that have all rows.
         whole = StreamReader(self.store, self.header, self.layout.name, options)
         missing = [whole.rows.seq_num[array.missing] for array in whole.assets.values()]
         return np.concatenate([np.empty(0, np.int64), *missing])
@@ -169,12 +170,15 @@ class StreamReader:
 
     def _datum_ids(self) -> dict[str, list[str]]:
         """datum_id of each row, "" where it has none, by key."""
+        # A row without an event has no datum_id, which is no error: the array then has a gap there.
         ids = replace(self._inline, fill=True).arrange(self._datum_fields, self._index, self.rows)
         return {key: [str(v) if v is not None else "" for v in column] for key, column in ids.items()}
 
     def _datums(self, ids: Iterable[str]) -> dict[str, tuple[str, dict[str, Any]]]:
         """(resource uid, datum_kwargs) of each datum_id, from the resources that the ids name, else from all."""
         known = [r["uid"] for r in self.header.resources]
+        # bluesky and ophyd name a datum `<resource uid>/<number>`, so that mostly only the resources of this key are
+        # read. Nothing guarantees it: where a name is of no resource, all are read.
         named = {i.rpartition("/")[0] for i in ids if i}
         found: dict[str, tuple[str, dict[str, Any]]] = {}
         for resource in [uid for uid in known if uid in named] if named <= set(known) else known:
@@ -194,6 +198,7 @@ class StreamReader:
     def read(self) -> xr.Dataset:
         """Read the Dataset into memory, without dask, the events in one pass."""
         stored = self._inline.stored([*self._fields, *self._datum_fields])
+        # `rows` needs seq_num and time, which were just read: the cached property takes them, and reads no page again.
         self.__dict__.setdefault("_index", stored)
         arrays = self._inline.arrange(self._fields, stored, self.rows)
         arrays |= {key: self._inline.on_rows(key, self._held[key], self.rows).compute() for key in self._held_keys}
@@ -211,6 +216,7 @@ class StreamReader:
 
     @cached_property
     def _partitions(self) -> list[int]:
+        # Cut wherever a chunk of any variable ends, so that a part is within one chunk of each.
         chunks = self.to_dask().unify_chunks().chunksizes.get("time", (len(self.rows),))
         return [0, *np.cumsum(chunks).tolist()]
 
@@ -223,7 +229,7 @@ class StreamReader:
 
     @property
     def _frame_dims(self) -> dict[str, str]:
-        """Dimension of each key whose frames, several an event, are joined end to end and so do not lie on the rows."""
+        """Dimension of each key whose frames, several an event, are joined: its first axis does not count rows."""
         names = variable_names(self.specs)
         return {f"{names[key]}_frame": key for key, array in self.assets.items() if not array.on_rows}
 
@@ -242,6 +248,7 @@ class StreamReader:
 
     def _coordinates(self) -> dict[str, Any]:
         coords: dict[str, Any] = {"seq_num": ("time", self.rows.seq_num, {"long_name": "sequence number"})}
+        # Frames alone have no times; a column of NaN would promise what no document has.
         if not self.rows.stored and len(self.rows):
             return coords
         if not self.options.decode_times:

@@ -21,6 +21,8 @@ def variable_names(keys: Mapping[str, Any]) -> dict[str, str]:
     >>> variable_names({"time": {}, "det/image": {}, "x": {}})
     {'time': 'time_', 'det/image': 'det_image', 'x': 'x'}
     """
+    # A slash separates groups in netCDF, Zarr and DataTree. Keys that need no change have their names first, so that
+    # whether a key keeps its name does not depend on the order of keys.
     unchanged = {key for key in keys if key not in RESERVED and "/" not in key}
     taken, names = set(unchanged) | RESERVED, {}
     for key in keys:
@@ -33,7 +35,7 @@ def variable_names(keys: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Dimensions:
-    """Hands out dimension names for one stream: those a data key gives, else ``dim_0``, ``dim_1`` ...
+    """Gives names to the dimensions of one stream: those of a data key, else ``dim_0``, ``dim_1`` ...
 
     Examples
     --------
@@ -51,6 +53,7 @@ class Dimensions:
         """Names for the dimensions of one event's value of that shape."""
         given = spec.get("dims")
         if self._usable(given, shape):
+            # Remembered: two keys share a dimension only where it has one size, which xarray insists on.
             self._sizes.update(zip(given, shape, strict=True))  # type: ignore[arg-type]
             return tuple(given)  # type: ignore[arg-type]
         return tuple(self._next() for _ in shape)

@@ -1,4 +1,4 @@
-"""Arrays in files, in the shape of a grid: only the points asked for are read."""
+"""Arrays in files, in the shape of a grid: only the points wanted are read."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class GridOfFiles:
         Of the rows.
     order : GridOrder
     fill : bool
-        Whether points that were not measured are filled, whatever the dtype; else reading them raises, unless they
-        can be NaN.
+        Whether points that were not measured are filled, whatever the dtype; else reading them raises, unless the
+        dtype has NaN.
     """
 
     source: AssetArray
@@ -78,7 +78,7 @@ class GridOfFiles:
         if self.refuses and not there.all():
             raise AssetUnavailable(self._lacking(int((~there).sum())))
         asked = rows[there]
-        rising = np.argsort(asked, kind="stable")  # as they lie in the file, so that they are read in one piece
+        rising = np.argsort(asked, kind="stable")  # in the order of the file: one read
         # Ranges as slices: what they index is read in one piece.
         rest = [as_slice(each) if isinstance(each, range) else each for each in wanted.positions[axes:]]
         values = self.source[asked[rising], *rest]
@@ -101,6 +101,7 @@ class GridOfFiles:
 
         Where reading what was not measured raises, no chunk has both.
         """
+        # So that `grid[:5]` of a scan that was cut off computes, though the chunks after it raise.
         cuts = _edges(self.order.rows() >= 0) if self.refuses else [set[int]() for _ in self.order.shape]
         rows, *rest = self.source.dask().chunks
         lines = chunked(self.order.shape, rows)
@@ -115,6 +116,8 @@ class GridOfFiles:
 
 def _reorder(values: Array, places: Array) -> None:
     """Bring each value to its place, in the array itself: in snaked scans, line after line is turned around."""
+    # `places` is a permutation. A stretch of it that stays in place as a whole, such as a scan line, ends where all
+    # places so far are at most its own number: only such a stretch is copied, and not an array of gigabytes.
     stops = np.flatnonzero(np.maximum.accumulate(places) == np.arange(len(places))) + 1
     starts = np.r_[0, stops[:-1]] if len(stops) else stops
     moved = stops - starts > 1

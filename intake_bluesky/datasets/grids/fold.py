@@ -54,6 +54,7 @@ def gridded(
         own = tuple(renamed_dims.get(str(dim), str(dim)) for dim in variable.dims[1:])
         attrs = {**({"key": str(old)} if name != old else {}), **variable.attrs}
         key, dtype = attrs.get("key", name), variable.dtype
+        # Decided for the whole grid, not chunk by chunk: the dtype is part of what is described before computing.
         if order.measured < order.size and not fill:
             dtype = with_gaps(dtype)
         if key in files:
@@ -97,6 +98,7 @@ def _axis_names(flat: xr.Dataset, grid: Grid) -> dict[str, str]:
 
 def _new_names(flat: xr.Dataset, names: Mapping[str, str]) -> dict[str, str]:
     """New names of variables called as an axis: none of several dimensions may have the name of a dimension."""
+    # xarray takes a variable with the name of a dimension for its coordinate, which has one dimension.
     taken = {*map(str, flat.variables), *names.values()}
     own = _by_key(flat)
     return {
@@ -107,7 +109,7 @@ def _new_names(flat: xr.Dataset, names: Mapping[str, str]) -> dict[str, str]:
 
 
 def _new_dims(flat: xr.Dataset, names: Collection[str]) -> dict[str, str]:
-    """New names of an event's own dimensions (rows of pixels, say) called as an axis."""
+    """New names of an event's own dimensions, such as rows of pixels, called as an axis."""
     taken = {*map(str, flat.variables), *map(str, flat.dims), *names}
     return {name: _free(f"{name}_", taken) for name in names if name in flat.dims}
 

@@ -20,7 +20,7 @@ __all__ = ["chunked", "gather", "gather_dask", "with_gaps"]
 
 
 def with_gaps(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """What a column becomes where the grid has gaps, as a column of events does: integers float64, booleans objects.
+    """The dtype of a column where the grid has gaps, as of a column of events: integers float64, booleans objects.
 
     Examples
     --------
@@ -59,6 +59,7 @@ def _gather(
 
 
 def _nothing(dtype: np.dtype[Any]) -> Any:
+    # `missing` is for the dtypes of events, which have no times; `time` is one where it was decoded.
     return np.array("NaT", dtype)[()] if dtype.kind == "M" else missing((), dtype)[()]
 
 
@@ -85,6 +86,7 @@ def gather_dask(order: GridOrder, values: da.Array, dtype: np.dtype[Any]) -> da.
     tasks: dict[Any, Any] = {}
     for number, places in _chunks(edges):
         rows = order.rows(places)
+        # Blocks that hold a row of this chunk: of a snaked grid mostly one or two, and the others are not read for it.
         needed = np.flatnonzero(np.bincount(np.searchsorted(offsets, rows[rows >= 0], side="right") - 1)).tolist()
         starts = tuple(offsets[needed].tolist())
         for rest in product(*map(range, values.numblocks[1:])):
@@ -117,6 +119,7 @@ def chunked(shape: Sequence[int], blocks: Sequence[int]) -> list[list[int]]:
     >>> chunked((4, 10), (24, 16)), chunked((4, 10), (8, 8, 8, 8, 8))
     ([[0, 2, 4], [0, 10]], [[0, 1, 2, 3, 4], [0, 5, 10]])
     """
+    # A column that is one block stays one chunk, even where the grid has more points than rows were measured.
     left = math.prod(shape) if len(blocks) == 1 else max(blocks)
     edges: list[list[int]] = []
     for points in reversed(shape):

@@ -1,4 +1,4 @@
-"""In which order the points of a grid are visited, and so which row of a stream belongs to which point."""
+"""The order in which the points of a grid are visited, and so the row of a stream that belongs to each point."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def visits(shape: Sequence[int], snaking: Sequence[bool], places: Sequence[range
     number: Array = np.zeros((1,) * len(shape), np.int64)
     mesh = np.ix_(*(np.asarray(axis, np.int64) for axis in places or map(range, shape)))
     for points, snake, place in zip(shape, snaking, mesh, strict=True):
+        # `number` counts the passes of this axis so far, so an odd one is a second pass.
         backwards = snake & (number % 2 == 1)
         number = number * points + np.where(backwards, points - 1 - place, place)
     return number
@@ -46,9 +47,9 @@ def visits(shape: Sequence[int], snaking: Sequence[bool], places: Sequence[range
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GridOrder:
-    """Which row of a stream belongs to which point of a grid.
+    """The row of a stream that belongs to each point of a grid.
 
-    Small, for it travels with every task: what a point needs is computed from the shape.
+    It is small, because every task carries it: the row of a point is computed from the shape.
 
     Attributes
     ----------
@@ -89,6 +90,7 @@ class GridOrder:
         gone = visit >= self.reached
         if not len(self.lost):
             return np.where(gone, -1, visit)
+        # Rows have no gaps where visits do: each lost visit before a point brings its row one nearer.
         before = np.searchsorted(self.lost, visit)
         gone |= self.lost[np.minimum(before, len(self.lost) - 1)] == visit
         return np.where(gone, -1, visit - before)

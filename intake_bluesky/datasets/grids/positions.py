@@ -17,13 +17,13 @@ from intake_bluesky.errors import UnsupportedOperation
 __all__ = ["axis_positions", "position_key"]
 
 SETPOINTS: Final = ("_user_setpoint", "_setpoint")
-"""What ophyd's motors call the key of their setpoint, after their own name."""
+"""Endings that ophyd's motors add to their own name for the key of their setpoint."""
 TOLERANCE: Final = {True: 1e-3, False: 0.1}
-"""How far from its plan, in steps, the beginning of a scan may be: a setpoint, or a reading with its error."""
+"""How far from its plan, in steps, the beginning of a scan may be: of a setpoint, and of a reading with its error."""
 
 
 def position_key(axis: str, keys: Collection[str]) -> str:
-    """Which key says best where an axis was: its setpoint, else its reading.
+    """The key with the best positions of an axis: its setpoint, else its reading.
 
     Examples
     --------
@@ -36,9 +36,9 @@ def position_key(axis: str, keys: Collection[str]) -> str:
 def axis_positions(grid: Grid, order: GridOrder, motors: xr.Dataset, names: Mapping[str, str]) -> dict[str, Array]:
     """Find the positions along each axis.
 
-    The positions planned are compared with the first chunk of the readings: a relative scan plans from where it begins
-    and its start document does not say so. Where the two do not agree but for a shift, or no plan is known, all
-    readings are read, and a position is the median over the grid; NaN where no point was measured.
+    The positions planned are compared with the first chunk of the readings: a relative scan plans from where it begins,
+    and its start document does not have that position. Where the two differ by more than a shift, or no plan is known,
+    all readings are read, and a position is the median over the grid; NaN where no point was measured.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def axis_positions(grid: Grid, order: GridOrder, motors: xr.Dataset, names: Mapp
     Raises
     ------
     UnsupportedOperation
-        When the motors did not move along their axes, and no plan says that they did.
+        When the motors did not move along their axes, and the start document has no plan.
     """
     found = {axis: motors[names[position_key(axis, names)]] for axis in grid.axes}
     found = {axis: array for axis, array in found.items() if array.ndim == 1 and array.dtype.kind in "iuf"}
@@ -85,6 +85,7 @@ def _on_grid(
     computed: Any = xr.Dataset(dict(found)).isel(time=part).compute()
     rows = order.rows()
     rows[rows >= part.stop] = -1
+    # `motors` was filled: a row without an event may have zeros, which are no positions.
     there = np.isfinite(motors["time"].values[part].astype(np.float64)) if "time" in motors.coords else np.True_
     floats = np.dtype(np.float64)
     return {axis: gather(rows, np.where(there, computed[axis].values, np.nan), floats) for axis in found}
@@ -99,6 +100,7 @@ def _settled(plan: Array, values: Array, axis: int, *, exact: bool) -> Array | N
         return plan
     step = float(np.abs(np.diff(plan)).min()) if len(plan) > 1 else 0.0
     shift = float(np.median(offset))
+    # Past half a step a reading is nearer to the next point: the rows are then not where the plan puts them.
     if np.abs(offset - shift).max() > step / 2:
         return None
     return plan if abs(shift) <= TOLERANCE[exact] * step else plan + shift

@@ -1,4 +1,4 @@
-"""The grid of a scan, as its start document tells."""
+"""The grid of a scan, from its start document."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Grid:
     snaking : tuple of bool
         Whether the axis is passed in alternating directions.
     planned : tuple of (numpy.ndarray, dtype float64) or None
-        Positions that the plan was to go to, along each axis, as the start document says; None where it does not, or
-        was not believed.
+        Positions that the plan was to go to, along each axis, from the start document; None where it has none, or where
+        they do not apply.
     """
 
     shape: tuple[int, ...]
@@ -57,7 +57,7 @@ def scanned(
     axes: Sequence[str] | None = None,
     snaking: Sequence[bool] | None = None,
 ) -> Grid:
-    """Find the grid of a stream; what is given goes before what the start document says.
+    """Find the grid of a stream; arguments take precedence over the start document.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def scanned(
     Raises
     ------
     UnsupportedOperation
-        When the run is no grid, or what is said of it does not fit together.
+        When the run is no grid, or the facts about it do not fit together.
     """
     start = _Start(to_plain(header.start), stream, header.uid)
     own_shape = start.shape() if shape is None else tuple(map(index, shape))
@@ -86,6 +86,7 @@ def scanned(
     turns = start.snaking(own_axes) if snaking is None else tuple(map(bool, snaking))
     if len(turns) != len(own_shape):
         raise start.no_grid(f"its shape {own_shape} does not go with the snaking {turns}")
+    # The plan's positions are for the plan's own grid: of another shape or order they would be wrong coordinates.
     as_told = shape is None and snaking is None and (axes is None or start.axes(keys) == own_axes)
     planned = start.planned(own_shape) if as_told else (None,) * len(own_shape)
     return Grid(own_shape, own_axes, turns, planned)
@@ -93,7 +94,7 @@ def scanned(
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """A run start document, asked for one fact of the grid after the other."""
+    """A run start document, from which each fact of the grid is read."""
 
     doc: Mapping[str, Any]
     stream: str
@@ -120,6 +121,7 @@ class _Start:
         if not shape or not all(type(n) is int for n in shape):
             raise self.no_grid("its start document has no shape of a grid")
         gridding = self._hint("gridding")
+        # Older plans gave no gridding; that they give snaking makes them scans over a grid all the same.
         known = self.doc.get("plan_pattern") == LIST_PRODUCT or "snaking" in self.doc
         if gridding != "rectilinear" and not (gridding is None and known):
             order = ": it goes through its points in an order of its own" if gridding else ""
@@ -146,10 +148,13 @@ class _Start:
     def snaking(self, axes: Sequence[str]) -> tuple[bool, ...]:
         if self.doc.get("plan_pattern") != LIST_PRODUCT:
             return tuple(map(bool, self._list("snaking"))) or (False,) * len(axes)
+        # list_grid_scan records its argument as text: a truth value, or the repr of a list of motors.
         text = str(self.doc.get("snake_axes"))
         if text in ("True", "False", "None", "[]", "()"):
+            # bluesky never snakes the slowest axis: it is passed once.
             return tuple(text == "True" and place > 0 for place in range(len(axes)))
         names = list(map(str, self._pattern_args()[::2]))
+        # Whole names only: `x` is part of `x2`, and of `theta-x`.
         snaked = [re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None for name in names]
         if len(names) != len(axes) or not any(snaked):
             raise self.no_grid(f"its start document does not say clearly which axes are snaked: {text!r}")
