@@ -1,4 +1,4 @@
-"""What Intake and people hold: a catalog of runs, a run, a stream; and the catalogs installed on this machine."""
+"""Intake's view of runs: a catalog of runs, a run, a stream; and the catalogs installed on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arguments of a catalog as Intake keeps and shows them: by name, in forms that YAML takes, without secrets."""
+"""The arguments of a catalog as Intake stores and shows them: by name, in forms that YAML takes, without secrets."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class KeepsArguments:
 
     def _keep_arguments(self) -> None:
         """Take the secrets out of what Intake captured."""
+        # By name, whether given by place or not: what is hidden is found by its name, and YAML has names alone.
         _, *names = signature(type(self).__init__).parameters
         given = {**dict(zip(names, self._captured_init_args, strict=False)), **self._captured_init_kwargs}
         kept = {
@@ -51,6 +52,8 @@ class KeepsArguments:
         """The catalog itself, or with arguments a new one that has them."""
         if not kwargs:
             return self
+        # Intake would pass on what it captured, without secrets. A catalog of a YAML file is made again from its entry,
+        # which has its own secrets; then only those that the user passed are missing.
         again = self._secrets if self._entry is None else self._secrets.keys() & self.__dict__.get("_passed_kwargs", ())
         return super().configure_new(**{**{name: self._secrets[name] for name in again}, **kwargs})  # type: ignore[misc]
 
@@ -72,6 +75,7 @@ class KeepsArguments:
                 f"{self!r} was made of a store object, which YAML cannot name: open it by a driver"
             )
         source["args"] = {name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"}
+        # `catalog_dir` is added by Intake when it opens the file, and would be of another place in a saved one.
         source["metadata"] = plain_argument({k: v for k, v in source["metadata"].items() if k != "catalog_dir"})
         return {"sources": {self.name or type(self).name: source}}
 
@@ -90,6 +94,7 @@ def plain_argument(value: Any) -> Any:
         return {str(key): plain_argument(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain_argument(item) for item in value]
+    # Handlers and transforms may be given as dotted names, too, so this is how the constructor takes them back.
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     return value

@@ -1,6 +1,6 @@
-"""How runs and catalogs look: one line, text for a terminal, HTML for a notebook.
+"""Representations of runs and catalogs: one line, text for a terminal, HTML for a notebook.
 
-Nothing here reads anything; whoever calls has the documents at hand.
+Nothing here reads anything; the caller has the documents at hand.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def local_time(seconds: Any) -> str:
     """
     try:
         return f"{datetime.fromtimestamp(float(seconds)).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    # OverflowError and OSError are what platforms raise for years that their C library does not know.
     except (TypeError, ValueError, OverflowError, OSError):
         return "?"
 

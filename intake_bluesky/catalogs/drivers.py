@@ -29,9 +29,9 @@ class DriverCatalog:
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Endings of files, without that of a compression: ``(".jsonl",)``."""
     signatures: ClassVar[tuple[bytes, ...]] = ()
-    """First bytes of files, where those tell more than an ending; up to 16."""
+    """First bytes of files, where they identify a format better than an ending; up to 16."""
     url_schemes: ClassVar[tuple[str, ...]] = ()
-    """What URLs begin with: ``("mongodb", "mongodb+srv")``."""
+    """Schemes of URLs: ``("mongodb", "mongodb+srv")``."""
 
     @classmethod
     def from_location(cls, location: str, **options: Any) -> Self:
@@ -43,7 +43,8 @@ DRIVERS: Final[Registry[Any]] = Registry("intake.drivers")
 
 
 def driver_catalogs() -> Iterator[type[DriverCatalog]]:
-    """The catalog classes of drivers that have "bluesky" in their names: to load all of Intake's would take long."""
+    """The catalog classes of drivers that have "bluesky" in their names: loading all of Intake's would take long."""
+    # Each driver is registered under two names, since `intake.open_<name>` needs an identifier: it counts once.
     names = {name.replace("_", "-"): name for name in DRIVERS.names() if "bluesky" in name}
     for name in names.values():
         found = DRIVERS.get(name)

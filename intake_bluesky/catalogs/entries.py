@@ -1,4 +1,4 @@
-"""What Intake lists of a catalog or a run: entries, whose making and describing reads nothing."""
+"""Entries of catalogs and runs for Intake: making and describing them reads nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["KeepsState", "RunEntry", "StreamEntry", "description"]
 
 
 class KeepsState:
-    """Pickles the object as it is, where Intake would call its constructor again; entries are made anew."""
+    """Pickles the state of the object, where Intake would call its constructor again; entries are made anew."""
 
     FORGOTTEN: ClassVar[frozenset[str]] = frozenset({"_entry", "_reader", "catalog_object"})
 
@@ -25,7 +25,7 @@ class KeepsState:
 
 
 def description(source: Any, container: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What Intake's ``describe()`` says of a source or an entry."""
+    """The form of Intake's ``describe()`` for a source or an entry."""
     driver = f"{type(source).__module__}.{type(source).__qualname__}"
     return {
         "name": source.name,
@@ -41,7 +41,7 @@ def description(source: Any, container: str, metadata: Mapping[str, Any]) -> dic
 
 
 class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships no types
-    """What a listing holds of a run: making, describing and opening it reads nothing."""
+    """A run in a listing: making, describing and opening it reads nothing."""
 
     def __init__(self, catalog: Any, summary: RunSummary) -> None:
         super().__init__()
@@ -68,12 +68,12 @@ class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships 
         return description(self, "catalog", self._metadata)
 
     def get(self, **kwargs: Any) -> Any:
-        """The run, which reads its header when more than its start and stop is asked for."""
+        """The run, which reads its header when more than its start and stop is needed."""
         return self._listed_by._opened(self._summary)(**kwargs)
 
 
 class StreamEntry(KeepsState, CatalogEntry):  # type: ignore[misc]
-    """What a run's listing holds of a stream; opening it gives a `BlueskyStream`."""
+    """A stream in the listing of a run; opening it gives a `BlueskyStream`."""
 
     def __init__(self, run: Any, name: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Runs in files as an Intake catalog: what the faces of drivers of files have in common."""
+"""Runs in files as an Intake catalog: the base class of the catalogs of drivers of files."""
 
 from __future__ import annotations
 

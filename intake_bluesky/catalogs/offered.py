@@ -1,4 +1,4 @@
-"""What a listing holds of a catalog: its name, where it comes from, and how to open it."""
+"""A catalog in a listing: its name, its origin, and the way to open it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Offered(ABC):
     where : str
         The YAML file, or the package and its entry point.
     driver : str or None
-        Name of the driver; None where only opening tells.
+        Name of the driver; None where it is known only after opening.
     description : str or None
     """
 
@@ -42,7 +42,8 @@ class Offered(ABC):
 
     @property
     def installed(self) -> bool | None:
-        """Whether Intake knows the driver; None where nothing tells."""
+        """Whether Intake knows the driver; None where that cannot be found out without importing."""
+        # A dotted driver is a class: whether it is there is known by importing it, which a listing does not do.
         if self.driver is None or "." in self.driver:
             return None
         return self.driver in intake.registry
@@ -62,7 +63,7 @@ class Offered(ABC):
         Raises
         ------
         UnsupportedOperation
-            When it is no such file, or no driver has what it asks for.
+            When it is no such file, or no driver can open what it names.
         """
         raise UnsupportedOperation(f"{self.name!r} of {self.where} is no configuration file of databroker")
 
@@ -84,7 +85,7 @@ class Installed(Offered):
 
 
 def installed(group: str) -> list[Installed]:
-    """What packages announce, those that win first; imports none of them.
+    """The catalogs that packages announce, those that win first; imports none of them.
 
     >>> installed("no_such_group")
     []
@@ -112,12 +113,13 @@ class YamlSource(Offered):
         except (IntakeBlueskyError, OSError):
             raise
         except Exception as error:  # noqa: BLE001 - Intake and drivers raise whatever they do
+            # As a cause, a traceback would show the arguments all the same.
             cause = None if hasattr(error, "errors") else error
             raise StoreUnavailable(f"{self.name!r} of {self.where} cannot be opened: {_told(error)}") from cause
 
 
 def _told(error: Exception) -> str:
-    """What is wrong, without the source's arguments, which Intake's errors of validation show: passwords too."""
+    """The message of an error, without the source's arguments, which Intake's validation shows, passwords too."""
     found = getattr(error, "errors", None)
     if found is None:
         return f"{type(error).__name__}: {error}"

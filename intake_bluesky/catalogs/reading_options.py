@@ -1,4 +1,4 @@
-"""What a catalog was told about reading its runs: handlers, moved folders, transforms; and by whom."""
+"""A catalog's options of reading its runs: handlers, moved folders, transforms; and where they come from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ArgumentSource:
     trusted : bool
         Whether they may name Python objects and folders of this machine.
     said : bool
-        Whether the user said ``trust=True``: then documents, too, may name any file.
+        Whether the user gave ``trust=True``: then documents, too, may name any file.
     """
 
     folder: str | None = None
@@ -40,7 +40,7 @@ class ArgumentSource:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CatalogHandlers(Mapping[str, Handler]):
-    """Handlers by spec, dotted names imported as they are asked for.
+    """Handlers by spec, dotted names imported on first use.
 
     Attributes
     ----------
@@ -76,14 +76,14 @@ class CatalogHandlers(Mapping[str, Handler]):
         return sum(1 for _ in self)
 
     def __bool__(self) -> bool:
-        return True  # asked by those who want a default: looking whether there are any would load them all
+        return True  # for `handlers or default`: counting them would load them all
 
     def __repr__(self) -> str:
         return f"<handlers of {', '.join(self.registry.names()) or 'nothing'}>"
 
 
 class Settings:
-    """What a catalog was told about reading its runs; nothing is imported before it is used.
+    """A catalog's options of reading its runs; nothing is imported before it is used.
 
     Parameters
     ----------
@@ -110,6 +110,7 @@ class Settings:
         if isinstance(self.registry.get(spec), str) and not overwrite and self.registry[spec] == handler:
             return
         self.registry.register(spec, handler, overwrite=overwrite)
+        # So that this handler wins over a reader of this package, as installed handlers do not.
         self._own = None if self._own is None else self._own | {spec}
 
     def deregister_handler(self, spec: str) -> None:
@@ -143,6 +144,7 @@ class Settings:
     ) -> AssetOptions:
         """How external files are found and read; `trusted`: whether documents may name any local file."""
         own = frozenset(self._own) if self._own is not None else None
+        # Copies: a run that is open reads on with the handlers it was opened with, whatever is registered later.
         handlers = CatalogHandlers(self.registry.copy(), source.trusted, own)
         return AssetOptions(
             root_map=self.root_map(source),

@@ -1,4 +1,4 @@
-"""Removing runs from a catalog: what would go, and what went."""
+"""Removing runs from a catalog: the runs that would be removed, and those that were."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from intake_bluesky.search.selection import Selection, as_query
 __all__ = ["Removal", "RemovedRun", "RemovesRuns", "Wanted"]
 
 SHOWN: Final = 20  # runs in a table, and reasons in a message
-LONG: Final = 100  # characters of what was asked for that are shown
+LONG: Final = 100  # characters of a query that are shown
 COLUMNS: Final = ("uid", "scan_id", "plan", "started", "events")
 WHERE: Final = (
     "Files of runs {move} into a folder .removed beside the others, from where they can be moved back;\n"
@@ -43,7 +43,7 @@ class RemovedRun:
     time : float or None
         Seconds since the epoch at which it started.
     events : int or None
-        In all its streams, as its stop says; None where that does not.
+        In all its streams, from its stop; None where that has no counts.
     """
 
     uid: str
@@ -54,7 +54,7 @@ class RemovedRun:
 
     @classmethod
     def of(cls, run: RunSummary) -> RemovedRun:
-        """Take of a run what is shown, and let go of its documents."""
+        """Take what is shown of a run, without a reference to its documents."""
         counts = (run.stop or {}).get("num_events")
         numbers = list(counts.values()) if isinstance(counts, Mapping) else None
         known = numbers is not None and all(isinstance(number, int) for number in numbers)
@@ -145,7 +145,7 @@ class RemovesRuns(ABC):
         """The runs shown."""
 
     def remove(self, what: Wanted, *, dry_run: bool = True, permanent: bool = False) -> Removal:
-        """Remove runs that this catalog shows; without ``dry_run=False``, only say which those would be.
+        """Remove runs that this catalog shows; without ``dry_run=False``, only list those that would go.
 
         Documents of runs go, the files of detectors stay. Where one of several cannot be removed, the others are.
 
@@ -173,7 +173,7 @@ class RemovesRuns(ABC):
         UnsupportedOperation
             When the store is open for reading only.
         RemovalFailed
-            When some runs stayed: it says which and why.
+            When some runs stayed: it names them, with reasons.
 
         Examples
         --------
@@ -194,8 +194,10 @@ def _remove(selection: Selection, what: Wanted, *, dry_run: bool, permanent: boo
     """See `BlueskyCatalog.remove`."""
     store = selection.store
     asked = repr(what) if not isinstance(what, Removal) else "..."
+    # Before anything is removed: a uid that is not there, or not clear, has to leave all runs where they are.
     found = tuple(_found(selection, what))
     removal = Removal(found, permanent=permanent, _asked=asked if len(asked) <= LONG else "...")
+    # A dry run raises, too: its table would promise what cannot be done.
     if not store.writable:
         raise UnsupportedOperation(
             f"{store!r} is open for reading only, nothing is removed from it: open the catalog for writing, with "
@@ -207,7 +209,7 @@ def _remove(selection: Selection, what: Wanted, *, dry_run: bool, permanent: boo
     for run in track(found, total=len(found), what="removing"):
         try:
             store.remove(run.uid, permanent=permanent)
-        except RunNotFound:  # somebody else was faster: it is gone
+        except RunNotFound:  # removed by another process since it was listed: what was wanted is the case
             continue
         except (IntakeBlueskyError, OSError) as error:
             failures[run.uid] = error
@@ -226,7 +228,7 @@ def _message(failures: Mapping[str, Exception], number: int) -> str:
 
 
 def _found(selection: Selection, what: Wanted) -> Iterator[RemovedRun]:
-    """The runs that are meant, each once."""
+    """The runs that the argument selects, each once."""
     seen: set[str] = set()
     several = isinstance(what, Iterable) and not isinstance(what, str | Query | Mapping)
     for one in list(what) if several else [what]:  # type: ignore[arg-type]
@@ -248,6 +250,7 @@ def _of_one(selection: Selection, what: object) -> Iterator[RemovedRun]:
             f"{what!r}. A scan_id is that of several runs, mostly: give a uid, or Start('scan_id') == ..."
         )
     query = as_query(what)
+    # An empty dict is mostly a mistake, such as a filter whose variable was empty.
     if isinstance(query, Everything) and not isinstance(what, Query):
         raise UnsupportedQuery(
             f"{what!r} is met by all runs: where all that this catalog shows are to go, say so with "

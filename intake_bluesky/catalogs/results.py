@@ -1,4 +1,4 @@
-"""What a catalog gives of the runs that were found: sorted, the first, counted by value, as a DataFrame."""
+"""Results of searches: runs sorted, the first of them, their values counted, as a DataFrame."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Results(ABC):
     """Results of a search; a `BlueskyCatalog` has all of these.
 
     Keys are those of `Key`: ``"plan_name"`` and ``"start.sample.name"`` of the run start, ``"stop.exit_status"``
-    of the run stop. No run is opened, whatever is asked.
+    of the run stop. No method opens a run.
     """
 
     @property
@@ -77,6 +77,7 @@ class Results(ABC):
         >>> [run.scan_id for run in cat.sort("scan_id").head(2).values()]
         [1, 2]
         """
+        # `head(True)` would be one run: a bool in this place is a mistake.
         whole = operator.index(number) if hasattr(number, "__index__") and not isinstance(number, bool) else -1
         if whole < 0:
             raise UnsupportedQuery(f"head takes how many runs, 0 or more, not {number!r}")
@@ -140,7 +141,7 @@ class Results(ABC):
         return dataframe(self.arrangement.runs(), columns)
 
     def explain(self, *, run: bool = False) -> Explanation:
-        """Say what of the query the store does itself, what is left to do run by run, and why.
+        """Show the part of the query that the store answers itself, the part left to do run by run, and why.
 
         With `run`, count the runs that the store finds, among which the rest is looked for.
         """

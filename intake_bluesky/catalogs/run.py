@@ -34,7 +34,7 @@ class Dimension(NamedTuple):
 
 
 class StreamEntries(Mapping[str, StreamEntry]):
-    """The streams of a run, each opened when asked for."""
+    """The streams of a run, each opened on access."""
 
     def __init__(self, run: BlueskyRun) -> None:
         self._run = run
@@ -57,13 +57,13 @@ class StreamEntries(Mapping[str, StreamEntry]):
 class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no types
     """One run: a catalog of streams, with the run's documents.
 
-    It shows the run as it was when it was opened; `refresh` looks again.
+    It shows the run as it was when it was opened; `refresh` reads it again.
 
     Parameters
     ----------
     store : RunStore
     header : RunHeader or RunSummary
-        With a summary, as listings give it, the header is read when more than run start and stop is asked for.
+        With a summary, as listings give it, the header is read when more than run start and stop is needed.
     assets : AssetOptions, optional
         Where and how to read external files.
     **intake_kwargs
@@ -98,6 +98,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         self._uid = header.uid
         self._header = header if isinstance(header, RunHeader) else None
         self._show(header)
+        # No `ttl`: Intake would reload on access, and a run is to stay as it was opened.
         intake_kwargs = {"name": header.uid, "ttl": None, **intake_kwargs}
         super().__init__(**intake_kwargs)
         given = intake_kwargs.get("metadata") or {}
@@ -190,6 +191,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         return self._open(key)
 
     def __getattr__(self, name: str) -> Any:
+        # Intake's own message would not name the streams there are.
         if name.startswith("_") or name in self.header.streams:
             return super().__getattr__(name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, and {self._no_stream(name)}")
@@ -209,7 +211,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
     __call__ = get = configure_new
 
     def refresh(self) -> Self:
-        """Look again, at a run that was still going on; streams opened before stay as they were."""
+        """Read the run again, if it was still going on; streams opened before stay as they were."""
         self._store.refresh()
         self._look()
         return self
@@ -243,7 +245,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         return list(found.values())
 
     def _files_of(self, resource: Mapping[str, Any]) -> list[AssetFile]:
-        """Files of a legacy resource, which a handler may only know from its datums."""
+        """Files of a legacy resource; some handlers list them only with its datums."""
         listed = asset_files(resource, self._assets)
         if any(file.exists for file in listed):
             return listed
@@ -294,6 +296,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         tree: dict[str, Any] = {"/": xr.Dataset(attrs={"start": _jsonable(self.start), "stop": _jsonable(self.stop)})}
         for name in self.header.streams if streams is None else streams:
             stream = self[name]
+            # A slash would make a level of the tree, and `/config` has the configuration.
             node = name.replace("/", "_") + ("_" if name == "config" else "")
             tree[f"/{node}"] = stream.to_dask()
             for device, source in stream.config.items():
@@ -306,6 +309,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         """One stream in pandas: a row an event, ``time`` as UTC times. See `BlueskyStream.to_dataframe`."""
         frame = self[stream](decode_times=True).to_dataframe()
         if "time" in frame:
+            # xarray's datetime64 has no time zone; a naive column would be taken for local time.
             frame["time"] = frame["time"].dt.tz_localize("UTC")
         return frame  # type: ignore[no-any-return]
 
@@ -315,7 +319,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         Raises
         ------
         UnsupportedOperation
-            Always; it says what to call instead.
+            Always; the message names what to call instead.
         """
         raise UnsupportedOperation(
             f"a run has several streams ({', '.join(self.header.streams) or 'this one none'}): read one of them, "
@@ -365,4 +369,5 @@ def _looked_at(place: Any) -> tuple[bool, int | None]:
 
 
 def _jsonable(doc: Mapping[str, Any] | None) -> Any:
+    # Attributes of netCDF and Zarr are JSON: what is not becomes text rather than an error on writing.
     return json.loads(json.dumps(to_plain(doc), default=str))

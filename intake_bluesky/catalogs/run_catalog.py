@@ -51,7 +51,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
     store : RunStore
     handler_registry : mapping of spec to class or dotted name, optional
         Handlers of legacy resources. Given: those come before the readers of this package, and installed ones
-        are not looked for. Not given: those that packages offer under the entry point group
+        are not used. Not given: those that packages offer under the entry point group
         ``databroker.handlers``.
     root_map : mapping of str to str, optional
         Where data moved, see `AssetOptions`; relative values are relative to the YAML file.
@@ -63,13 +63,13 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
     sort : str or list of str, optional
         The order in which runs are shown: see `Results.sort`.
     read_at_most : int or str, optional
-        About how much data one search may read, in bytes or as ``"10 GiB"``, where it asks about data of which no
-        statistics are kept; past that it raises `SearchTooLarge`. By default whatever it takes.
+        About how much data one search may read, in bytes or as ``"10 GiB"``, where it asks about data of which there
+        are no statistics; past that it raises `SearchTooLarge`. By default whatever it takes.
     filler_class : optional
         Taken so that YAML files written for databroker open, and never used: the readers of assets fill.
     trust : bool
         Whether a YAML file from elsewhere may name Python objects to import, and folders of this machine. It
-        counts only when the user says it, ``cat["name"](trust=True)``: in a YAML file it does nothing.
+        counts only when the user passes it, ``cat["name"](trust=True)``: in a YAML file it does nothing.
     **intake_kwargs
         Of `intake.catalog.Catalog`: ``name``, ``description``, ``metadata``, ``ttl`` (seconds after which an
         access looks for new runs, by default what the store needs: 1, or 10 of a bucket), ``storage_options`` ...
@@ -89,6 +89,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
 
     container = "catalog"
     name = "bluesky-catalog"
+    # Without `_secrets`: a pickle has only those with which its store connects.
     FORGOTTEN: ClassVar[frozenset[str]] = KeepsState.FORGOTTEN | {"_entries", "cat", "_seen", "_secrets"}
 
     def __init__(  # noqa: PLR0913  # databroker's, and ours
@@ -119,7 +120,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
         self._is_open = True
 
     def __getstate__(self) -> dict[str, Any]:
-        # The YAML file's entry stays behind, so what follows from it is settled now.
+        # The entry of the YAML file is not pickled, so the trust that follows from it is decided now.
         return {**super().__getstate__(), "_source_kept": self._source}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -135,7 +136,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
 
     @property
     def _source(self) -> ArgumentSource:
-        """Where the arguments come from, by all that Intake tells: YAML may give ``metadata`` and ``trust``."""
+        """Where the arguments come from, by all that Intake records: YAML may give ``metadata`` and ``trust``."""
         if self._source_kept is not None:
             return self._source_kept
         entry, parent = self._entry, self.cat
@@ -144,8 +145,11 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
             getattr(parent, "_dir", None),
             self.metadata.get("catalog_dir"),
         )
+        # All of the places have to be local: `metadata` in a YAML file from elsewhere may claim a local `catalog_dir`.
         places = [str(place) for place in told if place]
         local = all(map(is_local, places))
+        # `_passed_kwargs` are Intake's record of what the user's own call passed: a file from elsewhere cannot trust
+        # itself by an argument of its own.
         said = bool(self._trust) and (local or "trust" in self.__dict__.get("_passed_kwargs", ()))
         return ArgumentSource(places[0] if places else None, local or said, said)
 
@@ -159,6 +163,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
     @property
     def selection(self) -> Selection:
         """The runs this catalog shows."""
+        # Only then: making the options resolves folders, which a catalog that is not trusted may not name.
         looks_into_data = any("data" in documents_needed(stage) for stage in self._stages)
         assets = self._assets() if looks_into_data else None
         return Selection(self._view, self._stages, assets, self._read_at_most)
@@ -174,12 +179,12 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
 
     @property
     def store(self) -> RunStore:
-        """The driver's store, all of it and as it is."""
+        """The driver's store: all runs, without transforms."""
         return self._store
 
     @property
     def query(self) -> Query:
-        """What the runs shown match; `ALL` where nothing was searched."""
+        """The query that the runs shown match; `ALL` where nothing was searched."""
         return Selection(self._store, self._stages).query
 
     @property
@@ -219,7 +224,8 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
 
     def refresh(self, *, deep: bool = False) -> Self:
         """Look for new and grown runs now; `deep` looks at all runs again."""
-        (self._view if deep else self._store).refresh(deep=deep)  # deep: what is known of runs is looked at, too
+        (self._view if deep else self._store).refresh(deep=deep)  # deep: statistics are checked, too
+        # Intake's time of the last look: the next access within `ttl` looks no more.
         self.updated = time.time()
         return self
 
@@ -246,7 +252,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
             A str is words that all have to occur in the run start document, see `FullText`; or, after ``text:``, what
             `from_text` reads.
         read_at_most : int or str, optional
-            As of the catalog itself, in place of what that was told.
+            As of the catalog itself, in place of its own.
 
         Raises
         ------
@@ -266,6 +272,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
         changed = {f"_{name}": value for name, value in changes.items()}
         if changed.items() <= self.__dict__.items():
             return self
+        # Not by the constructor: that makes a new store, which connects and lists anew; a search shares the store.
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__ | changed)
         asked: dict[str, Any] = {
@@ -273,8 +280,10 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
             "sort": new._sorting.texts if new._sorting else None,
             "read_at_most": new._read_at_most,
         }
+        # What Intake captured is what it pickles and writes as YAML, so a search has to be among the arguments.
         kept = {name: value for name, value in self._captured_init_kwargs.items() if name not in asked}
         new._captured_init_kwargs = kept | {name: value for name, value in asked.items() if value is not None}
+        # Without its entry, or `configure_new` would make the catalog of the file again, and the search would be lost.
         new._source_kept, new._entry = self._source, None
         new._entries = new._make_entries_container()
         return new
@@ -291,6 +300,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
         return Origin(self._view, self._assets())
 
     def _opened(self, header: RunHeader | RunSummary) -> BlueskyRun:
+        # A run of a federation is read by the store, and with the trust, of the catalog that it comes from.
         origin = header.origin or self.origin
         run = BlueskyRun(origin.store, header, assets=origin.assets, getenv=self.getenv, getshell=self.getshell)
         run.cat = self
@@ -308,7 +318,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
         IndexError
             When there are not so many runs.
         """
-        self.reload()
+        self.reload()  # which looks for new runs, if Intake did so more than `ttl` ago
         if isinstance(key, slice):
             return self._narrowed(self.arrangement.cut(key))
         if isinstance(key, tuple):
@@ -325,6 +335,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
         try:
             return self._opened(self.selection.header(key))
         except RunNotFound:
+            # Intake's dotted access, `cat["<uid>.primary"]`.
             uid, dot, stream = key.partition(".")
             if not dot:
                 raise
@@ -351,6 +362,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
         return super().walk(sofar, prefix, depth)  # type: ignore[no-any-return]
 
     def __dir__(self) -> list[str]:
+        # Without the uids, of which there may be a million.
         return sorted(object.__dir__(self))
 
     def _ipython_key_completions_(self) -> list[str]:
@@ -395,7 +407,7 @@ def open_catalog(uri: Any = None, **kwargs: Any) -> Any:
     """Open a YAML file, or several, with Intake.
 
     As `intake.open_catalog`, but that in files from elsewhere ``env(...)`` stays as it is written, unless
-    asked for with ``getenv=True``: their templates would otherwise see the environment of this machine.
+    ``getenv=True`` is passed: their templates would otherwise see the environment of this machine.
     """
     places = [uri] if isinstance(uri, str) else [str(place) for place in uri or ()] if not isinstance(uri, Path) else []
     if not all(map(is_local, places)):

@@ -1,4 +1,4 @@
-"""What Intake lists of a catalog: entries by uid, made as they are asked for."""
+"""The entries of a catalog for Intake, by uid, each made on access."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ListedCatalog", "RunEntries", "as_key"]
 
 
 class ListedCatalog(Protocol):
-    """A catalog, as far as a listing goes."""
+    """The part of a catalog that a listing needs."""
 
     @property
     def selection(self) -> Selection:
@@ -32,7 +32,7 @@ class ListedCatalog(Protocol):
 
 
 class RunEntries(Mapping[str, Any]):
-    """The runs of a catalog by uid, in its order, listed as they are asked for."""
+    """The runs of a catalog by uid, in its order, listed as they are needed."""
 
     def __init__(self, catalog: ListedCatalog) -> None:
         self._catalog = catalog
@@ -45,12 +45,13 @@ class RunEntries(Mapping[str, Any]):
         if _counts(self._catalog.selection):
             return self._catalog.arrangement.uids()
         uids = _Uids(self._catalog)
+        # Weak: an iterator that was dropped is no longer waiting, and would hold its runs.
         self._waiting = weakref.ref(uids)
         return uids
 
     def __len__(self) -> int:
-        # list(catalog) makes an iterator and then asks for the length, for which that iterator seeks all runs
-        # where each has to be put to the query.
+        # list(catalog) makes an iterator and then calls len(). Where the query has to test each run, the iterator finds
+        # all runs now and holds them, or the search would run twice.
         waiting, self._waiting = self._waiting, None
         uids = None if waiting is None else waiting()
         counted = None if uids is None else uids.hold()
@@ -77,7 +78,7 @@ class RunEntries(Mapping[str, Any]):
 
 
 class _Uids(Iterator[str]):
-    """The uids of a catalog, sought when the first is asked for."""
+    """The uids of a catalog, searched for when the first is taken."""
 
     def __init__(self, catalog: ListedCatalog) -> None:
         self._catalog = catalog
@@ -91,7 +92,7 @@ class _Uids(Iterator[str]):
             return next(self._found)
 
     def hold(self) -> int | None:
-        """Seek all now and say how many they are; None where some were taken already."""
+        """Find all now and return how many they are; None where some were taken already."""
         with self._lock:
             if self._found is not None:
                 return None
@@ -123,6 +124,7 @@ def as_key(key: object) -> str | int:
     if isinstance(key, str):
         return key
     try:
+        # True is an integer in Python, and would be the run of scan_id 1.
         if isinstance(key, bool):
             raise TypeError
         return operator.index(key)  # type: ignore[arg-type]  # what is no integer raises

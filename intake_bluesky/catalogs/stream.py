@@ -31,7 +31,7 @@ OF_ASSETS: Final = frozenset({"join_method", "squeeze"})
 
 
 def check_keys(asked: Sequence[str], known: Sequence[str], *, what: str, where: str) -> None:
-    """Raise `KeyError`, naming what is like it, for the first that is not known."""
+    """Raise `KeyError`, naming similar keys, for the first key that is not known."""
     for key in asked:
         if key not in known:
             close = get_close_matches(str(key), known, n=3, cutoff=0.5)
@@ -68,7 +68,7 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
     StreamNotFound
         When the run has no such stream.
     KeyError
-        When a key or a device asked for is none of its own.
+        When a key or a device in the options is not one of the stream.
 
     Examples
     --------
@@ -212,8 +212,8 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
     ) -> xr.Dataset:
         """Describe lazily a scan over a grid of points (``grid_scan``, ``list_grid_scan`` ...) in the grid's shape.
 
-        Read is what `to_dask` reads, and the positions of the motors: the first page of them, or all where the start
-        document does not say what was planned. The rest is read when it is computed.
+        Reads what `to_dask` reads, and the positions of the motors: the first page of them, or all where the start
+        document has no plan. The rest is read when it is computed.
 
         Parameters
         ----------
@@ -263,6 +263,8 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
 
         grid = scanned(self._header, self._stream, self.keys, shape=shape, axes=axes, snaking=snaking)
         positions = [key for axis in grid.axes for key in (axis, position_key(axis, self.keys))]
+        # What the user excluded or trimmed is for the result; the grid needs all positions. `target_chunk=1` makes each
+        # page a block, so that the first page alone is read to compare with the plan.
         plain = {"exclude": (), "sub_dict": "data", "on_missing": "fill", "trim": False, "decode_times": False}
         motors = self(include=positions, target_chunk=1, **plain).to_dask()
         fill = self._options.on_missing == "fill"
@@ -284,13 +286,14 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
         columns: dict[str, Any] = {"time": dataset["time"].values} if "time" in dataset.coords else {}
         for name, variable in dataset.data_vars.items():
             values = variable.values
+            # pandas has no columns of arrays, and takes numpy's variable-width strings only as objects.
             plain = values.ndim == 1 and values.dtype.kind != "T"
             columns[str(name)] = values if plain else pd.Series(list(values), dtype=object).values
         index = pd.Index(dataset["seq_num"].values, name="seq_num") if "seq_num" in dataset.coords else None
         return pd.DataFrame(columns, index=index)
 
     def _external(self) -> list[str]:
-        """The keys of external data that were not asked for by name."""
+        """The keys of external data that ``include`` does not name."""
         specs = self._header.streams[self._stream].data_keys
         asked = self._options.include or ()
         return [key for key, spec in specs.items() if is_external(spec) and key not in asked]
@@ -331,13 +334,13 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
         return (self.read_partition(i) for i in range(self.npartitions))
 
     def _load_metadata(self) -> None:
-        """Nothing to load: the header is there since the run was opened."""
+        """Nothing to load: the header was read when the run was opened."""
 
     def _close(self) -> None:
         self.__dict__.pop("_reader", None)
 
     def discover(self) -> dict[str, Any]:
-        """Say what `read` will give: dtype and shape by variable, number of partitions, and metadata."""
+        """Describe the result of `read`: dtype and shape by variable, number of partitions, and metadata."""
         dataset = self.to_dask()
         return {
             "dtype": {str(name): str(v.dtype) for name, v in dataset.data_vars.items()},

@@ -1,4 +1,4 @@
-"""Configuration files of databroker 0.x and 1, ``metadatastore`` and ``assets``: opened, or said in Intake's YAML."""
+"""Configuration files of databroker 0.x and 1, ``metadatastore`` and ``assets``: opened, or as Intake's YAML."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Configuration(Offered):
 
     @abstractmethod
     def _shown(self) -> dict[str, Any]:
-        """The arguments of the driver that say where the runs are."""
+        """The arguments of the driver that locate the runs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,8 +90,9 @@ class InMongo(Configuration):
                 catalog.register_handler(spec, handler, overwrite=True)
         except IntakeBlueskyError:
             raise
-        except Exception as error:  # noqa: BLE001 - a driver may raise anything, and say the URI in it
+        except Exception as error:  # noqa: BLE001 - a driver may raise anything, with the URI in it
             told = f"{type(error).__name__}: {self._without_secrets(str(error))}"
+            # `from None`: a traceback would show the driver's message, with the URI in it.
             raise StoreUnavailable(f"{self.name!r} of {self.where} cannot be opened: {told}") from None
         return catalog
 
@@ -118,7 +119,7 @@ class InMongo(Configuration):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InFiles(Configuration):
-    """Runs in files of databroker 0.x, which nothing reads but that."""
+    """Runs in files of databroker 0.x, which nothing else reads."""
 
     kind: str = field(kw_only=True)
     folder: str = field(kw_only=True)
@@ -142,7 +143,7 @@ class InFiles(Configuration):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unknown(Configuration):
-    """Runs kept by a class that nobody here knows."""
+    """Runs stored by a class that is not known here."""
 
     classes: tuple[str, str] = field(kw_only=True)
 
@@ -153,7 +154,7 @@ class Unknown(Configuration):
         )
 
     def _shown(self) -> dict[str, Any]:
-        self.open()
+        self.open()  # raises: without a driver there is no YAML
         return {}
 
 

@@ -1,4 +1,4 @@
-"""A database of a MongoDB server, as databroker's configuration files say it and as a URI does."""
+"""A database of a MongoDB server: from databroker's configuration files to a URI."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from intake_bluesky.runtime.secrets import Secrets, ServerURL, names_secret
 __all__ = ["DatabrokerAddress", "mongo_address"]
 
 OWN_SOURCE: Final = re.compile(r"authmechanism=(gssapi|mongodb-x509|mongodb-aws|mongodb-oidc)", re.IGNORECASE)
-"""Ways of authentication whose users are in no database."""
+"""Mechanisms of authentication whose users are in no database of the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabrokerAddress(ServerURL):
-    """Where a database is and who asks."""
+    """The servers, the database and the user."""
 
     @property
     def secret(self) -> bool:
@@ -51,7 +51,7 @@ def mongo_address(config: Mapping[str, Any], where: str) -> DatabrokerAddress:
     config : mapping
         ``database`` and ``uri``, or ``host``, ``port``, ``mongo_user``, ``mongo_pwd``, ``authsource``.
     where : str
-        For messages, which never say a value: it may be a password.
+        For messages, which never show a value: it may be a password.
 
     Raises
     ------
@@ -89,18 +89,20 @@ def _hosts(host: Any, port: Any) -> str:
 
 
 def _who(config: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """User and password; databroker took them as they would stand in a URI."""
+    """User and password; databroker put them into its URI as they are."""
     if "mongo_user" not in config or "mongo_pwd" not in config:
         return None, None
+    # So they may be percent-encoded already: `%` and `+` stay, and what no URI can have is encoded.
     return quote(str(config["mongo_user"]), safe="%+"), quote(str(config["mongo_pwd"]), safe="%+")
 
 
 def _options(address: DatabrokerAddress, source: Any) -> str:
-    """The options, and where the user is known: with a database in the URI that would be this one."""
+    """The options, with the database that has the user: without ``authSource`` MongoDB takes the one in the URI."""
     if source:
         return "&".join(filter(None, (address.options, f"authSource={quote(str(source))}")))
     if address.user is None or "authsource=" in address.options.lower() or OWN_SOURCE.search(address.options):
         return address.options
+    # Of the specification of connection strings: PLAIN (LDAP) has its users outside, others in `admin`.
     plain = "authmechanism=plain" in address.options.lower()
     source = address.path or ("$external" if plain else "admin")
     return "&".join(filter(None, (address.options, f"authSource={source}")))

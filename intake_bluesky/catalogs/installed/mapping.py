@@ -46,7 +46,7 @@ class InstalledCatalogs(Mapping[str, Any]):
     ``catalog.name`` open one. ``catalog["facility.beamline"]`` is the entry ``beamline`` of ``facility``, a
     catalog of catalogs. Of catalogs with one name the first wins: those of packages, then databroker's
     folders, then Intake's; `hidden` has the others. A file that cannot be read is one of the `problems`, and
-    asking for its name says why.
+    opening its name raises with the reason.
 
     Parameters
     ----------
@@ -87,19 +87,19 @@ class InstalledCatalogs(Mapping[str, Any]):
 
     @property
     def places(self) -> tuple[CatalogLocation, ...]:
-        """Where YAML files are looked for, the places that win first."""
+        """The places of YAML files, those that win first."""
         if self._search_path is None:
             return tuple(search_path())
         return tuple(CatalogLocation(path, "the search path") for path in self._search_path)
 
     @property
     def offered(self) -> Mapping[str, Offered]:
-        """What there is by name, unopened: where it comes from, its driver, its description."""
+        """The catalogs by name, unopened: each with its origin, driver and description."""
         return self._listing().offered
 
     @property
     def hidden(self) -> tuple[Offered, ...]:
-        """Catalogs whose name another has that comes first."""
+        """Catalogs that are hidden by another of the same name."""
         return tuple(self._listing().hidden)
 
     @property
@@ -125,6 +125,7 @@ class InstalledCatalogs(Mapping[str, Any]):
             seen = os.stat(path)
         except OSError:
             return read_file(path)
+        # The inode too: editors write a new file and rename it, maybe of the same size within one tick of the clock.
         stamp = (seen.st_ino, seen.st_size, seen.st_mtime_ns)
         known, contents = self._read.get(path, (None, Contents()))
         if known != stamp:
@@ -137,10 +138,12 @@ class InstalledCatalogs(Mapping[str, Any]):
         if name in listing.offered:
             return listing.offered[name].open()
         parts = str(name).split(".")
+        # The longest name first: a catalog may have dots in its own.
         for count in range(len(parts) - 1, 0, -1):
             parent = ".".join(parts[:count])
             if parent in listing.offered:
                 return _entry(listing.offered[parent].open(), parent, parts[count:])
+        # After the others: a file that broke may share its name with a catalog elsewhere that opens.
         if name in listing.broken:
             problem = listing.broken[name]
             raise StoreUnavailable(f"the catalog {name!r} cannot be opened: {problem.where}: {problem.message}")
@@ -152,6 +155,7 @@ class InstalledCatalogs(Mapping[str, Any]):
         return f"no installed catalog is called {name!r}; there are: {there}. Looked for YAML files in {looked}"
 
     def __getattr__(self, name: str) -> Any:
+        # IPython, copy and pickle probe for private names; each would list all files.
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         try:
@@ -203,6 +207,7 @@ def _entry(found: Any, where: str, parts: Sequence[str]) -> Any:
             found = found[part]
         except IntakeBlueskyError:
             raise
+        # What sources without entries raise: Intake's own raise any of these.
         except (KeyError, TypeError, NotImplementedError):
             names = ", ".join(map(str, found)) if isinstance(found, Mapping) or hasattr(found, "_entries") else ""
             raise CatalogNotFound(f"{where!r} has no entry {part!r}; it has: {names or 'none'}") from None

@@ -1,4 +1,4 @@
-"""Where catalogs are looked for: the folders of databroker and those of Intake."""
+"""The search path of catalogs: the folders of databroker and those of Intake."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CatalogLocation:
     ----------
     path : str
     asked_by : str
-        The setting that names it, ``"INTAKE_PATH"`` say; ``""`` for the customary folders, which need not exist.
+        The setting that names it, such as ``"INTAKE_PATH"``; ``""`` for the customary folders, which need not exist.
     """
 
     path: str
@@ -37,7 +37,7 @@ class CatalogLocation:
 
 
 def search_path() -> list[CatalogLocation]:
-    """The places that are looked into, those that win first.
+    """The places that are searched, those that win first.
 
     databroker's folders come before Intake's, as they do in databroker 1.
 
@@ -53,6 +53,7 @@ def search_path() -> list[CatalogLocation]:
     places += [CatalogLocation(path, "INTAKE_PATH") for path in _split(os.environ.get("INTAKE_PATH"))]
     once: dict[str, CatalogLocation] = {}
     for place in places:
+        # A virtual environment under $VIRTUAL_ENV is mostly `sys.prefix`, too: each of its catalogs would hide itself.
         once.setdefault(os.path.realpath(place.path), place)
     return list(once.values())
 
@@ -69,7 +70,7 @@ def _of_databroker() -> Iterator[str]:
 def _of_intake() -> Iterator[str]:
     """The user's folder, the environment's, the machine's.
 
-    Intake's own function asks ``conda`` in a process of its own, and imports ``distutils``.
+    Intake's own function runs ``conda`` in a process of its own, and imports ``distutils``, which Python 3.12 removed.
     """
     yield platformdirs.user_data_dir("intake", "intake")
     for prefix in (os.environ.get("VIRTUAL_ENV"), sys.prefix):
@@ -89,6 +90,7 @@ def yaml_files(place: CatalogLocation) -> tuple[list[str], Problem | None]:
     if not is_local(place.path):
         message = f"{place.asked_by or 'the search path'} names a place on another machine: open_catalog(...) opens it"
         return [], Problem(place.path, message)
+    # `file://` is local, too, and no name that `os` knows.
     path = place.path.partition("://")[2] or place.path
     try:
         if os.path.isdir(path):

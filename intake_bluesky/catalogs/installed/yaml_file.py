@@ -1,4 +1,4 @@
-"""A YAML file of the search path: Intake's or databroker's, told apart by what it holds."""
+"""A YAML file of the search path: Intake's or databroker's, distinguished by its keys."""
 
 from __future__ import annotations
 
@@ -125,6 +125,6 @@ def _of_intake_2(path: str, data: Mapping[str, Any]) -> Contents:
 
 
 def _reader(entry: Any) -> str | None:
-    """As ``module:Class``, which nobody has to register."""
+    """As ``module:Class``, which needs no registration."""
     reader = entry.get("reader") if isinstance(entry, dict) else None
     return str(reader) if reader else None
