@@ -1,7 +1,7 @@
 """Arrays in detectors' files: from resources and datums to arrays, read by dask tasks or straight into memory.
 
-A reader (`AssetReader`) reads flat frames of one resource; `AssetArray` says which event of which resource each row of
-a Dataset is, and reads it in blocks. Readers of further formats come by the entry point group
+A reader (`AssetReader`) reads flat frames of one resource; `AssetArray` maps each row of a Dataset to an event
+of a resource, and reads rows in blocks. Other packages register readers of further formats in the entry point group
 ``intake_bluesky.assets``.
 """
 

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AssetArray"]
 
-# Not those of `runtime.threads`: readers of sequences ask those for the files of a block, and all could be waiting for
-# each other. And these share the work from the first block on: decompressing, too, which is no waiting.
+# Not those of `runtime.threads`: readers of sequences read the files of a block with those, and a block that holds one
+# of them while it waits for another could deadlock. And these share the work from the first block on: decompressing,
+# too, which is no waiting.
 THREADS: Final = 4
 FILL: Final = 'ask with on_missing="fill" for zeros'
 
@@ -42,8 +43,8 @@ FILL: Final = 'ask with on_missing="fill" for zeros'
 class AssetArray:
     """Values of one external data key for the rows of a Dataset.
 
-    Every row is one event of one file, or none. What the array is was decided from the headers of the files when it was
-    made; no values were read. Indexing it reads what was asked for, and no more of the files than that takes.
+    Every row is one event of one file, or none. Shape and dtype were decided from the headers of the files when the
+    array was made; no values were read. Indexing reads the part wanted, and no more of the files than that takes.
 
     Attributes
     ----------
@@ -62,7 +63,7 @@ class AssetArray:
     fill : bool
         Whether what is missing is filled, whatever the dtype.
     note : str
-        Why files lack frames that the documents speak of; empty where they do not.
+        Why files lack frames that the documents refer to; empty where they lack none.
     """
 
     key: str
@@ -100,7 +101,7 @@ class AssetArray:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values; that of the files where they are there."""
+        """Of the values; that of the files where these exist."""
         return self.layout.dtype
 
     @property
@@ -135,12 +136,13 @@ class AssetArray:
         if len(parts) == 1:
             return (tuple((np.diff(bounds) * self.layout.rows_per_event).tolist()), *rest)
         if self._joined:
+            # Joined events have no axis of rows: the parts of each event follow each other on the first axis.
             return (tuple(lengths * len(self.index)), *rest)
         return ((1,) * len(self.index), tuple(lengths), *rest[1:])
 
     @property
     def _joined(self) -> bool:
-        """Whether events lie end to end on their first axis."""
+        """Whether events follow each other on their first axis."""
         return self.layout.join == "concat" and bool(self.layout.event_shape)
 
     def _cuts(self) -> tuple[Array, list[range]]:
@@ -158,7 +160,10 @@ class AssetArray:
         if 0 in self.shape:
             empty: da.Array = da.from_array(np.empty(self.shape, self.dtype), chunks=-1, name=name)
             return empty
+        # Without `meta` dask would index the array with empty slices to find out what it gives.
         meta: Array = np.empty((0,) * self.ndim, self.dtype)
+        # `from_array`, not `map_blocks`: dask fuses slices into the index of such a task, so what is sliced off is not
+        # read.
         array: da.Array = da.from_array(self, chunks=self.chunks, name=name, meta=meta)
         return array
 
@@ -184,7 +189,10 @@ class AssetArray:
             for start, stop in pairwise(bounds.tolist())
             for part in parts
         )
+        # Blocks are written straight into `out`, each thread to rows of its own, so nothing is joined or copied
+        # afterwards.
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+            # The loop takes the results, which are None, so that an exception in a thread is raised here.
             for _ in pool.map(lambda job: self._read_into(*job), jobs):
                 pass
         return out.reshape(self.shape)
@@ -209,9 +217,12 @@ class AssetArray:
         if 0 in wanted.shape:
             return np.empty(wanted.shape, self.dtype)
         first, *others = wanted.positions
+        # Readers take steps of one alone: the least range that covers the positions is read, and `pick` takes out of
+        # it.
         region = Region(map(cover, others))
         values = self._joined_rows(cover(first), region) if self._joined else self._rows(np.asarray(first), region)
         for axis, positions in enumerate(wanted.positions):
+            # Rows were read in the order wanted; only joined events are read as a range on the first axis, too.
             if axis or self._joined:
                 values = pick(values, axis, positions)
         return wanted.shaped(values)
@@ -222,7 +233,7 @@ class AssetArray:
         return out
 
     def _joined_rows(self, wanted: range, region: Region) -> Array:
-        """Positions on the first axis of events that lie end to end; of one event only the frames wanted."""
+        """Read positions on the first axis, where events follow each other; of one event only the frames wanted."""
         length = self.layout.rows_per_event
         rows = np.arange(wanted.start // length, -(-wanted.stop // length))
         base = int(rows[0]) * length
@@ -239,6 +250,7 @@ class AssetArray:
         if lacking.any():
             self._lack(out, lacking)
         there = np.flatnonzero(~lacking)
+        # A new group wherever the file changes, not a group a file: rows keep their order, mostly one slice of `out`.
         for own in np.split(there, np.flatnonzero(np.diff(reader[there])) + 1):
             if len(own):
                 self._read_file(int(reader[own[0]]), own, index[own], region, out)
@@ -246,11 +258,13 @@ class AssetArray:
     def _read_file(self, number: int, rows: Array, events: Array, region: Region, out: Array) -> None:
         layout = self.layouts[number]
         part = self._clipped(number, region)
+        # Whole rows that follow each other are read in place; the others into a buffer that is scattered afterwards.
         straight = part == region and rows[-1] - rows[0] + 1 == len(rows)
         target = out[rows[0] : rows[-1] + 1] if straight else np.empty((len(rows), *part.shape), out.dtype)
         try:
             if target.size:
                 read_events(self.readers[number], layout, events, target, part)
+        # Filling is for files that are not there. What is wrong, refused or needs an installation is never filled.
         except (DamagedRun, MissingDependency, UntrustedName):
             raise
         except OSError as error:
@@ -266,7 +280,7 @@ class AssetArray:
         out[rows] = target
 
     def _clipped(self, number: int, region: Region) -> Region:
-        """What a file has of a part of the values, where others have larger ones."""
+        """The part of a region that a file has, where the values of other files are larger."""
         own, most = self.layouts[number].event_shape, self.layout.event_shape
         if own == most:
             return region
@@ -278,6 +292,7 @@ class AssetArray:
             )
         stops = [min(part.stop, length) for part, length in zip(region, own, strict=True)]
         clipped = Region(range(min(part.start, stop), stop) for part, stop in zip(region, stops, strict=True))
+        # Floats have NaN for what is missing; an integer 0 would pass for a value.
         if clipped != region and not self.fill and self.dtype.kind not in "fc":
             raise AssetUnavailable(
                 f"{self.key!r} has values of shape {own} in {path}, others of {most}; {self.dtype} has no value that "
@@ -286,9 +301,10 @@ class AssetArray:
         return clipped
 
     def _fill_around(self, number: int, events: Array, out: Array, region: Region) -> None:
-        """Fill what cannot be read: all of a file, or of many files those that are not there."""
+        """Fill what cannot be read: all of a file, or of many files those that do not exist."""
         out[...] = missing(out.shape, out.dtype)
         reader = self.readers[number]
+        # One file for all frames: another try would fail as this one did.
         if not reader.frame_by_frame:
             return
         for row in range(len(events)):

@@ -1,4 +1,4 @@
-"""From documents to arrays: which file and which event of it each row is."""
+"""From documents to arrays: the file of each row, and its event in that file."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def stream_asset_array(
     A stream datum's ``indices`` are "a slice object passed to the StreamResource handler" (event-model's schema), so
     they count from the beginning of their own resource, in events; ophyd-async starts each file at 0. Other writers
     count on over the files of one key (bluesky-tiled-plugins takes file sequences so). So where a resource's first
-    index is the one at which the resource before it stopped, and its file is too short to be meant otherwise, its
-    indices are taken to count on.
+    index is the one at which the resource before it stopped, and its file is too short for that index, its indices are
+    taken to count on.
     """
     options = options or AssetOptions()
     known: dict[str, int] = {}
@@ -64,6 +64,7 @@ def stream_asset_array(
     ranges: list[tuple[int, int]] = []
     for asset in assets:
         low, high = _indices(asset.spans)
+        # Several descriptors may refer to one resource: it is opened once, and its indices are judged as one range.
         uid = str(asset.resource.get("uid", id(asset)))
         if uid not in known:
             known[uid] = len(rows.readers)
@@ -91,6 +92,7 @@ def _indices(spans: Sequence[Span]) -> tuple[int, int]:
 def _place(spans: Sequence[Span], seq_num: Array, number: int, rows: _Rows) -> None:
     """Give each row the frames of its seq_num; a later span of the same seq_num wins."""
     starts = [s[0] for s in spans]
+    # `seq_nums` and `indices` should be of one length; where a writer got one of them wrong, no index is made up.
     stops = [s[0] + min(s[1] - s[0], s[3] - s[2]) for s in spans]
     begins, ends = np.searchsorted(seq_num, starts), np.searchsorted(seq_num, stops)
     for span, begin, end in zip(spans, begins.tolist(), ends.tolist(), strict=True):
@@ -131,6 +133,7 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
     rows = _Rows.none(len(datum_ids))
     for uid, own in by_resource.items():
         kwargs = [datums[datum_ids[row]][1] for row in own]
+        # A resource that is lacking becomes a spec that nobody reads: the stream opens, and reading this key raises.
         absent = {"spec": f"of the resource {uid!r}, which is not in the run", "resource_path": ""}
         made, places, events = datum_readers(resources.get(uid, absent), kwargs, spec, options)
         rows.reader[own], rows.index[own] = np.array(places) + len(rows.readers), events
@@ -176,13 +179,15 @@ class _Headers:
 
         def look(number: int) -> None:
             reader, events = rows.readers[number], used[number]
+            # The header is that of the first frame used: a sequence may lack files before it that no row refers to.
             each[number] = _header(reader, (int(events.min()) if len(events) else 0) * (reader.frames_per_event or 1))
 
+        # At the same time: a stream may have hundreds of files, and each header is a wait for a server or for NFS.
         run_all(look, range(len(each)))
         return cls(tuple(each))
 
     def events(self, number: int, layout: EventLayout) -> int | None:
-        """Whole events that a resource holds; None where its header does not say."""
+        """Whole events that a resource holds; None where its header does not give the number of frames."""
         header = self.each[number]
         return None if header is None or header.frames is None else header.frames // layout.frames
 
@@ -202,6 +207,7 @@ def _layouts(rows: _Rows, headers: _Headers, options: AssetOptions, *, legacy: b
         for reader, header in zip(rows.readers, headers.each, strict=True)
     ]
     told = next((frames for frames in each if frames), None)
+    # One array has one way to join: that of the first resource that names one.
     join = options.join_method or (joins[0] if joins else "stack")
 
     def layout(number: int, header: FrameStructure | None) -> EventLayout:
@@ -233,7 +239,9 @@ def _array(
         if late.any():
             asked = int(rows.index[late].max()) + 1
             rows.notes.append(f"{reader.path} has frames for {held} events where the documents speak of {asked}")
+            # Rows past the end of a file become rows without frames: opening succeeds, and the other rows compute.
             rows.index[late] = -1
+    # `AssetArray` pickles and cuts rows by `reader`: where there is no event there is no file either.
     rows.reader[rows.index < 0] = -1
     return AssetArray(
         key,

@@ -39,6 +39,7 @@ def cut_rows(reader: Array, index: Array, layouts: Sequence[EventLayout], target
     if not rows:
         return np.zeros(1, np.int64)
     there = index >= 0
+    # Rows without frames count to the file of the row before them, those at the beginning to the first one there is.
     last = np.maximum.accumulate(np.where(there, np.arange(rows), int(np.argmax(there))))
     change = np.diff(reader[last]) != 0
     gaps = np.diff(there)
@@ -58,6 +59,8 @@ def cut_rows(reader: Array, index: Array, layouts: Sequence[EventLayout], target
 def _cut_file(index: Array, events: int) -> Array:
     """Where blocks begin within rows of one file: where the storage chunks do, if the rows follow the file."""
     steps = np.diff(index)
+    # At least half of the events in between, and each at most twice on average: only then are blocks that end where
+    # storage chunks do about as large as the target. Otherwise rows are counted.
     dense = (steps >= 0).all() and int(index[-1] - index[0]) < 2 * len(index) < 4 * int(index[-1] - index[0] + 1)
     if not dense:
         return np.arange(0, len(index), events)
@@ -69,9 +72,11 @@ def _events_per_block(layout: EventLayout, target: int) -> int:
     events = max(1, target // layout.event_bytes)
     chunk = math.lcm(layout.chunk_frames, layout.frames) // layout.frames
     if chunk <= events:
+        # Down to whole chunks of the file, so that no chunk is decompressed for two blocks.
         return events - events % chunk
     of_chunk = layout.chunk_frames // layout.frames
     stored = layout.event_bytes * of_chunk
+    # A chunk larger than the target is read whole if it is not much larger: cut, it would be decompressed once a part.
     return max(events, of_chunk) if stored <= 4 * target else events
 
 

@@ -1,4 +1,4 @@
-"""What a data key declares of its values: the dtype and the shape, as far as it can be believed."""
+"""The dtype and the shape that a data key declares for its values, as far as they can be believed."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ def declared_dtype(spec: Mapping[str, Any]) -> np.dtype[Any]:
     >>> declared_dtype({"dtype": "array", "dtype_numpy": [["x", "<f4"], ["y", "<f4"]]})
     dtype([('x', '<f4'), ('y', '<f4')])
     """
+    # `dtype_numpy` is event-model's of today. The other two are older: of a structured dtype `dtype_str` has only the
+    # size, and `dtype_descr` the fields.
     for name in ("dtype_descr", "dtype_numpy", "dtype_str"):
         found = _numpy_dtype(spec.get(name))
         if found is not None:
@@ -50,9 +52,10 @@ def _numpy_dtype(value: Any) -> np.dtype[Any] | None:
 
 
 def _fields(value: Any) -> Any:
-    """JSON has no tuples, and numpy takes nothing else for a field and for its shape."""
+    """Turn lists into tuples: JSON has no tuples, and numpy takes only tuples for a field and for its shape."""
     if not isinstance(value, (list, tuple)):
         return value
+    # `dtype.descr` of a dtype without fields is `[('', '<u2')]`, which numpy would make into one field, `f0`.
     if len(value) == 1 and len(value[0]) == 2 and value[0][0] == "":
         return value[0][1]
     return [

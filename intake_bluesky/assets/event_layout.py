@@ -45,6 +45,7 @@ class EventLayout:
     @property
     def event_bytes(self) -> int:
         """Bytes of one event's value."""
+        # Not 0, for events without elements: callers divide by it.
         return max(1, math.prod(self.event_shape) * self.dtype.itemsize)
 
     @property
@@ -92,18 +93,18 @@ class EventLayout:
         join: JoinMethod = "stack",
         squeeze: bool = False,
     ) -> EventLayout:
-        """Put together what the file and the data key say; where they disagree the file is right.
+        """Combine the header of the file with the data key; where they disagree the file is right.
 
         Parameters
         ----------
         spec : mapping
             The data key, whose shape is that of one event: ``[frames per event, *frame]``, or that of one frame.
         structure : FrameStructure or None
-            What the file says; None when there is none to be read.
+            From the header of the file; None when there is none to be read.
         multiplier : int or None
-            Frames per event as the resource says.
+            Frames per event as the resource gives them.
         whole : bool
-            Whether an event of one frame may have the shape of a frame even where the resource says that it has one.
+            Whether an event of one frame may have the shape of a frame even where the resource gives a multiplier of 1.
         join : {"stack", "concat"}
         squeeze : bool
             Drop axes of length one.
@@ -141,12 +142,13 @@ class EventLayout:
         shape = tuple(max(lengths) for lengths in zip(*shapes, strict=True))
         dtypes = {own.dtype for own in layouts}
         dtype = first.dtype if len(dtypes) == 1 else np.result_type(*dtypes)
+        # Chunks and frames of the layout that has this shape, so that blocks are planned by the largest events.
         like = next((own for own in layouts if own.event_shape == shape), first)
         return replace(like, event_shape=shape, dtype=dtype, join=first.join)
 
 
 def _frames_of(declared: tuple[int | None, ...], frame: tuple[int, ...]) -> int:
-    """Frames an event where the resource does not say: a data key with one dimension more than a frame counts them."""
+    """Frames per event where the resource gives none: a data key with one dimension more than a frame counts them."""
     return (declared[0] or 1) if len(declared) == len(frame) + 1 else 1
 
 

@@ -15,7 +15,7 @@ __all__ = ["AssetFile", "asset_files"]
 
 
 class AssetFile(NamedTuple):
-    """One file: where it is after `root_map`, whether it is there, and its size in bytes (None if it is not)."""
+    """One file: where it is after `root_map`, whether it exists, and its size in bytes (None if it is not)."""
 
     path: str
     exists: bool
@@ -33,7 +33,7 @@ def asset_files(what: RunHeader | Mapping[str, Any], options: AssetOptions | Non
     Returns
     -------
     list of AssetFile
-        Of a sequence the files that are there. What may not be read by an untrusted document is listed as not there.
+        Of a sequence the files that exist. What an untrusted document may not read is listed with ``exists=False``.
 
     Examples
     --------
@@ -56,6 +56,7 @@ def _files(resource: Mapping[str, Any], options: AssetOptions) -> list[AssetFile
         return [AssetFile(str(resource.get("uri") or resource.get("resource_path")), exists=False, size=None)]
     streamed = "data_key" in resource or "mimetype" in resource
     reader = stream_reader(resource, options) if streamed else datum_readers(resource, [], {}, options)[0][0]
+    # An unreadable resource has the path of the document, before `root_map`: its location is the better answer.
     listed = reader.files() if reader.path == here.path else [here]
     return [_looked_at(location) for location in listed or [here]]
 
@@ -63,5 +64,6 @@ def _files(resource: Mapping[str, Any], options: AssetOptions) -> list[AssetFile
 def _looked_at(location: Location) -> AssetFile:
     try:
         return AssetFile(location.path, exists=True, size=location.status()[1])
+    # ImportError: fsspec's package for the scheme, such as s3fs, is not installed.
     except (OSError, ImportError):
         return AssetFile(location.path, exists=False, size=None)

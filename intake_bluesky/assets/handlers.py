@@ -29,7 +29,7 @@ _INSTALLED: Registry[Handler] = Registry(GROUP)
 
 
 def discover_handlers() -> Mapping[str, Handler]:
-    """The handlers that installed packages offer, by spec; each is loaded when first asked for."""
+    """The handlers that installed packages offer, by spec; each is loaded on first use."""
     return _INSTALLED
 
 
@@ -43,6 +43,7 @@ def find_handler(spec: str, options: AssetOptions) -> Handler | None:
     UntrustedName
         When it is a dotted name and the options are not trusted.
     """
+    # `handlers={}` is a choice, too: none of the installed ones, whose code a user may not want to run.
     known = discover_handlers() if options.handlers is None else options.handlers
     if spec not in (known.names() if isinstance(known, Registry) else known):
         return None
@@ -69,8 +70,8 @@ class HandlerReader(AssetReader):
     """Reads the datums of one resource with a third party's handler; frame ``i`` is the datum ``i``.
 
     A handler has no header to look at: dtype and shape are those of the data key, and values that are not what it
-    declares raise `DamagedRun` (axes of length one come and go). Only a shape with a null, which says nothing, is
-    learnt by calling the handler for one datum.
+    declares raise `DamagedRun` (axes of length one come and go). Only where the shape has a null is the handler called
+    for one datum, to find the shape.
 
     Attributes
     ----------
@@ -103,7 +104,7 @@ class HandlerReader(AssetReader):
         return self.location.path
 
     def files(self) -> Sequence[Location]:
-        """What the handler says, if it says anything; else its path."""
+        """The files that the handler lists, if it can list any; else its path."""
         try:
             listed = self.handler(self.path, **self.kwargs).get_file_list(iter(self.datums))  # type: ignore[attr-defined]
         except Exception:  # noqa: BLE001  # a third party's code: whatever it raises, the path is what is known
@@ -140,6 +141,7 @@ class HandlerReader(AssetReader):
                 for kwargs in self.datums[start:stop]:
                     yield handler(**kwargs)
             finally:
+                # Handlers of areaDetector have `close`, others do not; `bool` is a call that does nothing.
                 getattr(handler, "close", bool)()
         except Exception as error:  # a third party's code raises whatever it likes
             raise AssetUnavailable(
@@ -154,8 +156,10 @@ class HandlerReader(AssetReader):
             value = value.reshape(shape)
         if np.can_cast(value.dtype, dtype, "safe"):
             return value
+        # NaN cast to integers warns; the comparison below finds it.
         with np.errstate(invalid="ignore"):
             cast = value.astype(dtype)
+        # There and back: what the declared dtype cannot hold would be another number, and nobody would notice.
         back = cast.astype(value.dtype)
         if not np.array_equal(back, value, equal_nan=value.dtype.kind in "fc"):
             raise DamagedRun(f"{self.path} gave {value.dtype} values that {dtype}, which was declared, cannot hold")

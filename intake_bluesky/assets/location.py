@@ -1,4 +1,4 @@
-"""From what a document says of a file to where it is, and whether it may be read."""
+"""From the name of a file in a document to where it is, and whether it may be read."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Location:
     storage_options : mapping
         For fsspec.
     roots : tuple of str or None
-        Folders that files may be in which this one names (links in HDF5 files do), besides its own; None where the
-        documents are trusted.
+        Folders, besides its own, of the files that this one may name (links in HDF5 files do); None where the documents
+        are trusted.
 
     Examples
     --------
@@ -63,6 +63,8 @@ class Location:
         FileNotFoundError
         """
         if self.is_local:
+            # Not the time alone: two writes may fall into one tick of a file system's clock, and copies may preserve
+            # it.
             stat = os.stat(self.path)
             return f"{stat.st_ino}:{stat.st_mtime_ns}:{stat.st_size}", stat.st_size
         import fsspec
@@ -72,7 +74,7 @@ class Location:
         return str(fs.ukey(path)), int(info.get("size") or 0)
 
     def check(self) -> None:
-        """Refuse a local file that is a link to where its document may not lead.
+        """Refuse a local file that is a symbolic link to a place its document may not name.
 
         Raises
         ------
@@ -121,12 +123,14 @@ def locate(resource: Mapping[str, Any], options: AssetOptions) -> Location:
     if not options.trusted:
         _check(path, options)
     roots = None if options.trusted else tuple(root for root in _roots(options) if "://" not in root)
+    # Local files need no credentials, so none travel with them to workers.
     return Location(path, {} if "://" not in path else dict(options.storage_options), roots)
 
 
 def _legacy(resource: Mapping[str, Any], options: AssetOptions) -> str:
     root, path = str(resource.get("root") or ""), str(resource["resource_path"])
     _refuse_climbing(path)
+    # As databroker did: the root of a legacy resource is looked up whole, and never a part of it.
     target = str(options.root_map.get(root, root))
     return _plain(f"{target.rstrip('/')}/{path.lstrip('/')}" if "://" in target else os.path.join(target, path))
 
@@ -135,6 +139,7 @@ def _of_uri(uri: str, options: AssetOptions) -> str:
     path = _plain(uri)
     _refuse_climbing(path)
     found = [(_plain(prefix).rstrip("/"), str(target)) for prefix, target in options.root_map.items()]
+    # The longest first: `/data/eiger` may have moved elsewhere than the rest of `/data`.
     for prefix, target in sorted(found, key=lambda pair: -len(pair[0])):
         if path == prefix or path.startswith(prefix + "/"):
             return _plain(target.rstrip("/") + path[len(prefix) :])
@@ -173,5 +178,6 @@ def _roots(options: AssetOptions) -> list[str]:
 
 def _within(path: str, root: str) -> bool:
     """Whether a path is inside a folder, links resolved on both sides."""
+    # Resolved, or a link inside of an allowed folder would lead out of it.
     folder = os.path.realpath(root)
     return os.path.commonpath([folder, os.path.realpath(path)]) == folder

@@ -31,7 +31,7 @@ class AssetOptions:
     allowed_roots : tuple of str
         Folders that documents which are not trusted may name, besides the targets of `root_map`.
     join_method : {"stack", "concat"} or None
-        How the frames of successive events join; None takes what the resource says, else ``"stack"``.
+        How the frames of successive events join; None takes the resource's own, else ``"stack"``.
     squeeze : bool
         Drop dimensions of length one from each event's value.
     target_chunk : int

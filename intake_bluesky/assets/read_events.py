@@ -72,7 +72,7 @@ class _EventFrames:
 
     @classmethod
     def of(cls, layout: EventLayout, region: Region) -> _EventFrames | None:
-        """The frames, and of each the part, that make up a region of each value; None where there is no such."""
+        """The frames, and the part of each, that make up a region of each value; None where a value has other axes."""
         axes = layout.axes
         if axes is None:
             return None
@@ -90,11 +90,13 @@ class _EventFrames:
     def pieces(self, events: Array, *, apart: bool = False) -> Iterator[tuple[Array, Array]]:
         """Rows and their events, by rising event, in groups that one call reads.
 
-        With `apart` nothing is read that was not asked: it may be missing while the rest is there.
+        With `apart` no unwanted event is read: its file may be missing while the others exist.
         """
+        # In the order of the file, so that each chunk is decompressed once and disks read forwards; stable, so that
+        # rows that rise already stay one slice.
         rows = np.argsort(events, kind="stable")
         numbers = events[rows]
-        # Where not all frames of each event are wanted, others lie between those of two events.
+        # Where not all frames of each event are wanted, unwanted ones are between those of two events.
         whole = len(self.region[0]) == self.layout.frames
         group = self._groups(rows, numbers, apart=apart) if whole else np.arange(len(numbers))
         bounds = np.flatnonzero(np.diff(group)) + 1

@@ -21,23 +21,23 @@ __all__ = ["AssetReader", "FrameStructure", "LocatedReader", "UnreadableReader",
 
 @dataclass(frozen=True, slots=True)
 class FrameStructure:
-    """What the header of a file says of its frames.
+    """Number, shape and dtype of frames, from the header of a file.
 
     Attributes
     ----------
     frames : int or None
-        How many the resource holds; None where only looking at each would tell.
+        How many the resource holds; None where each file would have to be opened to count them.
     frame_shape : tuple of int
     dtype : numpy.dtype
     chunk_frames : int
-        Frames that lie in one chunk of the file and so are best read together; of a sequence, those in one file.
+        Frames in one chunk of the file, which are best read together; of a sequence, those in one file.
     version : str
         Changes when the file does.
     parsed : bool
-        Whether frames are rows of text, `frame_shape` the number of columns. Text does not say what it means: the
-        dtype is that of the data key, and so is whether columns are elements or fields.
+        Whether frames are rows of text, `frame_shape` the number of columns. Text has no dtype: that is the data key's,
+        and so is whether columns are elements or fields.
     frames_per_event : int or None
-        As the file says, where the resource does not: the whole of a series.
+        As the file has it, where the resource gives none: the whole of a series.
     """
 
     frames: int | None
@@ -62,7 +62,7 @@ class AssetReader(ABC):
     specs: ClassVar[tuple[str, ...]] = ()
     """Of legacy resources, that this reader is for."""
     frame_by_frame: ClassVar[bool] = False
-    """Whether each frame may be missing on its own: a file each, say."""
+    """Whether each frame may be missing on its own, as where each has a file of its own."""
 
     @classmethod
     @abstractmethod
@@ -115,12 +115,12 @@ class AssetReader(ABC):
 
     @property
     def frames_per_event(self) -> int | None:
-        """As the resource says, or None."""
+        """The number that the resource gives, or None."""
         return None
 
     @property
     def join_method(self) -> JoinMethod | None:
-        """``"stack"`` or ``"concat"`` as the resource says, or None."""
+        """``"stack"`` or ``"concat"`` as the resource gives it, or None."""
         return None
 
     @classmethod
@@ -130,7 +130,7 @@ class AssetReader(ABC):
         Raises
         ------
         KeyError, TypeError, ValueError
-            When the datum does not say it.
+            When the datum lacks it.
         """
         raise KeyError("datum_kwargs")
 
@@ -138,14 +138,14 @@ class AssetReader(ABC):
     def parameters_of(cls, datum_kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """What a legacy datum adds to its resource's kwargs: the channel, the file of a series.
 
-        Datums that say the same are read by one reader, which is made with it; values are hashable.
+        Datums that add the same are read by one reader, which is made with it; values are hashable.
         """
         return {}
 
 
 @dataclass(frozen=True, slots=True)
 class LocatedReader(AssetReader):
-    """A reader of what is at one location, which knows how frames make events as far as its resource says.
+    """A reader of what is at one location, which knows how frames make events as far as its resource gives that.
 
     Attributes
     ----------
@@ -161,7 +161,7 @@ class LocatedReader(AssetReader):
 
     @staticmethod
     def of_events(parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """What the parameters of a resource say of events: the fields `multiplier` and `join`."""
+        """The fields `multiplier` and `join`, from the parameters of a resource."""
         frames, join = parameters.get("multiplier") or parameters.get("frame_per_point"), parameters.get("join_method")
         return {
             "multiplier": positive("frames per event", frames) if frames else None,
@@ -183,7 +183,7 @@ class LocatedReader(AssetReader):
 
     @property
     def join_method(self) -> JoinMethod | None:
-        """As the stream resource says."""
+        """As the stream resource gives it."""
         return self.join
 
 
@@ -202,7 +202,7 @@ def positive(name: str, value: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableReader(AssetReader):
-    """Stands for a resource that nothing here reads; raises when it comes to reading, so that the rest opens."""
+    """In place of a reader where nothing reads a resource; raises on reading, so that the rest of the stream opens."""
 
     resource_path: str
     error: type[IntakeBlueskyError]
@@ -210,7 +210,7 @@ class UnreadableReader(AssetReader):
 
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
-        """Make one that says nothing more than that."""
+        """Make one with no further reason."""
         return cls(location.path, AssetUnavailable, f"{location.path} cannot be read")
 
     def structure(self, first: int = 0) -> FrameStructure:
@@ -223,5 +223,5 @@ class UnreadableReader(AssetReader):
 
     @property
     def path(self) -> str:
-        """What the document says."""
+        """The path in the document."""
         return self.resource_path

@@ -51,9 +51,11 @@ def native_reader(name: str) -> type[AssetReader] | None:
     >>> native_reader("application/x-hdf5").__name__
     'HDF5Reader'
     """
+    # Installed ones first: a facility can replace a reader of ours without a change here.
     installed = _INSTALLED.get(name)
     if installed is not None or name not in _PLACE_OF:
         return installed
+    # Imported here, not above: a stream of TIFF files should not wait for the import of h5py.
     reader: type[AssetReader] = resolve_name(f"intake_bluesky.assets.{_PLACE_OF[name]}")
     return reader
 
@@ -64,7 +66,7 @@ def known_names() -> str:
 
 
 def stream_reader(resource: Mapping[str, Any], options: AssetOptions) -> AssetReader:
-    """The reader of a stream resource; one that raises when it comes to reading where there is none."""
+    """The reader of a stream resource; where there is none, one that raises on reading."""
     mimetype = str(resource.get("mimetype") or resource.get("spec") or "")
     parameters = {**(resource.get("resource_kwargs") or {}), **(resource.get("parameters") or {})}
     try:
@@ -98,6 +100,7 @@ def datum_readers(
         return [_handler_reader(name, resource, datums, spec, options)], [0] * len(datums), list(range(len(datums)))
     try:
         events = [native.event_of(own) for own in datums]
+        # Without datums one reader all the same, which lists the files of the resource.
         added = [native.parameters_of(own) for own in datums] or [{}]
         kinds = [tuple(own.items()) for own in added]
         places = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
@@ -109,12 +112,13 @@ def datum_readers(
 
 
 def _native_of_spec(spec: str, options: AssetOptions) -> type[AssetReader] | None:
+    # A handler that the user gave is wanted, even where this package reads the spec.
     if spec in (options.handlers or {}):
         return None
     try:
         return native_reader(spec)
     except PluginError:
-        return None
+        return None  # a reader that is installed and broken: a handler may still read the spec
 
 
 def _handler_reader(

@@ -1,4 +1,4 @@
-"""Parts of arrays: what an index, or the ``slice`` of a resource, means of an array of some shape."""
+"""Parts of arrays: the positions that an index, or the ``slice`` of a resource, selects in an array of some shape."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Region(tuple[range, ...]):
         backwards = tuple(axis for axis, r in enumerate(self) if r.step < 0 and len(r) > 1)
         if backwards:
             shaped = out.reshape(self.shape)
-            shaped[...] = np.flip(shaped, backwards).copy()
+            shaped[...] = np.flip(shaped, backwards).copy()  # source and target are the same memory
 
 
 WHOLE: Final = Region()
@@ -164,7 +164,7 @@ class Subarray:
         return axis, abs(positions.step) if isinstance(positions, range) else 1
 
     def region(self, part: Region) -> Region:
-        """What of the array a part of this is, where a ``slice`` made it; axes that `part` does not have are whole."""
+        """The region of the array that a part of this is, if a ``slice`` made it; axes that `part` lacks are whole."""
         found = cast("list[range]", list(self.positions))
         for axis, own in zip(self.axes, part, strict=False):
             if axis >= 0:
@@ -191,6 +191,7 @@ def _positions(part: Any, length: int) -> Positions:
         return np.flatnonzero(listed)
     if len(listed) and not (-length <= listed.min() and listed.max() < length):
         raise IndexError(f"positions {part!r} on an axis of length {length}")
+    # Negative positions count from the end; `max`, because the list and the axis may both be empty.
     return listed.astype(np.int64) % max(length, 1)
 
 

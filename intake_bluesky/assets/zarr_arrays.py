@@ -30,8 +30,8 @@ MOST_NAMES: Final = 20
 class ZarrReader(LocatedReader):
     """Reads one array of one Zarr store, whose first axis counts frames.
 
-    What the array is comes from its own metadata, whatever the documents say: a store that is still written is longer
-    each time it is looked at. As Zarr has it, a chunk that is not there holds the fill value.
+    Shape and dtype come from the array's own metadata, not from the documents: a store that is still written is longer
+    each time its metadata is read. As Zarr has it, a chunk that is not there holds the fill value.
 
     The location is that of the store: a folder, a ``.zip`` file, or either of these at a URL of fsspec.
 
@@ -40,7 +40,7 @@ class ZarrReader(LocatedReader):
     array : str
         Path of the array inside the store; ``""`` is the array at its root, or the only array of the group there.
     selection : tuple of AxisIndex
-        The slice of the array that is meant.
+        The part of the array that holds the frames.
     squeeze : bool
         Drop axes of length one after the first.
     """
@@ -71,7 +71,7 @@ class ZarrReader(LocatedReader):
 
     @contextmanager
     def session(self) -> Iterator[Any]:
-        """Keep the array's metadata."""
+        """Hold the array's metadata for the calls that follow."""
         with open_arrays.lend((self.location.path, self.array), lambda: _Opening(self.location, self.array)) as opening:
             yield opening.array
 
@@ -134,6 +134,7 @@ def _inside(path: str) -> str:
 def _buffer(out: Any) -> Any:
     from zarr.buffer.cpu import NDBuffer
 
+    # zarr decodes into its own type of buffer; this one is a view of `out`, not a copy.
     return NDBuffer.from_ndarray_like(out)
 
 
@@ -155,6 +156,7 @@ def _unit(array: Any) -> tuple[int, ...]:
 def _version(location: Location, array: Any) -> str:
     if _is_zip(location):
         return location.status()[0]
+    # The metadata changes when the array grows, and is one small object; the chunks may be thousands.
     name = "zarr.json" if array.metadata.zarr_format == 3 else ".zarray"
     return location.with_path("/".join(part for part in (location.path, array.path, name) if part)).status()[0]
 
@@ -212,7 +214,7 @@ def _opened(location: Location, path: str) -> Iterator[Any]:
 
 @contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Say what it was that could not be read: codecs and stores raise whatever they like."""
+    """Name in the error what could not be read: codecs and stores raise exceptions of any type."""
     try:
         yield
     except (OSError, MissingDependency, MemoryError):

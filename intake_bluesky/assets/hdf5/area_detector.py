@@ -38,7 +38,7 @@ class TimestampReader(AssetReader):
 
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
-        """Make the reader; ``frame_per_point`` is all that such resources say."""
+        """Make the reader; ``frame_per_point`` is the only parameter of such resources."""
         each = replace(HDF5Reader.of(location, parameters), squeeze=True)
         return cls(
             replace(each, dataset=f"{ATTRIBUTES}/NDArrayEpicsTSSec"),
@@ -68,6 +68,7 @@ class TimestampReader(AssetReader):
         """As many frames as both datasets have."""
         with self.session():
             seconds, nanoseconds = self.seconds.structure(), self.nanoseconds.structure()
+        # While the file is written, one of the two may be a frame ahead.
         frames = min(seconds.frames or 0, nanoseconds.frames or 0)
         return replace(seconds, frames=frames, dtype=np.dtype("<f8"))
 
@@ -111,6 +112,7 @@ class HDF5SequenceReader(SequenceReader):
         with reader.session():
             header = reader.structure()
             if len(header.frame_shape) < 2:
+                # A dataset of one image has no axis that counts frames: numpy's new axis adds one.
                 reader = replace(reader, selection=(None,))
                 header = reader.structure()
 

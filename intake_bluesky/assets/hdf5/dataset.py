@@ -1,4 +1,4 @@
-"""One dataset of an open HDF5 file, and all that reading it needs: links, sources and filters are seen to here."""
+"""One dataset of an open HDF5 file, and all that reading it needs: links, virtual sources and filters."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Dataset:
 
     @classmethod
     def find(cls, handle: OpenFile, name: str, parts: Sequence[AxisIndex] = (), *, squeeze: bool = False) -> Dataset:
-        """Find a dataset, and what a slice means of it.
+        """Find a dataset, and the part of it that a slice selects.
 
         Raises
         ------
@@ -59,8 +59,10 @@ class Dataset:
         """
         owner, data = find_dataset(handle, name)
         if owner.file.swmr_mode:
+            # A reader in SWMR mode sees the length of a dataset as it was when it looked last.
             data.id.refresh()
         meant = Subarray.of_slice(parts, data.shape, squeeze=squeeze)
+        # h5py reads text as bytes; here text of files is text, as text of events is.
         text = import_h5py().check_string_dtype(data.dtype) is not None
         return cls(owner, data, meant, meant.shape, TEXT if text else data.dtype, sources_of(owner, data))
 
@@ -90,10 +92,12 @@ class Dataset:
         region.flip(out)
 
     def _read_stored(self, region: Region, out: Array) -> None:
+        # Once a session, not once a read: the list of filters costs about as much as a small read.
         if not self.checked:
             check_filters(self.data, self.owner.location.path)
             self.squeezed = Deflated.of(self.data)
             self.checked = True
+        # Our own decompression copies bytes: no conversion of dtypes, and no steps.
         if self.squeezed is not None and out.dtype == self.dtype and {r.step for r in region} == {1}:
             self.squeezed.read(region, out)
         else:
@@ -102,6 +106,7 @@ class Dataset:
     def _read_sources(self, region: Region, out: Array) -> None:
         """Read each source on its own; HDF5 would keep all of them open, and fill in for those it does not find."""
         wanted = [source for source in self.sources if source.overlaps(region)]
+        # What the simple way cannot cut is left to HDF5, after a look that every source is there and may be read.
         if {r.step for r in region} != {1} or not all(source.simple for source in wanted):
             for source in wanted:
                 if source not in self.owner.kept:
@@ -110,6 +115,7 @@ class Dataset:
             read_region(self.data, region, out)
             return
         target = out.reshape(region.shape)
+        # Between the sources HDF5 has the fill value, so that is what a virtual dataset means there.
         target[...] = self.data.fillvalue
         for source in wanted:
             self._read_source(source, region, target)

@@ -29,15 +29,15 @@ class EigerReader(AssetReader):
     """Reads a series of images, ``<path>_<seq_id>_master.h5`` and the data files it names.
 
     A datum with ``seq_id`` alone is the whole series, ``(images, rows, columns)``; with ``frame_num`` (or
-    ``image_slice``) one image of it. How many images a data file holds is read from the first of them: what the
-    resource says, ``images_per_file`` or ``frame_per_point``, is what the detector was asked for.
+    ``image_slice``) one image of it. How many images a data file holds is read from the first of them: the
+    resource's ``images_per_file`` or ``frame_per_point`` is what the detector was configured to, not what it wrote.
 
     Attributes
     ----------
     location : Location
         What the names of all files begin with.
     seq_id : str
-        Empty where no datum said it.
+        Empty where no datum gave it.
     one_image : bool
         Whether an event is one image.
     """
@@ -64,6 +64,7 @@ class EigerReader(AssetReader):
     def parameters_of(cls, datum_kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The series, and whether an event is one image of it."""
         seq_id = str(datum_kwargs["seq_id"])
+        # It becomes part of a path, and documents are untrusted: no slash, no dots, no wildcards.
         if not re.fullmatch(r"\w+", seq_id, re.ASCII):
             raise ValueError(f"seq_id {seq_id!r} is no number of a series")
         return {"seq_id": seq_id, "one_image": _number(datum_kwargs) is not None}
@@ -79,7 +80,7 @@ class EigerReader(AssetReader):
         return self.location.with_path(f"{self.path}_{self.seq_id}_master.h5")
 
     def files(self) -> Sequence[Location]:
-        """Those that are there: of one series, or where no datum said which, of all."""
+        """The files that exist: of one series, or of all where no datum gave a ``seq_id``."""
         names = f"_{self.seq_id}_*.h5" if self.seq_id else "_*.h5"
         if self.location.is_local:
             return [self.location.with_path(name) for name in sorted(glob.glob(glob.escape(self.path) + names))]
@@ -139,8 +140,9 @@ class _Series:
         """Look into the master, the first data file and the last."""
         names = _datasets(handle)
         first = last = HDF5Reader(*lead(handle, names[0])).structure()
-        with suppress(FileNotFoundError):  # whoever reads it will hear of it
+        with suppress(FileNotFoundError):  # reading from it raises; the images of the other files can be read
             last = HDF5Reader(*lead(handle, names[-1])).structure()
+        # Data files may be replaced without the master changing, so the version is that of all files looked at.
         each, version = first.frames or 0, handle.location.status()[0]
         held = each * (len(names) - 1) + (last.frames or 0)
         header = replace(first, frames=held, version=f"{version} {first.version} {last.version}")
@@ -162,6 +164,7 @@ def _datasets(handle: OpenFile) -> tuple[str, ...]:
             if lacking:
                 raise AssetUnavailable(f"{handle.location.path} names no data file {lacking[0]} of {max(numbers)}")
             return tuple(f"{group}/{numbers[number]}" for number in wanted)
+        # In the group of old masters, `entry`, the name `data` is the group of the newer ones, not a dataset.
         if "data" in names and group == GROUPS[0]:
             return (f"{group}/data",)
     raise AssetUnavailable(f"{handle.location.path} is no master file of an Eiger: it names no entry/data/data_000001")

@@ -17,11 +17,11 @@ from intake_bluesky.errors import AssetUnavailable, MissingDependency
 __all__ = ["Deflated", "check_filters", "read_region"]
 
 SMALLEST: Final = 2**15
-"""Bytes of a chunk that is worth to be unpacked here."""
+"""Bytes of the smallest chunk that is worth unpacking here."""
 
 
 def check_filters(data: Any, path: str) -> None:
-    """Bring in the decompressors that a dataset needs, or say how to get them.
+    """Register the decompressors that a dataset needs, or raise with the way to get them.
 
     Raises
     ------
@@ -87,7 +87,7 @@ class Deflated:
 
     @classmethod
     def of(cls, data: Any) -> Self | None:
-        """None for datasets that HDF5 had better read itself."""
+        """Make it, or None for datasets that HDF5 had better read itself."""
         h5z = import_h5py().h5z
         codes = [code for code, _ in _filters(data)]
         shuffled = codes == [h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE]
@@ -126,11 +126,13 @@ class Deflated:
         if self.data.id.get_chunk_info_by_coord(corner).byte_offset is None:
             return None
         mask, packed = self.data.id.read_direct_chunk(corner)
+        # A set bit is a filter that was skipped for this chunk, which HDF5 does where it would not make it smaller.
         if mask:
             return None
         dtype: np.dtype[Any] = self.data.dtype
         size = int(np.prod(self.chunks)) * dtype.itemsize
         try:
+            # Bounded: a damaged or hostile chunk cannot unpack to more memory than a chunk has.
             unpacked: Any = zlib.decompressobj().decompress(packed, size)
         except zlib.error as error:
             raise AssetUnavailable(f"{self.data.file.filename} is damaged: {error}") from error

@@ -1,7 +1,7 @@
 """Datasets of HDF5 files, through links to other files: of a master file to its data files, of virtual datasets.
 
-What a file names is as little to be trusted as what a document names, so links are followed here and not by HDF5: to
-files of other folders only where `Location.may_lead_to` says so.
+The names in a file are as untrusted as those in a document, so links are followed here and not by HDF5: to files of
+other folders only where `Location.may_lead_to` allows it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from intake_bluesky.errors import AssetUnavailable, UntrustedName
 __all__ = ["VirtualSource", "check_source", "find_dataset", "lead", "list_group", "locate_source", "sources_of"]
 
 MOST_LINKS: Final = 32
+# Environment variables in which HDF5 looks for the files of links, of virtual datasets and of raw storage. With them it
+# may find another file than the one beside the file that names it, and that one has to be checked, too.
 LINKS: Final = "HDF5_EXT_PREFIX"
 SOURCES: Final = "HDF5_VDS_PREFIX"
 RAW: Final = "HDF5_EXTFILE_PREFIX"
@@ -54,7 +56,7 @@ class VirtualSource:
 
     @classmethod
     def of(cls, how: Any, number: int) -> VirtualSource:
-        """Look at one part of what made a virtual dataset."""
+        """Make one from a mapping in the creation properties of a virtual dataset."""
         file, dataset = how.get_virtual_filename(number), how.get_virtual_dsetname(number)
         here, there = how.get_virtual_vspace(number), how.get_virtual_srcspace(number)
         whole = there.get_select_type() == import_h5py().h5s.SEL_ALL
@@ -62,6 +64,7 @@ class VirtualSource:
             held, taken = _solid(here), None if whole else _solid(there)
         except (RuntimeError, ValueError):  # a selection without end
             return cls(file, dataset, (), (), simple=False)
+        # A printf pattern names as many files as there happen to be: HDF5 finds them.
         simple = held.full and "%" not in file + dataset
         if taken is not None:
             simple = simple and taken.full and _long(taken.ranges)[1] == _long(held.ranges)[1]
@@ -141,7 +144,7 @@ def find_dataset(handle: OpenFile, name: str) -> tuple[OpenFile, Any]:
 
 
 def list_group(handle: OpenFile, name: str) -> list[str]:
-    """Names in a group of the file; none where there is no such group in this file."""
+    """Names in a group of the file; none where this file has no such group."""
     try:
         location, path = lead(handle, name)
     except AssetUnavailable:
@@ -167,6 +170,7 @@ def lead(handle: OpenFile, name: str) -> tuple[Location, str]:
     """
     h5l, known = import_h5py().h5l, handle.file.id.links
     parts, done = _parts(name), 0
+    # Links may lead in a circle: each part of the name may take so many steps.
     for _ in range(MOST_LINKS * max(1, len(parts))):
         if done == len(parts):
             return handle.location, "/".join(parts)
@@ -196,7 +200,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _file_named(here: Location, name: str, variable: str) -> str:
-    """The file that a name inside another file means.
+    """Find the file that another file names.
 
     Raises
     ------
@@ -206,6 +210,7 @@ def _file_named(here: Location, name: str, variable: str) -> str:
     if not here.is_local:
         return _remote(here, name)
     places = list(_places(here, name, variable))
+    # All that HDF5 could open, not the first alone: which one it takes depends on the environment and on the moment.
     found = [path for place in places for path in _expanded(place)]
     _refuse(here, found)
     if not found:
@@ -238,7 +243,7 @@ def _places(here: Location, name: str, variable: str) -> Iterator[str]:
 
 
 def _expanded(place: str) -> list[str]:
-    """The files that are there; names of virtual datasets may count blocks with ``%b``."""
+    """The files that exist; names of virtual datasets may count blocks with ``%b``."""
     if "%" not in place:
         return [place] if os.path.exists(place) else []
     return sorted(glob.glob(glob.escape(place).replace("%b", "*").replace("%%", "%")))
@@ -267,6 +272,7 @@ def sources_of(handle: OpenFile, data: Any) -> tuple[VirtualSource, ...]:
         When one of them, or the raw storage of the dataset, is in a file that may not be named.
     """
     here, how = handle.location, data.id.get_create_plist()
+    # Raw storage outside the file is opened by HDF5 itself, so its places are checked before anything is read.
     for number in range(how.get_external_count()):
         name = os.fsdecode(how.get_external(number)[0])
         _refuse(here, [path for place in _places(here, name, RAW) for path in _expanded(place)])
@@ -276,6 +282,7 @@ def sources_of(handle: OpenFile, data: Any) -> tuple[VirtualSource, ...]:
     if not found:
         return ()
     for file in {source.file for source in found} - {"."}:
+        # What a pattern matches may change between the check and the read.
         if here.roots is not None and "%" in file:
             raise UntrustedName(f"{here.path} names files by a pattern, {file!r}: trust the catalog to read it")
         with suppress(FileNotFoundError):
@@ -296,7 +303,7 @@ def locate_source(handle: OpenFile, source: VirtualSource) -> Location:
 
 
 def check_source(handle: OpenFile, source: VirtualSource, depth: int = MOST_LINKS) -> None:
-    """See that a virtual dataset will find a part: HDF5 makes up what it does not find.
+    """Check that HDF5 will find a source of a virtual dataset: it fills in for those it does not find.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Open HDF5 files, shared by the threads that read them and closed when the last one is done.
 
-Nothing stays open between uses. Opening costs about half a millisecond, once a block; a handle that lingers costs the
-user more: HDF5 refuses to open a file twice in one process in different ways, so it would be in the way of their own
-``h5py.File``, and of a writer.
+Nothing stays open between uses. Opening costs about half a millisecond, once a block; a handle left open costs the
+user more: HDF5 refuses to open a file twice in one process in different modes, so their own ``h5py.File`` would fail,
+and so would a writer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def import_h5py() -> Any:
-    """Import h5py, or say how to get it."""
+    """Import h5py, or raise with the way to install it."""
     try:
         import h5py
     except ImportError as error:
@@ -39,7 +39,7 @@ class OpenFile:
     file : h5py.File
     location : Location
     kept : dict
-        What was found out about the file, so that the next read of the same session need not look again.
+        Results of looking into the file, reused by the next read of the same session.
     linked : contextlib.ExitStack
         Holds the files that links of this one lead to.
     """
@@ -52,7 +52,7 @@ class OpenFile:
     def open_linked(self, location: Location) -> OpenFile:
         """Open a file that a link in this one leads to, for as long as this one is open.
 
-        It is not shared: two files that lead to each other would keep each other open.
+        It is not shared: two files that link to each other would hold each other open for ever.
         """
 
         def opened() -> OpenFile:
@@ -63,7 +63,7 @@ class OpenFile:
         return open_files.keep(self, ("linked", location.path), opened)
 
     def close(self) -> None:
-        """Let go of everything; a dataset that lives on would keep its file open."""
+        """Close the file and those it leads to; datasets are dropped first, because a live one holds its file open."""
         self.kept.clear()
         self.linked.close()
         self.file.close()
@@ -88,6 +88,7 @@ class SharedFiles:
             When it cannot be opened; FileNotFoundError when it is not there.
         """
         location.check()
+        # `roots` too: what a trusted catalog has found through links is not for an untrusted one.
         key = (location.path, location.status()[0], swmr, locking, location.roots)
         with self._shared.lend(key, lambda: OpenFile(_open(location, swmr=swmr, locking=locking), location)) as handle:
             yield handle
@@ -99,7 +100,8 @@ class SharedFiles:
             yield handle.file
 
     def keep(self, handle: OpenFile, key: Hashable, make: Callable[[], T]) -> T:
-        """What was made for a file before; made now, by one thread, if it was not."""
+        """The value made for this file and key before; if there is none, one thread makes it now."""
+        # Without the lock first: after the first block of a file every read comes by here.
         found: T | None = handle.kept.get(key)
         if found is not None:
             return found
@@ -115,8 +117,8 @@ def _open(location: Location, *, swmr: bool, locking: bool | None) -> Any:
     if not location.is_local:
         return h5py.File(location.open(), "r", rdcc_nbytes=0)
     refused: Exception | None = None
-    # A file being written in SWMR mode opens only so, an old one only plainly; and where this process has it open
-    # already, HDF5 opens it only as it is open.
+    # A file being written in SWMR mode opens only in that mode, an old one only without; and where this process has it
+    # open already, HDF5 opens it only in the same mode and with the same locking, which `None` leaves to HDF5.
     for as_swmr, lock in ((swmr, locking), (not swmr, locking), (swmr, None), (not swmr, None)):
         try:
             # Blocks are whole chunks, read once: through HDF5's chunk cache they would be copied once more.

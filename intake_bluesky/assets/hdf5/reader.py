@@ -33,7 +33,7 @@ class HDF5Reader(LocatedReader):
     locking : bool or None
         HDF5's file locking, off unless the resource asks for it; None leaves it to ``HDF5_USE_FILE_LOCKING``.
     selection : tuple
-        Part of the dataset that is meant, as `parse_slice` gives it; an integer drops its axis.
+        Part of the dataset that holds the frames, as `parse_slice` gives it; an integer drops its axis.
     squeeze : bool
         Drop axes of length one after the first.
     """
@@ -41,7 +41,7 @@ class HDF5Reader(LocatedReader):
     mimetypes: ClassVar[tuple[str, ...]] = ("application/x-hdf5",)
     specs: ClassVar[tuple[str, ...]] = ("AD_HDF5", "AD_HDF5_SWMR", "AD_HDF5_STREAM", "AD_HDF5_SWMR_STREAM")
     default: ClassVar[str] = AREA_DETECTOR_DATASET
-    """The dataset where the resource does not say."""
+    """The dataset where the resource names none."""
 
     dataset: str = AREA_DETECTOR_DATASET
     swmr: bool = False
@@ -69,13 +69,14 @@ class HDF5Reader(LocatedReader):
         return int(datum_kwargs["point_number"])
 
     def session(self) -> AbstractContextManager[Any]:
-        """Keep the file open, and what is known of the dataset."""
+        """Hold the file open, and what is known of the dataset."""
         return open_files.lend(self.location, swmr=self.swmr, locking=self.locking)
 
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape, dtype and chunks, from the file's header."""
         with self._opened() as dataset:
             frames, *shape = dataset.shape
+            # The dataset may be in a file that a link leads to, which grows while this one stays the same.
             files = {place.path: place for place in (self.location, dataset.owner.location)}
             version = " ".join(place.status()[0] for place in files.values())
             return FrameStructure(frames, tuple(shape), dataset.dtype, dataset.chunk_frames, version)
@@ -101,6 +102,7 @@ class HDF5Reader(LocatedReader):
             key = (self.dataset, self.selection, self.squeeze)
             try:
                 found = open_files.keep(handle, key, lambda: self._look(handle))
+                # The handle is shared: another thread may have looked before the writer appended these frames.
                 if found.shape[0] < frames and handle.file.swmr_mode:
                     found = handle.kept[key] = self._look(handle)
                 yield found

@@ -39,7 +39,7 @@ class CbfReader(SequenceReader):
 
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
-        """Make the reader; its files are numbered from 1 unless the resource says otherwise."""
+        """Make the reader; its files are numbered from 1 unless the resource has an ``initial_number``."""
         return replace(cls.of_sequence(location, parameters), first=int(parameters.get("initial_number", 1)))
 
     @contextmanager
@@ -62,7 +62,7 @@ HEADER_AT_MOST: Final = 64 * 2**10
 
 
 class _BytesWithEnd(io.BytesIO):
-    """A file in memory that has an end: fabio asks one for more for ever where a mark is not in it."""
+    """A file in memory that raises at its end: fabio reads on for ever where a file lacks the mark it looks for."""
 
     name = "stream"
 

@@ -80,11 +80,13 @@ class NameTemplate:
         """
         if filename.startswith(("/", "\\")):
             raise UntrustedName(f"a document names the file {filename!r}: names in a folder do not begin with a slash")
+        # A template may have braces as literal text in the old style, so a number in the old style decides.
         old = "{" not in template or any(t[0] not in (*_ESCAPED, "%s") for t in _PERCENT.finditer(template))
         style = _PERCENT if old else _BRACES
         strings = len([token for token in style.finditer(template) if token[0] == "%s"])
         if strings > 2:
             raise ValueError(f"the template {template!r} has {strings} '%s', two are known: folder and filename")
+        # The folder is empty here: `path` puts the resource's own before the name.
         given = ["", filename][-strings:] if strings else []
         parts, numbers = _assemble(template, style, given)
         if len(numbers) > 1:
@@ -113,9 +115,11 @@ class NameTemplate:
         padded = digits.ljust(self.width) if self.left else digits.rjust(self.width)
         name = f"{self.before}{padded}{self.after}"
         whole = self._joined(base, name)
+        # fsspec chains filesystems at `::`, and a scheme would lead to another one; NUL ends a path in C.
         for forbidden in ("::", "://", "\0"):
             if whole.count(forbidden) > base.count(forbidden):
                 raise UntrustedName(f"a document names the file {name!r}: {forbidden!r} in names of files is refused")
+        # Compared, because two halves that are harmless alone, `a/.` and `./b`, join to a name that climbs.
         if _climbs(name) or _climbs(whole) > _climbs(base):
             raise UntrustedName(f"a document names the file {name!r}: '..' in names of files is refused")
         return whole
@@ -128,6 +132,7 @@ class NameTemplate:
         """The number in what follows the `prefix` in the path of a file; None where it is no name of this template."""
         digits = rest[: len(rest) - len(self.after)].strip()
         number = int(digits) if digits.isdecimal() and digits.isascii() and len(digits) <= WIDEST else None
+        # Made again and compared, so that `img_7` and `img_007` are not taken for the same file.
         named = NameTemplate("", self.after, self.digits, self.width, self.left)
         return number if number is not None and named.path("", number) == rest else None
 
@@ -175,7 +180,7 @@ def _literal(text: str, template: str, of: re.Pattern[str]) -> str:
 
 
 def _padding(token: re.Match[str], template: str) -> _Padding:
-    """Digits, width and whether spaces come after, of the number that a token stands for."""
+    """Digits, width and whether spaces come after, of the number in the place of a token."""
     own = token.groupdict()
     width, precision = int(own["width"] or 0), int(own.get("precision") or 0)
     if max(width, precision) > WIDEST:

@@ -26,7 +26,7 @@ class NpySequenceReader(SequenceReader):
 
     Notes
     -----
-    A resource of spec ``NPY_SEQ`` has no parameters, and each of its datums says an ``index``. Stream resources may
+    A resource of spec ``NPY_SEQ`` has no parameters, and each of its datums has an ``index``. Stream resources may
     have those of every `SequenceReader`; with a ``chunk_shape`` of several frames the first axis of what a file holds
     counts them.
     """
@@ -50,6 +50,8 @@ class NpySequenceReader(SequenceReader):
             size, offset = math.prod(frame) * dtype.itemsize, file.tell()
 
             def read(number: int, out: Array, region: Region) -> None:
+                # In C's order a frame is a piece of the file; in Fortran's its numbers are all over it, and the file is
+                # read whole.
                 if not columns:
                     RawArray(file, location.path, offset + number * size, frame, dtype).read(out, region)
                     return
@@ -64,6 +66,7 @@ def _header(file: BinaryIO, path: str) -> tuple[tuple[int, ...], bool, np.dtype[
     """Shape, whether it is in Fortran's order, and dtype."""
     try:
         version = np.lib.format.read_magic(file)
+        # Version 3 differs from 2 only in the encoding of the names of fields.
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, columns, dtype = read(file)
     except ValueError as error:

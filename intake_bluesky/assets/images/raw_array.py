@@ -1,4 +1,4 @@
-"""Arrays that lie in a file as they lie in memory: read into place, and of a part no more than its rows."""
+"""Arrays stored in a file as they are in memory: read in place, and of a part no more than its rows."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ class RawArray:
     def _fill(self, out: Array) -> None:
         left = out.reshape(-1).view(np.uint8).data if out.size else memoryview(b"")
         while left:
+            # Files of fsspec may give less than was wanted, as sockets do.
             count = self.file.readinto(left)  # type: ignore[attr-defined]
             if not count:
                 raise AssetUnavailable(f"{self.path} is too short: {len(left)} bytes of an array are not there")

@@ -35,7 +35,7 @@ class FrameFile(NamedTuple):
 
 
 class _FramesOfFile(NamedTuple):
-    """Frames in one file: from which of the file, and which of those asked for they are."""
+    """Frames in one file: the first in the file, and their place among the frames wanted."""
 
     file: Location
     first: int
@@ -47,7 +47,7 @@ class _FramesOfFile(NamedTuple):
 class SequenceReader(LocatedReader):
     """Reads frames that are in files of their own, or a fixed number of them in each.
 
-    The file of a frame follows from its number: no folder is listed, and only the files that hold frames asked for are
+    The file of a frame follows from its number: no folder is listed, and only the files that hold wanted frames are
     opened, a few at a time, each for as long as it is being read.
 
     Attributes
@@ -87,6 +87,7 @@ class SequenceReader(LocatedReader):
         template = parameters.get("template") or cls.default_template
         filename = str(parameters.get("filename") or "")
         names = NameTemplate.parse(str(template), filename) if template else NameTemplate(numbered=False)
+        # The name of any number will do: what it may climb or lead to does not depend on the number.
         _refuse_elsewhere(location, names.path(location.path, 0))
         chunk = parameters.get("chunk_shape") or (1,)
         per_file = positive("chunk_shape", chunk if isinstance(chunk, int) else chunk[0])
@@ -110,7 +111,7 @@ class SequenceReader(LocatedReader):
         return self.location.with_path(self.template.path(self.path, number))
 
     def files(self) -> Sequence[Location]:
-        """The files that are there (a resource does not say how many there should be)."""
+        """The files that exist (a resource does not declare how many there should be)."""
         if not self.template.numbered:
             return [self.file(0)]
         found = {
@@ -152,6 +153,7 @@ class SequenceReader(LocatedReader):
             shape = self._frame_shape(file)
             _check(path, shape, file.dtype, out, region)
             first, target = part.first, out
+            # All frames of the file make one frame of the sequence: its first axis picks among them.
             if len(shape) > len(file.shape):
                 first, target, region = (region[0].start if region else 0), out[0], Region(region[1:])
             if first + len(target) > file.frames:
@@ -171,7 +173,7 @@ def _refuse_elsewhere(location: Location, path: str) -> None:
 
 
 def _check(path: str, shape: tuple[int, ...], dtype: np.dtype[Any], out: Array, region: Region) -> None:
-    """Refuse a file whose frames are not what was found, in the sequence, before."""
+    """Refuse a file whose frames differ from those of the header that was read."""
     fits = len(region) == len(shape) and all(part.stop <= length for part, length in zip(region, shape, strict=True))
     if not (fits if region else shape == out.shape[1:]) or not np.can_cast(dtype, out.dtype, "safe"):
         before = f"a part up to {tuple(part.stop for part in region)}" if region else f"shape {out.shape[1:]}"
@@ -190,6 +192,7 @@ def _naming(location: Location, what: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location.path) from error
     except Exception as error:  # decoders raise whatever they like at damage
+        # The message names the file already.
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise AssetUnavailable(

@@ -1,7 +1,7 @@
 """SPE files, of cameras by Princeton Instruments: versions 2.x (WinView, WinSpec) and 3.0 (LightField).
 
 The layout, as imageio and Bio-Formats read it too: a header of 4100 bytes, whose fields are little-endian, the frames,
-and in version 3 a footer in XML, which says how far apart frames are.
+and in version 3 a footer in XML, which has the distance between frames.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LARGEST_FOOTER: Final = 64 * 2**20
 NAMESPACE: Final = "{http://www.princetoninstruments.com/spe/2009}"
 
 DTYPES: Final = {0: "<f4", 1: "<i4", 2: "<i2", 3: "<u2", 5: "<f8", 6: "|u1", 8: "<u4"}
-"""By the number that the header has for them."""
+"""By their codes in the header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class SpeReader(SequenceReader):
 
 
 class _Layout(NamedTuple):
-    """How many frames a file says that it has, each of what shape and dtype, and the bytes from one to the next."""
+    """The number of frames in the header, their shape and dtype, and the bytes from one to the next."""
 
     frames: int
     shape: tuple[int, int]
@@ -94,7 +94,7 @@ _FIELDS: Final = (("<H", 42), ("<h", 108), ("<H", 656), ("<i", 1446))
 
 
 def _of_footer(file: BinaryIO, start: int, path: str, plain: _Layout) -> _Layout:
-    """What the footer says: a frame may be followed by when it was taken."""
+    """Take the layout from the footer: a frame may be followed by metadata, such as the time it was taken."""
     file.seek(start)
     text = file.read(LARGEST_FOOTER)
     text = text.rstrip(b"\0")

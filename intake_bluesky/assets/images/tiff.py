@@ -54,6 +54,7 @@ def _alike(page: Any, first: Any) -> bool:
 
 
 def _read_page(page: Any, file: BinaryIO, path: str, out: Array, region: Region) -> None:
+    # Uncompressed and in one piece: read in place, and of a region only its rows; tifffile would read the page.
     if page.is_final and page.dataoffsets[0]:  # of a page that was never written it is 0
         stored = page.dtype.newbyteorder(page.parent.byteorder)
         RawArray(file, path, page.dataoffsets[0], page.shape, stored).read(out, region)

@@ -54,6 +54,7 @@ def fill(  # noqa: PLR0917  # where from, and where to
     wanted = [_Column(file.path, *each, first) for each in zip(columns, targets, strict=True)]
     words = sorted(column.number for column in wanted if not column.is_number)
     found = file.values(part, words)
+    # Parsed again as text, and cell by cell: slow, and so only for columns whose numbers may have been rounded.
     doubtful = [c.number for c in wanted if c.is_number and not c.is_exact(found, rows)]
     text = file.values(part, sorted([*words, *doubtful])) if doubtful else found
     for column in wanted:
@@ -67,7 +68,7 @@ def fill(  # noqa: PLR0917  # where from, and where to
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column, and what it is to be."""
+    """A column of the file, and the array that it fills."""
 
     path: str
     number: int
@@ -84,10 +85,10 @@ class _Column:
         return self.dtype.kind in "biuf"
 
     def is_exact(self, found: dict[int, Array], rows: slice) -> bool:
-        """Whether what pandas made of the column is what is in the file, for one of this dtype.
+        """Whether the numbers that pandas parsed equal those in the file, as far as this dtype holds them.
 
-        A column is of one type: a word anywhere makes it text, and a fraction or a gap anywhere makes of its integers
-        floats, which do not hold large ones.
+        Pandas gives a column one type: a word anywhere makes it text, and a fraction or a gap anywhere turns integers
+        into floats, which do not hold large ones.
         """
         values = found.get(self.number)
         if values is None or values.dtype.kind not in "biuf":

@@ -1,4 +1,4 @@
-"""What the parameters of a resource say of its text, in pandas' words; and pandas, told so."""
+"""How to read the text of a resource, from its parameters, in pandas' words; and parsing with pandas."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["MISSING", "OF_PANDAS", "Grammar"]
 MISSING: Final = (
     "", "NA", "N/A", "n/a", "<NA>", "#N/A", "nan", "NaN", "NAN", "-nan", "-NaN", "null", "NULL", "None"
 )  # fmt: skip
-"""What stands for a number that is not there; text is taken as it is."""
+"""Text in the place of a missing number; columns of text are taken as they are."""
 OF_DOCUMENTS: Final = frozenset({"chunk_shape", "join_chunks", "join_method", "multiplier", "frame_per_point"})
 """Parameters that every stream resource may have."""
 OF_PANDAS: Final = frozenset({
     "comment", "decimal", "delimiter", "dtype", "encoding", "header", "keep_default_na", "na_values", "names", "nrows",
     "quotechar", "sep", "skipfooter", "skipinitialspace", "skiprows", "thousands", "usecols",
 })  # fmt: skip
-"""Keywords of `pandas.read_csv` that say what text means; none of them runs code or opens anything."""
+"""Keywords of `pandas.read_csv` that describe text; none of them runs code or opens anything."""
 SPACES: Final = r"\s+"
 BOOLEANS: Final = frozenset({"True", "TRUE", "true", "False", "FALSE", "false"})
 NUMBER: Final = r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity)"
@@ -38,13 +38,13 @@ class Grammar:
     options, beginning : tuple of (str, value)
         Keywords of `pandas.read_csv` that hold for all of a file, and for its beginning.
     missing : tuple of str
-        Text that stands for a missing number.
+        Text in the place of a missing number.
     columns : tuple of int
         Those that are read; ``()`` for all.
     most : int or None
         Of how many rows at most (``nrows``).
     footer : int
-        Lines at the end that are not meant (``skipfooter``, which pandas' fast parser does not have).
+        Lines at the end that are no rows (``skipfooter``, which pandas' fast parser does not have).
     """
 
     options: tuple[tuple[str, Any], ...] = ()
@@ -95,8 +95,9 @@ class Grammar:
         return dict(self.options).get(name) or ""
 
     def without_footer(self, text: bytes) -> int:
-        """How much of the text of a file is before the lines at its end that are not meant."""
+        """How much of the text of a file is before the lines at its end that are no rows."""
         stop, left = len(text), self.footer
+        # No stripped line begins with a line break: without a comment character no line is a comment.
         comment = (self.option("comment") or "\n").encode()
         while left and stop:
             begin = text.rfind(b"\n", 0, stop - 1) + 1
@@ -118,6 +119,7 @@ class Grammar:
         if cell in BOOLEANS:
             return cell.lower() == "true"
         plain = cell.replace(self.option("thousands") or "\n", "").replace(self.option("decimal") or ".", ".").strip()
+        # Bounded, because Python takes quadratic time for very long integers, and refuses those past 4300 digits.
         if re.fullmatch(r"[+-]?\d{1,40}", plain, re.ASCII):
             return int(plain)
         return float(plain) if re.fullmatch(NUMBER, plain, re.ASCII | re.IGNORECASE) else cell
@@ -137,7 +139,7 @@ class Grammar:
         ----------
         text : bytes
         names : sequence of int
-            Numbers of the columns that are read; none where the text tells.
+            Numbers of the columns that are read; empty where pandas finds them in the text.
         words : sequence of int
             Columns that are taken as they are, whatever pandas would make of them.
         begins : bool
@@ -148,7 +150,7 @@ class Grammar:
         Raises
         ------
         DamagedRun
-            With pandas' own words.
+            With pandas' own message.
         """
         import pandas as pd
 
@@ -163,7 +165,7 @@ class Grammar:
             found = pd.read_csv(
                 BytesIO(text),
                 engine="c",
-                low_memory=False,  # or columns would be of several types
+                low_memory=False,  # pandas would parse in pieces, and a column could have several types
                 header=how.pop("header", None),
                 dtype=dict.fromkeys(words, object),
                 keep_default_na=False,
@@ -214,6 +216,7 @@ def _skipped(parameters: Mapping[str, Any]) -> int | tuple[int, ...] | None:
 
 def _count(parameters: Mapping[str, Any], name: str) -> int | None:
     value = parameters.get(name)
+    # Not isinstance: True is an int, and would count as one line.
     if value is not None and (type(value) is not int or value < 0):
         raise ValueError(f"{name}={value!r} is not a number from 0")
     return value

@@ -1,4 +1,4 @@
-"""Text files as pandas parsed them: once each, in parts of a few megabytes, of which those used last are kept."""
+"""Text files as pandas parsed them: once each, in parts of a few megabytes, of which a cache holds those used last."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["FilePart", "ParsedFile", "parsed_file"]
 PART: Final = 4 * 2**20
 """Bytes parsed together; parts end where rows do."""
 MOST_PARTS: Final = 32
-"""Parts that are kept, of all files together: 128 MiB of text, and of numbers about as much."""
+"""Parts in the cache, of all files together: 128 MiB of text, and of numbers about as much."""
 MOST_FILES: Final = 256
 LONGEST: Final = 64 * 2**20
 """Bytes of the longest row; what is longer has a quote that is never closed."""
 UNCLOSED: Final = "EOF inside string"
-"""How pandas says so."""
+"""Pandas' message for a quote that is not closed."""
 
 
 class FilePart(NamedTuple):
-    """Whole rows of a file: from which byte to which, and how many of them are meant."""
+    """Whole rows of a file: from which byte to which, and how many of them count (``nrows`` may end within a part)."""
 
     start: int
     stop: int
@@ -51,6 +51,7 @@ class ParsedFile:
     path: str
     stamp: str
     grammar: Grammar
+    # Not compared: these are keys of the caches, and path, stamp and grammar decide all the rest.
     location: Location = field(compare=False)
     columns: tuple[int, ...] = field(default=(), compare=False)
     parts: tuple[FilePart, ...] = field(default=(), compare=False)
@@ -68,6 +69,7 @@ class ParsedFile:
         DamagedRun
             Where pandas cannot make rows of it.
         """
+        # An empty list in the cache is the place for the values. Two threads may both fill it, with the same values.
         kept = _kept(self, part, tuple(words))
         if not kept:
             with self.location.open() as file:
@@ -78,7 +80,7 @@ class ParsedFile:
         return kept[0]
 
     def looked_through(self) -> ParsedFile:
-        """Parse all of it once, and learn where its rows are."""
+        """Parse all of it once, and find where its rows are."""
         found, text, start, left = self, b"", 0, self.grammar.most
         with self.location.open() as file:
             while left != 0 and (more := file.read(-1 if self.grammar.in_one_piece else PART)):
@@ -93,7 +95,7 @@ class ParsedFile:
                     found = replace(found, columns=found.columns or tuple(frame.columns), parts=(*found.parts, part))
                     _kept(found, part, ()).append(_columns(frame))
                     left = None if left is None else left - len(frame)
-                if found.parts:  # the first one has to have all that is skipped at the beginning
+                if found.parts:  # else the text grows: the first part includes all lines skipped at the beginning
                     text, start = text[length:], start + length
         return found
 
@@ -114,7 +116,7 @@ class ParsedFile:
 
 @lru_cache(MOST_PARTS)
 def _kept(file: ParsedFile, part: FilePart, words: tuple[int, ...]) -> list[dict[int, Array]]:
-    """Where the columns of a part are put when it has been parsed."""
+    """A place for the columns of a part: empty until it has been parsed, or when the cache has dropped it."""
     return []
 
 

@@ -22,7 +22,7 @@ __all__ = ["CSVReader"]
 class CSVReader(LocatedReader):
     r"""Reads rows of text: a row is a frame, of as many values as it has columns.
 
-    Text does not say of what dtype it is. So that is as the data key declares: of a structured dtype each field is a
+    Text has no dtype. So that is as the data key declares: of a structured dtype each field is a
     column, of another it is that of all columns. A value that it does not hold (a fraction among integers, a word
     among numbers, a word longer than ``<U8``) is an error that names row and column, and never cast. Floats that are
     missing are NaN.
@@ -33,7 +33,7 @@ class CSVReader(LocatedReader):
     Attributes
     ----------
     grammar : Grammar
-        What text means.
+        How text is to be read.
     """
 
     mimetypes: ClassVar[tuple[str, ...]] = ("text/csv;header=absent",)
@@ -56,6 +56,7 @@ class CSVReader(LocatedReader):
         version = self.location.status()[0]
         try:
             found = parsed_file(self.location, self.grammar)
+        # An OSError, so that the rest of the stream opens: `assets.build` takes it for a header that cannot be read.
         except DamagedRun as error:
             raise AssetUnavailable(str(error)) from error
         shape = (len(found.columns),) if found.rows else ()
