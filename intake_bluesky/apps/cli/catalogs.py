@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _yaml(name: str) -> str:
     if name not in catalog.offered:
         try:
-            catalog[name]  # says why: it is broken, or there is none
+            catalog[name]  # raises with the reason: it is broken, or there is none
         except CatalogNotFound as error:
             raise StoreUnavailable(str(error)) from error
         raise StoreUnavailable(f"{name!r} is an entry of a catalog: give the name of a configuration file")

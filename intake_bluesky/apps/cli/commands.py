@@ -19,7 +19,7 @@ FINE: Final = 0
 FOUND: Final = 1
 """`validate` found something."""
 UNUSABLE: Final = 2
-"""Bad usage, or what was asked for cannot be opened."""
+"""Bad usage, or a catalog or run that cannot be opened."""
 INTERRUPTED: Final = 130  # as shells report SIGINT
 
 CATALOG: Final = """a YAML catalog (catalogs/demo.yml; :NAME after it chooses an entry), files (a folder,
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 fine, 1 `validate` found something, 2 bad usage or what was asked for cannot be opened.
+        Exit code: 0 fine, 1 `validate` found something, 2 bad usage or something cannot be opened.
 
     Examples
     --------
@@ -48,12 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has said why
+    except SystemExit as stop:  # argparse has written the reason; callers in Python get a code, not an exit
         return int(stop.code or 0)
     try:
+        # Only the module of this command: `--help` and typing errors should not wait for dask and xarray.
         code: int = import_module(f"intake_bluesky.apps.cli.{arguments.command}").run(arguments)
+        # Now, while a closed pipe or a full disk is still an error of ours to report.
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of a pipe has seen enough; Python would complain once more at exit
+    except BrokenPipeError:  # `| head` closed the pipe: no error, but Python would flush into it once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
     except KeyboardInterrupt:
@@ -68,7 +70,7 @@ def _complain(error: Exception, *, debug: bool) -> int:
         traceback.print_exc()
     expected = isinstance(error, (IntakeBlueskyError, OSError))
     text = str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
-    said = text if isinstance(error, QuerySyntaxError) else " ".join(text.split())  # its further lines show the place
+    said = text if isinstance(error, QuerySyntaxError) else " ".join(text.split())  # its lines show the column
     sys.stderr.write(f"intake-bluesky: {said}\n")
     return UNUSABLE
 
@@ -170,5 +172,6 @@ def _command(
 def _count(text: str) -> int:
     count = int(text)
     if count < 0:
+        # argparse makes an error of usage of it, with its own message.
         raise ValueError("negative")
     return count

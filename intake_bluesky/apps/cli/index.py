@@ -23,13 +23,13 @@ MOST: Final = 61  # processes that Windows can wait for
 
 @runtime_checkable
 class SupportsFileIndex(Protocol):
-    """A store that keeps an index of files."""
+    """A store that has an index of files."""
 
     def scan(self, executor: Executor | None = None) -> None:
         """Scan the files that no scan has seen, where it is worth it by an executor."""
 
     def publish(self) -> Sequence[str]:
-        """Put what is known beside the files."""
+        """Put a copy of the index beside the files."""
 
 
 @runtime_checkable
@@ -37,10 +37,10 @@ class SupportsServerIndexes(Protocol):
     """A store whose database has indexes of its own."""
 
     def proposed_indexes(self) -> Sequence[str]:
-        """Say, one a line, what would make searches quicker and is not there; changes nothing."""
+        """List, one a line, the indexes that would make searches quicker and do not exist; changes nothing."""
 
     def make_indexes(self) -> Sequence[str]:
-        """Make it, and say what was made; what this user has no right to make may be left out."""
+        """Make them, and list those that were made; those that this user has no right to make may be left out."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,22 +75,26 @@ def _processes() -> Iterator[Executor | None]:
 
     Programs that call `main` may lack ``if __name__ == "__main__"``: imported again by such a process, they get none.
     """
+    # In containers and batch jobs a process may use fewer processors than the machine has.
     number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if number == 1 or multiprocessing.parent_process() is not None:
         yield None
         return
-    # Not forked, for this process has threads; who interrupts this process interrupts theirs, too, which need not tell.
+    # Not forked: this process has threads. Ctrl-C goes to the processes of the pool, too, where it is ignored, so that
+    # only this one reports it.
     context, quiet = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
     pool = ProcessPoolExecutor(min(number, MOST), context, initializer=signal.signal, initargs=quiet)
     try:
         yield pool
     finally:
+        # Files that are not begun can wait for the next time; without this an interrupt would scan them all first.
         pool.shutdown(cancel_futures=True)
 
 
 def _index(text: str, arguments: argparse.Namespace) -> dict[str, Any]:
     catalog = find_catalog(text)
     store = catalog.store
+    # By protocol, not by class: the core does not import the drivers.
     if isinstance(store, SupportsServerIndexes):
         made = list(store.make_indexes()) if arguments.make else []
         return {"catalog": shown(text), "made": made, "proposed": list(store.proposed_indexes())}

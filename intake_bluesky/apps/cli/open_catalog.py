@@ -1,4 +1,4 @@
-"""From what is typed to a catalog and a run."""
+"""From the arguments of a command to a catalog and a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["find_catalog", "find_run"]
 
 YAML: Final = re.compile(r"(?P<file>.+\.ya?ml)(?::(?P<entry>[^/\\]+))?")
-MOST: Final = 16  # first bytes of a file that tell whose it is
+MOST: Final = 16  # first bytes of a file, as many as a signature of a driver may have
 COMPRESSION: Final = (".gz", ".zst")
 
 
@@ -37,7 +37,7 @@ def find_catalog(text: str) -> BlueskyCatalog:
     Raises
     ------
     StoreUnavailable
-        When there is no such thing, or when it is no catalog of runs.
+        When nothing has that name, or when it is no catalog of runs.
     """
     yaml = YAML.fullmatch(text)
     if yaml:
@@ -163,6 +163,7 @@ def find_run(catalog: BlueskyCatalog, text: str) -> BlueskyRun:
     try:
         if re.fullmatch(r"-\d+", text):
             return catalog[int(text)]  # type: ignore[no-any-return]
+        # Digits alone may be a scan_id or the beginning of a uid: people mostly type the former.
         if text.isdecimal():
             return _numbered(catalog, text)
     except IndexError as error:

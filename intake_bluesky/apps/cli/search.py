@@ -1,4 +1,4 @@
-"""``intake-bluesky search``: the runs that match, and searches kept as catalogs."""
+"""``intake-bluesky search``: the runs that match, and searches saved as catalogs."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     hits = found.search(query, read_at_most=_size(arguments.read_at_most)).sort(*_listed(arguments.sort))
     places = {column: as_path(column) for column in columns}
     runs = list(hits.arrangement.runs(limit=arguments.limit or None))
+    # Counting may be a second search: not needed where the listing ended before its limit.
     total = len(hits) if len(runs) == arguments.limit else len(runs)
     if arguments.save:
         _save(hits, Path(arguments.save))

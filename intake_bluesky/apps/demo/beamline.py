@@ -45,7 +45,7 @@ class Beamline:
     blob : SimBlobDetector
         A detector that writes HDF5 and announces it by stream resources.
     pattern : PatternGenerator
-        What `blob` sees.
+        The images that `blob` takes.
     """
 
     theta: Any
@@ -130,6 +130,7 @@ def build_beamline(folder: Path) -> Beamline:
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     img = hw(save_path=str(images)).img
+    # The number of the image is the seed of its noise, so that each demonstration draws the same picture.
     taken = iter(range(10**9))
     img.sim_set_func(lambda: powder_rings(next(taken)))
     ring_current = Signal(name="ring_current", value=300.0)

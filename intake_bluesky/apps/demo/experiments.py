@@ -32,12 +32,15 @@ GRID_POINTS: Final = 25
 
 @contextmanager
 def run_engine(metadata: Mapping[str, Any]) -> Iterator[RunEngine]:
-    """A RunEngine whose event loop ends with the context; it prints nothing and takes no signals."""
+    """A RunEngine whose event loop ends with the context; it prints nothing and handles no signals."""
+    # bluesky's default is a handler of Ctrl-C, which pauses a plan instead of ending the program.
     engine = RunEngine(dict(metadata), context_managers=[])
     try:
         yield engine
     finally:
         loop = engine.loop
+        # The loop runs in a thread of the RunEngine, which has no method to end it: only that thread may stop it, and a
+        # loop that runs cannot be closed.
         loop.call_soon_threadsafe(loop.stop)
         while loop.is_running():
             time.sleep(0.001)
@@ -55,7 +58,7 @@ class Experiments:
     writer : callable
         Takes (name, document); what ``catalog.writer()`` gives.
     say : callable
-        Is told, in a sentence, what begins.
+        Called with a sentence about each experiment as it begins.
     scan_id : int
         The highest scan_id there is already.
     grid_points : int
@@ -103,6 +106,7 @@ class Experiments:
     def _failed(self, engine: RunEngine, on: Beamline) -> tuple[str, ...]:
         self.say("a scan that fails half way: the shutter closes")
         uids: list[str] = []
+        # A plan that fails returns no uids, so they are taken from the start documents.
         token = engine.subscribe(lambda name, doc: uids.append(doc["uid"]), "start")
         axis = (on.theta, -1, 1, 11)
         try:
@@ -135,12 +139,12 @@ class Experiments:
 
 
 class ShutterClosed(RuntimeError):
-    """What the failing scan fails of."""
+    """The error of the scan that fails."""
 
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """Keep bluesky from logging a failure, with its traceback, that is meant to be."""
+    """Keep bluesky from logging a failure, with its traceback, that the demonstration wants."""
     logger = logging.getLogger("bluesky")
     logger.disabled = True
     try:
@@ -159,7 +163,7 @@ def _sample(name: str) -> dict[str, Any]:
 
 
 def _decaying(on: Beamline) -> Callable[..., Plan]:
-    """A step of a scan in which the ring's current falls; whoever monitors it hears of it."""
+    """A step of a scan in which the ring's current falls; a monitor of it records the new value."""
 
     def one_point(detectors: Any, motor: Any, step: float) -> Plan:
         on.ring_current.put(on.ring_current.get() * 0.9998)

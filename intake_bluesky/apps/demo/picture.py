@@ -103,6 +103,7 @@ def radial_profiles(frames: Array) -> Array:
     [3.0, 3.0]
     """
     rows, columns = np.indices(frames.shape[1:])
+    # About the centre of the rings as `powder_rings` draws them.
     radius = np.hypot(rows - frames.shape[1] * 0.53, columns - frames.shape[2] * 0.47).astype(int)
     counts = np.maximum(np.bincount(radius.ravel()), 1)
     sums = [np.bincount(radius.ravel(), weights=frame.ravel()) for frame in frames]

@@ -36,7 +36,7 @@ sources:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """What the demonstration leaves.
+    """The results of the demonstration.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ def run_demo(folder: Path, *, grid_points: int = GRID_POINTS) -> Demonstration:
     Parameters
     ----------
     folder : Path
-        Made if it is not there; runs that are there already stay.
+        Made if it does not exist; runs that it has already stay.
     grid_points : int
         Images along each side of the map.
     """
@@ -106,6 +106,7 @@ def _record(page: Console, folder: Path, yaml: Path, grid_points: int) -> Runs:
             folder.resolve(),
             writer,
             say=lambda text: page.print(f"  - {text}"),
+            # A second demonstration in the same folder goes on counting, or `cat[scan_id]` would find two runs.
             scan_id=(newest.scan_id or 0) if newest else 0,
             grid_points=grid_points,
         )
@@ -162,7 +163,7 @@ def _next(yaml: Path, runs: Runs) -> str:
 
 
 def _typed(name: str) -> str:
-    """What to type for a program of this environment: its name where the shell finds it, else its path."""
+    """The command of a program of this environment: its name where the shell finds it, else its path."""
     own = Path(sys.executable).with_name(name)
     found = shutil.which(name)
     if not own.exists() or (found and Path(found).samefile(own)):

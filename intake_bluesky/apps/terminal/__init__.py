@@ -1,4 +1,4 @@
-"""What goes to a terminal: tables and trees by rich, progress, JSON. Needs the extra ``[cli]``."""
+"""Output to a terminal: tables and trees by rich, progress, JSON. Needs the extra ``[cli]``."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ def console(*, stderr: bool = False) -> Console:
             raise BrokenPipeError  # rich would end the program here, and call it a failure
 
     file = sys.stderr if stderr else sys.stdout
+    # No markup: `[x]` in a document is text, not a style.
     return Page(file=file, width=None if file.isatty() else WIDE, highlight=False, markup=False, emoji=False)
 
 
@@ -55,7 +56,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def write_json(value: Any) -> None:
-    """Write one JSON document; what is not finite becomes null, for JSON has no word for it."""
+    """Write one JSON document; what is not finite becomes null, because JSON has no form for it."""
     sys.stdout.write(
         json.dumps(_finite(to_plain(value)), ensure_ascii=False, indent=2, allow_nan=False, default=str) + "\n"
     )

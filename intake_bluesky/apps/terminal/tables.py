@@ -1,4 +1,4 @@
-"""Runs as a table, and what a list of runs says of each."""
+"""Runs as a table, and the facts of a run in a list."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def runs_table(runs: Sequence[RunSummary]) -> Table:
 
 def _events(summary: RunSummary) -> str:
     counts = (summary.stop or {}).get("num_events") or {}
+    # `primary` first, the stream that people look for.
     ordered = sorted(counts.items(), key=lambda pair: (pair[0] != "primary", pair[0]))
     return ", ".join(f"{name} {count}" for name, count in ordered)
 
@@ -69,12 +70,12 @@ def _shown(value: Any, column: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Text of a document without what a terminal would obey."""
+    """Text of a document without characters that control a terminal."""
     return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def describe_summary(summary: RunSummary) -> dict[str, Any]:
-    """What a list of runs says of one, as JSON."""
+    """The facts of a run in a list, as JSON."""
     stop = summary.stop or {}
     return {
         "uid": summary.uid,

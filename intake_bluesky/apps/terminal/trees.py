@@ -20,7 +20,7 @@ SHOWN: Final = 5  # files
 
 
 def describe_run(run: BlueskyRun) -> dict[str, Any]:
-    """What there is to tell of a run, its data unread: plain values, as JSON has them."""
+    """The facts of a run, its data unread: plain values, as JSON has them."""
     start, stop = run.metadata["start"], run.metadata["stop"]
     streams = {name: _describe_stream(run, name) for name in run}
     files = [{"path": file.path, "exists": file.exists, "size": file.size} for file in run.files()]
@@ -63,7 +63,7 @@ def _describe_configuration(descriptors: Any) -> dict[str, dict[str, Any]]:
 
 
 def run_tree(description: Mapping[str, Any]) -> Tree:
-    """A tree of what `describe_run` gave."""
+    """A tree of the facts of `describe_run`."""
     from rich.text import Text
     from rich.tree import Tree
 
@@ -107,6 +107,7 @@ def _add_files(branch: Tree, files: list[Mapping[str, Any]]) -> None:
     from rich.text import Text
 
     missing = [file for file in files if not file["exists"]]
+    # All that are missing, before any others: they are why somebody looks at the files.
     listed = [*missing, *(file for file in files if file["exists"])]
     for file in listed[: max(SHOWN, len(missing))]:
         size = f"{file['size']:,} bytes" if file["exists"] else "missing"

@@ -33,7 +33,7 @@ def validate(
     schema : bool
         Whether to hold every document to event-model's schema, which takes most of the time.
     watch : callable, optional
-        Is given the uids and gives them back one after the other, as a bar of progress does (``tqdm.tqdm``).
+        Takes the uids and yields them one after the other, as a bar of progress does (``tqdm.tqdm``).
 
     Yields
     ------
@@ -50,16 +50,17 @@ def validate(
     if isinstance(what, BlueskyRun):
         yield from validate_run(what._store, what.uid, what._assets, schema=schema)
         return
+    # Deep: a file is only a problem after a scan of all its documents, and its ends may be whole.
     what.refresh(deep=True)
     uids = [run.uid for run in what.selection.runs()]
     for uid in uids if watch is None else watch(uids):
         try:
             run = what[uid]
-        except IntakeBlueskyError:  # it is said again, and told, where the run's documents are looked at
+        except IntakeBlueskyError:  # `validate_run` meets it again in the documents, and makes it a finding
             yield from validate_run(what.selection.store, uid, schema=schema)
         else:
             yield from validate(run, schema=schema)
-    # Last, for opening the runs may have brought more to light. Their own were told with them.
+    # Last: opening the runs may have found further problems. Those of a run were yielded with it.
     yield from (_unreadable(problem) for problem in what.problems if problem.uid not in uids)
 
 

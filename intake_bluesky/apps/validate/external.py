@@ -1,4 +1,4 @@
-"""Checks of external arrays: the files that documents speak of, against what the documents say of them."""
+"""Checks of external arrays: the files that documents refer to, against what these declare of them."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def check_external(
 ) -> Iterator[Finding]:
     """Look at the headers of the files of a run, and not at their data.
 
-    A third party's handler has no header to look at: it is asked for the first and the last datum.
+    A third party's handler has no header to look at: it reads the first and the last datum.
 
     Parameters
     ----------
     store : RunStore
     header : RunHeader
     checks : DocumentChecks
-        Which were given all documents of the run.
+        With all documents of the run added.
     options : AssetOptions
     """
     for name, layout in header.streams.items():
@@ -79,6 +79,7 @@ def _array(
         return stream_asset_array(header.assets_of(stream, key), key, spec, seq_num, options)
     if (stream, key) not in checks.datum_ids:
         return None
+    # Unknown datums have a finding of their own; here they would be one more, of files that are too short.
     ids = [datum_id if datum_id in checks.datums else "" for datum_id in checks.datum_ids[stream, key]]
     resources = {str(doc["uid"]): doc for doc in header.resources}
     return datum_array(ids, key, spec, resources, checks.datums, options)
@@ -113,7 +114,7 @@ class _ExternalFiles:
         if isinstance(reader, HandlerReader):
             self._read_some(reader, header, used)
         elif header.frames is None:
-            for index in used[1:]:  # a sequence of files: only looking at each tells whether it is there
+            for index in used[1:]:  # a sequence of files: each is opened, to find out whether it exists
                 for frame in range(index * per_event, (index + 1) * per_event):
                     self._structure(reader, frame)
         elif used and header.frames > (used[-1] + 1) * per_event:
@@ -132,6 +133,7 @@ class _ExternalFiles:
 
     def _check_declared(self, reader: AssetReader, header: FrameStructure) -> None:
         dtype = declared_dtype(self.spec)
+        # Without one of these the dtype is a guess of ours, of JSON's `number`, and no declaration to hold a file to.
         if {"dtype_numpy", "dtype_str", "dtype_descr"} & self.spec.keys() and dtype != header.dtype:
             self._mismatch(f"{reader.path} holds {header.dtype} where {dtype} is declared")
         shape, frame = declared_shape(self.spec), header.frame_shape

@@ -1,4 +1,4 @@
-"""What validation finds, and what each code means."""
+"""Findings of validation, and the meaning of each code."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def finding(where: str, code: str, message: str) -> Finding:
 
 
 class Tally:
-    """Collects what is found again and again, and gives one finding for each place and code.
+    """Collects findings that repeat, and yields one for each place and code.
 
     Examples
     --------
@@ -103,7 +103,7 @@ class Tally:
         self._count: dict[tuple[str, str], int] = {}
 
     def add(self, where: str, code: str, message: str, *, times: int = 1) -> None:
-        """Count one more, or `times` more; the first message is the one kept."""
+        """Count one more, or `times` more; the message is the first one."""
         place = (where, code)
         self._first.setdefault(place, message)
         self._count[place] = self._count.get(place, 0) + times

@@ -19,7 +19,7 @@ __all__ = ["DocumentChecks"]
 
 @dataclass(slots=True)
 class _RecordedStream:
-    """What was met of one stream.
+    """The numbers recorded in one stream.
 
     ``seq_nums`` are those of events, ``frames`` those of stream datums.
     """
@@ -29,7 +29,7 @@ class _RecordedStream:
 
 
 class DocumentChecks:
-    """Takes the documents of one run in, one at a time, and says at the end what is wrong with them.
+    """Takes in the documents of one run, one at a time, and gives the findings at the end.
 
     Parameters
     ----------
@@ -71,6 +71,7 @@ class DocumentChecks:
                 if self.schema:
                     self._check_schema(today, whole)
                 self._look(today, whole)
+        # Documents are what some program wrote: a field may lack, or be of any type, and the checks go on after it.
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             message = f"{name} {_identity(doc)} cannot be read: {type(error).__name__}: {error}"
             self._tally.add(self.uid, "unreadable", message)
@@ -79,6 +80,7 @@ class DocumentChecks:
         if name not in DocumentNames.__members__:
             self._tally.add(f"{self.uid}/{name}", "schema", f"there is no document called {name!r} in event-model")
             return
+        # Three of them: a document that is all wrong would give hundreds of lines.
         errors = list(islice(schema_validators[DocumentNames[name]].iter_errors(to_plain(doc)), 3))
         if errors:
             message = "; ".join(map(_violation, errors))
@@ -172,12 +174,12 @@ class DocumentChecks:
                 self._tally.add(f"{where}/{key}", "missing-key", message, times=len(seq_nums))
 
     def _hold_datums(self, stream: str, key: str, values: list[Any]) -> None:
-        """Note the datum_ids; values that were filled in before they were stored are no such."""
+        """Record the datum_ids; values that were filled in before they were stored are none."""
         ids = [value if isinstance(value, str) else "" for value in values]
         self.datum_ids.setdefault((stream, key), []).extend(ids)
 
     def findings(self) -> Iterator[Finding]:
-        """What was found; call it when all documents were added."""
+        """The findings; call it when all documents were added."""
         yield from self._tally
         yield from self._unused()
         for (stream, key), ids in self.datum_ids.items():
@@ -207,6 +209,7 @@ class DocumentChecks:
             first = next(number for number in range(1, last) if number not in recorded)
             yield finding(where, "seq-num-gap", f"{lost} of the seq_nums 1 to {last} are missing, {first} first")
         counts = (self._stop or {}).get("num_events") or {}
+        # The RunEngine counts the seq_nums of stream datums where a stream has no events.
         stored = len(stream.seq_nums or stream.frames)
         if self._stop is not None and counts and counts.get(name, 0) != stored:
             yield finding(where, "num-events", f"the stop counts {counts.get(name, 0)} events, {stored} are stored")
@@ -226,7 +229,7 @@ def _violation(error: Any) -> str:
 
 
 def _identity(doc: Mapping[str, Any]) -> str:
-    """What tells a document from the others of its kind."""
+    """The identifier of a document among the others of its kind."""
     if isinstance(doc.get("seq_num"), int):
         return f"of seq_num {doc['seq_num']}"
     uid = doc.get("uid") or doc.get("datum_id") or doc.get("resource") or ""
