@@ -1,8 +1,8 @@
-"""For the authors of drivers: conformance suites, example runs, a store in memory, and what draws runs and queries.
+"""For the authors of drivers: conformance suites, example runs, a store in memory, and strategies of runs and queries.
 
 `StoreTests`, `WrapperTests`, `CodecTests` and `ReaderTests` are the conformance suites of stores, of stores made of
 another, of formats of runs in files and of readers of detectors' files (all need pytest, that of formats hypothesis
-too); `EXAMPLES` are example runs; `MemoryStore` keeps runs in memory; `RunComposer` composes runs by hand;
+too); `EXAMPLES` are example runs; `MemoryStore` holds runs in memory; `RunComposer` composes runs by hand;
 `InaccessibleArray` raises on access. `intake_bluesky.testing.strategies` draws whole runs, and
 `intake_bluesky.testing.queries` queries (both need hypothesis).
 """
@@ -62,6 +62,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Late: the examples alone need neither pytest nor hypothesis, which a user may not have.
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

@@ -1,4 +1,4 @@
-"""Example runs whose arrays lie in files beside the documents."""
+"""Example runs whose arrays are in files beside the documents."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FILLABLE = data_key("array", [4, 6], external="FILESTORE:")
 
 
 def frames(count: int, *, first: int = 0) -> np.ndarray[Any, np.dtype[np.uint16]]:
-    """Make frames that tell themselves apart: pixel (i, j) of frame n is 100 n + 10 i + j.
+    """Make frames that all differ: pixel (i, j) of frame n is 100 n + 10 i + j.
 
     Returns
     -------
@@ -52,6 +52,7 @@ def frames(count: int, *, first: int = 0) -> np.ndarray[Any, np.dtype[np.uint16]
 
 def write_hdf5(path: Path, data: np.ndarray[Any, Any], *, dataset: str = DATASET) -> str:
     """Write frames to an HDF5 file, a chunk for each, and give the file's URI."""
+    # Late: examples without files need no h5py.
     import h5py
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +81,7 @@ def stream_hdf5(folder: Path) -> Run:
 
 @example_with_files()
 def two_files(folder: Path) -> Run:
-    """One key whose frames lie in two files that follow each other, two frames an event."""
+    """One key whose frames are in two files that follow each other, two frames an event."""
     run = RunComposer("two_files", scan_id=61)
     key = {**IMAGE, "shape": [2, 4, 6]}
     primary = run.descriptor({"x": X, "image": key})
@@ -196,6 +197,7 @@ def npy_seq(folder: Path) -> Run:
 
 def _filled_page(run: RunComposer, descriptor: str, datum_ids: list[str]) -> None:
     run.page(descriptor, {"image": datum_ids})
+    # `page` leaves it empty; False is event-model's mark of a value that is a datum_id.
     run.documents[-1][1]["filled"] = {"image": [False] * len(datum_ids)}
 
 

@@ -1,6 +1,6 @@
 """The conformance suite of file formats: what every `Codec` has to pass.
 
-The test file of a format names its codec, and what of its bytes is damage::
+The test file of a format names its codec, and bytes that are damage in it::
 
     class TestMyCodec(CodecTests):
         codec = MyCodec()
@@ -57,7 +57,7 @@ EMITTED: Final[tuple[Any, ...]] = (
 
 
 class CodecTests:
-    """What every codec has to pass; a subclass names the codec, and what is damage to it.
+    """What every codec has to pass; a subclass names the codec, and bytes that are damage in it.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class CodecTests:
     undecodable : sequence of bytes
         What `decode` refuses.
     odd : sequence of bytes
-        Items, or not, that are hard to tell when several are decoded at once.
+        Items, and bytes that are none, which are hard to separate when several are decoded at once.
     refused : sequence
         Values that the format has no form for.
     drawn : hypothesis strategy
@@ -122,6 +122,7 @@ class CodecTests:
         assert identical(observed, doc)
 
     def test_what_has_no_form_is_refused(self) -> None:
+        # A document within itself: an encoder that follows it without end would crash the process.
         within: Document = {}
         within["self"] = within
         for value in (*self.refused, within):
@@ -212,6 +213,7 @@ class CodecTests:
 
         @given(items.map(b"".join), st.integers(0, 300))
         def check(raw: bytes, size: int) -> None:
+            # Decoding one by one is the meaning; several at once is a faster way to a beginning of the same list.
             expected, places = self._one_by_one(raw)
             for first, start in enumerate((0, *places[:1])):
                 pairs, stops = self.codec.decode_several(raw, start, size)

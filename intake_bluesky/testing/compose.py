@@ -1,4 +1,4 @@
-"""Composing the documents of a run by hand: deterministic, and able to make what no RunEngine should."""
+"""Composing the documents of a run by hand: deterministic, and able to make runs that no RunEngine should."""
 
 from __future__ import annotations
 
@@ -64,10 +64,11 @@ class RunComposer:
     def uid(self) -> str:
         """Make the next uid."""
         self._labels += 1
+        # Not random: two processes, and two runs of a test, compose the same documents.
         return str(uuid5(NAMESPACE_URL, f"intake-bluesky:{self.label}:{self._labels}"))
 
     def time(self) -> float:
-        """Let the clock tick."""
+        """Advance the clock by 0.125 s, which a float holds exactly, and give the time."""
         self._clock += 0.125
         return self._clock
 

@@ -13,13 +13,13 @@ __all__ = ["EXAMPLES", "INVALID", "UNPORTABLE", "Run", "example", "example_with_
 Run: TypeAlias = list[tuple[str, Document]]
 
 EXAMPLES: Final[dict[str, Callable[[Path], Run]]] = {}
-"""Name to a function that is given a folder, where it may write files, and gives (name, document) pairs."""
+"""Name to a function that takes a folder, where it may write files, and returns (name, document) pairs."""
 
 UNPORTABLE: Final[set[str]] = set()
 """Examples with a column that only Python objects hold: they do not go to netCDF or Zarr as they are."""
 
 INVALID: Final[set[str]] = set()
-"""Examples that event-model's schemas refuse, and that are met in the wild all the same."""
+"""Examples that event-model's schemas refuse, and that facilities have all the same."""
 
 
 def _register(name: str, make: Callable[[Path], Run], portable: bool, valid: bool) -> None:

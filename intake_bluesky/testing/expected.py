@@ -1,4 +1,4 @@
-"""What a store should say of given documents, worked out in plain Python and without the code under test."""
+"""The answers of a store to given documents, worked out in plain Python and without the code under test."""
 
 from __future__ import annotations
 
@@ -109,6 +109,7 @@ def same_value(observed: Any, expected: Any) -> bool:
         )
     if isinstance(expected, float) and math.isnan(expected):
         return observed is None or (isinstance(observed, float) and math.isnan(observed))
+    # By type: `True == 1` and `1 == 1.0` in Python, and neither would be the document's value.
     if type(expected) is int and type(observed) is float:
         return math.isfinite(observed) and int(observed) == expected and observed.is_integer()
     if type(expected) is float and type(observed) is int:

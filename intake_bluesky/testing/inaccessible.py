@@ -1,4 +1,4 @@
-"""An array that raises when its values are asked for: what is lazy never notices."""
+"""An array that raises when its values are read: lazy code never reads them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["InaccessibleArray", "UnexpectedDataAccess"]
 
 
 class UnexpectedDataAccess(AssertionError):
-    """Values were asked for where only structure may be."""
+    """Values were read where only the structure may be."""
 
 
 class InaccessibleArray:

@@ -1,4 +1,4 @@
-"""A store that keeps runs in memory: the contract of a driver, met with nothing else in the way."""
+"""A store of runs in memory: the smallest implementation of a driver's contract."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["MemoryStore"]
 
 
 class MemoryStore(RunStore):
-    """Runs in memory, as lists of (name, document); for tests of what stands above a store.
+    """Runs in memory, as lists of (name, document); for tests of the layers above a store.
 
     Parameters
     ----------
@@ -57,10 +57,12 @@ class MemoryStore(RunStore):
         """How many units were parsed for their data or timestamps so far."""
         return len(self.parsed)
 
+    # Otherwise dask would name arrays by a pickle of the store, documents and all.
     def __dask_tokenize__(self) -> tuple[str, str]:
         return type(self).__name__, self._token
 
     def __getstate__(self) -> dict[str, Any]:
+        # A pickled copy counts its own reads, as another process would.
         return {**self.__dict__, "parsed": []}
 
     def put(self, documents: Iterable[tuple[str, Document]]) -> None:
@@ -72,6 +74,7 @@ class MemoryStore(RunStore):
 
     def append(self, uid: str, documents: Iterable[tuple[str, Document]]) -> None:
         """Let a run grow."""
+        # Copied, both in and out: tests change documents afterwards, and no store may notice.
         self._runs[uid] += copy.deepcopy(list(documents))
 
     @property
@@ -94,6 +97,7 @@ class MemoryStore(RunStore):
 
     def answers(self, leaf: Query) -> bool:
         """Take partial uids and leave the rest."""
+        # All else is left to the core, so that tests over this store exercise its part of a search.
         return isinstance(leaf, PartialUID)
 
     def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
@@ -134,7 +138,7 @@ class MemoryStore(RunStore):
         return self._run(uid).event_pages(stream, data=data, timestamps=timestamps, events=events)
 
     def problems(self) -> Sequence[Problem]:
-        """Say which runs contradict themselves."""
+        """List the runs that contradict themselves."""
         found = []
         for uid in list(self._runs):
             try:

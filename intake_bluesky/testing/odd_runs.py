@@ -1,4 +1,4 @@
-"""Example runs with what is rare, old or wrong, and met all the same."""
+"""Example runs with values and documents that are rare, old or wrong, and exist all the same."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def nulls() -> Run:
 
 @example(portable=False)
 def boolean_gaps() -> Run:
-    """Booleans with a null: no dtype but object tells false from missing."""
+    """Booleans with a null: only the dtype object distinguishes false from missing."""
     run = RunComposer("boolean_gaps", scan_id=32)
     primary = run.descriptor({"open": data_key("boolean")})
     run.page(primary, {"open": [True, None, False]})
@@ -295,7 +295,7 @@ class _Gain(enum.IntEnum):
 
 @example()
 def run_engine_types() -> Run:
-    """What a RunEngine hands on unchanged: numpy scalars and arrays, tuples, enums."""
+    """Types that a RunEngine passes on unchanged: numpy scalars and arrays, tuples, enums."""
     import numpy as np
 
     run = RunComposer("run_engine_types", scan_id=49, motors=("x", "y"), gain=_Gain.HIGH, start=np.float64(1.5))

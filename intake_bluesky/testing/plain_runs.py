@@ -1,4 +1,4 @@
-"""Example runs as experiments leave them every day."""
+"""Example runs as experiments make them every day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for queries, and for runs that they may well match."""
+"""Hypothesis strategies for queries, and for runs that they often match."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ from intake_bluesky.query import (
     TimeRange,
 )
 
+# Few keys and values, so that queries and runs meet: `0` and `1` are keys of dicts and indices of lists, and `stop` is
+# the name of a document.
 KEYS: Final = ("a", "b", "0", "1", "stop")
+# What databases treat differently: case folding, dots, NUL and half surrogates, which PostgreSQL has no form for, and
+# the order of code points past U+FFFF, which UTF-16 has otherwise.
 TEXTS: Final = (
     "",
     "Ni",
@@ -76,6 +80,8 @@ PATTERNS: Final = ("Ni", "^ni$", r"\d", "s+", "(?m)^n", ".")
 STREAMS: Final = ("primary", "baseline")
 DATA_KEYS: Final = ("theta", "det.x-1", "0")
 DEVICES: Final = ("fccd", "m.1")
+# Numbers, here and in `NUMBERS`, about the limits of float64 and of 64 bits, where to compare as floats would make
+# unequal numbers equal.
 DATA_NUMBERS: Final = (0, 1, -1, 2, 2**53 + 1, 2**62, 0.0, 0.5, 2.5, -1.0, 1e300, math.inf, -math.inf)
 BOUNDS: Final = (*DATA_NUMBERS, 0.25, 3, 2**63)
 
@@ -106,7 +112,7 @@ class Run:
         return None if values is None else Statistics.of(column(values)[0])
 
     def lies(self, stream: str, key: str, low: float, high: float) -> bool:
-        """Whether a number among the values lies from `low` to `high`."""
+        """Whether a number among the values is from `low` to `high`."""
         return lies(column(self.data[stream, key])[0], low, high)
 
     def documents(self) -> list[tuple[str, Document]]:
@@ -137,7 +143,7 @@ class Run:
 
 
 def scalars(*, nan: bool = False) -> st.SearchStrategy[Any]:
-    """Give None, bools, text and numbers, some hard to tell apart; with `nan` NaN too."""
+    """Give None, bools, text and numbers, some almost equal; with `nan` NaN too."""
     numbers = st.sampled_from((*NUMBERS, math.nan) if nan else NUMBERS)
     return st.one_of(st.none(), st.booleans(), numbers, st.sampled_from(TEXTS))
 
@@ -309,6 +315,7 @@ def data_queries(
 
 
 def _about_a_statistic(key: str, name: Any, op: Any, value: Any, stream: str | None) -> Query:
+    # Equality of a sum or mean with a float raises: it depends on the order of the additions.
     whole = op != "==" or name not in ("sum", "mean") or isinstance(value, int)
     return CompareStatistic(key, name, op if whole else "<=", value, stream)
 

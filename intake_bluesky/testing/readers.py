@@ -1,6 +1,6 @@
 """The conformance suite of readers of detectors' files: what every `AssetReader` has to pass.
 
-The test file of a reader says how something else writes such files, and what documents say of them::
+The test file of a reader shows how another library writes such files, and how documents describe them::
 
     class TestMyReader(ReaderTests):
         formats = [FileFormat(name="mine", write=write_frames, mimetype="application/x-mine", uri="frames.mine")]
@@ -45,7 +45,7 @@ def distinct_frames(count: int, shape: tuple[int, ...] = SHAPE, dtype: Any = "<u
 
 @dataclass(frozen=True, kw_only=True)
 class FileFormat:
-    """One format, or one way to lay it out, and what documents say of it.
+    """One format, or one layout of it, and the documents that describe it.
 
     Attributes
     ----------
@@ -63,9 +63,9 @@ class FileFormat:
     make : callable
         Makes so many frames, of at least 9 rows and 17 columns.
     read : callable or None
-        The library's own reading of the files, where it does not give back what was written.
+        The library's own reading of the files, where that differs from what was written.
     one_file : bool
-        Whether all frames are in one file: then nothing but it can be missing.
+        Whether all frames are in one file, so that all are missing or none.
     opens_in_python : bool
         Whether its files are opened by Python, so that opening them can be counted.
     reads_part : bool
@@ -183,7 +183,7 @@ APPLIES: Final[dict[str, Callable[[FileFormat], bool]]] = {
 
 
 class ReaderTests:
-    """What every reader has to pass, in each of its formats and by either way that documents say where files are.
+    """What every reader has to pass, in each of its formats and by either kind of documents that locate files.
 
     Attributes
     ----------
@@ -193,7 +193,7 @@ class ReaderTests:
     formats: ClassVar[Sequence[FileFormat]]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Give each test its formats, and the ways of each where it asks for one."""
+        """Give each test its formats, and the ways of each where it has the argument."""
         applies = APPLIES.get(metafunc.function.__name__)
         forms = [form for form in self.formats if applies is None or applies(form)]
         if "way" in metafunc.fixturenames:
@@ -248,7 +248,7 @@ class ReaderTests:
 
     def test_part_of_each_frame_reads_part_of_the_files(self, written: WrittenFiles, way: str) -> None:
         described = written.array(way).dask()[:, :, :16]
-        described.compute(scheduler="sync")
+        described.compute(scheduler="sync")  # imports codecs, which are read from files as well
         before = _bytes_read()
         described.compute(scheduler="sync")
         headers = 20_000 * len(written.files)
@@ -264,6 +264,7 @@ class ReaderTests:
         import cloudpickle  # type: ignore[import-untyped]
 
         array = written.array(way)
+        # dask.distributed takes cloudpickle where pickle fails.
         for package in (pickle, cloudpickle):
             assert package.loads(package.dumps(array.readers)) == array.readers
             np.testing.assert_array_equal(package.loads(package.dumps(array)).read(), written.expected)
@@ -312,4 +313,5 @@ def _opens(folder: Path) -> Iterator[list[str]]:
 
 def _bytes_read() -> int:
     """So far, by this process, from files."""
+    # `rchar` counts calls of read() whether or not the page cache answered them, as `read_bytes` does not.
     return int(Path("/proc/self/io").read_text().split("rchar:")[1].split()[0])

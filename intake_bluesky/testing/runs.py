@@ -1,4 +1,4 @@
-"""All example runs: `EXAMPLES`, and what they are good for.
+"""All example runs: `EXAMPLES`, and their subsets for netCDF and Zarr and for schemas.
 
 >>> from pathlib import Path
 >>> [name for name, _ in EXAMPLES["rewound"](Path("unused"))].count("event")

@@ -15,6 +15,7 @@ __all__ = ["KINDS", "columns", "kinds", "metadata", "runs", "values"]
 
 Values: TypeAlias = st.SearchStrategy[Any]
 
+# Without surrogates, which UTF-8 has no form for: `testing.queries` has them.
 TEXT: Final = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NUMBER: Final = st.floats(width=64)
 SMALL: Final = st.integers(-(2**31), 2**31 - 1)
@@ -66,7 +67,7 @@ def columns(kind: str, *, min_size: int = 1, max_size: int = 6) -> st.SearchStra
 
 
 def metadata() -> st.SearchStrategy[Document]:
-    """Draw fields for a start document: nested JSON with what JSON has trouble with."""
+    """Draw fields for a start document: nested JSON with values that JSON encoders differ in."""
     scalars = st.none() | st.booleans() | SMALL | st.integers(-(2**70), 2**70) | NUMBER | TEXT
     json = st.recursive(
         scalars,
@@ -80,7 +81,7 @@ def metadata() -> st.SearchStrategy[Document]:
 _TYPED: Final = frozenset(
     {"uid", "time", "scan_id", "hints", "projections", "data_type", "data_groups", "data_session"}
     | {"group", "owner", "project", "sample"}
-)  # event-model says what these hold
+)  # event-model's schema has types for these
 
 
 @st.composite
@@ -105,6 +106,7 @@ def runs(draw: Callable[[st.SearchStrategy[Any]], Any], *, max_steps: int = 6) -
     descriptors = {name: _describe(run, name, keys[name]) for name in streams}
     for _ in range(draw(st.integers(0, max_steps)) if streams else 0):
         name = draw(st.sampled_from(streams))
+        # Now and then a new descriptor, as after a change of configuration.
         if draw(st.integers(0, 5)) == 0:
             descriptors[name] = _describe(run, name, keys[name])
         _step(draw, run, descriptors[name], keys[name])

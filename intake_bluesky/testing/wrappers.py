@@ -1,4 +1,4 @@
-"""The conformance suite of stores that are made of another: what they do not change, they pass on."""
+"""The conformance suite of stores that are made of another: they pass on whatever they do not change."""
 
 from __future__ import annotations
 
@@ -46,12 +46,13 @@ ANSWERS: Final = (
 
 
 class _Recording(WrapperStore):
-    """A store that notes which of its methods were called, and whose answers no other store gives."""
+    """A store that records which of its methods were called, and whose answers no other store gives."""
 
     def __init__(self) -> None:
         super().__init__(MemoryStore([count()]))
         self.called: list[str] = []
 
+    # Not `__getattr__`, which is called only for what is lacking: `RunStore` has defaults for all of these.
     def __getattribute__(self, name: str) -> Any:
         if name in CONTRACT:
             object.__getattribute__(self, "called").append(name)
@@ -61,7 +62,7 @@ class _Recording(WrapperStore):
 
 
 def _answer(name: str, uid: str) -> Any:
-    """What a method gives: of the one run, where a wrapper may look into it."""
+    """The result of a method: that of the one run, where a wrapper may look into it."""
     store = MemoryStore([count()])
     answers: Mapping[str, Callable[[], Any]] = {
         "find": store.find,
@@ -78,7 +79,7 @@ def _answer(name: str, uid: str) -> Any:
 class WrapperTests:
     """Each method of the contract reaches the store behind a wrapper, and so does each answer.
 
-    A subclass makes the wrapper of its own, and names what that answers itself::
+    A subclass makes its wrapper, and names the methods that this implements itself::
 
         class TestMyStore(WrapperTests):
             CHANGES = frozenset({"find"})
@@ -106,6 +107,7 @@ class WrapperTests:
             return
         inner = _Recording()
         result = getattr(self.wrap(inner), name)(*CONTRACT[name])
+        # A generator calls the store behind when its first item is taken.
         if isinstance(result, Iterator):
             list(result)
         assert name in inner.called, f"{name}() of the wrapper does not ask the store behind it"

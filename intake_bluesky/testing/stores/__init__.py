@@ -1,6 +1,6 @@
 """The conformance suite: what every store has to pass, as classes for a driver's test file to inherit.
 
-A driver's test file says how something else than the driver gets documents into its storage, and no more::
+A driver's test file shows how another program than the driver puts documents into its storage, and no more::
 
     class TestMyStore(StoreTests[MyStore]):
         def make_store(self, folder: Path) -> MyStore:

@@ -1,4 +1,4 @@
-"""What a driver's test class says about its storage; all tests use these and nothing else of the driver."""
+"""Hooks by which a driver's test class gives access to its storage; tests use nothing else of the driver."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Runs: TypeAlias = Mapping[str, Run]
 
 
 class StoreHooks(Generic[S]):
-    """The hooks, and the fixtures made of them; ``StoreTests[MyStore]`` tells a type checker of which store.
+    """The hooks, and the fixtures made of them; the store in ``StoreTests[MyStore]`` is for type checkers.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class StoreHooks(Generic[S]):
 
     @pytest.fixture(autouse=True)
     def expect_gaps(self, request: pytest.FixtureRequest) -> None:
-        """Mark what `gaps` names as expected to fail."""
+        """Mark the tests in `gaps` as expected to fail."""
         name = request.node.name
         reason = self.gaps.get(name, self.gaps.get(name.partition("[")[0]))
         if reason is not None:
@@ -99,6 +99,8 @@ class StoreHooks(Generic[S]):
         """Give the store that has all the examples in it; tests share it, and change nothing."""
         hooks = cls()
         store = hooks.make_store(tmp_path_factory.mktemp("stored"))
+        # All examples in one store, so that each has neighbours: a store that mixes up runs passes no test. Copied,
+        # since a store may change what it was handed, and the examples are what tests expect.
         hooks.put(store, *copy.deepcopy([*examples.values()]))
         yield store
         store.close()

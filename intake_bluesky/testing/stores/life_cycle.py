@@ -58,7 +58,7 @@ class StoreLifeCycleTests(StoreHooks[S]):
 
     def test_removed_run_is_gone(self, store: S) -> None:
         self.put(store, count(), scan())
-        store.header(uid_of(count()))
+        store.header(uid_of(count()))  # so that a cache of headers would show the run after its removal
         self.remove(store, uid_of(count()))
         store.refresh()
         assert [run.uid for run in store.find()] == [uid_of(scan())]
@@ -112,6 +112,7 @@ class StoreLifeCycleTests(StoreHooks[S]):
         assert all(problem.where and problem.message for problem in problems)
 
     def test_threads_share_a_store(self, store: S) -> None:
+        # Each run four times, so that threads read the same run at the same time.
         runs = [count(), scan(), interleaved(), rewound()] * 4
         self.put(store, *runs[:4])
         expected = [_read(store, run) for run in runs]

@@ -102,7 +102,7 @@ def _pairs(asset: StreamAsset) -> list[tuple[int, int]]:
 
 
 class StoreReadingTests(StoreHooks[S]):
-    """`find`, `plan`, `header`, `documents` and `datum_pages`, and asking for what is not there."""
+    """`find`, `plan`, `header`, `documents` and `datum_pages`, also of runs and streams that do not exist."""
 
     def test_empty_store_has_no_runs(self, store: S) -> None:
         assert list(store.find()) == []
@@ -115,6 +115,7 @@ class StoreReadingTests(StoreHooks[S]):
             plan = store.plan(query, order)
             observed = [run.uid for run in store.find(plan)]
             expected = _in_order(runs, order)
+            # A store without an order of its own may yield as it likes: it is sorted above it.
             if not plan.ordered:
                 observed, expected = sorted(observed), sorted(expected)
             assert observed == expected, f"find() has to yield by (time, uid), runs without a time last: {order}"
@@ -150,6 +151,7 @@ class StoreReadingTests(StoreHooks[S]):
         documents = (run.start if path.document == "start" else run.stop for run in runs)
         values = [next(lookup(document or {}, path), MISSING) for document in documents]
         counts = stored.distinct(path, plan)
+        # None, here and of `lookup`, is the answer of a store that leaves the question to the core.
         observed = None if counts is None else sorted(repr(v) for v, n in counts for _ in range(n))
         assert observed in (None, sorted(repr(value) for value in values if value is not MISSING))
         found = stored.lookup([path], plan)

@@ -1,4 +1,4 @@
-"""Removing through the driver, by `RunStore.remove`; `StoreHooks.remove` does it behind the driver's back."""
+"""Removing through the driver, by `RunStore.remove`; `StoreHooks.remove` does it without the driver."""
 
 from __future__ import annotations
 
@@ -41,19 +41,21 @@ def _documents(store: RunStore, uid: str) -> list[tuple[str, Document]]:
 
 
 class StoreRemovalTests(StoreHooks[S]):
-    """What is removed is gone for everyone, whoever wrote it, and nothing else is."""
+    """A run that is removed is gone for everyone, no matter which program wrote it, and no other run is."""
 
     def _check_gone(self, store: RunStore, run: Run, left: int) -> None:
         uid = uid_of(run)
         assert uid not in {found.uid for found in store.find()}
         assert store.count(store.plan(ALL, Order.NEWEST)) == left
         by_uid = store.plan(Start("uid") == uid, Order.NEWEST)
+        # A store that leaves uids to the core finds all its runs here.
         assert list(store.find(by_uid)) == [] or by_uid.residual != ALL
         for ask in (store.header, _documents_of(store), lambda uid: list(store.event_pages(uid, "primary"))):
             with pytest.raises(RunNotFound):
                 ask(uid)
         assert list(store.read_ahead([uid])) == []
 
+    # The header is read before, so that a cache of headers would show the run after its removal.
     def test_a_run_removed_by_the_store_is_gone(self, store: S) -> None:
         self.put(store, scan(), *(make() for make in OTHERS))
         store.header(uid_of(scan()))
@@ -115,6 +117,7 @@ class StoreRemovalTests(StoreHooks[S]):
             assert identical((_documents(store, uid_of(scan())), store.header(uid_of(scan())).streams), before)
         assert identical(stored_events(_documents(store, uid_of(count()))), stored_events(count()))
 
+    # With fewer documents than before: whatever the removal left behind would come back in the new run.
     def test_a_foreign_run_can_be_written_after_its_removal(self, store: S) -> None:
         self.put(store, scan())
         store.remove(uid_of(scan()))

@@ -1,4 +1,4 @@
-"""What a store that keeps statistics says by them."""
+"""Tests of stores that record statistics, and of searches by them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from intake_bluesky.testing.stores.reading import documents_of, uid_of
 
 __all__ = ["StoreStatisticsTests"]
 
-OLD: Final = 0.1  # seconds after which a file that was just written cannot change unseen
+OLD: Final = 0.1  # seconds, past the tick of a file system's clock: a later change has another time
 QUERIES: Final = (
     Data("theta").between(0, 5),
     Data("theta").between(-100, 100),
@@ -79,6 +79,7 @@ class StoreStatisticsTests(StoreHooks[S]):
     def _alike(self, observed: Statistics, expected: Statistics | None) -> None:
         assert expected is not None
         if isinstance(expected.sum, float):
+            # A store may add up page by page: sums of floats depend on the order, all else is exact.
             assert observed.sum == pytest.approx(expected.sum, rel=1e-12, abs=1e-300, nan_ok=True)
         else:
             assert observed.sum == expected.sum
@@ -97,6 +98,7 @@ class StoreStatisticsTests(StoreHooks[S]):
                 statistics.measure(uids)
             for query in QUERIES:
                 true, open_ = _kept(searched, query, "true"), _kept(searched, query, "open")
+                # Measured or not, no run is decided wrongly; a store that knows little leaves more open.
                 assert true <= _matching(store, query) <= true | open_, f"{query!r}, measured: {measured}"
         assert statistics.measure(uids) == 0, "what was learnt is kept"
 

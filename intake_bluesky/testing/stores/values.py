@@ -1,4 +1,4 @@
-"""The values of events: exactly those of the documents, in order, whichever part is asked for."""
+"""The values of events: exactly those of the documents, in order, whichever part is read."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def _check(pages: Sequence[EventPage], events: Sequence[Document], part: str, ke
 
 
 def _slices(events: int) -> list[slice]:
+    # Slices that are empty, end within a page, or go past the end.
     edges = sorted({0, 1, 2, events // 2, events - 1, events, events + 3} & set(range(events + 4)))
     spans = [slice(a, b) for a in edges for b in edges if a <= b]
     return [slice(None), slice(1, None), slice(None, 2), slice(-2, None), slice(None, -1), *spans]
