@@ -92,7 +92,7 @@ _ELSEWHERE = {
     "open_catalog": "intake_bluesky.catalogs.run_catalog",
     "validate": "intake_bluesky.apps.validate",
 }
-"""Where a name lives that is neither a submodule nor, as all the others are, a query."""
+"""The module of each name that is neither a submodule nor, as all the others are, a query."""
 
 
 def __getattr__(name: str) -> object:
@@ -101,6 +101,7 @@ def __getattr__(name: str) -> object:
     if name in ("errors", "query"):
         return import_module(f"intake_bluesky.{name}")
     value = getattr(import_module(_ELSEWHERE.get(name, "intake_bluesky.query")), name)
+    # From now on an attribute like others: `__getattr__` is only called for names that are lacking.
     globals()[name] = value
     return value
 

@@ -21,7 +21,7 @@ a caller who has never heard of this package would catch::
     ├── UntrustedName          (PermissionError)
     └── PluginError            (LookupError)
 
-A message says what was asked, what was found, and what to do about it.
+A message names what was wanted, what was found, and what to do about it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class CatalogNotFound(IntakeBlueskyError, KeyError):
 
 
 class RunNotFound(IntakeBlueskyError, KeyError):
-    """No run in the catalog answers to what was asked."""
+    """No run in the catalog has that uid, scan_id or place."""
 
 
 class StreamNotFound(IntakeBlueskyError, KeyError):
@@ -70,7 +70,7 @@ class StreamNotFound(IntakeBlueskyError, KeyError):
 
 
 class AmbiguousRun(IntakeBlueskyError, ValueError):
-    """What was asked (a partial uid, say) answers to several runs."""
+    """A key, such as a partial uid, is that of several runs."""
 
 
 class DamagedRun(IntakeBlueskyError, ValueError):
@@ -134,7 +134,7 @@ class MissingDependency(IntakeBlueskyError, ImportError):
 
 
 class UntrustedName(IntakeBlueskyError, PermissionError):
-    """A document or catalog from elsewhere asked for code or files that it may not have."""
+    """A document or catalog from elsewhere named code or files that it may not use."""
 
 
 class PluginError(IntakeBlueskyError, LookupError):

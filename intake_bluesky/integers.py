@@ -1,4 +1,4 @@
-"""How far integers go: in 64 bits, and in a float."""
+"""Limits of integers: of 64 bits, and of those that floats hold exactly."""
 
 from __future__ import annotations
 
