@@ -27,6 +27,7 @@ REFUTED = (
     "NOT EXISTS(SELECT 1 FROM answers AS a WHERE a.what = s.what AND a.file = s.file AND NOT a.found "
     "AND a.low <= ? AND a.high >= ?)"
 )
+# Of values in files the row of the key is empty; nobody has read them in this way yet.
 UNKNOWN = (
     "k.reading = '' AND s.count IS NULL AND NOT EXISTS("
     "SELECT 1 FROM keys AS o JOIN statistics AS t ON t.what = o.id AND t.file = s.file "
@@ -35,7 +36,7 @@ UNKNOWN = (
 
 
 def kept_condition(leaf: Kept, measured: str, dialect: Dialect = SQLITE) -> SQL:
-    """The condition on a run, whose row is ``id``; `measured` tells that statistics are kept of it."""
+    """The condition on a run, whose row is ``id``; `measured` is the condition that statistics are kept of it."""
     proof = _Proof(dialect)
     if leaf.says == "true":
         return _either(_known(leaf, proof.true(leaf.query)), _answered(leaf, dialect))
@@ -69,7 +70,7 @@ def _runs(leaf: Kept, table: str, *conditions: SQL) -> SQL:
 
 @dataclass(frozen=True, slots=True)
 class _Proof:
-    """What statistics in a row say of queries."""
+    """Proofs of queries by the statistics in a row."""
 
     dialect: Dialect
 
