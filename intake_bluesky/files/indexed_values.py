@@ -1,4 +1,4 @@
-"""What stands at paths in the runs of an index, and how often, without reading documents that need not be read."""
+"""The values at paths in the runs of an index, and how often each occurs, reading as few documents as possible."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def look_up(
 ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
     """Yield uid, time and the values at paths of the runs that meet a condition; see `RunStore.lookup`.
 
-    The documents are read of those runs only of which the search form does not tell a value.
+    The documents are read of those runs only of which the search form does not hold a value.
     """
     asked = FILES.looking(paths, where, time="time", order=ORDERS[order])
     return None if asked is None else _looked_up(files, paths, *asked)
