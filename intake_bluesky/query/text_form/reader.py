@@ -36,7 +36,7 @@ _HINTS: Final[Mapping[str, str]] = {
 
 
 class Reader:
-    """Stands at a piece of a text, and sees no other ahead.
+    """A text read piece by piece: the current one is known, none after it.
 
     Parameters
     ----------
