@@ -85,6 +85,7 @@ def gathered_page(database: Database[Stored], page: Mapping[str, Any]) -> Mappin
 
 def pieces_of(database: Database[Stored], collection: str, descriptors: Sequence[str]) -> Iterator[list[str]]:
     """The ``_id`` of the pieces of each value that was taken out of the events of some descriptors."""
+    # Most databases have no such value: then no event need be looked at.
     if database[COLLECTION].find_one({}, {"_id": 1}) is None:
         return
     named = {"$match": {f"v.v.{MARK}": {"$exists": True}}}

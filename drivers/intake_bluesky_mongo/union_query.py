@@ -95,7 +95,7 @@ def _results(database: Database[Stored], section: Section) -> Iterator[Result]:
 
 
 def by_run(results: Iterable[Result], runs_of: Callable[[str, Stored], Iterable[str]]) -> dict[str, list[Result]]:
-    """Part the results of a question about several runs: `runs_of` tells, of a mark and a document, whose it is."""
+    """Part the results of a question about several runs: `runs_of` gives the runs of a mark and a document."""
     found: dict[str, list[Result]] = {}
     for result in results:
         for uid in runs_of(result.mark, result.doc):
