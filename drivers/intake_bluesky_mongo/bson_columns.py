@@ -199,7 +199,7 @@ class _Slot:
 def page_of_events(raw: bytes) -> list[dict[str, Any]] | None:
     """Read ``event`` documents that stand behind each other as one page; None where they are not of one layout.
 
-    A list of at most one page, so that none is told from the layout not being one.
+    A list of at most one page, since no page (an empty list) is not the same as no common layout (None).
     """
     if not raw:
         return []

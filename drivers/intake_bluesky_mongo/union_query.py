@@ -65,7 +65,7 @@ class UnionAnswer:
 
 
 def wrapped(mark: str, value: Any = "$$ROOT") -> dict[str, Any]:
-    """The stage that marks results, so that those of several sections are told apart."""
+    """The stage that marks results, by which those of several sections are distinguished."""
     return {"$project": {"_id": 0, "of": {"$literal": mark}, "doc": value}}
 
 

@@ -37,7 +37,7 @@ FLOAT, INT, TEXT = frozenset({float}), frozenset({int}), frozenset({str})
 NOTHING: Final = Statistics().fields
 SCALARS: Final = frozenset({float, int, bool, str})
 PLAIN: Final = "biufUT"  # kinds of arrays that every format gives back as what they were
-SCALAR: Final[Document] = {"shape": []}  # a data key, as far as it tells how many values there are
+SCALAR: Final[Document] = {"shape": []}  # a data key, as far as the number of values depends on it
 NAME: Final = frozenset({str})
 GROUP: Final = 200  # events of a run being written that are looked at together
 

@@ -37,7 +37,7 @@ FILES: Final = _IndexedRuns(Translator(COLUMNS))
 def count_values(files: IndexedFiles, path: Path, where: SQL) -> Iterable[tuple[Any, int]] | None:
     """Give each value at a path, and how many of the runs that meet a condition have it; see `RunStore.distinct`.
 
-    Of each different number or list a document is read, which tells ints from floats.
+    Of each different number or list a document is read, for only there ints differ from floats.
     """
     asked = FILES.counting(path, where)
     if asked is None:

@@ -54,7 +54,7 @@ class IndexEntry(NamedTuple):
     ----------
     path : str
     stamp : str
-        Size and time of change, or what else a filesystem tells; "" asks to look at the file again.
+        Size and time of change, or what else a filesystem gives; "" asks to look at the file again.
     uid : str or None
         None where the file holds no run.
     time, scan_id : float, int or None

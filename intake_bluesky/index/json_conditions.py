@@ -116,7 +116,7 @@ def _asks_for_null(leaf: PathQuery) -> bool:
 
 
 def _whole(value: Value, depth: int = 0) -> bool:
-    """Whether the search form of a value tells what equals it: not of dicts, whose keys may come in any order."""
+    """Whether equal values have equal search forms: not dicts, whose keys may come in any order."""
     if isinstance(value, tuple):
         return depth < NESTED and all(_whole(item, depth + 1) for item in value)
     return _scalar(value)

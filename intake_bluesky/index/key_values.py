@@ -128,7 +128,7 @@ class Runs(ABC):
         return f"{sql} GROUP BY {column.name}", values
 
     def _grouped(self, at: Standing, path: Path, where: SQL) -> SQL:
-        """Documents are read where ints are to be told from floats, unless too many would be."""
+        """Documents are read where ints and floats have to be distinguished, unless too many would be."""
         told = ", ".join(f"'{kind}'" for kind in self._told)
         inner, values = self.select((f"id, {at.type[0]} AS t, {at.value[0]} AS v", at.type[1] + at.value[1]), where)
         # What the form does not hold is not known to be equal: each such run is a group of its own.

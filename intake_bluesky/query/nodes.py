@@ -1,7 +1,7 @@
 """What a query is made of: small frozen values that know no storage.
 
 A translator has one case per node; `matches` is what each of them means. ``repr`` is code that rebuilds the
-query, and two queries are equal when that code is the same (so ``True`` and ``1`` are told apart).
+query, and two queries are equal when that code is the same (so ``True`` and ``1`` are different).
 
 Here are the base, `ALL`, and the nodes that combine others. Those that look at a path of a document are in
 `path_nodes`, those about the run as a whole in `run_nodes`, which also lists them all: a new node takes a

@@ -1,4 +1,4 @@
-"""Statistics of a whole run, for a store to keep: what one pass over its events tells."""
+"""Statistics of a whole run, for a store to record: what one pass over its events gives."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class Selection:
     def plan(self, query: Query = ALL, order: Order = Order.NEWEST, *, by_statistics: bool = True) -> SearchPlan:
         """How the store shares the work, for those of these runs that match `query` as well.
 
-        Statistics that the store keeps decide queries over data, unless told otherwise.
+        Statistics that the store keeps decide queries over data, unless `by_statistics` is false.
         """
         decides = by_statistics and self.store.statistics is not None
         reading = (lambda: reading_of(self._reads)) if decides else None
