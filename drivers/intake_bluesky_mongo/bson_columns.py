@@ -123,7 +123,7 @@ def _numbers(raw: memoryview, start: int, end: int) -> Array | None:
 
 
 def _indices(block: Array, digits: int) -> bool:
-    """Whether keys are the indices that follow from where they stand."""
+    """Whether keys are the indices that follow from their places."""
     begin = 10 ** (digits - 1) if digits > 1 else 0
     index = np.arange(begin, begin + len(block))
     for place in range(digits):
@@ -197,7 +197,7 @@ class _Slot:
 
 
 def page_of_events(raw: bytes) -> list[dict[str, Any]] | None:
-    """Read ``event`` documents that stand behind each other as one page; None where they are not of one layout.
+    """Read ``event`` documents that follow each other as one page; None where they are not of one layout.
 
     A list of at most one page, since no page (an empty list) is not the same as no common layout (None).
     """

@@ -276,6 +276,6 @@ def _steps(plan: Mapping[str, Any]) -> Iterator[str]:
 
 
 def uids_without_text(database: Database[Stored], schema: Schema, limit: int) -> Iterable[Any]:
-    """The ``_id`` of what stands among the runs and has no uid."""
+    """The ``_id`` of documents among the runs that have no uid."""
     found = database[schema.collection].find({schema.uid: {"$not": {"$type": "string"}}}, {"_id": 1}, limit=limit)
     return [one["_id"] for one in found]

@@ -1,7 +1,7 @@
 """Values of events that are too large for one document of MongoDB: in pieces, in a collection of their own.
 
-What names the pieces stands in the place of the value. Whoever reads without this package, as databroker does, finds
-that, and all other values of the event.
+A name of the pieces takes the place of the value. Readers without this package, such as databroker, find the name and
+all other values of the event.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class StoredStream:
         return self.events * PAGE_BYTES // self.batch
 
     def cut(self, events: slice) -> Iterator[tuple[PageUnit, int, int]]:
-        """Yield what of each unit lies in a range; neighbouring single events as one unit."""
+        """Yield the part of each unit in a range; neighbouring single events as one unit."""
         start, stop, _ = events.indices(self.events)
         first = 0
         for unit in self._joined():

@@ -56,7 +56,7 @@ class FieldPlaces:
     Attributes
     ----------
     prefixes : mapping of document to str
-        What stands before a path: "" for the document itself, else a key and a dot.
+        The prefix of a path: "" for the document itself, else a key and a dot.
     descriptors : str
         The key of a list of all descriptors; "" where there is none, and each condition is a list of its own:
         see `MongoTranslator.filter`.
@@ -87,7 +87,7 @@ class MongoTranslator:
         if not isinstance(leaf, PathQuery) or leaf.path.document not in self.places.prefixes:
             return False
         if self.places.listed and INDEX.fullmatch(leaf.path.segments[0]):
-            return False  # it would be an index of the list that the document stands in
+            return False  # it would be an index of the list that holds the document
         if self.places.listed and _asks_for_null(leaf):
             return False  # of a list without documents nothing is missing
         return _exact(leaf, tuple(self.places.prefixes))

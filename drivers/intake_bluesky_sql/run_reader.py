@@ -334,7 +334,7 @@ Open = list[tuple[int, str, Document, Iterator[tuple[int, str, Document]]]]
 
 
 def _before(place: int | None, open_blocks: Open) -> Iterator[tuple[str, Document]]:
-    """Yield the documents of open blocks that stand before a place; None is the end."""
+    """Yield the documents of open blocks that come before a place; None is the end."""
     while open_blocks and (place is None or open_blocks[0][0] < place):
         _, name, doc, rest = heapq.heappop(open_blocks)
         yield name, doc

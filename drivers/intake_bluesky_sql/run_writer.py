@@ -39,7 +39,7 @@ TOGETHER: Final = 32  # blocks' columns sent at once
 
 
 class _Written(NamedTuple):
-    """A document as it stands in its row."""
+    """A document as its row has it."""
 
     place: int
     name: str

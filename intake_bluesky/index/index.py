@@ -62,9 +62,9 @@ class IndexEntry(NamedTuple):
     odd_time : float or None
         A time that is a number and no time: past every date, which comparisons have to know all the same.
     start, stop : bytes or None
-        The documents, as they stand in the file.
+        The documents, as the file has them.
     layout : bytes or None
-        Where the rest lies; None until someone needed to know.
+        Where the file has the rest, a packed `FileLayout`; None before the first scan.
     problem : str
         What is wrong with the file, one line each.
     statistics : bytes or None

@@ -6,7 +6,7 @@ neighbour, loses integers past 64 bits, and stops at NUL and surrogates. So in t
 - an integral number of 64 bits is an integer, whether it was an int or a float (they compare alike);
 - any other number is a dict ``{MARK: rank}`` of an integer that is ordered as floats are, with infinity for
   integers past 64 bits; NaN is ``{MARK: null, NAN: 0}``, and what is no JSON at all ``{MARK: null}``;
-- text and keys are coded, so that what cannot stand in JSON can: nearly all are coded as themselves. Coded
+- text and keys are coded, so that JSON can hold all of them: nearly all are coded as themselves. Coded
   texts are ordered as the texts are, and begin alike where they do.
 
 A query's values are coded likewise.

@@ -1,6 +1,6 @@
 """What is SQLite's own in its SQL: values read with the functions for JSON, numbers of 64 bits.
 
-A value lies either at a path of some JSON, or in a row of ``json_each``, an item of a list.
+A value is either at a path of some JSON, or in a row of ``json_each``, an item of a list.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class SQLiteSpot(Spot):
         return f"{FUNCTIONS[what]}({self.json}, ?)", [path]
 
     def marked(self, mark: str) -> SQL:
-        """What type stands at a key."""
+        """The type of the value at a key."""
         return f"json_type({self.json}, ?)", [f'{self.path}."{mark}"']
 
     def one_of(self, values: Sequence[Value]) -> SQL:

@@ -41,7 +41,7 @@ class IndexLost(Exception):
 
 
 def index_path(key: str) -> Path:
-    """Where the index of a set of files lies: in ``INTAKE_BLUESKY_CACHE``, else the user's cache folder.
+    """Where the index of a set of files is: in ``INTAKE_BLUESKY_CACHE``, else the user's cache folder.
 
     The host's name is part of it, because homes are shared between hosts and SQLite's shared memory is not.
     """

@@ -3,7 +3,7 @@
 A row of ``statistics`` (``s`` here) is about one data key of one run, which ``s.what`` names in ``keys`` (``k``): the
 key, its stream, and how files were read. Its columns are the attributes of `Statistics`. ``count`` is NULL where
 nothing is known but that the key is declared. What is NaN is NULL, as it is where there is no number: compared with
-anything it is false, as NaN is. A row of ``answers`` says whether a number lies from ``low`` to ``high``.
+anything it is false, as NaN is. A row of ``answers`` records whether a number lies from ``low`` to ``high``.
 
 In SQLite, ``exact`` is not NULL where a number does not fit into its column, and then the columns of numbers are NULL.
 In PostgreSQL numbers are ``numeric``, and so exact; ``whole`` says that the sum is an integer, ``mean`` is the mean
@@ -129,5 +129,5 @@ def _both(first: SQL, second: SQL) -> SQL:
 
 
 def _either(*conditions: SQL) -> SQL:
-    """Some of these; a term that never holds is left out, for PostgreSQL joins what stands inside only without it."""
+    """Some of these; a term that never holds is left out, for PostgreSQL joins what is inside only without it."""
     return joined(" OR ", [condition for condition in conditions if condition != NEVER] or [NEVER])

@@ -1,6 +1,6 @@
 """Queries written as MongoDB writes them, with MongoDB's meaning.
 
-Where a list stands, the list itself or any of its items may satisfy, and a key is looked for in each dict of
+Where a value is a list, the list itself or any of its items may satisfy, and a key is looked for in each dict of
 a list; null also means a missing key; equal dicts have their keys in the same order; NaN equals NaN. Numbers,
 text and bools are compared among their kind alone. Regular expressions are Python's, and a time is float
 seconds since the epoch, so that an aware datetime stands for these.

@@ -107,7 +107,7 @@ class SortKey:
         return self.text.startswith("-")
 
     def rank_of(self, value: Any) -> Rank | None:
-        """Where a run with this value stands; None with `MISSING`, null or NaN: those come last whichever way."""
+        """The rank of a run with this value; None with `MISSING`, null or NaN: those come last whichever way."""
         found = (0,) if value is MISSING else rank(value)
         return None if found[0] in (0, 3) else found
 
@@ -159,11 +159,11 @@ class Sorting:
         return Order.NEWEST if not self.keys or self.keys[-1].descending else Order.OLDEST
 
     def ranks(self, run: RunSummary) -> tuple[Rank | None, ...]:
-        """Where a run stands by each key."""
+        """The rank of a run by each key."""
         return self.ranks_of(value_of(run, key.path) for key in self.keys)
 
     def ranks_of(self, values: Iterable[Any]) -> tuple[Rank | None, ...]:
-        """Where a run with these values stands, by each key."""
+        """The rank of a run with these values, by each key."""
         return tuple([key.rank_of(value) for key, value in zip(self.keys, values, strict=True)])
 
     def arrange(self, items: Iterable[tuple[T, tuple[Rank | None, ...]]]) -> list[T]:

@@ -136,7 +136,7 @@ def sql_condition(query: Query, columns: Mapping[str, str]) -> tuple[str, list[A
     query : Query
         What a plan pushed.
     columns : mapping of str to str
-        The columns, by key: what stands in the statement, quoted if need be.
+        The columns, by key, as the statement has them, quoted if need be.
 
     Returns
     -------

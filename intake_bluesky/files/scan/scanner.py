@@ -46,7 +46,7 @@ class Scan:
     layout : FileLayout
         Changed in place.
     start, stop : bytes or None
-        The items of the start and stop documents, as they stand in the file.
+        The items of the start and stop documents, as the file has them.
     start_doc : dict or None
         What is in the first, if this scan came by.
     statistics : mapping of (stream, key) to Statistics or None, or None

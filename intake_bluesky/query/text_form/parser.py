@@ -27,7 +27,7 @@ MAX_PATTERNS: Final = 2000
 
 _DOCUMENTS: Final[Mapping[str, type[Field]]] = {"start": Start, "stop": Stop, "descriptor": Descriptor, "item": Item}
 RESERVED: Final = frozenset({"and", "or", "not", "since", "until", "nan", *LITERALS, *_DOCUMENTS, *ABOUT_DATA})
-"""What a key does not begin with, unless the name of a document stands before it."""
+"""What a key does not begin with, unless the name of a document is before it."""
 
 _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Query]]] = {
     "==": operator.eq,

@@ -64,7 +64,7 @@ class Token:
     value
         The word or symbol, the segments of a key, the number, the text; None at the end.
     start, end
-        Where it stands, in characters from 0.
+        Where it begins and ends, in characters from 0.
     """
 
     kind: Literal["word", "key", "number", "text", "symbol", "end"]
