@@ -22,7 +22,7 @@ Pair: TypeAlias = tuple[str, Document]
 BEGINNING: Final = re.compile(rb'[ \t\r]*\[[ \t]*"([^"\\\n]{1,64})"[ \t]*,[ \t]*\{')
 HEADS: Final = {name: f'["{name}",'.encode() for name in NAMES}  # how nearly all lines begin
 NO_HEAD: Final = b"\n"
-BETWEEN: Final = b",0,"  # lines that are one JSON value, or several, only with their neighbours are not apart
+BETWEEN: Final = b",0,"  # a 0 after each line: where lines are JSON only together, the zeros are elsewhere
 
 
 class JSONLCodec(Codec):
@@ -64,7 +64,7 @@ class JSONLCodec(Codec):
     def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[DocumentSpan]:
         """Yield the lines from `start` on, each with the blank ones after it.
 
-        A last line without its end may be cut anywhere and is left out, whole or not; `decode` can tell.
+        A last line without its end may be cut anywhere and is left out, whole or not; `decode` finds out.
         """
         raw = data if isinstance(data, bytes) else bytes(data)
         while (newline := raw.find(b"\n", start)) >= 0:
@@ -95,6 +95,7 @@ class JSONLCodec(Codec):
             place = newline + 1
             stops.append(place)
         lines = data[start : place - 1] if stops else b""
+        # A blank line belongs to the item before it, as `split` has it; orjson makes floats of long integers.
         if not stops or data[place : place + 1].isspace() or exact_json.may_hold_long_integers(lines):
             return [], []
         try:

@@ -43,6 +43,7 @@ def event_pages(raw: bytes, descriptor: str, data: Keys, timestamps: Keys, decod
     """
     exactly = partial(_exactly, decode=decode)
     pages = list(_pages(raw, descriptor, data, timestamps, partial(_quickly, exactly=exactly)))
+    # The quick way makes floats of integers past 64 bits, which only their size gives away.
     if any(_doubtful(col) for page in pages for col in (*page.data.values(), *page.timestamps.values())):
         return list(_pages(raw, descriptor, data, timestamps, exactly))
     return pages

@@ -23,6 +23,7 @@ __all__ = ["page_of_events", "page_of_page", "raw_batch", "split_batch"]
 Values: TypeAlias = "Array | list[Any]"
 Columns: TypeAlias = dict[str, Values]
 
+# The types of BSON by their numbers, as bsonspec.org has them.
 DOUBLE: Final = 1
 TEXT: Final = 2
 DOCUMENT: Final = 3
@@ -33,6 +34,7 @@ FIXED: Final[Mapping[int, np.dtype[Any]]] = {
     16: np.dtype("<i4"),
     18: np.dtype("<i8"),
 }
+# Bytes of a value, by its type.
 SIZES: Final[Mapping[int, int]] = {
     DOUBLE: 8, 16: 4, 18: 8, BOOLEAN: 1, 10: 0, 6: 0, 7: 12, 9: 8, 17: 8, 19: 16, 255: 0, 127: 0,
 }  # fmt: skip
@@ -121,7 +123,7 @@ def _numbers(raw: memoryview, start: int, end: int) -> Array | None:
 
 
 def _indices(block: Array, digits: int) -> bool:
-    """Whether keys are the indices that follow from where they stand."""
+    """Whether keys are the indices that follow from their places."""
     begin = 10 ** (digits - 1) if digits > 1 else 0
     index = np.arange(begin, begin + len(block))
     for place in range(digits):
@@ -146,7 +148,7 @@ def page_of_page(raw: bytes) -> dict[str, Any]:
                     name: _list(view, at, to) if of == ARRAY else _value(of, view, at, to)
                     for of, name, at, to in _elements(view, start)
                 }
-            elif kind == ARRAY and key != "uid":
+            elif kind == ARRAY and key != "uid":  # columns have no uids
                 page[key] = _list(view, start, end)
             elif kind in (TEXT, DOUBLE, 16, 18):
                 page[key] = _value(kind, view, start, end)
@@ -195,9 +197,9 @@ class _Slot:
 
 
 def page_of_events(raw: bytes) -> list[dict[str, Any]] | None:
-    """Read ``event`` documents that stand behind each other as one page; None where they are not of one layout.
+    """Read ``event`` documents that follow each other as one page; None where they are not of one layout.
 
-    A list of at most one page, so that none is told from the layout not being one.
+    A list of at most one page, since no page (an empty list) is not the same as no common layout (None).
     """
     if not raw:
         return []
@@ -226,7 +228,7 @@ def _slots(raw: memoryview) -> Iterator[_Slot]:
             for inner, name, at, to in _elements(raw, start):
                 yield _slot(key, name, inner, at, to)
         elif key == "_id" and kind == 7:
-            continue  # compared as any byte that is no value: not asked for where layouts are to agree
+            continue  # compared like all bytes that are no values: who expects one layout does not ask for it
         else:
             yield _slot("", key, kind, start, end)
 
@@ -234,6 +236,6 @@ def _slots(raw: memoryview) -> Iterator[_Slot]:
 def _slot(part: str, key: str, kind: int, start: int, end: int) -> _Slot:
     if kind in FIXED or kind == BOOLEAN:
         return _Slot(part, key, kind, start, end)
-    if kind == TEXT:
+    if kind == TEXT:  # between its length and its NUL; of texts of other lengths the layouts differ
         return _Slot(part, key, kind, start + 4, end - 1)
     raise ValueError(f"BSON type {kind}")

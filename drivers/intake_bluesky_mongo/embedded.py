@@ -231,11 +231,13 @@ class _EmbeddedInsert(MongoInsert):
             change["$set"] = self._counts()
         if name == "descriptor":
             self._events.introduce(doc)
+        # Only where it is not there yet, so that a write which is repeated pushes nothing twice.
         self._update({f"{field}.uid": {"$ne": doc["uid"]}}, change, what)
 
     def _counts(self) -> Any:
         """What databroker reads of a header instead of counting."""
         counts = {**self._events.counts, **self._datums.counts}
+        # As keys of MongoDB, others would be paths or operators.
         each = {f"count_{owner}": events for owner, events in counts.items() if not {".", "$", "\0"} & set(owner)}
         return {
             **each,

@@ -30,7 +30,7 @@ __all__ = ["EventReader", "Times", "Wanted"]
 PARTS: Final = ("data", "timestamps")
 PAGES: Final = 4  # event pages that are asked for at once; each may be of 16 MiB
 FEW: Final = 8  # events below which decoding them one by one is as fast
-KEPT: Final = 16  # streams of which the times are kept
+KEPT: Final = 16  # streams whose times stay in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ class Times:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
+        # Without the lock, which readers of other streams would wait for; two that ask at once get the same.
         found = [page.time for page in EventReader(database, self).singles(stream, Wanted(()), 0, stream.singles)]
         times = np.concatenate([np.empty(0), *found])
         with self._lock:
@@ -155,7 +156,7 @@ class EventReader:
         Returns
         -------
         dict of descriptor to list of EventPage
-            Without those that cannot be read so: whoever asks for these alone is told what is wrong.
+            Without those that cannot be read so: reading one of these alone raises what is wrong.
         """
         found: dict[str, list[EventPage]] = {}
         wanted, lost = Wanted(), set()
@@ -210,8 +211,9 @@ class EventReader:
             return where, 0
         times = self.times.of(self.database, stream)
         if len(times) < stop or not np.isfinite(times).all():
-            return where, start
+            return where, start  # NaN is in no range, and the stream may have grown
         low, high = float(times[start]), float(times[stop - 1])
+        # Events of the very time of the first one may come before it.
         return {**where, "time": {"$gte": low, "$lte": high}}, start - int(np.searchsorted(times, low, "left"))
 
 

@@ -29,7 +29,7 @@ NO_DOCUMENT: Final[Document] = {}
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """How a database holds what a listing tells of runs.
+    """How a database holds what a listing shows of runs.
 
     Attributes
     ----------
@@ -173,7 +173,7 @@ class Listing:
         return stages
 
     def server_plan(self, order: Order) -> str:
-        """Say what the server does to find the first of them: its stages, from the last to the first."""
+        """Describe what the server does to find the first of them: its stages, from the last to the first."""
         if self.empty:
             return "nothing, for no run can match"
         by = {self.schema.time: _sign(order)}
@@ -248,7 +248,7 @@ def _look_up_any(name: str, collection: str, condition: Filter) -> dict[str, Any
     stages: Stages = [
         {"$match": {"$expr": {"$eq": ["$run_start", "$$run"]}}},
         {"$match": condition},
-        {"$limit": 1},
+        {"$limit": 1},  # one that satisfies is enough, and spares the server the others
         {"$project": {"_id": 1}},
     ]
     return {"$lookup": {"from": collection, "let": {"run": "$uid"}, "pipeline": stages, "as": name}}
@@ -276,6 +276,6 @@ def _steps(plan: Mapping[str, Any]) -> Iterator[str]:
 
 
 def uids_without_text(database: Database[Stored], schema: Schema, limit: int) -> Iterable[Any]:
-    """The ``_id`` of what stands among the runs and has no uid."""
+    """The ``_id`` of documents among the runs that have no uid."""
     found = database[schema.collection].find({schema.uid: {"$not": {"$type": "string"}}}, {"_id": 1}, limit=limit)
     return [one["_id"] for one in found]

@@ -1,7 +1,7 @@
 """Values of events that are too large for one document of MongoDB: in pieces, in a collection of their own.
 
-What names the pieces stands in the place of the value. Whoever reads without this package, as databroker does, finds
-that, and all other values of the event.
+A name of the pieces takes the place of the value. Readers without this package, such as databroker, find the name and
+all other values of the event.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ def gathered_page(database: Database[Stored], page: Mapping[str, Any]) -> Mappin
 
 def pieces_of(database: Database[Stored], collection: str, descriptors: Sequence[str]) -> Iterator[list[str]]:
     """The ``_id`` of the pieces of each value that was taken out of the events of some descriptors."""
+    # Most databases have no such value: then no event need be looked at.
     if database[COLLECTION].find_one({}, {"_id": 1}) is None:
         return
     named = {"$match": {f"v.v.{MARK}": {"$exists": True}}}

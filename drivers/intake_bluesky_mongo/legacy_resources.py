@@ -1,4 +1,4 @@
-"""Resources of old writers, which do not say of which run they are: found by the datums that events refer to."""
+"""Resources of old writers, which do not name their run: found by the datums that events refer to."""
 
 from __future__ import annotations
 

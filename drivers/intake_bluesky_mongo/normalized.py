@@ -137,6 +137,7 @@ class NormalizedStore(MongoStore):
 
     def _stored_run(self, results: Iterable[Result]) -> MongoRun:
         found = _stored_run(UnionAnswer.of(results))
+        # Only old writers' resources do not name their run; looking for them takes all datum ids of the events.
         if found.resources or not any(map(external_keys, found.descriptors)):
             return found
         resources = old_resources(self.connection.database, self.assets.database, found.descriptors)
@@ -195,7 +196,7 @@ def _stored_run(answer: UnionAnswer) -> MongoRun:
         start=documents["start"][-1],
         stop=stops[-1] if stops else None,
         version=answer.digest,
-        descriptors=sorted(documents.get("descriptor", ()), key=_time),
+        descriptors=sorted(documents.get("descriptor", ()), key=_time),  # the schema keeps no order of its own
         resources=documents.get("resource", ()),
         stream_resources=documents.get("stream_resource", ()),
         stream_datums=documents.get("stream_datum", ()),
@@ -230,6 +231,7 @@ class _SinglesInsert(MongoInsert):
 
     def _write(self, name: str, doc: Mapping[str, Any]) -> None:
         writes = self.writes if name in COLLECTIONS else self.assets
+        # A run has one stop: by the run's uid, a second one cannot be inserted.
         known = self.uid if name == "stop" else doc["uid"] if name == "descriptor" else f"{self.uid}/{doc['uid']}"
         raw = sized(name, doc, _id=known)
         writes.insert(COLLECTIONS.get(name, name), [raw], f"the {name} {doc['uid']} of run {self.uid}")

@@ -41,7 +41,7 @@ def _count(descriptor: str, prefix: str) -> dict[str, Any]:
 
 
 def of_assets(uid: str) -> list[Section]:
-    """What a run says of its files, but for datums."""
+    """The documents of a run about its files, but for datums."""
     resources: list[dict[str, Any]] = [{"$match": {"run_start": uid}}]
     datums = {"from": "stream_datum", "localField": "uid", "foreignField": "stream_resource", "as": "found"}
     each: list[dict[str, Any]] = [
@@ -68,7 +68,7 @@ def of_runs(uids: Sequence[str]) -> list[Section]:
 
 
 def assets_of_runs(uids: Sequence[str]) -> list[Section]:
-    """What they say of their files."""
+    """Their documents about files."""
     these = {"$match": {"run_start": {"$in": list(uids)}}}
     return [Section(name, [these, wrapped(name)]) for name in ("resource", "stream_resource")]
 

@@ -94,7 +94,7 @@ class StoredStream:
         return self.events * PAGE_BYTES // self.batch
 
     def cut(self, events: slice) -> Iterator[tuple[PageUnit, int, int]]:
-        """Yield what of each unit lies in a range; neighbouring single events as one unit."""
+        """Yield the part of each unit in a range; neighbouring single events as one unit."""
         start, stop, _ = events.indices(self.events)
         first = 0
         for unit in self._joined():
@@ -144,7 +144,7 @@ class MongoRun:
     pages: Sequence[StoredPage] = ()
 
     def streams(self, times: Mapping[str, Sequence[float]] | None = None) -> dict[str, StoredStream]:
-        """Say how the events of each stream lie.
+        """Give the layout of the events of each stream.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class MongoRun:
         return builder.header(self.version)
 
     def check(self) -> None:
-        """Raise `DamagedRun` where a descriptor lacks what tells events apart."""
+        """Raise `DamagedRun` where a descriptor lacks the uid by which events name it."""
         for doc in self.descriptors:
             if not isinstance(doc.get("uid"), str):
                 raise DamagedRun(
@@ -230,10 +230,11 @@ def _batches(first: int, stop: int, batch: int) -> Iterator[PageUnit]:
 
 
 def _event_bytes(descriptor: Document) -> int:
-    """About how large a single event is, by what its descriptor says."""
+    """About how large a single event is, by its descriptor."""
     total = EVENT_BYTES
     for key, spec in (descriptor.get("data_keys") or {}).items():
         if isinstance(spec, dict) and not is_streamed(spec):
+            # In the place of values in files an event has a datum id.
             shape = [] if spec.get("external") else spec.get("shape") or []
             items = math.prod(n for n in shape if isinstance(n, int) and n > 0)
             total += items * VALUE_BYTES + 4 * len(key) + 24

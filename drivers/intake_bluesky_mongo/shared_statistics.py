@@ -65,7 +65,7 @@ def _checked(doc: Mapping[str, Any]) -> Packed | None:
     version, packed = doc.get("version"), doc.get("statistics")
     if not isinstance(version, str) or not isinstance(packed, bytes):
         return None
-    try:
+    try:  # others wrote it: what cannot be read is measured again
         for _ in rows_of(packed):
             pass
     except ValueError:

@@ -35,7 +35,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "allow_disk_use": "allowDiskUse",
 }  # fmt: skip
 """Options of pymongo's ``find`` that change how is found, not what; and what ``aggregate`` calls them."""
-FRESH: Final = 0.5  # seconds for which what was just learnt of a run is used again
+FRESH: Final = 0.5  # seconds for which what was just read of a run is used again
 RECENT: Final = 256  # runs: more than a search measures at once
 PROBLEMS: Final = 100
 OWN: Final = frozenset({"_times", "_recent"})  # of each process
@@ -124,7 +124,7 @@ class MongoStore(RemovableRuns):
         return MongoTranslator(self.schema.places).exact(leaf)
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Take what a filter says exactly."""
+        """Take what a filter expresses exactly."""
         pushed, residual = split(query, self.answers)
         return Plan(pushed, residual, True, order, self._listing(pushed))
 
@@ -155,7 +155,7 @@ class MongoStore(RemovableRuns):
         yield from ((run.uid, run.time, ()) for run in runs)
 
     def server_plan(self, plan: Plan) -> str:
-        """Say by which indexes the server finds runs, as its ``explain`` does; no run is listed."""
+        """Describe by which indexes the server finds runs, as its ``explain`` does; no run is listed."""
         with self.connection.asking(f"how it finds the runs where {_shown(plan.pushed)}"):
             return self._listed(plan).server_plan(plan.order)
 
@@ -288,7 +288,7 @@ class MongoStore(RemovableRuns):
         with self.connection.asking(f"for {len(uids)} runs"):
             try:
                 found = self._find_runs(uids)
-            except (AttributeError, KeyError, TypeError, ValueError):  # one of them is odd
+            except (AttributeError, KeyError, TypeError, ValueError):  # one of them is odd: alone, it costs only itself
                 return self._opened_one_by_one(uids)
             opened = {}
             for uid, run in found.items():
@@ -304,11 +304,11 @@ class MongoStore(RemovableRuns):
         return opened
 
     def refresh(self, *, deep: bool = False) -> None:
-        """Forget what was just learnt: every question asks the server anew."""
+        """Forget what was just read: every question asks the server anew."""
         self._recent.clear()
 
     def problems(self) -> Sequence[Problem]:
-        """Name what stands among the runs and has no uid."""
+        """Name the documents among the runs that have no uid."""
         with self.connection.asking("for runs without a uid"):
             ids = uids_without_text(self.connection.database, self.schema, PROBLEMS)
         place = f"{self.connection.shown} {self.schema.collection}"
@@ -352,7 +352,7 @@ class MongoStore(RemovableRuns):
         return [f"{connection.shown} {index}" for connection, index in self._missing()]
 
     def make_indexes(self) -> list[str]:
-        """Make the indexes that `proposed_indexes` names, and tell them."""
+        """Make the indexes that `proposed_indexes` names, and return them."""
         made = []
         for connection, index in self._missing():
             with connection.asking(f"to make the index {index}"):

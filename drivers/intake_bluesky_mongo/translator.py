@@ -56,7 +56,7 @@ class FieldPlaces:
     Attributes
     ----------
     prefixes : mapping of document to str
-        What stands before a path: "" for the document itself, else a key and a dot.
+        The prefix of a path: "" for the document itself, else a key and a dot.
     descriptors : str
         The key of a list of all descriptors; "" where there is none, and each condition is a list of its own:
         see `MongoTranslator.filter`.
@@ -76,7 +76,7 @@ class MongoTranslator:
     places: FieldPlaces
 
     def exact(self, leaf: Query) -> bool:
-        """Whether `filter` says of every run what `matches` says."""
+        """Whether `filter` and `matches` agree on every run."""
         match leaf:
             case Everything() | ServerText():
                 return True
@@ -87,7 +87,7 @@ class MongoTranslator:
         if not isinstance(leaf, PathQuery) or leaf.path.document not in self.places.prefixes:
             return False
         if self.places.listed and INDEX.fullmatch(leaf.path.segments[0]):
-            return False  # it would be an index of the list that the document stands in
+            return False  # it would be an index of the list that holds the document
         if self.places.listed and _asks_for_null(leaf):
             return False  # of a list without documents nothing is missing
         return _exact(leaf, tuple(self.places.prefixes))
@@ -117,7 +117,7 @@ class MongoTranslator:
 
 
 def _exact(leaf: Query, documents: tuple[str, ...]) -> bool:
-    """Whether one condition at a path can be said."""
+    """Whether a filter expresses one condition at a path."""
     if not isinstance(leaf, PathQuery) or leaf.path.document not in documents or not _sayable(leaf.path):
         return False
     top = "start" in documents
@@ -252,9 +252,10 @@ class _Filters:
 
 
 def _of_stream(stream: str | None) -> Filter:
-    """The condition that a descriptor is of a stream, as `intake_bluesky.query.descriptor_nodes.stream_of` says it."""
+    """The condition that a descriptor is of a stream, as `intake_bluesky.query.descriptor_nodes.stream_of` has it."""
     if stream is None:
         return {}
+    # Whatever is false in Python is no name, and means primary; so does an empty list, below.
     named = [stream, None, "", 0, False] if stream == "primary" else [stream]
     found = {"$and": [{"name": {"$in": named}}, {"name": NO_LIST}]}
     return {"$or": [found, {"name": {"$size": 0}}]} if stream == "primary" else found
@@ -308,6 +309,7 @@ def _said(leaf: PathQuery) -> Filter | None:
     """What is asked of the value; None where nothing satisfies it."""
     match leaf:
         case Compare(path, "==", value):
+            # Type 10 is null; `$eq` of null is true of a missing key, too.
             return {"$type": 10} if value is None and not path.descend else {"$eq": _plain(value)}
         case Compare(_, op, value):
             return None if value is None else {OPERATORS[op]: value}

@@ -65,7 +65,7 @@ class UnionAnswer:
 
 
 def wrapped(mark: str, value: Any = "$$ROOT") -> dict[str, Any]:
-    """The stage that marks results, so that those of several sections are told apart."""
+    """The stage that marks results, by which those of several sections are distinguished."""
     return {"$project": {"_id": 0, "of": {"$literal": mark}, "doc": value}}
 
 
@@ -95,7 +95,7 @@ def _results(database: Database[Stored], section: Section) -> Iterator[Result]:
 
 
 def by_run(results: Iterable[Result], runs_of: Callable[[str, Stored], Iterable[str]]) -> dict[str, list[Result]]:
-    """Part the results of a question about several runs: `runs_of` tells, of a mark and a document, whose it is."""
+    """Part the results of a question about several runs: `runs_of` gives the runs of a mark and a document."""
     found: dict[str, list[Result]] = {}
     for result in results:
         for uid in runs_of(result.mark, result.doc):

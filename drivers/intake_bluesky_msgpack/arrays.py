@@ -44,7 +44,7 @@ def packable(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return _coded(value) if _buffered(value.dtype) else value.tolist()
     if isinstance(value, np.generic):
-        short = value.dtype.kind in "biuf" and value.dtype.itemsize <= 8
+        short = value.dtype.kind in "biuf" and value.dtype.itemsize <= 8  # no longdouble, which a float does not hold
         return value.item() if short else _coded_scalar(value)
     if isinstance(value, complex):
         return {b"complex": True, b"data": repr(value)}
@@ -117,6 +117,7 @@ def _text(value: Any) -> Any:
 
 def _dtype(coded: Any) -> np.dtype[Any]:
     if isinstance(coded, list):
+        # numpy describes padding as fields without a name, and takes no two of one name.
         names = [_text(field[0]) or f"padding {place}" for place, field in enumerate(coded)]
         fields = zip(names, coded, strict=True)
         whole = np.dtype([(name, _dtype(field[1]), *map(tuple, field[2:])) for name, field in fields])

@@ -26,6 +26,7 @@ __all__ = ["MsgpackCodec"]
 
 PAGES: Final = frozenset({"event_page", "bulk_events"})
 EVENTS: Final = PAGES | {"event"}
+# Keys need not be text (numpy's coding has bytes); 1 gives timestamps as floats.
 OPTIONS: Final[dict[str, Any]] = {"strict_map_key": False, "timestamp": 1, "ext_hook": from_extension}
 SMALL: Final = 1 << 12  # bytes of an item that is decoded sooner than skipped
 PAIR: Final = 0x92  # an array of two
@@ -68,7 +69,7 @@ class MsgpackCodec(Codec):
         """
         try:
             return _packed(name, doc)
-        except UnicodeEncodeError:
+        except UnicodeEncodeError:  # text with surrogates, which few documents have: it is looked for below
             pass
         except (OverflowError, RecursionError, TypeError, ValueError) as error:
             raise _unpackable(name, error) from error
@@ -80,7 +81,7 @@ class MsgpackCodec(Codec):
     def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[DocumentSpan]:
         """Yield the complete items from `start` on."""
         raw = data if isinstance(data, bytes) else bytes(data)
-        unpacker = msgpack.Unpacker(max_buffer_size=max(len(raw), 1))
+        unpacker = msgpack.Unpacker(max_buffer_size=max(len(raw), 1))  # by default 100 MiB
         unpacker.feed(memoryview(raw)[start:])
         place = start
         while name := _name(raw, place):

@@ -26,14 +26,14 @@ DRIVERS: Final = {
     "postgres": "postgresql+psycopg",
 }
 SECRETS: Final = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
-"""Of libpq's options, which are told after the question mark."""
+"""Of libpq's options, which are given after the question mark."""
 ALMOST: Final = re.compile(r"(?i)[a-z][a-z+]+:/|.*\bpassword\s*=")  # a URL short of a slash, or libpq's own form
 HERE: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
 class SQLAddress:
-    """Where a database is, without any password: those stay in the memory of the process that was told them.
+    """Where a database is, without any password: those stay in the memory of the process that was given them.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ class SQLAddress:
         return _is_remote(self.text)
 
     def masked(self, text: str) -> str:
-        """A text in which no password of this database stands."""
+        """A text without any password of this database."""
         return (Secrets.of(self.text) or Secrets(os.environ.get("PGPASSWORD"))).hide(text)
 
     def __str__(self) -> str:
@@ -137,7 +137,7 @@ def _unreadable(text: str) -> UnsupportedOperation:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a file of this name may be, and a URL say it."""
+    """Whether a file can have this name, and a URL hold it."""
     return "\0" not in name and name == name.encode(errors="replace").decode()
 
 

@@ -70,7 +70,7 @@ def _array(values: Sequence[Any]) -> Column | None:
     if isinstance(values, np.ndarray):
         return values if _plain_dtype(values.dtype) and values.ndim else None
     types = set(map(type, values))
-    if len(types) != 1:
+    if len(types) != 1:  # integers among floats, or nulls, would all come back as floats
         return None
     [kind] = types
     if kind is float or kind is bool:
@@ -130,6 +130,7 @@ def unpack_column(packed: Packed, events: int) -> tuple[Column, bool]:
         shapes = np.frombuffer(packed.body, "<i8", events * dimensions).reshape(events, dimensions)
         return Ragged(np.frombuffer(packed.body, rest[1], offset=shapes.nbytes), shapes), False
     found = np.frombuffer(packed.body, name)
+    # Where there are not as many, reshape() raises.
     return found if not rest and len(found) == events else found.reshape(events, *map(int, rest)), False
 
 

@@ -47,7 +47,7 @@ class _Direct:
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """Which file stands at a path, and what would change if it was written: its time, its size and that of its log."""
+    """Which file is at a path, and what would change if it was written: its time, its size and that of its log."""
 
     number: tuple[int, int] | None = None
     written: tuple[int, int] | None = None
@@ -112,6 +112,7 @@ class Database:
 
     def execute(self, connection: Connection, statement: str, values: Any) -> CursorResult[Any]:
         """Execute a statement, or a list of values one after the other, as `ask` has it."""
+        # The sign of psycopg; statements here have no other question mark, and no percent sign.
         return connection.exec_driver_sql(statement if self.is_sqlite else statement.replace("?", "%s"), values)
 
     def write(self, work: Callable[[Connection], T]) -> T:
@@ -139,7 +140,7 @@ class Database:
             except sqlite3.Error as error:
                 if _is_busy(error):
                     raise self._unavailable(error) from None
-                # Whatever else it is, the usual way says.
+                # Whatever else it is, the usual way raises it as it should be.
         self.write(lambda connection: self.execute(connection, statement, values))
 
     def _directly(self) -> _Direct:
@@ -204,7 +205,7 @@ class Database:
 
     @property
     def file(self) -> tuple[int, int] | None:
-        """What tells the SQLite file that is open from another that takes its place."""
+        """What differs between the SQLite file that is open and another that takes its place."""
         if self.path is not None:
             with self._lock:
                 self._notice_another_file(self.path)
@@ -215,6 +216,7 @@ class Database:
         try:
             return _opened(path, "mode=rw")
         except sqlite3.OperationalError as error:
+            # A log beside the file holds what is not in it yet, and immutable files are read without.
             if error.sqlite_errorcode & 0xFF not in READ_ONLY or _Identity.of(path).log:
                 raise
             self._as_it_stands = True
@@ -225,6 +227,7 @@ class Database:
             return work(connection)
 
     def _writing(self, work: Callable[[Connection], T]) -> T:
+        # READ COMMITTED whatever the default is: what ON CONFLICT met has to be seen by the next statement.
         options: dict[str, Any] = {"begins": True} if self.is_sqlite else {"isolation_level": "READ COMMITTED"}
         with self._engine_of_this_process().connect() as connection:
             connection = connection.execution_options(**options)
@@ -276,6 +279,7 @@ class Database:
                 "connect_timeout": CONNECT, "application_name": "intake-bluesky", "client_encoding": "utf8",
                 "cursor_factory": BinaryCursor,
             }  # fmt: skip
+            # A read is one statement, and so a snapshot; no transaction stays open. Errors would quote what is bound.
             return create_engine(
                 self.address.url, hide_parameters=True, isolation_level="AUTOCOMMIT", connect_args=options
             )
@@ -328,6 +332,7 @@ def _opened(path: Path, how: str) -> sqlite3.Connection:
     where = f"file:{quote(str(path))}?{how}"
     db = sqlite3.connect(where, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
     try:
+        # SQLite opens a file with the first statement: now, so that `Database._open` meets what is wrong with it.
         db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         prepare(db)
         db.execute("PRAGMA foreign_keys = ON")

@@ -34,7 +34,7 @@ OWNERS: Final = {
     "datum": "resource",
     "datum_page": "resource",
 }
-"""The documents that blocks are made of, and the field that says to what one belongs."""
+"""The documents that blocks are made of, and the field that names what one belongs to."""
 
 PAGES: Final = frozenset({"event_page", "datum_page"})
 EVENTS: Final = frozenset({"event", "event_page"})
@@ -58,10 +58,10 @@ class BlockLayout:
     lengths : sequence of int or None
         The events of each page; None where documents are no pages.
     places : sequence of int or None
-        Where in the run each document stands; None where they follow each other.
+        Where in the run each document is; None where they follow each other.
     observed : mapping of str to Observed
     spans : sequence of (descriptor, Span)
-        What stream datums say.
+        The spans of stream datums.
     """
 
     fields: Sequence[tuple[str, Sequence[str] | None]]
@@ -75,6 +75,7 @@ class BlockLayout:
         observed = {key: seen.to_list() for key, seen in self.observed.items()}
         fields = [[key, keys if keys is None else list(keys)] for key, keys in self.fields]
         spans = [[descriptor, list(span)] for descriptor, span in self.spans]
+        # 1 is the version of this form.
         return exact_json.dumps([1, fields, self.lengths, self.places, observed, spans])
 
     @classmethod
@@ -96,7 +97,7 @@ class DocumentBlock:
     ----------
     name, owner : str
     place, last : int
-        Where in the run the first document stands, and the last.
+        Where in the run the first document is, and the last.
     documents, events : int
         How many; other documents than events count as one event each, pages by their rows.
     layout : BlockLayout
@@ -121,6 +122,7 @@ class DocumentBlock:
 def owner_of(name: str, doc: Mapping[str, Any]) -> str | None:
     """To what a document belongs that blocks can be made of; None for others."""
     owner = doc.get(OWNERS[name]) if name in OWNERS else None
+    # Databases hold texts without NUL and surrogates only.
     return owner if isinstance(owner, str) and code_text(owner) == owner else None
 
 

@@ -1,4 +1,4 @@
-"""What stands at paths in the runs of a database, and how often, without reading documents that need not be read."""
+"""The values at paths in the runs of a database, and how often each occurs, reading as few documents as possible."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StoredValues(Runs):
     database : Database
     search : Translator
     note : callable
-        Is told the uid of a run that cannot be read, and why.
+        Called with the uid of a run that cannot be read, and the error.
     """
 
     def __init__(self, database: Database, search: Translator, note: Callable[[str, Exception], None]) -> None:
@@ -54,7 +54,7 @@ class StoredValues(Runs):
             return None
         try:
             return self.counted(self._database.ask(asked[0], *asked[1]), path, _document)
-        except DamagedRun:  # which of them it is, who reads all is told
+        except DamagedRun:  # the caller reads all runs then, and finds which it is
             return None
 
     def look_up(
@@ -83,7 +83,7 @@ class StoredValues(Runs):
 
 
 def _finite(time: float | None) -> float | None:
-    return None if time is None or math.isinf(time) else time
+    return None if time is None or math.isinf(time) else time  # infinite where a run has none: see `ordering`
 
 
 def _document(body: Any) -> Document:

@@ -25,7 +25,7 @@ FIGURES: Final = "VACUUM (ANALYZE) runs, documents, blocks, block_columns, keys,
 
 
 class Upkeep:
-    """Says what a database lacks, and makes it: what is found stays the same.
+    """Names what a database lacks, and makes it: what is found stays the same.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Upkeep:
         return [*self._missing().values(), *self._figures()]
 
     def make(self) -> list[str]:
-        """Execute them, and tell which; not those for which this user lacks a right that others can do without.
+        """Execute them, and return which; not those for which this user lacks a right that others can do without.
 
         Raises
         ------
@@ -89,6 +89,7 @@ def analyze(database: Database, run: int) -> None:
     PostgreSQL does so by itself, a minute later, or where that was turned off never: till then, searches are planned as
     if every condition was met by many runs, and read most of them.
     """
+    # Numbers of runs rise with each: at a power of two there are about twice as many as at the last.
     if not database.is_sqlite and run >= FEW and run & (run - 1) == 0:
         with suppress(StoreUnavailable):  # the run is written, that is what counts
             database.read(

@@ -1,4 +1,4 @@
-"""What PostgreSQL's SQL says of values in the search form, which is JSONB there: its numbers are exact."""
+"""PostgreSQL's expressions for values in the search form, which is JSONB there: its numbers are exact."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from intake_bluesky.query.values import Value
 
 __all__ = ["PostgreSQLSpot", "contained"]
 
-INDEX: Final = re.compile("0|[1-9][0-9]{0,8}", re.ASCII)
+INDEX: Final = re.compile("0|[1-9][0-9]{0,8}", re.ASCII)  # PostgreSQL reads an index into 32 bits
 SAYS: Final[dict[What, str]] = {
     "type": "jsonb_typeof({})",
     "text": "({} #>> '{{}}') COLLATE \"C\"",
@@ -62,6 +62,8 @@ class PostgreSQLSpot(Spot):
         sql, values = self.sql, self.values
         for segment in segments:
             key = code_key(segment)
+            # `#>` takes a number as the value there has it; `->` with a text, which the cast makes sure of, only as a
+            # key.
             if INDEX.fullmatch(segment):
                 sql, values = f"({sql} #> CAST(? AS text[]))", [*values, [key]]
             else:
@@ -69,11 +71,11 @@ class PostgreSQLSpot(Spot):
         return [type(self)(sql, values)]
 
     def says(self, what: What) -> SQL:
-        """Say something of the value."""
+        """Give the expression."""
         return SAYS[what].format(self.sql), self.values
 
     def marked(self, mark: str) -> SQL:
-        """What stands at a key."""
+        """The value at a key."""
         return f"({self.sql} -> CAST(? AS text))", [*self.values, mark]
 
     def one_of(self, values: Sequence[Value]) -> SQL:

@@ -1,4 +1,4 @@
-"""What the tables in PostgreSQL are to the translator of queries, and what its SQL says in its own way."""
+"""What the tables in PostgreSQL are to the translator of queries, and what is its own in its SQL."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class PostgreSQL(Dialect):
         return of_integers if op == "==" else (f"({of_integers[0]} OR s.mean {sign} ?)", [number, number])
 
     def mean_open(self, value: float) -> SQL:
-        """Never: the fraction tells."""
+        """Never: the fraction decides."""
         return NEVER
 
 

@@ -36,6 +36,7 @@ DESCRIBE: Final = (
     "UNION ALL SELECT 2, place, name, owner, last, documents, events, bytes, layout FROM blocks WHERE run = {run} "
     "ORDER BY 1, 2"
 )
+# Datums may be many, and a header needs none of them.
 WITHOUT_DATUMS: Final = "CASE WHEN name IN ('datum', 'datum_page', 'bulk_datum') THEN NULL ELSE body END"
 VERSION: Final = (
     "SELECT id, coalesce((SELECT max(place) FROM documents WHERE run = runs.id), -1), "
@@ -201,6 +202,7 @@ class SQLRun:
         for unit in self._all_units(builder):
             builder.add_page(unit.descriptor, unit.events, _observed(unit))
         header = builder.header(self.version)
+        # Streams without events, too, in the order of the header.
         self.units = {name: self.units.get(name, []) for name in header.streams}
         return header
 
@@ -232,7 +234,7 @@ class SQLRun:
     def _add(self, builder: HeaderBuilder, unit: BlockUnit) -> None:
         stream = builder.stream_of(unit.descriptor)
         if stream is None:
-            builder.add_page(unit.descriptor, unit.events, None)  # which says what is wrong
+            builder.add_page(unit.descriptor, unit.events, None)  # which raises what is wrong
         units = self.units.setdefault(str(stream), [])
         unit.first = units[-1].first + units[-1].events if units else 0
         units.append(unit)
@@ -332,7 +334,7 @@ Open = list[tuple[int, str, Document, Iterator[tuple[int, str, Document]]]]
 
 
 def _before(place: int | None, open_blocks: Open) -> Iterator[tuple[str, Document]]:
-    """Yield the documents of open blocks that stand before a place; None is the end."""
+    """Yield the documents of open blocks that come before a place; None is the end."""
     while open_blocks and (place is None or open_blocks[0][0] < place):
         _, name, doc, rest = heapq.heappop(open_blocks)
         yield name, doc
@@ -352,6 +354,7 @@ def _batches(units: Iterable[BlockUnit], data: Keys, timestamps: Keys, most: int
     for unit in units:
         assert unit.block is not None
         every = sum(len(keys) if keys is not None else 1 for _, keys in unit.block.layout.fields)
+        # seq_num and time are read with any columns.
         size += unit.size * (len(unit.block.wanted(data, timestamps)) + 2) // max(every, 1)
         some.append(unit)
         if size >= most:
@@ -363,6 +366,7 @@ def _batches(units: Iterable[BlockUnit], data: Keys, timestamps: Keys, most: int
 
 def _page(uid: str, row: _BlockRow, columns: dict[Place, Packed]) -> EventPage:
     try:
+        # The keys as events have them, not as the database gave the rows.
         in_order = [(part, key) for part, keys in row.layout.fields for key in keys or ()]
         own = {place: packed for place, packed in columns.items() if not place[0]}
         own |= {place: columns[place] for place in in_order if place in columns}

@@ -39,7 +39,7 @@ TOGETHER: Final = 32  # blocks' columns sent at once
 
 
 class _Written(NamedTuple):
-    """A document as it stands in its row."""
+    """A document as its row has it."""
 
     place: int
     name: str
@@ -70,8 +70,9 @@ class SQLInsert(BufferedInsert):
         self._writer = uuid4().hex
         self._watching = Watching()
         self._body = _json("start", start)
+        # As it will be read, and not the caller's own, who may change it before the stop comes.
         self._start: Document = exact_json.loads(self._body)
-        self._place = 1
+        self._place = 1  # the start has 0
         self._streams: dict[str, str] = {}
         self._tails: dict[tuple[str, str], _Tail] = {}
         self._waiting: dict[int, _Written] = {}  # not in the database
@@ -101,7 +102,7 @@ class SQLInsert(BufferedInsert):
     def _take(self, name: str, doc: Document) -> None:
         _check(name, doc)
         self._add(name, doc)
-        self._watching.take(name, doc)
+        self._watching.take(name, doc)  # after it: a document that was refused does not count
 
     def _add(self, name: str, doc: Document) -> None:
         place, owner = self._place, owner_of(name, doc)
@@ -116,7 +117,7 @@ class SQLInsert(BufferedInsert):
             self._stop = place, exact_json.loads(written.body)
         elif name == "descriptor":
             self._streams[str(doc.get("uid"))] = stream_name(doc)
-        elif name == "bulk_events":
+        elif name == "bulk_events":  # no block may reach over it: its events are of any stream
             self._compact("event")
         elif group is not None:
             tail = self._tails.setdefault(group, _Tail())
@@ -137,7 +138,7 @@ class SQLInsert(BufferedInsert):
         block = None if signature is None else build([(place, doc)], signature)
         if block is None:
             return False
-        self._compact(*group)
+        self._compact(*group)  # so that no later block reaches over this one
         self._place += 1
         self._blocks.append(block)
         self._held += block.nbytes
@@ -160,6 +161,7 @@ class SQLInsert(BufferedInsert):
         else:
             work = partial(self._database.write, self._put)
         try:
+            # Another file at the same path has no such run.
             if self._database.file != self._file:
                 raise self._removed()
             work()
@@ -187,6 +189,7 @@ class SQLInsert(BufferedInsert):
         rows = [(run, *found) for place, found in self._waiting.items() if place not in packed]
         if rows:
             execute(connection, INSERT_DOCUMENT, rows)
+        # What is in a block by now need no longer be a document of its own.
         written = [(run, place) for place in sorted(packed - self._waiting.keys())]
         if written:
             execute(connection, DELETE_DOCUMENT, written)
@@ -200,6 +203,7 @@ class SQLInsert(BufferedInsert):
 
     def _put_stop(self, connection: Connection, place: int, stop: Document) -> None:
         form = searched_columns(self._database, SearchForm.of(self._start, stop))
+        # Only what the stop changes: SQLite writes each index of a column that is named.
         columns = {"stop_place": place} | {name: new for name, new in form.items() if new != self._searched[name]}
         sets = ", ".join(f"{name} = ?" for name in columns)
         self._database.execute(connection, f"UPDATE runs SET {sets} WHERE id = ?", (*columns.values(), self._run))  # noqa: S608

@@ -46,6 +46,7 @@ def searched_columns(database: Database, form: SearchForm) -> dict[str, Any]:
     common = dict(zip(COMMON.values(), form.common, strict=True))
     if database.is_sqlite:
         return columns | common
+    # One character more than is compared shows that a text was cut.
     texts = {name: None if text is None else text[: LONGEST + 1] for name, text in common.items()}
     return columns | texts | {"words": sorted(map(searched_word, words(form.words)))}
 

@@ -62,7 +62,7 @@ class StatisticsTables:
         return "= ANY(CAST(? AS text[]))", list(texts)
 
     def keep_all(self, uid: str, found: Found) -> None:
-        """Keep what one pass over a run told."""
+        """Keep what one pass over a run gave."""
 
         def work(connection: Connection) -> None:
             run = self._measured(connection, uid, "NOT measured")
@@ -103,6 +103,7 @@ class StatisticsTables:
         self._database.execute(connection, statement, (what, run, *ends, answer.found))
 
     def _measured(self, connection: Connection, uid: str, condition: str) -> int | None:
+        # Two programs that measure one run take turns, and the second finds it measured; SQLite has one writer anyway.
         lock = "" if self._database.is_sqlite else " FOR UPDATE"
         statement = f"SELECT id FROM runs WHERE uid = ? AND stop_place IS NOT NULL AND {condition}{lock}"  # noqa: S608
         found = self._database.execute(connection, statement, (uid,)).one_or_none()
@@ -162,7 +163,7 @@ def _exactly(row: Sequence[Any]) -> Statistics | None:
 
 
 def statistics_in(found: Mapping[str, Mapping[str, Fields | None]]) -> Found:
-    """What was learnt while a run was written, by stream and key."""
+    """The statistics found while a run was written, by stream and key."""
     return {
         (stream, key): None if fields is None else Statistics(*fields)
         for stream, keys in found.items()

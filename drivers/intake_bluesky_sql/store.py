@@ -171,7 +171,7 @@ class SQLStore(RunStore):
             limit = None if limit is None else limit - len(rows)
 
     def _condition(self, plan: Plan) -> SQL:
-        sparing = self.database.is_sqlite  # PostgreSQL has an index of what stands at any key
+        sparing = self.database.is_sqlite  # PostgreSQL has an index of the values at all keys
         return narrowed(plan, self._search, self._is_rare) if sparing else self._search.compiled(plan)
 
     def _is_rare(self, word: str, number: int) -> bool:
@@ -225,7 +225,7 @@ class SQLStore(RunStore):
         return run
 
     def _found(self, uid: str, *, whole: bool = False, described: bool = True) -> SQLRun:
-        possible = code_text(uid) == uid
+        possible = code_text(uid) == uid  # no database holds another text
         try:
             run = SQLRun.find(self.database, uid, whole=whole, described=described) if possible else None
         except DamagedRun as error:
@@ -319,7 +319,7 @@ class SQLStore(RunStore):
         return Upkeep(self.database).proposed()
 
     def make_indexes(self) -> Sequence[str]:
-        """Make what `proposed_indexes` names and this user may make, and tell it."""
+        """Make what `proposed_indexes` names and this user may make, and return it."""
         return Upkeep(self.database).make()
 
     def close(self) -> None:
@@ -343,7 +343,7 @@ class SQLStatistics(StatisticsCache):
         versions = {uid: self._store.current_version(uid) for uid in {what.uid for what, _ in found}}
         current = [(what, one) for what, one in found if versions[what.uid] == what.version]
         if current:
-            with suppress(StoreUnavailable):
+            with suppress(StoreUnavailable):  # this user may only read: the search has its answer all the same
                 self._tables.keep(current)
 
     def measure(self, uids: Sequence[str]) -> int:

@@ -90,7 +90,7 @@ runs = Table(
     Column("form_start", FORM, nullable=False),
     Column("form_stop", FORM),
     Column("words", Text().with_variant(ARRAY(Text), "postgresql")),
-    sqlite_autoincrement=True,  # no number is given twice: versions of runs are told by them
+    sqlite_autoincrement=True,  # no number is given twice: versions of runs begin with it
 )
 documents = Table(
     "documents",
@@ -172,7 +172,7 @@ STATISTICS_OF_POSTGRESQL: Final = (
     "CREATE INDEX statistics_by_run ON statistics(file)",
 )
 
-# Words are told apart before they come here: to this tokenizer all that is not ASCII is of a word, and so is _.
+# Python finds the words before they come here: to this tokenizer all that is not ASCII is part of one, and so is _.
 WORDS_OF_SQLITE: Final = (
     """CREATE VIRTUAL TABLE texts
     USING fts5(words, tokenize = "ascii tokenchars '_'", detail = none, columnsize = 0)""",
@@ -181,6 +181,7 @@ BY_CONTENT_OF_POSTGRESQL: Final = (
     "CREATE INDEX by_form_start ON runs USING gin (form_start jsonb_path_ops)",
     "CREATE INDEX by_form_stop ON runs USING gin (form_stop jsonb_path_ops)",
     "CREATE INDEX by_words ON runs USING gin (words)",
+    # Arrays, and JSON that is compressed already: PostgreSQL need not try to compress them.
     "ALTER TABLE block_columns ALTER body SET STORAGE EXTERNAL",
 )
 LONG_TEXTS_OF_POSTGRESQL: Final = (  # of which columns have the beginning: where parts are searched, these come too
@@ -193,7 +194,7 @@ TRIGRAMS_OF_POSTGRESQL: Final = (
     f"CREATE INDEX by_trigrams ON runs USING gin ({', '.join(f'{name} gin_trgm_ops' for name in COMMON.values())})",
 )
 NOT_TO_BE_HAD: Final = frozenset({"0A000", "42501", "42704", "58P01"})
-"""What PostgreSQL says where an extension may not be made, is not installed, or lies in a schema of its own."""
+"""PostgreSQL's error codes where an extension may not be made, is not installed, or is in a schema of its own."""
 
 
 def _first(connection: Connection) -> None:
@@ -233,6 +234,7 @@ def _trigrams(connection: Connection) -> None:
 def make_trigrams(connection: Connection) -> bool:
     """Make the extension and its index; False where that may not be done."""
     try:
+        # A savepoint: where the extension is refused, the rest of the step stays.
         with connection.begin_nested():
             for statement in TRIGRAMS_OF_POSTGRESQL:
                 connection.exec_driver_sql(statement)

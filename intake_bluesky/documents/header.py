@@ -48,7 +48,7 @@ class HeaderBuilder:
         self._streams: dict[str, _HeaderStream] = {}
 
     def add(self, name: str, doc: Document) -> None:
-        """Take one document in; events and datums are none of this builder's business.
+        """Take one document in; events and datums are ignored.
 
         Raises
         ------
@@ -92,6 +92,7 @@ class HeaderBuilder:
         )
         spans = self._spans.setdefault((doc["stream_resource"], doc["descriptor"]), [])
         spans.append(span)
+        # As they come: a detector may emit a stream datum for each frame.
         spans[-2:] = merge_spans(spans[-2:])
 
     def stream_of(self, descriptor: str) -> str | None:
@@ -124,6 +125,7 @@ class HeaderBuilder:
         gap = Observed(frozenset({"null"}))
         earlier = any(stream.pages)
         for key, seen in observed.items():
+            # A key that comes late was missing in the events before.
             before = stream.observed.get(key, gap if earlier else Observed())
             stream.observed[key] = before | seen
         for key in stream.observed.keys() - observed.keys():

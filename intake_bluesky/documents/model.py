@@ -42,7 +42,7 @@ class _AllKeys:
         return "ALL_KEYS"
 
     def __reduce__(self) -> str:
-        return "ALL_KEYS"
+        return "ALL_KEYS"  # by its name: unpickled, it is the same instance
 
 
 ALL_KEYS: Final[Keys] = _AllKeys()
@@ -63,7 +63,7 @@ class _ReadOnlyList(list[Any]):
         super().__init__(map(_read_only, values))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (list(self),)
+        return type(self), (list(self),)  # else pickle fills an empty list, which refuses
 
 
 def _read_only(value: Any) -> Any:
@@ -95,9 +95,10 @@ class ReadOnlyDocument(dict[str, Any]):
         return to_plain(self)  # type: ignore[no-any-return]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self),)
+        return type(self), (dict(self),)  # as of a list
 
     def __dask_tokenize__(self) -> tuple[str, str]:
+        # Documents do not change: the uid names all of one, and spares hashing it.
         return type(self).__name__, str(self.get("uid", self.get("datum_id", repr(self))))
 
 
@@ -171,7 +172,7 @@ class StreamAsset:
 
 @dataclass(frozen=True, slots=True)
 class StreamLayout:
-    """How one stream lies in its store.
+    """How a store holds one stream.
 
     Attributes
     ----------
@@ -302,6 +303,7 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [to_plain(v) for v in value]
     if isinstance(value, (set, frozenset)):
+        # A set has no order of its own, and equal documents have to come out equal.
         return sorted(to_plain(v) for v in value)
     if isinstance(value, np.longdouble):  # whose tolist() is itself
         return float(value)

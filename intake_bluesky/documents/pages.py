@@ -143,6 +143,7 @@ def _event_page(doc: Mapping[str, Any], data: Keys, timestamps: Keys) -> tuple[E
 
 def _numbers(values: Sequence[Any], name: str, dtype: np.dtype[Any]) -> Array:
     """As `numpy.asarray`, but exact: that takes text for numbers and cuts fractions off without a word."""
+    # An empty list has no type of its own.
     raw = np.asarray(values, dtype=None if len(values) else dtype)
     if raw.ndim != 1 or raw.dtype.kind not in "iuf":
         raise ValueError(f"{name} must be numbers, not such as {values[0]!r}")

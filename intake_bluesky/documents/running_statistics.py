@@ -37,7 +37,7 @@ FLOAT, INT, TEXT = frozenset({float}), frozenset({int}), frozenset({str})
 NOTHING: Final = Statistics().fields
 SCALARS: Final = frozenset({float, int, bool, str})
 PLAIN: Final = "biufUT"  # kinds of arrays that every format gives back as what they were
-SCALAR: Final[Document] = {"shape": []}  # a data key, as far as it tells how many values there are
+SCALAR: Final[Document] = {"shape": []}  # a data key, as far as the number of values depends on it
 NAME: Final = frozenset({str})
 GROUP: Final = 200  # events of a run being written that are looked at together
 
@@ -92,7 +92,7 @@ class DescriptorEvents:
 def _observed(low: Any, high: Any) -> Observed:
     if low >= -FLOAT_EXACT and high <= FLOAT_EXACT:
         return NEGATIVE if low < 0 else NATURAL
-    return observe(column([low, high])[0])  # the ends tell all that is kept of integers
+    return observe(column([low, high])[0])  # the ends have all the marks that integers may have
 
 
 class Measuring:
@@ -122,7 +122,7 @@ class Measuring:
             part.add(key, len(page), seen[key], Statistics.of(col).fields)
 
     def found(self) -> Found | None:
-        """Statistics of each data key that a descriptor declares, None in their place where one pass cannot tell."""
+        """Statistics of each data key that a descriptor declares; None where one pass does not give them."""
         streams: dict[str, list[Document]] = {}
         try:
             for descriptor in self._descriptors.values():
@@ -160,7 +160,7 @@ class Measuring:
 
 
 def _whole(parts: Sequence[DescriptorEvents], key: str, spec: Document) -> Fields | None:
-    """All values of a key in a stream, with those that are missing; None where one pass cannot tell."""
+    """All values of a key in a stream, with those that are missing; None where one pass does not give them."""
     if is_external(spec):
         return None
     having = [part.keys[key] for part in parts if key in part.keys]
@@ -243,6 +243,7 @@ class Watching:
     def _page(self, doc: Document) -> None:
         page, nulls = event_page(doc)
         _check_names(page.data)
+        # Events that wait came before this page.
         self._flush(page.descriptor)
         if len(page):
             seen = {key: _plain(observe(col, nulls=key in nulls), col) for key, col in page.data.items()}
@@ -257,7 +258,7 @@ def _check_names(keys: Iterable[object]) -> None:
 def _plain(seen: Observed, col: Column) -> Observed:
     values = col.values if isinstance(col, Ragged) else col
     if values.dtype.kind == "O":
-        json.dumps(values.tolist())
+        json.dumps(values.tolist())  # raises for what a format has no form for, or one of its own
     elif values.dtype.kind not in PLAIN:
         raise TypeError(f"a format may make something else of {values.dtype}")
     return seen

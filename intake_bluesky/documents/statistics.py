@@ -28,7 +28,7 @@ Fields: TypeAlias = tuple[
 HALF: Final = 32  # bits
 PLENTY: Final = 2**30  # values of 64 bits whose halves int64 adds up without overflow
 FEW: Final = 512  # values up to which Python's own functions take less time than to make an array
-SAMPLE: Final = 4096  # values that are sorted to tell how far apart they are: of some of them it is no less
+SAMPLE: Final = 4096  # values that are sorted to find the gap: between some of them it is no smaller than between all
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Statistics:
 
     @classmethod
     def missing(cls, count: int) -> Statistics:
-        """Tell of that many values that are not there."""
+        """The statistics of that many values that are missing."""
         return cls(count, count)
 
     @staticmethod
@@ -140,6 +140,7 @@ def of_floats(values: Sequence[float]) -> Fields:
         ordered = sorted(values)
         low, high = ordered[0], ordered[-1]
         gap = 0.0 if low == high else max(map(sub, ordered[1:], ordered))
+    # A sum with a fraction, as most have, spares looking at each number.
     if added == added // 1 and low >= -FLOAT_EXACT and high <= FLOAT_EXACT and all(map(float.is_integer, values)):
         total = sum(map(int, values))
         gap = _rounded_up(gap, whole=True)
@@ -263,7 +264,8 @@ def _numbers(values: Column) -> tuple[Array | list[Number], int]:
 
 
 def _elements(values: Sequence[Any]) -> Iterable[Any]:
-    """What stands in values that may be nested, in order."""
+    """The elements of values that may be nested, in order."""
+    # No recursion: documents may nest lists deeper than Python calls itself.
     waiting = [iter(values)]
     while waiting:
         for value in waiting[-1]:
@@ -294,6 +296,7 @@ def _sum(numbers: Array) -> Number:
 def _sum_of_integers(numbers: Array) -> int:
     if numbers.dtype.itemsize * 8 <= HALF:
         return sum(int(part.sum(dtype=np.int64)) for part in _parts(numbers))
+    # The halves apart: a sum of int64 would wrap around without a word.
     high = sum(int((part >> HALF).sum()) for part in _parts(numbers))
     low = sum(int((part & (2**HALF - 1)).sum()) for part in _parts(numbers))
     return (high << HALF) + low

@@ -42,7 +42,7 @@ class Codec(ABC):
         Raises
         ------
         DamagedRun
-            When what stands there is no item and more follows; the message gives the offset.
+            When the bytes there are no item and more follow; the message gives the offset.
         """
 
     @abstractmethod
@@ -70,7 +70,7 @@ class Codec(ABC):
         -------
         pairs : list of (str, dict)
             The complete items from `start` on, as `split` and `decode` give them one after the other; none where these
-            have to tell, which is always right.
+            have to be used, which is always right.
         stops : list of int
             Where each item ends.
         """

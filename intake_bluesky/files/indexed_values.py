@@ -1,4 +1,4 @@
-"""What stands at paths in the runs of an index, and how often, without reading documents that need not be read."""
+"""The values at paths in the runs of an index, and how often each occurs, reading as few documents as possible."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FILES: Final = _IndexedRuns(Translator(COLUMNS))
 def count_values(files: IndexedFiles, path: Path, where: SQL) -> Iterable[tuple[Any, int]] | None:
     """Give each value at a path, and how many of the runs that meet a condition have it; see `RunStore.distinct`.
 
-    Of each different number or list a document is read, which tells ints from floats.
+    Of each different number or list a document is read, for only there ints differ from floats.
     """
     asked = FILES.counting(path, where)
     if asked is None:
@@ -52,7 +52,7 @@ def look_up(
 ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]] | None:
     """Yield uid, time and the values at paths of the runs that meet a condition; see `RunStore.lookup`.
 
-    The documents are read of those runs only of which the search form does not tell a value.
+    The documents are read of those runs only of which the search form does not hold a value.
     """
     asked = FILES.looking(paths, where, time="time", order=ORDERS[order])
     return None if asked is None else _looked_up(files, paths, *asked)

@@ -61,6 +61,7 @@ class IndexedFiles:
     def __init__(self, codec: Codec, paths: Sequence[str], storage_options: Mapping[str, Any]) -> None:
         self.codec = codec
         self.locations = FileLocations(location_of(path, codec.suffix, storage_options) for path in paths)
+        # Other options may lead to other files at the same addresses.
         options = sorted((key, repr(value)) for key, value in storage_options.items())
         self._key = json.dumps([codec.suffix, sorted(location.pattern for location in self.locations), options])
         self._index: Index | None = None
@@ -95,6 +96,7 @@ class IndexedFiles:
     def path_of(self, uid: str) -> str | None:
         """The path of the file that a run is in, or was when that was last looked at."""
         path = self._waiting.path(uid)
+        # Each run that is begun asks this: putting what waits would end all waiting.
         return self.ask(lambda index: index.path_of(uid), put=False) if path is None else path
 
     def wrote(self, uid: str, path: str) -> None:
@@ -170,9 +172,11 @@ class IndexedFiles:
         self, listed: Sequence[FileListing], token: str, executor: Executor | None, *, deep: bool, unscanned: bool
     ) -> None:
         """Bring the entries in line with a listing; `token` is its digest, empty where it is not all there is."""
+        # Counted along: if the index has counted more in the end, another process changed entries meanwhile.
         changes, known = int(self.index.fact("changes")), self.index.stamps()
         stamps = dict(pair for one in listed for pair in one.stamps())
         certain = self._drop_unstorable(stamps)
+        # Only an empty index begins with what was published, which is older than what the index knows.
         adopted = 0 if known else adopt(self.index, self.codec, self.locations, stamps)
         if adopted:
             changes, known = int(self.index.fact("changes")), self.index.stamps()
@@ -186,12 +190,14 @@ class IndexedFiles:
             uids |= self._put(entries)
             certain = certain and all(is_certain(entry.stamp) for entry in entries)
             changes += 1
+        # What a location holds that could not be listed is not gone.
         gone = known.keys() - stamps.keys() if token else set()
         if gone:
             self.index.forget(gone)
             changes += 1
         if gone or todo or adopted:
             self.index.settle(None if gone or adopted or len(uids) > BATCH else uids)
+        # Files that may still change unseen have to be looked at by the next listing.
         if token and certain:
             self.index.note(LISTING, token, changes)
 
@@ -291,6 +297,7 @@ class IndexedFiles:
                 task = Task(path, "", earlier.get(path), measured=measured)
                 entries[path] = entry or look(self.codec, self.locations.open, task)
             uids = self._put(list(entries.values()))
+            # Of a run that is no longer in a file, another file may be the one to list.
             self.index.settle(uids | {str(entry.uid) for entry in earlier.values()})
 
     def problems(self) -> list[Problem]:
@@ -324,7 +331,7 @@ class IndexedFiles:
         for _ in range(2):
             entry = self._find(uid)
             source = self._opened(entry)
-            if source is None:
+            if source is None:  # another file may hold the run, too
                 self._forget(entry.path)
                 continue
             files.enter_context(source)
@@ -385,7 +392,7 @@ class IndexedFiles:
         if entry.stamp == source.stamp and is_certain(entry.stamp) and entry.layout is not None:
             try:
                 return entry, FileLayout.unpack(entry.layout, most_of(entry.path, source.size))
-            except ValueError:
+            except ValueError:  # of another version, or published and wrong: a scan makes it anew
                 pass
         try:
             now, layout = scan(self.codec, entry.path, source, entry)
@@ -393,6 +400,7 @@ class IndexedFiles:
             raise DamagedRun(f"{shown(entry.path)}, where run {entry.uid} was, holds no run now: {error}") from error
         if self._waiting.scanned(str(now.uid), now):
             self.put_patiently(PATIENCE)
+        # The file holds another run by now: the one that was there must not be listed any longer.
         if now.uid != entry.uid:
             self._put_waiting()
         put_at_exit(self)

@@ -44,7 +44,7 @@ class Waiting:
         self._batch = Batch({}, {}, {})
         self._measured: dict[str, tuple[str, bytes]] = {}
         self._held = 0
-        self._last = -SOON
+        self._last = -SOON  # so that the first is due at once
 
     def __bool__(self) -> bool:
         return bool(self._batch.written or self._batch.scanned)

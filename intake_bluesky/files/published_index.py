@@ -87,7 +87,7 @@ def publish(entries: Iterable[IndexEntry], codec: Codec, location: FileLocation)
 
 def _write(path: Path, codec: Codec, home: str, entries: Iterable[IndexEntry]) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("PRAGMA journal_mode = DELETE")  # no log beside the one file that is copied
         db.execute(f"PRAGMA application_id = {APPLICATION}")
         db.execute(f"PRAGMA user_version = {FORMAT}")
         db.execute("BEGIN")
@@ -179,8 +179,9 @@ def _opened(path: str, location: FileLocation) -> Iterator[sqlite3.Connection]:
             local.write_bytes(location.fetch(path))
         else:
             local = Path(path)
-            if not stat.S_ISREG(os.lstat(local).st_mode):
+            if not stat.S_ISREG(os.lstat(local).st_mode):  # opening a pipe would wait for ever
                 raise Unusable("it is no file")
+        # Immutable: SQLite takes no locks, which shared filesystems do not do well; the file is only ever replaced.
         with closing(sqlite3.connect(f"{local.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)) as db:
             db.execute("PRAGMA trusted_schema = OFF")
             db.execute("PRAGMA cell_size_check = ON")

@@ -44,7 +44,7 @@ class RunFile:
             builder.add(name, doc)
         for descriptor, observed in self._layout.observed.items():
             if builder.stream_of(descriptor) is not None:
-                builder.add_page(descriptor, 1, observed)
+                builder.add_page(descriptor, 1, observed)  # for what was observed: the pages follow below
         header = builder.header(version)
         return replace(header, streams={name: self._paged(layout) for name, layout in header.streams.items()})
 

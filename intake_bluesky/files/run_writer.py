@@ -42,10 +42,12 @@ class Target:
     def file_for(self, start: Document, files: IndexedFiles) -> str:
         """The path of the file for a run that is not there yet."""
         uid = start.get("uid")
+        # Windows drops points and spaces at the end of a name.
         if not isinstance(uid, str) or not SAFE.fullmatch(uid) or uid.endswith((".", " ")):
             raise UntrustedName(f"a run's uid names its file, and {uid!r} cannot: use letters, digits, - and _")
         folder = self._folder(files)
         known = files.path_of(uid)
+        # A file that somebody deleted since is no duplicate; of a URL the index is believed.
         if known is not None and (not os.path.isabs(known) or os.path.exists(known)):
             raise _duplicate(uid, known)
         ending = f".{self.compression}" if self.compression else ""
@@ -134,7 +136,7 @@ class FileInsert(RunInsert):
                 self._entry = entry_of(self.path, "", (data, doc), None)  # now: the caller may change the document
             if name == "stop":
                 self._close()
-        if name == "stop":
+        if name == "stop":  # without the lock: putting it into the index may have to wait
             own = self._entry if doc.get("run_start") == self._uid else None
             entry = None if own is None else own._replace(stamp=self._stamp, stop=data)
             self._files.finished(self._uid, self.path, self._measured(), entry)

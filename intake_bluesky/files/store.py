@@ -63,8 +63,8 @@ class FileStore(RunStore):
 
     Notes
     -----
-    Finding runs reads the two ends of each file; where its documents lie, and what its events hold, is learnt
-    by a scan when the run is first described, and kept.
+    Finding runs reads the two ends of each file. Where its documents are, and what its events hold, is found by a
+    scan when the run is first described, and recorded in the index.
 
     A file whose documents cannot all be read is in `problems` once it was scanned (``refresh(deep=True)``
     scans all), with the place of the damage; the run shows what can be read, from before and after it, in
@@ -204,6 +204,7 @@ class FileStore(RunStore):
     def _open(self, uid: str, files: ExitStack) -> tuple[RunFile, RunHeader]:
         entry, content, layout = self.files.open(uid, files)
         run = RunFile(self.codec, content, layout)
+        # A file that may change without changing its stamp is described anew.
         header = self._headers.get(uid, entry.stamp) if is_certain(entry.stamp) else None
         if header is None:
             assert entry.start is not None  # open() gives runs only

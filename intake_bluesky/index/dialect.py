@@ -1,4 +1,4 @@
-"""What the SQL of one database says in another way than that of others."""
+"""Where the SQL of one database differs from that of others."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Dialect(ABC):
     Attributes
     ----------
     SPOT : type of Spot
-        What tells of a value in the search form.
+        The expressions for a value in the search form.
     ROOM : int
         How many values one condition may bind.
     COLUMN : str
-        A column, for ``{}``, in the type of SQL in which values are told.
+        A column, for ``{}``, in the type of SQL in which values are selected.
     WHOLE : str
         The condition that the sum in a row of kept statistics is an integer.
     INEXACT : str
-        The condition that such a row does not tell its numbers.
+        The condition that such a row does not hold its numbers, since they do not fit.
     """
 
     SPOT: ClassVar[type[Spot]]
@@ -45,7 +45,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def words(self, words: Collection[str]) -> Any:
-        """The value by which a run that has all these words is found; None where the index does not tell."""
+        """The value by which a run that has all these words is found; None where the index cannot answer."""
 
     @abstractmethod
     def among(self, column: str, kind: str, values: Sequence[Any]) -> SQL | None:
@@ -57,7 +57,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def fits(self, number: float) -> bool:
-        """Whether kept statistics are compared with a number; if not, it is one that none of theirs is."""
+        """Whether the columns of kept statistics can be compared with a number; if not, none of them holds it."""
 
     @abstractmethod
     def mean(self, op: str, value: float) -> SQL:

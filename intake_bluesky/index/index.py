@@ -1,4 +1,4 @@
-"""The embedded index, which makes a folder or bucket of files searchable: what it keeps, and what it is asked."""
+"""The embedded index, which makes a folder or bucket of files searchable: its entries, and the questions it answers."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ UNSETTLED: Final = """uid IN (SELECT uid FROM files WHERE uid IS NOT NULL GROUP 
     OR (uid IS NOT NULL AND NOT listed)"""
 ONE_UNSETTLED: Final = """uid = ?
     AND (NOT listed OR EXISTS (SELECT 1 FROM files AS other WHERE other.uid = files.uid AND other.id <> files.id))"""
+# In the terms of the indexes by_time and by_time_down, so that SQLite need not sort.
 ORDERS: Final = {
     Order.NEWEST: "time IS NULL, time DESC, uid DESC",
     Order.OLDEST: "time IS NULL, time, uid",
 }
 FIELDS: Final = "path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '')"
 NUMBERS: Final = "count, nan_count, min, max, sum, first, last, gap, exact"
-ANSWERS: Final = 1_000_000
+ANSWERS: Final = 1_000_000  # kept at most, of all runs
 KEEP: Final = "INSERT OR REPLACE INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -53,7 +54,7 @@ class IndexEntry(NamedTuple):
     ----------
     path : str
     stamp : str
-        Size and time of change, or what else a filesystem tells; "" asks to look at the file again.
+        Size and time of change, or what else a filesystem gives; "" asks to look at the file again.
     uid : str or None
         None where the file holds no run.
     time, scan_id : float, int or None
@@ -61,9 +62,9 @@ class IndexEntry(NamedTuple):
     odd_time : float or None
         A time that is a number and no time: past every date, which comparisons have to know all the same.
     start, stop : bytes or None
-        The documents, as they stand in the file.
+        The documents, as the file has them.
     layout : bytes or None
-        Where the rest lies; None until someone needed to know.
+        Where the file has the rest, a packed `FileLayout`; None before the first scan.
     problem : str
         What is wrong with the file, one line each.
     statistics : bytes or None
@@ -86,6 +87,7 @@ class IndexEntry(NamedTuple):
 
 
 def _row(number: int, entry: IndexEntry) -> tuple[Any, ...]:
+    # Messages quote names of files, which may hold lone surrogates.
     problem = entry.problem.encode(errors="backslashreplace").decode() if entry.problem else None
     return (
         number, entry.path, entry.stamp, entry.uid, entry.time, entry.odd_time, entry.scan_id, entry.stop is not None,
@@ -98,10 +100,11 @@ def _drop(db: sqlite3.Connection, paths: Iterable[str]) -> None:
         "SELECT id FROM files WHERE path IN (SELECT value FROM json_each(?))", (json.dumps(list(paths)),)
     )
     numbers = known.fetchall()
+    # Documents and what is searched go with their file; virtual tables, and those without a reference, do not.
     if HAS_FTS5:
         db.executemany("DELETE FROM texts WHERE rowid = ?", numbers)
     db.executemany("DELETE FROM answers WHERE file = ?", numbers)
-    # By its primary key.
+    # By its primary key, (what, file): there is no index on the file alone.
     db.executemany("DELETE FROM statistics WHERE what IN (SELECT id FROM keys) AND file = ?", numbers)
     db.executemany("DELETE FROM files WHERE id = ?", numbers)
 
@@ -167,6 +170,7 @@ class Index(IndexFile):
                 add_search_rows(db, [(n, e.start, e.stop) for n, e in rows if e.start is not None], self._decode)
             packed = [(n, e.statistics) for n, e in rows if e.statistics is not None]
             db.executemany("INSERT INTO measured VALUES (?, ?)", packed)
+            # Keys that somebody asked for once are spread at once.
             for (key,) in db.execute("SELECT key FROM spread").fetchall() if packed else ():
                 _spread(db, key, packed)
 
@@ -178,6 +182,7 @@ class Index(IndexFile):
     def settle(self, uids: Iterable[str] | None = None) -> None:
         """Choose which file is listed of those that hold a run of one uid; None looks at all uids."""
         with self._writing() as db:
+            # Not with the tables: see `INDEXES`.
             for made in INDEXES:
                 db.execute(f"CREATE INDEX IF NOT EXISTS {made}")
             if uids is None:
@@ -198,7 +203,7 @@ class Index(IndexFile):
         return found[0][0] if found else None
 
     def note(self, name: str, value: str, changes: int) -> None:
-        """Note a fact about all entries, unless they changed more often than `changes` says."""
+        """Note a fact about all entries, unless `changes` has been counted on since it was found."""
         with self._writing() as db:
             db.execute(
                 "INSERT OR REPLACE INTO facts SELECT ?, ? WHERE (SELECT value FROM facts WHERE name = 'changes') = ?",
@@ -257,6 +262,7 @@ class Index(IndexFile):
                 number = _what(db, code_text(what.key), code_text(what.stream), what.reading)
                 if isinstance(result, Statistics):
                     db.execute(KEEP, (number, file[0], *row_of(result)))
+                # SQLite binds no larger integers; such an answer is found again by reading.
                 elif is_int64(result.low) and is_int64(result.high):
                     row = number, file[0], result.low, result.high, result.found
                     db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", row)

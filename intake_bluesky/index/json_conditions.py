@@ -1,6 +1,6 @@
 """Conditions on paths as SQL over the search form of documents, the same for each database.
 
-A `Spot` gives the expressions of one database that tell of a value. ``CASE`` keeps databases from reading what is
+A `Spot` gives the expressions of one database for a value. ``CASE`` keeps databases from reading what is
 of another type: ``AND`` promises no order.
 """
 
@@ -46,8 +46,8 @@ __all__ = [
 SQL: TypeAlias = tuple[str, list[Any]]
 ALWAYS: Final[SQL] = ("TRUE", [])
 NEVER: Final[SQL] = ("FALSE", [])
-INDEX: Final = re.compile("0|[1-9][0-9]{0,17}", re.ASCII)
-CHOICES: Final = 3  # segments of a path that may be an index or a key
+INDEX: Final = re.compile("0|[1-9][0-9]{0,17}", re.ASCII)  # of 64 bits at most
+CHOICES: Final = 3  # segments of a path that may be an index or a key: each doubles the paths looked at
 GROUP: Final = 100  # conditions joined side by side
 NESTED: Final = 10  # levels of a list that is compared whole
 DESCENTS: Final = 4  # segments of a path that descends: each doubles the condition
@@ -68,7 +68,8 @@ def negated(condition: SQL) -> SQL:
 
 
 def json_exact(leaf: PathQuery) -> bool:
-    """Whether `json_condition` says exactly what the node means."""
+    """Whether `json_condition` means exactly what the node means."""
+    # The search form has nothing below DEEPEST levels.
     return _reach(leaf) + NESTED < DEEPEST - 2 and all(_simple(found) for found in _nested(leaf))
 
 
@@ -83,6 +84,7 @@ def _nested(leaf: PathQuery) -> Iterator[PathQuery]:
 
 def _reach(leaf: PathQuery) -> int:
     """How many levels of a document a node can look at."""
+    # A path that descends may meet a list before each key, and one at the end.
     return sum(2 * len(found.path.segments) + 2 for found in _nested(leaf))
 
 
@@ -114,7 +116,7 @@ def _asks_for_null(leaf: PathQuery) -> bool:
 
 
 def _whole(value: Value, depth: int = 0) -> bool:
-    """Whether the search form of a value tells what equals it: not of dicts, whose keys may come in any order."""
+    """Whether equal values have equal search forms: not dicts, whose keys may come in any order."""
     if isinstance(value, tuple):
         return depth < NESTED and all(_whole(item, depth + 1) for item in value)
     return _scalar(value)
@@ -127,12 +129,12 @@ def _scalar(value: Value) -> bool:
 
 
 What: TypeAlias = Literal["type", "text", "number", "boolean", "rank", "size", "items"]
-"""What is said of a value: its type, NULL where there is none; itself, if it is a text (that compares by code points),
+"""An aspect of a value: its type, NULL where there is none; itself, if it is a text (that compares by code points),
 a number, or True or False; the rank that stands for another number; of a list, its size, and its items as a table."""
 
 
 class Spot(ABC):
-    """Where a value is: what a database's SQL says of it.
+    """Where a value is, and the expressions of a database's SQL for it.
 
     Attributes
     ----------
@@ -141,7 +143,7 @@ class Spot(ABC):
     BOOLEANS : tuple of str
         The types of True and False.
     FIND : str
-        The function that tells at which character, from 1, one text is in another.
+        The function that gives the character, from 1, at which one text is in another.
     """
 
     __slots__ = ()
@@ -170,7 +172,7 @@ class Spot(ABC):
 
     @abstractmethod
     def marked(self, mark: str) -> SQL:
-        """What stands at a key of a dict, as any expression that is NULL where nothing does."""
+        """The value at a key of a dict, as any expression that is NULL where there is none."""
 
     @abstractmethod
     def one_of(self, values: Sequence[Value]) -> SQL:
@@ -237,6 +239,7 @@ def _test(leaf: PathQuery, spot: Spot, level: int) -> SQL:
             nan, bound = spot.marked(NAN)
             return spot.case(object=(f"{nan} IS NOT NULL", bound))
         case HasSize(_, size):
+            # No list is as long as that, and databases bind integers of 64 bits.
             return spot.case(array=_compared(spot.says("size"), "=", min(size, 2**62)))
         case Contains(_, value):
             return spot.any(name, spot.row(name).one_of((value,)))
@@ -274,6 +277,7 @@ def _item_holds(leaf: AnyItem, item: Spot, level: int) -> SQL:
     inner = _of_item(leaf.query, item, level)
     if not leaf.over_keys:
         return inner
+    # A dict with MARK is a number of the document, which has no keys.
     marked, values = item.marked(MARK)
     return item.case(array=inner, object=(f"({marked} IS NULL AND {inner[0]})", values + inner[1]))
 

@@ -1,7 +1,7 @@
-"""What stands at paths, in SQL: read out of the search form, and brought back to what documents hold.
+"""The values at paths, in SQL: read out of the search form, and brought back to what documents hold.
 
 Whole floats are ints in the search form. Of what is not at all in it (infinity, which stands for integers past 64 bits
-too, and dicts, whose keys may be no texts) nothing is told but that the document has to be asked.
+too, and dicts, whose keys may be no texts) SQL gives no value, and the document has to be read.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MOST: Final = 1000  # different numbers and lists of which documents are read; o
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The expressions that tell of what stands at a path.
+    """The expressions for the value at a path.
 
     Attributes
     ----------
     type : SQL
-        As the database names it, NULL where nothing stands there.
+        As the database names it, NULL where there is no value.
     value : SQL
         What the dialect makes the value of.
     """
@@ -43,7 +43,7 @@ class Standing:
 
 
 def standing(search: Translator, path: Path, *, column: bool = True) -> Standing | None:
-    """Say how to find what stands at an exact path; None where the search form may not tell.
+    """Give the expressions for the value at an exact path; None where the search form may not hold it.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def _if(condition: str, then: str, other: SQL) -> SQL:
 
 
 class Runs(ABC):
-    """The runs of a store, of which SQL tells what stands at paths.
+    """The runs of a store, whose values at paths SQL selects.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Runs(ABC):
     def counting(self, path: Path, where: SQL) -> SQL | None:
         """Say how to find each value at a path, with its type, in how many runs it is, and a document that has it.
 
-        None where the search form does not tell; `counted` makes values of the rows.
+        None where the search form does not hold them; `counted` makes values of the rows.
         """
         at = standing(self.search, path, column=False)
         if at is None:
@@ -128,9 +128,10 @@ class Runs(ABC):
         return f"{sql} GROUP BY {column.name}", values
 
     def _grouped(self, at: Standing, path: Path, where: SQL) -> SQL:
-        """Documents are read where ints are to be told from floats, unless too many would be."""
+        """Documents are read where ints and floats have to be distinguished, unless too many would be."""
         told = ", ".join(f"'{kind}'" for kind in self._told)
         inner, values = self.select((f"id, {at.type[0]} AS t, {at.value[0]} AS v", at.type[1] + at.value[1]), where)
+        # What the form does not hold is not known to be equal: each such run is a group of its own.
         odd = f"CASE WHEN {self.untold('t', 'v')} THEN id END"
         groups = (
             f"SELECT t, v, count(*) AS n, max(id) AS last FROM ({inner}) AS i WHERE t IS NOT NULL GROUP BY t, v, {odd}"  # noqa: S608  # names are ours
@@ -141,18 +142,19 @@ class Runs(ABC):
 
     @property
     def _told(self) -> tuple[str, ...]:
-        """The types of which the search form tells all."""
+        """The types whose values the search form holds whole."""
         spot = self.search.dialect.SPOT
         return spot.TEXT, *spot.BOOLEANS, "null"
 
     def untold(self, type: str, value: str) -> str:
-        """The condition, on the names of a type and a value, that the document has to be asked."""
+        """The condition, on the names of a type and a value, that the document has to be read."""
         finite = f"coalesce(CAST({value} AS numeric) BETWEEN {FINITE[0]} AND {FINITE[1]}, FALSE)"
+        # A brace in a list is a dict, a rank, or only part of a text: the document decides in any case.
         braced = f"{self.search.dialect.SPOT.FIND}({value}, '{{') > 0"
         return f"CASE {type} WHEN 'array' THEN {braced} WHEN 'object' THEN NOT {finite} ELSE FALSE END"
 
     def plain(self, type: str | None, value: Any) -> Any:
-        """Give the value that SQL told of, `MISSING` where there is none; whole floats are ints."""
+        """Give the value of what SQL selected, `MISSING` where there is none; whole floats are ints."""
         if type is None:
             return MISSING
         if type in ("true", "false", "null"):
@@ -173,7 +175,7 @@ class Runs(ABC):
         return counts
 
     def looking(self, paths: Sequence[Path], where: SQL, *, time: str, order: str) -> SQL | None:
-        """Say how to find uid, time, start and stop where they are to be asked, and type and value at each path.
+        """Say how to find uid, time, start and stop where they are to be read, and type and value at each path.
 
         Of no path, uid and time alone.
 
@@ -224,5 +226,5 @@ def _and(condition: str, where: SQL) -> SQL:
 
 
 def value_at(document: Any, path: Path) -> Any:
-    """What stands at an exact path of a document, `MISSING` where nothing does."""
+    """The value at an exact path of a document, `MISSING` where there is none."""
     return next(lookup(document, path), MISSING)

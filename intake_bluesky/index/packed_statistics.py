@@ -43,6 +43,7 @@ def row_of(found: Statistics | None) -> Row:
     numbers = low, high, total, found.first, found.last
     if all(type(number) is not int or is_int64(number) for number in numbers):
         return found.count, found.nan_count, *numbers, found.gap, None
+    # SQLite would make a float of an integer past 64 bits.
     return found.count, found.nan_count, None, None, None, None, None, found.gap, json.dumps(numbers)
 
 
@@ -53,7 +54,7 @@ def statistics_of(row: Sequence[Any]) -> Statistics | None:
         return None
     if exact is not None:
         numbers = json.loads(exact)
-    elif numbers[2] is None and count > nan_count:  # what is no number for SQLite either
+    elif numbers[2] is None and count > nan_count:  # SQLite keeps NaN, the sum of inf and -inf, as NULL
         numbers[2] = math.nan
     low, high, total, first, last = numbers
     return Statistics(count, nan_count, low, high, total, first, last, gap)
@@ -71,7 +72,7 @@ def pack(streams: Mapping[str, Mapping[str, Fields | None]]) -> bytes:
         for key, fields in keys.items():
             try:
                 row = packer.pack(fields)
-            except OverflowError:  # an integer past 64 bits; one of 64, which SQLite has not, is told when it is read
+            except OverflowError:  # past 64 bits; one of 64 without a sign, which SQLite lacks, is met by `rows_of`
                 assert fields is not None
                 row = msgpack.packb(row_of(Statistics(*fields)))
             rows.append((name, key if key.isascii() and key.isprintable() else code_text(key), row))
@@ -103,6 +104,7 @@ def rows_of(packed: bytes, key: str | None = None) -> Iterator[tuple[str, str, R
 def _checked(row: Any) -> Row:
     if row is None:
         return UNKNOWN
+    # A published index is believed no more than its authors: only numbers become statistics.
     if type(row) is tuple and len(row) == len(UNKNOWN) - 1 and {int, float, NONE}.issuperset(map(type, row)):
         return row_of(Statistics(*row))
     if type(row) is tuple and len(row) == len(UNKNOWN) and isinstance(row[-1], str) and len(json.loads(row[-1])) == 5:

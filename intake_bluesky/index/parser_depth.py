@@ -1,4 +1,4 @@
-"""How large a condition is, where SQLite has limits that its builds do not tell."""
+"""How large a condition is, for a limit of SQLite that cannot be asked of a build."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ def literal(leaf: Regex) -> tuple[str, bool] | None:
     (('Ni', True), None, None)
     """
     found = PLAIN.fullmatch(leaf.pattern)
+    # Of the flags, ASCII and DOTALL change nothing about a text without classes and dots.
     if found is None or not set(leaf.flags) <= {"a", "s"} or not spelled_plainly(found["text"]):
         return None
     return found["text"], bool(found["anchor"])

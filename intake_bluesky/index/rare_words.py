@@ -137,4 +137,5 @@ def _enclosed(leaf: Regex) -> frozenset[str]:
     found = literal(leaf)
     if found is None or not found[0].isascii():
         return frozenset()
+    # At an anchor, no word of the document begins earlier: a space ends it, too.
     return frozenset().union(*map(words, ENCLOSED.findall(f" {found[0]}" if found[1] else found[0])))

@@ -6,7 +6,7 @@ neighbour, loses integers past 64 bits, and stops at NUL and surrogates. So in t
 - an integral number of 64 bits is an integer, whether it was an int or a float (they compare alike);
 - any other number is a dict ``{MARK: rank}`` of an integer that is ordered as floats are, with infinity for
   integers past 64 bits; NaN is ``{MARK: null, NAN: 0}``, and what is no JSON at all ``{MARK: null}``;
-- text and keys are coded, so that what cannot stand in JSON can: nearly all are coded as themselves. Coded
+- text and keys are coded, so that JSON can hold all of them: nearly all are coded as themselves. Coded
   texts are ordered as the texts are, and begin alike where they do.
 
 A query's values are coded likewise.
@@ -115,6 +115,7 @@ class SearchForm:
             None if stop is None else _json(stop, None),
             _words(texts),
             tuple([code_text(value) if isinstance(value, str) else None for value in found]),
+            # A path that descends looks into lists, which columns do not have.
             not LISTS.isdisjoint(map(type, found)) or not LISTS.isdisjoint(map(type, map(start.get, KEPT))),
         )
 
@@ -133,6 +134,7 @@ def _words(texts: list[str]) -> str:
     text = "\n".join(texts)
     if text.isascii() and "\0" not in text:
         return text  # of which every index makes the same words
+    # Each once: the index of words keeps neither places nor counts.
     return " ".join(set(WORD.findall(unicodedata.normalize("NFKC", text).casefold())))
 
 
@@ -150,9 +152,11 @@ def _plain(document: Mapping[str, Any], texts: list[str] | None) -> str | None:
         plain = orjson.dumps(rest, option=NOTHING_BUT_JSON).decode()
     except (TypeError, ValueError):
         return None
+    # What may need a code: escapes, NaN (orjson writes null), characters that JSON escapes only in part, an empty key.
     if "\\" in plain or "null" in plain or "\x7f" in plain or ESCAPE in plain or '"":' in plain:
         return None
     parts = plain.split('"')  # without a backslash, every other one is a key or a text
+    # It is no deeper than it has brackets.
     if CODED.search(",".join(parts[::2])) or plain.count("{") + plain.count("[") > DEEPEST:
         return None
     if texts is not None:
@@ -237,6 +241,7 @@ def rank(value: float) -> int:
     if type(value) is int:
         value = max(-INT64_END, min(value, BELOW))
     bits: int = struct.unpack("<q", struct.pack("<d", value))[0]
+    # The bits of floats rise with them; those of negative ones have to be turned round.
     return bits if bits >= 0 else bits ^ 0x7FFF_FFFF_FFFF_FFFF
 
 

@@ -1,6 +1,6 @@
-"""What SQLite's SQL says in its own way: values read with the functions for JSON, numbers of 64 bits.
+"""What is SQLite's own in its SQL: values read with the functions for JSON, numbers of 64 bits.
 
-A value lies either at a path of some JSON, or in a row of ``json_each``, an item of a list.
+A value is either at a path of some JSON, or in a row of ``json_each``, an item of a list.
 """
 
 from __future__ import annotations
@@ -88,14 +88,14 @@ class SQLiteSpot(Spot):
         return [type(self)(self.json, path) for path in _ways(segments)]
 
     def says(self, what: What) -> SQL:
-        """Say something of the value; an item's type and value are in its row."""
+        """Give the expression; an item's type and value are in its row."""
         if self.row_name and what in ROW:
             return f"{self.row_name}.{ROW[what]}", []
         path = f'{self.path}."{MARK}"' if what == "rank" else self.path
         return f"{FUNCTIONS[what]}({self.json}, ?)", [path]
 
     def marked(self, mark: str) -> SQL:
-        """What type stands at a key."""
+        """The type of the value at a key."""
         return f"json_type({self.json}, ?)", [f'{self.path}."{mark}"']
 
     def one_of(self, values: Sequence[Value]) -> SQL:
@@ -167,17 +167,18 @@ class SQLite(Dialect):
         return isinstance(number, float) or is_int64(number)
 
     def mean(self, op: str, value: float) -> SQL:
-        """When the mean compares so: that of whole numbers is a fraction, here where its float tells, or equals."""
+        """When the mean compares so; that of whole numbers is a fraction, decided here where its float differs."""
         if op == "==" or not self.fits(value):
             return NEVER
         of_floats: SQL = f"(typeof(s.sum) = 'real' AND {MEAN} {op} ?)", [value]
         if abs(value) > FLOAT_EXACT:
             return of_floats
+        # Strictly: a float that equals the bound may be a rounded fraction, which `mean_open` leaves to Python.
         strictly = f"{self.WHOLE} AND abs(s.sum) < {FLOAT_EXACT} AND {MEAN} {op[0]} ?"
         return f"({strictly} OR {of_floats[0]})", [value, value]
 
     def mean_open(self, value: float) -> SQL:
-        """When the float of a mean does not tell how the fraction compares."""
+        """When the float of a mean does not decide how the fraction compares."""
         if abs(value) > FLOAT_EXACT:
             return ALWAYS
         return f"{self.WHOLE} AND (abs(s.sum) >= {FLOAT_EXACT} OR {MEAN} = ?)", [value]

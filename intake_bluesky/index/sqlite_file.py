@@ -41,7 +41,7 @@ class IndexLost(Exception):
 
 
 def index_path(key: str) -> Path:
-    """Where the index of a set of files lies: in ``INTAKE_BLUESKY_CACHE``, else the user's cache folder.
+    """Where the index of a set of files is: in ``INTAKE_BLUESKY_CACHE``, else the user's cache folder.
 
     The host's name is part of it, because homes are shared between hosts and SQLite's shared memory is not.
     """
@@ -109,6 +109,7 @@ class IndexFile:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._guarded():
             db = self._connection()
+            # A transaction that begins by reading fails, without waiting, if another wrote before its own first write.
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -149,6 +150,7 @@ class IndexFile:
 
     def _connect(self) -> sqlite3.Connection:
         with _making(self.path):
+            # Used by one thread each, and closed by whichever closes the index.
             db = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA page_size = 8192")  # of which start documents of a kilobyte or two leave less empty
@@ -188,7 +190,7 @@ class IndexFile:
     def _remove(self, error: Exception) -> None:
         warnings.warn(f"the index {self.path} cannot be read ({error}): it is made anew from the files", stacklevel=2)
         for end in ("", "-wal", "-shm"):
-            Path(f"{self.path}{end}").unlink(missing_ok=True)
+            Path(f"{self.path}{end}").unlink(missing_ok=True)  # a log left behind would be read into the new file
 
 
 @contextmanager
@@ -203,5 +205,6 @@ def _making(path: Path) -> Iterator[None]:
 
 
 def _remove_folder(folder: str, pid: int) -> None:
+    # A forked child inherits the finalizer, not the folder.
     if os.getpid() == pid:
         shutil.rmtree(folder, ignore_errors=True)

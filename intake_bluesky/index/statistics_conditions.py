@@ -3,7 +3,7 @@
 A row of ``statistics`` (``s`` here) is about one data key of one run, which ``s.what`` names in ``keys`` (``k``): the
 key, its stream, and how files were read. Its columns are the attributes of `Statistics`. ``count`` is NULL where
 nothing is known but that the key is declared. What is NaN is NULL, as it is where there is no number: compared with
-anything it is false, as NaN is. A row of ``answers`` says whether a number lies from ``low`` to ``high``.
+anything it is false, as NaN is. A row of ``answers`` records whether a number lies from ``low`` to ``high``.
 
 In SQLite, ``exact`` is not NULL where a number does not fit into its column, and then the columns of numbers are NULL.
 In PostgreSQL numbers are ``numeric``, and so exact; ``whole`` says that the sum is an integer, ``mean`` is the mean
@@ -27,6 +27,7 @@ REFUTED = (
     "NOT EXISTS(SELECT 1 FROM answers AS a WHERE a.what = s.what AND a.file = s.file AND NOT a.found "
     "AND a.low <= ? AND a.high >= ?)"
 )
+# Of values in files the row of the key is empty; nobody has read them in this way yet.
 UNKNOWN = (
     "k.reading = '' AND s.count IS NULL AND NOT EXISTS("
     "SELECT 1 FROM keys AS o JOIN statistics AS t ON t.what = o.id AND t.file = s.file "
@@ -35,7 +36,7 @@ UNKNOWN = (
 
 
 def kept_condition(leaf: Kept, measured: str, dialect: Dialect = SQLITE) -> SQL:
-    """The condition on a run, whose row is ``id``; `measured` tells that statistics are kept of it."""
+    """The condition on a run, whose row is ``id``; `measured` is the condition that statistics are kept of it."""
     proof = _Proof(dialect)
     if leaf.says == "true":
         return _either(_known(leaf, proof.true(leaf.query)), _answered(leaf, dialect))
@@ -69,7 +70,7 @@ def _runs(leaf: Kept, table: str, *conditions: SQL) -> SQL:
 
 @dataclass(frozen=True, slots=True)
 class _Proof:
-    """What statistics in a row say of queries."""
+    """Proofs of queries by the statistics in a row."""
 
     dialect: Dialect
 
@@ -128,5 +129,5 @@ def _both(first: SQL, second: SQL) -> SQL:
 
 
 def _either(*conditions: SQL) -> SQL:
-    """Some of these; a term that never holds is left out, for PostgreSQL joins what stands inside only without it."""
+    """Some of these; a term that never holds is left out, for PostgreSQL joins what is inside only without it."""
     return joined(" OR ", [condition for condition in conditions if condition != NEVER] or [NEVER])

@@ -32,6 +32,7 @@ def _has_fts5() -> bool:
 
 HAS_FTS5: Final = _has_fts5()  # of nearly every SQLite; without it full text is searched by Python
 VERSION: Final = 8 if HAS_FTS5 else 7  # with words, or without: neither Python writes for the other
+# Columns without a type hold ints as ints and floats as floats; a type would convert them.
 TABLES: Final = """
 CREATE TABLE files(
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, uid TEXT, time REAL,
@@ -58,7 +59,7 @@ CREATE INDEX by_file ON answers(file, what);
 CREATE TABLE facts(name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 INSERT INTO facts VALUES ('changes', 0);
 """
-# Words are told apart before they come here: to this tokenizer all that is not ASCII is of a word, and so is _.
+# Python finds the words before they come here: to this tokenizer all that is not ASCII is part of one, and so is _.
 TEXTS: Final = """
 CREATE VIRTUAL TABLE texts USING fts5(words, tokenize = "ascii tokenchars '_'", detail = none, columnsize = 0)
 """
@@ -130,9 +131,11 @@ def create(db: sqlite3.Connection) -> None:
     [version] = db.execute("PRAGMA user_version").fetchone()  # another process may have been faster
     if version not in (0, VERSION):
         failure = sqlite3.DatabaseError(f"of version {version}, this one needs {VERSION}")
+        # As if it were no database: `IndexFile` makes it anew.
         failure.sqlite_errorcode = sqlite3.SQLITE_NOTADB
         raise failure
     if version == 0:
+        # No executescript(), which would commit the transaction first.
         for statement in TABLES.split(";"):
             db.execute(statement)
         if HAS_FTS5:

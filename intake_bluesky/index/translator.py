@@ -1,8 +1,8 @@
 """Queries as conditions of SQL, exactly as `intake_bluesky.query.matches` has them.
 
-A run is a row with columns of its own for a few paths, and the search form of its documents (``query.form``) for
+A run is a row with columns of its own for a few paths, and the search form of its documents (`search_form`) for
 all others, read with the database's functions for JSON. Whatever a query holds is bound, keys and paths too: no text
-of a user becomes SQL. What databases say in different ways is in a `Dialect`: all else is here, once.
+of a user becomes SQL. Where databases differ is in a `Dialect`: all else is here, once.
 
 What is not exact is for the caller to finish; `implied` gives an exact query that it follows from, so that few
 runs are left to be finished.
@@ -74,12 +74,13 @@ class Column:
         return f"length({self.name}) > {self.longest}"
 
     def answers(self, op: str, values: Sequence[Value]) -> bool:
-        """Whether the column alone tells whether its value compares so with each of these."""
+        """Whether the column alone decides whether its value compares so with each of these."""
         if self.kind == "uid":
             return op == "==" and all(isinstance(value, str) and _plain(value) for value in values)
         if self.kind == "text":
             texts = [code_text(value) for value in values if isinstance(value, str)]
             return len(texts) == len(values) and (self.longest is None or max(map(len, texts)) <= self.longest)
+        # The time is a float, in which larger ints are rounded.
         most = FLOAT_EXACT if self.kind == "time" else INT64_END
         return all(type(value) in (int, float) and abs(value) < most for value in values)  # type: ignore[arg-type]
 
@@ -105,7 +106,7 @@ class Columns:
         The condition that a run has a word that is similar to the first of its values, at least as much as the second
         says; it takes both twice. None where there is no index of words.
     measured : str or None
-        The condition that statistics are kept of a run, in the tables that `sql_data` tells of; None without these.
+        The condition that statistics are kept of a run, in the tables of `statistics_conditions`; None without these.
     listed : str
         The condition that a row is a run that is shown.
     """
@@ -132,7 +133,7 @@ class Translator:
     dialect: Dialect = SQLITE
 
     def exact(self, leaf: Query) -> bool:
-        """Whether `condition` says of every run what `matches` says."""
+        """Whether `condition` and `matches` agree on every run."""
         match leaf:
             case Everything():
                 return True
@@ -188,6 +189,7 @@ class Translator:
             case Not(child):
                 return negated(self.condition(child))
             case PartialUID(uids):
+                # A range is found by the index on uid; LIKE ignores case in SQLite.
                 return joined(" OR ", [("(uid >= ? AND uid < ?)", [uid, _after(uid)]) for uid in uids])
             case FullText(text) if self.columns.words is not None:
                 return self.columns.words, [self.dialect.words(words(text))]
@@ -206,16 +208,17 @@ class Translator:
             return self.dialect.json(leaf, self.columns.documents[leaf.path.document])
         if not leaf.path.descend:
             return by_column
+        # Columns have no lists: the runs that have one on the path are looked into.
         sql, values = self.dialect.json(leaf, self.columns.listing[leaf.path.document])
         shown = f"({self.columns.listed} AND {by_column[0]})", by_column[1]
         return joined(" OR ", [shown, (self.columns.lists.format(sql), values)])
 
     def has_column(self, leaf: PathQuery) -> bool:
-        """Whether a column tells, so that few documents are looked into."""
+        """Whether a column decides, so that few documents are looked into."""
         return self._by_column(leaf) is not None
 
     def _by_column(self, leaf: PathQuery) -> SQL | None:
-        """The condition on a column; None where there is none, or it does not tell."""
+        """The condition on a column; None where there is none, or it does not decide."""
         column = self.columns.special.get((leaf.path.document, leaf.path.segments))
         if column is None:
             return None

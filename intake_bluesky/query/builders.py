@@ -48,6 +48,7 @@ class Field(Compared):
         if len(segments) == 1 and isinstance(segments[0], str):
             self.path = Path.parse(segments[0], document=self.document, descend=descend)
             return
+        # A tuple of one is a key with a dot in it, at which a str would be split.
         literal = segments[0] if len(segments) == 1 and isinstance(segments[0], tuple) else segments
         self.path = Path(self.document or "start", literal, descend)  # type: ignore[arg-type]  # Path checks them
 
@@ -72,6 +73,7 @@ class Field(Compared):
 
     def is_in(self, values: Iterable[object]) -> Query:
         """Match where the value equals one of those given; none gives the query that matches nothing."""
+        # `In` refuses a text, which list() would take apart.
         listed = values if isinstance(values, str | bytes) else list(values)
         return self._made(In(self.path, listed)) if listed else ~ALL
 

@@ -1,6 +1,6 @@
 """The nodes about recorded data, and how people write them: ``Data("theta").max() > 5``.
 
-What they say of: the values of one data key in one stream, of the events that count (after a rewind the last of each
+They are about the values of one data key in one stream, of the events that count (after a rewind the last of each
 seq_num), or of the frames in files that belong to them. Of an array each element is a value.
 """
 
@@ -132,8 +132,9 @@ class DataBetween(_Interval):
     def length(self) -> float:
         """How long the interval is, rounded down; it has a number where their gap is no larger."""
         if math.isinf(self.low) or math.isinf(self.high):
-            return 0.0  # it reaches past the least or the largest of them, which tells
+            return 0.0  # it reaches past the least or the largest of them, by which it is decided
         exact = Fraction(self.high) - Fraction(self.low)
+        # A Fraction past all floats cannot be converted.
         rounded = float(min(exact, Fraction(sys.float_info.max)))
         return rounded if rounded <= exact else math.nextafter(rounded, 0.0)
 

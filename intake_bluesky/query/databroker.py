@@ -76,7 +76,7 @@ def RawMongo(start: str | Mapping[str, Any]) -> Query:
     try:
         return _with_text(json.loads(start))
     except (ValueError, RecursionError) as error:
-        if isinstance(error, UnsupportedQuery):
+        if isinstance(error, UnsupportedQuery):  # a ValueError, too
             raise
         raise UnsupportedQuery(f"RawMongo takes a dict or its JSON: {error}") from error
 

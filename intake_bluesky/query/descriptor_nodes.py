@@ -1,4 +1,4 @@
-"""The node about event descriptors, which say what was recorded, by which devices, and how these were set."""
+"""The node about event descriptors, which describe what was recorded, by which devices, and how these were set."""
 
 from __future__ import annotations
 
@@ -66,4 +66,4 @@ def stream_of(descriptor: Mapping[str, Any]) -> str:
     >>> stream_of({"name": "baseline"}), stream_of({})
     ('baseline', 'primary')
     """
-    return str(descriptor.get("name") or "primary")
+    return str(descriptor.get("name") or "primary")  # as `documents.stream_name`: queries import no numpy

@@ -1,6 +1,6 @@
 """How people write what was recorded and by which hardware: ``Config("fccd", "exposure_time") > 0.1``.
 
-All of it is said of event descriptors, by one node, `AnyDescriptor`.
+All of it is about event descriptors, by one node, `AnyDescriptor`.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class DataKey:
         return DescriptorField("data_keys", self.key, stream=self.stream).exists()
 
     def field(self, *segments: str) -> DescriptorField:
-        """Take what a descriptor says of the key: ``units``, ``source``, ``dtype``, ``shape``, ``precision`` ..."""
+        """Take a field of the key in a descriptor: ``units``, ``source``, ``dtype``, ``shape``, ``precision`` ..."""
         return DescriptorField("data_keys", self.key, *segments, stream=self.stream)
 
 

@@ -35,10 +35,12 @@ def implied(query: Query) -> Query:
         case AnyItem(path, inner) if not path.descend:
             return _some_item(path, inner)
         case Compare(path, "==", tuple() as items) if not path.descend:
+            # The order of the items is not asked, nor how often one occurs: that is left to `matches`.
             return all_of([HasSize(path, len(items)), *(Contains(path, item) for item in items)])
         case Compare(path, "==", FrozenDict() as items) if not path.descend:
             return all_of(Compare(_within(path, key), "==", item) for key, item in items.items())
         case Fuzzy(text, threshold):
+            # Without words that folding changes once more: as texts they are other words.
             some = [word for word in sorted(words(text)) if words(word) == {word}][:FEW]
             return Fuzzy(" ".join(some), threshold) if some else ALL
     return _implied_by_regex(query)
@@ -61,6 +63,7 @@ def _implied_by_regex(query: Query) -> Query:
     >>> _implied_by_regex(Regex("x", "scan.*fast"))
     Start('x').regex('scan')
     """
+    # An alternative need not begin so; other flags than ASCII and DOTALL change what a text finds.
     if not isinstance(query, Regex) or "|" in query.pattern or not set(query.flags) <= {"a", "s"}:
         return ALL
     found = PLAIN.match(query.pattern)
@@ -68,5 +71,5 @@ def _implied_by_regex(query: Query) -> Query:
         return ALL
     text = found["text"]
     if query.pattern[found.end() : found.end() + 1] in REPEATED:
-        text = text[:-1]
+        text = text[:-1]  # the last character may be there no time at all
     return Regex(query.path, found["anchor"] + text) if text else ALL

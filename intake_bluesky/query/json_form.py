@@ -79,6 +79,7 @@ def from_json(text: str | bytes) -> Query:
 
 def _encode(value: object) -> Any:
     if isinstance(value, Query | Path):
+        # `depth` is no argument: it follows from the others.
         names = [field.name for field in fields(value) if field.init]  # type: ignore[arg-type]  # each is a dataclass
         return {"node": type(value).__name__, **{name: _encode(getattr(value, name)) for name in names}}
     if isinstance(value, tuple):
@@ -86,7 +87,7 @@ def _encode(value: object) -> Any:
     if isinstance(value, FrozenDict):
         return {"dict": {key: _encode(item) for key, item in value.items()}}
     if isinstance(value, float) and math.isinf(value):
-        return {"float": str(value)}
+        return {"float": str(value)}  # JSON has no infinity
     return value
 
 
@@ -111,7 +112,7 @@ def _decode_node(value: Mapping[str, Any]) -> Query | Path:
     names = {name: _decode(item) for name, item in value.items() if name != "node"}
     try:
         return cls.from_fields(**names) if issubclass(cls, Query) else cls(**names)
-    except UnsupportedQuery:
+    except UnsupportedQuery:  # a ValueError that says more than the one below
         raise
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise UnsupportedQuery(f"the node {value['node']} was written with other fields: {error}") from error

@@ -13,11 +13,11 @@ The decided cases, each with a test:
 - Lists and dicts are compared whole: ``==`` takes a list of equal items, or a dict of equal values at the
   same keys, in any order; ``.contains(v)`` and ``.any(...)`` look into a list.
 - A run without a stop document has no value at any path of ``stop``.
-- A query over descriptors is true if *some* descriptor satisfies *all* of what stands inside one `AnyDescriptor`; so
+- A query over descriptors is true if *some* descriptor satisfies *all* conditions inside one `AnyDescriptor`; so
   its negation, ``!=`` too, if none does. Two conditions joined by ``&`` outside may be met by two descriptors. A
   descriptor without a name is of the stream ``primary``. Inside, all of the above holds of its keys.
 
-What is said of data is said of one stream, and true of a run if it is true of *some* stream that has the key and is
+A condition on data is about one stream, and true of a run if it is true of *some* stream that has the key and is
 asked for; so its negation if it is true of none, as in a run where no stream has the key:
 
 - A stream has a key if one of its descriptors declares it in ``data_keys``.
@@ -39,8 +39,8 @@ asked for; so its negation if it is true of none, as in a run where no stream ha
 `FullText` and `Fuzzy` look at the start document alone.
 
 A run whose descriptors or data cannot be read is neither found nor excluded by what would have to be read: ``&`` is
-false if another part is false, ``|`` true if another part is true, and else the error comes out of `matches`. Who
-searches many runs takes it for no match, of a query and of its negation, and says so.
+false if another part is false, ``|`` true if another part is true, and else `matches` raises the error. A search of
+many runs takes it for no match, of a query and of its negation, and warns.
 
 Paths that descend (``descend=True``, and all of `from_mongo`) mean what MongoDB means instead: the list
 itself or any of its items may satisfy; ``== None`` is also true where the key is missing; equal dicts have
@@ -88,7 +88,7 @@ _ORDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 
 
 class RunEnds(Protocol):
-    """What a listing tells of a run: enough for queries that need no more, see `documents_needed`.
+    """What a listing has of a run: enough for queries that need no more, see `documents_needed`.
 
     Documents are plain Python, as a store yields them.
     """
@@ -116,7 +116,7 @@ class RunView(RunEnds, Protocol):
         """Give a document that is kept beside those of Bluesky; None where the run has none of this name."""
 
     def statistics(self, stream: str, key: str) -> Statistics | None:
-        """Tell the statistics of a data key that a descriptor of the stream declares; None without such a key."""
+        """Give the statistics of a data key that a descriptor of the stream declares; None without such a key."""
 
     def lies(self, stream: str, key: str, low: float, high: float) -> bool:
         """Tell whether a number among the values lies from `low` to `high`; asked where statistics leave it open."""
@@ -148,6 +148,7 @@ def matches(query: Query, run: RunEnds) -> bool:
     True
     """
     documents: dict[str, Mapping[str, Any]] = {"start": run.start or {}, "stop": run.stop or {}}
+    # Few programs add documents; without, the query need not be gone through for each run.
     if len(RUN_DOCUMENTS) > len(documents):
         further = documents_needed(query) & set(RUN_DOCUMENTS) - documents.keys()
         documents |= {name: _whole(run, query).document(name) or {} for name in further}
@@ -172,14 +173,14 @@ def _holds(query: Query, documents: Mapping[str, Any], run: RunEnds | None = Non
 
 
 def _combined(children: Iterable[Query], documents: Mapping[str, Any], run: RunEnds | None, *, decisive: bool) -> bool:
-    """Whether one child is `decisive`, or all are not; a child that cannot be told is in nobody's way."""
+    """Whether one child is `decisive`, or all are not; a child that cannot be read leaves it to the others."""
     unknown: DamagedRun | AssetUnavailable | None = None
     for child in children:
         try:
             if _holds(child, documents, run) is decisive:
                 return decisive
         except (DamagedRun, AssetUnavailable) as error:
-            unknown = unknown or error
+            unknown = unknown or error  # another child may still decide
     if unknown is not None:
         raise unknown
     return not decisive
@@ -204,6 +205,7 @@ def _start_holds(query: Query, documents: Mapping[str, Any]) -> bool:
         raise UnsupportedQuery(f"{query!r} of type {type(query).__name__} is no query that this version knows")
     if query.path.document not in documents:
         raise misplaced(query)
+    # These are about a list itself, and not about each of its items.
     whole = isinstance(query, HasSize | AnyItem | Contains)
     return any(_satisfies(value, query) for value in lookup(documents[query.path.document], query.path, whole=whole))
 
@@ -214,6 +216,7 @@ def _descriptors(run: RunEnds | None, query: Query, stream: str | None) -> Itera
 
 
 def _whole(run: Any, query: Query) -> RunView:
+    # Asked of the type first: `descriptors` of a run may read its header.
     if not (hasattr(type(run), "lies") or hasattr(run, "descriptors")):
         raise UnsupportedQuery(f"{query!r} is about more than start and stop, and only start and stop are at hand")
     return run  # type: ignore[no-any-return]
@@ -267,7 +270,7 @@ def _satisfies(value: Any, query: PathQuery) -> bool:
             return _comparable(value, bound) and _ORDER[op](value, bound)
         case In(path, values):
             return any(_equals(value, expected, path) for expected in values)
-    if value is MISSING:
+    if value is MISSING:  # only `== None`, above, is true of it
         return False
     match query:
         case Exists():

@@ -1,6 +1,6 @@
 """Queries written as MongoDB writes them, with MongoDB's meaning.
 
-Where a list stands, the list itself or any of its items may satisfy, and a key is looked for in each dict of
+Where a value is a list, the list itself or any of its items may satisfy, and a key is looked for in each dict of
 a list; null also means a missing key; equal dicts have their keys in the same order; NaN equals NaN. Numbers,
 text and bools are compared among their kind alone. Regular expressions are Python's, and a time is float
 seconds since the epoch, so that an aware datetime stands for these.
@@ -196,7 +196,7 @@ def _not(path: Path, condition: object) -> Query:
 
 def _all(path: Path, values: object) -> Query:
     parts = [_each(path, value) for value in _list("$all", values)]
-    return all_of(parts) if parts else ~ALL
+    return all_of(parts) if parts else ~ALL  # for MongoDB, too, an empty list matches nothing
 
 
 def _each(path: Path, value: object) -> Query:
@@ -210,6 +210,7 @@ def _each(path: Path, value: object) -> Query:
 def _elem_match(path: Path, condition: object) -> Query:
     if not isinstance(condition, Mapping) or not condition:
         raise UnsupportedQuery(f"$elemMatch takes a dict that is not empty, not {condition!r}")
+    # The first key decides whether the conditions are on the item or on its keys, as for MongoDB.
     if _is_operator(first := next(iter(condition))) and first not in _LOGICAL:
         return AnyItem(path, _operators(_ITEM, condition))
     query = _query(condition, lambda key: Path.parse(key, document="item", descend=True))
@@ -219,6 +220,7 @@ def _elem_match(path: Path, condition: object) -> Query:
 
 
 def _size(path: Path, size: object) -> Query:
+    # MongoDB takes 2.0 for 2.
     return HasSize(path, int(size) if isinstance(size, float) and size.is_integer() else size)  # type: ignore[arg-type]
 
 

@@ -1,10 +1,10 @@
 """What a query is made of: small frozen values that know no storage.
 
 A translator has one case per node; `matches` is what each of them means. ``repr`` is code that rebuilds the
-query, and two queries are equal when that code is the same (so ``True`` and ``1`` are told apart).
+query, and two queries are equal when that code is the same (so ``True`` and ``1`` are different).
 
 Here are the base, `ALL`, and the nodes that combine others. Those that look at a path of a document are in
-``conditions``, those about the run as a whole in ``runs``, which also lists them all: a new node takes a
+`path_nodes`, those about the run as a whole in `run_nodes`, which also lists them all: a new node takes a
 class, a place in that list, and a case in `matches`.
 """
 
@@ -49,6 +49,7 @@ class Query:
         raise TypeError(_TRUTH)
 
     def __eq__(self, other: object) -> bool:
+        # By the code: 1 and True are equal, and ask for different values.
         return self is other or (type(self) is type(other) and repr(self) == repr(other))
 
     def __hash__(self) -> int:
@@ -79,11 +80,11 @@ class Query:
 
     def _fill(self, **values: object) -> None:
         for name, value in values.items():
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, value)  # the nodes are frozen
 
 
 def enclosed(query: Query) -> str:
-    """Write a query so that it can stand beside an operator."""
+    """Write a query as an operand."""
     code = repr(query)
     # Asked of its code, which is at hand: a negation that looked for it again would double the work at each level.
     infix = not code.startswith("~") if isinstance(query, Not) else query.infix
@@ -92,6 +93,7 @@ def enclosed(query: Query) -> str:
 
 def deeper(children: Iterable[Query]) -> int:
     """Give the depth of a node over these, if it may be that deep."""
+    # Limited, because `matches` and the translators call themselves for each level.
     depth = 1 + max(child.depth for child in children)
     if depth > MAX_DEPTH:
         raise UnsupportedQuery(f"a query is nested deeper than {MAX_DEPTH} levels: say it with fewer parentheses")
@@ -118,6 +120,7 @@ def _is_trivial(query: Query) -> bool:
 
 
 def _check_children(kind: type[Query], children: tuple[Query, ...]) -> None:
+    # One form for each query, for those of the same code are equal.
     if len(children) < 2 or any(isinstance(child, kind) or _is_trivial(child) for child in children):
         name = "all_of" if kind is And else "any_of"
         raise ValueError(
@@ -183,7 +186,7 @@ class Not(Query):
 
     @property
     def infix(self) -> bool:
-        return not repr(self).startswith("~")
+        return not repr(self).startswith("~")  # the negation of == is written !=
 
     def __repr__(self) -> str:
         return self.child.negated_repr()

@@ -27,7 +27,7 @@ Operator: TypeAlias = Literal["==", "<", "<=", ">", ">="]
 
 
 class Compared(ABC):
-    """What comparing gives a query: a key, a statistic. Subclasses say which, in `_compare`."""
+    """What comparing gives a query: a key, a statistic. Subclasses make it in `_compare`."""
 
     __slots__ = ()
     __hash__ = None  # type: ignore[assignment]  # comparing gives no bool, so nothing finds it among others
@@ -202,7 +202,7 @@ class Regex(Query):
         letters = set(flags) | (set() if case_sensitive else {"i"})
         self._fill(path=Path.of(path), pattern=str(pattern), flags="".join(sorted(letters)))
         try:
-            self.compiled()
+            self.compiled()  # now, so that a mistake shows where it was made
         except (re.error, ValueError, OverflowError, RecursionError) as error:
             raise UnsupportedQuery(f"{pattern!r} is not a regular expression of Python: {error}") from error
 

@@ -54,10 +54,11 @@ def add_run_document(name: str) -> None:
     RUN_DOCUMENTS.append(name)
 
 
-_INDEX: Final = re.compile("0|[1-9][0-9]{0,17}", re.ASCII)
+_INDEX: Final = re.compile("0|[1-9][0-9]{0,17}", re.ASCII)  # as SQL has it, in 64 bits
 
 
 class _Missing(Enum):
+    # The member of an enum stays one object when it is pickled, and mypy tells it from other values.
     MISSING = "missing"
 
 
@@ -141,7 +142,7 @@ class Path:
         if self.segments and all(self.segments) and not any("." in segment for segment in self.segments):
             arguments = [repr(".".join(self.segments))]
         elif len(arguments) == 1:
-            arguments = [f"({arguments[0]},)"]
+            arguments = [f"({arguments[0]},)"]  # a str would be split at its dots
         if self.descend:
             arguments.append("descend=True")
         return f"{self.document.title()}({', '.join(arguments)})"
@@ -153,7 +154,7 @@ def is_list(value: object) -> TypeGuard[Sequence[Any]]:
 
 
 def lookup(root: object, path: Path, *, whole: bool = False) -> Iterator[Any]:
-    """Yield the values that stand at a path.
+    """Yield the values at a path.
 
     An exact path finds one or none, a path that descends any number, `MISSING` among them.
 
@@ -214,6 +215,7 @@ def _descend_list(items: Sequence[Any], segments: tuple[str, ...], whole: bool) 
     for index, item in enumerate(items):
         if isinstance(item, Mapping):
             yield from _descend(item, segments, whole)
+        # A number is both: a key of each dict, as above, and an index of the list.
         if segments[0] != str(index):
             continue
         if len(segments) == 1:

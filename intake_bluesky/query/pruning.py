@@ -1,4 +1,4 @@
-"""What a store can say of a query that it cannot answer: of which runs it may be true, and of which it surely is."""
+"""What a store can find by a query that it cannot answer: runs of which it may be true, and of which it surely is."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def bounds(query: Query, exact: Callable[[Query], bool], reading: str | None = N
         Tells whether the store answers a leaf exactly.
     reading
         How files are read, where the store keeps statistics (see `intake_bluesky.storage.StatisticsCache`), which
-        then speak for data. None where it keeps none.
+        then decide about data. None where it keeps none.
 
     Returns
     -------
@@ -115,5 +115,6 @@ def _bounds(query: Query, exact: Callable[[Query], bool], reading: str | None) -
         if isinstance(query, Not):
             return Bounds(~true, ~(true | open_), between)
         return Bounds(true | open_, true, between)
+    # What follows from a condition does not follow from its negation.
     narrower, _ = split(ALL if isinstance(query, Not) else implied(leaf), exact)
     return Bounds(narrower, ~ALL, narrower)

@@ -105,10 +105,10 @@ class TimeRange(Query):
 
 
 def moment(time: float) -> str:
-    """Write a time as a text if that text says exactly the same, else as a number."""
+    """Write a time as a text if that text means exactly the same, else as a number."""
     try:
         moment = datetime.fromtimestamp(time, UTC)
-    except (ValueError, OverflowError, OSError):
+    except (ValueError, OverflowError, OSError):  # which of them depends on the platform
         return repr(time)
     return repr(str(moment)) if moment.timestamp() == time else repr(time)
 
@@ -235,6 +235,7 @@ def settle_scan_ids(query: Query, find: Callable[[Query], Iterable[Mapping[str, 
         latest: dict[int, str] = {}
         for start in find(leaf.candidates()):
             scan_id, uid = start["scan_id"], start["uid"]
+            # The newest comes first, and stays.
             if latest.setdefault(scan_id, uid) != uid and leaf.duplicates == "error":
                 raise AmbiguousRun(
                     f"several runs have scan_id {scan_id}, {latest[scan_id]} and {uid} among them: {leaf!r}"
@@ -268,7 +269,7 @@ Part: TypeAlias = str
 def documents_needed(query: Query) -> frozenset[Part]:
     """Tell what of a run a query looks at: some of ``start stop descriptors data`` and of names that were added.
 
-    Who asks for data asks for descriptors too, which tell the streams that have a key.
+    A query about data needs descriptors too, by which a stream has a key.
 
     Examples
     --------
@@ -294,7 +295,7 @@ def _parts(leaf: Query) -> tuple[Part, ...]:
 
 
 def misplaced(leaf: PathQuery) -> UnsupportedQuery:
-    """Make the error of a condition that stands outside of what it is about."""
+    """Make the error of a condition that is used outside of what it is about."""
     if leaf.path.document == "descriptor":
         return UnsupportedQuery(f"Descriptor(...) stands inside AnyDescriptor(...) only: {leaf!r}")
     return UnsupportedQuery(f"Item(...) is the item of a list, and stands inside .any(...) only: {leaf!r}")

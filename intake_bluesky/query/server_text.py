@@ -20,7 +20,7 @@ class ServerText(Query):
     Parameters
     ----------
     condition : str
-        What stands behind ``$text``, as JSON.
+        The value of ``$text``, as JSON.
 
     Examples
     --------

@@ -53,7 +53,7 @@ def split(query: Query, exact: Callable[[Query], bool]) -> tuple[Query, Query]:
     query
         Any query; it is brought to negation normal form first.
     exact
-        Called with a leaf (`Compare`, `In`, `PartialUID` ...), tells whether the store answers it exactly as
+        Called with a leaf (`Compare`, `In`, `PartialUID` ...), returns whether the store answers it exactly as
         `matches` does. Never asked of `And`, `Or`, `Not`, the sugar that `to_nnf` writes out, nor `ALL`,
         which every store knows, as it does ``~ALL``.
 

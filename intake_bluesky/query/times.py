@@ -11,6 +11,7 @@ from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query.values import freeze, seconds
 
 _TIME = r"\d\d(?::\d\d(?::\d\d(?:\.\d{1,6})?)?)?(?:Z|[+-]\d\d:\d\d)?"
+# Narrower than fromisoformat(), which also takes weeks and digits without hyphens, easily meant otherwise.
 _WRITTEN: Final = re.compile(
     rf"(?P<year>\d{{4}})(?:-(?P<month>\d\d)(?P<rest>-\d\d(?:[ T]{_TIME})?)?)?",
     re.ASCII,

@@ -1,6 +1,6 @@
 """The values a query may hold: plain, frozen, and exactly what a JSON document may hold.
 
-A document says ``5``, ``5.0``, ``True``, ``"5"`` and ``None`` and means five things; so does a query.
+``5``, ``5.0``, ``True``, ``"5"`` and ``None`` are five values in a document, and in a query, too.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def freeze(value: object, *, depth: int = 0) -> Value:
     if depth > MAX_DEPTH:
         raise UnsupportedQuery(f"a value in a query is nested deeper than {MAX_DEPTH} levels: compare a part of it")
     if isinstance(value, Enum):
+        # Before all else: members of many enumerations are ints or texts as well.
         return freeze(value.value, depth=depth + 1)
     if isinstance(value, Mapping):
         return FrozenDict({_key(key): freeze(item, depth=depth + 1) for key, item in value.items()})
@@ -151,7 +152,7 @@ def show(value: object) -> str:
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key!r}: {show(item)}' for key, item in value.items())}}}"
     if isinstance(value, float) and math.isinf(value):
-        return f"float('{value}')"
+        return f"float('{value}')"  # repr() gives inf, which is no code
     return repr(value)
 
 
@@ -183,6 +184,7 @@ def equal(observed: object, expected: object, *, ordered: bool = False) -> bool:
         return _equal_mappings(observed, expected, ordered=ordered)
     if isinstance(expected, str):
         return isinstance(observed, str) and observed == expected
+    # By identity: 1 == True, and None, True and False are one object each.
     return (expected is None or isinstance(expected, bool)) and observed is expected
 
 

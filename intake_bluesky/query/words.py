@@ -13,7 +13,7 @@ from intake_bluesky.query.nodes import Query
 from intake_bluesky.query.values import freeze, show
 
 SIMILAR: Final = 0.3
-"""How similar two words are at least, where `Fuzzy` is not told: what PostgreSQL's pg_trgm takes too."""
+"""How similar two words are at least for `Fuzzy` by default; PostgreSQL's pg_trgm has the same default."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, init=False)
@@ -57,7 +57,7 @@ def words(text: str) -> frozenset[str]:
 class Fuzzy(Query):
     """Every word of a text is similar to some word in the run start document: spelling mistakes are forgiven.
 
-    What is searched, and what words are, is as in `FullText`. Two words are as similar as `similarity` says.
+    What is searched, and what words are, is as in `FullText`. How similar two words are is their `similarity`.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def similarity(left: str, right: str) -> float:
 
 
 def alike(word: str, other: str, threshold: float) -> bool:
-    """Tell whether the `similarity` of two words is at least `threshold`; most that are not are told by a glance.
+    """Tell whether the `similarity` of two words is at least `threshold`; most that are not cost only a glance.
 
     Examples
     --------
@@ -124,4 +124,5 @@ def alike(word: str, other: str, threshold: float) -> bool:
     """
     wanted, padded = trigrams(word), f"  {other} "
     shared = sum([gram in padded for gram in wanted])
+    # No less than the similarity, whose denominator is at least as large: most words fail here.
     return shared / len(wanted) >= threshold and similarity(word, other) >= threshold

@@ -32,7 +32,7 @@ def squeezed(data: bytes) -> bytes:
 
 
 def unsqueezed(data: bytes, most: int) -> bytes:
-    """Take apart what `squeezed` or somebody else made, unless it is, or says that it is, more than `most` bytes.
+    """Decompress what `squeezed` or somebody else made, unless it comes to more than `most` bytes.
 
     Raises
     ------
@@ -45,6 +45,8 @@ def unsqueezed(data: bytes, most: int) -> bytes:
     """
     try:
         size = zstandard.get_frame_parameters(data).content_size
+        # Before it is unpacked: a few bytes may hold gigabytes. A size that the frame does not give counts as the
+        # largest.
         if size > most:
             raise ValueError(f"it says that it holds {size} bytes, more than it can be")
         return _engines.decompress(data, allow_extra_data=False)

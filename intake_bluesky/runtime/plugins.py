@@ -148,6 +148,7 @@ class Registry(Mapping[str, T]):
         """Return an independent registry that holds the same; changes to one do not reach the other."""
         duplicate = type(self)(self._group, self._by_hand)
         duplicate._deregistered = set(self._deregistered)
+        # Shared: once collected it is not changed, only replaced.
         duplicate._collected = self._collected
         duplicate._loaded = dict(self._loaded)
         duplicate._broken = dict(self._broken)
@@ -209,6 +210,7 @@ class Registry(Mapping[str, T]):
     def _find(self, name: str) -> T | _Absent:
         if name in self._by_hand:
             return self._by_hand[name]
+        # A broken plugin is not tried again, so there is one warning; `refresh` forgets it.
         if name in self._deregistered or name in self._broken or name not in self._installed():
             return _ABSENT
         if name not in self._loaded:

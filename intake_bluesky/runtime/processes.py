@@ -13,7 +13,7 @@ __all__ = ["PerProcess"]
 T = TypeVar("T")
 
 _every: Final[weakref.WeakSet[PerProcess[Any]]] = weakref.WeakSet()
-_inherited: Final[list[Any]] = []  # of the parent process: to close its connections would be to speak for it
+_inherited: Final[list[Any]] = []  # of the parent: closing a connection here would tell its server goodbye
 
 
 class PerProcess(Generic[T]):
@@ -38,6 +38,7 @@ class PerProcess(Generic[T]):
         self._made: list[T] = []  # one at most
         self.lock = threading.RLock()
         if close is not None:
+            # Given the list, not self, which it would keep alive.
             weakref.finalize(self, _close_all, self._made, close)
         _every.add(self)
 
@@ -67,6 +68,7 @@ class PerProcess(Generic[T]):
 
 def _close_all(made: list[T], close: Callable[[T], object]) -> None:
     while made:
+        # Taken out first: one whose close fails is not closed again.
         close(made.pop())
 
 
@@ -77,5 +79,5 @@ def _begin_child() -> None:
         each._made.clear()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # Windows does not fork
     os.register_at_fork(after_in_child=_begin_child)

@@ -43,7 +43,7 @@ _report: ContextVar[Report | None] = ContextVar("report", default=None)
 
 @contextmanager
 def reporting(report: Report) -> Iterator[None]:
-    """Have the progress of what is done within told to a function, in place of a bar.
+    """Report the progress of what is done within to a function, in place of a bar.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def reporting(report: Report) -> Iterator[None]:
 
 
 def track(things: Iterable[T], *, total: int | None, what: str) -> Iterator[T]:
-    """Pass things on, and tell how many were.
+    """Pass things on, and report how many were.
 
     A bar appears on a terminal or in a notebook after a second; elsewhere, as in a script whose output goes to
     a file, nothing does. `reporting` takes its place.

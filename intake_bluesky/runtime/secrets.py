@@ -15,7 +15,7 @@ URL: Final = re.compile(
     r"(?:\?(?P<options>[^@]*))?"
 )
 USER: Final = re.compile(r"://(?:[^/?#\s]*|[^/?#\s:@\[]*:(?!\d*[/?#])[^\s'\"]*)@")
-"""Who asks; in a password / ? and # should be percent-encoded, and are hidden all the same: no port begins so."""
+"""User and password. There / ? and # should be percent-encoded, and are hidden all the same: no port has them."""
 QUERY: Final = re.compile(r"([?&][\w.~%-]+)=[^&#\s'\")\]]+")
 SECRET: Final = re.compile(
     r"(?i)pass(word|wd|phrase)|secret|token|credential|authorization|cookie|connection_string|key(_?id)?$|^auth$"
@@ -103,6 +103,7 @@ class Secrets:
 
     def hide(self, text: str) -> str:
         """A text with dots for every secret in it, encoded or not."""
+        # The longest first, for of alternatives the first that fits is taken, and would leave the rest of a longer one.
         forms = sorted({form for secret in self._values() for form in _forms(secret)}, key=len, reverse=True)
         return re.sub("|".join(map(_pattern, forms)), "...", text) if forms else text
 
@@ -112,6 +113,7 @@ class Secrets:
             texts = (str(error), repr(error), *getattr(error, "__notes__", ()))
             if any(self.hide(text) != text for text in texts):
                 return True
+            # The chain that a traceback prints.
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         return False
 
@@ -120,6 +122,7 @@ class Secrets:
             yield self.password
         for option in filter(None, self.options.split("&")):
             value = option.partition("=")[2]
+            # A value may be a list of NAME:secret, as in MongoDB's authMechanismProperties.
             yield from filter(None, (value, *(part.partition(":")[2] for part in re.split("[,;]", value))))
 
 
@@ -127,6 +130,7 @@ def _forms(secret: str) -> Iterator[str]:
     plain = unquote_plus(secret)
     for form in (secret, unquote(secret), plain, quote(plain), quote(plain, safe=""), quote_plus(plain)):
         yield form
+        # As messages quote it; and with percent codes in lower case, which RFC 3986 takes for the same.
         yield repr(form)[1:-1]
         yield re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), form)
 

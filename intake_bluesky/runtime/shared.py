@@ -52,6 +52,7 @@ class Shared(Generic[T]):
         with self.lock:
             use = self._uses.get(key)
             if use is None:
+                # Within the lock, so that two threads do not make two.
                 use = self._uses[key] = _Use(make())
             use.users += 1
         try:
@@ -60,6 +61,8 @@ class Shared(Generic[T]):
             with self.lock:
                 use.users -= 1
                 if not use.users:
+                    # In a forked child the key may stand for another use by now, or for none.
                     if self._uses.get(key) is use:
                         del self._uses[key]
+                    # Within the lock, so that whoever makes it anew finds it closed.
                     self._close(use.thing)

@@ -82,6 +82,7 @@ def run_all(do: Callable[[T], None], items: Iterable[T]) -> None:
     began, busy = time.perf_counter(), time.thread_time()
     for done in range(1, len(todo) + 1):
         do(todo.popleft())
+        # Time that was not this thread's own work was waiting, for files or for a core.
         waited = time.perf_counter() - began - (time.thread_time() - busy)
         if waited > WAITING * done and not getattr(_here, "pooled", False):
             break
@@ -105,6 +106,7 @@ def _drain(do: Callable[[T], None], todo: deque[T]) -> None:
             return
         try:
             do(item)
+        # The other threads take nothing more, either.
         except BaseException:
             todo.clear()
             raise

@@ -22,6 +22,7 @@ def is_local(place: str) -> bool:
     >>> is_local("/data/catalogs/"), is_local("file:///data/"), is_local("simplecache::s3://bucket/")
     (True, True, False)
     """
+    # A chain of fsspec, such as simplecache::s3://bucket/, may go anywhere.
     if "::" in place:
         return False
     scheme, separator, _ = place.partition("://")
@@ -77,4 +78,5 @@ def resolve_against(folder: str | None, path: str) -> str:
     scheme, separator, rest = folder.rpartition("://")
     if not separator:
         return os.path.normpath(os.path.join(folder, path))
+    # URLs have slashes on Windows, too.
     return f"{scheme}://{posixpath.normpath(posixpath.join(rest, path))}"

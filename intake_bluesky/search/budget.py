@@ -13,7 +13,7 @@ from intake_bluesky.storage.statistics import Answer, Recorded
 
 __all__ = ["Search", "byte_count"]
 
-SOON: Final = 1.0  # seconds after which the store is told
+SOON: Final = 1.0  # seconds after which the store is given what was found out
 
 
 def byte_count(size: int | str) -> int:
@@ -82,6 +82,7 @@ class Search:
     def keep(self, what: Recorded, found: Statistics | Answer) -> None:
         """Have the store keep what was found out: several at once, not long after."""
         if self._store.statistics is not None:
+            # Not one by one: each `put` of a store is a transaction.
             self._found.append((what, found))
             if time.monotonic() - self._kept > SOON:
                 self.end()
@@ -97,4 +98,4 @@ class Search:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.end()
+        self.end()  # after an error, too: what was read was paid for, and holds

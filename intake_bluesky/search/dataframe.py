@@ -46,7 +46,7 @@ def dataframe(runs: Iterable[RunSummary], columns: Sequence[str] | Mapping[str, 
     uid
     a          5        None
     """
-    import pandas as pd
+    import pandas as pd  # late: a catalog that makes no DataFrame needs none
 
     keys = _named(COLUMNS if columns is None else columns)
     values: dict[str, list[Any]] = {name: [] for name in keys}
@@ -77,6 +77,7 @@ def _series(values: list[Any], path: Path, index: pd.Index[Any]) -> pd.Series[An
     import pandas as pd
 
     if path in TIMES:
+        # By type: a bool is an int to isinstance, and no time.
         seconds = [value if type(value) in (int, float) and _is_date(value) else None for value in values]
         moments = pd.Series(seconds, index=index, dtype="float64")
         dated: pd.Series[Any] = pd.to_datetime(moments, unit="s", utc=True, errors="coerce").dt.as_unit("ns")
@@ -86,6 +87,7 @@ def _series(values: list[Any], path: Path, index: pd.Index[Any]) -> pd.Series[An
 
 
 def _is_date(value: float) -> bool:
+    # The nanoseconds of datetime64 are 64 bits.
     return math.isfinite(value) and abs(value) < INT64_END / 1e9
 
 
@@ -99,6 +101,7 @@ def _dtype(values: list[Any]) -> Any:
         return _text()
     if kinds == {int} and all(value is None or is_int64(value) for value in values):
         return "Int64" if gaps else "int64"
+    # A float64 would round larger ints.
     if float in kinds and kinds <= {int, float} and all(type(v) is not int or abs(v) <= FLOAT_EXACT for v in values):
         return "float64"
     return "object"

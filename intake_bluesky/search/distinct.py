@@ -74,6 +74,7 @@ def _count_by_store(selection: Selection, counts: _Counts, missing: bool) -> boo
     for value, count in found:
         counts.add(value, count)
     if missing:
+        # A store leaves out runs without a value.
         counts.absent = selection.store.count(plan) - counts.total
     return True
 

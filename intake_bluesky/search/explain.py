@@ -87,6 +87,7 @@ def explain(arrangement: Arrangement, *, run: bool = False) -> Explanation:
     """
     selection = arrangement.selection
     store, sorting = selection.store, arrangement.sorting
+    # Without statistics, so that residual and candidates show all of the query; `decided` has what statistics add.
     plan = selection.plan(order=sorting.ties, by_statistics=False)
     by_statistics = store.statistics is not None and "data" in documents_needed(plan.residual)
     found = store.plan(plan.pushed, sorting.ties) if run and plan.pushed != ~ALL else None

@@ -107,7 +107,7 @@ class SortKey:
         return self.text.startswith("-")
 
     def rank_of(self, value: Any) -> Rank | None:
-        """Where a run with this value stands; None with `MISSING`, null or NaN: those come last whichever way."""
+        """The rank of a run with this value; None with `MISSING`, null or NaN: those come last whichever way."""
         found = (0,) if value is MISSING else rank(value)
         return None if found[0] in (0, 3) else found
 
@@ -159,17 +159,19 @@ class Sorting:
         return Order.NEWEST if not self.keys or self.keys[-1].descending else Order.OLDEST
 
     def ranks(self, run: RunSummary) -> tuple[Rank | None, ...]:
-        """Where a run stands by each key."""
+        """The rank of a run by each key."""
         return self.ranks_of(value_of(run, key.path) for key in self.keys)
 
     def ranks_of(self, values: Iterable[Any]) -> tuple[Rank | None, ...]:
-        """Where a run with these values stands, by each key."""
+        """The rank of a run with these values, by each key."""
         return tuple([key.rank_of(value) for key, value in zip(self.keys, values, strict=True)])
 
     def arrange(self, items: Iterable[tuple[T, tuple[Rank | None, ...]]]) -> list[T]:
         """Sort things by their ranks; those that are equal stay as they come."""
         arranged = list(items)
         for place, key in reversed(list(enumerate(self.keys))):
+            # Stable sorts, the least important key first. Two for each: in a sort in reverse, missing values would come
+            # first.
             arranged.sort(key=lambda item: item[1][place] or (), reverse=key.descending)
             arranged.sort(key=lambda item: item[1][place] is None)
         return [thing for thing, _ in arranged]
@@ -189,7 +191,7 @@ class Arrangement:
     """Some runs in the order that a catalog goes through them; making one reads nothing.
 
     By time, the runs come as the store finds them, and only those of the same time are held at once. By other
-    keys, what the store finds is gone through once, of which uids and keys are kept; a store that tells the keys
+    keys, what the store finds is gone through once, of which uids and keys are kept; a store that can look up the keys
     without documents is asked for these. Then runs are fetched by their uids, `FETCHED` at once. Only of a store that
     does not find runs by uid the documents are kept.
 
@@ -212,6 +214,7 @@ class Arrangement:
             yield from self.selection.runs(order=self.sorting.ties, offset=offset, limit=limit)
         elif self.sorting.by_time:
             yield from islice(self._by_time(), offset, stop)
+        # Any uid would do: this asks whether the store finds runs by uid at all.
         elif self._finds(Start("uid").is_in([""])):
             yield from self._fetched(islice(self._uids(), offset, stop))
         else:
@@ -230,6 +233,7 @@ class Arrangement:
         order = Order.NEWEST if self.sorting.keys[0].descending else Order.OLDEST
         for _, group in groupby(self.selection.runs(order=order), key=lambda run: run.time):
             same = list(group)
+            # Runs of one time come by uid in the direction of the time, and ties in that of the last key.
             if order is not self.sorting.ties:
                 same.reverse()
             yield from self.sorting.arrange((run, self.sorting.ranks(run)) for run in same) if len(same) > 1 else same
@@ -242,7 +246,7 @@ class Arrangement:
         yield from self._collected(_uid) if told is None else self.sorting.arrange(told)
 
     def _told(self) -> Iterator[tuple[str, tuple[Rank | None, ...]]] | None:
-        """Uids and ranks, as the store tells them; None where documents have to be read."""
+        """Uids and ranks, as the store looks them up; None where documents have to be read."""
         paths = [key.path for key in self.sorting.keys]
         found = self._looked_up([path for path in paths if path != TIME])
         if found is None:
@@ -252,8 +256,9 @@ class Arrangement:
         return ((uid, self.sorting.ranks_of(_with_time(paths, time, iter(values)))) for uid, time, values in found)
 
     def _looked_up(self, paths: Sequence[Path]) -> Lookup | None:
-        """Uids, times and values, as the store tells them; None where documents have to be read."""
+        """Uids, times and values, as the store looks them up; None where documents have to be read."""
         plan = self.selection.plan(order=self.sorting.ties).whole
+        # In order only: `Sorting.arrange` leaves runs that are equal by all keys as they come.
         return self.selection.store.lookup(paths, plan) if plan is not None and plan.ordered else None
 
     def _collected(self, keep: Callable[[RunSummary], T]) -> Iterator[T]:
@@ -264,6 +269,7 @@ class Arrangement:
         whole = replace(self.selection, stages=())  # these uids did match: the query need not be put to them again
         while batch := list(islice(uids, FETCHED)):
             found = {run.uid: run for run in whole.runs(Start("uid").is_in(batch))}
+            # A run may have been removed since its uid was listed.
             yield from (found[uid] for uid in batch if uid in found)
 
     def uid_at(self, place: int) -> str:

@@ -80,6 +80,7 @@ def plan_search(store: RunStore, query: Query, order: Order, reading: Callable[[
     left, certain = (_plan(store, pushed & part, order) for part in (between, sure))
     if all(isinstance(plan.residual, Everything) for plan in (left, certain) if plan is not None):
         return SearchPlan(certain, left, residual, pushed & possible)
+    # With the bounds it was more than the store takes at once: without them it finds more runs, and all are looked at.
     plan = store.plan(pushed, order)
     return SearchPlan(None, plan, plan.residual & residual, plan.pushed)
 

@@ -23,8 +23,8 @@ from intake_bluesky.storage.statistics import StatisticsCache
 
 __all__ = ["Finishing"]
 
-FIRST: Final = 64  # runs of whose data a store learns at first
-LAST: Final = 2048  # and at most, each time
+FIRST: Final = 64  # runs that a store measures at first: few, for the first hits wait for them
+LAST: Final = 2048  # and at most, each time, once it shows that all are wanted
 
 
 class Finishing:
@@ -84,6 +84,7 @@ class Finishing:
         found = self._found(plan.open)
         if not self._asks_for_data:
             return filter(self.matches, found)
+        # Before they are counted for the progress bar, which is for nothing where no run is open.
         first = next(found, None)
         if first is None or plan.open is None:
             return iter(())
@@ -118,6 +119,7 @@ class Finishing:
         try:
             return matches(query, StoredRun(self.store, run, assets, self._search))
         except (DamagedRun, AssetUnavailable) as error:
+            # No error: one lost file would hide all other runs. The run matches neither the query nor its negation.
             message = f"run {run.uid} counts as no match, for it cannot be looked into: {error}"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
             return False

@@ -61,11 +61,13 @@ class _Remembered:
                 self._known.popitem(last=False)
 
 
+# By store, and gone with it.
 _MEMORY: Final[WeakKeyDictionary[RunStore, _Remembered]] = WeakKeyDictionary()
 
 
 def reading_of(assets: AssetOptions) -> str:
     """A short name of how files are found and read."""
+    # Names of folders may hold lone surrogates, which UTF-8 refuses.
     return hashlib.sha256(repr(assets).encode(errors="backslashreplace")).hexdigest()[:16]
 
 
@@ -151,7 +153,7 @@ class StoredRun:
         found = memory.get(values)
         if found is None:
             found = self._kept(values) or self._compute(values)
-            if self._header.stop is not None:
+            if self._header.stop is not None:  # a run without a stop may get more values
                 memory.put(values, found)
         return found
 
@@ -184,6 +186,8 @@ class StoredRun:
         return None if self._store.statistics is None else self._store.statistics.get(values)
 
     def _compute(self, values: Recorded) -> Statistics:
+        # By piece: `first`, `last` and `gap` follow the order of seq_num, in which events are not stored after a
+        # rewind.
         pieces: dict[int, Statistics] = {}
         with self._readable():
             for piece, part in self._parts(values.stream, values.key):
@@ -195,7 +199,7 @@ class StoredRun:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """Say of whatever is in the way of reading this run that it is; what ails the store itself passes."""
+        """Raise whatever prevents reading this run as `AssetUnavailable`; errors of the store itself pass."""
         try:
             yield
         except (DamagedRun, AssetUnavailable, StoreUnavailable, SearchTooLarge):
@@ -209,6 +213,7 @@ class StoredRun:
         if array is None:
             parts = self._event_parts(self._header.streams[stream], key)
         else:
+            # The size is known: a search that may not read all of it fails before it reads a part.
             self._search.check(math.prod(array.shape) * array.dtype.itemsize, self._run.uid)
             parts = ((0, block) for block in _blocks(array))
         for piece, values in parts:
@@ -226,7 +231,7 @@ class StoredRun:
 
     def _event_parts(self, layout: StreamLayout, key: str) -> Iterator[tuple[int, Column]]:
         pages: Iterable[EventPage] = self._pages(layout, (key,))
-        if len(layout.pages) == 1:  # as most have: it tells the seq_nums, too
+        if len(layout.pages) == 1:  # as most have: it has the seq_nums, too
             pages = list(pages)
             self._pieces_of.setdefault(layout.name, _pieces_of(pages))
         pieces, size, position = self._pieces(layout), _size(layout, key), 0
@@ -237,6 +242,7 @@ class StoredRun:
                 yield piece, _values(page, key, own == piece, size)
 
     def _pages(self, layout: StreamLayout, keys: tuple[str, ...]) -> Iterator[EventPage]:
+        # Only what the header counts: a run that goes on may have grown since.
         return self._store.event_pages(self._run.uid, layout.name, data=keys, events=slice(0, layout.events))
 
     def _pieces(self, layout: StreamLayout) -> Array:
@@ -258,6 +264,7 @@ def _pieces(seq_num: Array) -> Array:
     """
     chosen = last_of_each(seq_num)
     pieces = np.full(len(seq_num), -1)
+    # A new piece begins where the next seq_num is stored before the last one.
     pieces[chosen] = np.cumsum(np.diff(chosen, prepend=0) < 0)
     return pieces
 

@@ -67,6 +67,7 @@ def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
     if isinstance(query, str):
         return from_text(query.removeprefix(TEXT)) if query.startswith(TEXT) else FullText(query)
     if isinstance(query, Mapping):
+        # YAML gives the JSON form of a query as a dict.
         return from_json(json.dumps(query)) if FORMAT in query else from_mongo(query)
     raise UnsupportedQuery(
         f"a search takes a query, a dict in MongoDB's form, or words, not {type(query).__name__}: {query!r}"
@@ -122,7 +123,7 @@ class Selection:
             within = query
             query = within & settle_scan_ids(
                 stage,
-                lambda asked, within=within: self._starts(within & asked),  # type: ignore[misc]
+                lambda asked, within=within: self._starts(within & asked),  # type: ignore[misc]  # the `within` of this stage
             )
         return query
 
@@ -132,7 +133,7 @@ class Selection:
     def plan(self, query: Query = ALL, order: Order = Order.NEWEST, *, by_statistics: bool = True) -> SearchPlan:
         """How the store shares the work, for those of these runs that match `query` as well.
 
-        Statistics that the store keeps decide queries over data, unless told otherwise.
+        Statistics that the store keeps decide queries over data, unless `by_statistics` is false.
         """
         decides = by_statistics and self.store.statistics is not None
         reading = (lambda: reading_of(self._reads)) if decides else None
@@ -199,6 +200,7 @@ class Selection:
         ------
         RunNotFound, AmbiguousRun
         """
+        # Mostly the uid is a full one, and the run is opened without a search.
         with suppress(RunNotFound):
             return self.exact(uid)
         return self.store.header(self.summary(uid).uid)
@@ -211,6 +213,7 @@ class Selection:
         RunNotFound, AmbiguousRun
         """
         found = list(self.runs(PartialUID(uid), limit=SHOWN + 1)) if uid else []
+        # A full uid may be the beginning of another.
         whole = [run for run in found if run.uid == uid]
         if len(found) == 1 or whole:
             return (whole or found)[0]
@@ -253,9 +256,11 @@ class Selection:
         """The runs at the places of a slice, as they are now: the oldest is at 0, the newest at -1."""
         if part == slice(None):
             return self
+        # Of the newest few nobody has to count all runs.
         if (part.step or 1) == 1 and part.stop is None and (part.start or 0) < 0:
             return self._of(run.uid for run in self.runs(limit=-part.start))
         total = self.count()
+        # Places count from the oldest, and runs come from the newest.
         from_newest = {total - 1 - place for place in range(*part.indices(total))}
         first, last = min(from_newest, default=0), max(from_newest, default=-1)
         found = enumerate(self.runs(offset=first, limit=last - first + 1), first)
@@ -270,6 +275,7 @@ class Selection:
         """
         keys = list(keys)
         texts = [key for key in keys if isinstance(key, str)]
+        # One search for all full uids; what is none is looked for by itself.
         whole = {run.uid for run in self.runs(Start("uid").is_in(texts))} if texts else set()
         return self._of(key if isinstance(key, str) and key in whole else self.at(key).uid for key in keys)
 

@@ -31,7 +31,7 @@ from intake_bluesky.storage.wrapper import WrapperStore
 
 __all__ = ["CachedStatistics", "with_statistics"]
 
-LEAVES: Final = 8  # things that statistics are asked for in one query
+LEAVES: Final = 8  # conditions on statistics in one query, of which there may be 2 ** LEAVES combinations
 MOST: Final = 100_000  # uids in one query, of 49 bytes each, once or twice: a filter of MongoDB takes 16 MiB
 UID: Final = Start("uid")
 
@@ -54,15 +54,15 @@ def with_statistics(store: RunStore) -> RunStore:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """The runs that match a query, or those of them of which statistics say certain things.
+    """The runs that match a query, or those of them of which statistics prove certain things.
 
     Attributes
     ----------
     query : Query
     case_of : mapping of str to int, optional
-        A number for what statistics say of a run, by uid; 0 of those that are not in it.
+        By uid, the number of a run's case: a bit for each condition that is decided. Runs that are not in it have 0.
     cases : frozenset of int
-        Of the runs that are meant.
+        The cases whose runs belong to this one.
     """
 
     query: Query
@@ -71,11 +71,11 @@ class _Case:
 
     @property
     def whole(self) -> bool:
-        """Whether all runs that match are meant."""
+        """Whether all runs that match belong to it."""
         return not self.case_of
 
     def has(self, uid: str) -> bool:
-        """Whether a run that matches is meant."""
+        """Whether a run that matches belongs to it."""
         return self.case_of.get(uid, 0) in self.cases
 
 
@@ -111,7 +111,7 @@ class CachedStatistics(WrapperStore):
         pushed, residual = split(query, self.answers)
         if len(_kept(pushed)) > LEAVES:
             return Plan(ALL, query, self.inner.ordered, order)
-        # What statistics say is looked up when runs are found: they may be measured until then.
+        # Statistics are looked up when runs are found: more runs may be measured until then.
         return Plan(pushed, residual, self.inner.ordered, order)
 
     def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
@@ -119,6 +119,7 @@ class CachedStatistics(WrapperStore):
             return self.inner.find(plan, offset=offset, limit=limit)
         cases = self._cases(plan.pushed)
         whole = self._whole(cases, plan.order)
+        # The caller relies on the order that its plan promised.
         if whole is not None and whole.ordered >= plan.ordered:
             return self.inner.find(whole, offset=offset, limit=limit)
         found: Iterator[RunSummary] = iter(())
@@ -145,6 +146,7 @@ class CachedStatistics(WrapperStore):
             return sum(1 for _ in self._of_case(case, Order.NEWEST))
         if case.whole:
             return self.inner.count(plan)
+        # Uids alone, where the store has them without reading documents.
         found = self.inner.lookup((), plan)
         uids = (run.uid for run in self.inner.find(plan)) if found is None else (uid for uid, _, _ in found)
         return sum(map(case.has, uids))
@@ -175,13 +177,11 @@ class CachedStatistics(WrapperStore):
         return plan if isinstance(plan.residual, Everything) else None
 
     def _cases(self, query: Query) -> list[_Case]:
-        """Take a query apart, into queries without what statistics say: a run matches it if it is of one case.
+        """Split a query into queries without conditions on statistics: a run matches it if it is of one case.
 
-        There is none of which no run can be.
-
-        Conditions on uids replace what statistics say, unless the store does not answer these or they are too many.
-        Then there is a case for each combination of what may be said of a run: what the rest of the query is then, and
-        which runs it is the case of. No run is of two.
+        Conditions on uids replace those on statistics, unless the store does not answer these or they are too many.
+        Then there is a case for each combination of what statistics prove of a run: what is left of the query, and
+        the runs to which this applies. No run is of two cases, and cases that no run can match are left out.
         """
         among = _uids_in(query)
         decided = {leaf: self._statistics.decided(leaf, among) for leaf in _kept(query)}
@@ -195,10 +195,12 @@ class CachedStatistics(WrapperStore):
 
     def remove(self, uid: str, *, permanent: bool = False) -> None:
         self.inner.remove(uid, permanent=permanent)
+        # Last: if the run could not be removed, its statistics still hold.
         self._statistics.forget([uid])
 
     def refresh(self, *, deep: bool = False) -> None:
         self.inner.refresh(deep=deep)
+        # Only then: looking at the version of each run takes the round trips that statistics spare.
         if deep:
             self._statistics.check_versions()
 
@@ -213,6 +215,7 @@ def _kept(query: Query) -> list[Kept]:
 
 def _condition(leaf: Kept, uids: Sequence[str]) -> Query:
     found = UID.is_in(uids)
+    # Runs that nobody measured are open, and in no index: so `decided` lists those that are not open.
     return found if leaf.says == "true" else ~found
 
 
@@ -221,13 +224,13 @@ def _replaced(query: Query, said: Mapping[Kept, Query]) -> Query:
 
 
 def _by_case(query: Query, decided: Mapping[Kept, Sequence[str]]) -> Iterator[_Case]:
-    """A case for each query that is left: its number has a bit for each thing that is said."""
+    """A case for each query that is left; the number of a run's case has a bit for each decided condition."""
     case_of: dict[str, int] = {}
     for bit, uids in enumerate(decided.values()):
         for uid in uids:
             case_of[uid] = case_of.get(uid, 0) | 1 << bit
     left: dict[Query, set[int]] = {}
-    for case in {0, *case_of.values()}:  # 0 is that of all that nobody measured, too
+    for case in {0, *case_of.values()}:  # 0: nothing is proved, as of all runs that nobody measured
         said = {
             leaf: ALL if bool(case >> bit & 1) == (leaf.says == "true") else ~ALL for bit, leaf in enumerate(decided)
         }

@@ -23,6 +23,7 @@ __all__ = ["StatisticsIndex", "packed"]
 
 T = TypeVar("T")
 TOGETHER: Final = 64  # runs that a store is asked to describe at once
+# One bound value for any number of uids: SQLite limits how many variables a statement has.
 AMONG: Final = "uid IN (SELECT value FROM json_each(?))"
 
 
@@ -47,6 +48,7 @@ class StatisticsIndex(StatisticsCache):
 
     def put(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
         known = [(what, one) for what, one in found if storable(what.uid)]
+        # The stamp of an entry is the version itself.
         _again(lambda: self._index.keep(known, lambda version: version))
 
     def measure(self, uids: Sequence[str]) -> int:
@@ -87,7 +89,7 @@ class StatisticsIndex(StatisticsCache):
 
         def put() -> None:
             self._index.put(entries)
-            self._index.settle(())  # makes what it is searched by
+            self._index.settle(())  # makes the indexes of SQL that searches use
 
         _again(put)
 
@@ -110,7 +112,7 @@ class StatisticsIndex(StatisticsCache):
             _again(lambda: self._index.forget(uids))
 
     def decided(self, leaf: Kept, among: Sequence[str] | None = None) -> list[str]:
-        """The runs of which a query is proved; or, where it asks for what is open, of which it is not open.
+        """The uids of runs for which statistics prove a query; of one that asks for what is open, those not open.
 
         Parameters
         ----------

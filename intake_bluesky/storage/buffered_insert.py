@@ -58,6 +58,7 @@ def try_again(write: Callable[[], None], went_away: Callable[[StoreUnavailable],
         try:
             write()
         except StoreUnavailable as error:
+            # After the attempt, so that without patience there is one all the same.
             if time.monotonic() > deadline or not went_away(error):
                 raise
             time.sleep(PAUSE)
@@ -66,7 +67,7 @@ def try_again(write: Callable[[], None], went_away: Callable[[StoreUnavailable],
 
 
 class BufferedInsert(RunInsert):
-    """A run being written by one process; drivers say how a document is taken, and how those taken are written.
+    """A run being written by one process; drivers implement how a document is taken, and how those taken are written.
 
     Parameters
     ----------
@@ -82,6 +83,7 @@ class BufferedInsert(RunInsert):
         self._since: float | None = None  # when the first of what waits came
         self._failed: IntakeBlueskyError | None = None  # in the timer's thread, for whoever writes or closes next
         self._timer: threading.Timer | None = None
+        # Reentrant: `write` calls `flush`, which callers use on its own, too. The timer's thread waits for it.
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -118,12 +120,14 @@ class BufferedInsert(RunInsert):
             self._raise_failure()
             if self._state != "open":
                 raise UnsupportedOperation(f"run {self.uid} is closed: it has ended with its stop, or was removed")
+            # Before it is taken: a stop that cannot be written now stays in memory, and nothing may follow it.
             self._state = "ending" if name == "stop" else "open"
             self._since = self._since or time.monotonic()
             try:
                 self._take(name, doc)
             except StoreUnavailable as error:
                 raise self._in_memory(error) from error
+            # The document was refused, not deferred: the run may go on with others.
             except BaseException:
                 self._state = "open"
                 raise
@@ -172,6 +176,7 @@ class BufferedInsert(RunInsert):
 
     def _start_timer(self) -> None:
         if self._timer is None:  # no daemon: a program that ends without close() waits for it
+            # At least PAUSE: after a failure this is the time to the next attempt, and flush_seconds may be 0.
             self._timer = threading.Timer(max(self.buffering.flush_seconds, PAUSE), self._flush_on_time)
             self._timer.start()
 

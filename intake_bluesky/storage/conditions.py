@@ -136,7 +136,7 @@ def sql_condition(query: Query, columns: Mapping[str, str]) -> tuple[str, list[A
     query : Query
         What a plan pushed.
     columns : mapping of str to str
-        The columns, by key: what stands in the statement, quoted if need be.
+        The columns, by key, as the statement has them, quoted if need be.
 
     Returns
     -------
@@ -155,6 +155,7 @@ def sql_condition(query: Query, columns: Mapping[str, str]) -> tuple[str, list[A
         column, values = columns[condition.key], condition.value
         match condition.operator:
             case "starts":
+                # No LIKE: SQLite's ignores case, and takes % and _ of a uid for wildcards.
                 begins = "coalesce(substr({}, 1, {}) = ?, 0)"
                 return _joined(" OR ", [(begins.format(column, len(text)), [text]) for text in values])
             case "in":
@@ -176,5 +177,6 @@ def sql_condition(query: Query, columns: Mapping[str, str]) -> tuple[str, list[A
 def _joined(word: str, parts: list[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
     if not parts:
         return "1 = 0", []  # one of no values
+    # AND binds more tightly than OR.
     texts = [f"({sql})" if " OR " in sql else sql for sql, _ in parts]
     return word.join(texts), [value for _, values in parts for value in values]

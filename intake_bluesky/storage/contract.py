@@ -158,7 +158,7 @@ class RunStore(ABC):
         return False
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Take what `answers` says of a query, and translate it once for `find`, `count`, `distinct` and `lookup`."""
+        """Take the part of a query that the store `answers`; `find`, `count`, `distinct` and `lookup` share a plan."""
         pushed, residual = split(query, self.answers)
         if pushed == ~ALL:  # a store that answers nothing may find all runs, whatever a plan pushed
             pushed, residual = ALL, pushed
@@ -198,7 +198,7 @@ class RunStore(ABC):
         return None
 
     def server_plan(self, plan: Plan) -> str:
-        """Say how a server goes about a plan, as its own ``explain`` does; "" where there is none to ask."""
+        """Describe how a server executes a plan, as its own ``explain`` does; "" where there is none to ask."""
         return ""
 
     @abstractmethod

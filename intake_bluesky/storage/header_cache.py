@@ -1,4 +1,4 @@
-"""What a store has lately learnt of runs, so that a header and the events after it need not be asked for twice."""
+"""What a store read last of its runs, so that a header and the events after it need not be asked for twice."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ class HeaderCache(Generic[T]):
             self._runs.move_to_end(uid)
             too_old = [other for other, known in self._runs.items() if now - known[0] > self._age]
             for other in [*too_old, *list(self._runs)[: -self._size]]:
+                # A run may be both too old and one of too many.
                 self._runs.pop(other, None)
 
     def drop(self, uid: str) -> None:

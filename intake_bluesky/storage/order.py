@@ -36,5 +36,6 @@ def merge_runs(some: Iterable[RunSummary], others: Iterable[RunSummary], order: 
 
 
 def _rank(order: Order) -> Callable[[RunSummary], tuple[bool, float, str]]:
+    # The newest first is a sort in reverse: there, what comes last has to rank lowest.
     timeless_last = order is Order.OLDEST
     return lambda run: ((run.time is None) is timeless_last, run.time or 0.0, run.uid)

@@ -16,7 +16,7 @@ __all__ = ["Origin"]
 class Origin:
     """What opening a run takes beside its documents; it travels with `RunSummary` and `RunHeader`.
 
-    Runs of several catalogs stand in one listing, each read as its own catalog reads it.
+    One listing may hold runs of several catalogs, each read as its own catalog reads it.
 
     Attributes
     ----------

@@ -16,6 +16,7 @@ from intake_bluesky.storage.statistics import StatisticsCache
 __all__ = ["INSTEAD", "SupportsCount", "SupportsDistinct", "SupportsInsert", "SupportsLookup", "SupportsStatistics"]
 
 
+# Checked at runtime, since that is how drivers used them.
 @runtime_checkable
 class SupportsInsert(Protocol):
     """A store with `RunStore.insert`: whether it may be used is `RunStore.writable`."""

@@ -1,4 +1,4 @@
-"""What a store that keeps statistics of recorded values takes and gives."""
+"""Statistics of recorded values that a store keeps: what it takes and gives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Recorded:
         The run as it was read: `RunHeader.version`.
     reading : str
         How files are found and read (handlers, moved folders), where values are in files: one way reads what
-        another does not. "" where they stand in the events.
+        another does not. "" where the events hold the values.
     """
 
     uid: str

@@ -75,7 +75,9 @@ class TransformedStore(WrapperStore):
         transform = self.transforms.get(name)
         if transform is None:
             return doc
+        # A copy: stores hold documents in caches, and a transform may change what it is given.
         changed = transform(copy.deepcopy(doc))
+        # Other documents refer to this one by it.
         identity = "datum_id" if name == "datum" else "uid"
         if not isinstance(changed, Mapping) or changed.get(identity) != doc.get(identity):
             raise DamagedRun(
@@ -94,7 +96,7 @@ class TransformedStore(WrapperStore):
 
     @property
     def statistics(self) -> StatisticsCache | None:
-        """Those of the store behind, unless what is transformed tells how values are read."""
+        """Those of the store behind, unless transforms change the documents by which values are read."""
         return self.inner.statistics if not self.transforms.keys() & PARTS.keys() else None
 
     @property
@@ -125,7 +127,8 @@ class TransformedStore(WrapperStore):
         return None if path.document in self.transforms else self.inner.distinct(path, plan)
 
     def lookup(self, paths: Sequence[Path], plan: Plan = ALL_RUNS) -> Lookup | None:
-        """Tell values at paths of documents that are as stored, and times that are, if the store does; else None."""
+        """Yield values at paths of documents that are as stored, and times that are, if the store does; else None."""
+        # The start in any case: a lookup gives its time, too.
         documents = {"start", *(path.document for path in paths)}
         return None if documents & self.transforms.keys() else self.inner.lookup(paths, plan)
 
@@ -148,6 +151,7 @@ class TransformedStore(WrapperStore):
 
     def read_ahead(self, uids: Sequence[str]) -> Iterator[tuple[RunHeader, RunStore]]:
         """Describe several runs, one by one."""
+        # Not the inner store's: that yields stores whose documents are not transformed.
         return RunStore.read_ahead(self, uids)
 
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
@@ -174,6 +178,7 @@ class TransformedStore(WrapperStore):
             )["datum_kwargs"]
             for row, datum_id in enumerate(page.datum_id)
         ]
+        # A transform may give some datums keys that others lack.
         keys = dict.fromkeys(key for kwargs in changed for key in kwargs)
         return replace(page, datum_kwargs={key: [kwargs.get(key) for kwargs in changed] for key in keys})
 

@@ -48,6 +48,7 @@ class WrapperStore(RunStore):
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return type(self).__name__, self.inner
 
+    # Each method by itself: `RunStore` has defaults for nearly all, so that `__getattr__` would not be asked for them.
     @property
     def exact_documents(self) -> bool:  # type: ignore[override]  # of the store behind, not of this class
         return self.inner.exact_documents

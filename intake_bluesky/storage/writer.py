@@ -77,6 +77,7 @@ class DocumentWriter:
             if run.insert is not None:
                 run.insert.write(name, doc)
         finally:
+            # After an error, too: nothing of this run follows, and closing it writes what a buffered store still holds.
             if name == "stop":
                 self._end(run)
 
@@ -100,6 +101,7 @@ class DocumentWriter:
         run = (self._runs if field == "run_start" else self._run_of).get(uid)
         if run is not None:
             return run
+        # With one run being written there is no doubt whose these are.
         if len(self._runs) == 1 and (name in DATUMS or (name in RUNLESS and uid is None)):
             return next(iter(self._runs.values()))
         raise DamagedRun(
@@ -116,6 +118,7 @@ class DocumentWriter:
 
     def close(self) -> None:
         """Close every run being written; those without a stop stay readable as far as they got."""
+        # All are closed, also after one that fails.
         with ExitStack() as runs:
             for run in list(self._runs.values()):
                 runs.callback(self._end, run)
@@ -155,4 +158,4 @@ FIELDS: Final[dict[str, str]] = {
     **dict.fromkeys(("datum", "datum_page", "bulk_datum"), "resource"),
     "stream_datum": "stream_resource",
 }
-"""Document name to the field whose uid tells its run."""
+"""Document name to the field whose uid leads to its run."""

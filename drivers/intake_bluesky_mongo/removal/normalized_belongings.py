@@ -42,7 +42,7 @@ def _resources_of(
         found = [doc for doc in found_by_datums(runs, assets, descriptors) if doc.get("run_start") in (None, uid)]
     uids = {uid_of_resource(doc) for doc in found}
     elsewhere = described_elsewhere(assets, "resource", uids, uid)
-    # Of a resource that tells its run it is known when that began, and only later runs can refer to it.
+    # A resource that names its run began with it, and only later runs can refer to it.
     named = named_elsewhere(runs, assets, uids - elsewhere, uid, float(start["time"]) if dated else None)
     return {
         "resource_ids": [doc["_id"] for doc in found if uid_of_resource(doc) not in named],

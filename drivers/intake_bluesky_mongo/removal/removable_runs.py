@@ -48,7 +48,7 @@ def on_primary(connection: Connection) -> Database[Stored]:
 
 
 class RemovableRuns(RunStore):
-    """A store whose runs can be removed; what of a run has to go, a schema says."""
+    """A store whose runs can be removed; subclasses know what of a run has to go in their schema."""
 
     schema: ClassVar[Schema]
     buffering: Buffering
@@ -135,7 +135,7 @@ class RemovableRuns(RunStore):
             ids = [doc["_id"] for doc in there.find(deletion.condition, {"_id": 1}).limit(TOGETHER)]
             more = len(ids) == TOGETHER
             if ids:
-                note.renew()
+                note.renew()  # raises where another has taken over: what is there now may be of a new run
                 writes.again(f"to delete documents of {deletion.collection}", delete)
 
 

@@ -23,18 +23,18 @@ FIELDS: Final = ("uid", "time", "seq_num")
 
 
 def page_size_of() -> dict[str, Any]:
-    """What the server is to tell of an event page, without its events."""
+    """What the server is to give of an event page, without its events."""
     return {"events": {"$size": "$seq_num"}, "time": {"$arrayElemAt": ["$time", 0]}, "first": "$first_index"}
 
 
 def listed_page(descriptor: str, prefix: str) -> dict[str, Any]:
-    """The stage that marks what `page_size_of` tells, at some prefix, as a page of a descriptor."""
+    """The stage that marks what `page_size_of` gives, at some prefix, as a page of a descriptor."""
     told = {"id": f"{prefix}_id", **{name: f"{prefix}{name}" for name in page_size_of()}}
     return wrapped("page", {"descriptor": descriptor, **told})
 
 
 def stored_page(told: Mapping[str, Any]) -> StoredPage:
-    """Make a `StoredPage` of what the server told of a page of a descriptor."""
+    """Make a `StoredPage` of what the server gave of a page of a descriptor."""
     return StoredPage(told["id"], told["descriptor"], told["events"], told.get("time"), told.get("first") or 0)
 
 
@@ -118,7 +118,7 @@ class PagedEvents(_Pages):
         self._streams: dict[str, str] = {}
 
     def introduce(self, descriptor: Mapping[str, Any]) -> None:
-        """Learn of which stream a descriptor is."""
+        """Note the stream of a descriptor."""
         self._streams[str(descriptor["uid"])] = stream_name(descriptor)
 
     def hold(self, doc: Mapping[str, Any]) -> int:

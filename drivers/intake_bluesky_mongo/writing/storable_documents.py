@@ -1,4 +1,4 @@
-"""What a writer takes of a document: its rows, each of which says what it is found by again."""
+"""What a writer takes of a document: its rows, each with what it is found by again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
     "datum": ("datum_id", "resource"), "stream_resource": ("uid",),
     "stream_datum": ("uid", "stream_resource", "descriptor"), "stop": ("uid", "run_start"),
 }  # fmt: skip
-"""What a document has to say as a text, by its name."""
+"""The fields of a document that have to be texts, by its name."""
 DICTS: Final[Mapping[str, tuple[str, ...]]] = {"event": ("data",), "datum": ("datum_kwargs",)}
 MAYBE: Final = ("timestamps", "filled")
 PAGES: Final = frozenset({"event_page", "datum_page"})

@@ -50,14 +50,14 @@ class Writes:
         """
         found = self.connection.database[name]
         said = {**found.write_concern.document}
-        if said.get("w") == 0:
+        if said.get("w") == 0:  # without an answer, a document that was refused would be lost in silence
             del said["w"]
         if "j" not in said:
             said["j"] = True
         return found.with_options(write_concern=WriteConcern(**said))
 
     def again(self, what: str, write: Callable[[bool], None]) -> None:
-        """Do what is harmless twice until the server answers; `write` is told whether it was tried before.
+        """Do what is harmless twice until the server answers; `write` is called with whether it was tried before.
 
         Raises
         ------
@@ -118,6 +118,7 @@ class Writes:
 
 def went_away(error: StoreUnavailable) -> bool:
     """Whether the server did not answer, as against refusing something."""
+    # `asking` raises from None where the cause holds a secret; it is the context then.
     cause = error.__cause__ or error.__context__
     return isinstance(cause, AutoReconnect)
 
@@ -154,7 +155,7 @@ class MongoInsert(BufferedInsert):
                 self._take_rows(self._given[0])
             except StoreUnavailable:
                 raise
-            except BaseException:
+            except BaseException:  # refused: the rest of this document is dropped, and the next one may be taken
                 self._row = None
                 self._given.popleft()
                 raise

@@ -70,6 +70,7 @@ def missing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 def objects(values: Sequence[Any]) -> Array:
     """Make an array of Python objects, whatever they are."""
+    # Filled one by one: np.array() would make dimensions of lists.
     out = np.empty(len(values), dtype=object)
     for row, value in enumerate(values):
         out[row] = value

@@ -66,6 +66,7 @@ def _as_objects(col: Array) -> Array:
     if col.dtype == TEXT:
         return np.array(col.tolist(), dtype=object)
     if col.dtype.kind == "f" and np.isnan(col).any():
+        # Among objects, None is what is missing.
         return np.array([None if np.isnan(v) else v for v in col.tolist()], dtype=object)
     return col.astype(object)
 
@@ -90,11 +91,13 @@ def _unheld(col: Array, dtype: np.dtype[Any]) -> Array:
     """Tell which values `dtype` does not hold exactly; a boolean is no number, a float no integer."""
     inexact = dtype.kind in "fc"
     if col.dtype.kind in "iu" and dtype.kind in "iufc":
+        # Up to here a float holds every integer.
         limit = 2 ** (np.finfo(dtype).nmant + 1) if inexact else 0
         low, high = (-limit, limit) if inexact else (np.iinfo(dtype).min, np.iinfo(dtype).max)
         return np.asarray((col < low) | (col > high))
     if inexact and col.dtype.kind in {"f", dtype.kind}:
         with np.errstate(over="ignore", under="ignore"):
+            # There and back: what comes back changed was rounded.
             back = col.astype(dtype).astype(col.dtype) if col.dtype.kind == dtype.kind else col
         return np.asarray(~((back == col) | np.isnan(col)))
     return np.ones(col.shape, bool)

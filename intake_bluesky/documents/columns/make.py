@@ -74,12 +74,13 @@ def _one_type(values: Sequence[Any], kind: type) -> tuple[Column, bool]:
 def _integers(values: Sequence[int]) -> Array:
     try:
         return np.asarray(values, dtype=np.int64)
-    except OverflowError:
+    except OverflowError:  # detectors count in uint64, too
         pass
     return np.asarray(values, np.uint64) if min(values) >= 0 and max(values) < UINT64_END else objects(values)
 
 
 def _ints_and_floats(values: Sequence[Any]) -> Array:
+    # float64 would round such an integer.
     if any(type(v) is int and not -FLOAT_EXACT <= v <= FLOAT_EXACT for v in values):
         return objects(values)
     return np.asarray(values, dtype=np.float64)

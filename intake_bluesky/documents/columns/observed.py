@@ -86,19 +86,21 @@ NULLS = Observed(frozenset({"null"}))
 
 def _numeric(dtypes: set[np.dtype[Any]], marks: frozenset[str], *, gaps: bool) -> np.dtype[Any]:
     kinds = {d.kind for d in dtypes}
-    if "b" in kinds:
+    if "b" in kinds:  # a boolean is no number, and has no missing value
         return OBJECT if kinds != {"b"} or gaps else np.dtype(bool)
     if kinds <= {"i", "u"} and not gaps:
+        # numpy makes floats of int64 and uint64 together.
         if kinds == {"i", "u"} and np.result_type(*dtypes).kind == "f":
             return OBJECT if "negative" in marks else np.dtype(np.uint64)
         return np.result_type(*dtypes)
     if kinds & {"i", "u"}:
+        # Gaps and fractions make floats of integers, which round wide ones.
         return OBJECT if "wide" in marks else np.result_type(np.float64, *dtypes)
     return np.result_type(*dtypes)
 
 
 def observe(col: Column, *, nulls: bool = False) -> Observed:
-    """Say what a column made by `column` holds.
+    """Describe what a column made by `column` holds.
 
     Parameters
     ----------
@@ -152,5 +154,5 @@ def _width_marks(low: int, high: int) -> set[str]:
 
 
 def merge_observed(parts: Iterable[Observed]) -> Observed:
-    """Say what is known of all parts together."""
+    """Merge what is known of each part."""
     return reduce(Observed.__or__, parts, Observed())

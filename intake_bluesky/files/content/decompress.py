@@ -20,7 +20,7 @@ __all__ = ["COMPRESSIONS", "Content", "Member", "Range", "compression_of", "cont
 
 STEP: Final = 4 << 20  # bytes read at once from a plain file
 PACKED_STEP: Final = 1 << 18  # and from a compressed one, where they become many times more
-MORSEL: Final = 1 << 13  # compressed bytes that are lost where their like are damaged
+MORSEL: Final = 1 << 13  # compressed bytes given to the engine at once: so much is lost around damage
 USUAL: Final = 8  # bytes that a byte of a compressed file becomes, about
 DENSEST: Final = 1 << 14  # bytes that a byte of a compressed file becomes, at most
 GAP: Final = 1 << 16  # bytes between two ranges that are read along rather than asked for apart
@@ -83,6 +83,7 @@ def _cut(pieces: Iterator[bytes], ranges: Sequence[Range]) -> Iterator[bytes]:
     base, buffer = ranges[0][0], b""
     for start, stop in ranges:
         while base + len(buffer) < stop and (piece := next(pieces, None)) is not None:
+            # What comes before the range is dropped: no more is held than a range and a piece.
             if base + len(buffer) <= start:
                 base, buffer = base + len(buffer), piece
             else:
@@ -105,7 +106,7 @@ class PlainContent(Content):
 
 
 class PackedContent(Content):
-    """Members, one after the other; `members` lists those known, and learns those met."""
+    """Members, one after the other; `members` lists those known, to which those met are added."""
 
     def __init__(self, source: ByteSource, compression: str, members: list[Member]) -> None:
         super().__init__(source)
@@ -124,6 +125,7 @@ class PackedContent(Content):
                     yield window
                 if stop is not None and place >= stop:
                     return
+            # Noted on the way, so that a later read begins nearer to what it asks for.
             if not self.cut and offset > self.members[-1][0]:
                 self.members.append((offset, place))
 
@@ -136,7 +138,7 @@ class PackedContent(Content):
     def _member(self, offset: int) -> Iterator[tuple[bytes, int]]:
         """Decompress one member in pieces, each with the place in the file after it."""
         engine = _decompressor(self._compression)
-        self.cut = True
+        self.cut = True  # until the end of the member is met
         while raw := self.source.read(offset, offset + PACKED_STEP):
             for start in range(0, len(raw), MORSEL):
                 morsel = raw[start : start + MORSEL]
@@ -161,7 +163,7 @@ class PackedContent(Content):
 
 def _decompressor(compression: str) -> Any:
     if compression == "gz":
-        return zlib.decompressobj(wbits=31)
+        return zlib.decompressobj(wbits=31)  # with the header and the checksum of gzip
     from zstandard import ZstdDecompressor
 
     return ZstdDecompressor().decompressobj()
@@ -172,7 +174,7 @@ COMPRESSED: Final = tuple(f".{kind}" for kind in COMPRESSIONS)
 
 
 def compression_of(path: str) -> str | None:
-    """The compression that a file's name tells.
+    """The compression by a file's name.
 
     Examples
     --------

@@ -59,7 +59,7 @@ class FileLocation(ABC):
 
     @abstractmethod
     def listing(self) -> FileListing:
-        """List the files with what tells whether they changed.
+        """List the files with what shows whether they changed.
 
         Raises
         ------
@@ -108,6 +108,7 @@ class LocalLocation(FileLocation):
 
     def matches(self, path: str) -> bool:
         """Whether a file at this path, were there one, would be listed."""
+        # A folder may be called like a pattern, or like a file of runs.
         if self._matches_files and not os.path.isdir(self.pattern):
             return fnmatch.fnmatchcase(path, self.pattern) and not is_removed(path, self.pattern)
         return os.path.dirname(path) == self.pattern and path.endswith(self.endings)
@@ -116,6 +117,7 @@ class LocalLocation(FileLocation):
         if os.path.isdir(self.pattern):
             return _scandir(self.pattern, lambda name: name.endswith(self.endings))
         folder, last = os.path.split(self.pattern)
+        # A file whose name has brackets is that file, and no pattern.
         if os.path.exists(self.pattern) or not glob.has_magic(self.pattern):
             return _looked_at([self.pattern])
         if glob.has_magic(folder) or last == "**":
@@ -170,6 +172,7 @@ def _looked_at(paths: Iterable[str]) -> FileListing:
 def _scandir(folder: str, wanted: Callable[[str], bool]) -> FileListing:
     """List a folder; nearly all it costs is the look at each file, which an open folder makes a little cheaper."""
     listed = FileListing(os.path.join(folder, ""))
+    # Windows opens no folders.
     place = os.open(folder, os.O_RDONLY) if os.scandir in os.supports_fd else None
     try:
         with os.scandir(folder if place is None else place) as entries:
@@ -185,7 +188,7 @@ def _add_all(listed: FileListing, entries: Iterable[os.DirEntry[str]]) -> None:
     for entry in entries:
         try:
             found = entry.stat()
-        except OSError:  # a link to nowhere: opening it tells
+        except OSError:  # a link to nowhere: opening it gives the reason
             listed.add(entry.name, UNSEEN)
         else:
             if regular(found.st_mode):
@@ -212,7 +215,7 @@ class RemoteLocation(FileLocation):
 
     def listing(self) -> FileListing:
         fs, name = self._filesystem()
-        fs.invalidate_cache()
+        fs.invalidate_cache()  # fsspec remembers listings, in which new files are missing
         if glob.has_magic(name):
             found = {path: info for path, info in fs.glob(name, detail=True).items() if not is_removed(path, name)}
         elif fs.isdir(name):
@@ -266,6 +269,7 @@ class RemoteLocation(FileLocation):
         fs, _ = self._filesystem()
         sizes = [size_of(stamps[path]) for path in paths]
         names = [self._name(path) for path in paths]
+        # So much that a small file is whole in it, and needs no second request.
         heads = _ranges(fs, names, [0] * len(names), [min(size, 2 * end) for size in sizes])
         longer = [n for n, size in enumerate(sizes) if size > 2 * end]
         tails = _ranges(fs, [names[n] for n in longer], [sizes[n] - end for n in longer], [sizes[n] for n in longer])
@@ -276,6 +280,7 @@ class RemoteLocation(FileLocation):
 
 def _ranges(fs: Any, names: Sequence[str], starts: Sequence[int], stops: Sequence[int]) -> list[bytes | None]:
     """A range of bytes of each file; None where it could not be had."""
+    # Returned: one that cannot be had does not cost the others, and is opened by itself later on.
     found = fs.cat_ranges(list(names), list(starts), list(stops), on_error="return")
     return [
         None if isinstance(data, BaseException) else cut(bytes(data), start, stop)

@@ -82,6 +82,7 @@ class FileLocations(Sequence[FileLocation]):
 
     def stale(self, known: Iterable[tuple[str, str]]) -> list[str]:
         """Those of some files on this machine that are not what they were."""
+        # Only of this machine: elsewhere each look is a request, and the next listing shows what changed.
         located = ((path, stamp, self.holding(path)) for path, stamp in known)
         return [
             path

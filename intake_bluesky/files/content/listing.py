@@ -76,6 +76,7 @@ def digest(listings: Sequence[FileListing]) -> str:
     """One text that is the same where the listings are the same, files in the same order."""
     whole = hashlib.blake2b(digest_size=32)
     for one in listings:
+        # No name has a NUL, so that other names give another text.
         parts = "\0".join(one.names).encode(errors="surrogatepass"), one.times.tobytes(), "\0".join(one.told).encode()
         for part in (one.folder.encode(errors="surrogatepass"), *parts):
             whole.update(len(part).to_bytes(8, "little") + part)

@@ -41,6 +41,7 @@ class Rhythm:
 
     def begin(self) -> Turn:
         """Begin to list."""
+        # The changes of before: a file added while the listing goes on shows as a change after it.
         return Turn(time.monotonic(), self._changes())
 
     def measured(self, turn: Turn) -> Turn:
@@ -48,7 +49,7 @@ class Rhythm:
         return replace(turn, cost=time.monotonic() - turn.when)
 
     def end(self, turn: Turn, generation: int) -> None:
-        """The index tells what was listed."""
+        """The index holds what was listed."""
         self._last = replace(turn, when=time.monotonic(), generation=generation)
 
     def listed(self, generation: int) -> bool:

@@ -70,7 +70,7 @@ class ByteSource(ABC):
 def local_stamp(size: int, modified: int, changed: int) -> str:
     """Size, time of the last modification, and time at which anything about the file changed, in nanoseconds.
 
-    The last tells a file that was put in place of another, or written and given its old time again.
+    The last differs for a file that was put in place of another, or written and given its old time again.
     """
     return f"{size:x}-{modified:x}{TIMES}{changed:x}"
 
@@ -87,7 +87,7 @@ def version_of(stamp: str) -> str:
 
 
 def size_of(stamp: str) -> int:
-    """The size in a stamp; 0 where it was not told."""
+    """The size in a stamp; 0 where the filesystem gave none."""
     return int(stamp.partition("-")[0] or "0", 16)
 
 
@@ -103,7 +103,7 @@ def is_certain(stamp: str) -> bool:
 
 
 def same_file(stamp: str, other: str) -> bool:
-    """Whether two stamps tell of one state of a file, however certain each is.
+    """Whether two stamps are of one state of a file, however certain each is.
 
     Examples
     --------
@@ -119,12 +119,12 @@ def is_unproved(stamp: str) -> bool:
 
 
 def is_same(known: str | None, stamp: str) -> bool:
-    """Whether a file listed with a stamp is the one that an entry tells of."""
+    """Whether a file listed with a stamp is the one that an entry describes."""
     return bool(stamp and known) and (known == stamp or known == unproved(stamp))
 
 
 def unproved(stamp: str) -> str:
-    """The stamp of a listing, for an entry that was told by others and fits it as far as can be seen."""
+    """The stamp of a listing, for an entry that others published and that fits it as far as can be seen."""
     return stamp + UNPROVED
 
 
@@ -143,6 +143,7 @@ class LocalSource(ByteSource):
             raise ValueError("the file is closed")
         if start != self._place:
             os.lseek(self._file, start, os.SEEK_SET)
+        # In a loop: the system may give less than was asked for, as it does of 2 GiB.
         wanted = min(stop, self.size) - start
         parts: list[bytes] = []
         while wanted > 0 and (part := os.read(self._file, wanted)):
@@ -164,13 +165,14 @@ _BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate the 
 def stamp_of(found: os.stat_result) -> str:
     """The stamp of a file by a look at it just now."""
     last = max(found.st_mtime_ns, found.st_ctime_ns)
+    # A time without a fraction of a millisecond is likely from a filesystem that counts seconds.
     tick = TICK if found.st_mtime_ns % 1_000_000 else COARSE
     stamp = local_stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     return stamp + YOUNG if time.time_ns() - last < tick else stamp
 
 
 def remote_stamp(info: Mapping[str, Any]) -> str:
-    """Size, and of what else the filesystem tells the first that changes with the content."""
+    """Size, and of what else the filesystem gives the first that changes with the content."""
     marks = (
         "ETag",
         "etag",
@@ -183,8 +185,9 @@ def remote_stamp(info: Mapping[str, Any]) -> str:
         "created",
     )
     told: Any = next((info[key] for key in marks if info.get(key)), "")
-    mark = str(told.timestamp() if isinstance(told, datetime) else told)  # some list the one, and tell the other
+    mark = str(told.timestamp() if isinstance(told, datetime) else told)  # some list the one, and give the other
     for sign in (TIMES, YOUNG, UNPROVED):
+        # These signs mean something in a stamp.
         mark = mark.replace(sign, "_")
     return f"{info.get('size') or 0:x}-{mark}"
 

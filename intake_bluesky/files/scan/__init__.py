@@ -1,1 +1,1 @@
-"""What one look at a file tells of its run."""
+"""What one look at a file finds of its run."""

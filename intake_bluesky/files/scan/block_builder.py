@@ -19,11 +19,11 @@ from intake_bluesky.files.scan.file_layout import FileBlock, FileLayout
 __all__ = ["BLOCK", "BlockBuilder"]
 
 BLOCK: Final = 1 << 20  # bytes from which a block is closed
-MOST: Final = SAMPLE  # events that wait: of no more does `Statistics` tell exactly how far apart they are
+MOST: Final = SAMPLE  # events that wait: of more, `Statistics` finds how far apart they are by a sample
 NULL: Final = Observed(frozenset({"null"}))
 DICT, NO_MORE = frozenset({dict}), frozenset({dict, type(None)})
 NUMBERS: Final = frozenset({float, int, bool, type(None)})
-WORD: Final = range(-(2**63), 2**63)
+WORD: Final = range(-(2**63), 2**63)  # of seq_nums, whose column is int64
 
 
 class _Waiting(NamedTuple):
@@ -157,7 +157,7 @@ class BlockBuilder:
             waiting.seq_nums.extend(seq_nums)
             for held, values in zip(waiting.columns, columns, strict=True):
                 held.extend(values)
-        if apart:
+        if apart:  # at once: if no column comes out, that has to be known while these events are at hand
             self._look(descriptor)
 
     def _look(self, descriptor: str) -> None:

@@ -109,7 +109,7 @@ class FileLayout:
 
     @classmethod
     def unpack(cls, packed: bytes, most: int | None = None) -> FileLayout:
-        """Read what `pack` wrote, or what somebody else did who says so.
+        """Read what `pack` wrote, or what a published index has in its place.
 
         Parameters
         ----------
@@ -122,6 +122,7 @@ class FileLayout:
             Another version's, damaged, or of no file of that size: scan the file again.
         """
         try:
+            # Blocks have ints for keys, which msgpack refuses by default.
             fields = msgpack.unpackb(unsqueezed(packed, LARGEST), strict_map_key=False)
             if fields[0] != FORMAT:
                 raise ValueError(f"a layout of format {fields[0]}, this version reads {FORMAT}")

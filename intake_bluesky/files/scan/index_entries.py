@@ -33,7 +33,7 @@ def glance(codec: Codec, path: str, stamp: str, head: bytes, tail: bytes) -> Ind
     Returns
     -------
     IndexEntry or None
-        Without a layout; None where it takes a scan to tell what the file holds.
+        Without a layout; None where it takes a scan to find what the file holds.
     """
     try:
         first = next(codec.split(head), None)
@@ -51,7 +51,7 @@ def _last_stop(codec: Codec, tail: bytes, uid: str) -> bytes | None:
     """The stop document of this run, if the content ends with it."""
     beginning = item_beginning(codec, "stop")
     place = tail.rfind(beginning)
-    while place >= 0:
+    while place >= 0:  # what looks like a beginning may be a text inside of the document
         item = next(codec.split(tail, place), None)
         if item is not None and item.stop == len(tail):
             raw = tail[place : item.stop]
@@ -104,7 +104,7 @@ def _may_continue(earlier: IndexEntry, source: ByteSource) -> bool:
     size = size_of(earlier.stamp)
     if not earlier.stamp or source.size < size:
         return False
-    if is_unproved(earlier.stamp):
+    if is_unproved(earlier.stamp):  # published: its times may be others, so the size decides, and then the guard
         return source.size == size or not size
     grew = source.size > size
     return earlier.stop is None and (grew or version_of(earlier.stamp) == version_of(source.stamp))

@@ -29,7 +29,7 @@ class Task(NamedTuple):
     earlier : IndexEntry or None
         What is known of it, to go on from there.
     deep : bool
-        Scan it, whatever its ends tell.
+        Scan it, whatever its ends hold.
     ends : (bytes, bytes) or None
         Its beginning and end, where they were fetched already.
     measured : (str, bytes) or None
@@ -45,7 +45,7 @@ class Task(NamedTuple):
 
 
 def look(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
-    """Make the entry of a file; one that cannot be read, or is no run, is told by its problem."""
+    """Make the entry of a file; that of one which cannot be read, or is no run, has the problem."""
     return _with_statistics(_looked_at(codec, opened, task), task.measured)
 
 
@@ -85,7 +85,7 @@ def _looked_at(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
             return _entry(codec, source, task)
     except NotARun as error:
         return IndexEntry(path, stamp, problem=f"not a run: {error}")
-    except OSError as error:
+    except OSError as error:  # without a stamp, so that it is looked at again: what is in the way may pass
         return IndexEntry(path, "", problem=f"cannot be read: {shown(str(error))}")
     except Exception as error:  # noqa: BLE001  # whatever a file does to its codec, the others open
         return IndexEntry(path, stamp, problem=f"cannot be read: {type(error).__name__}: {error}")

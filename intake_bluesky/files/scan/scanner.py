@@ -46,7 +46,7 @@ class Scan:
     layout : FileLayout
         Changed in place.
     start, stop : bytes or None
-        The items of the start and stop documents, as they stand in the file.
+        The items of the start and stop documents, as the file has them.
     start_doc : dict or None
         What is in the first, if this scan came by.
     statistics : mapping of (stream, key) to Statistics or None, or None
@@ -90,6 +90,7 @@ class Scan:
         if self.start is None:
             cut = "it is cut off before its" if content.cut else "it holds no"
             raise NotARun(self.layout.rest or f"{cut} run start document")
+        # Mostly these bytes are still at hand, and need not be read again.
         enough = len(self._before) == min(self.layout.scanned, GUARDED)
         self.layout.guard = zlib.crc32(self._before) if enough else guard_of(content, self.layout.scanned)
         if whole and self.stop is not None:
@@ -184,7 +185,7 @@ class Scan:
             self._several = True
             return
         if name == "start":
-            uid_of(doc)
+            uid_of(doc)  # raises where it has none
             self.start, self.start_doc = self._buffer[begin:stop], doc
         elif self.start is None:
             raise NotARun(f"its first document is a {name}, not a run start")
@@ -209,7 +210,7 @@ class Scan:
         elif name == "stream_datum":
             self._add_span(doc)
         elif name in HEADS:
-            self._probe.add(name, doc)
+            self._probe.add(name, doc)  # what no header can be made of is damage, met now and not by readers
             if name == "descriptor":
                 self._measuring.describe(doc)
             self.layout.heads.append((start, stop))

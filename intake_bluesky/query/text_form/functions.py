@@ -64,7 +64,7 @@ ABOUT_DATA: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
 FUNCTIONS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {**ABOUT_RUNS, **ABOUT_DATA}
 
 METHODS: Final[Mapping[type, tuple[str, ...]]] = {Data: get_args(StatisticName), DataKey: ("field",)}
-"""What may stand after a dot and before parentheses."""
+"""What may be called after a dot."""
 
 CONDITIONS: Final = (DataKey, Device, Descriptors)
 """What is a condition by itself, that there is one."""

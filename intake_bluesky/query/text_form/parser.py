@@ -27,7 +27,7 @@ MAX_PATTERNS: Final = 2000
 
 _DOCUMENTS: Final[Mapping[str, type[Field]]] = {"start": Start, "stop": Stop, "descriptor": Descriptor, "item": Item}
 RESERVED: Final = frozenset({"and", "or", "not", "since", "until", "nan", *LITERALS, *_DOCUMENTS, *ABOUT_DATA})
-"""What a key does not begin with, unless the name of a document stands before it."""
+"""What a key does not begin with, unless the name of a document is before it."""
 
 _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Query]]] = {
     "==": operator.eq,
@@ -37,7 +37,7 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Query]]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_FLIPPED: Final = str.maketrans("<>", "><")
+_FLIPPED: Final = str.maketrans("<>", "><")  # 5 < x is written x > 5 as a node
 
 
 class Parser(Reader):
@@ -58,7 +58,7 @@ class Parser(Reader):
         self.inside: list[tuple[str, set[bool]]] = []
 
     def parse(self) -> Query:
-        """Give the query that the whole text says."""
+        """Give the query that the whole text means."""
         query = self._query()
         if self.token.kind != "end":
             raise self.expected("'and', 'or' or the end", "no parenthesis is open here" if self.at(")") else "")
@@ -163,7 +163,7 @@ class Parser(Reader):
         try:
             made = self.make(token, function, *arguments, **named)
         except QuerySyntaxError as error:
-            if isinstance(error.__cause__, TypeError):
+            if isinstance(error.__cause__, TypeError):  # other arguments than it takes: an example helps more
                 raise self.refused(token, f"this is written like {usage}") from error
             raise
         return self._part(made) if self.at(".") else made

@@ -36,7 +36,7 @@ _HINTS: Final[Mapping[str, str]] = {
 
 
 class Reader:
-    """Stands at a piece of a text, and sees no other ahead.
+    """A text read piece by piece: the current one is known, none after it.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Reader:
         return "the end" if token.kind == "end" else printable(self.text[token.start : token.end], most=40)
 
     def expected(self, what: str, hint: str = "") -> QuerySyntaxError:
-        """Make the error of a piece that stands where another should."""
+        """Make the error of a piece where another was expected."""
         hint = _HINTS.get(self.token.value, hint) if self.token.kind in ("word", "symbol") else hint
         message = f"expected {what}, found {self.shown(self.token)}{f': {hint}' if hint else ''}"
         return self.refused(self.token, message)

@@ -49,7 +49,7 @@ def from_text(text: str) -> Query:
     ------
     QuerySyntaxError
         If the text is no query; nothing else is raised. Its message shows the place, ``line`` and ``column``
-        say it in numbers.
+        are its numbers.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def to_text(query: Query) -> str:
     Raises
     ------
     UnsupportedQuery
-        If the text form cannot say it: paths that descend as MongoDB does, and texts and regular expressions
+        If the text form cannot express it: paths that descend as MongoDB does, and texts and regular expressions
         that are too long. `to_json` writes every query.
 
     Examples
@@ -83,6 +83,7 @@ def to_text(query: Query) -> str:
     >>> to_text(TimeRange(since="2024-03", timezone="UTC") & ~(Start("sample name").exists()))
     "since '2024-03-01 00:00:00+00:00' and not start.'sample name' exists"
     """
+    # What is written has to be read again, so the limits of `from_text` hold here, too.
     if sum(map(len, _patterns(query))) > MAX_PATTERNS:
         raise UnsupportedQuery(f"regular expressions of over {MAX_PATTERNS} characters together: use to_json")
     text = _write(query, "start")
@@ -160,6 +161,7 @@ def _about_the_run(query: Query) -> str:
             return f"scan_id_range({first}, {last}, duplicates={duplicates!r})"
         case TimeRange(since, until):
             ends = {"since": since, "until": until}
+            # `since null` is a range without ends.
             return " ".join(f"{word} {moment(time)}" for word, time in ends.items() if time is not None) or "since null"
         case CompareStatistic(key, statistic, op, value, stream):
             return f"data({key!r}{stream_argument(stream)}).{statistic}() {op} {_value(value)}"
@@ -170,7 +172,7 @@ def _about_the_run(query: Query) -> str:
 
 
 def _descriptor(query: AnyDescriptor) -> str:
-    """Write what is said of a descriptor as people would say it, if there is such a way."""
+    """Write a condition on descriptors by device or data key, where that is what it is."""
     inner, stream = query.query, stream_argument(query.stream)
     match inner:
         case Exists(Path("descriptor", ("data_keys", key), False)):

@@ -34,6 +34,7 @@ _PIECE: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _HEX: Final = "[0-9a-fA-F]"
+# The last character of Unicode is U+10FFFF. The empty alternative finds what is no escape, for the error.
 _ESCAPE: Final = re.compile(rf"\\(?:([\\'\"nrt]|x{_HEX}{{2}}|u{_HEX}{{4}}|U00(?:0{_HEX}|10){_HEX}{{4}})|)")
 _NO_ESCAPE: Final = (
     r"no such escape: write \\ for a backslash, \x41, \u00e9 or \U0001f600 for a character, "
@@ -63,7 +64,7 @@ class Token:
     value
         The word or symbol, the segments of a key, the number, the text; None at the end.
     start, end
-        Where it stands, in characters from 0.
+        Where it begins and ends, in characters from 0.
     """
 
     kind: Literal["word", "key", "number", "text", "symbol", "end"]
