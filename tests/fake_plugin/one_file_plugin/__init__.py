@@ -1,3 +1,3 @@
-"""A driver for runs kept in one file, as somebody else might write it."""
+"""A driver for runs in one file, as an author outside of this project might write it."""
 
 from __future__ import annotations

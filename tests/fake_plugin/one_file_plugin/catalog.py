@@ -1,4 +1,4 @@
-"""The face that Intake sees."""
+"""The catalog class that Intake opens."""
 
 from __future__ import annotations
 

@@ -73,10 +73,9 @@ class OneFileStore(storage.RunStore):
         return condition.key in TEXTS and condition.operator in ("==", "in") and plain
 
     def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
-        sql, values = storage.sql_condition(plan.pushed, COLUMNS)
-        by = f"ORDER BY {ORDERS[plan.order]} LIMIT ? OFFSET ?"
-        most = -1 if limit is None else limit
-        for (uid,) in self.ask(f"SELECT uid FROM runs WHERE {sql} {by}", *values, most, offset):
+        where, values = storage.sql_condition(plan.pushed, COLUMNS)
+        sql = f"SELECT uid FROM runs WHERE {where} ORDER BY {ORDERS[plan.order]} LIMIT ? OFFSET ?"
+        for (uid,) in self.ask(sql, *values, -1 if limit is None else limit, offset):
             try:
                 yield RunDocuments(self._stored(uid, "AND name IN ('start', 'stop')")).summary
             except storage.DamagedRun as error:
@@ -86,8 +85,8 @@ class OneFileStore(storage.RunStore):
         return list(self.damaged.values())
 
     def count(self, plan: Plan = ALL_RUNS) -> int:
-        sql, values = storage.sql_condition(plan.pushed, COLUMNS)
-        return sum(number for (number,) in self.ask(f"SELECT count(*) FROM runs WHERE {sql}", *values))
+        where, values = storage.sql_condition(plan.pushed, COLUMNS)
+        return sum(number for (number,) in self.ask(f"SELECT count(*) FROM runs WHERE {where}", *values))
 
     def _stored(self, uid: str, which: str = "") -> list[tuple[str, Document]]:
         rows = self.ask(f"SELECT name, body FROM documents WHERE run = ? {which} ORDER BY number", uid)
