@@ -13,8 +13,8 @@ endif
 OTHERS := 3.12 3.13
 PACKAGING := setup.py intake_bluesky/_version.py $(wildcard drivers/*/__init__.py)
 BIN := .venvs/test/bin
-# Neighbours stay together, for they share stores and servers, until a process has nothing left to do.
-WORKERS := -n auto --dist worksteal
+# What shares something stays in one process: a class its store, a module its servers, a page of the docs its names.
+WORKERS := -n auto --dist loadscope
 
 .PHONY: help demo test test-all lint style types imports docs unit test-others test-long bench clean
 .SECONDARY:

@@ -27,6 +27,7 @@ SHOWN: Final = re.compile(
     "tlsdisableocspendpointcheck|uuidrepresentation|w|waitqueuetimeoutms|wtimeoutms|zlibcompressionlevel"
 )
 """Options of a URI that hold no secret; any other may."""
+HOSTS: Final = re.compile(r"(?:(?:\[[^\]]+\]|[^:,\[\]]+)(?::\d+)?)(?:,(?:\[[^\]]+\]|[^:,\[\]]+)(?::\d+)?)*")
 SCHEMES: Final = frozenset({"mongodb", "mongodb+srv"})
 PASSWORDLESS: Final = re.compile(r"(?i)authmechanism=(gssapi|mongodb-|plain)")
 OWN_SOURCE: Final = re.compile(r"(?i)authsource=|authmechanism=(gssapi|mongodb-)")
@@ -68,7 +69,8 @@ class MongoAddress:
         ValueError
         """
         url = ServerURL.parse(uri)
-        if url is None or url.scheme not in SCHEMES or not url.hosts:
+        # Without a host, "user:password" looks like one, with a port: it is not shown as such.
+        if url is None or url.scheme not in SCHEMES or not HOSTS.fullmatch(url.hosts):
             raise ValueError(
                 f"{argument} is no MongoDB URI such as mongodb://host:27017/database (what it is is not shown: it may "
                 "hold a password); in a password / : @ and the like are written percent-encoded"

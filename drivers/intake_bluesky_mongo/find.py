@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import groupby
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from pymongo.database import Database
 
+from intake_bluesky.cached import cached_property
 from intake_bluesky.documents.model import MAX_TIME, Document, RunSummary
 from intake_bluesky.query import ALL, And, Everything, Not, Query, all_of, documents_needed
 from intake_bluesky.query.server_text import ServerText

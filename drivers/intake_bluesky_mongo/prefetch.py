@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from intake_bluesky.cached import cached_property
 from intake_bluesky.documents.model import ALL_KEYS, EventPage, Keys
 from intake_bluesky.storage.wrapper import WrapperStore
 from intake_bluesky_mongo.events import EventReader

@@ -6,12 +6,12 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from intake.source.base import DataSource
 
 from intake_bluesky.assets import AssetOptions
+from intake_bluesky.cached import cached_property
 from intake_bluesky.catalogs.entries import KeepsState, description
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.documents.model import ReadOnlyDocument, RunHeader, is_external

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import dask.array as da
@@ -21,6 +20,7 @@ from intake_bluesky.assets import (
     datum_array,
     stream_asset_array,
 )
+from intake_bluesky.cached import cached_property
 from intake_bluesky.datasets.event_columns import BLOCK_BYTES, EventColumn, InlineColumns, Stored
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.rows import Rows, seq_nums_of

@@ -6,6 +6,7 @@ to today's by `normalise`.
 
 from __future__ import annotations
 
+from intake_bluesky.documents.columns import observe
 from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import (
     ALL_KEYS,
@@ -57,6 +58,7 @@ __all__ = [
     "is_external",
     "is_streamed",
     "normalise",
+    "observe",
     "stream_name",
     "to_plain",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final
 
+from intake_bluesky.cached import cached_property
 from intake_bluesky.documents.columns import observe
 from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import (

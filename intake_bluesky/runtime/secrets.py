@@ -19,6 +19,7 @@ USER: Final = re.compile(r"://(?:[^/?#\s]*|[^/?#\s:@\[]*:(?!\d*[/?#])[^\s'\"]*)@
 QUERY: Final = re.compile(r"([?&][\w.~%-]+)=[^&#\s'\")\]]+")
 SECRET: Final = re.compile(
     r"(?i)pass(word|wd|phrase)|secret|token|credential|authorization|cookie|connection_string|key(_?id)?$|^auth$"
+    r"|^(pwd|sas|sig|signature)$"
 )
 SHORT: Final = 4  # characters of a secret that may be part of any word
 _held: dict[str, Secrets] = {}

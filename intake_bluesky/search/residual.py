@@ -73,8 +73,15 @@ class Finishing:
 
     def count(self, plan: SearchPlan) -> int:
         """Count the runs of a plan."""
-        certain = 0 if plan.certain is None else self.store.count(plan.certain)
-        return certain + sum(1 for _ in self._others(plan))
+        # The others first, as in `runs`: a run that anybody measures meanwhile is in both then, and counts once.
+        others = {run.uid for run in self._others(plan)}
+        if plan.certain is None:
+            return len(others)
+        return len(others.union(self._uids(plan.certain))) if others else self.store.count(plan.certain)
+
+    def _uids(self, plan: Plan) -> Iterator[str]:
+        found = self.store.lookup((), plan)
+        return (run.uid for run in self._found(plan)) if found is None else (uid for uid, _, _ in found)
 
     def _found(self, plan: Plan | None) -> Iterator[RunSummary]:
         return iter(()) if plan is None else iter(self.store.find(plan))

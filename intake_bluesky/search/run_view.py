@@ -8,7 +8,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -16,6 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from intake_bluesky.assets import AssetOptions
+from intake_bluesky.cached import cached_property
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.rows import last_of_each
 from intake_bluesky.documents.columns import Array, Column, Ragged, take

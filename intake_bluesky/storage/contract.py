@@ -24,6 +24,7 @@ from intake_bluesky.documents.model import (
     RunHeader,
     RunSummary,
 )
+from intake_bluesky.documents.run_documents import RunDocuments
 from intake_bluesky.errors import DamagedRun, RunNotFound, UnsupportedOperation
 from intake_bluesky.query import ALL, Path, Query, split
 from intake_bluesky.storage.order import Order
@@ -174,7 +175,7 @@ class RunStore(ABC):
             One that `plan` of this store made, or one by hand whose `Plan.pushed` is made of conditions that the store
             `answers`.
         offset, limit : int
-            Pass over so many runs, and yield at most so many; used where the plan is ordered.
+            Pass over so many runs, and yield at most so many.
         """
 
     def count(self, plan: Plan = ALL_RUNS) -> int:
@@ -250,8 +251,8 @@ class RunStore(ABC):
         return None
 
     def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
-        """Yield the datums of one resource (legacy assets only)."""
-        return iter(())
+        """Yield the datums of one resource (legacy assets only); by default out of all documents of the run."""
+        return RunDocuments(self.documents(uid)).datum_pages(resource)
 
     def arrays(self, uid: str, stream: str) -> Mapping[str, Array] | None:
         """Give the values of a stream as arrays, of a store that holds them so; None where it holds events.

@@ -29,13 +29,14 @@ class WrapperStore(RunStore):
 
     Examples
     --------
+    >>> from dataclasses import replace
     >>> from intake_bluesky.testing import MemoryStore
-    >>> class Renamed(WrapperStore):
+    >>> class Labelled(WrapperStore):
     ...     def find(self, *arguments, **options):
     ...         for run in self.inner.find(*arguments, **options):
-    ...             yield RunSummary.of({**run.start, "beamline": "P01"}, run.stop)
-    >>> renamed = Renamed(MemoryStore([[("start", {"uid": "abc", "time": 1.0})]]))
-    >>> [run.start["beamline"] for run in renamed.find()], renamed.count(), renamed.writable
+    ...             yield replace(run, start={**run.start, "beamline": "P01"})
+    >>> labelled = Labelled(MemoryStore([[("start", {"uid": "abc", "time": 1.0})]]))
+    >>> [run.start["beamline"] for run in labelled.find()], labelled.count(), labelled.writable
     (['P01'], 1, True)
     """
 

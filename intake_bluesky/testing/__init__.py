@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from intake_bluesky.testing.memory import MemoryStore
     from intake_bluesky.testing.readers import FileFormat, ReaderTests
     from intake_bluesky.testing.runs import EXAMPLES, PORTABLE, Run
-    from intake_bluesky.testing.stores import StoreTests
+    from intake_bluesky.testing.stores import ReadOnlyStoreTests, StoreTests
     from intake_bluesky.testing.wrappers import WrapperTests
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "FileFormat",
     "InaccessibleArray",
     "MemoryStore",
+    "ReadOnlyStoreTests",
     "ReaderTests",
     "Run",
     "RunComposer",
@@ -40,7 +41,9 @@ __all__ = [
 ]
 
 if "pytest" in sys.modules:  # before they are imported, so that what they assert is shown in full
-    sys.modules["pytest"].register_assert_rewrite(*(f"{__name__}.{suite}" for suite in ("codecs", "readers", "stores")))
+    sys.modules["pytest"].register_assert_rewrite(
+        *(f"{__name__}.{suite}" for suite in ("codecs", "readers", "stores", "wrappers"))
+    )
 
 _HOMES = {
     "EXAMPLES": "runs",
@@ -51,6 +54,7 @@ _HOMES = {
     "RunComposer": "compose",
     "data_key": "compose",
     "Run": "runs",
+    "ReadOnlyStoreTests": "stores",
     "StoreTests": "stores",
     "WrapperTests": "wrappers",
     "CodecTests": "codecs",

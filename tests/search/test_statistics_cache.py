@@ -436,3 +436,27 @@ def test_uids_that_are_no_text_of_unicode_are_unknown_and_found() -> None:
 
 def theta_of(store: CachedStatistics) -> Any:
     return StoredRun(store.inner, next(store.inner.find(ALL_RUNS))).statistics("primary", "theta")
+
+
+def test_runs_that_another_process_measures_meanwhile_are_counted_once(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the two questions of a count: of the runs that match for certain, and of those that are open."""
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path))
+    run = RunComposer("measured meanwhile", plan_name="scan", scan_id=1)
+    run.page(run.descriptor({"x": data_key("number")}), {"x": [1.0, 2.0]})
+    run.stop()
+    query = Data("x").max() >= 2
+    mine, others = (CachedStatistics(AnswersUids([run.documents])) for _ in range(2))
+    count, others_once = mine.count, [True]
+
+    def counting(plan: Plan = ALL_RUNS) -> int:
+        found = count(plan)
+        if others_once:
+            others_once.pop()
+            assert len(list(Selection(others, (query,)).runs())) == 1
+        return found
+
+    monkeypatch.setattr(mine, "count", counting)
+    selection = Selection(mine, (query,))
+    assert [selection.count(), selection.count()] == [1, 1]

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intake_bluesky import storage
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.documents.model import Document, EventPage, RunHeader, RunSummary
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.query import ALL, Path, Query, Start, matches
 from intake_bluesky.search.selection import Selection
 from intake_bluesky.storage.contract import ALL_RUNS, Plan, RunInsert, RunStore
 from intake_bluesky.storage.order import Order, sort_runs
+from intake_bluesky.testing.examples import EXAMPLES
 from intake_bluesky.testing.memory import MemoryStore
 
 TIMES = st.none() | st.sampled_from([-1.0, 0.0, 1.5]) | st.floats(allow_nan=False, allow_infinity=False)
@@ -70,11 +73,35 @@ def test_defaults_of_a_store() -> None:
     assert list(store.read_ahead([])) == []
     assert (store.statistics, store.shared_statistics, store.cache_key) == (None, None, None)
     assert (store.ttl, store.trusts_paths, store.ordered) == (1.0, True, False)
-    assert list(store.datum_pages("a", "b")) == []
     assert list(store.problems()) == []
     store.refresh(deep=True)
     store.close()
     assert store.exact_documents
+
+
+def test_datums_come_out_of_the_documents_by_default(tmp_path: FilePath) -> None:
+    """Four methods are enough to read detectors' files of before stream resources."""
+    inner = MemoryStore([EXAMPLES["ad_hdf5"](tmp_path)])
+    [run] = inner.find()
+    header = inner.header(run.uid)
+
+    class Store(_Least):
+        def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+            return inner.find(plan, offset=offset, limit=limit)
+
+        def header(self, uid: str) -> RunHeader:
+            return inner.header(uid)
+
+        def event_pages(self, uid: str, stream: str, **options: Any) -> Iterator[EventPage]:
+            return inner.event_pages(uid, stream, **options)
+
+        def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
+            return inner.documents(uid)
+
+    observed = BlueskyCatalog(Store())[run.uid].primary.read()
+    expected = BlueskyCatalog(inner)[run.uid].primary.read()
+    assert header.resources
+    assert observed.identical(expected)
 
 
 def test_a_store_is_not_written_by_default() -> None:
