@@ -13,12 +13,12 @@ from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.statistics import Fields, Statistics
 from intake_bluesky.index.packed_statistics import row_of, statistics_of
 from intake_bluesky.index.search_form import code_text
+from intake_bluesky.integers import is_int64
 from intake_bluesky.storage.statistics import Answer, Recorded
 from intake_bluesky_sql.database import Database
 
 __all__ = ["StatisticsTables", "statistics_in"]
 
-WORD: Final = 2**63
 NUMBERS: Final = "s.count, s.nan_count, s.min, s.max, s.sum, s.first, s.last, s.gap, s.exact"
 UNMEASURED: Final = "SELECT uid FROM runs WHERE NOT measured AND stop_place IS NOT NULL AND uid {}"
 FOUND: Final = (
@@ -97,7 +97,7 @@ class StatisticsTables:
         ends: tuple[Any, ...] = answer.low, answer.high
         if not self._database.is_sqlite:
             ends = tuple(map(Decimal, ends))
-        elif not all(-WORD <= end < WORD or isinstance(end, float) for end in ends):
+        elif not all(is_int64(end) or isinstance(end, float) for end in ends):
             return
         statement = "INSERT INTO answers VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         self._database.execute(connection, statement, (what, run, *ends, answer.found))

@@ -20,7 +20,7 @@ print(time.perf_counter() - began)
 DRIVER = """
 import time, intake, xarray
 began = time.process_time()
-import intake_bluesky_jsonl
+from intake_bluesky_jsonl import BlueskyJSONLCatalog
 print(time.process_time() - began)
 """
 

@@ -14,11 +14,13 @@ from intake_bluesky.index.index import Index
 from intake_bluesky.index.rare_words import narrowed
 from intake_bluesky.index.tables import COLUMNS
 from intake_bluesky.index.translator import Translator
-from intake_bluesky.query import FullText, Fuzzy, Query, Start, Stop, from_mongo
+from intake_bluesky.query import Data, FullText, Fuzzy, Query, Start, Stop, from_mongo
+from intake_bluesky.search.selection import Selection
 from intake_bluesky.storage.order import Order
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from tests.benchmarks.test_files import RUNS, small_run
 
+SEARCH = Translator(COLUMNS)
 MOST = 0.150  # seconds a search may take
 MANY = 200_000
 
@@ -173,3 +175,24 @@ def test_similar_words_of_many(benchmark: Any, wordy: Index, text: str) -> None:
     where, values = Translator(COLUMNS).condition(Fuzzy(text))
     expected = 0 if text == "quartz" else RUNS // 50
     assert benchmark.pedantic(lambda: wordy.count(where, values), rounds=5, warmup_rounds=1) == expected
+
+
+WITH_A_REST: dict[str, Query] = {
+    "a pattern": Start("sample").regex("^Ni.*foil$") & (Start("plan_name") == "scan"),
+    "data": (Data("theta").max() > 5) & (Start("plan_name") == "scan"),
+    "alternatives with data": (Data("theta").max() > 5) | (Data("det").min() < 3) | Start("a").regex("x.*y"),
+    "a dict as MongoDB has it": from_mongo({"$or": [{"sample": {"$regex": "N.*x"}}, {"motors": "theta"}]}),
+}
+
+
+@pytest.mark.parametrize("name", WITH_A_REST)
+def test_plan_what_leaves_a_rest(benchmark: Any, catalog: BlueskyJSONLCatalog, name: str) -> None:
+    """Everything until the first question to the index."""
+    benchmark.group = "plan a search that leaves a rest"
+    selection = Selection(catalog.store, (WITH_A_REST[name],))
+
+    def plan() -> int:
+        found = selection.plan()
+        return sum(len(SEARCH.compiled(part)[0]) for part in (found.certain, found.open) if part is not None)
+
+    assert benchmark(plan) > 0

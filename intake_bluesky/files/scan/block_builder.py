@@ -23,7 +23,6 @@ MOST: Final = SAMPLE  # events that wait: of more, `Statistics` finds how far ap
 NULL: Final = Observed(frozenset({"null"}))
 DICT, NO_MORE = frozenset({dict}), frozenset({dict, type(None)})
 NUMBERS: Final = frozenset({float, int, bool, type(None)})
-WORD: Final = range(-(2**63), 2**63)  # of seq_nums, whose column is int64
 
 
 class _Waiting(NamedTuple):
@@ -204,7 +203,7 @@ def _columns(docs: list[Document]) -> tuple[tuple[str, ...], list[int], list[lis
     if not NO_MORE.issuperset([type(doc.get("filled")) for doc in docs]):
         return None
     seq_nums = [doc["seq_num"] for doc in docs]
-    if set(map(type, seq_nums)) != INT or min(seq_nums) not in WORD or max(seq_nums) not in WORD:
+    if set(map(type, seq_nums)) != INT or not (is_int64(min(seq_nums)) and is_int64(max(seq_nums))):
         return None
     if {type(doc["time"]) for doc in docs} != FLOAT:
         return None
