@@ -15,6 +15,7 @@ from intake_bluesky.documents.running_statistics import FLOAT, INT, ODD, TEXT, M
 from intake_bluesky.documents.statistics import SAMPLE
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.scan.file_layout import FileBlock, FileLayout
+from intake_bluesky.integers import is_int64
 
 __all__ = ["BLOCK", "BlockBuilder"]
 
