@@ -161,14 +161,17 @@ class SQLStore(RunStore):
                 rows = self.database.ask(f"{select}{by} OFFSET ?", *values, most, offset)
             else:
                 rows = self.database.ask(f"{select} AND ({key}, uid) {sign} (?, ?){by}", *values, *after, most)
+            yielded = 0
             for row in rows:
                 summary = self._summary(row)
                 if summary is not None:
                     yield summary
+                    yielded += 1
             if len(rows) < most:
                 return
             after, size = (rows[-1][3], rows[-1][0]), MOST
-            limit = None if limit is None else limit - len(rows)
+            # A damaged run does not take the place of a good one: the newest run that can be read is asked for.
+            limit = None if limit is None else limit - yielded
 
     def _condition(self, plan: Plan) -> SQL:
         sparing = self.database.is_sqlite  # PostgreSQL has an index of the values at all keys

@@ -9,7 +9,9 @@ import pytest
 
 from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import RunNotFound
+from intake_bluesky.query import ALL
 from intake_bluesky.storage.contract import RunStore
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import cells, stored_events
 from intake_bluesky.testing.plain_runs import count, interleaved, rewound, scan
@@ -106,6 +108,9 @@ class StoreLifeCycleTests(StoreHooks[S]):
         self.put(store, scan())
         observed = {run.uid for run in store.find()}
         assert observed >= {uid_of(count()), uid_of(scan())}
+        for order in Order:
+            found = list(store.find(store.plan(ALL, order), limit=1))
+            assert len(found) == 1, "a damaged run takes the place of a good one"
         assert _read(store, scan()).keys() == stored_events(scan()).keys()
         problems = store.problems()
         assert problems, "problems() has to tell what could not be read"

@@ -7,11 +7,12 @@ import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from intake_bluesky import storage
-from intake_bluesky.documents import DatumPage, Document, EventPage, RunDocuments, RunHeader, RunSummary, to_plain
+from intake_bluesky.documents import Document, EventPage, RunDocuments, RunHeader, RunSummary, to_plain
 from intake_bluesky.storage import ALL_RUNS, Order, Plan, Query
 
 TEXTS = ("uid", "plan_name", "stop.exit_status")
@@ -64,21 +65,22 @@ class OneFileStore(storage.RunStore):
         if condition is None:
             return False
         values = condition.value if condition.operator == "in" else (condition.value,)
-        if len(values) > MANY:
-            return False
         if condition.key in NUMBERS:
-            return all(type(value) in (int, float) and abs(value) < EXACT for value in values)
+            return len(values) <= MANY and all(type(value) in (int, float) and abs(value) < EXACT for value in values)
         # Texts that a column leaves out equal none that is asked for, but they would be in an order with it.
-        plain = all(isinstance(value, str) and value.isprintable() for value in values)
+        plain = len(values) <= MANY and all(isinstance(value, str) and value.isprintable() for value in values)
         return condition.key in TEXTS and condition.operator in ("==", "in") and plain
 
     def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
         where, values = storage.sql_condition(plan.pushed, COLUMNS)
-        sql = f"SELECT uid FROM runs WHERE {where} ORDER BY {ORDERS[plan.order]} LIMIT ? OFFSET ?"
-        for (uid,) in self.ask(sql, *values, -1 if limit is None else limit, offset):
+        uids = self.ask(f"SELECT uid FROM runs WHERE {where} ORDER BY {ORDERS[plan.order]}", *values)
+        return islice(self._summaries(uids), offset, None if limit is None else offset + limit)
+
+    def _summaries(self, uids: list[Any]) -> Iterator[RunSummary]:
+        for (uid,) in uids:
             try:
                 yield RunDocuments(self._stored(uid, "AND name IN ('start', 'stop')")).summary
-            except storage.DamagedRun as error:
+            except storage.DamagedRun as error:  # which takes no good run's place
                 self.damaged[uid] = storage.Problem(str(self.path), f"{error}: write it again", uid)
 
     def problems(self) -> Sequence[storage.Problem]:
@@ -109,9 +111,6 @@ class OneFileStore(storage.RunStore):
 
     def event_pages(self, uid: str, stream: str, **options: Any) -> Iterator[EventPage]:
         return self._run(uid).event_pages(stream, **options)
-
-    def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
-        return self._run(uid).datum_pages(resource)
 
     def insert(self, start: Document) -> storage.RunInsert:
         return OneFileInsert(self.path, to_plain(start))
