@@ -123,27 +123,26 @@ class OneFileStore(storage.RunStore):
 
 
 class OneFileInsert(storage.RunInsert):
-    """A run that is being written, each document a transaction."""
+    """A run that is being written, each document a transaction: a crash loses none that was written."""
 
     def __init__(self, path: Path, start: Document) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.executescript(TABLES)
-        self._uid = start["uid"]
+        self._path, self._uid = path, start["uid"]
         values = [column(key, {} if key.startswith("stop.") else start) for key in (*TEXTS, *NUMBERS)]
-        try:
-            self._db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)", (*values, RunSummary.of(start, None).time))
-        except sqlite3.IntegrityError:
-            self.close()
-            raise storage.DuplicateRun(f"{path} has a run {self._uid} already: write another uid") from None
+        with closing(sqlite3.connect(path)) as db, db:
+            db.executescript(TABLES)
+            try:
+                db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)", (*values, RunSummary.of(start, None).time))
+            except sqlite3.IntegrityError:
+                raise storage.DuplicateRun(f"{path} has a run {self._uid} already: write another uid") from None
         self.write("start", start)
 
     def write(self, name: str, doc: Document) -> None:
-        body = json.dumps(to_plain(doc))
-        self._db.execute("INSERT INTO documents(run, name, body) VALUES (?, ?, ?)", (self._uid, name, body))
-        if name == "stop":
-            status = column("stop.exit_status", doc)
-            self._db.execute('UPDATE runs SET "stop.exit_status" = ? WHERE uid = ?', (status, self._uid))
-            self.close()
+        with closing(sqlite3.connect(self._path)) as db, db:
+            document = self._uid, name, json.dumps(to_plain(doc))
+            db.execute("INSERT INTO documents(run, name, body) VALUES (?, ?, ?)", document)
+            if name == "stop":
+                status = column("stop.exit_status", doc)
+                db.execute('UPDATE runs SET "stop.exit_status" = ? WHERE uid = ?', (status, self._uid))
 
     def close(self) -> None:
-        self._db.close()
+        """All is written."""
