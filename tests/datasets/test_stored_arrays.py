@@ -9,6 +9,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import DamagedRun
@@ -71,7 +72,6 @@ def test_describing_reads_none() -> None:
 
 
 def test_chunks_are_those_of_the_storage() -> None:
-    zarr = pytest.importorskip("zarr")
     array = zarr.create_array({}, shape=(EVENTS, 2, 3), chunks=(4, 2, 3), dtype="u2")
     array[...] = 7
     _, stream = opened({"image": array})
