@@ -16,13 +16,14 @@ BIN := .venvs/test/bin
 # What shares something stays in one process: a class its store, a module its servers, a page of the docs its names.
 WORKERS := -n auto --dist loadscope
 
-.PHONY: help demo test test-all lint style types imports docs unit test-others test-long bench clean
+.PHONY: help demo test test-all lint style types imports docs unit test-others test-long fuzz bench clean
 .SECONDARY:
 
 help:
 	@echo 'make demo         run real experiments, open them as a catalog, draw a picture'
 	@echo 'make test         lint, documentation, and all tests'
 	@echo 'make test-all     unit tests on Python $(OTHERS), where installed, and property tests at length'
+	@echo 'make fuzz         property tests on examples not seen before'
 	@echo 'make bench        measure, and write docs/reference/benchmarks.md'
 	@echo 'make docs         build the documentation in docs/_build/html'
 	@echo 'make lint         ruff, mypy --strict, import-linter'
@@ -64,6 +65,10 @@ test-on-%:
 # Those that hypothesis draws examples for, four times as many as `make test` has.
 test-long: .venvs/test/.installed
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest $(WORKERS) -m hypothesis --timeout=1200 tests
+
+# New examples each time: what it finds becomes a test of its own.
+fuzz: .venvs/test/.installed
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest $(WORKERS) -m hypothesis --timeout=3600 tests
 
 bench: .venvs/test/.installed
 	mkdir -p .benchmarks

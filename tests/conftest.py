@@ -9,9 +9,13 @@ from hypothesis import HealthCheck, settings
 from tests.servers.mongo import database, database_uri, mongo_client, mongodb  # noqa: F401  # fixtures
 from tests.servers.postgres import postgres  # noqa: F401  # a fixture of all tests
 
-SLOW = [HealthCheck.too_slow]
-# Two shared cores and a cold cache make any deadline a coin toss, and drawing slow. `make test-all` takes "long".
+# Two shared cores and a cold cache make any deadline a coin toss, and drawing slow. What decides whether a change is
+# taken draws the same examples each time; `make fuzz` draws others, at length.
 settings.register_profile("dev", deadline=None, max_examples=50)
-settings.register_profile("ci", deadline=None, max_examples=50, print_blob=True, suppress_health_check=SLOW)
-settings.register_profile("long", deadline=None, max_examples=200, print_blob=True, suppress_health_check=SLOW)
+checks = settings(
+    deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+settings.register_profile("ci", checks, max_examples=50)
+settings.register_profile("long", checks, max_examples=200)
+settings.register_profile("fuzz", checks, max_examples=500, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

@@ -159,7 +159,10 @@ class RunStore(ABC):
         return False
 
     def plan(self, query: Query, order: Order) -> Plan:
-        """Take the part of a query that the store `answers`; `find`, `count`, `distinct` and `lookup` share a plan."""
+        """Take the part of a query that the store `answers`; `find`, `count`, `distinct` and `lookup` share a plan.
+
+        A plan may leave conditions that the store answers, where they are too large for one statement.
+        """
         pushed, residual = split(query, self.answers)
         if pushed == ~ALL:  # a store that answers nothing may find all runs, whatever a plan pushed
             pushed, residual = ALL, pushed

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from intake_bluesky.documents.model import RunSummary
@@ -98,9 +98,9 @@ class Stored:
         assert set(self.found(plan.pushed & certain)) <= expected <= set(self.found(plan.pushed & possible)), query
 
     def exact(self, leaf: Query) -> bool:
-        answered = self.store.answers(leaf)
-        assert answered == (self.store.plan(leaf, Order.NEWEST).residual == ALL)
-        return answered
+        taken = self.store.plan(leaf, Order.NEWEST).residual == ALL
+        assert self.store.answers(leaf) or not taken  # a plan leaves what is too deep a condition for SQLite
+        return taken
 
 
 @pytest.fixture(params=["sqlite", "postgresql"], scope="module")
@@ -133,6 +133,7 @@ def measured(stores: Any) -> Stored:
     return Stored(stores(), drawn(runs(whole=True), 200))
 
 
+@example(query=Start("a.a", descend=True).any(Item("a.a", descend=True).exists()))  # too deep for SQLite's parser
 @given(query=queries(descend=None, max_leaves=4))
 def test_agrees_with_the_oracle(some: Stored, query: Query) -> None:
     """Two hundred runs an example: 10,000 pairs, and 40,000 at length."""
