@@ -87,19 +87,9 @@ class Registry(Mapping[str, T]):
         self._broken: dict[str, str] = {}
 
     @property
-    def group(self) -> str | None:
-        """Entry point group that is collected, or None."""
-        return self._group
-
-    @property
     def problems(self) -> Mapping[str, str]:
         """What was found broken so far: name to reason, read-only."""
         return MappingProxyType(self._broken)
-
-    @property
-    def view(self) -> Mapping[str, T]:
-        """A read-only view that follows the registry."""
-        return MappingProxyType(self)
 
     def names(self) -> list[str]:
         """Every name announced or registered, sorted; nothing is loaded, so some may prove broken."""

@@ -73,7 +73,11 @@ def track(things: Iterable[T], *, total: int | None, what: str) -> Iterator[T]:
     report = _report.get()
     if report is not None:
         return _reported(things, total, what, report)
-    return _with_bar(things, total, what) if _watched() else iter(things)
+    if not _watched():
+        return iter(things)
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    return iter(tqdm(things, desc=what, total=total, delay=SOON, leave=False, file=sys.stderr, mininterval=OFTEN))
 
 
 def _reported(things: Iterable[T], total: int | None, what: str, report: Report) -> Iterator[T]:
@@ -85,14 +89,6 @@ def _reported(things: Iterable[T], total: int | None, what: str, report: Report)
             report(Progress(what, done, total))
             last = time.monotonic()
     report(Progress(what, done, total))
-
-
-def _with_bar(things: Iterable[T], total: int | None, what: str) -> Iterator[T]:
-    try:
-        from tqdm import tqdm  # type: ignore[import-untyped]
-    except ImportError:  # the work itself needs no bar
-        return iter(things)
-    return iter(tqdm(things, desc=what, total=total, delay=SOON, leave=False, file=sys.stderr, mininterval=OFTEN))
 
 
 def _watched() -> bool:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Final, TypeVar
 
 from intake_bluesky.runtime.processes import PerProcess
 
-__all__ = ["THREADS", "map_ahead", "run_all"]
+__all__ = ["THREADS", "run_all"]
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 THREADS: Final = 8
 """Files read at once: enough to hide the latency of a file server, few enough for any limit on open files."""
@@ -28,40 +27,8 @@ _executor: Final[PerProcess[ThreadPoolExecutor]] = PerProcess()
 _here: Final = threading.local()  # whether this thread is one of the pool: it must not wait for others of it
 
 
-def _submit(do: Callable[..., R], *args: Any) -> Future[R]:
-    return _executor.get(_started).submit(do, *args)
-
-
 def _started() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(POOL, "intake-bluesky", lambda: setattr(_here, "pooled", True))
-
-
-def map_ahead(do: Callable[[T], R], items: Iterable[T], *, ahead: int = 4 * THREADS) -> Generator[R, None, None]:
-    """Yield what is made of each item, in order, by threads that are a few items ahead of who takes it.
-
-    When something raises, or nobody takes the rest, items that were not begun are not. Called in a thread of the pool,
-    it makes one after the other.
-
-    Examples
-    --------
-    >>> list(map_ahead(str, range(3)))
-    ['0', '1', '2']
-    """
-    if getattr(_here, "pooled", False):
-        yield from map(do, items)
-        return
-    pending: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            pending.append(_submit(do, item))
-            if len(pending) > ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
-        wait(pending)
 
 
 def run_all(do: Callable[[T], None], items: Iterable[T]) -> None:
@@ -88,7 +55,8 @@ def run_all(do: Callable[[T], None], items: Iterable[T]) -> None:
             break
     if not todo:
         return
-    futures = [_submit(_drain, do, todo) for _ in range(min(THREADS, len(todo)))]
+    pool = _executor.get(_started)
+    futures = [pool.submit(_drain, do, todo) for _ in range(min(THREADS, len(todo)))]
     try:
         for future in futures:
             future.result()

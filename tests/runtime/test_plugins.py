@@ -193,16 +193,6 @@ def test_a_copy_is_independent() -> None:
     assert list(duplicate) == ["b", "c"]
 
 
-def test_the_view_follows_and_cannot_be_written() -> None:
-    registry = Registry[type](values={"a": int})
-    view = registry.view
-    registry.register("b", str)
-
-    assert dict(view) == {"a": int, "b": str}
-    with pytest.raises(TypeError):
-        view["c"] = float  # type: ignore[index]
-
-
 def test_a_registry_pickles_to_what_was_done_by_hand(install: Install) -> None:
     registry = install("pickled_plugin", "class Reader: ...", GONE="Reader", KEPT="Reader")
     registry.register("by hand", int)

@@ -6,16 +6,16 @@ import gc
 import multiprocessing
 import pickle
 import threading
+import time
 import warnings
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 import pytest
 
 from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.runtime.shared import Shared
-from intake_bluesky.runtime.threads import map_ahead, run_all
+from intake_bluesky.runtime.threads import POOL, THREADS, WAITING, run_all
 
 
 def in_a_fork(work: Callable[[], Any]) -> Any:
@@ -102,38 +102,34 @@ def test_what_is_lent_is_lent_anew_in_a_child() -> None:
     assert len(shared) == 0
 
 
+def slowly(do: Callable[[int], object]) -> Callable[[int], None]:
+    """As files of a server are read: with waiting, so that threads of the pool take part."""
+
+    def wait(number: int) -> None:
+        time.sleep(2 * WAITING)
+        do(number)
+
+    return wait
+
+
 def test_a_child_has_threads_of_its_own() -> None:
-    assert list(map_ahead(abs, [-1])) == [1]
-    assert in_a_fork(lambda: list(map_ahead(abs, [-1, -2]))) == [1, 2]
+    def names() -> set[str]:
+        seen: set[str] = set()
+        run_all(slowly(lambda _: seen.add(threading.current_thread().name)), range(3 * THREADS))
+        return seen
 
-
-def test_in_order_and_not_far_ahead() -> None:
-    begun: list[int] = []
-
-    def do(number: int) -> int:
-        begun.append(number)
-        return number
-
-    with closing(map_ahead(do, range(1000), ahead=5)) as found:
-        assert [next(found) for _ in range(3)] == [0, 1, 2]
-    assert len(begun) <= 3 + 5
-    assert list(map_ahead(str, range(100), ahead=0)) == list(map(str, range(100)))
+    assert len(names()) > 1
+    assert len(in_a_fork(names)) > 1
 
 
 def test_an_error_ends_it() -> None:
-    found = map_ahead(lambda number: 1 // (2 - number), range(100))
-    assert [next(found), next(found)] == [0, 1]
+    begun: list[int] = []
     with pytest.raises(ZeroDivisionError):
-        next(found)
+        run_all(slowly(lambda number: begun.append(1 // (50 - number))), range(1000))
+    assert len(begun) < 100
 
 
 def test_threads_of_the_pool_do_not_wait_for_each_other() -> None:
-    def inner(_: int) -> int:
-        seen: list[int] = []
-        run_all(seen.append, range(3))
-        return sum(map_ahead(abs, seen))
-
-    def outer(number: int) -> int:
-        return sum(map_ahead(inner, range(number, number + 20)))
-
-    assert list(map_ahead(outer, range(100))) == [60] * 100
+    seen: list[int] = []
+    run_all(slowly(lambda _: run_all(slowly(seen.append), range(3))), range(10 * POOL))
+    assert len(seen) == 3 * 10 * POOL
