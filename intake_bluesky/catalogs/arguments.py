@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from intake_bluesky.catalogs.entries import description
+from intake_bluesky.catalogs.entries import IntakeObject
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.query import Query, to_json
 from intake_bluesky.runtime.secrets import without_secrets
@@ -19,7 +19,7 @@ from intake_bluesky.storage.contract import RunStore
 __all__ = ["KeepsArguments", "plain_argument"]
 
 
-class KeepsArguments:
+class KeepsArguments(IntakeObject):
     """A catalog that describes itself, and makes another like it, by its arguments.
 
     Intake remembers every argument, and pickles, compares and shows what it remembers. Here that is the form without
@@ -29,8 +29,6 @@ class KeepsArguments:
     WITHOUT_SECRETS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"storage_options": without_secrets}
     """Arguments that may hold secrets, and what makes of each the form that is shown; a driver adds its own."""
 
-    name: Any
-    metadata: Any
     _entry: Any
     _captured_init_args: Any
     _captured_init_kwargs: Any
@@ -62,7 +60,7 @@ class KeepsArguments:
     def describe(self) -> dict[str, Any]:
         """Describe the catalog as Intake does, without secrets that its YAML file may give; reads nothing."""
         if self._entry is None:
-            return description(self, "catalog", self.metadata)
+            return super().describe()
         told: dict[str, Any] = self._entry.describe()
         hidden = {name: self._captured_init_kwargs[name] for name in self._secrets if name in told["args"]}
         return {**told, "args": {**told["args"], **hidden}}

@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from intake.catalog.base import Catalog
 from intake.catalog.entry import CatalogEntry
 
-from intake_bluesky.documents.model import ReadOnlyDocument, RunSummary
+from intake_bluesky.documents.model import ReadOnlyDocument, RunHeader, RunSummary
 
-__all__ = ["KeepsState", "RunEntry", "StreamEntry", "description"]
+__all__ = ["IntakeObject", "RunEntry", "StreamEntry", "shown_documents"]
 
 
-class KeepsState:
-    """Pickles the state of the object, where Intake would call its constructor again; entries are made anew."""
+class IntakeObject:
+    """Describes itself without reading, and pickles its state, where Intake would call its constructor again."""
 
-    FORGOTTEN: ClassVar[frozenset[str]] = frozenset({"_entry", "_reader", "catalog_object"})
+    FORGOTTEN: ClassVar[frozenset[str]] = frozenset({"_entries", "_entry", "_reader", "catalog_object"})
+    name: Any
+    description: Any
+    container: Any
+    metadata: Any
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in self.FORGOTTEN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        if isinstance(self, Catalog):
+            self._entries = self._make_entries_container()
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the object as Intake does; reads nothing."""
+        driver = f"{type(self).__module__}.{type(self).__qualname__}"
+        return {
+            "name": self.name,
+            "container": self.container,
+            "plugin": [driver],
+            "driver": [driver],
+            "description": self.description or "",
+            "direct_access": "forbid",
+            "user_parameters": [],
+            "metadata": dict(self.metadata),
+            "args": {},
+        }
 
 
-def description(source: Any, container: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The form of Intake's ``describe()`` for a source or an entry."""
-    driver = f"{type(source).__module__}.{type(source).__qualname__}"
-    return {
-        "name": source.name,
-        "container": container,
-        "plugin": [driver],
-        "driver": [driver],
-        "description": source.description or "",
-        "direct_access": "forbid",
-        "user_parameters": [],
-        "metadata": dict(metadata),
-        "args": {},
-    }
+def shown_documents(run: RunHeader | RunSummary) -> dict[str, ReadOnlyDocument | None]:
+    """Start and stop of a run, as its metadata have them."""
+    return {"start": ReadOnlyDocument(run.start), "stop": None if run.stop is None else ReadOnlyDocument(run.stop)}
 
 
-class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships no types
+class RunEntry(IntakeObject, CatalogEntry):  # type: ignore[misc]  # Intake ships no types
     """A run in a listing: making, describing and opening it reads nothing."""
 
     def __init__(self, catalog: Any, summary: RunSummary) -> None:
@@ -51,28 +61,18 @@ class RunEntry(KeepsState, CatalogEntry):  # type: ignore[misc]  # Intake ships 
         self._user_parameters: list[Any] = []
 
     @property
-    def _metadata(self) -> dict[str, Any]:
-        stop = self._summary.stop
-        return {
-            "start": ReadOnlyDocument(self._summary.start),
-            "stop": None if stop is None else ReadOnlyDocument(stop),
-        }
-
-    @property
     def metadata(self) -> dict[str, Any]:
         """The start and stop documents, for `Catalog.filter`."""
-        return self._metadata
+        return shown_documents(self._summary)
 
-    def describe(self) -> dict[str, Any]:
-        """Describe the run; reads nothing."""
-        return description(self, "catalog", self._metadata)
+    _metadata = metadata  # Intake's name
 
     def get(self, **kwargs: Any) -> Any:
         """The run, which reads its header when more than its start and stop is needed."""
         return self._listed_by._opened(self._summary)(**kwargs)
 
 
-class StreamEntry(KeepsState, CatalogEntry):  # type: ignore[misc]
+class StreamEntry(IntakeObject, CatalogEntry):  # type: ignore[misc]
     """A stream in the listing of a run; opening it gives a `BlueskyStream`."""
 
     def __init__(self, run: Any, name: str) -> None:

@@ -187,37 +187,33 @@ class RemovesRuns(ABC):
         (True, 1)
         """
         self.reload()
-        return _remove(self.selection, what, dry_run=dry_run, permanent=permanent)
-
-
-def _remove(selection: Selection, what: Wanted, *, dry_run: bool, permanent: bool) -> Removal:
-    """See `BlueskyCatalog.remove`."""
-    store = selection.store
-    asked = repr(what) if not isinstance(what, Removal) else "..."
-    # Before anything is removed: a uid that is not there, or not clear, has to leave all runs where they are.
-    found = tuple(_found(selection, what))
-    removal = Removal(found, permanent=permanent, _asked=asked if len(asked) <= LONG else "...")
-    # A dry run raises, too: its table would promise what cannot be done.
-    if not store.writable:
-        raise UnsupportedOperation(
-            f"{store!r} is open for reading only, nothing is removed from it: open the catalog for writing, with "
-            "writable=True where its driver takes that"
-        )
-    if dry_run:
-        return removal
-    failures: dict[str, Exception] = {}
-    for run in track(found, total=len(found), what="removing"):
-        try:
-            store.remove(run.uid, permanent=permanent)
-        except RunNotFound:  # removed by another process since it was listed: what was wanted is the case
-            continue
-        except (IntakeBlueskyError, OSError) as error:
-            failures[run.uid] = error
-    went = tuple(run for run in found if run.uid not in failures)
-    removed = Removal(went, done=True, permanent=permanent, failures=failures)
-    if failures:
-        raise RemovalFailed(_message(failures, len(found)), removed)
-    return removed
+        selection = self.selection
+        store = selection.store
+        asked = repr(what) if not isinstance(what, Removal) else "..."
+        # Before anything is removed: a uid that is not there, or not clear, has to leave all runs where they are.
+        found = tuple(_found(selection, what))
+        removal = Removal(found, permanent=permanent, _asked=asked if len(asked) <= LONG else "...")
+        # A dry run raises, too: its table would promise what cannot be done.
+        if not store.writable:
+            raise UnsupportedOperation(
+                f"{store!r} is open for reading only, nothing is removed from it: open the catalog for writing, with "
+                "writable=True where its driver takes that"
+            )
+        if dry_run:
+            return removal
+        failures: dict[str, Exception] = {}
+        for run in track(found, total=len(found), what="removing"):
+            try:
+                store.remove(run.uid, permanent=permanent)
+            except RunNotFound:  # removed by another process since it was listed: what was wanted is the case
+                continue
+            except (IntakeBlueskyError, OSError) as error:
+                failures[run.uid] = error
+        went = tuple(run for run in found if run.uid not in failures)
+        removed = Removal(went, done=True, permanent=permanent, failures=failures)
+        if failures:
+            raise RemovalFailed(_message(failures, len(found)), removed)
+        return removed
 
 
 def _message(failures: Mapping[str, Exception], number: int) -> str:

@@ -32,12 +32,11 @@ class Results(ABC):
         """The runs shown, in the order in which they are."""
 
     @abstractmethod
-    def _narrowed(self, selection: Selection) -> Self:
-        """Narrow the catalog to those runs."""
+    def _changed(self, **changes: Any) -> Self:
+        """The same catalog but for `stages`, `sorting` or `read_at_most`."""
 
-    @abstractmethod
-    def _sorted(self, sorting: Sorting) -> Self:
-        """Put the catalog in that order."""
+    def _narrowed(self, selection: Selection) -> Self:
+        return self._changed(stages=selection.stages)
 
     def sort(self, *keys: str) -> Self:
         """The same runs in another order, as a catalog; nothing is read until it is used.
@@ -64,7 +63,7 @@ class Results(ABC):
         >>> [(run.start["plan_name"], run.scan_id) for run in cat.sort("plan_name", "-scan_id").values()]
         [('count', 1), ('scan', 8), ('scan', 2)]
         """
-        return self._sorted(Sorting.of(keys))
+        return self._changed(sorting=Sorting.of(keys))
 
     def head(self, number: SupportsIndex = 5) -> Self:
         """The first runs as they are now, as a catalog.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import keyword
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 from intake.catalog.base import Catalog
 
 from intake_bluesky.assets import AssetFile, AssetOptions, asset_files
 from intake_bluesky.assets.reader_registry import datum_readers
 from intake_bluesky.catalogs import display
-from intake_bluesky.catalogs.entries import KeepsState, StreamEntry, description
+from intake_bluesky.catalogs.entries import IntakeObject, StreamEntry, shown_documents
 from intake_bluesky.catalogs.stream import BlueskyStream
 from intake_bluesky.datasets.filled_documents import Fill, filled_documents
 from intake_bluesky.documents.model import Document, ReadOnlyDocument, RunHeader, RunSummary, to_plain
@@ -50,11 +50,8 @@ class StreamEntries(Mapping[str, StreamEntry]):
     def __len__(self) -> int:
         return len(self._run.header.streams)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._run.header.streams
 
-
-class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no types
+class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships no types
     """One run: a catalog of streams, with the run's documents.
 
     It shows the run as it was when it was opened; `refresh` reads it again.
@@ -84,7 +81,6 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
     """
 
     name = "bluesky-run"
-    FORGOTTEN: ClassVar[frozenset[str]] = KeepsState.FORGOTTEN | {"_entries"}
 
     def __init__(
         self,
@@ -97,26 +93,18 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         self._store, self._assets = store, assets or AssetOptions()
         self._uid = header.uid
         self._header = header if isinstance(header, RunHeader) else None
-        self._show(header)
+        self._documents = shown_documents(header)
         # No `ttl`: Intake would reload on access, and a run is to stay as it was opened.
         intake_kwargs = {"name": header.uid, "ttl": None, **intake_kwargs}
         super().__init__(**intake_kwargs)
         given = intake_kwargs.get("metadata") or {}
-        self.metadata: dict[str, Any] = {**given, "start": self.start, "stop": self.stop}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._entries = self._make_entries_container()
-
-    def _show(self, known: RunHeader | RunSummary) -> None:
-        self._start = ReadOnlyDocument(known.start)
-        self._stop = None if known.stop is None else ReadOnlyDocument(known.stop)
+        self.metadata: dict[str, Any] = {**given, **self._documents}
 
     def _look(self) -> RunHeader:
         """Read the header, and show the run as it is now."""
         self._header = header = self._store.header(self.uid)
-        self._show(header)
-        self.metadata.update(start=self.start, stop=self.stop)
+        self._documents = shown_documents(header)
+        self.metadata.update(self._documents)
         return header
 
     def _make_entries_container(self) -> StreamEntries:
@@ -130,12 +118,12 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
     @property
     def start(self) -> ReadOnlyDocument:
         """The run start document."""
-        return self._start
+        return self._documents["start"]  # type: ignore[return-value]  # which every run has
 
     @property
     def stop(self) -> ReadOnlyDocument | None:
         """The run stop document; None while the run goes on, or where it was cut off."""
-        return self._stop
+        return self._documents["stop"]
 
     @property
     def descriptors(self) -> tuple[ReadOnlyDocument, ...]:
@@ -150,7 +138,7 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
     @property
     def scan_id(self) -> int | None:
         """The run's scan_id, if it has a proper one."""
-        return RunSummary.of(self._start, None).scan_id
+        return RunSummary.of(self.start, None).scan_id
 
     @property
     def is_complete(self) -> bool:
@@ -327,10 +315,6 @@ class BlueskyRun(KeepsState, Catalog):  # type: ignore[misc]  # Intake ships no 
         )
 
     to_dask = read
-
-    def describe(self) -> dict[str, Any]:
-        """Describe the run as Intake does; reads nothing."""
-        return description(self, "catalog", self.metadata)
 
     def _yaml(self) -> dict[str, Any]:
         if self.cat is None or not hasattr(type(self.cat), "selection"):

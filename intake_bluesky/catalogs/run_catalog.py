@@ -15,7 +15,6 @@ from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs import display
 from intake_bluesky.catalogs.arguments import KeepsArguments
 from intake_bluesky.catalogs.drivers import DriverCatalog
-from intake_bluesky.catalogs.entries import KeepsState, RunEntry
 from intake_bluesky.catalogs.reading_options import ArgumentSource, Settings
 from intake_bluesky.catalogs.removal import RemovesRuns
 from intake_bluesky.catalogs.results import Results
@@ -23,7 +22,7 @@ from intake_bluesky.catalogs.run import BlueskyRun
 from intake_bluesky.catalogs.run_entries import RunEntries, as_key
 from intake_bluesky.documents.model import RunHeader, RunSummary
 from intake_bluesky.errors import RunNotFound
-from intake_bluesky.query import Everything, Query, documents_needed
+from intake_bluesky.query import Query, documents_needed
 from intake_bluesky.runtime.trust import is_local
 from intake_bluesky.search.budget import byte_count
 from intake_bluesky.search.ordering import Arrangement, Sorting
@@ -37,7 +36,7 @@ SHOWN: Final = 10  # runs in a table
 COMPLETED: Final = 100  # runs offered by tab completion
 
 
-class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsState, Catalog):  # type: ignore[misc]
+class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalog):  # type: ignore[misc]
     """The runs of a store; drivers subclass it to make the store of a YAML file's arguments.
 
     ``cat[uid]`` (or the beginning of a uid), ``cat[scan_id]`` (the newest of that scan_id) and ``cat[-1]``
@@ -90,7 +89,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
     container = "catalog"
     name = "bluesky-catalog"
     # Without `_secrets`: a pickle has only those with which its store connects.
-    FORGOTTEN: ClassVar[frozenset[str]] = KeepsState.FORGOTTEN | {"_entries", "cat", "_seen", "_secrets"}
+    FORGOTTEN: ClassVar[frozenset[str]] = KeepsArguments.FORGOTTEN | {"cat", "_seen", "_secrets"}
 
     def __init__(  # noqa: PLR0913  # databroker's, and ours
         self,
@@ -109,8 +108,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
         self._keep_arguments()
         self._store = store
         self._settings = Settings(handler_registry, root_map, transforms)
-        asked = as_query(query)
-        self._stages: tuple[Query, ...] = () if isinstance(asked, Everything) else (asked,)
+        self._stages: tuple[Query, ...] = Selection(store).narrowed(as_query(query)).stages
         self._sorting = Sorting.of(sort)
         self._read_at_most = None if read_at_most is None else byte_count(read_at_most)
         self._trust = trust
@@ -122,10 +120,6 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
     def __getstate__(self) -> dict[str, Any]:
         # The entry of the YAML file is not pickled, so the trust that follows from it is decided now.
         return {**super().__getstate__(), "_source_kept": self._source}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._entries = self._make_entries_container()
 
     def _make_entries_container(self) -> RunEntries:
         return RunEntries(self)
@@ -172,10 +166,6 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
     def arrangement(self) -> Arrangement:
         """The runs this catalog shows, in the order in which it does."""
         return Arrangement(self.selection, self._sorting)
-
-    def entry_of(self, run: RunSummary) -> RunEntry:
-        """Make the entry of one run, reading nothing."""
-        return RunEntry(self, run)
 
     @property
     def store(self) -> RunStore:
@@ -261,14 +251,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
         found = self._narrowed(Selection(self._store, self._stages).narrowed(as_query(query)))
         return found if read_at_most is None else found._changed(read_at_most=byte_count(read_at_most))
 
-    def _narrowed(self, selection: Selection) -> Self:
-        return self._changed(stages=selection.stages)
-
-    def _sorted(self, sorting: Sorting) -> Self:
-        return self._changed(sorting=sorting)
-
     def _changed(self, **changes: Any) -> Self:
-        """The same catalog but for `stages`, `sorting` or `read_at_most`."""
         changed = {f"_{name}": value for name, value in changes.items()}
         if changed.items() <= self.__dict__.items():
             return self
@@ -276,7 +259,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, KeepsS
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__ | changed)
         asked: dict[str, Any] = {
-            "query": Selection(self._store, new._stages).query if new._stages else None,
+            "query": new.query if new._stages else None,
             "sort": new._sorting.texts if new._sorting else None,
             "read_at_most": new._read_at_most,
         }

@@ -6,43 +6,29 @@ import operator
 import threading
 import weakref
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from intake_bluesky.documents.model import RunSummary
+from intake_bluesky.catalogs.entries import RunEntry
 from intake_bluesky.errors import AmbiguousRun, RunNotFound
-from intake_bluesky.search.ordering import Arrangement
-from intake_bluesky.search.selection import Selection
 
-__all__ = ["ListedCatalog", "RunEntries", "as_key"]
+if TYPE_CHECKING:
+    from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 
-
-class ListedCatalog(Protocol):
-    """The part of a catalog that a listing needs."""
-
-    @property
-    def selection(self) -> Selection:
-        """The runs it shows."""
-
-    @property
-    def arrangement(self) -> Arrangement:
-        """The runs it shows, in the order in which it does."""
-
-    def entry_of(self, run: RunSummary) -> Any:
-        """Make the entry of one run, reading nothing."""
+__all__ = ["RunEntries", "as_key"]
 
 
 class RunEntries(Mapping[str, Any]):
     """The runs of a catalog by uid, in its order, listed as they are needed."""
 
-    def __init__(self, catalog: ListedCatalog) -> None:
+    def __init__(self, catalog: BlueskyCatalog) -> None:
         self._catalog = catalog
         self._waiting: weakref.ref[_Uids] | None = None
 
     def __getitem__(self, uid: str) -> Any:
-        return self._catalog.entry_of(self._catalog.selection.summary(uid))
+        return RunEntry(self._catalog, self._catalog.selection.summary(uid))
 
     def __iter__(self) -> Iterator[str]:
-        if _counts(self._catalog.selection):
+        if self._catalog.selection.plan().whole is not None:  # the store counts
             return self._catalog.arrangement.uids()
         uids = _Uids(self._catalog)
         # Weak: an iterator that was dropped is no longer waiting, and would hold its runs.
@@ -66,7 +52,7 @@ class RunEntries(Mapping[str, Any]):
 
     def entries(self) -> Iterator[Any]:
         """The entries, in one listing."""
-        return map(self._catalog.entry_of, self._catalog.arrangement.runs())
+        return (RunEntry(self._catalog, run) for run in self._catalog.arrangement.runs())
 
     def items(self) -> ItemsView[str, Any]:
         """Pairs of uid and entry, in one listing."""
@@ -80,7 +66,7 @@ class RunEntries(Mapping[str, Any]):
 class _Uids(Iterator[str]):
     """The uids of a catalog, searched for when the first is taken."""
 
-    def __init__(self, catalog: ListedCatalog) -> None:
+    def __init__(self, catalog: BlueskyCatalog) -> None:
         self._catalog = catalog
         self._found: Iterator[str] | None = None
         self._lock = threading.Lock()
@@ -99,10 +85,6 @@ class _Uids(Iterator[str]):
             found = list(self._catalog.arrangement.uids())
             self._found = iter(found)
             return len(found)
-
-
-def _counts(selection: Selection) -> bool:
-    return selection.plan().whole is not None
 
 
 class _Items(ItemsView[str, Any]):

@@ -12,7 +12,7 @@ from intake.source.base import DataSource
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.cached import cached_property
-from intake_bluesky.catalogs.entries import KeepsState, description
+from intake_bluesky.catalogs.entries import IntakeObject, shown_documents
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.documents.model import ReadOnlyDocument, RunHeader, is_external
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
@@ -41,7 +41,7 @@ def check_keys(asked: Sequence[str], known: Sequence[str], *, what: str, where: 
             raise KeyError(f"{where} has no {what} {key!r}; {meant}")
 
 
-class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake ships no types
+class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake ships no types
     """One stream of a run: `read` and `to_dask` give an `xarray.Dataset`.
 
     Calling it with options gives a copy that has them: ``stream(include=["det"])``.
@@ -109,12 +109,7 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
         if configuration_for is not None:
             check_keys([configuration_for], self._devices, what="device", where=self._where)
         self.name = stream
-        self.metadata |= {"start": self._document(header.start), "stop": self._document(header.stop)}
-        self.metadata["descriptors"] = list(self.descriptors)
-
-    @staticmethod
-    def _document(doc: Mapping[str, Any] | None) -> ReadOnlyDocument | None:
-        return None if doc is None else ReadOnlyDocument(doc)
+        self.metadata |= {**shown_documents(header), "descriptors": list(self.descriptors)}
 
     @property
     def _where(self) -> str:
@@ -348,10 +343,6 @@ class BlueskyStream(KeepsState, DataSource):  # type: ignore[misc]  # Intake shi
             "npartitions": self.npartitions,
             "metadata": self.metadata | {"dims": dict(dataset.sizes), "coords": [str(c) for c in dataset.coords]},
         }
-
-    def describe(self) -> dict[str, Any]:
-        """Describe the source as Intake does; reads nothing."""
-        return description(self, self.container, self.metadata)
 
     def _yaml(self) -> dict[str, Any]:
         if self.cat is None:
