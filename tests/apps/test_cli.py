@@ -346,7 +346,7 @@ def test_progress_goes_to_a_terminal_on_standard_error_alone(folder: Path, monke
         def flush(self) -> None:
             pass
 
-    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("intake_bluesky.runtime.progress.SOON", 0.0)
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert main(["validate", "runs"]) == 1
     assert "validating" in "".join(shown)

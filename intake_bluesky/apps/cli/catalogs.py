@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.apps.cli.commands import FINE, FOUND
-from intake_bluesky.apps.terminal import console, counted, write_json
+from intake_bluesky.apps.terminal.page import console, counted, write_json
 from intake_bluesky.catalogs import Offered, catalog
 from intake_bluesky.errors import CatalogNotFound, StoreUnavailable
 
@@ -51,16 +51,8 @@ def _yaml(name: str) -> str:
 
 
 def _as_json(offered: Iterable[Offered]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": one.name,
-            "driver": one.driver,
-            "installed": one.installed,
-            "where": one.where,
-            "description": one.description,
-        }
-        for one in offered
-    ]
+    shown = ("name", "driver", "installed", "where", "description")
+    return [{name: getattr(one, name) for name in shown} for one in offered]
 
 
 def _table(offered: Iterable[Offered]) -> Table:

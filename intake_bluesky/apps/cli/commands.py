@@ -83,9 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"intake-bluesky {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    demo = _command(commands, "demo", "run simulated experiments, open them as a catalog, draw a picture")
+    demo = _command(commands, "demo", "run simulated experiments, open them as a catalog, draw a picture", json=False)
     demo.add_argument("folder", nargs="?", default="demo-data", help="where to put the data (default: %(default)s)")
-    _add_catalogs(commands)
+    installed = _command(commands, "catalogs", "list the catalogs that this machine offers by name")
+    installed.add_argument("--yaml", metavar="NAME", help="write a configuration file of databroker in Intake's YAML")
     _add_index(commands)
     listing = _command(commands, "ls", "list the runs of a catalog, newest first", catalog=True)
     listing.add_argument(
@@ -100,16 +101,6 @@ def _parser() -> argparse.ArgumentParser:
         "--no-schema", action="store_true", help="do not hold documents to event-model's schemas: faster"
     )
     return parser
-
-
-def _add_catalogs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    installed = _command(
-        commands,
-        "catalogs",
-        "list the catalogs that this machine offers by name",
-    )
-    installed.add_argument("--json", action="store_true", help="write one JSON document to standard output")
-    installed.add_argument("--yaml", metavar="NAME", help="write a configuration file of databroker in Intake's YAML")
 
 
 def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -131,7 +122,6 @@ def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     indexing.add_argument(
         "--make", action="store_true", help="make the indexes that a database lacks; without, they are only named"
     )
-    indexing.add_argument("--json", action="store_true", help="write one JSON document to standard output")
 
 
 def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -159,12 +149,14 @@ def _command(
     purpose: str,
     *,
     catalog: bool = False,
+    json: bool = True,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
     command.set_defaults(command=name)
     command.add_argument("--debug", action="store_true", help="show where in the program an error came from")
     if catalog:
         command.add_argument("catalog", metavar="CATALOG", help=CATALOG)
+    if json:
         command.add_argument("--json", action="store_true", help="write one JSON document to standard output")
     return command
 

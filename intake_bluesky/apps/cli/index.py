@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol, runtime_checkable
 
 from intake_bluesky.apps.cli.open_catalog import find_catalog
-from intake_bluesky.apps.terminal import counted, write_json
+from intake_bluesky.apps.terminal.page import counted, write_json
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.runtime.secrets import shown
 

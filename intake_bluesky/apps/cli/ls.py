@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from intake_bluesky.apps.cli.open_catalog import find_catalog
-from intake_bluesky.apps.terminal import console, counted, describe_summary, runs_table, write_json
+from intake_bluesky.apps.terminal.page import console, write_json
+from intake_bluesky.apps.terminal.tables import describe_summary, runs_table, summary_line
 from intake_bluesky.runtime.secrets import shown
 
 __all__ = ["run"]
@@ -23,9 +24,5 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     page = console()
     page.print(runs_table(runs))
-    unread = len(catalog.problems)
-    more = f", of {total} (--limit 0 shows all)" if total > len(runs) else ""
-    page.print(
-        f"{counted(len(runs), 'run')}{more}" + (f"; {counted(unread, 'problem')}: see validate" if unread else "")
-    )
+    page.print(summary_line(len(runs), total, unread=len(catalog.problems)))
     return 0

@@ -6,12 +6,13 @@ import argparse
 import glob
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from intake_bluesky.apps.cli.open_catalog import find_catalog
-from intake_bluesky.apps.terminal import console, counted, describe_summary, runs_table, values_table, write_json
+from intake_bluesky.apps.terminal.page import console, write_json
+from intake_bluesky.apps.terminal.tables import describe_summary, runs_table, summary_line, values_table
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.errors import StoreUnavailable, UnsupportedQuery
@@ -45,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     page = console()
     page.print(values_table([one.uid for one in runs], columns, values) if columns else runs_table(runs))
-    page.print(_summary(len(runs), total, arguments.save, unread=len(hits.problems)))
+    line = summary_line(len(runs), total, unread=len(hits.problems))
+    page.print(f"{line}; saved as {arguments.save}" if arguments.save else line)
     return 0
 
 
@@ -102,13 +104,3 @@ def _save(hits: BlueskyCatalog, path: Path) -> None:
             file.write(text)
     except FileExistsError as error:
         raise StoreUnavailable(f"{path} is there already: --save overwrites nothing") from error
-
-
-def _summary(listed: int, total: int, saved: str | None, *, unread: int) -> str:
-    more = f", of {total:,} (--limit 0 shows all)" if total > listed else ""
-    ends: Sequence[str] = [
-        f"{counted(listed, 'run')}{more}",
-        *([f"{counted(unread, 'problem')}: see validate"] if unread else []),
-        *([f"saved as {saved}"] if saved else []),
-    ]
-    return "; ".join(ends)

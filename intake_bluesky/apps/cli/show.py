@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from intake_bluesky.apps.cli.open_catalog import find_catalog, find_run
-from intake_bluesky.apps.terminal import console, describe_run, run_tree, write_json
+from intake_bluesky.apps.terminal.page import console, write_json
+from intake_bluesky.apps.terminal.trees import describe_run, run_tree
 
 __all__ = ["run"]
 

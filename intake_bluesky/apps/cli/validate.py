@@ -6,12 +6,12 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 
 from intake_bluesky.apps.cli.commands import FINE, FOUND
 from intake_bluesky.apps.cli.open_catalog import find_catalog, find_run
-from intake_bluesky.apps.terminal import console, counted, track, write_json
+from intake_bluesky.apps.terminal.page import console, counted, write_json
 from intake_bluesky.apps.validate import Finding, validate
+from intake_bluesky.runtime.progress import track
 from intake_bluesky.runtime.secrets import shown
 
 __all__ = ["run"]
@@ -24,7 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.run is not None:
         runs, findings = 1, list(validate(find_run(catalog, arguments.run), schema=schema))
     else:
-        findings = list(validate(catalog, schema=schema, watch=partial(track, what="validating")))
+        watched = validate(catalog, schema=schema, watch=lambda uids: track(uids, total=len(uids), what="validating"))
+        findings = list(watched)
         runs = len(catalog)
     if arguments.json:
         write_json({"catalog": shown(arguments.catalog), "runs": runs, "findings": [asdict(one) for one in findings]})

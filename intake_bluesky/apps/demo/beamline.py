@@ -15,7 +15,7 @@ from ophyd_async.sim import PatternGenerator, SimBlobDetector, SimStage
 
 from intake_bluesky.documents.columns import Array
 
-__all__ = ["Beamline", "build_beamline", "peak", "powder_rings"]
+__all__ = ["Beamline", "build_beamline", "distances", "peak", "powder_rings"]
 
 FRAME: Final = (192, 192)
 PHASES: Final = ((26.0, 40.0, 58.0, 72.0), (32.0, 49.0, 65.0, 82.0))  # radii of the rings, pixels
@@ -60,19 +60,7 @@ class Beamline:
 
 
 def peak(theta: float, temperature: float) -> float:
-    """Mean counts of the diode: a Lorentzian that drifts and broadens as the crystal warms.
-
-    Parameters
-    ----------
-    theta : float
-        Degrees.
-    temperature : float
-        Kelvin.
-
-    Returns
-    -------
-    float
-        Counts.
+    """Mean counts of the diode, at degrees and kelvin: a Lorentzian that drifts and broadens as the crystal warms.
 
     Examples
     --------
@@ -84,39 +72,33 @@ def peak(theta: float, temperature: float) -> float:
     return 40.0 + 960.0 * (0.06 / width) / (1.0 + ((theta - centre) / width) ** 2)
 
 
-def powder_rings(number: int, shape: tuple[int, int] = FRAME) -> Array:
-    """One image of the camera: powder rings, one phase giving way to another from image to image.
-
-    Parameters
-    ----------
-    number : int
-        Of the image, from 0; also the seed of the noise.
-    shape : tuple of int
-
-    Returns
-    -------
-    numpy.ndarray, shape `shape`, dtype uint16
-        Counts.
-    """
+def distances(shape: tuple[int, ...]) -> Array:
+    """Distance of each pixel of an image from the centre of its rings."""
     rows, columns = np.indices(shape)
-    radius = np.hypot(rows - shape[0] * 0.53, columns - shape[1] * 0.47)
+    radius: Array = np.hypot(rows - shape[0] * 0.53, columns - shape[1] * 0.47)
+    return radius
+
+
+def powder_rings(number: int) -> Array:
+    """One image of the camera, uint16: powder rings, one phase giving way to another from image to image.
+
+    The number of the image is also the seed of its noise.
+    """
+    radius = distances(FRAME)
     grown = 1.0 / (1.0 + np.exp(-(number - 7.5) / 2.0))
     image = 900.0 * np.exp(-radius / 8.0) + 25.0 * np.exp(-radius / 60.0)
     for phase, weight in ((PHASES[0], 1.0 - grown), (PHASES[1], grown)):
         for order, centre in enumerate(phase, 1):
             image += weight * 120.0 / order**0.5 * np.exp(-(((radius - centre) / 1.6) ** 2))
-    image[np.abs(columns - shape[1] * 0.47) < 2.0] = 0.0  # the wire of the beam stop
+    image[:, np.abs(np.arange(FRAME[1]) - FRAME[1] * 0.47) < 2.0] = 0.0  # the wire of the beam stop
     counts: Array = np.random.default_rng(number).poisson(image).astype(np.uint16)
     return counts
 
 
 def build_beamline(folder: Path) -> Beamline:
-    """Make the devices. Needs a RunEngine to exist: ophyd-async's devices live on its event loop.
+    """Make the devices, whose detectors write into a folder.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the detectors write their files.
+    Needs a RunEngine to exist: ophyd-async's devices live on its event loop.
     """
     theta = SynAxis(name="theta", egu="deg")
     temperature = SynAxis(name="temperature", egu="K", value=300.0)

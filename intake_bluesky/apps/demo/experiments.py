@@ -49,14 +49,10 @@ def run_engine(metadata: Mapping[str, Any]) -> Iterator[RunEngine]:
 
 @dataclass(frozen=True, slots=True)
 class Experiments:
-    """Runs the experiments one after the other.
+    """Runs the experiments one after the other; detectors write into the folder.
 
     Attributes
     ----------
-    folder : Path
-        Where the detectors write their files.
-    writer : callable
-        Takes (name, document); what ``catalog.writer()`` gives.
     say : callable
         Called with a sentence about each experiment as it begins.
     scan_id : int
@@ -185,12 +181,7 @@ def _closing(on: Beamline, limit: float) -> Callable[..., Plan]:
 
 def _paused(on: Beamline) -> Plan:
     """Nine points with a checkpoint before the first and the fifth, and a pause after the seventh."""
-    metadata = {
-        "plan_name": "careful_scan",
-        "motors": ["theta"],
-        "detectors": ["diode"],
-        **_sample("Si (111)"),
-    }
+    metadata = {"plan_name": "careful_scan", "motors": ["theta"], "detectors": ["diode"], **_sample("Si (111)")}
     metadata["hints"] = {"dimensions": [(["theta"], "primary")]}
 
     def points() -> Plan:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from intake_bluesky.apps.demo.beamline import distances
 from intake_bluesky.apps.demo.experiments import Runs
 from intake_bluesky.documents.columns import Array
 
@@ -17,16 +18,7 @@ __all__ = ["draw", "radial_profiles"]
 
 
 def draw(catalog: BlueskyCatalog, runs: Runs, path: Path) -> None:
-    """Draw four panels: rocking curves, the map, the mean image and how its rings change.
-
-    Parameters
-    ----------
-    catalog : BlueskyCatalog
-    runs : mapping of name to tuple of str
-        The uids of each experiment.
-    path : Path
-        Of the PNG.
-    """
+    """Draw four panels as PNG: rocking curves, the map, the mean image and how its rings change."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 8.5), layout="constrained")
@@ -87,24 +79,14 @@ def _draw_rings(figure: Any, axes: Any, profiles: Array) -> None:
 
 
 def radial_profiles(frames: Array) -> Array:
-    """Mean counts at each distance from the centre of the rings.
-
-    Parameters
-    ----------
-    frames : numpy.ndarray, shape (images, rows, columns)
-
-    Returns
-    -------
-    numpy.ndarray, shape (images, distances), dtype float64
+    """Mean counts of each image at each distance from the centre of the rings.
 
     Examples
     --------
     >>> radial_profiles(np.full((2, 8, 8), 3.0))[:, 1].tolist()
     [3.0, 3.0]
     """
-    rows, columns = np.indices(frames.shape[1:])
-    # About the centre of the rings as `powder_rings` draws them.
-    radius = np.hypot(rows - frames.shape[1] * 0.53, columns - frames.shape[2] * 0.47).astype(int)
+    radius = distances(frames.shape[1:]).astype(int)
     counts = np.maximum(np.bincount(radius.ravel()), 1)
     sums = [np.bincount(radius.ravel(), weights=frame.ravel()) for frame in frames]
     kept = min(frames.shape[1:]) // 2

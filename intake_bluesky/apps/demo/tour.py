@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from intake_bluesky.apps.demo.experiments import GRID_POINTS, Experiments, Runs
 from intake_bluesky.apps.demo.picture import draw
-from intake_bluesky.apps.terminal import console, counted, describe_run, run_tree, runs_table
+from intake_bluesky.apps.terminal.page import console, counted
+from intake_bluesky.apps.terminal.tables import runs_table
+from intake_bluesky.apps.terminal.trees import describe_run, run_tree
 from intake_bluesky.catalogs.run_catalog import open_catalog
 
 if TYPE_CHECKING:

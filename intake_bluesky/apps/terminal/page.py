@@ -1,12 +1,11 @@
-"""Writing to the terminal: tables, trees and progress by rich, documents by JSON."""
+"""Writing to the terminal: pages by rich, documents by JSON."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.documents.model import to_plain
 from intake_bluesky.errors import MissingDependency
@@ -14,9 +13,7 @@ from intake_bluesky.errors import MissingDependency
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "counted", "track", "write_json"]
-
-T = TypeVar("T")
+__all__ = ["console", "counted", "write_json"]
 
 WIDE = 200
 """Columns of output that goes to a pipe or a file: nothing is cut."""
@@ -70,16 +67,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def track(things: Sequence[T], *, what: str) -> Iterator[T]:
-    """Pass things on, with a bar of progress on standard error if that is a terminal."""
-    if len(things) < 2 or not sys.stderr.isatty():
-        yield from things
-        return
-    try:
-        from rich.progress import track as bar
-    except ImportError:  # the work itself needs no bar
-        yield from things
-    else:
-        yield from bar(things, description=what, console=console(stderr=True), transient=True)

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from intake_bluesky.apps.terminal.page import counted
 from intake_bluesky.catalogs.display import local_time, status
 from intake_bluesky.documents.model import RunSummary, to_plain
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["describe_summary", "runs_table", "values_table"]
+__all__ = ["describe_summary", "runs_table", "summary_line", "values_table"]
 
 TIMES: Final = frozenset({"time", "start.time", "stop.time"})
 
@@ -44,6 +45,13 @@ def _events(summary: RunSummary) -> str:
     # `primary` first, the stream that people look for.
     ordered = sorted(counts.items(), key=lambda pair: (pair[0] != "primary", pair[0]))
     return ", ".join(f"{name} {count}" for name, count in ordered)
+
+
+def summary_line(listed: int, total: int, *, unread: int) -> str:
+    """Say how many runs are in a table, of how many, and how many could not be read."""
+    more = f", of {total:,} (--limit 0 shows all)" if total > listed else ""
+    problems = f"; {counted(unread, 'problem')}: see validate" if unread else ""
+    return f"{counted(listed, 'run')}{more}{problems}"
 
 
 def values_table(uids: Sequence[str], columns: Sequence[str], values: Sequence[Mapping[str, Any]]) -> Table:

@@ -23,8 +23,7 @@ from intake_bluesky.assets.handlers import HandlerReader
 from intake_bluesky.assets.reader import UnreadableReader
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.stream_reader import StreamReader
-from intake_bluesky.documents.columns import Array
-from intake_bluesky.documents.model import Document, RunHeader, is_streamed
+from intake_bluesky.documents.model import RunHeader, is_streamed
 from intake_bluesky.errors import IntakeBlueskyError
 from intake_bluesky.storage.contract import RunStore
 
@@ -36,18 +35,11 @@ UNREADABLE = (OSError, ValueError, LookupError, ImportError, IntakeBlueskyError)
 def check_external(
     store: RunStore, header: RunHeader, checks: DocumentChecks, options: AssetOptions
 ) -> Iterator[Finding]:
-    """Look at the headers of the files of a run, and not at their data.
+    """Look at the headers of the files of a run whose documents were all added, and not at their data.
 
     A third party's handler has no header to look at: it reads the first and the last datum.
-
-    Parameters
-    ----------
-    store : RunStore
-    header : RunHeader
-    checks : DocumentChecks
-        With all documents of the run added.
-    options : AssetOptions
     """
+    resources = {str(doc["uid"]): doc for doc in header.resources}
     for name, layout in header.streams.items():
         rows = StreamReader(store, header, name, DatasetOptions(assets=options)).rows
         for part, lacking in rows.lacking.items():
@@ -55,34 +47,18 @@ def check_external(
             yield finding(f"{header.uid}/{where}", "incomplete", f"{lacking} of {len(rows)} rows have no {what}")
         for key, spec in layout.data_keys.items():
             where = f"{header.uid}/{name}/{key}"
-            if is_streamed(spec) and not header.assets_of(name, key):
-                if len(rows):
+            if is_streamed(spec):
+                assets = header.assets_of(name, key)
+                if assets:
+                    array = stream_asset_array(assets, key, spec, rows.seq_num, options)
+                    yield from _ExternalFiles(where, spec, array).findings()
+                elif len(rows):
                     yield finding(where, "no-resource", f"{len(rows)} rows, and no stream resource for them")
-                continue
-            array = _array(header, name, key, spec, seq_num=rows.seq_num, checks=checks, options=options)
-            if array is not None:
+            elif (name, key) in checks.datum_ids:
+                # Unknown datums have a finding of their own; here they would be one more, of files that are too short.
+                ids = [datum_id if datum_id in checks.datums else "" for datum_id in checks.datum_ids[name, key]]
+                array = datum_array(ids, key, spec, resources, checks.datums, options)
                 yield from _ExternalFiles(where, spec, array).findings()
-
-
-def _array(
-    header: RunHeader,
-    stream: str,
-    key: str,
-    spec: Document,
-    *,
-    seq_num: Array,
-    checks: DocumentChecks,
-    options: AssetOptions,
-) -> AssetArray | None:
-    """The array of a key, opened; None for a key that is not external."""
-    if is_streamed(spec):
-        return stream_asset_array(header.assets_of(stream, key), key, spec, seq_num, options)
-    if (stream, key) not in checks.datum_ids:
-        return None
-    # Unknown datums have a finding of their own; here they would be one more, of files that are too short.
-    ids = [datum_id if datum_id in checks.datums else "" for datum_id in checks.datum_ids[stream, key]]
-    resources = {str(doc["uid"]): doc for doc in header.resources}
-    return datum_array(ids, key, spec, resources, checks.datums, options)
 
 
 @dataclass(slots=True)

@@ -19,10 +19,7 @@ __all__ = ["DocumentChecks"]
 
 @dataclass(slots=True)
 class _RecordedStream:
-    """The numbers recorded in one stream.
-
-    ``seq_nums`` are those of events, ``frames`` those of stream datums.
-    """
+    """The seq_nums recorded in one stream, those of events and those of stream datums."""
 
     seq_nums: set[int] = field(default_factory=set)
     frames: set[int] = field(default_factory=set)
@@ -112,11 +109,8 @@ class DocumentChecks:
     def _datum(self, resource: str, ids: Iterable[str], kwargs: Iterable[Mapping[str, Any]]) -> None:
         self._used.add(resource)
         if resource not in self._resources:
-            self._tally.add(
-                self.uid,
-                "unknown-resource",
-                f"datums belong to resource {resource!r}, which the run does not have",
-            )
+            message = f"datums belong to resource {resource!r}, which the run does not have"
+            self._tally.add(self.uid, "unknown-resource", message)
         self.datums.update((datum_id, (resource, own)) for datum_id, own in zip(ids, kwargs, strict=True))
 
     def _stream_datum(self, doc: Document) -> None:
@@ -156,7 +150,9 @@ class DocumentChecks:
         for key, values in data.items():
             spec = doc["data_keys"].get(key, {})
             if is_external(spec):
-                self._hold_datums(stream_name(doc), key, values)
+                # Values that were filled in before they were stored are no datum_ids.
+                ids = [value if isinstance(value, str) else "" for value in values]
+                self.datum_ids.setdefault((stream_name(doc), key), []).extend(ids)
                 continue
             for code, wrong in (("dtype", wrong_dtype(spec, values)), ("shape", wrong_shape(spec, values))):
                 for place, message in wrong.items():
@@ -172,11 +168,6 @@ class DocumentChecks:
             if key not in data and not is_streamed(spec):
                 message = f"event {seq_nums[0]} lacks this key, which its descriptor declares"
                 self._tally.add(f"{where}/{key}", "missing-key", message, times=len(seq_nums))
-
-    def _hold_datums(self, stream: str, key: str, values: list[Any]) -> None:
-        """Record the datum_ids; values that were filled in before they were stored are none."""
-        ids = [value if isinstance(value, str) else "" for value in values]
-        self.datum_ids.setdefault((stream, key), []).extend(ids)
 
     def findings(self) -> Iterator[Finding]:
         """The findings; call it when all documents were added."""

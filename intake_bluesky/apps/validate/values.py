@@ -19,19 +19,9 @@ ALLOWED: Final[Mapping[str, frozenset[type]]] = {
 
 
 def wrong_dtype(spec: Mapping[str, Any], values: Sequence[Any]) -> dict[int, str]:
-    """Find the values that are not of the declared dtype; nulls, which are missing values, are of any.
+    """What is wrong, by position, with values that are not of the dtype that their data key declares.
 
-    Parameters
-    ----------
-    spec : mapping
-        The data key.
-    values : sequence
-        One an event.
-
-    Returns
-    -------
-    dict
-        Position to what is wrong there.
+    Nulls, which are missing values, are of any.
 
     Examples
     --------
@@ -86,9 +76,6 @@ def _shape(value: Any) -> list[int] | None:
 
 
 def _agrees(shape: Sequence[int], declared: Sequence[int | None]) -> bool:
-    if 0 in shape:  # of an empty list the inner lengths are not known
-        shown = declared[: len(shape)]
-        return all(want in (None, got) for got, want in zip(shape, shown, strict=False))
-    return len(shape) == len(declared) and all(
-        want is None or want == got for got, want in zip(shape, declared, strict=True)
-    )
+    # Of an empty list the inner lengths are not known.
+    whole = 0 in shape or len(shape) == len(declared)
+    return whole and all(want in (None, got) for got, want in zip(shape, declared, strict=False))
