@@ -14,7 +14,7 @@ from intake_bluesky.assets.reader_registry import datum_readers
 from intake_bluesky.catalogs import display
 from intake_bluesky.catalogs.entries import IntakeObject, StreamEntry, shown_documents
 from intake_bluesky.catalogs.stream import BlueskyStream
-from intake_bluesky.datasets.filled_documents import Fill, filled_documents
+from intake_bluesky.datasets.filled_documents import Fill, datums_of, filled_documents
 from intake_bluesky.documents.model import Document, ReadOnlyDocument, RunHeader, RunSummary, to_plain
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
 from intake_bluesky.storage.contract import RunStore
@@ -237,13 +237,8 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
         listed = asset_files(resource, self._assets)
         if any(file.exists for file in listed):
             return listed
-        pages = self._store.datum_pages(self.uid, str(resource["uid"]))
-        datums: list[Mapping[str, Any]] = [
-            {key: column[row] for key, column in page.datum_kwargs.items()}
-            for page in pages
-            for row in range(len(page))
-        ]
-        readers, _, _ = datum_readers(resource, datums, {}, self._assets)
+        datums = datums_of(self._store, self.uid, [str(resource["uid"])])
+        readers, _, _ = datum_readers(resource, [kwargs for _, kwargs in datums.values()], {}, self._assets)
         places = {file.path: file for reader in readers for file in reader.files()}
         return [AssetFile(path, *_looked_at(place)) for path, place in places.items()] or listed
 

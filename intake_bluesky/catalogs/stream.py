@@ -103,6 +103,7 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
                 f"run {header.uid} has no stream {stream!r}; it has {', '.join(header.streams) or 'none'}"
             )
         self._store, self._header, self._stream = store, header, stream
+        self._layout = header.streams[stream]
         self._given = {"assets": assets, "configuration_for": configuration_for, **options}
         self._options = self._checked(options, assets or AssetOptions())
         self._device = configuration_for
@@ -133,8 +134,7 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
     @property
     def keys(self) -> list[str]:
         """Every key: those of the descriptors, then those that only events have."""
-        layout = self._header.streams[self._stream]
-        return list(dict.fromkeys([*layout.data_keys, *(layout.observed or ())]))
+        return list(dict.fromkeys([*self._layout.data_keys, *(self._layout.observed or ())]))
 
     @property
     def _devices(self) -> list[str]:
@@ -144,7 +144,7 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
     @property
     def descriptors(self) -> tuple[ReadOnlyDocument, ...]:
         """The event descriptors, in the order they were emitted."""
-        return tuple(map(ReadOnlyDocument, self._header.streams[self._stream].descriptors))
+        return tuple(map(ReadOnlyDocument, self._layout.descriptors))
 
     @cached_property
     def _reader(self) -> StreamReader:
@@ -254,7 +254,9 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         if self._device is not None:
             raise UnsupportedOperation(f"configuration is no grid: ask for that of the events of {self._where}")
         check_keys(axes or (), self.keys, what="key", where=self._where)
-        from intake_bluesky.datasets.grids import gridded, position_key, scanned
+        from intake_bluesky.datasets.grids.fold import gridded
+        from intake_bluesky.datasets.grids.positions import position_key
+        from intake_bluesky.datasets.grids.scanned import scanned
 
         grid = scanned(self._header, self._stream, self.keys, shape=shape, axes=axes, snaking=snaking)
         positions = [key for axis in grid.axes for key in (axis, position_key(axis, self.keys))]
@@ -276,7 +278,11 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         """
         import pandas as pd
 
-        source = self(exclude=[*self._options.exclude, *self._external()]) if self._device is None else self
+        source, asked = self, self._options.include or ()
+        if self._device is None:
+            specs = self._layout.data_keys
+            external = (key for key, spec in specs.items() if is_external(spec) and key not in asked)
+            source = self(exclude=[*self._options.exclude, *external])
         dataset = source.read()
         columns: dict[str, Any] = {"time": dataset["time"].values} if "time" in dataset.coords else {}
         for name, variable in dataset.data_vars.items():
@@ -286,12 +292,6 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
             columns[str(name)] = values if plain else pd.Series(list(values), dtype=object).values
         index = pd.Index(dataset["seq_num"].values, name="seq_num") if "seq_num" in dataset.coords else None
         return pd.DataFrame(columns, index=index)
-
-    def _external(self) -> list[str]:
-        """The keys of external data that ``include`` does not name."""
-        specs = self._header.streams[self._stream].data_keys
-        asked = self._options.include or ()
-        return [key for key, spec in specs.items() if is_external(spec) and key not in asked]
 
     @property
     def timestamps(self) -> Self:
@@ -365,10 +365,9 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         return type(self).__name__, self._store, *self._identity()
 
     def __repr__(self) -> str:
-        layout = self._header.streams[self._stream]
         shown = ", ".join(self.keys[:6]) + (", ..." if len(self.keys) > 6 else "")
         of = f"{self._stream} of run {self._header.uid[:8]}"
-        return f"<BlueskyStream {of}: {layout.events:,} stored events, keys=[{shown}]>"
+        return f"<BlueskyStream {of}: {self._layout.events:,} stored events, keys=[{shown}]>"
 
     _ipython_display_ = None  # Intake's shows YAML; IPython takes the two below
 

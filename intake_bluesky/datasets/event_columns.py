@@ -17,7 +17,6 @@ from dask.base import tokenize
 
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.datasets.rows import Rows
-from intake_bluesky.datasets.stored_arrays import kept_events
 from intake_bluesky.documents.columns import (
     OBJECT,
     TEXT,
@@ -29,7 +28,7 @@ from intake_bluesky.documents.columns import (
     observe,
     take,
 )
-from intake_bluesky.documents.model import Document, EventPage, StreamLayout
+from intake_bluesky.documents.model import Document, EventPage, RunHeader, StreamLayout
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
 from intake_bluesky.storage.contract import RunStore
 
@@ -97,9 +96,7 @@ class InlineColumns:
     Attributes
     ----------
     store : RunStore
-    uid, version : str
-    complete : bool
-        Whether the run has stopped, and so must not change.
+    header : RunHeader
     layout : StreamLayout
     part : str
         ``"data"`` or ``"timestamps"``.
@@ -109,9 +106,7 @@ class InlineColumns:
     """
 
     store: RunStore
-    uid: str
-    version: str
-    complete: bool
+    header: RunHeader
     layout: StreamLayout
     part: str = "data"
     fill: bool = False
@@ -145,7 +140,7 @@ class InlineColumns:
 
     def _look(self, keys: set[str]) -> dict[str, Observed]:
         found: dict[str, list[Observed]] = {key: [] for key in keys}
-        pages = self.store.event_pages(self.uid, self.layout.name, data=keys) if keys else iter(())
+        pages = self.store.event_pages(self.header.uid, self.layout.name, data=keys) if keys else iter(())
         for page in pages:
             for key, col in page.data.items():
                 found[key].append(observe(col))
@@ -161,7 +156,7 @@ class InlineColumns:
             part = slice(start, start + len(page))
             seq_num[part], time[part] = page.seq_num, page.time
             for field in fields:
-                columns[field.key][part] = _values(self.part, page, field, self.uid)
+                columns[field.key][part] = _values(self.part, page, field, self.header.uid)
         return Stored(seq_num, time, columns)
 
     def arrange(self, fields: Sequence[EventColumn], stored: Stored, rows: Rows) -> dict[str, Array]:
@@ -187,8 +182,8 @@ class InlineColumns:
     def source(self) -> _Source:
         """The part of this that tasks need."""
         # A run that goes on has another version with each event; its events so far stay what they are.
-        version = self.version if self.complete else None
-        return _Source(self.store, self.uid, self.layout.name, self.part, version)
+        version = None if self.header.stop is None else self.header.version
+        return _Source(self.store, self.header.uid, self.layout.name, self.part, version)
 
     def bounds(self, fields: Sequence[EventColumn], target: int = BLOCK_BYTES) -> list[int]:
         """Where blocks begin and end among the stored events: whole pages of the store, merged up to `target` bytes."""
@@ -211,12 +206,10 @@ class InlineColumns:
         full = [i for i in range(len(bounds) - 1) if cuts[i + 1] > cuts[i]]
         if not full:
             return {f.key: self._spread(f, None, rows) for f in fields}
-        spans = [slice(bounds[i], bounds[i + 1]) for i in full]
-        blocks = tuple(
-            _Block(s.start, s.stop, _kept(kept[cuts[i] : cuts[i + 1]], s)) for i, s in zip(full, spans, strict=True)
-        )
         sizes = tuple(int(cuts[i + 1] - cuts[i]) for i in full)
-        token = tokenize(self.store, self.uid, self.version, self.layout.name, self.part, tuple(fields), bounds, kept)
+        blocks = tuple(_Block.of(bounds[i], bounds[i + 1], kept[cuts[i] : cuts[i + 1]]) for i in full)
+        run = (self.store, self.header.uid, self.header.version)
+        token = tokenize(*run, self.layout.name, self.part, tuple(fields), bounds, kept)
         # One plan, which the graph holds once: a part of it with every task would grow with the number of blocks.
         load = partial(_load, (self.source, tuple(fields), blocks))
         # dask arrays have no notion of a record, so a block is an object array of one element, a dict of columns.
@@ -227,7 +220,9 @@ class InlineColumns:
 
     def on_rows(self, key: str, array: da.Array, rows: Rows) -> da.Array:
         """Bring an array of the stored events, shape ``(stored events, ...)``, to the rows."""
-        return self._spread(EventColumn(key, array.dtype, array.shape[1:]), kept_events(array, rows.event), rows)
+        kept = np.sort(rows.event[rows.event >= 0])
+        found = array if len(kept) == len(array) else array[kept]  # without those that a rewind replaced
+        return self._spread(EventColumn(key, array.dtype, array.shape[1:]), found, rows)
 
     def _spread(self, field: EventColumn, found: da.Array | None, rows: Rows) -> da.Array:
         """Bring the kept events, in stored order, to the order of the rows; rows without an event get their gap."""
@@ -293,9 +288,9 @@ class _Block:
     stop: int
     keep: Array | None
 
-
-def _kept(positions: Array, block: slice) -> Array | None:
-    return None if len(positions) == block.stop - block.start else positions - block.start
+    @classmethod
+    def of(cls, start: int, stop: int, kept: Array) -> _Block:
+        return cls(start, stop, None if len(kept) == stop - start else kept - start)
 
 
 def _load(plan: tuple[_Source, tuple[EventColumn, ...], tuple[_Block, ...]], block_id: tuple[int]) -> Array:

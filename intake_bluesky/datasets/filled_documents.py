@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -13,7 +13,7 @@ from intake_bluesky.documents.model import Document, RunHeader, is_external, is_
 from intake_bluesky.documents.pages import normalise
 from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["Fill", "filled_documents"]
+__all__ = ["Fill", "datums_of", "filled_documents"]
 
 Fill: TypeAlias = Literal["no", "yes", "delayed"]
 Named: TypeAlias = tuple[str, Document]
@@ -50,6 +50,16 @@ def filled_documents(store: RunStore, uid: str, options: AssetOptions, fill: Fil
     return _Filler(store, store.header(uid), replace(options, join_method="stack"), fill).documents()
 
 
+def datums_of(store: RunStore, uid: str, resources: Iterable[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """(resource uid, datum_kwargs) of each datum_id of some resources."""
+    return {
+        datum_id: (resource, {key: column[row] for key, column in page.datum_kwargs.items()})
+        for resource in resources
+        for page in store.datum_pages(uid, resource)
+        for row, datum_id in enumerate(page.datum_id)
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class _Filler:
     store: RunStore
@@ -61,7 +71,8 @@ class _Filler:
     def documents(self) -> Iterator[Named]:
         keys = {d["uid"]: _datum_keys(d) for d in self.header.descriptors}
         if any(keys.values()):
-            self._learn_datums()
+            resources = (resource["uid"] for resource in self.header.resources)
+            self.datums.update(datums_of(self.store, self.header.uid, resources))
         batch: list[Named] = []
         waiting = 0
         for stored, whole in self.store.documents(self.header.uid):
@@ -75,13 +86,6 @@ class _Filler:
                     yield from self._filled(batch, keys)
                     batch, waiting = [], 0
         yield from self._filled(batch, keys)
-
-    def _learn_datums(self) -> None:
-        for resource in self.header.resources:
-            for page in self.store.datum_pages(self.header.uid, resource["uid"]):
-                for row, datum_id in enumerate(page.datum_id):
-                    kwargs = {key: column[row] for key, column in page.datum_kwargs.items()}
-                    self.datums[datum_id] = (resource["uid"], kwargs)
 
     def _filled(self, batch: Sequence[Named], keys: dict[str, dict[str, Document]]) -> Sequence[Named]:
         """Fill the events of a batch in place: they are copies."""

@@ -6,15 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dask.array as da
-import numpy as np
 from dask.base import tokenize
 
-from intake_bluesky.documents.columns import Array
 from intake_bluesky.documents.model import RunHeader, StreamLayout
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["kept_events", "stored_arrays"]
+__all__ = ["stored_arrays"]
 
 
 def stored_arrays(
@@ -46,9 +44,3 @@ def _as_dask(array: Any, name: str) -> da.Array:
     chunks = getattr(array, "chunks", None) or "auto"
     lazy: da.Array = da.from_array(array, chunks=chunks, name=name)
     return lazy
-
-
-def kept_events(array: da.Array, event: Array) -> da.Array:
-    """The events of an array that are rows, in stored order: without those that a rewind replaced."""
-    kept = np.sort(event[event >= 0])
-    return array if len(kept) == len(array) else array[kept]

@@ -14,26 +14,16 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from intake_bluesky.assets import (
-    AssetArray,
-    AssetOptions,
-    datum_array,
-    stream_asset_array,
-)
+from intake_bluesky.assets import AssetArray, datum_array, stream_asset_array
 from intake_bluesky.cached import cached_property
 from intake_bluesky.datasets.event_columns import BLOCK_BYTES, EventColumn, InlineColumns, Stored
+from intake_bluesky.datasets.filled_documents import datums_of
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.rows import Rows, seq_nums_of
 from intake_bluesky.datasets.stored_arrays import stored_arrays
 from intake_bluesky.datasets.variables import Dimensions, attributes, variable_names
 from intake_bluesky.documents.columns import Array, column, conform, observe
-from intake_bluesky.documents.model import (
-    Document,
-    RunHeader,
-    StreamLayout,
-    is_external,
-    is_streamed,
-)
+from intake_bluesky.documents.model import Document, RunHeader, StreamLayout, is_external, is_streamed
 from intake_bluesky.errors import StreamNotFound
 from intake_bluesky.storage.contract import RunStore
 
@@ -87,8 +77,11 @@ class StreamReader:
     @cached_property
     def rows(self) -> Rows:
         """The Dataset's rows; reads seq_num, time and datum_ids of all stored events, and nothing else."""
-        streamed = [k for k, spec in self.layout.data_keys.items() if is_streamed(spec) and k not in self._held]
-        frames = {key: self._frames(key) for key in streamed}
+        frames = {
+            key: seq_nums_of(span for asset in self.header.assets_of(self.layout.name, key) for span in asset.spans)
+            for key, spec in self.layout.data_keys.items()
+            if is_streamed(spec) and key not in self._held
+        }
         rows = Rows.of(self._index.seq_num, self._index.time, frames, trim=self.options.trim)
         return rows.without(self._short) if self.options.trim else rows
 
@@ -101,18 +94,15 @@ class StreamReader:
         missing = [whole.rows.seq_num[array.missing] for array in whole.assets.values()]
         return np.concatenate([np.empty(0, np.int64), *missing])
 
-    def _frames(self, key: str) -> Array:
-        return seq_nums_of(s for asset in self.header.assets_of(self.layout.name, key) for s in asset.spans)
-
     @cached_property
     def _inline(self) -> InlineColumns:
         fill = self.options.on_missing == "fill"
-        run = self.header.uid, self.header.version, self.header.stop is not None
-        return InlineColumns(self.store, *run, self.layout, part=self.options.sub_dict, fill=fill)
+        return InlineColumns(self.store, self.header, self.layout, part=self.options.sub_dict, fill=fill)
 
     @cached_property
     def _fields(self) -> list[EventColumn]:
-        specs = {k: s for k, s in self.specs.items() if self._is_inline(k, s)}
+        elsewhere = {k for k, s in self.specs.items() if is_streamed(s) or k in self._held or self._is_datum(k, s)}
+        specs = {k: s for k, s in self.specs.items() if k not in elsewhere}
         return self._inline.fields(specs, as_object=self.options.on_mismatch == "object")
 
     @cached_property
@@ -122,14 +112,9 @@ class StreamReader:
             return {}
         return stored_arrays(self.store, self.header, self.layout, self.layout.data_keys)
 
-    def _is_inline(self, key: str, spec: Document) -> bool:
-        if is_streamed(spec) or key in self._held:
-            return False
-        return self.options.sub_dict == "timestamps" or not self._is_datum(key, spec)
-
     def _is_datum(self, key: str, spec: Document) -> bool:
         """Whether the events hold datum_ids under this key (and not, filled before they were stored, the values)."""
-        if is_streamed(spec) or not is_external(spec) or key in self._held:
+        if self.options.sub_dict == "timestamps" or is_streamed(spec) or not is_external(spec) or key in self._held:
             return False
         seen = (self.layout.observed or {}).get(key)
         return seen is None or not seen.valued or "text" in seen.kinds
@@ -140,32 +125,21 @@ class StreamReader:
         if self.options.sub_dict == "timestamps":
             return {}
         arrays = {}
-        options = self._asset_options()
+        own, target = self.options.assets, self.options.target_chunk
+        target = own.target_chunk if target is None else target
+        options = replace(own, on_missing=self.options.on_missing, target_chunk=target)
         for key, spec in self.specs.items():
             if is_streamed(spec) and key not in self._held:
                 assets = self.header.assets_of(self.layout.name, key)
-                arrays[key] = stream_asset_array(
-                    assets, key, spec, self.rows.seq_num, options, specs=self._specs_by_descriptor(key)
-                )
+                specs = {d["uid"]: d["data_keys"][key] for d in self.layout.descriptors if key in d["data_keys"]}
+                arrays[key] = stream_asset_array(assets, key, spec, self.rows.seq_num, options, specs=specs)
         resources = {r["uid"]: r for r in self.header.resources}
         for key, ids in self._datum_ids().items():
             arrays[key] = datum_array(ids, key, self.specs[key], resources, self._datums(ids), options)
         return arrays
 
-    def _specs_by_descriptor(self, key: str) -> dict[str, Document]:
-        return {d["uid"]: d["data_keys"][key] for d in self.layout.descriptors if key in d["data_keys"]}
-
-    def _asset_options(self) -> AssetOptions:
-        options = self.options.assets
-        chosen: dict[str, Any] = {"on_missing": self.options.on_missing}
-        if self.options.target_chunk is not None:
-            chosen["target_chunk"] = self.options.target_chunk
-        return replace(options, **chosen)
-
     @cached_property
     def _datum_fields(self) -> list[EventColumn]:
-        if self.options.sub_dict == "timestamps":
-            return []
         return [EventColumn(key, np.dtype(object)) for key, spec in self.specs.items() if self._is_datum(key, spec)]
 
     def _datum_ids(self) -> dict[str, list[str]]:
@@ -180,12 +154,8 @@ class StreamReader:
         # bluesky and ophyd name a datum `<resource uid>/<number>`, so that mostly only the resources of this key are
         # read. Nothing guarantees it: where a name is of no resource, all are read.
         named = {i.rpartition("/")[0] for i in ids if i}
-        found: dict[str, tuple[str, dict[str, Any]]] = {}
-        for resource in [uid for uid in known if uid in named] if named <= set(known) else known:
-            for page in self.store.datum_pages(self.header.uid, resource):
-                for row, datum_id in enumerate(page.datum_id):
-                    found[datum_id] = (resource, {k: v[row] for k, v in page.datum_kwargs.items()})
-        return found
+        read = [uid for uid in known if uid in named] if named <= set(known) else known
+        return datums_of(self.store, self.header.uid, read)
 
     def to_dask(self) -> xr.Dataset:
         """Describe the Dataset; seq_num, time and the headers of asset files are read, no event data and no array."""
@@ -236,7 +206,8 @@ class StreamReader:
     def _assemble(self, arrays: Mapping[str, Any]) -> xr.Dataset:
         names = variable_names(self.specs)
         dimensions = Dimensions(taken=set(names.values()))
-        owner = {k: device for d in self.layout.descriptors for device, ks in _object_keys(d) for k in ks}
+        devices = (pair for d in self.layout.descriptors for pair in (d.get("object_keys") or {}).items())
+        owner = {key: device for device, keys in devices for key in keys}
         leading = {key: dim for dim, key in self._frame_dims.items()}
         variables = {}
         for key, spec in self.specs.items():
@@ -266,10 +237,6 @@ class StreamReader:
             total = len(self.rows)
             attrs["incomplete"] = "; ".join(f"{k}: {total - n} of {total} rows" for k, n in lacking.items())
         return attrs
-
-
-def _object_keys(descriptor: Document) -> Iterable[tuple[str, Iterable[str]]]:
-    return (descriptor.get("object_keys") or {}).items()
 
 
 def _datetimes(seconds: Array) -> Array:

@@ -31,19 +31,7 @@ def with_gaps(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def gather(rows: Array, values: Array, dtype: np.dtype[Any]) -> Array:
-    """Bring values to a grid.
-
-    Parameters
-    ----------
-    rows : numpy.ndarray, dtype int64
-        Row of each point, -1 where there is none.
-    values : numpy.ndarray, shape (rows, ...)
-    dtype : numpy.dtype
-
-    Returns
-    -------
-    numpy.ndarray, shape ``(*rows.shape, ...)``, dtype `dtype`
-    """
+    """Bring values, one a row, to a grid, given the row of each point, -1 where there is none."""
     return _gather(rows, (0,), [values], values.shape[1:], dtype)
 
 
@@ -109,10 +97,7 @@ def _chunks(edges: Sequence[Sequence[int]]) -> Iterator[tuple[tuple[int, ...], t
 def chunked(shape: Sequence[int], blocks: Sequence[int]) -> list[list[int]]:
     """Cut a grid into chunks of whole scan lines, or equal parts of them, of as many points as the blocks have rows.
 
-    Returns
-    -------
-    list of list of int
-        Where chunks begin along each axis, and its end.
+    What is returned is where chunks begin along each axis, and its end.
 
     Examples
     --------

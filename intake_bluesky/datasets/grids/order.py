@@ -14,21 +14,10 @@ __all__ = ["GridOrder", "visits"]
 
 
 def visits(shape: Sequence[int], snaking: Sequence[bool], places: Sequence[range | Array] | None = None) -> Array:
-    """Number the points of a grid in the order in which they are visited.
+    """Number the points of a grid, from 0, in the order in which they are visited; the slowest axis is first.
 
-    Parameters
-    ----------
-    shape : sequence of int
-        Slowest axis first.
-    snaking : sequence of bool
-        Axes that are gone through backwards on every second pass.
-    places : sequence of (range or numpy.ndarray), optional
-        Which places along each axis, independent of those along the others; all of them by default.
-
-    Returns
-    -------
-    numpy.ndarray, shape `shape`, or as many as there are places, dtype int64
-        From 0.
+    Axes that snake are gone through backwards on every second pass. `places` along each axis, independent of those
+    along the others, are all of them by default.
 
     Examples
     --------

@@ -38,20 +38,9 @@ def axis_positions(grid: Grid, order: GridOrder, motors: xr.Dataset, names: Mapp
 
     The positions planned are compared with the first chunk of the readings: a relative scan plans from where it begins,
     and its start document does not have that position. Where the two differ by more than a shift, or no plan is known,
-    all readings are read, and a position is the median over the grid; NaN where no point was measured.
-
-    Parameters
-    ----------
-    grid : Grid
-    order : GridOrder
-    motors : xarray.Dataset
-        Has, lazily, the `position_key` of each axis.
-    names : mapping of key to variable name
-
-    Returns
-    -------
-    dict of axis to numpy.ndarray, shape ``(points,)``, dtype float64
-        Without axes whose readings are no numbers.
+    all readings are read, and a position is the median over the grid; NaN where no point was measured. Axes whose
+    readings are no numbers have none. `motors` has, lazily, the `position_key` of each axis, under the name of its
+    variable in `names`.
 
     Raises
     ------

@@ -57,16 +57,7 @@ def scanned(
     axes: Sequence[str] | None = None,
     snaking: Sequence[bool] | None = None,
 ) -> Grid:
-    """Find the grid of a stream; arguments take precedence over the start document.
-
-    Parameters
-    ----------
-    header : RunHeader
-    stream : str
-    keys : collection of str
-        All keys of the stream.
-    shape, axes, snaking : sequence, optional
-        An entry an axis, slowest first.
+    """Find the grid of a stream with these keys; arguments take precedence over the start document.
 
     Raises
     ------
