@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from intake_bluesky.errors import PluginError
@@ -42,22 +42,16 @@ class DriverCatalog:
 DRIVERS: Final[Registry[Any]] = Registry("intake.drivers")
 
 
-def driver_catalogs() -> Iterator[type[DriverCatalog]]:
-    """The catalog classes of drivers that have "bluesky" in their names: loading all of Intake's would take long."""
-    # Each driver is registered under two names, since `intake.open_<name>` needs an identifier: it counts once.
-    names = {name.replace("_", "-"): name for name in DRIVERS.names() if "bluesky" in name}
-    for name in names.values():
-        found = DRIVERS.get(name)
-        if isinstance(found, type) and issubclass(found, DriverCatalog):
-            yield found
-
-
 def opened_by(claims: Callable[[type[DriverCatalog]], tuple[T, ...]]) -> dict[T, list[type[DriverCatalog]]]:
     """The drivers by what they claim to open: ``opened_by(lambda driver: driver.suffixes)``."""
+    # Those that have "bluesky" in their names: loading all of Intake's would take long. Each is registered under two
+    # names, since `intake.open_<name>` needs an identifier: it counts once.
+    names = {name.replace("_", "-"): name for name in DRIVERS.names() if "bluesky" in name}
     found: dict[T, list[type[DriverCatalog]]] = {}
-    for driver in driver_catalogs():
-        for claim in claims(driver):
-            found.setdefault(claim, []).append(driver)
+    for driver in map(DRIVERS.get, names.values()):
+        if isinstance(driver, type) and issubclass(driver, DriverCatalog):
+            for claim in claims(driver):
+                found.setdefault(claim, []).append(driver)
     return found
 
 

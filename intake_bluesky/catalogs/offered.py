@@ -17,6 +17,7 @@ from intake_bluesky.errors import (
     StoreUnavailable,
     UnsupportedOperation,
 )
+from intake_bluesky.runtime.plugins import origin
 
 __all__ = ["Installed", "Offered", "YamlSource", "installed"]
 
@@ -90,12 +91,7 @@ def installed(group: str) -> list[Installed]:
     >>> installed("no_such_group")
     []
     """
-    return [Installed(each.name, _origin(each), entry_point=each) for each in entry_points(group=group)]
-
-
-def _origin(each: EntryPoint) -> str:
-    package = each.dist.name if each.dist else "a package without a name"
-    return f"{package} ({each.value})"
+    return [Installed(each.name, origin(each), entry_point=each) for each in entry_points(group=group)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

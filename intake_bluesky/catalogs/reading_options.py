@@ -118,10 +118,6 @@ class Settings:
         self.registry.deregister(spec)
         self._own = None if self._own is None else self._own - {spec}
 
-    def handlers(self, source: ArgumentSource) -> CatalogHandlers:
-        """Every handler."""
-        return CatalogHandlers(self.registry, source.trusted)
-
     def root_map(self, source: ArgumentSource) -> dict[str, str]:
         """Where data moved, relative values resolved against the YAML file's folder.
 

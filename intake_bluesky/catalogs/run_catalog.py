@@ -15,7 +15,7 @@ from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs import display
 from intake_bluesky.catalogs.arguments import KeepsArguments
 from intake_bluesky.catalogs.drivers import DriverCatalog
-from intake_bluesky.catalogs.reading_options import ArgumentSource, Settings
+from intake_bluesky.catalogs.reading_options import ArgumentSource, CatalogHandlers, Settings
 from intake_bluesky.catalogs.removal import RemovesRuns
 from intake_bluesky.catalogs.results import Results
 from intake_bluesky.catalogs.run import BlueskyRun
@@ -185,7 +185,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalo
     @property
     def handler_registry(self) -> Mapping[str, Any]:
         """Handlers of legacy resources by spec, read-only: see `register_handler`."""
-        return MappingProxyType(self._settings.handlers(self._source))
+        return MappingProxyType(CatalogHandlers(self._settings.registry, self._source.trusted))
 
     def register_handler(self, spec: str, handler: Any, overwrite: bool = False) -> None:
         """Add a handler for runs opened from now on; a catalog and its searches share their handlers.

@@ -11,22 +11,19 @@ import warnings
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 from urllib.parse import unquote
 
 from intake_bluesky.errors import PluginError
 
-__all__ = ["PluginWarning", "Registry"]
+__all__ = ["PluginWarning", "Registry", "origin"]
 
 T = TypeVar("T")
 D = TypeVar("D")
 
 
-class _Absent:
-    """Stands for "no such plugin, or none that works": None may be a plugin's value."""
-
-
-_ABSENT = _Absent()
+_ABSENT: Final[Any] = object()
+"""Stands for "no such plugin, or none that works": None may be a plugin's value."""
 
 
 class PluginWarning(UserWarning):
@@ -145,8 +142,8 @@ class Registry(Mapping[str, T]):
         return duplicate
 
     def __getitem__(self, name: str) -> T:
-        value = self._find(name)
-        if isinstance(value, _Absent):
+        value: T = self._find(name)
+        if value is _ABSENT:
             raise self._why_absent(name)
         return value
 
@@ -163,11 +160,11 @@ class Registry(Mapping[str, T]):
             Several installed packages announce different objects under that name.
         """
         value = self._find(name)
-        return default if isinstance(value, _Absent) else value
+        return default if value is _ABSENT else value
 
     def __contains__(self, name: object) -> bool:
         try:
-            return isinstance(name, str) and not isinstance(self._find(name), _Absent)
+            return isinstance(name, str) and self._find(name) is not _ABSENT
         except PluginError:
             return True  # announced twice: asking for it says what is wrong
 
@@ -197,7 +194,7 @@ class Registry(Mapping[str, T]):
             self._collected = collected
         return self._collected
 
-    def _find(self, name: str) -> T | _Absent:
+    def _find(self, name: str) -> Any:
         if name in self._by_hand:
             return self._by_hand[name]
         # A broken plugin is not tried again, so there is one warning; `refresh` forgets it.
@@ -210,13 +207,13 @@ class Registry(Mapping[str, T]):
     def _load(self, name: str, announced: list[EntryPoint]) -> None:
         if len({each.value for each in announced}) > 1:
             raise PluginError(
-                f"{name!r} of {self._group} is announced by {' and by '.join(map(_origin, announced))}: "
+                f"{name!r} of {self._group} is announced by {' and by '.join(map(origin, announced))}: "
                 f"uninstall all but one, or choose with register({name!r}, ..., overwrite=True)"
             )
         try:
             self._loaded[name] = announced[0].load()
         except Exception as error:  # noqa: BLE001 - importing a plugin runs code that may raise anything
-            self._broken[name] = f"{_origin(announced[0])} raised {type(error).__name__}: {error}"
+            self._broken[name] = f"{origin(announced[0])} raised {type(error).__name__}: {error}"
             message = f"plugin {name!r} of {self._group} is left out: {self._broken[name]}"
             warnings.warn(message, PluginWarning, stacklevel=4)
 
@@ -230,6 +227,7 @@ class Registry(Mapping[str, T]):
         return PluginError(f"no plugin {name!r} in {self._group or 'this registry'}; there are: {known}")
 
 
-def _origin(announced: EntryPoint) -> str:
+def origin(announced: EntryPoint) -> str:
+    """The package that announces an entry point, and what it announces."""
     distribution = announced.dist.name if announced.dist else "a package without a name"
     return f"{distribution} ({announced.value})"

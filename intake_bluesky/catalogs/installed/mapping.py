@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,7 +84,7 @@ class InstalledCatalogs(Mapping[str, Any]):
         self._read: dict[str, tuple[tuple[int, int, int], Contents]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (self._search_path, self._group)
+        return partial(type(self), self._search_path, group=self._group), ()
 
     @property
     def places(self) -> tuple[CatalogLocation, ...]:
@@ -177,7 +178,8 @@ class InstalledCatalogs(Mapping[str, Any]):
 
     def __eq__(self, other: object) -> bool:
         """Whether it looks in the same places: a mapping's own would open every catalog."""
-        return isinstance(other, InstalledCatalogs) and self.__reduce__() == other.__reduce__()
+        same = isinstance(other, InstalledCatalogs) and self._search_path == other._search_path
+        return same and self._group == other._group  # type: ignore[attr-defined]
 
     def __dir__(self) -> list[str]:
         return sorted({*object.__dir__(self), *filter(str.isidentifier, self)})
@@ -194,10 +196,6 @@ class InstalledCatalogs(Mapping[str, Any]):
             lines.append(f"  ... {len(names) - SHOWN} more")
         lines += [f"  problem: {one.where}: {one.message}" for one in listing.problems]
         return "\n".join([f"<{len(names)} installed catalog{'' if len(names) == 1 else 's'}>", *lines])
-
-
-def _again(places: tuple[str, ...] | None, group: str | None) -> InstalledCatalogs:
-    return InstalledCatalogs(places, group=group)
 
 
 def _entry(found: Any, where: str, parts: Sequence[str]) -> Any:

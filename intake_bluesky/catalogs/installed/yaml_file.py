@@ -42,7 +42,8 @@ def read_file(path: str) -> Contents:
     """List what a file offers, opening and importing none of it; a broken file is a problem, not an error."""
     name = Path(path).stem
     try:
-        data = _load(path)
+        # As Intake takes it out.
+        data = yaml_load(Path(path).read_text(encoding="utf-8").replace("!template ", ""))
     except OSError as error:
         return _broken(path, f"it cannot be read: {error.strerror}")
     except UnicodeDecodeError:
@@ -59,11 +60,6 @@ def read_file(path: str) -> Contents:
         except ValueError as error:
             return _broken(path, str(error))
     return _of_intake(path, data)
-
-
-def _load(path: str) -> Any:
-    text = Path(path).read_text(encoding="utf-8")
-    return yaml_load(text.replace("!template ", ""))  # as Intake takes it out
 
 
 def _broken(path: str, message: str, *names: str) -> Contents:
