@@ -29,17 +29,9 @@ ENDS: Final = 1 << 12
 
 
 def event_pages(raw: bytes, descriptor: str, data: Keys, timestamps: Keys, decode: Decode) -> list[EventPage]:
-    """Pages of the events of one descriptor, single events that follow each other in one.
+    """Pages of the events of one descriptor in whole lines, single events that follow each other in one.
 
-    Parameters
-    ----------
-    raw : bytes
-        Whole lines.
-    descriptor : str
-    data, timestamps : container of str
-        Keys wanted.
-    decode : callable
-        Parses one line with nothing lost, or raises.
+    `decode` parses one line with nothing lost, or raises.
     """
     exactly = partial(_exactly, decode=decode)
     pages = list(_pages(raw, descriptor, data, timestamps, partial(_quickly, exactly=exactly)))

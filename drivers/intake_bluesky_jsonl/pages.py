@@ -28,13 +28,7 @@ REFUSALS: Final = (AttributeError, KeyError, RuntimeError, TypeError, ValueError
 
 
 class PageParser:
-    """Parses one line after another; not for several threads at once.
-
-    Parameters
-    ----------
-    data, timestamps : container of str
-        Keys wanted.
-    """
+    """Parses one line after another, the wanted keys of each; not for several threads at once."""
 
     def __init__(self, data: Keys, timestamps: Keys) -> None:
         self._parser = simdjson.Parser() if simdjson is not None else None

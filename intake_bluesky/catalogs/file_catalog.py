@@ -18,7 +18,10 @@ class FileCatalog(BlueskyCatalog):
 
     Parameters
     ----------
-    paths, storage_options, directory, compression
+    paths : str, Path or list of them
+        Folders, files, patterns, URLs: see `FileStore`. Relative ones are relative to the working directory;
+        YAML files write ``{{ CATALOG_DIR }}`` for their own.
+    storage_options, directory, compression
         As of `FileStore`; ``storage_options`` are for files that the documents name, too.
     **kwargs
         Of `BlueskyCatalog`.

@@ -334,7 +334,7 @@ class IndexedFiles:
             if source is None:  # another file may hold the run, too
                 self._forget(entry.path)
                 continue
-            files.enter_context(source)
+            files.callback(source.close)
             entry, layout = self._current(entry, source)
             if entry.uid == uid:
                 return entry, content_of(source, entry.path, layout.members), layout

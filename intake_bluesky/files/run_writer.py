@@ -6,8 +6,11 @@ import os
 import re
 import threading
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
+
+from zstandard import COMPRESSOBJ_FLUSH_BLOCK, ZstdCompressor
 
 from intake_bluesky.documents.model import Document
 from intake_bluesky.documents.running_statistics import Watching
@@ -24,6 +27,11 @@ from intake_bluesky.storage.contract import RunInsert
 
 __all__ = ["FileInsert", "Target", "is_being_written"]
 
+# How the compressor of one member is made, and told to give all that it holds.
+ENGINES: Final[dict[str, tuple[Callable[[], Any], int]]] = {
+    "gz": (lambda: zlib.compressobj(level=6, wbits=31), zlib.Z_SYNC_FLUSH),
+    "zst": (lambda: ZstdCompressor(level=3).compressobj(), COMPRESSOBJ_FLUSH_BLOCK),
+}
 # What no filesystem takes for anything but a name, and no listing passes over as hidden.
 SAFE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=,~ -]{0,199}", re.ASCII)
 
@@ -193,33 +201,19 @@ class _Packer:
     """Compresses document by document, all of each at once; a member ends where a block is full."""
 
     def __init__(self, compression: str) -> None:
-        self._compression = compression
+        self._make, self._flush = ENGINES[compression]
         self._engine: Any = None
         self._size = 0
 
     def pack(self, data: bytes) -> bytes:
         """All the bytes that a reader needs to see this document."""
         if self._engine is None:
-            self._engine, self._size = self._begin(), 0
+            self._engine, self._size = self._make(), 0
         self._size += len(data)
         packed: bytes = self._engine.compress(data)
-        return packed + (self.end() if self._size >= BLOCK else self._flush())
+        return packed + (self.end() if self._size >= BLOCK else bytes(self._engine.flush(self._flush)))
 
     def end(self) -> bytes:
         """The end of the member, if one was begun."""
         engine, self._engine = self._engine, None
         return b"" if engine is None else bytes(engine.flush())
-
-    def _begin(self) -> Any:
-        if self._compression == "gz":
-            return zlib.compressobj(level=6, wbits=31)
-        from zstandard import ZstdCompressor
-
-        return ZstdCompressor(level=3).compressobj()
-
-    def _flush(self) -> bytes:
-        if self._compression == "gz":
-            return bytes(self._engine.flush(zlib.Z_SYNC_FLUSH))
-        from zstandard import COMPRESSOBJ_FLUSH_BLOCK
-
-        return bytes(self._engine.flush(COMPRESSOBJ_FLUSH_BLOCK))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -60,7 +61,7 @@ def put(folder: Path, run: Run, ending: str) -> Path:
 
 
 def scanned(path: Path, ending: str) -> Told | None:
-    with LocalSource(str(path)) as source:
+    with closing(LocalSource(str(path))) as source:
         return told_by(scan(FORMATS[ending][0], str(path), source)[0])
 
 
@@ -228,11 +229,11 @@ def test_runs_without_stop_tell_nothing_and_those_followed_as_they_grew_neither(
     run = one_stream(1, 2, 3)
     path = put(folder, run[:-1], ".jsonl")
     codec = FORMATS[".jsonl"][0]
-    with LocalSource(str(path)) as source:
+    with closing(LocalSource(str(path))) as source:
         earlier, _ = scan(codec, str(path), source)
     assert earlier.statistics is None
     put(folder, run, ".jsonl")
-    with LocalSource(str(path)) as source:
+    with closing(LocalSource(str(path))) as source:
         resumed, _ = scan(codec, str(path), source, earlier)
     assert resumed.stop is not None
     assert resumed.statistics is None

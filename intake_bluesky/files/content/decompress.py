@@ -13,6 +13,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from zstandard import ZstdDecompressor, ZstdError
+
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.content.source import ByteSource
 
@@ -151,8 +153,6 @@ class PackedContent(Content):
                 yield data, offset
 
     def _decompress(self, engine: Any, raw: bytes, offset: int) -> bytes:
-        from zstandard import ZstdError
-
         try:
             return bytes(engine.decompress(raw))
         except (zlib.error, ZstdError) as error:
@@ -164,8 +164,6 @@ class PackedContent(Content):
 def _decompressor(compression: str) -> Any:
     if compression == "gz":
         return zlib.decompressobj(wbits=31)  # with the header and the checksum of gzip
-    from zstandard import ZstdDecompressor
-
     return ZstdDecompressor().decompressobj()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import overload
 
 from intake_bluesky.files.content.file_location import FileLocation, LocalLocation, RemoteLocation, shown
 from intake_bluesky.files.content.listing import FileListing
@@ -13,23 +12,10 @@ from intake_bluesky.storage.contract import Problem
 __all__ = ["FileLocations"]
 
 
-class FileLocations(Sequence[FileLocation]):
+class FileLocations(tuple[FileLocation, ...]):
     """Several locations. A file is that of the first location which holds it."""
 
-    def __init__(self, locations: Iterable[FileLocation]) -> None:
-        self._locations = tuple(locations)
-
-    @overload
-    def __getitem__(self, number: int) -> FileLocation: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[FileLocation]: ...
-
-    def __getitem__(self, number: int | slice) -> FileLocation | Sequence[FileLocation]:
-        return self._locations[number]
-
-    def __len__(self) -> int:
-        return len(self._locations)
+    __slots__ = ()
 
     def __str__(self) -> str:
         return ", ".join(shown(location.pattern) for location in self)

@@ -7,8 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 __all__ = [
     "ByteSource",
@@ -54,17 +53,6 @@ class ByteSource(ABC):
 
     def close(self) -> None:
         """Let go of the file."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def local_stamp(size: int, modified: int, changed: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from typing import NamedTuple, TypeAlias
 
 from intake_bluesky.files.codec import Codec
@@ -80,7 +81,7 @@ def _looked_at(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
         if seen is not None:
             return seen
     try:
-        with opened(path) as source:
+        with closing(opened(path)) as source:
             stamp = source.stamp
             return _entry(codec, source, task)
     except NotARun as error:
