@@ -75,7 +75,6 @@ POSTGRESQL: Final = Translator(
         words="words @> CAST(? AS text[])",
         lists="(lists AND {})",
         listing=FORMS,
-        measured="measured",
         listed="TRUE",
     ),
     PostgreSQL(),

@@ -22,7 +22,6 @@ SQLITE: Final = Translator(
         words="id IN (SELECT rowid FROM texts WHERE texts MATCH ?)" if HAS_FTS5 else None,
         lists="id IN (SELECT l.id FROM runs AS l WHERE l.lists AND {})",
         listing={"start": "l.form_start", "stop": "l.form_stop"},
-        measured="measured",
         similar=SIMILAR if HAS_FTS5 else None,
         listed="1",
     )

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
-from intake_bluesky.index.json_conditions import SQL, Spot
+from intake_bluesky.index.json_conditions import SQL, Spot, json_condition
 from intake_bluesky.query.path_nodes import PathQuery
 
 __all__ = ["Dialect"]
@@ -39,9 +39,9 @@ class Dialect(ABC):
         """Whether a condition is no larger than the database takes, and binds no more than so many values."""
         return len(condition[1]) <= room
 
-    @abstractmethod
     def json(self, leaf: PathQuery, document: str) -> SQL:
         """The condition of an exact node, by the expression for a document's search form."""
+        return json_condition(leaf, self.SPOT.of(document))
 
     @abstractmethod
     def words(self, words: Collection[str]) -> Any:
@@ -51,9 +51,9 @@ class Dialect(ABC):
     def among(self, column: str, kind: str, values: Sequence[Any]) -> SQL | None:
         """Whether a column has one of some bound values; None where too many of them are bound one by one."""
 
-    @abstractmethod
     def part(self, column: str, text: str, *, anchored: bool) -> SQL | None:
-        """Whether a text is part of that in a column, or its beginning; None where that is no quicker."""
+        """Whether a text is part of that in a column, or its beginning; None where no index knows parts of texts."""
+        return None
 
     @abstractmethod
     def fits(self, number: float) -> bool:

@@ -284,7 +284,7 @@ class Index(IndexFile):
 
     def entry(self, uid: str) -> IndexEntry | None:
         """What is kept of the run of this uid."""
-        return self._entry("uid = ? AND listed", uid)
+        return next(iter(self._entries("uid = ? AND listed", uid)), None)
 
     def path_of(self, uid: str) -> str | None:
         """The path of the file in which the run of this uid is."""
@@ -299,41 +299,33 @@ class Index(IndexFile):
 
     def known(self, paths: Iterable[str]) -> list[IndexEntry]:
         """What is kept of those of some files that are known."""
-        several = json.dumps(list(paths))
-        found = self._ask("SELECT path FROM files WHERE path IN (SELECT value FROM json_each(?))", several)
-        entries = [self.entry_at(path) for (path,) in found]
-        return [entry for entry in entries if entry is not None]
+        return self._entries("path IN (SELECT value FROM json_each(?))", json.dumps(list(paths)))
 
     def entry_at(self, path: str) -> IndexEntry | None:
         """What is kept of the file at this path."""
-        return self._entry("path = ?", path)
+        return next(iter(self._entries("path = ?", path)), None)
 
-    def _entry(self, where: str, value: str) -> IndexEntry | None:
+    def _entries(self, where: str, value: str) -> list[IndexEntry]:
         if not storable(value):
-            return None
-        found = self._ask(
-            f"SELECT {FIELDS} FROM files LEFT JOIN documents ON file = id WHERE {where}",  # noqa: S608
-            value,
-        )
-        return IndexEntry(*found[0]) if found else None
+            return []
+        query = f"SELECT {FIELDS} FROM files LEFT JOIN documents ON file = id WHERE {where}"  # noqa: S608
+        return [IndexEntry(*found) for found in self._ask(query, value)]
 
     def find(
         self, where: str, values: Sequence[Any], order: Order, *, offset: int = 0, limit: int | None = None
     ) -> Iterator[FoundRun]:
         """Yield the runs that meet a condition, in order."""
-        self._prepare(where)
         # Documents by subqueries: a join would read those of the runs that OFFSET passes over.
         query = (
             "SELECT (SELECT start FROM documents AS d WHERE d.file = id), (SELECT stop FROM documents AS d WHERE d.file = id), "  # noqa: S608, E501
             f"path, stamp {_tables(where)} WHERE listed AND {where} ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
         )
         arguments = (*values, -1 if limit is None else limit, offset)
-        if limit is not None and limit <= FEW:
-            yield from self._ask(query, *arguments)
+        if limit is None or limit > FEW:
+            yield from self.rows(query, arguments)
             return
-        # A connection of its own: one on which rows are being read cannot write when others wrote meanwhile.
-        with self._guarded(), closing(self._connect()) as db:
-            yield from db.execute(query, arguments)
+        self._prepare(where)
+        yield from self._ask(query, *arguments)
 
     def _prepare(self, sql: str) -> None:
         if needs_search_rows(sql):
@@ -361,6 +353,7 @@ class Index(IndexFile):
     def rows(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
         """Yield what a query of SQL selects, read as it is asked for."""
         self._prepare(query)
+        # A connection of its own: one on which rows are being read cannot write when others wrote meanwhile.
         with self._guarded(), closing(self._connect()) as db:
             yield from db.execute(query, values)
 

@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
-from intake_bluesky.index.patterns import literal
-from intake_bluesky.index.search_form import DEEPEST, MARK, NAN, code_text, rank
+from intake_bluesky.index.search_form import DEEPEST, MARK, NAN, code_text, rank, spelled_plainly
 from intake_bluesky.integers import is_int64
+from intake_bluesky.query.implications import PLAIN
 from intake_bluesky.query.nodes import And, Everything, Not, Or, Query, leaves
 from intake_bluesky.query.path_nodes import (
     AnyItem,
@@ -40,6 +40,7 @@ __all__ = [
     "joined",
     "json_condition",
     "json_exact",
+    "literal",
     "negated",
 ]
 
@@ -103,6 +104,21 @@ def _simple(leaf: PathQuery) -> bool:
         case Regex():
             return literal(leaf) is not None
     return True
+
+
+def literal(leaf: Regex) -> tuple[str, bool] | None:
+    """The text that a pattern finds and whether only at the beginning; None where it is more than a text.
+
+    Examples
+    --------
+    >>> literal(Regex("x", "^Ni")), literal(Regex("x", "Ni.")), literal(Regex("x", "Ni", "i"))
+    (('Ni', True), None, None)
+    """
+    found = PLAIN.fullmatch(leaf.pattern)
+    # Of the flags, ASCII and DOTALL change nothing about a text without classes and dots.
+    if found is None or not set(leaf.flags) <= {"a", "s"} or not spelled_plainly(found["text"]):
+        return None
+    return found["text"], bool(found["anchor"])
 
 
 def _asks_for_null(leaf: PathQuery) -> bool:

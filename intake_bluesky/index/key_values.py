@@ -10,8 +10,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from intake_bluesky.index.json_conditions import CHOICES, INDEX, SQL, Spot
 from intake_bluesky.index.search_form import DEEPEST, decode_text, rank, unrank
@@ -26,17 +25,8 @@ LONGEST: Final = DEEPEST // 2 - 3  # segments of a path that the search form has
 MOST: Final = 1000  # different numbers and lists of which documents are read; of more, the caller may as well read all
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The expressions for the value at a path.
-
-    Attributes
-    ----------
-    type : SQL
-        As the database names it, NULL where there is no value.
-    value : SQL
-        What the dialect makes the value of.
-    """
+class Standing(NamedTuple):
+    """The expressions for the value at a path: of its type, NULL where there is none, and what it is made of."""
 
     type: SQL
     value: SQL
@@ -45,10 +35,7 @@ class Standing:
 def standing(search: Translator, path: Path, *, column: bool = True) -> Standing | None:
     """Give the expressions for the value at an exact path; None where the search form may not hold it.
 
-    Parameters
-    ----------
-    column : bool
-        Whether a column that has the path is looked at, before the search form.
+    With `column`, a column that has the path is looked at before the search form.
     """
     columns, dialect = search.columns, search.dialect
     if path.descend or path.document not in columns.documents or len(path.segments) > LONGEST:
@@ -88,12 +75,7 @@ def _if(condition: str, then: str, other: SQL) -> SQL:
 
 
 class Runs(ABC):
-    """The runs of a store, whose values at paths SQL selects.
-
-    Parameters
-    ----------
-    search : Translator
-    """
+    """The runs of a store, whose values at paths SQL selects."""
 
     def __init__(self, search: Translator) -> None:
         self.search = search
@@ -177,14 +159,8 @@ class Runs(ABC):
     def looking(self, paths: Sequence[Path], where: SQL, *, time: str, order: str) -> SQL | None:
         """Say how to find uid, time, start and stop where they are to be read, and type and value at each path.
 
-        Of no path, uid and time alone.
-
-        Parameters
-        ----------
-        time : str
-            The column for the time, by which and by uid `order` is.
-        order : str
-            What follows ``ORDER BY``.
+        Of no path, uid and time alone. `time` is the column for the time, by which and by uid `order` is, which is
+        what follows ``ORDER BY``.
         """
         if not paths:
             sql, values = self.select((f"uid, {time}", []), where)

@@ -11,8 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from intake_bluesky.index.json_conditions import SQL, joined
-from intake_bluesky.index.patterns import literal
+from intake_bluesky.index.json_conditions import SQL, joined, literal
 from intake_bluesky.index.translator import Translator
 from intake_bluesky.query.nodes import ALL, And, Everything, Or, Query, all_of, any_of, leaves, replace_leaves
 from intake_bluesky.query.path_nodes import AnyItem, Compare, Contains, In, PathQuery, Regex
@@ -30,14 +29,8 @@ ENCLOSED: Final = re.compile(r"(?<=\W)\w+(?=\W)", re.ASCII)
 def narrowed(plan: Plan, search: Translator, rare: Callable[[str, int], bool]) -> SQL:
     """The condition of a plan, and beside it which rare words its runs have; the meaning stays the same.
 
-    Parameters
-    ----------
-    plan : Plan
-        One of `search`.
-    search : Translator
-    rare : callable
-        Whether the runs with a word, as `words` gives it, are so few that each may be looked at, and those of as many
-        words as its second argument says.
+    `rare` tells of a word, as `words` gives it, whether the runs with it are so few that each may be looked at, and
+    those of as many words as its second argument says.
 
     Examples
     --------
@@ -85,11 +78,7 @@ def _rare_one(leaf: Query, search: Translator, rare: Callable[[str], bool]) -> Q
 def implied_words(query: Query, answered: Callable[[PathQuery], bool] = lambda leaf: False) -> Query:
     """The words that each run has of which a query is true, as `FullText` finds them; `ALL` where there are none.
 
-    Parameters
-    ----------
-    query : Query
-    answered : callable, optional
-        Which leaves need no words, since they are found without.
+    `answered` tells which leaves need no words, since they are found without.
 
     Examples
     --------

@@ -6,8 +6,10 @@ A value is either at a path of some JSON, or in a row of ``json_each``, an item 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any, Final, Self
 
@@ -21,12 +23,9 @@ from intake_bluesky.index.json_conditions import (
     Value,
     What,
     joined,
-    json_condition,
 )
-from intake_bluesky.index.parser_depth import stack
 from intake_bluesky.index.search_form import MARK, code_key, code_list, code_text, rank
 from intake_bluesky.integers import FLOAT_EXACT, is_int64
-from intake_bluesky.query.path_nodes import PathQuery
 
 __all__ = ["LONG_WORD", "SQLITE"]
 
@@ -41,6 +40,10 @@ FUNCTIONS: Final[dict[What, str]] = {
     **dict.fromkeys(("text", "number", "boolean", "rank"), "json_extract"),
 }
 ROW: Final[dict[What, str]] = {"type": "type", "text": "value", "number": "value", "boolean": "value"}
+# What its parser remembers, and how much of it: a limit that cannot be asked of a build.
+STACKED: Final = re.compile(r"\w*\(|\)|\b(?:CASE|END|SELECT|AND|OR|NOT)\b")
+WEIGHTS: Final = {"(": 1, "CASE": 5, "SELECT": 7, "AND": 2, "OR": 2, "NOT": 1}
+CALL: Final = 4
 MEAN: Final = "s.sum * 1.0 / (s.count - s.nan_count)"
 
 
@@ -75,7 +78,6 @@ class SQLiteSpot(Spot):
 
     @classmethod
     def of(cls, document: str) -> Self:
-        """The whole of a document."""
         return cls(document)
 
     @classmethod
@@ -84,7 +86,6 @@ class SQLiteSpot(Spot):
         return cls(f"{name}.value", row_name=name)
 
     def at(self, segments: Sequence[str]) -> list[Self]:
-        """The values that segments can mean."""
         return [type(self)(self.json, path) for path in _ways(segments)]
 
     def says(self, what: What) -> SQL:
@@ -114,7 +115,6 @@ class SQLiteSpot(Spot):
 
     @staticmethod
     def bind(number: float) -> Any:
-        """Give a number as it is."""
         return number
 
 
@@ -127,6 +127,31 @@ def _among(expression: SQL, values: Sequence[int | str]) -> SQL:
     return f"{sql} IN (SELECT value FROM json_each(?))", [*path, json.dumps(values)]  # noqa: S608  # as above
 
 
+@lru_cache(maxsize=256)  # values are bound, so that searches which differ in these have one text
+def stack(sql: str) -> int:
+    """How much SQLite's parser has to remember at once of a condition made here, about; it has room for 100 in all.
+
+    Examples
+    --------
+    >>> stack("a = ?"), stack("(a = ? OR NOT coalesce(b = ?, 0))")
+    (0, 8)
+    """
+    frames: list[dict[str, int]] = [{}]
+    now = most = 0
+    for word in STACKED.findall(sql):
+        if word == ")":
+            now -= sum(frames.pop().values())
+            continue
+        if word.endswith("("):
+            frames.append({})
+        kind, weight = ("CASE", -WEIGHTS["CASE"]) if word == "END" else (word, WEIGHTS.get(word, CALL))
+        before = frames[-1].get(kind, 0)
+        frames[-1][kind] = before + weight if kind == "CASE" else weight
+        now += frames[-1][kind] - before
+        most = max(most, now)
+    return most
+
+
 class SQLite(Dialect):
     """SQLite, with limits on what is bound and how deep conditions are, and integers of 64 bits."""
 
@@ -136,12 +161,7 @@ class SQLite(Dialect):
     INEXACT = "s.exact IS NOT NULL"
 
     def takes(self, condition: SQL, room: int) -> bool:
-        """Whether a condition is no larger than SQLite takes."""
         return super().takes(condition, room) and stack(condition[0]) <= DEEP
-
-    def json(self, leaf: PathQuery, document: str) -> SQL:
-        """The condition on a document."""
-        return json_condition(leaf, SQLiteSpot.of(document))
 
     def words(self, words: Collection[str]) -> str | None:
         """What FTS5 matches, unless it cuts a word."""
@@ -157,10 +177,6 @@ class SQLite(Dialect):
         others = [value for value in values if value not in floats]
         parts: list[SQL] = [(f"{column} = ?", [value]) for value in floats]
         return joined(" OR ", [*parts, _among((column, []), others)] if others else parts)
-
-    def part(self, column: str, text: str, *, anchored: bool) -> SQL | None:
-        """No column is quicker: no index knows parts of texts."""
-        return None
 
     def fits(self, number: float) -> bool:
         """Whether a number can be bound: no integer of more than 64 bits can."""

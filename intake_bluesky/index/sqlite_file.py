@@ -149,9 +149,9 @@ class IndexFile:
         return connection
 
     def _connect(self) -> sqlite3.Connection:
-        with _making(self.path):
-            # Used by one thread each, and closed by whichever closes the index.
-            db = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        _make_folder(self.path.parent)
+        # Used by one thread each, and closed by whichever closes the index.
+        db = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA page_size = 8192")  # of which start documents of a kilobyte or two leave less empty
             # The usual 2 MiB hold 250 of these pages, and a page of runs lies on more: each search read them anew.
@@ -193,15 +193,13 @@ class IndexFile:
             Path(f"{self.path}{end}").unlink(missing_ok=True)  # a log left behind would be read into the new file
 
 
-@contextmanager
-def _making(path: Path) -> Iterator[None]:
+def _make_folder(path: Path) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # start documents are in it, and URLs
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # start documents are in it, and URLs
     except OSError as error:
         failure = sqlite3.OperationalError(str(error))
         failure.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
         raise failure from error
-    yield
 
 
 def _remove_folder(folder: str, pid: int) -> None:

@@ -35,13 +35,13 @@ UNKNOWN = (
 )
 
 
-def kept_condition(leaf: Kept, measured: str, dialect: Dialect = SQLITE) -> SQL:
-    """The condition on a run, whose row is ``id``; `measured` is the condition that statistics are kept of it."""
+def kept_condition(leaf: Kept, dialect: Dialect = SQLITE) -> SQL:
+    """The condition on a run, whose row is ``id``; its column ``measured`` tells whether statistics are kept of it."""
     proof = _Proof(dialect)
     if leaf.says == "true":
         return _either(_known(leaf, proof.true(leaf.query)), _answered(leaf, dialect))
     unknown = _runs(leaf, "statistics", (UNKNOWN, [leaf.reading]))
-    return _either((f"NOT {measured}", []), _known(leaf, proof.open(leaf.query)), unknown)
+    return _either(("NOT measured", []), _known(leaf, proof.open(leaf.query)), unknown)
 
 
 def _known(leaf: Kept, condition: SQL) -> SQL:

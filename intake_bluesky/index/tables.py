@@ -111,7 +111,6 @@ COLUMNS: Final = Columns(
     ),
     listing={"start": "l.start", "stop": "l.stop"},
     similar=SIMILAR if HAS_FTS5 else None,
-    measured="measured",
 )
 INSERT: Final = """
 INSERT INTO files(id, path, stamp, uid, time, odd_time, scan_id, finished, listed, problem, measured)
@@ -158,14 +157,7 @@ def is_rare(ask: Callable[..., Sequence[Any]], word: str, number: int) -> bool:
     All of them are looked at for a page of hits, too, which else is full after a few: if each of them is a hit, after
     as many runs as all of them to the number of hits. So the bound goes with the root of the number of runs.
 
-    Parameters
-    ----------
-    ask : callable
-        Takes a statement and its values, and gives its rows.
-    word : str
-        As `words` gives it.
-    number : int
-        How many words there are, this one included.
+    `ask` takes a statement and its values, and gives its rows; there are `number` such words, this one included.
     """
     [(found, runs)] = ask(HAVING, f'"{word}"', FEW + 1)
     return bool(found <= FEW and (number * found) ** 2 <= WORTH * (runs or 0))

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from intake_bluesky.index.dialect import Dialect
-from intake_bluesky.index.json_conditions import ALWAYS, SQL, Value, joined, json_exact, negated
-from intake_bluesky.index.patterns import literal
+from intake_bluesky.index.json_conditions import ALWAYS, SQL, Value, joined, json_exact, literal, negated
 from intake_bluesky.index.search_form import Place, code_text
 from intake_bluesky.index.sqlite import LONG_WORD, SQLITE
 from intake_bluesky.index.statistics_conditions import kept_condition
@@ -105,8 +104,6 @@ class Columns:
     similar : str or None
         The condition that a run has a word that is similar to the first of its values, at least as much as the second
         says; it takes both twice. None where there is no index of words.
-    measured : str or None
-        The condition that statistics are kept of a run, in the tables of `statistics_conditions`; None without these.
     listed : str
         The condition that a row is a run that is shown.
     """
@@ -117,7 +114,6 @@ class Columns:
     lists: str
     listing: Mapping[str, str]
     similar: str | None = None
-    measured: str | None = None
     listed: str = "listed"
 
 
@@ -135,16 +131,14 @@ class Translator:
     def exact(self, leaf: Query) -> bool:
         """Whether `condition` and `matches` agree on every run."""
         match leaf:
-            case Everything():
-                return True
             case FullText(text):
                 return self.columns.words is not None and self.dialect.words(words(text)) is not None
             case Fuzzy(text):
                 return self.columns.similar is not None and len(words(text)) <= FEW
             case PartialUID():
                 return len(leaf.uids) <= MANY and all(map(_plain, leaf.uids))
-            case Kept():
-                return self.columns.measured is not None
+            case Everything() | Kept():
+                return True
         return isinstance(leaf, PathQuery) and leaf.path.document in self.columns.documents and json_exact(leaf)
 
     def plan(self, query: Query, order: Order) -> Plan:
@@ -196,8 +190,8 @@ class Translator:
             case Fuzzy(text, threshold) if self.columns.similar is not None:
                 similar = self.columns.similar
                 return joined(" AND ", [(similar, [word, threshold] * 2) for word in sorted(words(text))])
-            case Kept() if self.columns.measured is not None:
-                return kept_condition(query, self.columns.measured, self.dialect)
+            case Kept():
+                return kept_condition(query, self.dialect)
         if isinstance(query, PathQuery) and self.exact(query):
             return self._at_path(query)
         raise TypeError(f"this is not answered in SQL: {query!r}; exact() has to be asked first")

@@ -120,7 +120,7 @@ class StatisticsIndex(StatisticsCache):
         among : sequence of str, optional
             The uids of the runs that are asked about; None for all.
         """
-        condition, values = kept_condition(leaf, "measured")
+        condition, values = kept_condition(leaf)
         where = condition if leaf.says == "true" else f"NOT {condition}"
         if among is not None:
             where, values = f"{AMONG} AND {where}", [json.dumps(list(filter(storable, among))), *values]
