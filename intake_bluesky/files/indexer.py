@@ -47,16 +47,7 @@ LISTING: Final = "listing"  # the fact that the entries are those of a listing, 
 
 
 class IndexedFiles:
-    """The files of a store and their index. Making one touches neither.
-
-    Parameters
-    ----------
-    codec : Codec
-    paths : sequence of str
-        Folders, files, patterns, URLs.
-    storage_options : mapping
-        Passed on to fsspec.
-    """
+    """The files of a store, by its paths and options of fsspec, and their index. Making one touches neither."""
 
     def __init__(self, codec: Codec, paths: Sequence[str], storage_options: Mapping[str, Any]) -> None:
         self.codec = codec
@@ -162,7 +153,7 @@ class IndexedFiles:
         self._put_waiting()
         turn = self._rhythm.begin()
         listed, whole = self._list()
-        turn = self._rhythm.measured(turn)
+        self._rhythm.measured(turn)
         token = digest(listed)
         if deep or unscanned or not whole or self.index.fact(LISTING) != token:
             self._compare(listed, token if whole else "", executor, deep=deep, unscanned=unscanned)
@@ -317,12 +308,7 @@ class IndexedFiles:
         return [*self._troubles, *sorted(found, key=lambda problem: problem.where)]
 
     def open(self, uid: str, files: ExitStack) -> tuple[IndexEntry, Content, FileLayout]:
-        """Open a run's file as it is now, scanned as far as it goes.
-
-        Parameters
-        ----------
-        files : contextlib.ExitStack
-            Closes the file.
+        """Open a run's file as it is now, scanned as far as it goes; `files` closes it.
 
         Raises
         ------
@@ -332,7 +318,9 @@ class IndexedFiles:
             entry = self._find(uid)
             source = self._opened(entry)
             if source is None:  # another file may hold the run, too
-                self._forget(entry.path)
+                self._put_waiting()
+                self.index.forget([entry.path])
+                self.index.settle()
                 continue
             files.callback(source.close)
             entry, layout = self._current(entry, source)
@@ -381,11 +369,6 @@ class IndexedFiles:
             return None
         except OSError as error:
             raise DamagedRun(f"run {entry.uid}: {shown(str(error))}") from error
-
-    def _forget(self, path: str) -> None:
-        self._put_waiting()
-        self.index.forget([path])
-        self.index.settle()
 
     def _current(self, entry: IndexEntry, source: ByteSource) -> tuple[IndexEntry, FileLayout]:
         """The entry and layout of a file as it is now."""

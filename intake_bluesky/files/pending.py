@@ -12,9 +12,12 @@ import time
 import weakref
 from collections.abc import Iterable
 from functools import cache
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from intake_bluesky.index.index import IndexEntry
+
+if TYPE_CHECKING:
+    from intake_bluesky.files.indexer import IndexedFiles
 
 __all__ = ["Batch", "Waiting", "put_at_exit"]
 
@@ -117,17 +120,10 @@ class Waiting:
             self._batch = Batch(batch.written | now.written, batch.scanned | now.scanned, batch.ended | now.ended)
 
 
-class Puts(Protocol):
-    """What has runs waiting."""
-
-    def put_patiently(self, seconds: float) -> None:
-        """Put what waits; no error where that fails."""
+_filled: Final[weakref.WeakSet[IndexedFiles]] = weakref.WeakSet()
 
 
-_filled: Final[weakref.WeakSet[Puts]] = weakref.WeakSet()
-
-
-def put_at_exit(files: Puts) -> None:
+def put_at_exit(files: IndexedFiles) -> None:
     """Have runs put when the program ends, if these files are still there then."""
     _register()
     _filled.add(files)

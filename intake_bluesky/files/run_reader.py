@@ -22,15 +22,7 @@ Named: TypeAlias = tuple[str, Document]
 
 
 class RunFile:
-    """One run's file, open for reading.
-
-    Parameters
-    ----------
-    codec : Codec
-    content : Content
-    layout : FileLayout
-        What a scan of this content found.
-    """
+    """One run's file, open for reading, with what a scan of its content found."""
 
     def __init__(self, codec: Codec, content: Content, layout: FileLayout) -> None:
         self._codec, self._content, self._layout = codec, content, layout

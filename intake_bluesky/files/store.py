@@ -8,19 +8,11 @@ from concurrent.futures import Executor
 from contextlib import ExitStack
 from typing import Any, ClassVar, Final
 
-from intake_bluesky.documents.model import (
-    ALL_KEYS,
-    DatumPage,
-    Document,
-    EventPage,
-    Keys,
-    RunHeader,
-    RunSummary,
-)
+from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.files.codec import Codec
-from intake_bluesky.files.content.file_location import RemoteLocation, shown
+from intake_bluesky.files.content.file_location import shown
 from intake_bluesky.files.content.source import is_certain, version_of
 from intake_bluesky.files.indexed_values import count_values, look_up
 from intake_bluesky.files.indexer import IndexedFiles
@@ -90,18 +82,14 @@ class FileStore(RunStore):
         self._headers = HeaderCache[RunHeader]()
 
     @property
-    def _remote(self) -> bool:
-        return any(isinstance(location, RemoteLocation) for location in self.files.locations)
-
-    @property
     def ttl(self) -> float:
         """A second; of a bucket, where a listing is a request for every 1000 files, ten."""
-        return 10.0 if self._remote else 1.0
+        return 1.0 if self.files.locations.local else 10.0
 
     @property
     def trusts_paths(self) -> bool:
         """Whether all files are on this machine."""
-        return not self._remote
+        return self.files.locations.local
 
     @property
     def writable(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from intake_bluesky.files.content.file_location import FileLocation
@@ -17,7 +17,7 @@ SETTLED: Final = 2_000_000_000  # nanoseconds after which a folder's time of cha
 PATIENCE: Final = 1.0  # seconds after a long listing in which another is not made for a run that it had not
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Turn:
     """A listing: when it began or ended, how long it took, when the locations had changed before, into which index."""
 
@@ -28,48 +28,42 @@ class Turn:
 
 
 class Rhythm:
-    """When the locations of a store were listed, and when they are to be again.
-
-    Parameters
-    ----------
-    locations : sequence of FileLocation
-    """
+    """When the locations of a store were listed, and when they are to be again."""
 
     def __init__(self, locations: Sequence[FileLocation]) -> None:
         self._locations = locations
-        self._last: Turn | None = None
+        self._last = Turn(0.0, [])  # into no index: none was made
 
     def begin(self) -> Turn:
         """Begin to list."""
         # The changes of before: a file added while the listing goes on shows as a change after it.
         return Turn(time.monotonic(), self._changes())
 
-    def measured(self, turn: Turn) -> Turn:
+    def measured(self, turn: Turn) -> None:
         """The listing is there, and what it cost is known."""
-        return replace(turn, cost=time.monotonic() - turn.when)
+        turn.cost = time.monotonic() - turn.when
 
     def end(self, turn: Turn, generation: int) -> None:
         """The index holds what was listed."""
-        self._last = replace(turn, when=time.monotonic(), generation=generation)
+        turn.when, turn.generation = time.monotonic(), generation
+        self._last = turn
 
     def listed(self, generation: int) -> bool:
         """Whether a listing was made into an index that is still there."""
-        return self._last is not None and self._last.generation == generation
+        return self._last.generation == generation
 
     def resting(self, generation: int) -> bool:
         """Whether a long listing was made not long ago, and no file was added or removed since."""
         last = self._last
-        if last is None or last.generation != generation or last.cost < LONG:
+        if not self.listed(generation) or last.cost < LONG:
             return False
         recent = time.monotonic() - last.when < SHARE * last.cost
         return recent and None not in last.changes and self._changes() == last.changes
 
     def due(self, generation: int) -> bool:
         """Whether to list again for a run that the last listing had not."""
-        last = self._last
-        if last is None or last.generation != generation:
-            return True
-        return time.monotonic() - last.when > min(SHARE * last.cost, PATIENCE)
+        since = time.monotonic() - self._last.when
+        return not self.listed(generation) or since > min(SHARE * self._last.cost, PATIENCE)
 
     def _changes(self) -> list[int | None]:
         """When each location changed; None where that is unknown, or so recent that more may follow unseen."""

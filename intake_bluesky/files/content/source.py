@@ -31,6 +31,8 @@ COARSE: Final = 2_000_000_000  # and this close on filesystems that count second
 YOUNG: Final = "~"  # ends the stamp of a file that may change once more and keep it
 UNPROVED: Final = "?"  # ends the stamp of a file that nobody here has looked into
 TIMES: Final = "|"  # before what a stamp has and a version has not
+# Of what filesystems tell of a file, what changes with its content, the surest first.
+MARKS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
 class ByteSource(ABC):
@@ -161,18 +163,7 @@ def stamp_of(found: os.stat_result) -> str:
 
 def remote_stamp(info: Mapping[str, Any]) -> str:
     """Size, and of what else the filesystem gives the first that changes with the content."""
-    marks = (
-        "ETag",
-        "etag",
-        "md5Hash",
-        "mtime",
-        "LastModified",
-        "last_modified",
-        "updated",
-        "modified",
-        "created",
-    )
-    told: Any = next((info[key] for key in marks if info.get(key)), "")
+    told: Any = next((info[key] for key in MARKS if info.get(key)), "")
     mark = str(told.timestamp() if isinstance(told, datetime) else told)  # some list the one, and give the other
     for sign in (TIMES, YOUNG, UNPROVED):
         # These signs mean something in a stamp.

@@ -36,15 +36,7 @@ class _Waiting(NamedTuple):
 
 
 class BlockBuilder:
-    """Puts items into blocks, and looks at the values of their events, many together.
-
-    Parameters
-    ----------
-    layout : FileLayout
-        Gets the blocks and what was observed.
-    measuring : Measuring
-        Gets the values.
-    """
+    """Puts items into blocks of the layout, and looks at the values of their events, many together."""
 
     def __init__(self, layout: FileLayout, measuring: Measuring) -> None:
         self._layout = layout

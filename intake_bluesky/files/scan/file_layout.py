@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -93,12 +92,13 @@ class FileLayout:
             descriptor: {key: kinds.setdefault(id(seen), (len(kinds), seen))[0] for key, seen in keys.items()}
             for descriptor, keys in self.observed.items()
         }
+        ranges = _deltas([(block.start, block.stop) for block in self.blocks])
         fields = [
             FORMAT,
             [self.scanned, self.guard, self.extensible, self.rest],
             _deltas(self.heads),
             self.uids,
-            [[*pair, block.events, sorted(block.resources)] for pair, block in _paired(self.blocks)],
+            [[*pair, b.events, sorted(b.resources)] for pair, b in zip(ranges, self.blocks, strict=True)],
             [[*names, spans] for names, spans in self.spans.items()],
             [seen.to_list() for _, seen in kinds.values()],
             observed,
@@ -149,18 +149,7 @@ class FileLayout:
 
     @classmethod
     def _of(cls, fields: list[Any]) -> FileLayout:
-        (
-            _,
-            (scanned, guard, extensible, rest),
-            heads,
-            uids,
-            blocks,
-            spans,
-            kinds,
-            observed,
-            members,
-            damage,
-        ) = fields
+        _, (scanned, guard, extensible, rest), heads, uids, blocks, spans, kinds, observed, members, damage = fields
         seen = [Observed.from_list(kind) for kind in kinds]
         ranges = _sums([block[:2] for block in blocks])
         return cls(
@@ -170,25 +159,12 @@ class FileLayout:
             uids,
             [FileBlock(*pair, block[2], set(block[3])) for pair, block in zip(ranges, blocks, strict=True)],
             extensible,
-            {(resource, descriptor): [_span(s) for s in found] for resource, descriptor, found in spans},
-            {uid: _with_kinds(keys, seen) for uid, keys in observed.items()},
+            {(resource, descriptor): [(a, b, c, d) for a, b, c, d in found] for resource, descriptor, found in spans},
+            {uid: {key: seen[place] for key, place in keys.items()} for uid, keys in observed.items()},
             [(offset, start) for offset, start in members],
             [(start, stop, why) for start, stop, why in damage],
             rest,
         )
-
-
-def _span(saved: list[int]) -> Span:
-    first, last, index, end = saved
-    return first, last, index, end
-
-
-def _with_kinds(keys: Mapping[str, int], kinds: list[Observed]) -> dict[str, Observed]:
-    return {key: kinds[place] for key, place in keys.items()}
-
-
-def _paired(blocks: list[FileBlock]) -> list[tuple[tuple[int, int], FileBlock]]:
-    return list(zip(_deltas([(b.start, b.stop) for b in blocks]), blocks, strict=True))
 
 
 def _deltas(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

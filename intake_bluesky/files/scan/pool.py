@@ -37,14 +37,8 @@ def look_at_all(
 ) -> Iterator[IndexEntry]:
     """Yield an entry for each file, in order, as they come.
 
-    Parameters
-    ----------
-    codec : Codec
-    opened : callable
-        Opens a file by its path; called in several threads.
-    tasks : iterable of Task
-    executor : concurrent.futures.Executor, optional
-        Looks at the files, which are all on this machine; where it fails, this thread does.
+    `opened`, which opens a file by its path, is called in several threads. An `executor` looks at the files, which are
+    all on this machine then; where it fails, this thread does.
     """
     look_here = partial(look, codec, opened)
     if executor is None:
@@ -89,23 +83,23 @@ def _in_turn(begun: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
 def _begun(
     executor: Executor, codec: Codec, look_here: Callable[[Task], IndexEntry], chunk: list[Task]
 ) -> Callable[[], list[IndexEntry]]:
-    future: Future[list[IndexEntry]] | None = None
+    future: Future[list[IndexEntry]]
     try:
         future = executor.submit(look_there, codec, chunk)
     except (OSError, RuntimeError) as error:  # no process can be started, or those there were have ended
-        LOG.info("looking at files in this process: %s", error)
+        future = Future()
+        future.set_exception(error)
     return partial(_result, future, look_here, chunk)
 
 
 def _result(
-    future: Future[list[IndexEntry]] | None, look_here: Callable[[Task], IndexEntry], chunk: list[Task]
+    future: Future[list[IndexEntry]], look_here: Callable[[Task], IndexEntry], chunk: list[Task]
 ) -> list[IndexEntry]:
-    if future is not None:
-        try:
-            return future.result()
-        except Exception as error:  # noqa: BLE001  # whatever is in a file, a look does not raise: the process did
-            LOG.info("looking at files in this process: %s", error)
-    return list(map(look_here, chunk))
+    try:
+        return future.result()
+    except Exception as error:  # noqa: BLE001  # whatever is in a file, a look does not raise: the process did
+        LOG.info("looking at files in this process: %s", error)
+        return list(map(look_here, chunk))
 
 
 def look_there(codec: Codec, tasks: list[Task]) -> list[IndexEntry]:
