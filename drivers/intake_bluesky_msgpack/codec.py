@@ -68,15 +68,14 @@ class MsgpackCodec(Codec):
             When the document holds what MessagePack has no form for.
         """
         try:
-            return _packed(name, doc)
-        except UnicodeEncodeError:  # text with surrogates, which few documents have: it is looked for below
-            pass
+            try:
+                return _packed(name, doc)
+            except UnicodeEncodeError:  # text with surrogates, which few documents have
+                return _packed(name, _escaped(to_plain(doc)))
         except (OverflowError, RecursionError, TypeError, ValueError) as error:
-            raise _unpackable(name, error) from error
-        try:
-            return _packed(name, _escaped(to_plain(doc)))
-        except (OverflowError, RecursionError, TypeError, ValueError) as error:
-            raise _unpackable(name, error) from error
+            raise UnsupportedOperation(
+                f"a {name} document cannot be written as MessagePack: {error}. Write text or numbers instead"
+            ) from error
 
     def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[DocumentSpan]:
         """Yield the complete items from `start` on."""
@@ -190,28 +189,17 @@ def _packed(name: str, doc: Document) -> bytes:
     return packed
 
 
-def _unpackable(name: str, error: Exception) -> UnsupportedOperation:
-    return UnsupportedOperation(
-        f"a {name} document cannot be written as MessagePack: {error}. Write text or numbers instead"
-    )
-
-
 def _escaped(value: Any) -> Any:
     """Copy of a plain document, with text that UTF-8 does not have as an extension type."""
     if isinstance(value, str):
-        raw = value.encode("utf-8", "surrogatepass")
-        return value if _is_utf8(raw) else msgpack.ExtType(TEXT, raw)
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return msgpack.ExtType(TEXT, value.encode("utf-8", "surrogatepass"))
+        return value
     if isinstance(value, dict):
         return {_escaped(key): _escaped(inner) for key, inner in value.items()}
     return [_escaped(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _unpack(raw: bytes, hook: Any) -> Any:

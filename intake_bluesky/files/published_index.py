@@ -135,10 +135,7 @@ def _put(made: Path, path: str, location: FileLocation) -> None:
 def adopt(index: Index, codec: Codec, locations: Sequence[FileLocation], stamps: Mapping[str, str]) -> int:
     """Begin an index with what was published beside the files, as far as it fits them; say how many entries.
 
-    Parameters
-    ----------
-    stamps : mapping
-        Of the files that were listed, by path: of no other is anything taken.
+    `stamps` are those of the files that were listed, by path: of no other is anything taken.
     """
     adopted = 0
     for location in locations:

@@ -13,27 +13,13 @@ __all__ = ["Dialect"]
 
 
 class Dialect(ABC):
-    """What a `intake_bluesky.index.translator.Translator` asks of a database; it has no state.
-
-    Attributes
-    ----------
-    SPOT : type of Spot
-        The expressions for a value in the search form.
-    ROOM : int
-        How many values one condition may bind.
-    COLUMN : str
-        A column, for ``{}``, in the type of SQL in which values are selected.
-    WHOLE : str
-        The condition that the sum in a row of kept statistics is an integer.
-    INEXACT : str
-        The condition that such a row does not hold its numbers, since they do not fit.
-    """
+    """What a `intake_bluesky.index.translator.Translator` asks of a database; it has no state."""
 
     SPOT: ClassVar[type[Spot]]
-    ROOM: ClassVar[int]
-    COLUMN: ClassVar[str] = "{}"
-    WHOLE: ClassVar[str]
-    INEXACT: ClassVar[str]
+    ROOM: ClassVar[int]  # how many values one condition may bind
+    COLUMN: ClassVar[str] = "{}"  # a column in the type of SQL in which values are selected
+    WHOLE: ClassVar[str]  # the condition that the sum in a row of kept statistics is an integer
+    INEXACT: ClassVar[str]  # the condition that such a row does not hold its numbers, since they do not fit
 
     def takes(self, condition: SQL, room: int) -> bool:
         """Whether a condition is no larger than the database takes, and binds no more than so many values."""

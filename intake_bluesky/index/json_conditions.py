@@ -150,23 +150,13 @@ a number, or True or False; the rank that stands for another number; of a list, 
 
 
 class Spot(ABC):
-    """Where a value is, and the expressions of a database's SQL for it.
-
-    Attributes
-    ----------
-    TEXT, NUMBER : str
-        The types of texts, and of numbers that the search form has as they are.
-    BOOLEANS : tuple of str
-        The types of True and False.
-    FIND : str
-        The function that gives the character, from 1, at which one text is in another.
-    """
+    """Where a value is, and the expressions of a database's SQL for it."""
 
     __slots__ = ()
-    TEXT: ClassVar[str]
-    NUMBER: ClassVar[str]
-    BOOLEANS: ClassVar[tuple[str, ...]]
-    FIND: ClassVar[str]
+    TEXT: ClassVar[str]  # the type of texts
+    NUMBER: ClassVar[str]  # of numbers that the search form has as they are
+    BOOLEANS: ClassVar[tuple[str, ...]]  # of True and False
+    FIND: ClassVar[str]  # the function that gives the character, from 1, at which one text is in another
 
     @classmethod
     @abstractmethod

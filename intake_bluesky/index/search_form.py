@@ -77,25 +77,16 @@ NOTHING_BUT_JSON: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROU
 
 @dataclass(frozen=True, slots=True)
 class SearchForm:
-    """What is searched of a run.
-
-    Attributes
-    ----------
-    start, stop : str or None
-        The documents in their search form.
-    words : str
-        All words of the start document with what is no letter, digit or _ between: normalised and folded, but for
-        text in ASCII, which is as it was.
-    common : tuple
-        The coded texts at the paths of `COMMON`, None where no text is.
-    lists : bool
-        Whether at one of these paths, or that of uid, time or scan_id, a list is met: one that descends may find more.
-    """
+    """What is searched of a run."""
 
     start: str
     stop: str | None
+    # All words of the start document with what is no letter, digit or _ between: normalised and folded, but for text in
+    # ASCII, which is as it was.
     words: str
+    # The coded texts at the paths of `COMMON`, None where no text is.
     common: tuple[str | None, ...] = (None,) * len(COMMON)
+    # Whether at one of these, or at uid, time or scan_id, a list is met: a path that descends may find more.
     lists: bool = False
 
     @classmethod

@@ -59,14 +59,7 @@ def _ways(segments: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class SQLiteSpot(Spot):
-    """A value at a path of some JSON.
-
-    Attributes
-    ----------
-    json, path : str
-    row_name : str
-        The row of ``json_each`` that has it, "" for none.
-    """
+    """A value at a path of some JSON."""
 
     TEXT = "text"
     NUMBER = "integer"
@@ -74,7 +67,7 @@ class SQLiteSpot(Spot):
     FIND = "instr"
     json: str
     path: str = "$"
-    row_name: str = ""
+    row_name: str = ""  # the row of ``json_each`` that has it, if one does
 
     @classmethod
     def of(cls, document: str) -> Self:

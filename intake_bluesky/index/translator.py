@@ -41,19 +41,14 @@ Kind: TypeAlias = Literal["uid", "text", "number", "time"]
 class Column:
     """A column that has the value at one path, where it is of one kind, and NULL where it is not.
 
-    Attributes
-    ----------
-    name : str
-    kind : {"uid", "text", "number", "time"}
-        "uid" and "text" hold texts, the first as it is, the other coded; "number" holds ints of 64 bits and floats,
-        with infinity for other ints; "time" holds floats, and past every date those in a column ``odd_time``.
-    longest : int or None
-        Up to how many characters texts are whole in it: of longer ones it has the beginning, and one more. None where
-        all are whole.
+    "uid" and "text" hold texts, the first as it is, the other coded; "number" holds ints of 64 bits and floats, with
+    infinity for other ints; "time" holds floats, and past every date those in a column ``odd_time``.
     """
 
     name: str
     kind: Kind
+    # Up to how many characters texts are whole in it: of longer ones it has the beginning, and one more. None where all
+    # are whole.
     longest: int | None = None
 
     @property
@@ -86,35 +81,21 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What a translator knows of the tables.
-
-    Attributes
-    ----------
-    special : mapping of (document, segments) to Column
-    documents : mapping of str to str
-        The expressions that give a document's search form.
-    words : str or None
-        The condition that a run has all the words of its one value, as the dialect gives it; None where there is no
-        index of words.
-    lists : str
-        The condition that a run is one of those of which a special path meets a list, into which paths that descend
-        look, and that it meets the condition put in for ``{}``. It asks no table that the query is over.
-    listing : mapping of str to str
-        As `documents`, in that condition.
-    similar : str or None
-        The condition that a run has a word that is similar to the first of its values, at least as much as the second
-        says; it takes both twice. None where there is no index of words.
-    listed : str
-        The condition that a row is a run that is shown.
-    """
+    """What a translator knows of the tables."""
 
     special: Mapping[Place, Column]
-    documents: Mapping[str, str]
+    documents: Mapping[str, str]  # the expressions that give a document's search form
+    # The condition that a run has all the words of its one value, as the dialect gives it; None where there is no index
+    # of words.
     words: str | None
+    # The condition that a run is one of those of which a special path meets a list, into which paths that descend look,
+    # and that it meets the condition put in for ``{}``. It asks no table that the query is over.
     lists: str
-    listing: Mapping[str, str]
+    listing: Mapping[str, str]  # as `documents`, in that condition
+    # The condition that a run has a word that is similar to the first of its values, at least as much as the second
+    # says; it takes both twice. None where there is no index of words.
     similar: str | None = None
-    listed: str = "listed"
+    listed: str = "listed"  # the condition that a row is a run that is shown
 
 
 def _plain(text: str) -> bool:

@@ -35,17 +35,11 @@ Range = tuple[int, int]
 
 
 class Content(ABC):
-    """The content of one open file.
-
-    Attributes
-    ----------
-    cut : bool
-        Whether the last `stream` found the compressed data to end before its member does.
-    """
+    """The content of one open file."""
 
     def __init__(self, source: ByteSource) -> None:
         self.source = source
-        self.cut = False
+        self.cut = False  # whether the last `stream` found the compressed data to end before its member does
 
     @abstractmethod
     def stream(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:

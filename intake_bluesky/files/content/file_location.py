@@ -40,18 +40,10 @@ def location_of(path: str | os.PathLike[str], suffix: str, storage_options: Mapp
 
 
 class FileLocation(ABC):
-    """One of the paths a store was given.
+    """One of the paths a store was given."""
 
-    Attributes
-    ----------
-    pattern : str
-        Absolute.
-    folder : str or None
-        The local folder in which new files can be made; None where there is none.
-    """
-
-    pattern: str
-    folder: str | None = None
+    pattern: str  # absolute
+    folder: str | None = None  # the local folder in which new files can be made, if there is one
 
     def __init__(self, pattern: str, suffix: str) -> None:
         self.pattern = pattern
@@ -83,10 +75,6 @@ class FileLocation(ABC):
     @abstractmethod
     def open(self, path: str) -> ByteSource:
         """Open a file for reading."""
-
-    def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
-        """Fetch beginning and end of many files at once, where that is faster than one by one."""
-        return {}
 
 
 class LocalLocation(FileLocation):
@@ -266,6 +254,7 @@ class RemoteLocation(FileLocation):
         return RemoteSource(fs, self._name(path), size_of(stamp), stamp)
 
     def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
+        """Fetch beginning and end of many files at once, which is faster than one by one."""
         fs, _ = self._filesystem()
         sizes = [size_of(stamps[path]) for path in paths]
         names = [self._name(path) for path in paths]

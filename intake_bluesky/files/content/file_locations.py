@@ -61,8 +61,7 @@ class FileLocations(tuple[FileLocation, ...]):
         """Both ends of files on other machines, asked for together."""
         found: dict[str, tuple[bytes, bytes]] = {}
         for location in self:
-            mine = [path for path in paths if location.holds(path)] if isinstance(location, RemoteLocation) else []
-            if mine:
+            if isinstance(location, RemoteLocation) and (mine := [path for path in paths if location.holds(path)]):
                 found |= location.ends(mine, stamps, size)
         return found
 

@@ -20,23 +20,13 @@ UNSEEN: Final = (-1, -1, -1)
 
 @dataclass(slots=True)
 class FileListing:
-    """The files of one location, in about 120 bytes each.
+    """The files of one location, in about 120 bytes each."""
 
-    Attributes
-    ----------
-    folder : str
-        What comes before each name, with its separator; empty where names are paths.
-    names : list of str
-    times : array of int64, 3 a file
-        Of files on this machine: size and the two times of `local_stamp`.
-    told : sequence of str
-        Of files elsewhere: their stamps.
-    """
-
-    folder: str
+    folder: str  # what comes before each name, with its separator; empty where names are paths
     names: list[str] = field(default_factory=list)
+    # Of files on this machine, three each: size and the two times of `local_stamp`.
     times: array[int] = field(default_factory=lambda: array("q"))
-    told: Sequence[str] = ()
+    told: Sequence[str] = ()  # of files elsewhere: their stamps
 
     def add(self, name: str, times: tuple[int, int, int]) -> None:
         """Add a file on this machine; `UNSEEN` are the times of one that cannot be looked at."""

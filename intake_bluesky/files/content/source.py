@@ -36,18 +36,10 @@ MARKS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modifi
 
 
 class ByteSource(ABC):
-    """One file, open for reading by one thread.
+    """One file, open for reading by one thread."""
 
-    Attributes
-    ----------
-    size : int
-        Bytes of the file when it was opened: what came later is not read.
-    stamp : str
-        Changes when the file does, where `is_certain`.
-    """
-
-    size: int
-    stamp: str
+    size: int  # bytes of the file when it was opened: what came later is not read
+    stamp: str  # changes when the file does, where `is_certain`
 
     @abstractmethod
     def read(self, start: int, stop: int) -> bytes:

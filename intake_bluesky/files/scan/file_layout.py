@@ -20,63 +20,31 @@ LARGEST: Final = 1 << 28  # bytes of a layout: of a file of some terabytes
 
 @dataclass(slots=True)
 class FileBlock:
-    """A range of the content with events or datums in it, of any number of streams.
+    """A range of the content with events or datums in it, of any number of streams."""
 
-    Attributes
-    ----------
-    start, stop : int
-        Range of bytes: complete items, none of them damaged.
-    events : dict of int to int
-        Place of a descriptor's uid in `FileLayout.uids`, and how many of its events are there.
-    resources : set of int
-        Places in `FileLayout.uids` of the resources whose datums are there.
-    """
-
-    start: int
+    start: int  # of complete items, none of them damaged
     stop: int
+    # How many events of each descriptor are there, by the place of its uid in `FileLayout.uids`.
     events: dict[int, int] = field(default_factory=dict)
+    # The resources whose datums are there, by the places of their uids.
     resources: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class FileLayout:
-    """What a scan found in a file, and where to go on when the file has grown.
+    """What a scan found in a file, and where to go on when the file has grown."""
 
-    Attributes
-    ----------
-    scanned : int
-        Where in the content the last complete item ends.
-    guard : int
-        Checksum of the bytes before `scanned`, to tell a file that grew from another one.
-    heads : list of (start, stop)
-        The descriptors, resources and stream resources.
-    uids : list of str
-        uids of descriptors and resources, which blocks name by their place.
-    blocks : list of FileBlock
-    extensible : bool
-        Whether the last block may still grow.
-    spans : dict of (stream resource, descriptor) to list of Span
-        The stream datums, merged.
-    observed : dict of descriptor to dict of key to Observed
-    members : list of Member
-        For compressed files: the members that ended, and where the next begins.
-    damage : list of (start, stop, message)
-        Ranges of the content that are no documents.
-    rest : str
-        What is wrong with the bytes after `scanned`, if there are any.
-    """
-
-    scanned: int = 0
-    guard: int = 0
-    heads: list[tuple[int, int]] = field(default_factory=list)
-    uids: list[str] = field(default_factory=list)
+    scanned: int = 0  # where in the content the last complete item ends
+    guard: int = 0  # checksum of the bytes before that, to tell a file that grew from another one
+    heads: list[tuple[int, int]] = field(default_factory=list)  # ranges of the descriptors and (stream) resources
+    uids: list[str] = field(default_factory=list)  # of descriptors and resources, which blocks name by their place
     blocks: list[FileBlock] = field(default_factory=list)
-    extensible: bool = False
-    spans: dict[tuple[str, str], list[Span]] = field(default_factory=dict)
-    observed: dict[str, dict[str, Observed]] = field(default_factory=dict)
-    members: list[Member] = field(default_factory=lambda: [(0, 0)])
-    damage: list[tuple[int, int, str]] = field(default_factory=list)
-    rest: str = ""
+    extensible: bool = False  # whether the last block may still grow
+    spans: dict[tuple[str, str], list[Span]] = field(default_factory=dict)  # by stream resource and descriptor, merged
+    observed: dict[str, dict[str, Observed]] = field(default_factory=dict)  # by descriptor and key
+    members: list[Member] = field(default_factory=lambda: [(0, 0)])  # those that ended, and where the next begins
+    damage: list[tuple[int, int, str]] = field(default_factory=list)  # ranges that are no documents, and why
+    rest: str = ""  # what is wrong with the bytes after `scanned`, if there are any
 
     def problems(self) -> list[str]:
         """What to report of the file."""

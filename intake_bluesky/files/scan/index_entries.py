@@ -23,17 +23,10 @@ Read: TypeAlias = tuple[bytes, Document]
 
 
 def glance(codec: Codec, path: str, stamp: str, head: bytes, tail: bytes) -> IndexEntry | None:
-    """Make an entry of a run by the start document at one end of its file and the stop at the other.
+    """Make an entry of a run, without a layout, by the start document at one end of its file and the stop at the other.
 
-    Parameters
-    ----------
-    head, tail : bytes
-        The beginning and the end of the content; both all of it where it is short.
-
-    Returns
-    -------
-    IndexEntry or None
-        Without a layout; None where it takes a scan to find what the file holds.
+    `head` and `tail` are the beginning and the end of the content; both all of it where it is short. None where it
+    takes a scan to find what the file holds.
     """
     try:
         first = next(codec.split(head), None)

@@ -21,28 +21,14 @@ Opener: TypeAlias = Callable[[str], ByteSource]
 
 
 class Task(NamedTuple):
-    """A file to look at.
-
-    Attributes
-    ----------
-    path, stamp : str
-        As listed.
-    earlier : IndexEntry or None
-        What is known of it, to go on from there.
-    deep : bool
-        Scan it, whatever its ends hold.
-    ends : (bytes, bytes) or None
-        Its beginning and end, where they were fetched already.
-    measured : (str, bytes) or None
-        The packed statistics of one version of it, which was written here.
-    """
+    """A file to look at."""
 
     path: str
-    stamp: str = ""
-    earlier: IndexEntry | None = None
-    deep: bool = False
-    ends: tuple[bytes, bytes] | None = None
-    measured: tuple[str, bytes] | None = None
+    stamp: str = ""  # as listed
+    earlier: IndexEntry | None = None  # what is known of it, to go on from there
+    deep: bool = False  # scan it, whatever its ends hold
+    ends: tuple[bytes, bytes] | None = None  # its beginning and end, where they were fetched already
+    measured: tuple[str, bytes] | None = None  # the packed statistics of one version of it, which was written here
 
 
 def look(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
@@ -51,15 +37,7 @@ def look(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
 
 
 def look_at_written(written: IndexEntry, measured: tuple[str, bytes] | None) -> IndexEntry | None:
-    """Make the entry of a file that was written here to its end, without opening it; None where it changed since.
-
-    Parameters
-    ----------
-    written : IndexEntry
-        The file as it was closed.
-    measured : (str, bytes) or None
-        As in `Task`.
-    """
+    """Make the entry of a file that was `written` here to its end, without opening it; None where it changed since."""
     try:
         stamp = stamp_of(os.stat(written.path))
     except OSError:

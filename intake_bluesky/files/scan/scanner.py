@@ -39,25 +39,14 @@ class NotARun(Exception):
 
 @dataclass(slots=True)
 class Scan:
-    """Adds what a file's content holds from ``layout.scanned`` on to its layout.
-
-    Attributes
-    ----------
-    layout : FileLayout
-        Changed in place.
-    start, stop : bytes or None
-        The items of the start and stop documents, as the file has them.
-    start_doc : dict or None
-        What is in the first, if this scan came by.
-    statistics : mapping of (stream, key) to Statistics or None, or None
-        Of the whole file, if this scan began at its beginning and the run has stopped.
-    """
+    """Adds what a file's content holds from ``layout.scanned`` on to its layout."""
 
     codec: Codec
-    layout: FileLayout
-    start: bytes | None = None
+    layout: FileLayout  # changed in place
+    start: bytes | None = None  # the items of the start and stop documents, as the file has them
     stop: bytes | None = None
-    start_doc: Document | None = field(default=None, init=False)
+    start_doc: Document | None = field(default=None, init=False)  # what is in the first, if this scan came by
+    # Of the whole file, if this scan began at its beginning and the run has stopped.
     statistics: Found | None = field(default=None, init=False)
     _several: bool = False
     _buffer: bytes = b""
@@ -150,7 +139,7 @@ class Scan:
     def _take_all(self, base: int, pairs: Sequence[tuple[str, Document]], stops: Sequence[int]) -> None:
         """Take items that follow each other from ``_used`` on."""
         done = 0
-        for plain, group in groupby(pairs, key=_is_plain):
+        for plain, group in groupby(pairs, key=lambda pair: pair[0] in PLAIN):
             some = list(group)
             ends = stops[done : done + len(some)]
             done += len(some)
@@ -249,10 +238,6 @@ class Scan:
         if not self._several:
             self.layout.scanned += len(self._buffer)
             self._let_go(len(self._buffer))
-
-
-def _is_plain(pair: tuple[str, Document]) -> bool:
-    return pair[0] in PLAIN
 
 
 def uid_of(start: Document) -> str:
