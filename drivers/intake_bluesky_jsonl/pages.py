@@ -106,10 +106,7 @@ def _column(array: Any) -> Column:
 
 def _shaped(array: Any) -> Column:
     if not isinstance(array[0], simdjson.Array):
-        values = _numbers(array)
-        if len(values) != len(array):
-            raise ValueError("an array among numbers")
-        return values
+        return _numbers(array)
     shapes = [_shape(event) for event in array]
     if len({len(shape) for shape in shapes}) > 1:
         raise ValueError("arrays of different dimensions")

@@ -57,10 +57,9 @@ def standing(search: Translator, path: Path, *, column: bool = True) -> Standing
 
 def _told(spot: Spot, column: str) -> SQL:
     """The value; of an object, the rank of the number that it is, NULL where it is none."""
-    kind, ranked, value = spot.says("type"), spot.says("rank"), spot.says("text")
-    return f"CASE {kind[0]} WHEN 'object' THEN {column.format(ranked[0])} ELSE {value[0]} END", kind[1] + ranked[
-        1
-    ] + value[1]
+    (kind, of_kind), (ranked, of_rank), (value, of_value) = spot.says("type"), spot.says("rank"), spot.says("text")
+    sql = f"CASE {kind} WHEN 'object' THEN {column.format(ranked)} ELSE {value} END"
+    return sql, of_kind + of_rank + of_value
 
 
 def _first(expressions: list[SQL]) -> SQL:
