@@ -115,7 +115,8 @@ def _put(made: Path, path: str, location: FileLocation) -> None:
         return
     passing = f"{path}.{uuid4().hex}.tmp"
     try:
-        with open(passing, "xb") as target:
+        file = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        with open(file, "wb") as target:
             target.write(made.read_bytes())
             target.flush()
             os.fsync(target.fileno())

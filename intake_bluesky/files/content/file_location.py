@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from intake_bluesky.files.content.decompress import COMPRESSIONS
-from intake_bluesky.files.content.listing import UNSEEN, FileListing, is_removed
+from intake_bluesky.files.content.listing import FileListing, is_removed
 from intake_bluesky.files.content.source import (
     ByteSource,
     LocalSource,
@@ -152,8 +152,7 @@ def _before_magic(pattern: str, separator: str) -> str | None:
 def _looked_at(paths: Iterable[str]) -> FileListing:
     listed = FileListing("")
     for path in paths:
-        found = os.stat(path)
-        listed.add(path, (found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+        listed.add(path, os.stat(path))
     return listed
 
 
@@ -177,10 +176,10 @@ def _add_all(listed: FileListing, entries: Iterable[os.DirEntry[str]]) -> None:
         try:
             found = entry.stat()
         except OSError:  # a link to nowhere: opening it gives the reason
-            listed.add(entry.name, UNSEEN)
+            listed.add(entry.name, None)
         else:
             if regular(found.st_mode):
-                listed.add(entry.name, (found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+                listed.add(entry.name, found)
 
 
 class RemoteLocation(FileLocation):
@@ -193,13 +192,9 @@ class RemoteLocation(FileLocation):
         self._opened: PerProcess[tuple[Any, str]] = PerProcess()
 
     def _filesystem(self) -> tuple[Any, str]:
-        return self._opened.get(self._open_filesystem)
-
-    def _open_filesystem(self) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
 
-        fs, name = url_to_fs(self.pattern, **self._options)
-        return fs, name
+        return self._opened.get(lambda: url_to_fs(self.pattern, **self._options))
 
     def listing(self) -> FileListing:
         fs, name = self._filesystem()

@@ -12,7 +12,7 @@ from typing import Final
 from intake_bluesky.files.content.source import local_stamp
 from intake_bluesky.integers import INT64_END
 
-__all__ = ["REMOVED", "UNSEEN", "FileListing", "digest", "is_removed"]
+__all__ = ["REMOVED", "FileListing", "digest", "is_removed"]
 
 REMOVED: Final = ".removed"  # the folder of removed runs, beside the others
 UNSEEN: Final = (-1, -1, -1)
@@ -28,9 +28,10 @@ class FileListing:
     times: array[int] = field(default_factory=lambda: array("q"))
     told: Sequence[str] = ()  # of files elsewhere: their stamps
 
-    def add(self, name: str, times: tuple[int, int, int]) -> None:
-        """Add a file on this machine; `UNSEEN` are the times of one that cannot be looked at."""
+    def add(self, name: str, found: os.stat_result | None) -> None:
+        """Add a file on this machine; None for one that cannot be looked at."""
         self.names.append(name)
+        times = UNSEEN if found is None else (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         try:
             self.times.extend(times)
         except OverflowError:  # a time no clock has shown yet
