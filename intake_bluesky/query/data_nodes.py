@@ -10,7 +10,7 @@ import math
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Literal, TypeAlias, cast, get_args
+from typing import ClassVar, Final, Literal, TypeAlias, cast, get_args
 
 from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query.descriptor_nodes import checked_stream, stream_argument
@@ -91,42 +91,33 @@ class CompareStatistic(Query):
         return f"{self._subject} {self.op} {show(self.value)}"
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False, init=False)
 class _Interval(Query):
     """The two nodes over a closed interval."""
 
-    __slots__ = ()
     key: str
     low: int | float
     high: int | float
     stream: str | None
+    _word: ClassVar[str]
 
-    def _set(self, key: str, low: object, high: object, stream: str | None) -> None:
+    def __init__(self, key: str, low: object, high: object, stream: str | None = None) -> None:
         word = self._word
         begin, end = _number(low, f".{word}(low, high)"), _number(high, f".{word}(low, high)")
         if begin > end:
             raise UnsupportedQuery(f"an interval ends before it begins: .{word}({low!r}, {high!r})")
         self._fill(key=_checked_key(key), low=begin, high=end, stream=checked_stream(stream))
 
-    @property
-    def _word(self) -> str:
-        return "between" if isinstance(self, DataBetween) else "within"
-
     def __repr__(self) -> str:
         subject = f"Data({self.key!r}{stream_argument(self.stream)})"
         return f"{subject}.{self._word}({show(self.low)}, {show(self.high)})"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, init=False)
 class DataBetween(_Interval):
     """Some value of a data key lies from `low` to `high`, both ends included, in some stream that has the key."""
 
-    key: str
-    low: int | float
-    high: int | float
-    stream: str | None
-
-    def __init__(self, key: str, low: object, high: object, stream: str | None = None) -> None:
-        self._set(key, low, high, stream)
+    __slots__ = ()
+    _word = "between"
 
     @property
     def length(self) -> float:
@@ -139,20 +130,14 @@ class DataBetween(_Interval):
         return rounded if rounded <= exact else math.nextafter(rounded, 0.0)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, init=False)
 class DataWithin(_Interval):
     """All values of a data key that are numbers lie from `low` to `high`, both ends included, and there is one.
 
     All those of one stream: with ``stream=None`` of some stream that has the key.
     """
 
-    key: str
-    low: int | float
-    high: int | float
-    stream: str | None
-
-    def __init__(self, key: str, low: object, high: object, stream: str | None = None) -> None:
-        self._set(key, low, high, stream)
+    __slots__ = ()
+    _word = "within"
 
 
 DataQuery: TypeAlias = CompareStatistic | DataBetween | DataWithin

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn, Self
+from typing import Any, ClassVar, Final, NoReturn, Self
 
 from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query.values import MAX_DEPTH
@@ -119,54 +119,46 @@ def _is_trivial(query: Query) -> bool:
     return isinstance(query, Everything) or _is_nothing(query)
 
 
-def _check_children(kind: type[Query], children: tuple[Query, ...]) -> None:
-    # One form for each query, for those of the same code are equal.
-    if len(children) < 2 or any(isinstance(child, kind) or _is_trivial(child) for child in children):
-        name = "all_of" if kind is And else "any_of"
-        raise ValueError(
-            f"{kind.__name__} takes two or more children, none of them {kind.__name__}, ALL or ~ALL: "
-            f"{name}(queries) brings any queries to that form"
-        )
-
-
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class And(Query):
+class _Combination(Query):
+    """The two nodes over several children."""
+
+    children: tuple[Query, ...]
+    depth: int = field(init=False)
+    _symbol: ClassVar[str]
+    _maker: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        self._fill(children=tuple(self.children))
+        # One form for each query, for those of the same code are equal.
+        if len(self.children) < 2 or any(isinstance(child, type(self)) or _is_trivial(child) for child in self.children):
+            name = type(self).__name__
+            raise ValueError(
+                f"{name} takes two or more children, none of them {name}, ALL or ~ALL: "
+                f"{self._maker}(queries) brings any queries to that form"
+            )
+        self._fill(depth=deeper(self.children))
+
+    @property
+    def infix(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return self._symbol.join(enclosed(child) for child in self.children)
+
+
+class And(_Combination):
     """Matches where every child does. `all_of` and ``&`` make it and keep it flat."""
 
-    children: tuple[Query, ...]
-    depth: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._fill(children=tuple(self.children))
-        _check_children(And, self.children)
-        self._fill(depth=deeper(self.children))
-
-    @property
-    def infix(self) -> bool:
-        return True
-
-    def __repr__(self) -> str:
-        return " & ".join(enclosed(child) for child in self.children)
+    __slots__ = ()
+    _symbol, _maker = " & ", "all_of"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Or(Query):
+class Or(_Combination):
     """Matches where any child does. `any_of` and ``|`` make it and keep it flat."""
 
-    children: tuple[Query, ...]
-    depth: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._fill(children=tuple(self.children))
-        _check_children(Or, self.children)
-        self._fill(depth=deeper(self.children))
-
-    @property
-    def infix(self) -> bool:
-        return True
-
-    def __repr__(self) -> str:
-        return " | ".join(enclosed(child) for child in self.children)
+    __slots__ = ()
+    _symbol, _maker = " | ", "any_of"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -125,14 +126,26 @@ def _scan_id(value: object) -> int:
     return frozen
 
 
-def _need_catalog(query: ScanID | ScanIDRange) -> UnsupportedQuery:
-    return UnsupportedQuery(
-        f"{query!r} depends on the other runs of the catalog: search a catalog with it, or say duplicates='all'"
-    )
+class _ByScanID(Query):
+    """The two nodes whose meaning may depend on the other runs of the catalog."""
+
+    __slots__ = ()
+    duplicates: Duplicates
+
+    @abstractmethod
+    def candidates(self) -> Query:
+        """Give the query for all runs of these scan_ids, duplicates included."""
+
+    def expanded(self) -> Query:
+        if self.duplicates != "all":
+            raise UnsupportedQuery(
+                f"{self!r} depends on the other runs of the catalog: search a catalog with it, or say duplicates='all'"
+            )
+        return self.candidates()
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, init=False)
-class ScanID(Query):
+class ScanID(_ByScanID):
     """The run has one of these scan_ids.
 
     Parameters
@@ -164,20 +177,14 @@ class ScanID(Query):
         return cls(*fields["ids"], duplicates=fields["duplicates"])
 
     def candidates(self) -> Query:
-        """Give the query for all runs of these scan_ids, duplicates included."""
         return In(SCAN_ID, self.ids)
-
-    def expanded(self) -> Query:
-        if self.duplicates != "all":
-            raise _need_catalog(self)
-        return self.candidates()
 
     def __repr__(self) -> str:
         return f"ScanID({', '.join(map(repr, self.ids))}, duplicates={self.duplicates!r})"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, init=False)
-class ScanIDRange(Query):
+class ScanIDRange(_ByScanID):
     """The run's scan_id is at or above `start_id`, and below `end_id`; `duplicates` as in `ScanID`."""
 
     start_id: int
@@ -189,13 +196,7 @@ class ScanIDRange(Query):
         self._fill(start_id=_scan_id(start_id), end_id=_scan_id(end_id), duplicates=duplicates)
 
     def candidates(self) -> Query:
-        """Give the query for all runs of these scan_ids, duplicates included."""
         return Compare(SCAN_ID, ">=", self.start_id) & Compare(SCAN_ID, "<", self.end_id)
-
-    def expanded(self) -> Query:
-        if self.duplicates != "all":
-            raise _need_catalog(self)
-        return self.candidates()
 
     def __repr__(self) -> str:
         return f"ScanIDRange({self.start_id}, {self.end_id}, duplicates={self.duplicates!r})"
