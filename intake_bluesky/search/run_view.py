@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -30,6 +28,7 @@ from intake_bluesky.errors import (
 )
 from intake_bluesky.search.budget import Search
 from intake_bluesky.storage.contract import RunStore
+from intake_bluesky.storage.header_cache import HeaderCache
 from intake_bluesky.storage.origin import Origin
 from intake_bluesky.storage.statistics import Answer, Recorded
 
@@ -41,28 +40,8 @@ __all__ = ["StoredRun", "reading_of"]
 REMEMBERED: Final = 65_536  # statistics of a store's runs that are kept; one takes some 300 bytes
 
 
-class _Remembered:
-    """The statistics computed last, of one store."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: OrderedDict[Recorded, Statistics] = OrderedDict()
-
-    def get(self, what: Recorded) -> Statistics | None:
-        with self._lock:
-            if what in self._known:
-                self._known.move_to_end(what)
-            return self._known.get(what)
-
-    def put(self, what: Recorded, found: Statistics) -> None:
-        with self._lock:
-            self._known[what] = found
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-
-
 # By store, and gone with it.
-_MEMORY: Final[WeakKeyDictionary[RunStore, _Remembered]] = WeakKeyDictionary()
+_MEMORY: Final[WeakKeyDictionary[RunStore, HeaderCache[Statistics]]] = WeakKeyDictionary()
 
 
 def reading_of(assets: AssetOptions) -> str:
@@ -149,7 +128,7 @@ class StoredRun:
         values = self._recorded(stream, key)
         if values is None:
             return None
-        memory = _MEMORY.setdefault(self._store, _Remembered())
+        memory = _MEMORY.setdefault(self._store, HeaderCache(REMEMBERED))
         found = memory.get(values)
         if found is None:
             found = self._kept(values) or self._compute(values)

@@ -1,4 +1,4 @@
-"""What a store read last of its runs, so that a header and the events after it need not be asked for twice."""
+"""What was read last of the runs of a store, so that it need not be asked for twice."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 __all__ = ["HeaderCache"]
@@ -14,12 +15,12 @@ T = TypeVar("T")
 
 
 class HeaderCache(Generic[T]):
-    """The runs described last, by uid; for all threads.
+    """What is known of the runs that were asked for last, by uid; for all threads.
 
     Parameters
     ----------
     size : int
-        How many runs.
+        Of how many runs, or of how many things about runs where the key says more than a uid.
     age : float
         Seconds after which a run has to be described anew, whatever its version.
 
@@ -34,10 +35,10 @@ class HeaderCache(Generic[T]):
 
     def __init__(self, size: int = 32, age: float = math.inf) -> None:
         self._size, self._age = size, age
-        self._runs: OrderedDict[str, tuple[float, str, T]] = OrderedDict()
+        self._runs: OrderedDict[Hashable, tuple[float, str, T]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, uid: str, version: str = "") -> T | None:
+    def get(self, uid: Hashable, version: str = "") -> T | None:
         """What was put of a run; None where it is of another version, or too old."""
         with self._lock:
             known = self._runs.get(uid)
@@ -46,18 +47,19 @@ class HeaderCache(Generic[T]):
             self._runs.move_to_end(uid)
             return known[2]
 
-    def put(self, uid: str, value: T, version: str = "") -> None:
+    def put(self, uid: Hashable, value: T, version: str = "") -> None:
         """Put what is known of a run; those that are too old are dropped, and of too many that used longest ago."""
         now = time.monotonic()
         with self._lock:
             self._runs[uid] = now, version, value
             self._runs.move_to_end(uid)
-            too_old = [other for other, known in self._runs.items() if now - known[0] > self._age]
-            for other in [*too_old, *list(self._runs)[: -self._size]]:
-                # A run may be both too old and one of too many.
-                self._runs.pop(other, None)
+            if self._age < math.inf:
+                for other in [other for other, known in self._runs.items() if now - known[0] > self._age]:
+                    del self._runs[other]
+            if len(self._runs) > self._size:
+                self._runs.popitem(last=False)
 
-    def drop(self, uid: str) -> None:
+    def drop(self, uid: Hashable) -> None:
         """Drop what is known of a run."""
         with self._lock:
             self._runs.pop(uid, None)

@@ -5,58 +5,12 @@ They are imported from `intake_bluesky.storage`, which warns. Every `RunStore` i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from types import new_class
 from typing import Any, Final, Protocol, runtime_checkable
 
-from intake_bluesky.documents.model import Document
-from intake_bluesky.query import Path
-from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, RunInsert
-from intake_bluesky.storage.statistics import StatisticsCache
+from intake_bluesky.storage.contract import RunStore
 
 __all__ = ["INSTEAD", "SupportsCount", "SupportsDistinct", "SupportsInsert", "SupportsLookup", "SupportsStatistics"]
-
-
-# Checked at runtime, since that is how drivers used them.
-@runtime_checkable
-class SupportsInsert(Protocol):
-    """A store with `RunStore.insert`: whether it may be used is `RunStore.writable`."""
-
-    def insert(self, start: Document) -> RunInsert:
-        """Begin a run with its start document."""
-
-
-@runtime_checkable
-class SupportsCount(Protocol):
-    """A store with `RunStore.count`."""
-
-    def count(self, plan: Plan = ALL_RUNS) -> int:
-        """Count the runs of a plan."""
-
-
-@runtime_checkable
-class SupportsDistinct(Protocol):
-    """A store with `RunStore.distinct`, which may give None."""
-
-    def distinct(self, path: Path, plan: Plan = ALL_RUNS) -> Iterable[tuple[Any, int]] | None:
-        """Yield each value at an exact path, and how many runs of a plan have it."""
-
-
-@runtime_checkable
-class SupportsLookup(Protocol):
-    """A store with `RunStore.lookup`, which may give None."""
-
-    def lookup(self, paths: Sequence[Path], plan: Plan = ALL_RUNS) -> Lookup | None:
-        """Yield uid, time and the values at exact paths of each run of a plan."""
-
-
-@runtime_checkable
-class SupportsStatistics(Protocol):
-    """A store with `RunStore.statistics`, which may be None."""
-
-    @property
-    def statistics(self) -> StatisticsCache | None:
-        """What keeps statistics of recorded data."""
-
 
 INSTEAD: Final = {
     "SupportsInsert": "ask a store whether it is `writable`",
@@ -66,3 +20,15 @@ INSTEAD: Final = {
     "SupportsStatistics": "ask a store for its `statistics`, which are None where it keeps none",
 }
 """What to do in place of `isinstance`."""
+
+
+def _protocol(name: str) -> Any:
+    """The protocol of a store that has the one method or property in its name."""
+    member = name.removeprefix("Supports").lower()
+    text = f"A store with `RunStore.{member}`. Today, {INSTEAD[name]}."
+    body = {"__module__": __name__, "__doc__": text, member: vars(RunStore)[member]}
+    # Checked at runtime, since that is how drivers used them.
+    return runtime_checkable(new_class(name, (Protocol,), exec_body=lambda space: space.update(body)))
+
+
+SupportsInsert, SupportsCount, SupportsDistinct, SupportsLookup, SupportsStatistics = map(_protocol, INSTEAD)
