@@ -16,8 +16,6 @@ import orjson
 
 from intake_bluesky.documents.model import to_plain
 
-__all__ = ["REFUSALS", "dumps", "loads", "may_hold_long_integers"]
-
 OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 REFUSALS: Final = (RecursionError, TypeError, ValueError)
 """What `dumps` raises where JSON has no form for a value."""

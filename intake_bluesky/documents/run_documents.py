@@ -22,8 +22,6 @@ from intake_bluesky.documents.model import (
 from intake_bluesky.documents.pages import event_page, gather, normalise
 from intake_bluesky.errors import DamagedRun, StreamNotFound
 
-__all__ = ["RunDocuments"]
-
 PAGED: Final = frozenset({"event", "event_page", "bulk_events", "datum", "datum_page", "bulk_datum"})
 PAGE_SIZE: Final = 1000  # neighbouring single events that are read together
 

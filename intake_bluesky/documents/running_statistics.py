@@ -22,8 +22,6 @@ from intake_bluesky.documents.pages import event_page, normalise
 from intake_bluesky.documents.statistics import Fields, Statistics, of_floats, of_integers
 from intake_bluesky.integers import FLOAT_EXACT
 
-__all__ = ["ODD", "Found", "Measuring", "Watching"]
-
 Found: TypeAlias = Mapping[str, Mapping[str, Fields | None]]
 """Of each data key that a descriptor declares, by stream and key; None in the place of what is not known."""
 

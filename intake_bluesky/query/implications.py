@@ -11,8 +11,6 @@ from intake_bluesky.query.paths import Path
 from intake_bluesky.query.values import FrozenDict
 from intake_bluesky.query.words import Fuzzy, words
 
-__all__ = ["FEW", "PLAIN", "implied"]
-
 FEW: Final = 8  # words of a `Fuzzy`, for each of which all words of all runs are looked at
 PLAIN: Final = re.compile(r"(?P<anchor>\^?)(?P<text>[^\\.^$*+?{}\[\]|()]+)", re.DOTALL)
 REPEATED: Final = frozenset("*+?{")

@@ -129,15 +129,15 @@ class _Combination(Query):
     _maker: ClassVar[str]
 
     def __post_init__(self) -> None:
-        self._fill(children=tuple(self.children))
+        children = tuple(self.children)
         # One form for each query, for those of the same code are equal.
-        if len(self.children) < 2 or any(isinstance(child, type(self)) or _is_trivial(child) for child in self.children):
+        if len(children) < 2 or any(isinstance(child, type(self)) or _is_trivial(child) for child in children):
             name = type(self).__name__
             raise ValueError(
                 f"{name} takes two or more children, none of them {name}, ALL or ~ALL: "
                 f"{self._maker}(queries) brings any queries to that form"
             )
-        self._fill(depth=deeper(self.children))
+        self._fill(children=children, depth=deeper(children))
 
     @property
     def infix(self) -> bool:

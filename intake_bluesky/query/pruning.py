@@ -11,8 +11,6 @@ from intake_bluesky.query.implications import implied
 from intake_bluesky.query.nodes import ALL, And, Everything, Not, Or, Query, all_of, any_of
 from intake_bluesky.query.split import split, to_nnf
 
-__all__ = ["Bounds", "Kept", "Verdict", "bounds"]
-
 Verdict: TypeAlias = Literal["true", "open"]
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from intake_bluesky.query.nodes import Query
 
-__all__ = ["ServerText"]
-
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ServerText(Query):

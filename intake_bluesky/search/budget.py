@@ -11,8 +11,6 @@ from intake_bluesky.errors import SearchTooLarge
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.statistics import Answer, Recorded
 
-__all__ = ["Search", "byte_count"]
-
 SOON: Final = 1.0  # seconds after which the store is given what was found out
 
 

@@ -16,8 +16,6 @@ from intake_bluesky.search.ordering import TIME, as_path, value_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "dataframe"]
-
 COLUMNS: Final[Mapping[str, str]] = {
     "time": "start.time",
     "scan_id": "start.scan_id",

@@ -11,8 +11,6 @@ from intake_bluesky.query.paths import MISSING
 from intake_bluesky.search.ordering import TIME, Rank, as_path, rank, value_of
 from intake_bluesky.search.selection import Selection
 
-__all__ = ["Facet", "facets"]
-
 
 class Facet(NamedTuple):
     """A value, and how many runs have it."""

@@ -10,8 +10,6 @@ from intake_bluesky.search.ordering import Arrangement
 from intake_bluesky.search.selection import Selection
 from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["Explanation", "explain"]
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Explanation:

@@ -17,8 +17,6 @@ from intake_bluesky.search.selection import Selection
 from intake_bluesky.storage.contract import Lookup
 from intake_bluesky.storage.order import Order
 
-__all__ = ["Arrangement", "Rank", "SortKey", "Sorting", "as_path", "rank", "value_of"]
-
 T = TypeVar("T")
 Rank: TypeAlias = tuple[Any, ...]
 FETCHED: Final = 500  # runs that are fetched at once, by uid

@@ -10,8 +10,6 @@ from intake_bluesky.query.pruning import bounds
 from intake_bluesky.storage.contract import Plan, RunStore
 from intake_bluesky.storage.order import Order
 
-__all__ = ["SearchPlan", "plan_search"]
-
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:

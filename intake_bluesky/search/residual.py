@@ -21,8 +21,6 @@ from intake_bluesky.storage.contract import Plan, RunStore
 from intake_bluesky.storage.order import Order, merge_runs, sort_runs
 from intake_bluesky.storage.statistics import StatisticsCache
 
-__all__ = ["Finishing"]
-
 FIRST: Final = 64  # runs that a store measures at first: few, for the first hits wait for them
 LAST: Final = 2048  # and at most, each time, once it shows that all are wanted
 

@@ -35,8 +35,6 @@ from intake_bluesky.storage.statistics import Answer, Recorded
 if TYPE_CHECKING:
     from intake_bluesky.assets import AssetArray
 
-__all__ = ["StoredRun", "reading_of"]
-
 REMEMBERED: Final = 65_536  # statistics of a store's runs that are kept; one takes some 300 bytes
 
 

@@ -19,8 +19,6 @@ from intake_bluesky.search.run_statistics import Measured, measured
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.statistics import Answer, Recorded, StatisticsCache
 
-__all__ = ["StatisticsIndex", "packed"]
-
 T = TypeVar("T")
 TOGETHER: Final = 64  # runs that a store is asked to describe at once
 # One bound value for any number of uids: SQLite limits how many variables a statement has.

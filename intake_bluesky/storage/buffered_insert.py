@@ -14,8 +14,6 @@ from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.storage.contract import RunInsert
 
-__all__ = ["BufferedInsert", "Buffering", "try_again"]
-
 PAUSE: Final = 0.25  # seconds between two attempts to reach a database
 
 log = logging.getLogger(__name__)

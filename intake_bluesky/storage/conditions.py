@@ -8,8 +8,6 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from intake_bluesky.query import And, Compare, Everything, In, Not, Or, PartialUID, Query
 
-__all__ = ["KeyCondition", "combine", "key_condition", "sql_condition"]
-
 T = TypeVar("T")
 Operator: TypeAlias = Literal["==", "<", "<=", ">", ">=", "in", "starts"]
 

@@ -33,15 +33,6 @@ from intake_bluesky.storage.statistics import SharedStatistics, StatisticsCache
 if TYPE_CHECKING:
     from intake_bluesky.documents.columns import Array
 
-__all__ = [
-    "ALL_RUNS",
-    "Lookup",
-    "Plan",
-    "Problem",
-    "RunInsert",
-    "RunStore",
-]
-
 Lookup: TypeAlias = Iterator[tuple[str, float | None, tuple[Any, ...]]]
 """Of each run its uid, its time as in `RunSummary`, and the values at some paths."""
 

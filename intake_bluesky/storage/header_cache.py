@@ -9,8 +9,6 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-__all__ = ["HeaderCache"]
-
 T = TypeVar("T")
 
 

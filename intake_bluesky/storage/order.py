@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 from intake_bluesky.documents.model import RunSummary
 
-__all__ = ["Order", "merge_runs", "sort_runs"]
-
 
 class Order(enum.Enum):
     """The total orders of runs: by (time, uid), runs without a time last in both."""

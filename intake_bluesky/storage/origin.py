@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from intake_bluesky.assets.options import AssetOptions
     from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["Origin"]
-
 
 @dataclass(frozen=True, slots=True)
 class Origin:

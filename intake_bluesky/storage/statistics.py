@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from intake_bluesky.documents.statistics import Statistics
 
-__all__ = ["Answer", "Recorded", "SharedStatistics", "StatisticsCache"]
-
 
 @dataclass(frozen=True, slots=True)
 class Recorded:

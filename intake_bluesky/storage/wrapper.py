@@ -11,8 +11,6 @@ from typing import Any
 from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.storage.contract import ALL_RUNS, Plan, RunStore
 
-__all__ = ["WrapperStore"]
-
 
 class WrapperStore(RunStore):
     """A store that passes everything on to another; subclasses override what they change.

@@ -8,8 +8,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["NUMBERS", "OBJECT", "TEXT", "Array", "Column", "Ragged", "missing", "objects", "take"]
-
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 TEXT = np.dtypes.StringDType()

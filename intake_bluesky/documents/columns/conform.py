@@ -8,8 +8,6 @@ import numpy as np
 
 from intake_bluesky.documents.columns.arrays import OBJECT, TEXT, Array, Column, Ragged, missing, objects
 
-__all__ = ["conform"]
-
 
 def conform(col: Column, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
     """Bring one page's column to the dtype and per-event shape of its stream.

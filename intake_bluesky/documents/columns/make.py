@@ -13,8 +13,6 @@ from intake_bluesky.documents.columns.arrays import NUMBERS, TEXT, Array, Column
 from intake_bluesky.documents.columns.observed import observe
 from intake_bluesky.integers import FLOAT_EXACT, UINT64_END
 
-__all__ = ["column"]
-
 
 def column(values: Sequence[Any]) -> tuple[Column, bool]:
     """Make a column of one page's values.

@@ -12,8 +12,6 @@ import numpy as np
 from intake_bluesky.documents.columns.arrays import OBJECT, TEXT, Array, Column, Ragged
 from intake_bluesky.integers import FLOAT_EXACT, INT64_END, UINT64_END
 
-__all__ = ["Observed", "merge_observed", "observe"]
-
 
 @dataclass(frozen=True, slots=True)
 class Observed:
