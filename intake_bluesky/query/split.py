@@ -80,6 +80,11 @@ def split(query: Query, exact: Callable[[Query], bool]) -> tuple[Query, Query]:
     )
 
 
+def answered(query: Query, exact: Callable[[Query], bool]) -> bool:
+    """Tell whether a store answers all of a query: then `split` leaves no residual."""
+    return _is_exact(to_nnf(query), exact)
+
+
 def _is_exact(query: Query, exact: Callable[[Query], bool]) -> bool:
     if isinstance(query, And | Or):
         return all(_is_exact(child, exact) for child in query.children)

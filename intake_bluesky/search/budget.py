@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Final, Self
 
 from intake_bluesky.documents.statistics import Statistics
@@ -15,11 +14,7 @@ SOON: Final = 1.0  # seconds after which the store is given what was found out
 
 
 def byte_count(size: int | str) -> int:
-    """Read a size: a number of bytes, or text like ``"10GiB"``.
-
-    Raises
-    ------
-    ValueError
+    """Read a size: a number of bytes, or text like ``"10GiB"``; other text raises `ValueError`.
 
     Examples
     --------
@@ -34,11 +29,7 @@ def byte_count(size: int | str) -> int:
 class Search:
     """One search that looks into data: how much it may read, and what it found out, for the store to keep.
 
-    Parameters
-    ----------
-    store : RunStore
-    most : int, optional
-        Bytes of values, as arrays, that may be read; None for whatever it takes.
+    At `most` so many bytes of values, as arrays, may be read; None stands for whatever it takes.
 
     Examples
     --------
@@ -53,23 +44,12 @@ class Search:
         self._kept = time.monotonic()
 
     def take(self, size: int, uid: str = "") -> None:
-        """Count bytes that are read.
-
-        Raises
-        ------
-        SearchTooLarge
-            Where these are too many.
-        """
+        """Count bytes that are read, or raise `SearchTooLarge`."""
         self.check(size, uid)
         self._taken += size
 
     def check(self, size: int, uid: str = "") -> None:
-        """Make sure that so many bytes may be read.
-
-        Raises
-        ------
-        SearchTooLarge
-        """
+        """Make sure that so many bytes may be read, or raise `SearchTooLarge`."""
         if self._most is not None and self._taken + size > self._most:
             of_run = f" of run {uid}" if uid else ""
             raise SearchTooLarge(
@@ -95,5 +75,5 @@ class Search:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.end()  # after an error, too: what was read was paid for, and holds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from intake_bluesky.documents.model import to_plain
@@ -58,7 +58,10 @@ def facets(selection: Selection, keys: Sequence[str], *, missing: bool = False) 
     {'plan_name': [Facet(value='scan', runs=2), Facet(value='count', runs=1)]}
     """
     counts = {key: _Counts(as_path(key)) for key in keys}
-    _count_by_runs(selection, [count for count in counts.values() if not _count_by_store(selection, count, missing)])
+    by_runs = [count for count in counts.values() if not _count_by_store(selection, count, missing)]
+    for run in selection.runs() if by_runs else ():
+        for count in by_runs:
+            count.add(value_of(run, count.path))
     return {key: count.ordered(missing=missing) for key, count in counts.items()}
 
 
@@ -75,10 +78,3 @@ def _count_by_store(selection: Selection, counts: _Counts, missing: bool) -> boo
         # A store leaves out runs without a value.
         counts.absent = selection.store.count(plan) - counts.total
     return True
-
-
-def _count_by_runs(selection: Selection, several: Iterable[_Counts]) -> None:
-    several = list(several)
-    for run in selection.runs() if several else ():
-        for counts in several:
-            counts.add(value_of(run, counts.path))

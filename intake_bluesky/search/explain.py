@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from intake_bluesky.query import ALL, And, Everything, Not, Or, PathQuery, Query, documents_needed, leaves, split
+from intake_bluesky.query import ALL, And, Everything, Not, Or, PathQuery, Query, documents_needed, leaves
+from intake_bluesky.query.split import answered
 from intake_bluesky.search.ordering import Arrangement
 from intake_bluesky.search.selection import Selection
 from intake_bluesky.storage.contract import RunStore
@@ -126,13 +127,13 @@ def _reasons(store: RunStore, residual: Query) -> Iterator[tuple[Query, str]]:
 
 def _reason(store: RunStore, part: Query) -> str:
     leaf = part.child if isinstance(part, Not) else part
-    left = [one for one in leaves(leaf) if not _answers(store, one)]
+    left = [one for one in leaves(leaf) if not answered(one, store.answers)]
     by_statistics = store.statistics is not None and all("data" in documents_needed(one) for one in left)
     if isinstance(leaf, Or) and not by_statistics:
         return f"an | goes to the store only whole, and it does not answer {', '.join(map(repr, left))}"
     if isinstance(leaf, PathQuery) and leaf.path.descend:
         exact = replace(leaf, path=replace(leaf.path, descend=False))
-        if _answers(store, exact):
+        if answered(exact, store.answers):
             return f"MongoDB's form looks into lists too; the store answers {~exact if leaf is not part else exact!r}"
     if by_statistics:
         return (
@@ -141,7 +142,3 @@ def _reason(store: RunStore, part: Query) -> str:
         )
     inside = " and ".join(sorted(documents_needed(part) & {"data", "descriptors"}, reverse=True))
     return "the store does not answer this" + (f": runs are opened for their {inside}" if inside else "")
-
-
-def _answers(store: RunStore, query: Query) -> bool:
-    return isinstance(split(query, store.answers)[1], Everything)

@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.errors import UnsupportedQuery
-from intake_bluesky.query import Everything, Path, Query, Start, split
+from intake_bluesky.query import Path, Start
 from intake_bluesky.query.paths import MISSING, lookup
+from intake_bluesky.query.split import answered
 from intake_bluesky.search.selection import Selection
 from intake_bluesky.storage.contract import Lookup
 from intake_bluesky.storage.order import Order
@@ -25,11 +26,7 @@ TIME: Final = Path("start", ("time",))
 
 
 def as_path(key: str) -> Path:
-    """The place of a dotted key as `Key` takes it, in the start or the stop document.
-
-    Raises
-    ------
-    UnsupportedQuery
+    """The place of a dotted key as `Key` takes it, in the start or the stop document; others raise `UnsupportedQuery`.
 
     Examples
     --------
@@ -83,13 +80,7 @@ def rank(value: Any, *, depth: int = 0) -> Rank:
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One key to sort by.
-
-    Attributes
-    ----------
-    text : str
-        As it was given: ``"-start.time"``.
-    """
+    """One key to sort by, with its text as it was given: ``"-start.time"``."""
 
     text: str
     path: Path = field(init=False)
@@ -127,12 +118,7 @@ class Sorting:
 
     @classmethod
     def of(cls, keys: str | Iterable[str] | None) -> Self:
-        """Read what users give.
-
-        Raises
-        ------
-        UnsupportedQuery
-        """
+        """Read what users give; what are no keys raises `UnsupportedQuery`."""
         listed = [keys] if isinstance(keys, str) else keys or ()
         if not isinstance(listed, Iterable):
             raise UnsupportedQuery(f"the keys to sort by are str like 'scan_id' or '-start.time', not {keys!r}")
@@ -180,10 +166,6 @@ def _with_time(paths: Iterable[Path], time: float | None, others: Iterator[Any])
     return (timed if path == TIME else next(others) for path in paths)
 
 
-def _uid(run: RunSummary) -> str:
-    return run.uid
-
-
 @dataclass(frozen=True, slots=True)
 class Arrangement:
     """Some runs in the order that a catalog goes through them; making one reads nothing.
@@ -213,7 +195,7 @@ class Arrangement:
         elif self.sorting.by_time:
             yield from islice(self._by_time(), offset, stop)
         # Any uid would do: this asks whether the store finds runs by uid at all.
-        elif self._finds(Start("uid").is_in([""])):
+        elif answered(Start("uid").is_in([""]), self.selection.store.answers):
             yield from self._fetched(islice(self._uids(), offset, stop))
         else:
             yield from islice(self._collected(lambda run: run), offset, stop)
@@ -236,12 +218,9 @@ class Arrangement:
                 same.reverse()
             yield from self.sorting.arrange((run, self.sorting.ranks(run)) for run in same) if len(same) > 1 else same
 
-    def _finds(self, query: Query) -> bool:
-        return isinstance(split(query, self.selection.store.answers)[1], Everything)
-
     def _uids(self) -> Iterator[str]:
         told = self._told()
-        yield from self._collected(_uid) if told is None else self.sorting.arrange(told)
+        yield from self._collected(attrgetter("uid")) if told is None else self.sorting.arrange(told)
 
     def _told(self) -> Iterator[tuple[str, tuple[Rank | None, ...]]] | None:
         """Uids and ranks, as the store looks them up; None where documents have to be read."""
@@ -271,12 +250,7 @@ class Arrangement:
             yield from (found[uid] for uid in batch if uid in found)
 
     def uid_at(self, place: int) -> str:
-        """The run at a negative place: -1 is the newest or, where keys to sort by were given, the last.
-
-        Raises
-        ------
-        IndexError
-        """
+        """The run at a negative place: -1 is the newest or, with keys to sort by, the last; else `IndexError`."""
         if not self.sorting:
             return self.selection.newest(-place - 1).uid
         uids: Sequence[str] = list(self.uids())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from intake_bluesky.query import ALL, Everything, Not, Query, documents_needed, split
+from intake_bluesky.query import ALL, Everything, Query, documents_needed, split
 from intake_bluesky.query.pruning import bounds
 from intake_bluesky.storage.contract import Plan, RunStore
 from intake_bluesky.storage.order import Order
@@ -47,14 +47,8 @@ def plan_search(store: RunStore, query: Query, order: Order, reading: Callable[[
 
     What the store does not answer narrows what it finds all the same: see `intake_bluesky.query.pruning`.
 
-    Parameters
-    ----------
-    store : RunStore
-    query : Query
-        Without a `ScanID` that depends on other runs.
-    order : Order
-    reading : callable, optional
-        Gives how files are read, where the statistics that the store keeps are to decide.
+    The query has no `ScanID` that depends on other runs. `reading` gives how files are read, where the statistics that
+    the store keeps are to decide.
 
     Examples
     --------
@@ -65,7 +59,7 @@ def plan_search(store: RunStore, query: Query, order: Order, reading: Callable[[
     (PartialUID('9acjef'), Start('plan_name') == 'scan', None)
     """
     pushed, residual = split(query, store.answers)
-    if _is_nothing(pushed):
+    if pushed == ~ALL:
         return SearchPlan(None, None, ALL, pushed)
     if isinstance(residual, Everything):
         plan = store.plan(query, order)
@@ -75,7 +69,7 @@ def plan_search(store: RunStore, query: Query, order: Order, reading: Callable[[
         return SearchPlan(None, plan, plan.residual, plan.pushed)
     way = reading() if reading is not None and "data" in documents_needed(residual) else None
     possible, sure, between = bounds(residual, store.answers, way)
-    left, certain = (_plan(store, pushed & part, order) for part in (between, sure))
+    left, certain = (None if part == ~ALL else store.plan(part, order) for part in (pushed & between, pushed & sure))
     if all(isinstance(plan.residual, Everything) for plan in (left, certain) if plan is not None):
         return SearchPlan(certain, left, residual, pushed & possible)
     # With the bounds it was more than the store takes at once: without them it finds more runs, and all are looked at.
@@ -83,9 +77,7 @@ def plan_search(store: RunStore, query: Query, order: Order, reading: Callable[[
     return SearchPlan(None, plan, plan.residual & residual, plan.pushed)
 
 
-def _plan(store: RunStore, query: Query, order: Order) -> Plan | None:
-    return None if _is_nothing(query) else store.plan(query, order)
-
-
-def _is_nothing(query: Query) -> bool:
-    return isinstance(query, Not) and isinstance(query.child, Everything)
+def uids_of(store: RunStore, plan: Plan) -> Iterator[str]:
+    """The uids of the runs that a plan finds, alone where the store has them without reading documents."""
+    found = store.lookup((), plan)
+    return (run.uid for run in store.find(plan)) if found is None else (uid for uid, _, _ in found)

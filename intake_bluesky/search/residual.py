@@ -6,8 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents.model import RunSummary
@@ -15,7 +14,7 @@ from intake_bluesky.errors import AssetUnavailable, DamagedRun
 from intake_bluesky.query import Everything, Query, Start, cheap_first, documents_needed, matches
 from intake_bluesky.runtime.progress import track
 from intake_bluesky.search.budget import Search
-from intake_bluesky.search.plan import SearchPlan
+from intake_bluesky.search.plan import SearchPlan, uids_of
 from intake_bluesky.search.run_view import StoredRun
 from intake_bluesky.storage.contract import Plan, RunStore
 from intake_bluesky.storage.order import Order, merge_runs, sort_runs
@@ -26,24 +25,14 @@ LAST: Final = 2048  # and at most, each time, once it shows that all are wanted
 
 
 class Finishing:
-    """The rest of one search.
-
-    Parameters
-    ----------
-    store : RunStore
-    residual : Query
-        What is put to each run.
-    assets : AssetOptions
-        How files are found and read.
-    search : Search
-        How much may be read.
+    """The rest of one search: the residual is put to each run that the store leaves open.
 
     Examples
     --------
     >>> from intake_bluesky.testing.memory import MemoryStore
     >>> store = MemoryStore([[("start", {"uid": uid, "time": 1.0, "sample": uid})] for uid in ("Ni", "Cu")])
-    >>> with Finishing(store, Start("sample").regex("^C"), AssetOptions(), Search(store)) as finishing:
-    ...     [run.uid for run in finishing.runs(SearchPlan(None, Plan(), finishing.residual), Order.NEWEST)]
+    >>> finishing = Finishing(store, Start("sample").regex("^C"), AssetOptions(), Search(store))
+    >>> [run.uid for run in finishing.runs(SearchPlan(None, Plan(), finishing.residual), Order.NEWEST)]
     ['Cu']
     """
 
@@ -57,12 +46,6 @@ class Finishing:
         if not needed <= {"start", "stop"}:
             self.matches = partial(self._looks_into, ordered, assets)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._search.end()
-
     def runs(self, plan: SearchPlan, order: Order) -> Iterator[RunSummary]:
         """Yield the runs of a plan, in order: those the store is certain of, and others that match."""
         others = self._others(plan)  # first: what is measured from here on is in both, not in neither
@@ -75,11 +58,7 @@ class Finishing:
         others = {run.uid for run in self._others(plan)}
         if plan.certain is None:
             return len(others)
-        return len(others.union(self._uids(plan.certain))) if others else self.store.count(plan.certain)
-
-    def _uids(self, plan: Plan) -> Iterator[str]:
-        found = self.store.lookup((), plan)
-        return (run.uid for run in self._found(plan)) if found is None else (uid for uid, _, _ in found)
+        return len(others.union(uids_of(self.store, plan.certain))) if others else self.store.count(plan.certain)
 
     def _found(self, plan: Plan | None) -> Iterator[RunSummary]:
         return iter(()) if plan is None else iter(self.store.find(plan))

@@ -55,14 +55,9 @@ class StoredRun:
     events or a chunk of a file at a time, and those of runs that have stopped are kept: by the store, if it
     has `RunStore.statistics`, and in memory.
 
-    Parameters
-    ----------
-    store : RunStore
-    run : RunSummary
-    assets : AssetOptions, optional
-        How files are found and read; by default documents of another machine may name none of this one.
-    search : Search, optional
-        What it is looked at for; by default as much is read as it takes.
+    Files are found and read as `assets` says; by default documents of another machine may name none of this one. The
+    `search` is what it is looked at for; by default as much is read as it takes. What cannot be read raises
+    `DamagedRun` or `AssetUnavailable`.
 
     Examples
     --------
@@ -106,41 +101,25 @@ class StoredRun:
 
     @property
     def descriptors(self) -> Sequence[Mapping[str, Any]]:
-        """The event descriptors of all streams.
-
-        Raises
-        ------
-        DamagedRun, AssetUnavailable
-            When the run cannot be read.
-        """
+        """The event descriptors of all streams."""
         return self._header.descriptors
 
     def statistics(self, stream: str, key: str) -> Statistics | None:
-        """The statistics of a data key that a descriptor of the stream declares; None without such a key.
-
-        Raises
-        ------
-        DamagedRun, AssetUnavailable
-            When what it takes cannot be read.
-        """
+        """The statistics of a data key that a descriptor of the stream declares; None without such a key."""
         values = self._recorded(stream, key)
         if values is None:
             return None
         memory = _MEMORY.setdefault(self._store, HeaderCache(REMEMBERED))
         found = memory.get(values)
         if found is None:
-            found = self._kept(values) or self._compute(values)
+            kept = self._store.statistics
+            found = (None if kept is None else kept.get(values)) or self._compute(values)
             if self._header.stop is not None:  # a run without a stop may get more values
                 memory.put(values, found)
         return found
 
     def lies(self, stream: str, key: str, low: float, high: float) -> bool:
-        """Whether a number among the values lies from `low` to `high`; reads no further than to the first.
-
-        Raises
-        ------
-        DamagedRun, AssetUnavailable
-        """
+        """Whether a number among the values lies from `low` to `high`; reads no further than to the first."""
         values = self._recorded(stream, key)
         if values is None:
             return False
@@ -158,9 +137,6 @@ class StoredRun:
             return None
         reading = reading_of(self._assets) if is_external(spec) else ""
         return Recorded(self._run.uid, self._header.version, stream, key, reading)
-
-    def _kept(self, values: Recorded) -> Statistics | None:
-        return None if self._store.statistics is None else self._store.statistics.get(values)
 
     def _compute(self, values: Recorded) -> Statistics:
         # By piece: `first`, `last` and `gap` follow the order of seq_num, in which events are not stored after a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -178,8 +178,10 @@ class Selection:
         with self._finishing(self.settled()) as finishing:
             return finishing.matches(run)
 
-    def _finishing(self, residual: Query) -> Finishing:
-        return Finishing(self.store, residual, self._reads, Search(self.store, self.read_at_most))
+    @contextmanager
+    def _finishing(self, residual: Query) -> Iterator[Finishing]:
+        with Search(self.store, self.read_at_most) as search:
+            yield Finishing(self.store, residual, self._reads, search)
 
     def exact(self, uid: str) -> RunHeader:
         """Open the run of a full uid.

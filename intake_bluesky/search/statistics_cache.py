@@ -23,6 +23,8 @@ from intake_bluesky.query import (
     to_nnf,
 )
 from intake_bluesky.query.pruning import Kept
+from intake_bluesky.query.split import answered
+from intake_bluesky.search.plan import uids_of
 from intake_bluesky.search.run_view import StoredRun
 from intake_bluesky.search.statistics_index import StatisticsIndex
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, RunStore
@@ -54,19 +56,12 @@ def with_statistics(store: RunStore) -> RunStore:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """The runs that match a query, or those of them of which statistics prove certain things.
-
-    Attributes
-    ----------
-    query : Query
-    case_of : mapping of str to int, optional
-        By uid, the number of a run's case: a bit for each condition that is decided. Runs that are not in it have 0.
-    cases : frozenset of int
-        The cases whose runs belong to this one.
-    """
+    """The runs that match a query, or those of them of which statistics prove certain things."""
 
     query: Query
+    # By uid, the number of a run's case: a bit for each condition that is decided. Runs that are not in it have 0.
     case_of: Mapping[str, int] = field(default_factory=dict)
+    # The cases whose runs belong to this one.
     cases: frozenset[int] = frozenset({0})
 
     @property
@@ -85,10 +80,7 @@ class CachedStatistics(WrapperStore):
     Statistics are those of runs that have stopped, which do not change; ``refresh(deep=True)`` drops those of runs that
     did.
 
-    Parameters
-    ----------
-    inner : RunStore
-        One that keeps no statistics and has a `RunStore.cache_key`.
+    The store behind keeps no statistics and has a `RunStore.cache_key`.
     """
 
     def __init__(self, inner: RunStore) -> None:
@@ -146,10 +138,7 @@ class CachedStatistics(WrapperStore):
             return sum(1 for _ in self._of_case(case, Order.NEWEST))
         if case.whole:
             return self.inner.count(plan)
-        # Uids alone, where the store has them without reading documents.
-        found = self.inner.lookup((), plan)
-        uids = (run.uid for run in self.inner.find(plan)) if found is None else (uid for uid, _, _ in found)
-        return sum(map(case.has, uids))
+        return sum(map(case.has, uids_of(self.inner, plan)))
 
     def distinct(self, path: Path, plan: Plan = ALL_RUNS) -> Iterable[tuple[Any, int]] | None:
         whole = self._plan_behind(plan)
@@ -187,7 +176,7 @@ class CachedStatistics(WrapperStore):
         decided = {leaf: self._statistics.decided(leaf, among) for leaf in _kept(query)}
         said = {leaf: _condition(leaf, uids) for leaf, uids in decided.items()}
         few = sum(len(decided[leaf]) for leaf in leaves(query) if isinstance(leaf, Kept)) <= MOST
-        if few and all(isinstance(split(one, self.inner.answers)[1], Everything) for one in said.values()):
+        if few and all(answered(one, self.inner.answers) for one in said.values()):
             found = [_Case(_replaced(query, said))]
         else:
             found = list(_by_case(query, decided))

@@ -26,13 +26,7 @@ AMONG: Final = "uid IN (SELECT value FROM json_each(?))"
 
 
 class StatisticsIndex(StatisticsCache):
-    """Keeps statistics of the runs of one store, in an index of the user's cache folder as files have it.
-
-    Parameters
-    ----------
-    store : RunStore
-        One that has a `RunStore.cache_key`.
-    """
+    """Keeps statistics of the runs of a store with a `cache_key`, in an index of the user's cache as files have it."""
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
@@ -110,14 +104,7 @@ class StatisticsIndex(StatisticsCache):
             _again(lambda: self._index.forget(uids))
 
     def decided(self, leaf: Kept, among: Sequence[str] | None = None) -> list[str]:
-        """The uids of runs for which statistics prove a query; of one that asks for what is open, those not open.
-
-        Parameters
-        ----------
-        leaf : Kept
-        among : sequence of str, optional
-            The uids of the runs that are asked about; None for all.
-        """
+        """The uids of runs for which statistics prove a query, all or `among` some; of what is open, those not open."""
         condition, values = kept_condition(leaf)
         where = condition if leaf.says == "true" else f"NOT {condition}"
         if among is not None:
