@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
 from itertools import pairwise
 from operator import lt
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from intake_bluesky.documents.columns import Column, Observed, Ragged, column, observe
+from intake_bluesky.documents.columns import Column, Observed, Ragged, column, merge_observed, observe
 from intake_bluesky.documents.model import Document, EventPage, is_external, stream_name, to_plain
 from intake_bluesky.documents.pages import event_page, normalise
 from intake_bluesky.documents.statistics import Fields, Statistics, of_floats, of_integers
@@ -163,7 +162,7 @@ def _whole(parts: Sequence[DescriptorEvents], key: str, spec: Document) -> Field
         return None
     having = [part.keys[key] for part in parts if key in part.keys]
     absent = sum(part.events for part in parts) - sum(events for events, _, _ in having)
-    seen = reduce(Observed.__or__, (seen for _, seen, _ in having), Observed())
+    seen = merge_observed(seen for _, seen, _ in having)
     whole = Statistics.merged(*(Statistics(*found) for _, _, found in having))
     if seen.ragged or UNEVEN in seen.kinds:
         return None if absent or "null" in seen.kinds else whole.fields

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from intake_bluesky.query.nodes import ALL, And, Everything, Or, Query, all_of, any_of
 from intake_bluesky.query.path_nodes import AnyItem, Compare, Contains, HasSize, Regex
-from intake_bluesky.query.paths import Path
 from intake_bluesky.query.values import FrozenDict
 from intake_bluesky.query.words import Fuzzy, words
 
@@ -31,26 +31,20 @@ def implied(query: Query) -> Query:
         case Or(children):
             return any_of(implied(child) for child in children)
         case AnyItem(path, inner) if not path.descend:
-            return _some_item(path, inner)
+            narrower = implied(inner)
+            return ALL if isinstance(narrower, Everything) else AnyItem(path, narrower)
         case Compare(path, "==", tuple() as items) if not path.descend:
             # The order of the items is not asked, nor how often one occurs: that is left to `matches`.
             return all_of([HasSize(path, len(items)), *(Contains(path, item) for item in items)])
         case Compare(path, "==", FrozenDict() as items) if not path.descend:
-            return all_of(Compare(_within(path, key), "==", item) for key, item in items.items())
+            return all_of(
+                Compare(replace(path, segments=(*path.segments, key)), "==", item) for key, item in items.items()
+            )
         case Fuzzy(text, threshold):
             # Without words that folding changes once more: as texts they are other words.
             some = [word for word in sorted(words(text)) if words(word) == {word}][:FEW]
             return Fuzzy(" ".join(some), threshold) if some else ALL
     return _implied_by_regex(query)
-
-
-def _within(path: Path, key: str) -> Path:
-    return Path(path.document, (*path.segments, key))
-
-
-def _some_item(path: Path, inner: Query) -> Query:
-    narrower = implied(inner)
-    return ALL if isinstance(narrower, Everything) else AnyItem(path, narrower)
 
 
 def _implied_by_regex(query: Query) -> Query:

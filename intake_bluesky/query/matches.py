@@ -74,7 +74,7 @@ from intake_bluesky.query.paths import MISSING, RUN_DOCUMENTS, Path, is_list, lo
 from intake_bluesky.query.run_nodes import PartialUID, ScanID, ScanIDRange, TimeRange, documents_needed, misplaced
 from intake_bluesky.query.server_text import ServerText
 from intake_bluesky.query.values import Value, equal, is_number
-from intake_bluesky.query.words import FullText, Fuzzy, similarity, words
+from intake_bluesky.query.words import FullText, Fuzzy, alike, words
 
 if TYPE_CHECKING:
     from intake_bluesky.documents.statistics import Statistics
@@ -194,9 +194,10 @@ def _start_holds(query: Query, documents: Mapping[str, Any]) -> bool:
             uid = documents["start"].get("uid")
             return isinstance(uid, str) and uid.startswith(uids)
         case FullText(text):
-            return _has_words(documents["start"], words(text))
-        case Fuzzy():
-            return _has_similar_words(documents["start"], query)
+            return _has_words(documents["start"], words(text), lambda word, there: word in there)
+        case Fuzzy(text, least):
+            start = documents["start"]
+            return _has_words(start, words(text), lambda word, there: any(alike(word, one, least) for one in there))
     if isinstance(query, ServerText):
         raise UnsupportedQuery(
             f"only a MongoDB with a text index answers {query!r}: FullText means the same everywhere"
@@ -307,19 +308,10 @@ def _item_holds(item: Any, query: Query, *, over_keys: bool) -> bool:
     return _holds(query, {"item": item})
 
 
-def _has_words(start: Mapping[str, Any], wanted: frozenset[str]) -> bool:
-    for text in _texts(start):
-        wanted -= words(text)
-        if not wanted:
-            return True
-    return False
-
-
-def _has_similar_words(start: Mapping[str, Any], query: Fuzzy) -> bool:
-    wanted = words(query.text)
+def _has_words(start: Mapping[str, Any], wanted: frozenset[str], found: Callable[[str, frozenset[str]], bool]) -> bool:
     for text in _texts(start):
         there = words(text)
-        wanted = frozenset(w for w in wanted if all(similarity(w, other) < query.threshold for other in there))
+        wanted = frozenset(word for word in wanted if not found(word, there))
         if not wanted:
             return True
     return False

@@ -82,9 +82,15 @@ def _freeze_scalar(value: object, *, depth: int) -> Value:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return _int(int(value))
+        if value.bit_length() > MAX_BITS:
+            raise UnsupportedQuery(
+                f"an integer of {value.bit_length()} bits is too long for a query: {MAX_BITS} at most"
+            )
+        return int(value)
     if isinstance(value, float):
-        return _float(float(value))
+        if math.isnan(value):
+            raise UnsupportedQuery("nothing equals NaN, itself included: ask with .is_nan()")
+        return float(value)
     if isinstance(value, str):
         return str(value)
     if isinstance(value, datetime):
@@ -103,18 +109,6 @@ def _key(key: object) -> str:
     if not isinstance(key, str):
         raise UnsupportedQuery(f"the keys of a dict in a document are str, not {type(key).__name__}: {key!r}")
     return str(key)
-
-
-def _int(value: int) -> int:
-    if value.bit_length() > MAX_BITS:
-        raise UnsupportedQuery(f"an integer of {value.bit_length()} bits is too long for a query: {MAX_BITS} at most")
-    return value
-
-
-def _float(value: float) -> float:
-    if math.isnan(value):
-        raise UnsupportedQuery("nothing equals NaN, itself included: ask with .is_nan()")
-    return value
 
 
 def seconds(moment: datetime) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -46,12 +47,15 @@ class Ragged:
     def padded(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         """All events in one array of `shape` an event; what an event lacks is missing (NaN, "" or None)."""
         out = missing((len(self), *shape), dtype)
-        offsets = self.offsets
-        for row, own in enumerate(self.shapes):
-            part = self.values[offsets[row] : offsets[row + 1]].reshape(own)
-            window: tuple[Any, ...] = (row, *map(slice, own.tolist()))
+        for row, part in enumerate(self.arrays()):
+            window: tuple[Any, ...] = (row, *map(slice, part.shape))
             out[window] = part
         return out
+
+    def arrays(self) -> Iterator[Array]:
+        """Yield the array of each event."""
+        ends = pairwise(self.offsets.tolist())
+        return (self.values[begin:end].reshape(own) for (begin, end), own in zip(ends, self.shapes, strict=True))
 
 
 Column: TypeAlias = "Array | Ragged"
@@ -64,6 +68,11 @@ def missing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     if dtype == OBJECT:
         return np.full(shape, None, dtype)
     return np.zeros(shape, dtype)  # "" for text
+
+
+def all_missing(col: Array) -> bool:
+    """Tell whether a column may be nothing but nulls, which are NaN where no value says what else they might be."""
+    return col.dtype.kind == "f" and col.ndim == 1 and bool(np.isnan(col).all())
 
 
 def objects(values: Sequence[Any]) -> Array:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from intake_bluesky.documents.columns.arrays import OBJECT, TEXT, Array, Column, Ragged, missing, objects
+from intake_bluesky.documents.columns.arrays import OBJECT, TEXT, Array, Column, Ragged, all_missing, missing, objects
 
 
 def conform(col: Column, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
@@ -30,12 +30,14 @@ def conform(col: Column, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         When a value would change: 2.5 asked as an integer, text as a number, a longer array than `shape`.
     """
     if dtype == OBJECT and not shape:
-        return objects(_rows(col)) if isinstance(col, Ragged) or col.ndim > 1 else _as_objects(col)
+        if isinstance(col, Ragged):
+            return objects(list(col.arrays()))
+        return objects(list(col)) if col.ndim > 1 else _as_objects(col)
     if isinstance(col, Ragged):
         return _padded(col, dtype, shape)
     if col.shape[1:] == shape:
         return _cast(col, dtype)
-    if col.dtype.kind == "f" and col.ndim == 1 and np.isnan(col).all() and _has_missing(dtype):
+    if all_missing(col) and _has_missing(dtype):
         return missing((len(col), *shape), dtype)  # nothing but nulls on this page
     shapes = np.tile(np.asarray(col.shape[1:], np.int64), (len(col), 1))
     return _padded(Ragged(col.ravel(), shapes), dtype, shape)
@@ -51,13 +53,6 @@ def _padded(col: Ragged, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
 
 def _has_missing(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "fcO" or dtype == TEXT
-
-
-def _rows(col: Column) -> list[Any]:
-    if isinstance(col, Ragged):
-        offsets = col.offsets
-        return [col.values[offsets[i] : offsets[i + 1]].reshape(s) for i, s in enumerate(col.shapes)]
-    return list(col)
 
 
 def _as_objects(col: Array) -> Array:

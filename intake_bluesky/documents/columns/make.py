@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from intake_bluesky.documents.columns.arrays import NUMBERS, TEXT, Array, Column, Ragged, missing, objects
+from intake_bluesky.documents.columns.arrays import NUMBERS, OBJECT, TEXT, Array, Column, Ragged, missing, objects
 from intake_bluesky.documents.columns.observed import observe
 from intake_bluesky.integers import FLOAT_EXACT, UINT64_END
 
@@ -117,23 +117,17 @@ def _arrays(values: Sequence[Any]) -> tuple[Column, bool]:
     known = [shape for shape in shapes if shape is not None]
     if len(known) < len(shapes) or len({len(shape) for shape in known}) > 1:
         return objects(values), False
-    flat, nulls = column(list(chain.from_iterable(map(_leaves, values)))) if not _typed(values) else _join(values)
+    flat: Column
+    dtypes = {getattr(v, "dtype", OBJECT) for v in values}
+    if len(dtypes) == 1 and dtypes.pop().kind in NUMBERS:
+        flat, nulls = np.concatenate([v.ravel() for v in values]), False
+    else:
+        flat, nulls = column(list(chain.from_iterable(map(_leaves, values))))
     if isinstance(flat, Ragged) or flat.ndim > 1:
         return objects(values), nulls
     if len(set(shapes)) == 1:
         return flat.reshape(len(values), *known[0]), nulls
     return Ragged(flat, np.asarray(known, dtype=np.int64)), nulls
-
-
-def _typed(values: Sequence[Any]) -> bool:
-    return (
-        all(isinstance(v, np.ndarray) and v.dtype.kind in NUMBERS for v in values)
-        and len({v.dtype for v in values}) == 1
-    )
-
-
-def _join(values: Sequence[Array]) -> tuple[Array, bool]:
-    return np.concatenate([v.ravel() for v in values]), False
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:

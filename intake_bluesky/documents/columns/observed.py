@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from intake_bluesky.documents.columns.arrays import OBJECT, TEXT, Array, Column, Ragged
+from intake_bluesky.documents.columns.arrays import OBJECT, TEXT, Array, Column, Ragged, all_missing
 from intake_bluesky.integers import FLOAT_EXACT, INT64_END, UINT64_END
 
 
@@ -108,7 +108,7 @@ def observe(col: Column, *, nulls: bool = False) -> Observed:
     """
     if isinstance(col, Ragged):
         return Observed(_marks(col.values, nulls=nulls), col.largest, ragged=True)
-    if nulls and col.ndim == 1 and col.dtype.kind == "f" and np.isnan(col).all():
+    if nulls and all_missing(col):
         return NULLS
     return Observed(_marks(col, nulls=nulls), tuple(col.shape[1:]))
 
@@ -132,11 +132,10 @@ def _integer_marks(low: int, high: int) -> set[str]:
 
 
 def _object_marks(values: Array) -> set[str]:
-    marks: set[str] = set()
     flat = values.ravel().tolist()
     types = set(map(type, flat))
     names = {bool: "|b1", float: "<f8", str: "text", type(None): "null"}
-    marks |= {names.get(t, "other") for t in types - {int}}
+    marks = {names.get(t, "other") for t in types - {int}}
     if int in types:
         ints = [v for v in flat if type(v) is int]
         marks |= _width_marks(min(ints), max(ints))

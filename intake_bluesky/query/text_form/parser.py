@@ -41,13 +41,7 @@ _FLIPPED: Final = str.maketrans("<>", "><")  # 5 < x is written x > 5 as a node
 
 
 class Parser(Reader):
-    """Reads one text, whose length the caller limits.
-
-    Parameters
-    ----------
-    text
-        The whole.
-    """
+    """Reads one text, whose length the caller limits."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from intake_bluesky.errors import QuerySyntaxError
@@ -36,13 +36,7 @@ _HINTS: Final[Mapping[str, str]] = {
 
 
 class Reader:
-    """A text read piece by piece: the current one is known, none after it.
-
-    Parameters
-    ----------
-    text
-        The whole.
-    """
+    """A text read piece by piece: the current one is known, none after it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -116,48 +110,41 @@ class Reader:
         if depth > MAX_DEPTH:
             raise self.refused(token, f"a value nested deeper than {MAX_DEPTH} levels")
         if self.take("["):
-            return self._list(token, depth)
+            return [self.value(depth + 1) for _ in self._separated(token)]
         if self.take("{"):
             return self._dict(token, depth)
         quoted = f"text is quoted: '{self.shown(token)}'" if token.kind in ("word", "key") else ""
         raise self.expected("a value", quoted)
 
-    def _list(self, opened: Token, depth: int) -> list[Any]:
-        values: list[Any] = []
-        while not self.at("]"):
-            values.append(self.value(depth + 1))
+    def _separated(self, opened: Token) -> Iterator[None]:
+        """Stop at each item of what a parenthesis or bracket opened, and go past the comma after it and the end."""
+        while not self.at(_CLOSING[opened.value]):
+            yield
             if not self.take(","):
                 break
         self.close(opened, "',' or")
-        return values
 
     def _dict(self, opened: Token, depth: int) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        while not self.at("}"):
+        for _ in self._separated(opened):
             place, key = self.token, self.quoted("a key")
             if key in values:
                 raise self.refused(place, "this key is in the dict already")
             self.demand(":", "between key and value")
             values[key] = self.value(depth + 1)
-            if not self.take(","):
-                break
-        self.close(opened, "',' or")
         return values
 
     def arguments(self, opened: Token) -> tuple[list[Any], dict[str, Any]]:
         """Take the literals, positional and named, of a call whose parenthesis was taken."""
         values: list[Any] = []
         named: dict[str, Any] = {}
-        while not self.at(")"):
+        for _ in self._separated(opened):
             if self.token.kind == "word" and self.token.value not in LITERALS:
                 self._named(named)
             elif named:
                 raise self.expected("an argument with a name, as those before")
             else:
                 values.append(self.value())
-            if not self.take(","):
-                break
-        self.close(opened, "',' or")
         return values, named
 
     def _named(self, named: dict[str, Any]) -> None:
