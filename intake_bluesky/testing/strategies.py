@@ -81,7 +81,8 @@ def metadata() -> st.SearchStrategy[Document]:
 _TYPED: Final = frozenset(
     {"uid", "time", "scan_id", "hints", "projections", "data_type", "data_groups", "data_session"}
     | {"group", "owner", "project", "sample"}
-)  # event-model's schema has types for these
+    | {"self", "label"}
+)  # event-model's schema has types for these, and `RunComposer` takes the last two for arguments of its own
 
 
 @st.composite
