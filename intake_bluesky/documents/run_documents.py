@@ -115,15 +115,11 @@ class RunDocuments:
             units.append(_Unit(doc["descriptor"], len(doc["seq_num"]), doc, []))
             return
         last = units[-1] if units else None
-        if last is None or not self._continues(last, doc):
+        if last is None or last.page or last.descriptor != doc["descriptor"] or last.events >= self._page_size:
             last = _Unit(doc["descriptor"], 0, None, [])
             units.append(last)
         last.singles.append(doc)
         last.events += 1
-
-    def _continues(self, unit: _Unit, event: Document) -> bool:
-        same = unit.page is None and unit.descriptor == event["descriptor"]
-        return same and unit.events < self._page_size
 
     def header(self, version: str) -> RunHeader:
         """Describe the run.

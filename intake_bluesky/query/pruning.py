@@ -65,22 +65,10 @@ class Bounds(NamedTuple):
 
 
 def bounds(query: Query, exact: Callable[[Query], bool], reading: str | None = None) -> Bounds:
-    """Put queries that a store answers around one that it does not.
+    """Put queries whose leaves a store answers around one, of any that `split` takes, that it does not answer.
 
-    Parameters
-    ----------
-    query
-        Any query that `split` takes.
-    exact
-        Tells whether the store answers a leaf exactly.
-    reading
-        How files are read, where the store keeps statistics (see `intake_bluesky.storage.StatisticsCache`), which
-        then decide about data. None where it keeps none.
-
-    Returns
-    -------
-    Bounds
-        Their leaves are all `exact`.
+    Statistics that the store keeps (see `intake_bluesky.storage.StatisticsCache`) decide about data, where `reading`
+    says how files are read.
 
     Examples
     --------

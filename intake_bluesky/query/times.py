@@ -65,7 +65,7 @@ def epoch(moment: object, timezone: str | tzinfo | None = None) -> float:
     1709251200.0
     """
     if isinstance(moment, str):
-        return _in_zone(_parse(moment), zone(timezone))
+        moment = _parse(moment)
     if isinstance(moment, datetime):
         return _in_zone(moment, zone(timezone))
     value = freeze(moment)

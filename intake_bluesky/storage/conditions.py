@@ -50,18 +50,12 @@ def key_condition(leaf: Query) -> KeyCondition | None:
     KeyCondition(key='stop.exit_status', operator='in', value=('fail', 'abort'))
     >>> key_condition(Start("sample").regex("Ni"))
     """
-    match leaf:
-        case PartialUID(uids):
-            return KeyCondition("uid", "starts", uids)
-        case Compare(path, operator, value) if not path.descend and path.document in ("start", "stop"):
-            return KeyCondition(_key(path.document, path.segments), operator, value)
-        case In(path, values) if not path.descend and path.document in ("start", "stop"):
-            return KeyCondition(_key(path.document, path.segments), "in", values)
-    return None
-
-
-def _key(document: str, segments: tuple[str, ...]) -> str:
-    return ".".join(segments if document == "start" else (document, *segments))
+    if isinstance(leaf, PartialUID):
+        return KeyCondition("uid", "starts", leaf.uids)
+    if not isinstance(leaf, Compare | In) or leaf.path.descend or leaf.path.document not in ("start", "stop"):
+        return None
+    key = ".".join((*(["stop"] if leaf.path.document == "stop" else []), *leaf.path.segments))
+    return KeyCondition(key, leaf.op, leaf.value) if isinstance(leaf, Compare) else KeyCondition(key, "in", leaf.values)
 
 
 def combine(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, TypeAlias
 
 from intake_bluesky.documents.model import Document
@@ -72,7 +70,6 @@ class DocumentWriter:
         run = self._find(name, doc)
         if name in INTRODUCES:
             self._run_of[str(doc.get("uid"))] = run
-            run.uids.append(str(doc.get("uid")))
         try:
             if run.insert is not None:
                 run.insert.write(name, doc)
@@ -97,7 +94,9 @@ class DocumentWriter:
         field = FIELDS.get(name)
         if field is None:
             raise UnsupportedOperation(f"{name!r} is the name of no Bluesky document")
-        uid: Any = doc.get(field) if name != "bulk_events" else _first_descriptor(doc)
+        uid: Any = doc.get(field)
+        if name == "bulk_events":  # lists of events by stream, any of which may be empty
+            uid = next((event[field] for events in doc.values() for event in events), None)
         run = (self._runs if field == "run_start" else self._run_of).get(uid)
         if run is not None:
             return run
@@ -111,8 +110,7 @@ class DocumentWriter:
 
     def _end(self, run: _Run) -> None:
         del self._runs[run.uid]
-        for uid in run.uids:
-            self._run_of.pop(uid, None)
+        self._run_of = {uid: one for uid, one in self._run_of.items() if one is not run}
         if run.insert is not None:
             run.insert.close()
 
@@ -126,27 +124,16 @@ class DocumentWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Run:
     """A run being written; `insert` is None where its documents are dropped."""
 
     uid: str
     insert: RunInsert | None
-    uids: list[str] = field(default_factory=list)
-
-
-def _first_descriptor(doc: Mapping[str, Any]) -> Any:
-    """Bulk events are lists of events by stream, any of which may be empty."""
-    return next((event["descriptor"] for events in doc.values() for event in events), None)
 
 
 INTRODUCES: Final = frozenset({"descriptor", "resource", "stream_resource"})

@@ -138,16 +138,12 @@ def _object_marks(values: Array) -> set[str]:
     marks = {names.get(t, "other") for t in types - {int}}
     if int in types:
         ints = [v for v in flat if type(v) is int]
-        marks |= _width_marks(min(ints), max(ints))
+        low, high = min(ints), max(ints)
+        signed = {"<i8"} if low < 0 or high < INT64_END else set()
+        unsigned = {"<u8"} if high >= INT64_END else set()
+        held = low >= -INT64_END and high < UINT64_END
+        marks |= _integer_marks(low, high) | (signed | unsigned if held else {"big"})
     return marks
-
-
-def _width_marks(low: int, high: int) -> set[str]:
-    if low < -INT64_END or high >= UINT64_END:
-        return {"big"} | _integer_marks(low, high)
-    signed = {"<i8"} if low < 0 or high < INT64_END else set()
-    unsigned = {"<u8"} if high >= INT64_END else set()
-    return signed | unsigned | _integer_marks(low, high)
 
 
 def merge_observed(parts: Iterable[Observed]) -> Observed:

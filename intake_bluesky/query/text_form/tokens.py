@@ -55,19 +55,11 @@ _CURLY: Final = frozenset("‘’‚‛“”„‟«»‹›`´′″")  # noqa
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of the text.
+    """A piece of the text, and where it begins and ends, in characters from 0."""
 
-    Parameters
-    ----------
-    kind
-        What it is; a ``word`` is a key of one segment too, a ``key`` has several.
-    value
-        The word or symbol, the segments of a key, the number, the text; None at the end.
-    start, end
-        Where it begins and ends, in characters from 0.
-    """
-
+    # A ``word`` is a key of one segment too, a ``key`` has several.
     kind: Literal["word", "key", "number", "text", "symbol", "end"]
+    # The word or symbol, the segments of a key, the number, the text; None at the end.
     value: Any
     start: int
     end: int
