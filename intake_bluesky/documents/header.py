@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from intake_bluesky.documents.columns import Observed
+from intake_bluesky.documents.columns.observed import NULLS
 from intake_bluesky.documents.model import Document, RunHeader, Span, StreamAsset, StreamLayout, stream_name
 from intake_bluesky.documents.pages import normalise
 from intake_bluesky.errors import DamagedRun
@@ -122,14 +123,13 @@ class HeaderBuilder:
 
     @staticmethod
     def _observe(stream: _HeaderStream, observed: Mapping[str, Observed]) -> None:
-        gap = Observed(frozenset({"null"}))
         earlier = any(stream.pages)
         for key, seen in observed.items():
             # A key that comes late was missing in the events before.
-            before = stream.observed.get(key, gap if earlier else Observed())
+            before = stream.observed.get(key, NULLS if earlier else Observed())
             stream.observed[key] = before | seen
         for key in stream.observed.keys() - observed.keys():
-            stream.observed[key] |= gap
+            stream.observed[key] |= NULLS
 
     def header(self, version: str) -> RunHeader:
         """Give the header of what was added so far.

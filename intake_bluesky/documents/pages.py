@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from intake_bluesky.documents.columns import Array, Column, column
+from intake_bluesky.documents.columns import Array, column
 from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys
 from intake_bluesky.errors import DamagedRun
 
@@ -136,7 +136,12 @@ def _event_page(doc: Mapping[str, Any], data: Keys, timestamps: Keys) -> tuple[E
     seq_num = _numbers(wrap(doc["seq_num"]), "seq_num", np.dtype(np.int64))
     time = _numbers(wrap(doc["time"]), "time", np.dtype(np.float64))
     values = {k: col for k, (col, _) in columns.items()}
-    _check_lengths(doc, len(seq_num), chain([("time", time)], values.items(), stamps.items()))
+    for key, col in chain([("time", time)], values.items(), stamps.items()):
+        if len(col) != len(seq_num):
+            raise DamagedRun(
+                f"event page {doc.get('uid')} of descriptor {doc['descriptor']} has {len(seq_num)} events, "
+                f"but {len(col)} values under {key!r}"
+            )
     page = EventPage(str(doc["descriptor"]), seq_num, time, values, stamps, filled)
     return page, {k for k, (_, gaps) in columns.items() if gaps}
 
@@ -152,15 +157,6 @@ def _numbers(values: Sequence[Any], name: str, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "i" and not (out == raw).all():
         raise ValueError(f"{name} must be integers, not such as {raw[out != raw][0]!r}")
     return out
-
-
-def _check_lengths(doc: Mapping[str, Any], events: int, columns: Iterable[tuple[str, Column]]) -> None:
-    for key, col in columns:
-        if len(col) != events:
-            raise DamagedRun(
-                f"event page {doc.get('uid')} of descriptor {doc['descriptor']} has {events} events, "
-                f"but {len(col)} values under {key!r}"
-            )
 
 
 def gather(events: Iterable[Document], *, data: Keys = ALL_KEYS, timestamps: Keys = ()) -> tuple[EventPage, set[str]]:

@@ -35,7 +35,6 @@ NOTHING: Final = Statistics().fields
 SCALARS: Final = frozenset({float, int, bool, str})
 PLAIN: Final = "biufUT"  # kinds of arrays that every format gives back as what they were
 SCALAR: Final[Document] = {"shape": []}  # a data key, as far as the number of values depends on it
-NAME: Final = frozenset({str})
 GROUP: Final = 200  # events of a run being written that are looked at together
 
 
@@ -248,7 +247,7 @@ class Watching:
 
 
 def _check_names(keys: Iterable[object]) -> None:
-    if not NAME.issuperset(map(type, keys)) and not all(isinstance(key, str) for key in keys):
+    if not TEXT.issuperset(map(type, keys)) and not all(isinstance(key, str) for key in keys):
         raise TypeError("a format may make text of other keys")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias, get_args
 
 from intake_bluesky.errors import UnsupportedQuery
@@ -263,8 +263,7 @@ def _relative(leaf: Query) -> Query:
         return leaf
     if not isinstance(leaf, PathQuery) or leaf.path.document not in ("start", "item"):
         raise UnsupportedQuery(f"inside .any() a query is over the items of the list, by Key(...) or Item(): {leaf!r}")
-    fields = {name: getattr(leaf, name) for name in leaf.__match_args__}
-    return type(leaf).from_fields(**{**fields, "path": leaf.path.within("item")})
+    return replace(leaf, path=replace(leaf.path, document="item"))
 
 
 PathQuery: TypeAlias = Compare | In | Exists | IsNaN | Contains | HasSize | Regex | AnyItem

@@ -132,10 +132,6 @@ class Path:
         """Take a path as it is, or parse a dotted key."""
         return key if isinstance(key, Path) else cls.parse(key)
 
-    def within(self, document: DocumentName) -> Path:
-        """Give the same place in another document."""
-        return Path(document, self.segments, self.descend)
-
     def __str__(self) -> str:
         """Write the builder that makes this path."""
         arguments = [repr(segment) for segment in self.segments]

@@ -23,6 +23,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "exit_status": "stop.exit_status",
     "num_events": "stop.num_events.primary",
 }
+TEXT: Final = "string[python]"  # Arrow's takes no lone surrogates, which documents may hold
 TIMES: Final = (TIME, Path("stop", ("time",)))
 
 
@@ -54,7 +55,7 @@ def dataframe(runs: Iterable[RunSummary], columns: Sequence[str] | Mapping[str, 
         for name, path in keys.items():
             value = value_of(run, path)
             values[name].append(None if value is MISSING else to_plain(value))
-    index = pd.Index(uids, name="uid", dtype=_text())
+    index = pd.Index(uids, name="uid", dtype=TEXT)
     return pd.DataFrame({name: _series(values[name], path, index) for name, path in keys.items()}, index=index)
 
 
@@ -63,12 +64,6 @@ def _named(columns: Sequence[str] | Mapping[str, str]) -> dict[str, Path]:
         raise UnsupportedQuery(f"columns are a list of keys like ['scan_id', 'stop.exit_status'], not {columns!r}")
     pairs = columns.items() if isinstance(columns, Mapping) else ((key, key) for key in columns)
     return {name: as_path(key) for name, key in pairs}
-
-
-def _text() -> Any:
-    import pandas as pd
-
-    return pd.StringDtype("python")  # Arrow's takes no lone surrogates, which documents may hold
 
 
 def _series(values: list[Any], path: Path, index: pd.Index[Any]) -> pd.Series[Any]:
@@ -96,7 +91,7 @@ def _dtype(values: list[Any]) -> Any:
     if kinds == {bool}:
         return "boolean" if gaps else "bool"
     if kinds == {str}:
-        return _text()
+        return TEXT
     if kinds == {int} and all(value is None or is_int64(value) for value in values):
         return "Int64" if gaps else "int64"
     # A float64 would round larger ints.

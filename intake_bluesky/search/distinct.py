@@ -35,10 +35,6 @@ class _Counts:
         known = self._found.get(key)
         self._found[key] = Facet(to_plain(value), count) if known is None else Facet(known.value, known.runs + count)
 
-    @property
-    def total(self) -> int:
-        return sum(facet.runs for facet in self._found.values())
-
     def ordered(self, *, missing: bool) -> list[Facet]:
         """The most frequent first, then by value."""
         if missing and self.absent:
@@ -72,9 +68,10 @@ def _count_by_store(selection: Selection, counts: _Counts, missing: bool) -> boo
     found = None if plan is None else selection.store.distinct(counts.path, plan)
     if found is None or plan is None:
         return False
+    found = list(found)
     for value, count in found:
         counts.add(value, count)
     if missing:
         # A store leaves out runs without a value.
-        counts.absent = selection.store.count(plan) - counts.total
+        counts.absent = selection.store.count(plan) - sum(count for _, count in found)
     return True

@@ -100,8 +100,8 @@ class DocumentWriter:
         run = (self._runs if field == "run_start" else self._run_of).get(uid)
         if run is not None:
             return run
-        # With one run being written there is no doubt whose these are.
-        if len(self._runs) == 1 and (name in DATUMS or (name in RUNLESS and uid is None)):
+        # With one run being written there is no doubt whose these are: datums may be of a resource from the run before.
+        if len(self._runs) == 1 and (field == "resource" or (name in RUNLESS and uid is None)):
             return next(iter(self._runs.values()))
         raise DamagedRun(
             f"a {name} document belongs to {field} {uid!r}, which is of no run being written (there are "
@@ -138,7 +138,6 @@ class _Run:
 
 INTRODUCES: Final = frozenset({"descriptor", "resource", "stream_resource"})
 RUNLESS: Final = frozenset({"resource", "bulk_events"})  # old writers' resources do not name their run
-DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})  # may be of a resource from the run before
 FIELDS: Final[dict[str, str]] = {
     **dict.fromkeys(("stop", "descriptor", "resource", "stream_resource"), "run_start"),
     **dict.fromkeys(("event", "event_page", "bulk_events"), "descriptor"),
