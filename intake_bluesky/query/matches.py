@@ -53,7 +53,8 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, UnsupportedQuery
 from intake_bluesky.query.data_nodes import SUMMED, CompareStatistic, DataBetween, DataQuery, DataWithin
@@ -74,10 +75,12 @@ from intake_bluesky.query.paths import MISSING, RUN_DOCUMENTS, Path, is_list, lo
 from intake_bluesky.query.run_nodes import PartialUID, ScanID, ScanIDRange, TimeRange, documents_needed, misplaced
 from intake_bluesky.query.server_text import ServerText
 from intake_bluesky.query.values import Value, equal, is_number
-from intake_bluesky.query.words import FullText, Fuzzy, alike, words
+from intake_bluesky.query.words import FullText, Fuzzy, similarity, words
 
 if TYPE_CHECKING:
     from intake_bluesky.documents.statistics import Statistics
+
+Words: TypeAlias = frozenset[str]
 
 _ORDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
@@ -194,10 +197,9 @@ def _start_holds(query: Query, documents: Mapping[str, Any]) -> bool:
             uid = documents["start"].get("uid")
             return isinstance(uid, str) and uid.startswith(uids)
         case FullText(text):
-            return _has_words(documents["start"], words(text), lambda word, there: word in there)
-        case Fuzzy(text, least):
-            start = documents["start"]
-            return _has_words(start, words(text), lambda word, there: any(alike(word, one, least) for one in there))
+            return _has_words(documents["start"], words(text), frozenset.difference)
+        case Fuzzy(text, threshold):
+            return _has_words(documents["start"], words(text), partial(_unlike, threshold=threshold))
     if isinstance(query, ServerText):
         raise UnsupportedQuery(
             f"only a MongoDB with a text index answers {query!r}: FullText means the same everywhere"
@@ -308,13 +310,16 @@ def _item_holds(item: Any, query: Query, *, over_keys: bool) -> bool:
     return _holds(query, {"item": item})
 
 
-def _has_words(start: Mapping[str, Any], wanted: frozenset[str], found: Callable[[str, frozenset[str]], bool]) -> bool:
+def _has_words(start: Mapping[str, Any], wanted: Words, lacking: Callable[[Words, Words], Words]) -> bool:
     for text in _texts(start):
-        there = words(text)
-        wanted = frozenset(word for word in wanted if not found(word, there))
+        wanted = lacking(wanted, words(text))
         if not wanted:
             return True
     return False
+
+
+def _unlike(wanted: Words, there: Words, threshold: float) -> Words:
+    return frozenset(word for word in wanted if all(similarity(word, other) < threshold for other in there))
 
 
 def _texts(document: Mapping[str, Any]) -> Iterator[str]:
