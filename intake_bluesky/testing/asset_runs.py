@@ -8,23 +8,7 @@ from typing import Any
 import numpy as np
 
 from intake_bluesky.testing.compose import RunComposer, data_key
-from intake_bluesky.testing.examples import Run, example_with_files
-
-__all__ = [
-    "aborted",
-    "ad_hdf5",
-    "bulk_datum",
-    "datum_pages",
-    "frames",
-    "missing_file",
-    "npy_seq",
-    "old_stream_resource",
-    "skipped_frames",
-    "stream_hdf5",
-    "streams_only",
-    "two_files",
-    "write_hdf5",
-]
+from intake_bluesky.testing.examples import example
 
 HDF5 = "application/x-hdf5"
 DATASET = "/entry/data/data"
@@ -61,12 +45,11 @@ def write_hdf5(path: Path, data: np.ndarray[Any, Any], *, dataset: str = DATASET
     return f"file://localhost{path.resolve()}"
 
 
-@example_with_files()
-def stream_hdf5(folder: Path) -> Run:
+@example(scan_id=60, plan_name="scan")
+def stream_hdf5(run: RunComposer, folder: Path) -> None:
     """Frames and a scalar by stream resource, a file each, a motor in the events."""
     uri = write_hdf5(folder / "stream.h5", frames(5))
     sums_uri = write_hdf5(folder / "sums.h5", np.arange(5, dtype=np.float64) / 4, dataset="/sums")
-    run = RunComposer("stream_hdf5", scan_id=60, plan_name="scan")
     sums = data_key("number", [1], dtype_numpy="<f8", external="STREAM:")
     primary = run.descriptor({"x": X, "image": IMAGE, "sum": sums})
     image = run.stream_resource("image", mimetype=HDF5, uri=uri, dataset=DATASET, chunk_shape=[1, 4, 6])
@@ -75,14 +58,11 @@ def stream_hdf5(folder: Path) -> Run:
         run.stream_datum(image, primary, (point + 1, point + 2))
         run.stream_datum(total, primary, (point + 1, point + 2))
         run.event(primary, {"x": point / 2})
-    run.stop()
-    return run.documents
 
 
-@example_with_files()
-def two_files(folder: Path) -> Run:
+@example(scan_id=61)
+def two_files(run: RunComposer, folder: Path) -> None:
     """One key whose frames are in two files that follow each other, two frames an event."""
-    run = RunComposer("two_files", scan_id=61)
     key = {**IMAGE, "shape": [2, 4, 6]}
     primary = run.descriptor({"x": X, "image": key})
     for number, seq_nums in enumerate(((1, 4), (4, 6))):
@@ -91,28 +71,22 @@ def two_files(folder: Path) -> Run:
         resource = run.stream_resource("image", mimetype=HDF5, uri=uri, dataset=DATASET, chunk_shape=[1, 4, 6])
         run.stream_datum(resource, primary, seq_nums, (0, events))
     run.page(primary, {"x": [1.0, 2.0, 3.0, 4.0, 5.0]})
-    run.stop()
-    return run.documents
 
 
-@example_with_files()
-def streams_only(folder: Path) -> Run:
+@example(scan_id=62, plan_name="fly")
+def streams_only(run: RunComposer, folder: Path) -> None:
     """A stream without any event: a fly scan, of which there are only files."""
     uri = write_hdf5(folder / "fly.h5", frames(6))
-    run = RunComposer("streams_only", scan_id=62, plan_name="fly")
     primary = run.descriptor({"image": IMAGE}, stream="fly")
     image = run.stream_resource("image", mimetype=HDF5, uri=uri, dataset=DATASET, chunk_shape=[2])
     run.stream_datum(image, primary, (1, 4))
     run.stream_datum(image, primary, (4, 7))
-    run.stop()
-    return run.documents
 
 
-@example_with_files()
-def aborted(folder: Path) -> Run:
+@example(stop={"exit_status": "abort", "reason": "beam lost"}, scan_id=63, plan_name="scan")
+def aborted(run: RunComposer, folder: Path) -> None:
     """An abort between the two halves of a point: ten events and nine frames."""
     uri = write_hdf5(folder / "aborted.h5", frames(9).astype(np.float64))
-    run = RunComposer("aborted", scan_id=63, plan_name="scan")
     key = {**IMAGE, "dtype_numpy": "<f8"}
     primary = run.descriptor({"x": X, "image": key})
     image = run.stream_resource("image", mimetype=HDF5, uri=uri, dataset=DATASET, chunk_shape=[1, 4, 6])
@@ -120,29 +94,23 @@ def aborted(folder: Path) -> Run:
         if point < 9:
             run.stream_datum(image, primary, (point + 1, point + 2))
         run.event(primary, {"x": float(point)})
-    run.stop("abort", "beam lost")
-    return run.documents
 
 
-@example_with_files()
-def skipped_frames(folder: Path) -> Run:
+@example(scan_id=64)
+def skipped_frames(run: RunComposer, folder: Path) -> None:
     """The detector went on during a pause: frames 3 and 4 belong to no event."""
     uri = write_hdf5(folder / "skipped.h5", frames(7))
-    run = RunComposer("skipped_frames", scan_id=64)
     primary = run.descriptor({"x": X, "image": IMAGE})
     image = run.stream_resource("image", mimetype=HDF5, uri=uri, dataset=DATASET, chunk_shape=[1, 4, 6])
     run.stream_datum(image, primary, (1, 4), (0, 3))
     run.stream_datum(image, primary, (4, 6), (5, 7))
     run.page(primary, {"x": [1.0, 2.0, 3.0, 4.0, 5.0]})
-    run.stop()
-    return run.documents
 
 
-@example_with_files(valid=False)
-def old_stream_resource(folder: Path) -> Run:
+@example(valid=False, scan_id=65)
+def old_stream_resource(run: RunComposer, folder: Path) -> None:
     """A stream resource of before event-model 1.20, with spec, root and resource_path."""
     write_hdf5(folder / "old.h5", frames(3))
-    run = RunComposer("old_stream_resource", scan_id=65)
     primary = run.descriptor({"image": IMAGE})
     uid = run.uid()
     doc = {
@@ -157,42 +125,35 @@ def old_stream_resource(folder: Path) -> Run:
     }
     run.add("stream_resource", doc)
     run.stream_datum(uid, primary, (1, 4))
-    run.stop()
-    return run.documents
 
 
-@example_with_files()
-def ad_hdf5(folder: Path) -> Run:
+@example(scan_id=66)
+def ad_hdf5(run: RunComposer, folder: Path) -> None:
     """AD_HDF5 by resource and datum, two frames a point."""
     write_hdf5(folder / "ad.h5", frames(6))
-    run = RunComposer("ad_hdf5", scan_id=66)
     primary = run.descriptor({"x": X, "image": {**FILLABLE, "shape": [2, 4, 6]}})
     resource = run.resource("AD_HDF5", root=str(folder.resolve()), path="ad.h5", frame_per_point=2)
     for point in range(3):
         datum_id = run.datum(resource, point, point_number=point)
         run.event(primary, {"x": float(point), "image": datum_id}, filled={"image": False})
-    run.stop()
-    return run.documents
 
 
-def _write_sequence(folder: Path, stem: str, count: int) -> None:
+def _sequence(run: RunComposer, folder: Path, stem: str, count: int) -> str:
+    """Write frames to NumPy files, and append their resource."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, frame in enumerate(frames(count)):
         np.save(folder / f"{stem}_{number}.npy", frame)
+    return run.resource("NPY_SEQ", root=str(folder.resolve()), path=stem)
 
 
-@example_with_files()
-def npy_seq(folder: Path) -> Run:
+@example(scan_id=67)
+def npy_seq(run: RunComposer, folder: Path) -> None:
     """NPY_SEQ as ophyd's simulated image detector writes it: a file a point."""
-    _write_sequence(folder, "npy", 3)
-    run = RunComposer("npy_seq", scan_id=67)
     primary = run.descriptor({"x": X, "image": FILLABLE})
-    resource = run.resource("NPY_SEQ", root=str(folder.resolve()), path="npy")
+    resource = _sequence(run, folder, "npy", 3)
     for point in range(3):
         datum_id = run.datum(resource, point, index=point)
         run.event(primary, {"x": float(point), "image": datum_id}, filled={"image": False})
-    run.stop()
-    return run.documents
 
 
 def _filled_page(run: RunComposer, descriptor: str, datum_ids: list[str]) -> None:
@@ -201,13 +162,11 @@ def _filled_page(run: RunComposer, descriptor: str, datum_ids: list[str]) -> Non
     run.documents[-1][1]["filled"] = {"image": [False] * len(datum_ids)}
 
 
-@example_with_files()
-def datum_pages(folder: Path) -> Run:
+@example(scan_id=68)
+def datum_pages(run: RunComposer, folder: Path) -> None:
     """Datums in two pages, events in one."""
-    _write_sequence(folder, "pages", 4)
-    run = RunComposer("datum_pages", scan_id=68)
     primary = run.descriptor({"image": FILLABLE})
-    resource = run.resource("NPY_SEQ", root=str(folder.resolve()), path="pages")
+    resource = _sequence(run, folder, "pages", 4)
     datum_ids = [f"{resource}/{point}" for point in range(4)]
     for points in (slice(0, 3), slice(3, 4)):
         page = {
@@ -217,33 +176,24 @@ def datum_pages(folder: Path) -> Run:
         }
         run.add("datum_page", page)
     _filled_page(run, primary, datum_ids)
-    run.stop()
-    return run.documents
 
 
-@example_with_files()
-def bulk_datum(folder: Path) -> Run:
+@example(scan_id=69)
+def bulk_datum(run: RunComposer, folder: Path) -> None:
     """Legacy ``bulk_datum``."""
-    _write_sequence(folder, "bulk", 2)
-    run = RunComposer("bulk_datum", scan_id=69)
     primary = run.descriptor({"image": FILLABLE})
-    resource = run.resource("NPY_SEQ", root=str(folder.resolve()), path="bulk")
+    resource = _sequence(run, folder, "bulk", 2)
     datum_ids = [f"{resource}/{point}" for point in range(2)]
     kwargs = [{"index": point} for point in range(2)]
     run.add("bulk_datum", {"resource": resource, "datum_ids": datum_ids, "datum_kwarg_list": kwargs})
     _filled_page(run, primary, datum_ids)
-    run.stop()
-    return run.documents
 
 
-@example_with_files()
-def missing_file(folder: Path) -> Run:
+@example(scan_id=70)
+def missing_file(run: RunComposer, folder: Path) -> None:
     """A stream resource whose file is gone; the rest of the stream has to open."""
-    run = RunComposer("missing_file", scan_id=70)
     primary = run.descriptor({"x": X, "image": IMAGE})
     uri = f"file://localhost{(folder / 'gone.h5').resolve()}"
     image = run.stream_resource("image", mimetype=HDF5, uri=uri, dataset=DATASET, chunk_shape=[1, 4, 6])
     run.stream_datum(image, primary, (1, 3))
     run.page(primary, {"x": [1.0, 2.0]})
-    run.stop()
-    return run.documents

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Concatenate, Final, ParamSpec, TypeAlias
 
 from intake_bluesky.documents.model import Document
+from intake_bluesky.testing.compose import RunComposer
 
-__all__ = ["EXAMPLES", "INVALID", "UNPORTABLE", "Run", "example", "example_with_files"]
+__all__ = ["EXAMPLES", "INVALID", "UNPORTABLE", "Run", "example"]
 
+P = ParamSpec("P")
 Run: TypeAlias = list[tuple[str, Document]]
 
 EXAMPLES: Final[dict[str, Callable[[Path], Run]]] = {}
@@ -22,33 +27,35 @@ INVALID: Final[set[str]] = set()
 """Examples that event-model's schemas refuse, and that facilities have all the same."""
 
 
-def _register(name: str, make: Callable[[Path], Run], portable: bool, valid: bool) -> None:
-    if name in EXAMPLES:
-        raise ValueError(f"there is an example {name!r} already")
-    EXAMPLES[name] = make
-    if not portable:
-        UNPORTABLE.add(name)
-    if not valid:
-        INVALID.add(name)
+def example(
+    *, portable: bool = True, valid: bool = True, stop: Mapping[str, Any] | None = {}, **metadata: Any
+) -> Callable[[Callable[Concatenate[RunComposer, P], None]], Callable[P, Run]]:
+    """Register what composes a run between its start, with this metadata, and its stop; None is no stop.
 
+    It becomes a function that makes the documents, of the folder for its files if it writes any.
+    """
 
-def example(*, portable: bool = True, valid: bool = True) -> Callable[[Callable[[], Run]], Callable[[], Run]]:
-    """Register a function that makes a run all of whose data is in its documents."""
+    def register(compose: Callable[Concatenate[RunComposer, P], None]) -> Callable[P, Run]:
+        name = compose.__name__
 
-    def register(make: Callable[[], Run]) -> Callable[[], Run]:
-        _register(make.__name__, lambda folder: make(), portable, valid)
-        return make
+        @wraps(compose)
+        def make(*folder: P.args, **named: P.kwargs) -> Run:
+            # Copied: whoever changes the documents of one call changes those of no other.
+            run = RunComposer(name, **deepcopy(metadata))
+            compose(run, *folder, **named)
+            if stop is not None:
+                run.stop(**deepcopy(dict(stop)))
+            return run.documents
 
-    return register
-
-
-def example_with_files(
-    *, portable: bool = True, valid: bool = True
-) -> Callable[[Callable[[Path], Run]], Callable[[Path], Run]]:
-    """Register a function that makes a run and writes its files into the folder it is given."""
-
-    def register(make: Callable[[Path], Run]) -> Callable[[Path], Run]:
-        _register(make.__name__, make, portable, valid)
+        del make.__wrapped__  # its signature is another
+        if name in EXAMPLES:
+            raise ValueError(f"there is an example {name!r} already")
+        any_make: Callable[..., Run] = make
+        EXAMPLES[name] = any_make if "folder" in signature(compose).parameters else lambda folder: any_make()
+        if not portable:
+            UNPORTABLE.add(name)
+        if not valid:
+            INVALID.add(name)
         return make
 
     return register

@@ -6,41 +6,18 @@ import enum
 import math
 from typing import Any
 
-from intake_bluesky.testing.compose import EPOCH, RunComposer, data_key
-from intake_bluesky.testing.examples import Run, example
+import numpy as np
 
-__all__ = [
-    "all_null",
-    "big_integers",
-    "boolean_gaps",
-    "bulk_events",
-    "configuration_arrays",
-    "empty_arrays",
-    "empty_page",
-    "gaps",
-    "integer_then_float",
-    "keys_differ",
-    "missing_keys",
-    "mixed_kinds",
-    "nameless",
-    "no_time",
-    "not_finite",
-    "nulls",
-    "objects",
-    "reserved_names",
-    "run_engine_types",
-    "slashes",
-    "wide_integers",
-]
+from intake_bluesky.testing.compose import EPOCH, RunComposer, data_key
+from intake_bluesky.testing.examples import example
 
 X = data_key("number")
 N = data_key("integer")
 
 
-@example()
-def missing_keys() -> Run:
+@example(scan_id=30)
+def missing_keys(run: RunComposer) -> None:
     """Keys that only some events have, within a page's worth of single events and across pages."""
-    run = RunComposer("missing_keys", scan_id=30)
     keys = {"x": X, "n": N, "label": data_key("string"), "spectrum": data_key("array", [2])}
     primary = run.descriptor(keys)
     run.event(primary, {"x": 1.0, "n": 1, "label": "a", "spectrum": [1.0, 2.0]})
@@ -48,14 +25,11 @@ def missing_keys() -> Run:
     run.event(primary, {"n": 3, "label": "c"})
     run.page(primary, {"x": [4.0, 5.0]})
     run.page(primary, {"x": [6.0], "n": [6], "label": ["f"], "spectrum": [[6.0, 7.0]]})
-    run.stop()
-    return run.documents
 
 
-@example(portable=True)
-def nulls() -> Run:
+@example(scan_id=31)
+def nulls(run: RunComposer) -> None:
     """Nulls among numbers, texts and arrays."""
-    run = RunComposer("nulls", scan_id=31)
     keys = {"x": X, "n": N, "label": data_key("string"), "spectrum": data_key("array", [2])}
     primary = run.descriptor(keys)
     run.page(
@@ -68,55 +42,40 @@ def nulls() -> Run:
         },
     )
     run.event(primary, {"x": None, "n": None, "label": None, "spectrum": None})
-    run.stop()
-    return run.documents
 
 
-@example(portable=False)
-def boolean_gaps() -> Run:
+@example(portable=False, scan_id=32)
+def boolean_gaps(run: RunComposer) -> None:
     """Booleans with a null: only the dtype object distinguishes false from missing."""
-    run = RunComposer("boolean_gaps", scan_id=32)
     primary = run.descriptor({"open": data_key("boolean")})
     run.page(primary, {"open": [True, None, False]})
-    run.stop()
-    return run.documents
 
 
-@example()
-def all_null() -> Run:
+@example(scan_id=33)
+def all_null(run: RunComposer) -> None:
     """A key that is null in every event."""
-    run = RunComposer("all_null", scan_id=33)
     primary = run.descriptor({"x": X, "dead": X})
     run.page(primary, {"x": [1.0, 2.0], "dead": [None, None]})
-    run.stop()
-    return run.documents
 
 
-@example()
-def gaps() -> Run:
+@example(scan_id=34)
+def gaps(run: RunComposer) -> None:
     """Seq_nums that skip."""
-    run = RunComposer("gaps", scan_id=34)
     primary = run.descriptor({"x": X})
     for seq_num in (1, 2, 5, 6, 9):
         run.event(primary, {"x": float(seq_num)}, seq_num=seq_num)
-    run.stop()
-    return run.documents
 
 
-@example()
-def nameless() -> Run:
+@example(scan_id=35)
+def nameless(run: RunComposer) -> None:
     """A descriptor without a name means ``primary``."""
-    run = RunComposer("nameless", scan_id=35)
     primary = run.descriptor({"x": X}, stream=None)
     run.event(primary, {"x": 1.0})
-    run.stop()
-    return run.documents
 
 
-@example()
-def bulk_events() -> Run:
+@example(scan_id=36)
+def bulk_events(run: RunComposer) -> None:
     """Legacy ``bulk_events``: a list of events a stream, two descriptors taking turns in one."""
-    run = RunComposer("bulk_events", scan_id=36)
     first = run.descriptor({"x": X})
     second = run.descriptor({"x": X, "n": N})
     other = run.descriptor({"y": X}, stream="other")
@@ -130,121 +89,88 @@ def bulk_events() -> Run:
         "other": [run.make_event(other, {"y": float(point)}) for point in range(4)],
     }
     run.add("bulk_events", bulk)
-    run.stop()
-    return run.documents
 
 
-@example()
-def wide_integers() -> Run:
+@example(scan_id=37, frames=2**53 + 1)
+def wide_integers(run: RunComposer) -> None:
     """Integers past 2**53, which floats do not hold, up to what 64 bits hold."""
-    run = RunComposer("wide_integers", scan_id=37, frames=2**53 + 1)
     primary = run.descriptor({"ns": N, "mask": N})
     run.page(primary, {"ns": [2**53 + 1, 2**62 + 1], "mask": [2**64 - 1, 2**63]})
     run.event(primary, {"ns": -(2**63), "mask": 0})
-    run.stop()
-    return run.documents
 
 
-@example(portable=False)
-def big_integers() -> Run:
+@example(portable=False, scan_id=38, serial=2**70 + 1)
+def big_integers(run: RunComposer) -> None:
     """Integers past 64 bits, and wide ones beside a null and beside a float."""
-    run = RunComposer("big_integers", scan_id=38, serial=2**70 + 1)
     primary = run.descriptor({"huge": N, "gap": N, "mix": X})
     run.page(primary, {"huge": [1, 2**70], "gap": [2**53 + 1, None], "mix": [2**53 + 1, 0.5]})
-    run.stop()
-    return run.documents
 
 
-@example()
-def not_finite() -> Run:
+@example(scan_id=39, bias=math.nan, bounds=[-math.inf, math.inf])
+def not_finite(run: RunComposer) -> None:
     """NaN and the infinities, in data, arrays and metadata."""
-    run = RunComposer("not_finite", scan_id=39, bias=math.nan, bounds=[-math.inf, math.inf])
     primary = run.descriptor({"x": X, "spectrum": data_key("array", [2])})
     run.page(primary, {"x": [1.0, math.nan, math.inf], "spectrum": [[math.nan, 1.0], [-math.inf, 2.0], [3.0, 4.0]]})
     run.event(primary, {"x": math.nan, "spectrum": [math.nan, math.nan]})
-    run.stop()
-    return run.documents
 
 
-@example()
-def integer_then_float() -> Run:
+@example(scan_id=40)
+def integer_then_float(run: RunComposer) -> None:
     """A number that was whole at first: integers on one page, floats on the next."""
-    run = RunComposer("integer_then_float", scan_id=40)
     primary = run.descriptor({"x": X})
     run.page(primary, {"x": [1, 2]})
     run.page(primary, {"x": [2.5, 3]})
-    run.stop()
-    return run.documents
 
 
-@example(portable=False)
-def mixed_kinds() -> Run:
+@example(portable=False, scan_id=41)
+def mixed_kinds(run: RunComposer) -> None:
     """One key with numbers, texts and booleans; one with scalars and arrays."""
-    run = RunComposer("mixed_kinds", scan_id=41)
     primary = run.descriptor({"state": data_key("string"), "reading": X})
     run.page(primary, {"state": ["idle", 1, True], "reading": [1.0, [2.0, 3.0], 4.0]})
     run.page(primary, {"state": [0.5, 2], "reading": [[5.0], [6.0]]})
-    run.stop()
-    return run.documents
 
 
-@example(portable=False)
-def objects() -> Run:
+@example(portable=False, scan_id=42)
+def objects(run: RunComposer) -> None:
     """Dicts, and lists that are uneven within one event."""
-    run = RunComposer("objects", scan_id=42)
     primary = run.descriptor({"info": data_key("array"), "uneven": data_key("array", [None, None])})
     run.page(primary, {"info": [{"a": 1}, {"b": [1, 2]}], "uneven": [[[1], [2, 3]], [[4]]]})
-    run.stop()
-    return run.documents
 
 
-@example()
-def empty_arrays() -> Run:
+@example(scan_id=43)
+def empty_arrays(run: RunComposer) -> None:
     """Arrays without elements: always, on one page, beside text."""
-    run = RunComposer("empty_arrays", scan_id=43)
     primary = run.descriptor({key: data_key("array", [None]) for key in ("always", "first", "names")})
     run.page(primary, {"always": [[], []], "first": [[], []], "names": [[], []]})
     run.page(primary, {"always": [[]], "first": [[1, 2]], "names": [["a"]]})
-    run.stop()
-    return run.documents
 
 
-@example()
-def empty_page() -> Run:
+@example(scan_id=44)
+def empty_page(run: RunComposer) -> None:
     """An event page of no events between two that have some."""
-    run = RunComposer("empty_page", scan_id=44)
     primary = run.descriptor({"x": X})
     run.page(primary, {"x": [1.0, 2.0]})
     run.page(primary, {"x": []})
     run.page(primary, {"x": [3.0]})
-    run.stop()
-    return run.documents
 
 
-@example()
-def reserved_names() -> Run:
+@example(scan_id=45)
+def reserved_names(run: RunComposer) -> None:
     """Keys called as the coordinates of a Dataset are."""
-    run = RunComposer("reserved_names", scan_id=45)
     primary = run.descriptor({"time": X, "seq_num": N})
     run.page(primary, {"time": [0.25, 0.5], "seq_num": [70, 80]})
-    run.stop()
-    return run.documents
 
 
-@example(valid=False)
-def slashes() -> Run:
+@example(valid=False, scan_id=46)
+def slashes(run: RunComposer) -> None:
     """Names with a slash, and two that would be one if it were replaced."""
-    run = RunComposer("slashes", scan_id=46)
     primary = run.descriptor({"det/sum": X, "det_sum": X})
     run.page(primary, {"det/sum": [1.0, 2.0], "det_sum": [3.0, 4.0]})
-    run.stop()
-    return run.documents
 
 
-@example()
-def configuration_arrays() -> Run:
+@example(scan_id=47)
+def configuration_arrays(run: RunComposer) -> None:
     """Two-dimensional, textual and null configuration; a device without any."""
-    run = RunComposer("configuration_arrays", scan_id=47)
     values = {"matrix": [[1.0, 2.0], [3.0, 4.0]], "names": ["a", "bc"], "nothing": None, "count": 5}
     keys = {
         "matrix": data_key("array", [2, 2], units="rad"),
@@ -258,29 +184,21 @@ def configuration_arrays() -> Run:
     }
     primary = run.descriptor({"det": X}, configuration=configuration)
     run.page(primary, {"det": [1.0, 2.0]})
-    run.stop()
-    return run.documents
 
 
-@example()
-def keys_differ() -> Run:
+@example(scan_id=48)
+def keys_differ(run: RunComposer) -> None:
     """Event data with a key that the descriptor does not have, and without one that it has."""
-    run = RunComposer("keys_differ", scan_id=48)
     primary = run.descriptor({"x": X, "promised": X})
     run.page(primary, {"x": [1.0, 2.0], "surprise": [3.0, 4.0]})
-    run.stop()
-    return run.documents
 
 
-@example(valid=False)
-def no_time() -> Run:
+@example(valid=False, scan_id="first")
+def no_time(run: RunComposer) -> None:
     """A start document without a time and with a scan_id that is no number."""
-    run = RunComposer("no_time", scan_id="first")
     del run.documents[0][1]["time"]
     primary = run.descriptor({"x": X})
     run.event(primary, {"x": 1.0})
-    run.stop()
-    return run.documents
 
 
 class _State(enum.StrEnum):
@@ -293,12 +211,9 @@ class _Gain(enum.IntEnum):
     HIGH = 10
 
 
-@example()
-def run_engine_types() -> Run:
+@example(scan_id=49, motors=("x", "y"), gain=_Gain.HIGH, start=np.float64(1.5))
+def run_engine_types(run: RunComposer) -> None:
     """Types that a RunEngine passes on unchanged: numpy scalars and arrays, tuples, enums."""
-    import numpy as np
-
-    run = RunComposer("run_engine_types", scan_id=49, motors=("x", "y"), gain=_Gain.HIGH, start=np.float64(1.5))
     keys = {
         "x": X,
         "n": N,
@@ -322,5 +237,3 @@ def run_engine_types() -> Run:
             "pair": (point, point + 1),
         }
         run.event(primary, data)
-    run.stop()
-    return run.documents
