@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,15 +75,15 @@ def stream_asset_array(
         number = known[uid]
         ranges[number] = (min(ranges[number][0], low), max(ranges[number][1], high))
         _place(asset.spans, seq_num, number, rows)
-    headers = _Headers.read(rows)
-    layouts = _layouts(rows, headers, options)
+    rows.look()
+    layouts = rows.layouts(spec, options)
     for number in range(1, len(ranges)):
-        held = headers.events(number, layouts[number])
-        if held is None and rows.readers[number].frame_by_frame and headers.each[number] is None:
+        held = rows.held(number, layouts[number])
+        if held is None and rows.readers[number].frame_by_frame and rows.headers[number] is None:
             held = 0 if _header(rows.readers[number], 0) else None  # it begins at 0, and ends before its first index
         if held is not None and _counts_on(ranges[number - 1], ranges[number], held):
             rows.index[rows.reader == number] -= ranges[number][0]
-    return _array(key, rows, headers, layouts or (_as_declared(spec, options),), options)
+    return rows.array(key, layouts, options)
 
 
 def _indices(spans: Sequence[Span]) -> tuple[int, int]:
@@ -142,54 +143,91 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
     unknown = sum(1 for datum_id in datum_ids if datum_id and datum_id not in datums)
     if unknown:
         rows.notes.append(f"{unknown} datum_ids are of no datum in the run")
-    headers = _Headers.read(rows)
-    layouts = _layouts(rows, headers, options, legacy=True)
-    return _array(key, rows, headers, layouts or (_as_declared(spec, options),), options)
+    rows.look()
+    return rows.array(key, rows.layouts(spec, options, legacy=True), options)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """Which event of which resource each row is: -1 where it is none."""
+    """Which event of which resource each row is: -1 where it is none; and the headers of the resources."""
 
     readers: list[AssetReader]
     specs: list[Mapping[str, Any]]
     reader: Array
     index: Array
     notes: list[str]
+    headers: list[FrameStructure | None]
 
     @classmethod
     def none(cls, rows: int) -> _Rows:
-        return cls([], [], np.full(rows, -1, np.int64), np.full(rows, -1, np.int64), [])
+        return cls([], [], np.full(rows, -1, np.int64), np.full(rows, -1, np.int64), [], [])
 
-    def used(self) -> list[Array]:
-        """Which events of each resource are used."""
-        return [self.index[self.reader == number] for number in range(len(self.readers))]
-
-
-@dataclass(frozen=True, slots=True)
-class _Headers:
-    """Headers of the resources; None where one could not be read."""
-
-    each: tuple[FrameStructure | None, ...]
-
-    @classmethod
-    def read(cls, rows: _Rows) -> _Headers:
-        each: list[FrameStructure | None] = [None] * len(rows.readers)
-        used = rows.used()
+    def look(self) -> None:
+        """Read the headers; None where one could not be read."""
+        self.headers[:] = [None] * len(self.readers)
 
         def look(number: int) -> None:
-            reader, events = rows.readers[number], used[number]
+            reader, events = self.readers[number], self.index[self.reader == number]
             # The header is that of the first frame used: a sequence may lack files before it that no row refers to.
-            each[number] = _header(reader, (int(events.min()) if len(events) else 0) * (reader.frames_per_event or 1))
+            first = (int(events.min()) if len(events) else 0) * (reader.frames_per_event or 1)
+            self.headers[number] = _header(reader, first)
 
         # At the same time: a stream may have hundreds of files, and each header is a wait for a server or for NFS.
-        run_all(look, range(len(each)))
-        return cls(tuple(each))
+        run_all(look, range(len(self.readers)))
 
-    def events(self, number: int, layout: EventLayout) -> int | None:
+    def held(self, number: int, layout: EventLayout) -> int | None:
         """Whole events that a resource holds; None where its header does not give the number of frames."""
-        header = self.each[number]
+        header = self.headers[number]
         return None if header is None or header.frames is None else header.frames // layout.frames
+
+    def layouts(
+        self, spec: Mapping[str, Any], options: AssetOptions, *, legacy: bool = False
+    ) -> tuple[EventLayout, ...]:
+        """The layout of each resource; where its header could not be read, that of one whose header could.
+
+        Without any resource one layout, as the data key declares.
+        """
+        joins = [r.join_method for r in self.readers if r.join_method]
+        each = [
+            reader.frames_per_event or (header.frames_per_event if header else None)
+            for reader, header in zip(self.readers, self.headers, strict=True)
+        ]
+        told = next((frames for frames in each if frames), None)
+        # One array has one way to join: that of the first resource that names one.
+        join = options.join_method or (joins or ["stack"])[0]
+        of = partial(EventLayout.of, whole=legacy, join=join, squeeze=options.squeeze)
+
+        def layout(number: int) -> EventLayout:
+            return of(self.specs[number], self.headers[number], multiplier=each[number] or told)
+
+        known = {number: layout(number) for number, header in enumerate(self.headers) if header is not None}
+        common = next(iter(known.values()), None)
+        found = tuple(known.get(number) or common or layout(number) for number in range(len(self.readers)))
+        return found or (of(spec, None),)
+
+    def array(self, key: str, layouts: tuple[EventLayout, ...], options: AssetOptions) -> AssetArray:
+        for number, reader in enumerate(self.readers):
+            held = self.held(number, layouts[number])
+            late = (self.reader == number) & (self.index >= (held if held is not None else np.inf))
+            if late.any():
+                asked = int(self.index[late].max()) + 1
+                self.notes.append(f"{reader.path} has frames for {held} events where the documents speak of {asked}")
+                # Rows past the end of a file become rows without frames: opening succeeds, and the other rows compute.
+                self.index[late] = -1
+        # `AssetArray` pickles and cuts rows by `reader`: where there is no event there is no file either.
+        self.reader[self.index < 0] = -1
+        return AssetArray(
+            key,
+            tuple(self.readers),
+            self.reader,
+            self.index,
+            layouts,
+            EventLayout.around(layouts),
+            tuple(h.version if h else "" for h in self.headers),
+            options.target_chunk,
+            options.on_missing == "fill",
+            "; ".join(self.notes),
+        )
 
 
 def _header(reader: AssetReader, first: int) -> FrameStructure | None:
@@ -197,64 +235,6 @@ def _header(reader: AssetReader, first: int) -> FrameStructure | None:
         return reader.structure(first)
     except (OSError, MissingDependency, PluginError):
         return None  # reading will raise it; the rest of the stream opens
-
-
-def _layouts(rows: _Rows, headers: _Headers, options: AssetOptions, *, legacy: bool = False) -> tuple[EventLayout, ...]:
-    """The layout of each resource; where its header could not be read, that of one whose header could."""
-    joins = [r.join_method for r in rows.readers if r.join_method]
-    each = [
-        reader.frames_per_event or (header.frames_per_event if header else None)
-        for reader, header in zip(rows.readers, headers.each, strict=True)
-    ]
-    told = next((frames for frames in each if frames), None)
-    # One array has one way to join: that of the first resource that names one.
-    join = options.join_method or (joins[0] if joins else "stack")
-
-    def layout(number: int, header: FrameStructure | None) -> EventLayout:
-        return EventLayout.of(
-            rows.specs[number],
-            header,
-            multiplier=each[number] or told,
-            whole=legacy,
-            join=join,
-            squeeze=options.squeeze,
-        )
-
-    known = {number: layout(number, header) for number, header in enumerate(headers.each) if header is not None}
-    common = next(iter(known.values()), None)
-    return tuple(known.get(n) or common or layout(n, None) for n in range(len(rows.readers)))
-
-
-def _as_declared(spec: Mapping[str, Any], options: AssetOptions) -> EventLayout:
-    """The layout of a key without any resource."""
-    return EventLayout.of(spec, None, join=options.join_method or "stack", squeeze=options.squeeze)
-
-
-def _array(
-    key: str, rows: _Rows, headers: _Headers, layouts: tuple[EventLayout, ...], options: AssetOptions
-) -> AssetArray:
-    for number, reader in enumerate(rows.readers):
-        held = headers.events(number, layouts[number])
-        late = (rows.reader == number) & (rows.index >= (held if held is not None else np.inf))
-        if late.any():
-            asked = int(rows.index[late].max()) + 1
-            rows.notes.append(f"{reader.path} has frames for {held} events where the documents speak of {asked}")
-            # Rows past the end of a file become rows without frames: opening succeeds, and the other rows compute.
-            rows.index[late] = -1
-    # `AssetArray` pickles and cuts rows by `reader`: where there is no event there is no file either.
-    rows.reader[rows.index < 0] = -1
-    return AssetArray(
-        key,
-        tuple(rows.readers),
-        rows.reader,
-        rows.index,
-        layouts,
-        EventLayout.around(layouts),
-        tuple(h.version if h else "" for h in headers.each),
-        options.target_chunk,
-        options.on_missing == "fill",
-        "; ".join(rows.notes),
-    )
 
 
 def _counts_on(before: tuple[int, int], own: tuple[int, int], held: int) -> bool:
