@@ -12,7 +12,7 @@ import numpy as np
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import AssetOptions
-from intake_bluesky.assets.reader import AssetReader, FrameStructure
+from intake_bluesky.assets.reader import FrameStructure, LocatedReader
 from intake_bluesky.assets.region import WHOLE, Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, PluginError, UntrustedName
@@ -66,7 +66,7 @@ def _imported(name: str, options: AssetOptions) -> Handler:
 
 
 @dataclass(frozen=True, slots=True)
-class HandlerReader(AssetReader):
+class HandlerReader(LocatedReader):
     """Reads the datums of one resource with a third party's handler; frame ``i`` is the datum ``i``.
 
     A handler has no header to look at: dtype and shape are those of the data key, and values that are not what it
@@ -75,8 +75,9 @@ class HandlerReader(AssetReader):
 
     Attributes
     ----------
-    handler : callable
     location : Location
+        Its path is what the handler is given.
+    handler : callable
     kwargs : mapping
         The resource's.
     datums : tuple of mapping
@@ -88,7 +89,6 @@ class HandlerReader(AssetReader):
     frame_by_frame: ClassVar[bool] = True
 
     handler: Handler
-    location: Location
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     datums: tuple[Mapping[str, Any], ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -97,11 +97,6 @@ class HandlerReader(AssetReader):
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Not the way to make one: a handler is needed."""
         raise TypeError("a HandlerReader is made with its handler")
-
-    @property
-    def path(self) -> str:
-        """What the handler is given."""
-        return self.location.path
 
     def files(self) -> Sequence[Location]:
         """The files that the handler lists, if it can list any; else its path."""

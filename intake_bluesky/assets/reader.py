@@ -57,10 +57,6 @@ class AssetReader(ABC):
     reads (``=`` in a name is written ``%3D``).
     """
 
-    mimetypes: ClassVar[tuple[str, ...]] = ()
-    """Of stream resources, that this reader is for."""
-    specs: ClassVar[tuple[str, ...]] = ()
-    """Of legacy resources, that this reader is for."""
     frame_by_frame: ClassVar[bool] = False
     """Whether each frame may be missing on its own, as where each has a file of its own."""
 
@@ -150,22 +146,23 @@ class LocatedReader(AssetReader):
     Attributes
     ----------
     location : Location
-    multiplier : int or None
-        Frames per event.
-    join : {"stack", "concat"} or None
+    frames_per_event : int or None
+        ``multiplier`` or ``frame_per_point`` of the resource.
+    join_method : {"stack", "concat"} or None
+        As the stream resource gives it.
     """
 
     location: Location
-    multiplier: int | None = field(default=None, kw_only=True)
-    join: JoinMethod | None = field(default=None, kw_only=True)
+    frames_per_event: int | None = field(default=None, kw_only=True)
+    join_method: JoinMethod | None = field(default=None, kw_only=True)
 
     @staticmethod
     def of_events(parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields `multiplier` and `join`, from the parameters of a resource."""
+        """The fields `frames_per_event` and `join_method`, from the parameters of a resource."""
         frames, join = parameters.get("multiplier") or parameters.get("frame_per_point"), parameters.get("join_method")
         return {
-            "multiplier": positive("frames per event", frames) if frames else None,
-            "join": join if join in ("stack", "concat") else None,
+            "frames_per_event": positive("frames per event", frames) if frames else None,
+            "join_method": join if join in ("stack", "concat") else None,
         }
 
     @property
@@ -175,16 +172,6 @@ class LocatedReader(AssetReader):
     def files(self) -> Sequence[Location]:
         """What is at the location."""
         return [self.location]
-
-    @property
-    def frames_per_event(self) -> int | None:
-        """``multiplier`` or ``frame_per_point``."""
-        return self.multiplier
-
-    @property
-    def join_method(self) -> JoinMethod | None:
-        """As the stream resource gives it."""
-        return self.join
 
 
 def positive(name: str, value: Any) -> int:

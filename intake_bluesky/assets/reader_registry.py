@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from intake_bluesky.assets.handlers import GROUP as HANDLERS
 from intake_bluesky.assets.handlers import HandlerReader, find_handler
-from intake_bluesky.assets.location import Location, locate
+from intake_bluesky.assets.location import locate
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, PluginError, UntrustedName
@@ -35,7 +35,7 @@ BUILT_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "text.reader:CSVReader": ("text/csv;header=absent",),
     "zarr_arrays:ZarrReader": ("application/x-zarr",),
 }  # fmt: skip
-"""The mimetypes and specs of each reader of this package: those of its class, which is imported on first use."""
+"""The mimetypes and specs that each reader of this package is for; its class is imported on first use."""
 
 _INSTALLED: Registry[type[AssetReader]] = Registry(GROUP)
 _PLACE_OF: Final = {name: place for place, names in BUILT_IN.items() for name in names}
@@ -72,15 +72,14 @@ def stream_reader(resource: Mapping[str, Any], options: AssetOptions) -> AssetRe
     try:
         reader = native_reader(mimetype)
     except PluginError as error:
-        return _unreadable(resource, PluginError, str(error))
-    if reader is None:
-        return _unreadable(
-            resource,
-            AssetUnavailable,
-            f"nothing installed reads the mimetype {mimetype!r}; those read are {known_names()}. "
-            f"Install a package that offers a reader for it under the entry point group {GROUP!r}",
-        )
-    return _made(reader, resource, parameters, options)
+        return _unreadable(resource, error)
+    if reader is not None:
+        return _made(reader, resource, parameters, options)
+    lacking = (
+        f"nothing installed reads the mimetype {mimetype!r}; those read are {known_names()}. "
+        f"Install a package that offers a reader for it under the entry point group {GROUP!r}"
+    )
+    return _unreadable(resource, AssetUnavailable(lacking))
 
 
 def datum_readers(
@@ -97,7 +96,18 @@ def datum_readers(
     kwargs = dict(resource.get("resource_kwargs") or {})
     native = _native_of_spec(name, options)
     if native is None:
-        return [_handler_reader(name, resource, datums, spec, options)], [0] * len(datums), list(range(len(datums)))
+        try:
+            handler = find_handler(name, options)
+            if handler is None:
+                raise AssetUnavailable(
+                    f"nothing installed reads the spec {name!r}; those read are {known_names()}. Install a package "
+                    f"that offers a handler for it under the entry point group {HANDLERS!r}, or give one as "
+                    f"handler_registry={{{name!r}: ...}}"
+                )
+            reader: AssetReader = HandlerReader(locate(resource, options), handler, kwargs, tuple(datums), dict(spec))
+        except IntakeBlueskyError as error:
+            reader = _unreadable(resource, error)
+        return [reader], [0] * len(datums), list(range(len(datums)))
     try:
         events = [native.event_of(own) for own in datums]
         # Without datums one reader all the same, which lists the files of the resource.
@@ -105,8 +115,8 @@ def datum_readers(
         kinds = [tuple(own.items()) for own in added]
         places = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
     except (KeyError, TypeError, ValueError) as error:
-        message = f"a datum of spec {name!r} does not say what {native.__name__} needs: {error!r}"
-        return [_unreadable(resource, AssetUnavailable, message)], [0] * len(datums), [0] * len(datums)
+        lacking = AssetUnavailable(f"a datum of spec {name!r} does not say what {native.__name__} needs: {error!r}")
+        return [_unreadable(resource, lacking)], [0] * len(datums), [0] * len(datums)
     readers = [_made(native, resource, {**kwargs, **dict(kind)}, options) for kind in places]
     return readers, [places[kind] for kind in kinds[: len(datums)]], events
 
@@ -121,29 +131,6 @@ def _native_of_spec(spec: str, options: AssetOptions) -> type[AssetReader] | Non
         return None  # a reader that is installed and broken: a handler may still read the spec
 
 
-def _handler_reader(
-    name: str,
-    resource: Mapping[str, Any],
-    datums: Sequence[Mapping[str, Any]],
-    spec: Mapping[str, Any],
-    options: AssetOptions,
-) -> AssetReader:
-    kwargs = dict(resource.get("resource_kwargs") or {})
-    try:
-        handler = find_handler(name, options)
-        if handler is not None:
-            return HandlerReader(handler, locate(resource, options), kwargs, tuple(datums), dict(spec))
-    except IntakeBlueskyError as error:
-        return _unreadable(resource, type(error), str(error))
-    return _unreadable(
-        resource,
-        AssetUnavailable,
-        f"nothing installed reads the spec {name!r}; those read are {known_names()}. Install a package that "
-        f"offers a handler for it under the entry point group {HANDLERS!r}, or give one as "
-        f"handler_registry={{{name!r}: ...}}",
-    )
-
-
 def _made(
     reader: type[AssetReader],
     resource: Mapping[str, Any],
@@ -153,15 +140,12 @@ def _made(
     try:
         return reader.of(locate(resource, options), parameters)
     except UntrustedName as error:
-        return _unreadable(resource, UntrustedName, str(error))
+        return _unreadable(resource, error)
     except (KeyError, TypeError, ValueError) as error:
-        return _unreadable(
-            resource,
-            AssetUnavailable,
-            f"{reader.__name__} cannot make sense of the parameters {dict(parameters)}: {error}",
-        )
+        wrong = f"{reader.__name__} cannot make sense of the parameters {dict(parameters)}: {error}"
+        return _unreadable(resource, AssetUnavailable(wrong))
 
 
-def _unreadable(resource: Mapping[str, Any], error: type[IntakeBlueskyError], message: str) -> UnreadableReader:
+def _unreadable(resource: Mapping[str, Any], error: IntakeBlueskyError) -> UnreadableReader:
     path = str(resource.get("uri") or resource.get("resource_path") or "")
-    return UnreadableReader(Location(path).path, error, message)
+    return UnreadableReader(path, type(error), str(error))

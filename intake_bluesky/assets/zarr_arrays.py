@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from intake_bluesky.assets.reader import FrameStructure, LocatedReader
 from intake_bluesky.assets.region import WHOLE, AxisIndex, Region, Subarray, parse_slice
 from intake_bluesky.documents.columns import TEXT, Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency, UntrustedName
+from intake_bluesky.runtime.optional import optional_import
 from intake_bluesky.runtime.shared import Shared
 
 __all__ = ["ZarrReader"]
@@ -44,8 +45,6 @@ class ZarrReader(LocatedReader):
     squeeze : bool
         Drop axes of length one after the first.
     """
-
-    mimetypes: ClassVar[tuple[str, ...]] = ("application/x-zarr",)
 
     array: str = ""
     selection: tuple[AxisIndex, ...] = ()
@@ -166,11 +165,7 @@ def _is_zip(location: Location) -> bool:
 
 
 def _import_zarr() -> Any:
-    try:
-        import zarr
-    except ImportError as error:
-        raise MissingDependency.of("zarr", extra="zarr", purpose="to read Zarr arrays") from error
-    return zarr
+    return optional_import("zarr", extra="zarr", purpose="to read Zarr arrays")
 
 
 def _store(location: Location) -> Any:

@@ -15,7 +15,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from intake_bluesky.assets import AssetArray, AssetOptions, datum_array
-from intake_bluesky.assets.hdf5.open_files import hdf5_file, open_files
+from intake_bluesky.assets.hdf5.open_files import open_files
 from intake_bluesky.assets.location import Location
 from tests.assets.by_hand import Array, asset, frames, key, opened, write
 from tests.assets.hdf5_by_hand import CODECS, eiger, linked_file
@@ -67,7 +67,7 @@ def handles_here(_: Any = None) -> int:
 @pytest.mark.parametrize("context", ["spawn", "fork", "forkserver"])
 def test_processes_of_dask(arrays: dict[str, tuple[AssetArray, Array]], tmp_path: Path, context: str) -> None:
     described = [array.dask() for array, _ in arrays.values()]
-    with hdf5_file(Location(str(tmp_path / "plain.h5"))), dask.config.set({"multiprocessing.context": context}):
+    with open_files.lend(Location(str(tmp_path / "plain.h5"))), dask.config.set({"multiprocessing.context": context}):
         computed = dask.compute(*described, scheduler="processes", num_workers=2)
     for observed, (_, expected) in zip(computed, arrays.values(), strict=True):
         np.testing.assert_array_equal(observed, expected)
@@ -102,11 +102,11 @@ def test_a_fork_inherits_no_handle(one_file: Path) -> None:
     code = """
     import os, sys
     from intake_bluesky.assets import Location
-    from intake_bluesky.assets.hdf5.open_files import hdf5_file, open_files
+    from intake_bluesky.assets.hdf5.open_files import open_files
     from tests.assets.by_hand import asset, frames, key, opened
     array = opened(asset(sys.argv[1], [(1, 11, 0, 10)]), key(4, 6), 10)
-    with hdf5_file(Location(sys.argv[1])) as file:
-        before = file["/entry/data/data"][0]
+    with open_files.lend(Location(sys.argv[1])) as handle:
+        before = handle.file["/entry/data/data"][0]
         if not (pid := os.fork()):
             same = (array.read() == frames(10)).all()
             os._exit(0 if same and not len(open_files) else 1)

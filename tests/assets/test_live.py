@@ -174,12 +174,12 @@ import os, sys
 import h5py
 from pathlib import Path
 from intake_bluesky.assets import stream_asset_array
-from intake_bluesky.assets.hdf5.open_files import hdf5_file, open_files
+from intake_bluesky.assets.hdf5.open_files import open_files
 from intake_bluesky.assets import Location
 from tests.assets.by_hand import asset, frames, key, opened
 path = Path({str(one_file)!r})
 array = opened(asset(path, [(1, 11, 0, 10)]), key(4, 6), 10)
-with hdf5_file(Location(str(path))):
+with open_files.lend(Location(str(path))):
     pid = os.fork()
     if not pid:
         os._exit(0 if len(open_files) == 0 and (array.read() == frames(10)).all() else 1)

@@ -31,8 +31,6 @@ class TimestampReader(AssetReader):
         The two datasets whose sum it is.
     """
 
-    specs: ClassVar[tuple[str, ...]] = ("AD_HDF5_TS", "AD_HDF5_SWMR_TS")
-
     seconds: HDF5Reader
     nanoseconds: HDF5Reader
 
@@ -90,8 +88,6 @@ class HDF5SequenceReader(SequenceReader):
     dataset : str
     """
 
-    mimetypes: ClassVar[tuple[str, ...]] = ("multipart/related;type=application/x-hdf5",)
-    specs: ClassVar[tuple[str, ...]] = ("AD_HDF5_SINGLE",)
     format: ClassVar[str] = "HDF5"
 
     dataset: str = AREA_DETECTOR_DATASET
@@ -103,7 +99,7 @@ class HDF5SequenceReader(SequenceReader):
             parameters.get("dataset") or parameters.get("path") or parameters.get("key") or AREA_DETECTOR_DATASET
         )
         dataset = given if isinstance(given, str) else "/".join(map(str, given))
-        return replace(cls.of_sequence(location, parameters), dataset=dataset)
+        return replace(super(HDF5SequenceReader, cls).of(location, parameters), dataset=dataset)
 
     @contextmanager
     def opened(self, location: Location) -> Iterator[FrameFile]:

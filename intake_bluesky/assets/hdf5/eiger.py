@@ -13,7 +13,7 @@ from intake_bluesky.assets.hdf5.links import lead, list_group
 from intake_bluesky.assets.hdf5.open_files import OpenFile, open_files
 from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import AssetReader, FrameStructure
+from intake_bluesky.assets.reader import FrameStructure, LocatedReader
 from intake_bluesky.assets.region import WHOLE, Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable
@@ -25,7 +25,7 @@ GROUPS: Final = ("entry/data", "entry")
 
 
 @dataclass(frozen=True, slots=True)
-class EigerReader(AssetReader):
+class EigerReader(LocatedReader):
     """Reads a series of images, ``<path>_<seq_id>_master.h5`` and the data files it names.
 
     A datum with ``seq_id`` alone is the whole series, ``(images, rows, columns)``; with ``frame_num`` (or
@@ -42,10 +42,8 @@ class EigerReader(AssetReader):
         Whether an event is one image.
     """
 
-    specs: ClassVar[tuple[str, ...]] = ("AD_EIGER", "AD_EIGER2", "AD_EIGER_SLICE")
     frame_by_frame: ClassVar[bool] = True
 
-    location: Location
     seq_id: str = ""
     one_image: bool = False
 
@@ -68,11 +66,6 @@ class EigerReader(AssetReader):
         if not re.fullmatch(r"\w+", seq_id, re.ASCII):
             raise ValueError(f"seq_id {seq_id!r} is no number of a series")
         return {"seq_id": seq_id, "one_image": _number(datum_kwargs) is not None}
-
-    @property
-    def path(self) -> str:
-        """What the names of all files begin with."""
-        return self.location.path
 
     @property
     def master(self) -> Location:

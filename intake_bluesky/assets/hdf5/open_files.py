@@ -13,21 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from intake_bluesky.assets.location import Location
-from intake_bluesky.errors import MissingDependency
+from intake_bluesky.runtime.optional import optional_import
 from intake_bluesky.runtime.shared import Shared
 
-__all__ = ["OpenFile", "SharedFiles", "hdf5_file", "import_h5py", "open_files"]
+__all__ = ["OpenFile", "SharedFiles", "import_h5py", "open_files"]
 
 T = TypeVar("T")
 
 
 def import_h5py() -> Any:
     """Import h5py, or raise with the way to install it."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingDependency.of("h5py", extra="assets", purpose="to read HDF5 files") from error
-    return h5py
+    return optional_import("h5py", extra="assets", purpose="to read HDF5 files")
 
 
 @dataclass(eq=False, slots=True)
@@ -93,12 +89,6 @@ class SharedFiles:
         with self._shared.lend(key, lambda: OpenFile(_open(location, swmr=swmr, locking=locking), location)) as handle:
             yield handle
 
-    @contextmanager
-    def use(self, location: Location, *, swmr: bool = False, locking: bool | None = False) -> Iterator[Any]:
-        """Lend the open `h5py.File`."""
-        with self.lend(location, swmr=swmr, locking=locking) as handle:
-            yield handle.file
-
     def keep(self, handle: OpenFile, key: Hashable, make: Callable[[], T]) -> T:
         """The value made for this file and key before; if there is none, one thread makes it now."""
         # Without the lock first: after the first block of a file every read comes by here.
@@ -133,5 +123,3 @@ def _open(location: Location, *, swmr: bool, locking: bool | None) -> Any:
 
 
 open_files = SharedFiles()
-hdf5_file = open_files.use
-"""Lend an open HDF5 file of this process."""

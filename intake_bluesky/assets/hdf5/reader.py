@@ -38,8 +38,6 @@ class HDF5Reader(LocatedReader):
         Drop axes of length one after the first.
     """
 
-    mimetypes: ClassVar[tuple[str, ...]] = ("application/x-hdf5",)
-    specs: ClassVar[tuple[str, ...]] = ("AD_HDF5", "AD_HDF5_SWMR", "AD_HDF5_STREAM", "AD_HDF5_SWMR_STREAM")
     default: ClassVar[str] = AREA_DETECTOR_DATASET
     """The dataset where the resource names none."""
 
@@ -123,8 +121,6 @@ class HDF5Reader(LocatedReader):
 class TimepixReader(HDF5Reader):
     """Reads the files of Timepix detectors, which differ in the name of the dataset."""
 
-    mimetypes: ClassVar[tuple[str, ...]] = ()
-    specs: ClassVar[tuple[str, ...]] = ("TPX_HDF5",)
     default: ClassVar[str] = "/entry/instrument/detector/data"
 
 

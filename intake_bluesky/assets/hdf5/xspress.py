@@ -16,8 +16,6 @@ __all__ = ["Xspress3Reader"]
 class Xspress3Reader(HDF5Reader):
     """Reads one channel of a dataset ``(frames, channels, bins)``; all frames of it are read at once."""
 
-    mimetypes: ClassVar[tuple[str, ...]] = ()
-    specs: ClassVar[tuple[str, ...]] = ("XSP3",)
     default: ClassVar[str] = "/entry/instrument/detector/data"
 
     @classmethod
@@ -30,7 +28,7 @@ class Xspress3Reader(HDF5Reader):
             location,
             str(parameters.get("key") or cls.default),
             selection=((None, None, None), channel - 1),
-            multiplier=1,
+            frames_per_event=1,
         )
 
     @classmethod

@@ -16,7 +16,8 @@ from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.region import Region
 from intake_bluesky.documents.columns import Array
-from intake_bluesky.errors import AssetUnavailable, MissingDependency
+from intake_bluesky.errors import AssetUnavailable
+from intake_bluesky.runtime.optional import optional_import
 
 __all__ = ["CbfReader"]
 
@@ -34,17 +35,16 @@ class CbfReader(SequenceReader):
     ``initial_number + point_number * frame_per_point``.
     """
 
-    specs: ClassVar[tuple[str, ...]] = ("AD_CBF",)
     format: ClassVar[str] = "CBF"
 
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make the reader; its files are numbered from 1 unless the resource has an ``initial_number``."""
-        return replace(cls.of_sequence(location, parameters), first=int(parameters.get("initial_number", 1)))
+        return replace(super(CbfReader, cls).of(location, parameters), first=int(parameters.get("initial_number", 1)))
 
     @contextmanager
     def opened(self, location: Location) -> Iterator[FrameFile]:
-        cbf = _import_cbf()
+        cbf = optional_import("fabio.cbfimage", package="fabio", extra="assets", purpose="to read CBF files")
         with location.open() as file:
             image = cbf.CbfImage()
             image.readheader(_BytesWithEnd(file.read(HEADER_AT_MOST)))
@@ -97,11 +97,3 @@ def _decoded(cbf: Any, stream: _BytesWithEnd, path: str) -> Array:
         raise AssetUnavailable(f"{path} is damaged: the checksum of its image is not the one in its header")
     value: Array = np.asarray(cbf.decByteOffset(packed, size=shape[0] * shape[1], dtype=dtype))
     return value
-
-
-def _import_cbf() -> Any:
-    try:
-        from fabio import cbfimage
-    except ImportError as error:
-        raise MissingDependency.of("fabio", extra="assets", purpose="to read CBF files") from error
-    return cbfimage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.region import Region
 from intake_bluesky.documents.columns import Array
-from intake_bluesky.errors import MissingDependency
+from intake_bluesky.runtime.optional import optional_import
 
 __all__ = ["JpegReader"]
 
@@ -27,12 +27,11 @@ class JpegReader(SequenceReader):
     Stream resources may have the parameters of every `SequenceReader`.
     """
 
-    mimetypes: ClassVar[tuple[str, ...]] = ("multipart/related;type=image/jpeg",)
     format: ClassVar[str] = "JPEG"
 
     @contextmanager
     def opened(self, location: Location) -> Iterator[FrameFile]:
-        images = _import_pillow()
+        images = optional_import("PIL.Image", package="pillow", extra="assets", purpose="to read JPEG files")
         with location.open() as file, images.open(file, formats=("JPEG",)) as image:
             bands = len(image.getbands())
             shape = (image.height, image.width, *((bands,) if bands > 1 else ()))
@@ -41,11 +40,3 @@ class JpegReader(SequenceReader):
                 out[...] = np.asarray(image)[region.slices]
 
             yield FrameFile(1, shape, np.dtype(np.uint8), read)
-
-
-def _import_pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingDependency.of("pillow", extra="assets", purpose="to read JPEG files") from error
-    return Image

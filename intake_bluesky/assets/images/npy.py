@@ -31,8 +31,6 @@ class NpySequenceReader(SequenceReader):
     counts them.
     """
 
-    specs: ClassVar[tuple[str, ...]] = ("NPY_SEQ",)
-    mimetypes: ClassVar[tuple[str, ...]] = ("multipart/related;type=application/x-npy",)
     format: ClassVar[str] = "NumPy"
     default_template: ClassVar[str] = "%s_%d.npy"
 

@@ -79,11 +79,6 @@ class SequenceReader(LocatedReader):
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make the reader from a stream resource's parameters or a resource's kwargs."""
-        return cls.of_sequence(location, parameters)
-
-    @classmethod
-    def of_sequence(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
-        """Make the reader from the parameters that all sequences have."""
         template = parameters.get("template") or cls.default_template
         filename = str(parameters.get("filename") or "")
         names = NameTemplate.parse(str(template), filename) if template else NameTemplate(numbered=False)
@@ -92,9 +87,9 @@ class SequenceReader(LocatedReader):
         chunk = parameters.get("chunk_shape") or (1,)
         per_file = positive("chunk_shape", chunk if isinstance(chunk, int) else chunk[0])
         reader = cls(location, names, per_file, **cls.of_events(parameters))
-        if reader.multiplier is None and parameters.get("files_per_datum"):
+        if reader.frames_per_event is None and parameters.get("files_per_datum"):
             told = positive("files_per_datum", parameters["files_per_datum"]) * per_file
-            return replace(reader, multiplier=told if told > 1 else None)
+            return replace(reader, frames_per_event=told if told > 1 else None)
         return reader
 
     @classmethod

@@ -44,14 +44,13 @@ class SpeReader(SequenceReader):
     many frames each file holds; the number of a file is the ``point_number``.
     """
 
-    specs: ClassVar[tuple[str, ...]] = ("AD_SPE",)
     format: ClassVar[str] = "SPE"
 
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make the reader; all frames of a point are in its file."""
         per_file = positive("frame_per_point", parameters.get("frame_per_point") or 1)
-        return replace(cls.of_sequence(location, parameters), per_file=per_file)
+        return replace(super(SpeReader, cls).of(location, parameters), per_file=per_file)
 
     @contextmanager
     def opened(self, location: Location) -> Iterator[FrameFile]:

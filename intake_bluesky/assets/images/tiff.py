@@ -13,6 +13,7 @@ from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.region import Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency
+from intake_bluesky.runtime.optional import optional_import
 
 __all__ = ["TiffReader"]
 
@@ -30,13 +31,11 @@ class TiffReader(SequenceReader):
     parameters of every `SequenceReader`; without a ``template`` the resource is the one file, a stack.
     """
 
-    specs: ClassVar[tuple[str, ...]] = ("AD_TIFF",)
-    mimetypes: ClassVar[tuple[str, ...]] = ("multipart/related;type=image/tiff",)
     format: ClassVar[str] = "TIFF"
 
     @contextmanager
     def opened(self, location: Location) -> Iterator[FrameFile]:
-        tifffile = _import_tifffile()
+        tifffile = optional_import("tifffile", extra="assets", purpose="to read TIFF files")
         with location.open() as file, tifffile.TiffFile(file, name=location.path) as tiff:
             first = tiff.pages.first
             if first.dtype is None:
@@ -69,11 +68,3 @@ def _read_page(page: Any, file: BinaryIO, path: str, out: Array, region: Region)
             ) from error
         raise
     out[...] = value[region.slices]
-
-
-def _import_tifffile() -> Any:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise MissingDependency.of("tifffile", extra="assets", purpose="to read TIFF files") from error
-    return tifffile

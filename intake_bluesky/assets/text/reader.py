@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.reader import FrameStructure, LocatedReader
@@ -35,8 +35,6 @@ class CSVReader(LocatedReader):
     grammar : Grammar
         How text is to be read.
     """
-
-    mimetypes: ClassVar[tuple[str, ...]] = ("text/csv;header=absent",)
 
     grammar: Grammar = field(default_factory=Grammar)
 
