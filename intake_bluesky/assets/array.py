@@ -135,15 +135,10 @@ class AssetArray:
         rest = [(n,) for n in self.shape[1:]]
         if len(parts) == 1:
             return (tuple((np.diff(bounds) * self.layout.rows_per_event).tolist()), *rest)
-        if self._joined:
+        if self.layout.joined:
             # Joined events have no axis of rows: the parts of each event follow each other on the first axis.
             return (tuple(lengths * len(self.index)), *rest)
         return ((1,) * len(self.index), tuple(lengths), *rest[1:])
-
-    @property
-    def _joined(self) -> bool:
-        """Whether events follow each other on their first axis."""
-        return self.layout.join == "concat" and bool(self.layout.event_shape)
 
     def _cuts(self) -> tuple[Array, list[range]]:
         """Where the rows are cut into blocks, and into which frames each event is, if one alone is too large."""
@@ -220,10 +215,11 @@ class AssetArray:
         # Readers take steps of one alone: the least range that covers the positions is read, and `pick` takes out of
         # it.
         region = Region(map(cover, others))
-        values = self._joined_rows(cover(first), region) if self._joined else self._rows(np.asarray(first), region)
+        joined = self.layout.joined
+        values = self._joined_rows(cover(first), region) if joined else self._rows(np.asarray(first), region)
         for axis, positions in enumerate(wanted.positions):
             # Rows were read in the order wanted; only joined events are read as a range on the first axis, too.
-            if axis or self._joined:
+            if axis or joined:
                 values = pick(values, axis, positions)
         return wanted.shaped(values)
 

@@ -49,15 +49,18 @@ class EventLayout:
         return max(1, math.prod(self.event_shape) * self.dtype.itemsize)
 
     @property
+    def joined(self) -> bool:
+        """Whether events follow each other on their first axis."""
+        return self.join == "concat" and bool(self.event_shape)
+
+    @property
     def rows_per_event(self) -> int:
         """How long one event is on the first axis."""
-        return self.event_shape[0] if self.join == "concat" and self.event_shape else 1
+        return self.event_shape[0] if self.joined else 1
 
     def shape(self, rows: int) -> tuple[int, ...]:
         """Shape of the array of so many events."""
-        if self.join == "concat" and self.event_shape:
-            return (rows * self.event_shape[0], *self.event_shape[1:])
-        return (rows, *self.event_shape)
+        return (rows * self.rows_per_event, *self.event_shape[self.joined :])
 
     @property
     def axes(self) -> tuple[int, ...] | None:

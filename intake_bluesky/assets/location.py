@@ -73,6 +73,22 @@ class Location:
         info = fs.info(path)
         return str(fs.ukey(path)), int(info.get("size") or 0)
 
+    def beginning_with(self, prefix: str) -> list[str]:
+        """How the paths of what is there go on after a prefix; nothing where there is no such folder."""
+        try:
+            if self.is_local:
+                folder, begin = os.path.split(prefix)
+                names = os.listdir(folder or ".")
+            else:
+                import fsspec
+
+                fs, path = fsspec.url_to_fs(prefix, **self.storage_options)
+                folder, _, begin = path.rpartition("/")
+                names = [str(name).rpartition("/")[2] for name in fs.ls(folder, detail=False)]
+        except OSError:
+            return []
+        return [name[len(begin) :] for name in names if name.startswith(begin)]
+
     def check(self) -> None:
         """Refuse a local file that is a symbolic link to a place its document may not name.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from intake_bluesky.assets.hdf5.reader import AREA_DETECTOR_DATASET, HDF5Reader
 from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import AssetReader, FrameStructure
+from intake_bluesky.assets.reader import FrameStructure
 from intake_bluesky.assets.region import WHOLE, Region
 from intake_bluesky.documents.columns import Array
 
@@ -22,50 +22,27 @@ ATTRIBUTES: Final = "/entry/instrument/NDAttributes"
 
 
 @dataclass(frozen=True, slots=True)
-class TimestampReader(AssetReader):
+class TimestampReader(HDF5Reader):
     """Reads when each frame was taken, in seconds since 1990 as EPICS counts them: one float64 a frame.
 
-    Attributes
-    ----------
-    seconds, nanoseconds : HDF5Reader
-        The two datasets whose sum it is.
+    It is the sum of two datasets, of seconds and of nanoseconds.
     """
-
-    seconds: HDF5Reader
-    nanoseconds: HDF5Reader
 
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make the reader; ``frame_per_point`` is the only parameter of such resources."""
-        each = replace(HDF5Reader.of(location, parameters), squeeze=True)
-        return cls(
-            replace(each, dataset=f"{ATTRIBUTES}/NDArrayEpicsTSSec"),
-            replace(each, dataset=f"{ATTRIBUTES}/NDArrayEpicsTSnSec"),
-        )
-
-    @classmethod
-    def event_of(cls, datum_kwargs: Mapping[str, Any]) -> int:
-        """areaDetector numbers its points."""
-        return int(datum_kwargs["point_number"])
+        made = super(TimestampReader, cls).of(location, parameters)
+        return replace(made, dataset=f"{ATTRIBUTES}/NDArrayEpicsTSSec", squeeze=True)
 
     @property
-    def path(self) -> str:
-        """The file."""
-        return self.seconds.path
-
-    @property
-    def frames_per_event(self) -> int | None:
-        """``frame_per_point``."""
-        return self.seconds.frames_per_event
-
-    def session(self) -> AbstractContextManager[Any]:
-        """Keep the file open."""
-        return self.seconds.session()
+    def _nanoseconds(self) -> HDF5Reader:
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return HDF5Reader(**own | {"dataset": f"{ATTRIBUTES}/NDArrayEpicsTSnSec"})
 
     def structure(self, first: int = 0) -> FrameStructure:
         """As many frames as both datasets have."""
         with self.session():
-            seconds, nanoseconds = self.seconds.structure(), self.nanoseconds.structure()
+            seconds, nanoseconds = HDF5Reader.structure(self), self._nanoseconds.structure()
         # While the file is written, one of the two may be a frame ahead.
         frames = min(seconds.frames or 0, nanoseconds.frames or 0)
         return replace(seconds, frames=frames, dtype=np.dtype("<f8"))
@@ -73,9 +50,9 @@ class TimestampReader(AssetReader):
     def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Add the two up."""
         with self.session():
-            self.seconds.read_into(start, stop, out, region)
+            HDF5Reader.read_into(self, start, stop, out, region)
             fraction: Array = np.empty_like(out)
-            self.nanoseconds.read_into(start, stop, fraction, region)
+            self._nanoseconds.read_into(start, stop, fraction, region)
         out += fraction * 1e-9
 
 

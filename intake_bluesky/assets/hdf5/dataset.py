@@ -19,21 +19,7 @@ __all__ = ["Dataset"]
 
 @dataclass(slots=True, eq=False)
 class Dataset:
-    """A dataset of a file that is open.
-
-    Attributes
-    ----------
-    owner : OpenFile
-        The file that it is in.
-    data : h5py.Dataset
-    meant : Subarray
-        What the slice leaves of it.
-    shape : tuple of int
-        Of the flat frames.
-    dtype : numpy.dtype
-    sources : tuple of VirtualSource
-        Of a virtual dataset.
-    """
+    """A dataset of `owner`, a file that is open; `meant` is what the slice leaves of it, with `shape` and `dtype`."""
 
     owner: OpenFile
     data: Any
@@ -73,14 +59,7 @@ class Dataset:
         return max(1, self.data.chunks[axis] // step) if self.data.chunks and axis >= 0 else 1
 
     def read(self, region: Region, out: Array) -> None:
-        """Read a part.
-
-        Parameters
-        ----------
-        region : Region
-            Of the whole dataset.
-        out : numpy.ndarray, C-contiguous, of as many elements as the region has
-        """
+        """Read a region of the whole dataset; `out` is C-contiguous, of as many elements as the region has."""
         wanted = region.forward
         if self.dtype == TEXT:
             check_filters(self.data, self.owner.location.path)

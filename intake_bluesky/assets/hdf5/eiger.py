@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -74,13 +73,9 @@ class EigerReader(LocatedReader):
 
     def files(self) -> Sequence[Location]:
         """The files that exist: of one series, or of all where no datum gave a ``seq_id``."""
-        names = f"_{self.seq_id}_*.h5" if self.seq_id else "_*.h5"
-        if self.location.is_local:
-            return [self.location.with_path(name) for name in sorted(glob.glob(glob.escape(self.path) + names))]
-        import fsspec
-
-        fs, path = fsspec.url_to_fs(self.path, **self.location.storage_options)
-        return [self.location.with_path(fs.unstrip_protocol(name)) for name in sorted(fs.glob(path + names))]
+        prefix = f"{self.path}_{self.seq_id}_" if self.seq_id else f"{self.path}_"
+        names = sorted(name for name in self.location.beginning_with(prefix) if name.endswith(".h5"))
+        return [self.location.with_path(prefix + name) for name in names]
 
     def session(self) -> AbstractContextManager[Any]:
         """Keep the master open."""
@@ -112,20 +107,10 @@ class EigerReader(LocatedReader):
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """The datasets that make up a series.
-
-    Attributes
-    ----------
-    names : tuple of str
-        In the master, in order.
-    per_file : int
-        Images in each but the last.
-    header : FrameStructure
-        Of all together.
-    """
+    """The datasets that make up a series, by their names in the master, and the header of all together."""
 
     names: tuple[str, ...]
-    per_file: int
+    per_file: int  # images in each but the last
     header: FrameStructure
 
     @classmethod

@@ -21,13 +21,7 @@ SMALLEST: Final = 2**15
 
 
 def check_filters(data: Any, path: str) -> None:
-    """Register the decompressors that a dataset needs, or raise with the way to get them.
-
-    Raises
-    ------
-    MissingDependency
-    AssetUnavailable
-    """
+    """Register the decompressors that a dataset needs, or raise with the way to get them."""
     h5z = import_h5py().h5z
     wanted = _filters(data)
     if all(h5z.filter_avail(code) for code, _ in wanted):
@@ -51,15 +45,9 @@ def _filters(data: Any) -> list[tuple[int, str]]:
 
 
 def read_region(data: Any, region: Region, out: Array) -> None:
-    """Read a part of a dataset as HDF5 does it.
+    """Read a part of a dataset, forwards on each axis, as HDF5 does it, which converts to the dtype of `out`.
 
-    Parameters
-    ----------
-    data : h5py.Dataset
-    region : Region
-        Forwards on each axis.
-    out : numpy.ndarray, C-contiguous, of as many elements as the region has
-        HDF5 converts to its dtype.
+    `out` is C-contiguous, of as many elements as the region has.
     """
     h5s = import_h5py().h5s
     # What h5py's own indexing does, without deriving the selection anew: that is most of the time of a small read.
@@ -73,12 +61,6 @@ class Deflated:
     """A dataset compressed with gzip, perhaps after shuffling bytes.
 
     HDF5 decompresses under the one lock that h5py has; zlib of Python leaves the interpreter to the other threads.
-
-    Attributes
-    ----------
-    data : h5py.Dataset
-    chunks : tuple of int
-    shuffled : bool
     """
 
     data: Any
@@ -98,15 +80,7 @@ class Deflated:
         return cls(data, data.chunks, shuffled) if large and plain else None
 
     def read(self, region: Region, out: Array) -> None:
-        """Read a part, chunk by chunk.
-
-        Parameters
-        ----------
-        region : Region
-            In steps of one.
-        out : numpy.ndarray
-            C-contiguous, of the dtype of the dataset.
-        """
+        """Read a part in steps of one, chunk by chunk; `out` is C-contiguous and of the dtype of the dataset."""
         target = out.reshape(region.shape)
         corners = (range(r.start - r.start % n, r.stop, n) for r, n in zip(region, self.chunks, strict=True))
         for corner in itertools.product(*corners):

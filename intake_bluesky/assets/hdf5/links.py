@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from intake_bluesky.assets.hdf5.filters import check_filters
 from intake_bluesky.assets.hdf5.open_files import OpenFile, import_h5py, open_files
@@ -61,14 +61,12 @@ class VirtualSource:
         here, there = how.get_virtual_vspace(number), how.get_virtual_srcspace(number)
         whole = there.get_select_type() == import_h5py().h5s.SEL_ALL
         try:
-            held, taken = _solid(here), None if whole else _solid(there)
+            (held, full), (taken, all_taken) = _solid(here), ((), True) if whole else _solid(there)
         except (RuntimeError, ValueError):  # a selection without end
             return cls(file, dataset, (), (), simple=False)
         # A printf pattern names as many files as there happen to be: HDF5 finds them.
-        simple = held.full and "%" not in file + dataset
-        if taken is not None:
-            simple = simple and taken.full and _long(taken.ranges)[1] == _long(held.ranges)[1]
-        return cls(file, dataset, held.ranges, taken.ranges if taken is not None else (), simple)
+        simple = full and all_taken and "%" not in file + dataset and (whole or _long(taken)[1] == _long(held)[1])
+        return cls(file, dataset, held, taken, simple)
 
     def overlaps(self, region: Region) -> bool:
         """Whether a part of the virtual dataset is taken from it."""
@@ -98,15 +96,10 @@ class VirtualSource:
         return Region(part), wanted.seen_from([r.start for r in region])
 
 
-class _Selection(NamedTuple):
-    ranges: tuple[range, ...]
-    full: bool
-
-
-def _solid(space: Any) -> _Selection:
+def _solid(space: Any) -> tuple[tuple[range, ...], bool]:
     """The smallest block that has a selection, and whether the selection is all of it."""
     ranges = tuple(range(a, b + 1) for a, b in zip(*space.get_select_bounds(), strict=True))
-    return _Selection(ranges, space.get_select_npoints() == math.prod(map(len, ranges)))
+    return ranges, space.get_select_npoints() == math.prod(map(len, ranges))
 
 
 def _long(ranges: Sequence[range]) -> tuple[list[int], list[int]]:
@@ -200,13 +193,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _file_named(here: Location, name: str, variable: str) -> str:
-    """Find the file that another file names.
-
-    Raises
-    ------
-    FileNotFoundError
-    UntrustedName
-    """
+    """Find the file that another file names."""
     if not here.is_local:
         return _remote(here, name)
     places = list(_places(here, name, variable))
@@ -258,13 +245,7 @@ def _remote(here: Location, name: str) -> str:
 
 
 def sources_of(handle: OpenFile, data: Any) -> tuple[VirtualSource, ...]:
-    """The parts of a virtual dataset; none of another.
-
-    Parameters
-    ----------
-    handle : OpenFile
-        Of the file that the dataset is in.
-    data : h5py.Dataset
+    """The parts of a virtual dataset, which is in this file; none of another.
 
     Raises
     ------
@@ -291,13 +272,7 @@ def sources_of(handle: OpenFile, data: Any) -> tuple[VirtualSource, ...]:
 
 
 def locate_source(handle: OpenFile, source: VirtualSource) -> Location:
-    """Where a source is.
-
-    Raises
-    ------
-    FileNotFoundError
-    UntrustedName
-    """
+    """Where a source is, if it is there and may be named."""
     here = handle.location
     return here if source.file == "." else here.with_path(_file_named(here, source.file, SOURCES))
 

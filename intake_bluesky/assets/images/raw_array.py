@@ -15,19 +15,7 @@ __all__ = ["RawArray"]
 
 
 class RawArray:
-    """An array in an open file, C-contiguous.
-
-    Parameters
-    ----------
-    file : file open for reading bytes
-    path : str
-        For messages.
-    offset : int
-        In bytes.
-    shape : tuple of int
-    dtype : numpy.dtype
-        As it is in the file.
-    """
+    """An array in an open file, C-contiguous, so many bytes from its beginning; the path is for messages."""
 
     __slots__ = ("dtype", "file", "offset", "path", "shape")
 

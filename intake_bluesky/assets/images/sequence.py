@@ -109,9 +109,7 @@ class SequenceReader(LocatedReader):
         """The files that exist (a resource does not declare how many there should be)."""
         if not self.template.numbered:
             return [self.file(0)]
-        found = {
-            self.template.number_of(rest) for rest in _beginning_with(self.location, self.template.prefix(self.path))
-        }
+        found = set(map(self.template.number_of, self.location.beginning_with(self.template.prefix(self.path))))
         return [self.file(number) for number in sorted(n for n in found if n is not None and n >= self.first)]
 
     def structure(self, first: int = 0) -> FrameStructure:
@@ -193,23 +191,3 @@ def _naming(location: Location, what: str) -> Iterator[None]:
         raise AssetUnavailable(
             f"{location.path} is damaged, or no {what} file: {type(error).__name__}: {error}"
         ) from error
-
-
-def _beginning_with(location: Location, prefix: str) -> Iterator[str]:
-    """How the paths of what is there go on after a prefix."""
-    if location.is_local:
-        folder, begin = os.path.split(prefix)
-        try:
-            names: Sequence[str] = os.listdir(folder or ".")
-        except OSError:
-            return
-    else:
-        import fsspec
-
-        fs, prefix = fsspec.url_to_fs(prefix, **location.storage_options)
-        folder, _, begin = prefix.rpartition("/")
-        try:
-            names = [str(name).rpartition("/")[2] for name in fs.ls(folder, detail=False)]
-        except OSError:
-            return
-    yield from (name[len(begin) :] for name in names if name.startswith(begin))

@@ -31,20 +31,9 @@ def columns_of(out: Array) -> Iterator[Array]:
 def fill(  # noqa: PLR0917  # where from, and where to
     targets: Sequence[Array], file: ParsedFile, part: FilePart, rows: slice, columns: Sequence[int], first: int
 ) -> None:
-    """Fill columns with some rows of a part of a file.
+    """Fill columns of the dtypes that are declared with some rows of a part of a file.
 
-    Parameters
-    ----------
-    targets : sequence of numpy.ndarray, shape (rows,)
-        Of the dtypes that are declared.
-    file : ParsedFile
-    part : FilePart
-    rows : slice
-        Of the part.
-    columns : sequence of int
-        Number in the file of each target.
-    first : int
-        Number of the first row, for messages.
+    `columns` are the numbers in the file of each target, `first` is that of the first row, for messages.
 
     Raises
     ------

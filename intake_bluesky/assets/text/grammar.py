@@ -133,19 +133,10 @@ class Grammar:
         begins: bool = True,
         rows: int | None = None,
     ) -> Any:
-        """Parse whole rows to a `pandas.DataFrame` whose columns have their numbers for names.
+        """Parse whole rows, or so many of them, to a `pandas.DataFrame` whose columns have their numbers for names.
 
-        Parameters
-        ----------
-        text : bytes
-        names : sequence of int
-            Numbers of the columns that are read; empty where pandas finds them in the text.
-        words : sequence of int
-            Columns that are taken as they are, whatever pandas would make of them.
-        begins : bool
-            Whether this is the beginning of the file.
-        rows : int or None
-            At most.
+        `names` are the columns that are read, none where pandas finds them in the text; `words` are those taken as they
+        are, whatever pandas would make of them; `begins` is whether this is the beginning of the file.
 
         Raises
         ------
