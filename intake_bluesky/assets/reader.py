@@ -188,17 +188,19 @@ def positive(name: str, value: Any) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadableReader(AssetReader):
-    """In place of a reader where nothing reads a resource; raises on reading, so that the rest of the stream opens."""
+class UnreadableReader(LocatedReader):
+    """In place of a reader where nothing reads a resource; raises on reading, so that the rest of the stream opens.
 
-    resource_path: str
+    Its path is that in the document.
+    """
+
     error: type[IntakeBlueskyError]
     message: str
 
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make one with no further reason."""
-        return cls(location.path, AssetUnavailable, f"{location.path} cannot be read")
+        return cls(location, AssetUnavailable, f"{location.path} cannot be read")
 
     def structure(self, first: int = 0) -> FrameStructure:
         """Raise."""
@@ -207,8 +209,3 @@ class UnreadableReader(AssetReader):
     def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Raise."""
         raise self.error(self.message)
-
-    @property
-    def path(self) -> str:
-        """The path in the document."""
-        return self.resource_path

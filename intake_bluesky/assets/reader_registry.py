@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from intake_bluesky.assets.handlers import GROUP as HANDLERS
 from intake_bluesky.assets.handlers import HandlerReader, find_handler
-from intake_bluesky.assets.location import locate
+from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, PluginError, UntrustedName
@@ -148,4 +148,4 @@ def _made(
 
 def _unreadable(resource: Mapping[str, Any], error: IntakeBlueskyError) -> UnreadableReader:
     path = str(resource.get("uri") or resource.get("resource_path") or "")
-    return UnreadableReader(path, type(error), str(error))
+    return UnreadableReader(Location(path), type(error), str(error))

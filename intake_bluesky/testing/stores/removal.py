@@ -22,18 +22,11 @@ from intake_bluesky.testing.expected import stored_events
 from intake_bluesky.testing.plain_runs import count, failed, interleaved, scan, unfinished
 from intake_bluesky.testing.stores.hooks import S, StoreHooks
 from intake_bluesky.testing.stores.reading import uid_of
+from intake_bluesky.testing.stores.writing import write
 
 __all__ = ["StoreRemovalTests"]
 
 OTHERS = (count, failed, interleaved)
-
-
-def _write(store: RunStore, *runs: Run) -> None:
-    for run in runs:
-        with store.insert(run[0][1]) as insert:
-            for name, doc in run[1:]:
-                insert.write(name, doc)
-    store.refresh()
 
 
 def _documents(store: RunStore, uid: str) -> list[tuple[str, Document]]:
@@ -50,7 +43,11 @@ class StoreRemovalTests(StoreHooks[S]):
         by_uid = store.plan(Start("uid") == uid, Order.NEWEST)
         # A store that leaves uids to the core finds all its runs here.
         assert list(store.find(by_uid)) == [] or by_uid.residual != ALL
-        for ask in (store.header, _documents_of(store), lambda uid: list(store.event_pages(uid, "primary"))):
+        for ask in (
+            store.header,
+            lambda uid: _documents(store, uid),
+            lambda uid: list(store.event_pages(uid, "primary")),
+        ):
             with pytest.raises(RunNotFound):
                 ask(uid)
         assert list(store.read_ahead([uid])) == []
@@ -68,7 +65,7 @@ class StoreRemovalTests(StoreHooks[S]):
 
     @pytest.mark.parametrize("make", [scan, unfinished, lambda: scan()[:1]], ids=["whole", "unfinished", "start alone"])
     def test_a_run_written_here_is_gone(self, store: S, make: Callable[[], Run]) -> None:
-        _write(store, make(), count())
+        write(store, make(), count())
         store.remove(uid_of(make()), permanent=True)
         self._check_gone(store, make(), 1)
 
@@ -101,19 +98,19 @@ class StoreRemovalTests(StoreHooks[S]):
         for number in range(3):
             run.event(descriptor, {"image": run.datum(resource, number, frame=number)})
         run.stop()
-        _write(store, run.documents, count())
+        write(store, run.documents, count())
         before = [page.datum_id for page in store.datum_pages(run.run_uid, resource)]
         store.remove(run.run_uid)
         self._check_gone(store, run.documents, 1)
-        _write(store, run.documents)
+        write(store, run.documents)
         assert [page.datum_id for page in store.datum_pages(run.run_uid, resource)] == before
 
     def test_a_removed_run_can_be_written_again(self, store: S) -> None:
-        _write(store, scan(), count())
+        write(store, scan(), count())
         before = _documents(store, uid_of(scan())), store.header(uid_of(scan())).streams
         for _ in range(2):
             store.remove(uid_of(scan()))
-            _write(store, scan())
+            write(store, scan())
             assert identical((_documents(store, uid_of(scan())), store.header(uid_of(scan())).streams), before)
         assert identical(stored_events(_documents(store, uid_of(count()))), stored_events(count()))
 
@@ -121,7 +118,7 @@ class StoreRemovalTests(StoreHooks[S]):
     def test_a_foreign_run_can_be_written_after_its_removal(self, store: S) -> None:
         self.put(store, scan())
         store.remove(uid_of(scan()))
-        _write(store, scan()[:4])
+        write(store, scan()[:4])
         assert store.header(uid_of(scan())).stop is None, "the stop of the run that was removed came back"
         assert identical(stored_events(_documents(store, uid_of(scan()))), stored_events(scan()[:4]))
 
@@ -157,7 +154,3 @@ class StoreRemovalTests(StoreHooks[S]):
         plan = seen.plan(Kept(within, says), Order.NEWEST)
         assert [run.uid for run in seen.find(plan)] == ([uid_of(count())] if says == "true" else [])
         seen.close()
-
-
-def _documents_of(store: RunStore) -> Callable[[str], object]:
-    return lambda uid: _documents(store, uid)

@@ -16,7 +16,7 @@ from intake_bluesky.testing.plain_runs import count, interleaved, scan
 from intake_bluesky.testing.stores.hooks import Runs, S, StoreHooks
 from intake_bluesky.testing.stores.reading import uid_of
 
-__all__ = ["StoreWritingTests"]
+__all__ = ["StoreWritingTests", "write"]
 
 
 def _begin(store: RunStore, run: Run) -> RunInsert:
@@ -24,10 +24,12 @@ def _begin(store: RunStore, run: Run) -> RunInsert:
     return store.insert(run[0][1])
 
 
-def _write(store: RunStore, run: Run) -> None:
-    with _begin(store, run) as insert:
-        for name, doc in run[1:]:
-            insert.write(name, doc)
+def write(store: RunStore, *runs: Run) -> None:
+    """Write whole runs, and let the store look."""
+    for run in runs:
+        with _begin(store, run) as insert:
+            for name, doc in run[1:]:
+                insert.write(name, doc)
     store.refresh()
 
 
@@ -43,7 +45,7 @@ class StoreWritingTests(StoreHooks[S]):
 
     def test_written_run_is_read_back(self, store: S, examples: Runs) -> None:
         def check(run: Run) -> None:
-            _write(store, copy.deepcopy(run))
+            write(store, copy.deepcopy(run))
             _check(store, run)
             stops = [doc for name, doc in run if name == "stop"]
             assert identical(store.header(uid_of(run)).stop, stops[0] if stops else None)
@@ -51,7 +53,7 @@ class StoreWritingTests(StoreHooks[S]):
         self.check_each("test_written_run_is_read_back", examples, check)
 
     def test_written_run_is_there_for_others(self, store: S) -> None:
-        _write(store, scan())
+        write(store, scan())
         other = self.reopen(store)
         _check(other, scan())
         other.close()
@@ -63,7 +65,7 @@ class StoreWritingTests(StoreHooks[S]):
         insert.close()
 
     def test_duplicate_is_refused(self, store: S) -> None:
-        _write(store, scan())
+        write(store, scan())
         with pytest.raises(DuplicateRun) as caught:
             _begin(store, scan())
         assert uid_of(scan()) in str(caught.value), "the message names the run"
@@ -78,7 +80,7 @@ class StoreWritingTests(StoreHooks[S]):
 
     def test_unfinished_run_is_readable(self, store: S) -> None:
         run = scan()[:-1]
-        _write(store, run)
+        write(store, run)
         assert store.header(uid_of(run)).stop is None
         _check(store, run)
 
