@@ -23,6 +23,8 @@ def optional_import(module: str, *, extra: str, purpose: str, package: str = "")
     'json'
     """
     try:
+        # The package first: a module that was imported before is found even where its package is no more.
+        import_module(module.partition(".")[0])
         return import_module(module)
     except ImportError as error:
         raise MissingDependency.of(package or module, extra=extra, purpose=purpose) from error
