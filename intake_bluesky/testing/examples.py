@@ -36,9 +36,9 @@ def example(
     """
 
     def register(compose: Callable[Concatenate[RunComposer, P], None]) -> Callable[P, Run]:
-        name = compose.__name__
+        name, own = compose.__name__, signature(compose)
 
-        @wraps(compose)
+        @wraps(compose, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
         def make(*folder: P.args, **named: P.kwargs) -> Run:
             # Copied: whoever changes the documents of one call changes those of no other.
             run = RunComposer(name, **deepcopy(metadata))
@@ -47,11 +47,12 @@ def example(
                 run.stop(**deepcopy(dict(stop)))
             return run.documents
 
-        del make.__wrapped__  # its signature is another
+        after_run = list(own.parameters.values())[1:]
+        make.__signature__ = own.replace(parameters=after_run, return_annotation="Run")  # type: ignore[attr-defined]
         if name in EXAMPLES:
             raise ValueError(f"there is an example {name!r} already")
         any_make: Callable[..., Run] = make
-        EXAMPLES[name] = any_make if "folder" in signature(compose).parameters else lambda folder: any_make()
+        EXAMPLES[name] = any_make if after_run else lambda folder: any_make()
         if not portable:
             UNPORTABLE.add(name)
         if not valid:
