@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from intake_bluesky._version import __version__
+from intake_bluesky.late_names import late_names
 
 if TYPE_CHECKING:
     from intake_bluesky import errors, query
@@ -84,7 +85,7 @@ __all__ = [
     "validate",
 ]
 
-_ELSEWHERE = {
+_HOMES = {
     "BlueskyCatalog": "intake_bluesky.catalogs.run_catalog",
     "BlueskyRun": "intake_bluesky.catalogs.run",
     "BlueskyStream": "intake_bluesky.catalogs.stream",
@@ -92,18 +93,12 @@ _ELSEWHERE = {
     "open_catalog": "intake_bluesky.catalogs.run_catalog",
     "validate": "intake_bluesky.apps.validate",
 }
-"""The module of each name that is neither a submodule nor, as all the others are, a query."""
+_MODULES = ("errors", "query")
+_named = late_names(__name__, {name: "intake_bluesky.query" for name in __all__ if name not in _MODULES} | _HOMES)
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in ("errors", "query"):
-        return import_module(f"intake_bluesky.{name}")
-    value = getattr(import_module(_ELSEWHERE.get(name, "intake_bluesky.query")), name)
-    # From now on an attribute like others: `__getattr__` is only called for names that are lacking.
-    globals()[name] = value
-    return value
+    return import_module(f"{__name__}.{name}") if name in _MODULES else _named(name)
 
 
 def __dir__() -> list[str]:

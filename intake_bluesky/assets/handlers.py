@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.options import AssetOptions
+from intake_bluesky.assets.options import HANDLERS, AssetOptions, Handler
 from intake_bluesky.assets.reader import FrameStructure, LocatedReader
 from intake_bluesky.assets.region import WHOLE, Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, PluginError, UntrustedName
 from intake_bluesky.runtime.plugins import Registry
 
-__all__ = ["GROUP", "Handler", "HandlerReader", "discover_handlers", "find_handler"]
+__all__ = ["HandlerReader", "discover_handlers", "find_handler"]
 
-GROUP = "databroker.handlers"
-
-Handler: TypeAlias = Callable[..., Callable[..., Any]]
-"""``Handler(path, **resource_kwargs)(**datum_kwargs)`` is the value of one datum."""
-
-_INSTALLED: Registry[Handler] = Registry(GROUP)
+_INSTALLED: Registry[Handler] = Registry(HANDLERS)
 
 
 def discover_handlers() -> Mapping[str, Handler]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["TARGET_CHUNK", "AssetOptions", "JoinMethod"]
+__all__ = ["HANDLERS", "TARGET_CHUNK", "AssetOptions", "Handler", "JoinMethod"]
 
 JoinMethod: TypeAlias = Literal["stack", "concat"]
+
+Handler: TypeAlias = Callable[..., Callable[..., Any]]
+"""``Handler(path, **resource_kwargs)(**datum_kwargs)`` is the value of one datum."""
+
+HANDLERS: Final = "databroker.handlers"
+"""The entry point group in which packages offer handlers."""
 
 TARGET_CHUNK: Final = 40 * 2**20
 """Bytes that storage chunks are merged up to: 20 frames of 1024 x 1024 uint16."""

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any, Final
 
-from intake_bluesky.assets.handlers import GROUP as HANDLERS
 from intake_bluesky.assets.handlers import HandlerReader, find_handler
 from intake_bluesky.assets.location import Location, locate
-from intake_bluesky.assets.options import AssetOptions
+from intake_bluesky.assets.options import HANDLERS, AssetOptions
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, PluginError, UntrustedName
 from intake_bluesky.runtime.plugins import Registry

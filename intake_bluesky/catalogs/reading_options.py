@@ -6,13 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from intake_bluesky.assets import AssetOptions
-from intake_bluesky.assets.handlers import GROUP, Handler
-from intake_bluesky.assets.reader_registry import native_reader
+from intake_bluesky.assets.options import HANDLERS, AssetOptions, Handler
 from intake_bluesky.errors import UntrustedName
 from intake_bluesky.runtime.plugins import Registry
 from intake_bluesky.runtime.trust import import_dotted, is_local, resolve_against
-from intake_bluesky.search.statistics_cache import with_statistics
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.transformed import TransformedStore, check_transforms
 
@@ -59,7 +56,11 @@ class CatalogHandlers(Mapping[str, Handler]):
     def __contains__(self, spec: object) -> bool:
         if spec not in self.registry:
             return False
-        return self.own is None or spec in self.own or native_reader(str(spec)) is None
+        if self.own is None or spec in self.own:
+            return True
+        from intake_bluesky.assets.reader_registry import native_reader  # late: when an array is read
+
+        return native_reader(str(spec)) is None
 
     def __getitem__(self, spec: str) -> Handler:
         if spec not in self:
@@ -99,7 +100,7 @@ class Settings:
         root_map: Mapping[str, Any] | None = None,
         transforms: Mapping[str, Any] | None = None,
     ) -> None:
-        self.registry: Registry[Any] = Registry(GROUP) if handlers is None else Registry(values=dict(handlers))
+        self.registry: Registry[Any] = Registry(HANDLERS) if handlers is None else Registry(values=dict(handlers))
         self._own: frozenset[str] | None = frozenset() if handlers is None else None
         self._root_map = dict(root_map or {})
         self._transforms = check_transforms(transforms)
@@ -152,7 +153,11 @@ class Settings:
     def view(self, store: RunStore, source: ArgumentSource) -> RunStore:
         """The store with statistics, and with the transforms before it, if there are any."""
         if self._searched is None:
-            self._searched = with_statistics(store)
+            self._searched = store
+            if store.statistics is None:
+                from intake_bluesky.search.statistics_cache import with_statistics  # late: most stores keep their own
+
+                self._searched = with_statistics(store)
         if not self._transforms:
             return self._searched
         functions = {

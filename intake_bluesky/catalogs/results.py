@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from intake_bluesky.errors import UnsupportedQuery
-from intake_bluesky.search.distinct import facets
-from intake_bluesky.search.explain import Explanation, explain
 from intake_bluesky.search.ordering import Arrangement, Sorting
 from intake_bluesky.search.selection import Selection
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from intake_bluesky.search.explain import Explanation
 
 __all__ = ["Results"]
 
@@ -108,6 +108,8 @@ class Results(ABC):
         >>> dict(cat.distinct("plan_name", counts=True)["plan_name"])
         {'scan': 2, 'count': 1}
         """
+        from intake_bluesky.search.distinct import facets  # late: few searches ask
+
         found = facets(self.arrangement.selection, keys, missing=missing)
         return {key: list(several) if counts else [value for value, _ in several] for key, several in found.items()}
 
@@ -144,4 +146,6 @@ class Results(ABC):
 
         With `run`, count the runs that the store finds, among which the rest is looked for.
         """
+        from intake_bluesky.search.explain import explain
+
         return explain(self.arrangement, run=run)

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 from intake.catalog.base import Catalog
 
-from intake_bluesky.assets import AssetFile, AssetOptions, asset_files
-from intake_bluesky.assets.reader_registry import datum_readers
+from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs import display
 from intake_bluesky.catalogs.entries import IntakeObject, StreamEntry, shown_documents
 from intake_bluesky.catalogs.stream import BlueskyStream
-from intake_bluesky.datasets.filled_documents import Fill, datums_of, filled_documents
 from intake_bluesky.documents.model import Document, ReadOnlyDocument, RunHeader, RunSummary, to_plain
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
 from intake_bluesky.storage.contract import RunStore
@@ -22,6 +20,9 @@ from intake_bluesky.storage.contract import RunStore
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+
+    from intake_bluesky.assets import AssetFile
+    from intake_bluesky.datasets.filled_documents import Fill
 
 __all__ = ["BlueskyRun", "Dimension"]
 
@@ -221,26 +222,17 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
         AssetUnavailable
             With ``fill="yes"``, when a file is missing.
         """
+        from intake_bluesky.datasets.filled_documents import filled_documents
+
         return filled_documents(self._store, self.uid, self._assets, fill)
 
     canonical = documents
 
     def files(self) -> list[AssetFile]:
         """The files that the run refers to: path (after `root_map`), whether it exists, size in bytes."""
-        found = {f.path: f for resource in self.header.resources for f in self._files_of(resource)}
-        for asset in self.header.stream_assets:
-            found |= {f.path: f for f in asset_files(asset.resource, self._assets)}
-        return list(found.values())
+        from intake_bluesky.datasets.run_files import run_files  # late, as all that reads arrays
 
-    def _files_of(self, resource: Mapping[str, Any]) -> list[AssetFile]:
-        """Files of a legacy resource; some handlers list them only with its datums."""
-        listed = asset_files(resource, self._assets)
-        if any(file.exists for file in listed):
-            return listed
-        datums = datums_of(self._store, self.uid, [str(resource["uid"])])
-        readers, _, _ = datum_readers(resource, [kwargs for _, kwargs in datums.values()], {}, self._assets)
-        places = {file.path: file for reader in readers for file in reader.files()}
-        return [AssetFile(path, *_looked_at(place)) for path, place in places.items()] or listed
+        return run_files(self._store, self.header, self._assets)
 
     def get_file_list(self, resource: Mapping[str, Any] | str) -> list[str]:
         """The paths of the files of one resource or stream resource, given as document or uid.
@@ -250,10 +242,13 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
         KeyError
             When the run has no resource of that uid.
         """
+        from intake_bluesky.assets import asset_files
+        from intake_bluesky.datasets.run_files import resource_files
+
         uid = resource if isinstance(resource, str) else resource.get("uid")
         for own in self.header.resources:
             if own["uid"] == uid:
-                return [file.path for file in self._files_of(own)]
+                return [file.path for file in resource_files(self._store, self.uid, own, self._assets)]
         streamed = [a.resource for a in self.header.stream_assets if a.resource["uid"] == uid]
         if not streamed:
             raise KeyError(f"run {self.uid} has no resource {uid!r}")
@@ -338,13 +333,6 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
 
     def _repr_html_(self) -> str:
         return display.run_html(self.header)
-
-
-def _looked_at(place: Any) -> tuple[bool, int | None]:
-    try:
-        return True, place.status()[1]
-    except (OSError, ImportError):
-        return False, None
 
 
 def _jsonable(doc: Mapping[str, Any] | None) -> Any:

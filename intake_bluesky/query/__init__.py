@@ -9,6 +9,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from intake_bluesky.late_names import late_names
 from intake_bluesky.query.builders import Field, Item, Key, Start, Stop
 from intake_bluesky.query.data_nodes import (
     CompareStatistic,
@@ -31,7 +34,6 @@ from intake_bluesky.query.descriptor_nodes import AnyDescriptor
 from intake_bluesky.query.device_builders import Config, DataKey, Descriptor, DescriptorField, Device, Stream
 from intake_bluesky.query.json_form import from_json, to_json
 from intake_bluesky.query.matches import RunEnds, RunView, matches
-from intake_bluesky.query.mongo_form import from_mongo
 from intake_bluesky.query.nodes import (
     ALL,
     And,
@@ -68,9 +70,12 @@ from intake_bluesky.query.run_nodes import (
     settle_scan_ids,
 )
 from intake_bluesky.query.split import cheap_first, split, to_nnf
-from intake_bluesky.query.text_form.text_form import from_text, to_text
 from intake_bluesky.query.values import FrozenDict, Value
 from intake_bluesky.query.words import FullText, Fuzzy, similarity, trigrams, words
+
+if TYPE_CHECKING:
+    from intake_bluesky.query.mongo_form import from_mongo
+    from intake_bluesky.query.text_form.text_form import from_text, to_text
 
 __all__ = [
     "ALL",
@@ -146,3 +151,10 @@ __all__ = [
     "trigrams",
     "words",
 ]
+
+# Parsers of texts and dicts, which most searches do without.
+_TEXT_FORM = "intake_bluesky.query.text_form.text_form"
+__getattr__ = late_names(
+    __name__,
+    {"from_mongo": "intake_bluesky.query.mongo_form", "from_text": _TEXT_FORM, "to_text": _TEXT_FORM},
+)

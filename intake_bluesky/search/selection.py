@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents.model import RunHeader, RunSummary
@@ -21,17 +21,15 @@ from intake_bluesky.query import (
     Start,
     all_of,
     from_json,
-    from_mongo,
-    from_text,
     settle_scan_ids,
 )
 from intake_bluesky.query.json_form import FORMAT
-from intake_bluesky.search.budget import Search
 from intake_bluesky.search.plan import SearchPlan, plan_search
-from intake_bluesky.search.residual import Finishing
-from intake_bluesky.search.run_view import reading_of
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.order import Order
+
+if TYPE_CHECKING:
+    from intake_bluesky.search.residual import Finishing
 
 __all__ = ["Selection", "as_query"]
 
@@ -53,6 +51,7 @@ def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
 
     Examples
     --------
+    >>> from intake_bluesky.query import from_mongo
     >>> as_query({"plan_name": "scan"}) == from_mongo({"plan_name": "scan"})
     True
     >>> as_query("nickel foil")
@@ -65,10 +64,18 @@ def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
     if isinstance(query, Query):
         return query
     if isinstance(query, str):
-        return from_text(query.removeprefix(TEXT)) if query.startswith(TEXT) else FullText(query)
+        if not query.startswith(TEXT):
+            return FullText(query)
+        from intake_bluesky.query import from_text  # late: the parser
+
+        return from_text(query.removeprefix(TEXT))
     if isinstance(query, Mapping):
         # YAML gives the JSON form of a query as a dict.
-        return from_json(json.dumps(query)) if FORMAT in query else from_mongo(query)
+        if FORMAT in query:
+            return from_json(json.dumps(query))
+        from intake_bluesky.query import from_mongo
+
+        return from_mongo(query)
     raise UnsupportedQuery(
         f"a search takes a query, a dict in MongoDB's form, or words, not {type(query).__name__}: {query!r}"
     )
@@ -136,8 +143,12 @@ class Selection:
         Statistics that the store keeps decide queries over data, unless `by_statistics` is false.
         """
         decides = by_statistics and self.store.statistics is not None
-        reading = (lambda: reading_of(self._reads)) if decides else None
-        return plan_search(self.store, self.settled() & query, order, reading)
+        return plan_search(self.store, self.settled() & query, order, self._reading if decides else None)
+
+    def _reading(self) -> str:
+        from intake_bluesky.search.run_view import reading_of  # late, as all that opens runs
+
+        return reading_of(self._reads)
 
     @property
     def _reads(self) -> AssetOptions:
@@ -171,6 +182,8 @@ class Selection:
         SearchTooLarge
         """
         plan = self.plan(query)
+        if plan.whole is not None:
+            return self.store.count(plan.whole)
         with self._finishing(plan.residual) as finishing:
             return finishing.count(plan)
 
@@ -180,6 +193,9 @@ class Selection:
 
     @contextmanager
     def _finishing(self, residual: Query) -> Iterator[Finishing]:
+        from intake_bluesky.search.budget import Search
+        from intake_bluesky.search.residual import Finishing
+
         with Search(self.store, self.read_at_most) as search:
             yield Finishing(self.store, residual, self._reads, search)
 

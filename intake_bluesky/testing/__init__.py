@@ -10,8 +10,9 @@ too); `EXAMPLES` are example runs; `MemoryStore` holds runs in memory; `RunCompo
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from intake_bluesky.late_names import late_names
 
 if TYPE_CHECKING:
     from intake_bluesky.testing.codecs import CodecTests
@@ -63,11 +64,8 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Late: the examples alone need neither pytest nor hypothesis, which a user may not have.
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+# Late: the examples alone need neither pytest nor hypothesis, which a user may not have.
+__getattr__ = late_names(__name__, {name: f"{__name__}.{module}" for name, module in _HOMES.items()})
 
 
 def __dir__() -> list[str]:
