@@ -63,7 +63,7 @@ class Upkeep:
     def _missing(self) -> dict[str, str]:
         def work(connection: Connection) -> dict[str, str]:
             there = connection.exec_driver_sql(THERE[connection.dialect.name]).scalars().all()
-            wanted = tables.indexes(connection.dialect)
+            wanted = tables.indexes(connection.dialect.name)
             return {name: text for name, text in wanted.items() if name not in there}
 
         return self._database.read(work)

@@ -7,171 +7,86 @@ document, ``blocks`` and ``block_columns`` those of many documents that look ali
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    Dialect,
-    Double,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    PrimaryKeyConstraint,
-    Table,
-    Text,
-    false,
-    insert,
-    inspect,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.schema import CreateIndex
-from sqlalchemy.types import UserDefinedType
 
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.index.search_form import COMMON
 from intake_bluesky.index.tables import HAS_FTS5
 
-__all__ = [
-    "READABLE",
-    "STEPS",
-    "block_columns",
-    "blocks",
-    "documents",
-    "indexes",
-    "make_trigrams",
-    "migrate",
-    "newer",
-    "runs",
-    "schema_version",
-    "version_of",
-]
+__all__ = ["READABLE", "STEPS", "indexes", "make_trigrams", "migrate", "newer", "version_of"]
 
-
-class Number(UserDefinedType[Any]):
-    """An integer of 64 bits or a float, each as it is: SQLAlchemy's own makes floats of integers for SQLite."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        return "NUMERIC"
-
-
-metadata = MetaData()
-NUMBER: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by themselves only if so called
-TEXT: Final = Text().with_variant(Text(collation="C"), "postgresql")  # ordered by code points in both
-FORM: Final = Text().with_variant(JSONB(), "postgresql")
-
-schema_version = Table("intake_bluesky_schema", metadata, Column("version", Integer, nullable=False))
-
-runs = Table(
-    "runs",
-    metadata,
-    Column("id", NUMBER, primary_key=True, autoincrement=True),
-    Column("uid", TEXT, nullable=False, unique=True),
-    Column("writer", Text, nullable=False),  # whoever began it, so that a retry knows its own
-    Column("time", Number()),  # whatever number it is
-    Column("newest", Double, nullable=False),  # the time; where there is none, what comes last whichever way
-    Column("oldest", Double, nullable=False),
-    Column("scan_id", Number()),
-    Column("lists", Boolean, nullable=False),
-    Column("measured", Boolean, nullable=False, server_default=false()),  # whether statistics are kept of it
-    *(Column(name, TEXT) for name in COMMON.values()),
-    Column("stop_place", Integer),
-    Column("form_start", FORM, nullable=False),
-    Column("form_stop", FORM),
-    Column("words", Text().with_variant(ARRAY(Text), "postgresql")),
-    sqlite_autoincrement=True,  # no number is given twice: versions of runs begin with it
-)
-documents = Table(
-    "documents",
-    metadata,
-    Column("run", NUMBER, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
-    Column("place", Integer, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("owner", Text),
-    Column("body", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("run", "place"),
-)
-blocks = Table(
-    "blocks",
-    metadata,
-    Column("run", NUMBER, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
-    Column("place", Integer, nullable=False),
-    Column("last", Integer, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("documents", Integer, nullable=False),
-    Column("events", Integer, nullable=False),
-    Column("bytes", BigInteger, nullable=False),
-    Column("layout", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("run", "place"),
-)
-block_columns = Table(
-    "block_columns",
-    metadata,
-    Column("run", NUMBER, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
-    Column("place", Integer, nullable=False),  # of the block
-    Column("part", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("form", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("run", "place", "part", "key"),
-)
-Index("by_newest", runs.c.newest, runs.c.uid)
-Index("by_oldest", runs.c.oldest, runs.c.uid)
-Index("by_scan_id", runs.c.scan_id, runs.c.newest, runs.c.uid)
-Index("by_time", runs.c.time)
-Index("with_lists", runs.c.id, sqlite_where=runs.c.lists, postgresql_where=runs.c.lists)
-# Most runs lack most of the common keys, and SQLite writes a page of each index for each run.
-BY_COMMON: Final = tuple(
-    Index(f"by_{name}", runs.c[name], runs.c.newest, runs.c.uid, sqlite_where=runs.c[name].is_not(None))
-    for name in COMMON.values()
-)
-
-# As `index.statistics_conditions` has them; ``file`` is the run.
-STATISTICS_OF_SQLITE: Final = (
+TYPES: Final[Mapping[str, Mapping[str, str]]] = {
+    "sqlite": {
+        # No number is given twice: versions of runs begin with it.
+        "id_of_run": "INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT", "id_of_key": "INTEGER PRIMARY KEY",
+        "number": "INTEGER", "text": "TEXT", "texts": "TEXT", "json": "TEXT", "bytes": "BLOB", "double": "DOUBLE",
+        # Columns without a type hold ints as ints and floats as floats.
+        "exact": "", "gap": "", "mean": "", "found": "INTEGER", "without_rowid": " WITHOUT ROWID",
+    },
+    "postgresql": {
+        "id_of_run": "BIGSERIAL PRIMARY KEY", "id_of_key": "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        # Texts are ordered by code points, as in SQLite.
+        "number": "bigint", "text": 'text COLLATE "C"', "texts": "text[]", "json": "jsonb", "bytes": "bytea",
+        "double": "double precision", "exact": "numeric", "gap": "double precision",
+        "mean": "whole boolean, mean numeric, ", "found": "boolean", "without_rowid": "",
+    },
+}  # fmt: skip
+# Of a run, `writer` is whoever began it, so that a retry knows its own; `time` is whatever number it is, and `newest`
+# and `oldest` are the time, or where there is none what comes last whichever way; `measured` is whether statistics are
+# kept of it. The last three tables are as `index.statistics_conditions` has them: `file` is the run, and the numbers in
+# `exact` are those that were, ints and floats.
+TABLES: Final = (
+    "CREATE TABLE intake_bluesky_schema (version INTEGER NOT NULL)",
+    f"""CREATE TABLE runs (
+        id {{id_of_run}}, uid {{text}} NOT NULL UNIQUE, writer TEXT NOT NULL, time NUMERIC, newest {{double}} NOT NULL,
+        oldest {{double}} NOT NULL, scan_id NUMERIC, lists BOOLEAN NOT NULL, measured BOOLEAN DEFAULT FALSE NOT NULL,
+        {"".join(f"{name} {{text}}, " for name in COMMON.values())}
+        stop_place INTEGER, form_start {{json}} NOT NULL, form_stop {{json}}, words {{texts}}
+    )""",
+    """CREATE TABLE documents (
+        run {number} NOT NULL REFERENCES runs ON DELETE CASCADE, place INTEGER NOT NULL, name TEXT NOT NULL, owner TEXT,
+        body {bytes} NOT NULL, PRIMARY KEY (run, place)
+    )""",
+    """CREATE TABLE blocks (
+        run {number} NOT NULL REFERENCES runs ON DELETE CASCADE, place INTEGER NOT NULL, last INTEGER NOT NULL,
+        name TEXT NOT NULL, owner TEXT NOT NULL, documents INTEGER NOT NULL, events INTEGER NOT NULL,
+        bytes BIGINT NOT NULL, layout {bytes} NOT NULL, PRIMARY KEY (run, place)
+    )""",
+    """CREATE TABLE block_columns (
+        run {number} NOT NULL REFERENCES runs ON DELETE CASCADE, place INTEGER NOT NULL, part TEXT NOT NULL,
+        key TEXT NOT NULL, form TEXT NOT NULL, body {bytes} NOT NULL, PRIMARY KEY (run, place, part, key)
+    )""",
     """CREATE TABLE keys(
-        id INTEGER PRIMARY KEY, key TEXT NOT NULL, stream TEXT NOT NULL, reading TEXT NOT NULL,
+        id {id_of_key}, key {text} NOT NULL, stream {text} NOT NULL, reading TEXT NOT NULL,
         UNIQUE (key, stream, reading)
     )""",
     """CREATE TABLE statistics(
-        what INTEGER NOT NULL REFERENCES keys, file INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, count INTEGER,
-        nan_count INTEGER, min, max, sum, first, last, gap, exact TEXT, PRIMARY KEY (what, file)
-    ) WITHOUT ROWID""",
+        what {number} NOT NULL REFERENCES keys, file {number} NOT NULL REFERENCES runs ON DELETE CASCADE,
+        count {number}, nan_count {number}, min {exact}, max {exact}, sum {exact}, {mean}first {exact}, last {exact},
+        gap {gap}, exact TEXT, PRIMARY KEY (what, file)
+    ){without_rowid}""",
     """CREATE TABLE answers(
-        what INTEGER NOT NULL, file INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, low NOT NULL, high NOT NULL,
-        found INTEGER NOT NULL, PRIMARY KEY (file, what, low, high)
+        what {number} NOT NULL, file {number} NOT NULL REFERENCES runs ON DELETE CASCADE, low {exact} NOT NULL,
+        high {exact} NOT NULL, found {found} NOT NULL, PRIMARY KEY (file, what, low, high)
     )""",
+)
+INDEXES: Final = (
+    "CREATE INDEX by_newest ON runs (newest, uid)",
+    "CREATE INDEX by_oldest ON runs (oldest, uid)",
+    "CREATE INDEX by_scan_id ON runs (scan_id, newest, uid)",
+    "CREATE INDEX by_time ON runs (time)",
+    "CREATE INDEX with_lists ON runs (id) WHERE lists",
     "CREATE INDEX statistics_by_run ON statistics(file)",
 )
-# As `index.statistics_conditions` has them; the numbers in ``exact`` are those that were, ints and floats.
-STATISTICS_OF_POSTGRESQL: Final = (
-    """CREATE TABLE keys(
-        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key text COLLATE "C" NOT NULL,
-        stream text COLLATE "C" NOT NULL, reading text NOT NULL, UNIQUE (key, stream, reading)
-    )""",
-    """CREATE TABLE statistics(
-        what bigint NOT NULL REFERENCES keys, file bigint NOT NULL REFERENCES runs ON DELETE CASCADE, count bigint,
-        nan_count bigint, min numeric, max numeric, sum numeric, whole boolean, mean numeric, first numeric,
-        last numeric, gap double precision, exact text, PRIMARY KEY (what, file)
-    )""",
-    """CREATE TABLE answers(
-        what bigint NOT NULL, file bigint NOT NULL REFERENCES runs ON DELETE CASCADE, low numeric NOT NULL,
-        high numeric NOT NULL, found boolean NOT NULL, PRIMARY KEY (file, what, low, high)
-    )""",
-    "CREATE INDEX statistics_by_run ON statistics(file)",
+BY_COMMON: Final = tuple(f"CREATE INDEX by_{name} ON runs ({name}, newest, uid)" for name in COMMON.values())
+# Most runs lack most of the common keys, and SQLite writes a page of each index for each run.
+BY_COMMON_OF_SQLITE: Final = tuple(
+    f"{index} WHERE {name} IS NOT NULL" for name, index in zip(COMMON.values(), BY_COMMON, strict=True)
 )
-
 # Python finds the words before they come here: to this tokenizer all that is not ASCII is part of one, and so is _.
 WORDS_OF_SQLITE: Final = (
     """CREATE VIRTUAL TABLE texts
@@ -198,17 +113,19 @@ NOT_TO_BE_HAD: Final = frozenset({"0A000", "42501", "42704", "58P01"})
 
 
 def _first(connection: Connection) -> None:
-    statements: tuple[str, ...]
     if connection.dialect.name == "postgresql":
         _refuse_other_encodings(connection)
-    metadata.create_all(connection)
-    if connection.dialect.name == "postgresql":
-        statements = STATISTICS_OF_POSTGRESQL + BY_CONTENT_OF_POSTGRESQL
-    else:
-        statements = STATISTICS_OF_SQLITE + (WORDS_OF_SQLITE if HAS_FTS5 else ())
-    for statement in statements:
+    for statement in _statements(connection.dialect.name):
         connection.exec_driver_sql(statement)
-    connection.execute(insert(schema_version).values(version=0))
+    connection.exec_driver_sql("INSERT INTO intake_bluesky_schema VALUES (0)")
+
+
+def _statements(dialect: str) -> tuple[str, ...]:
+    """What makes the tables of the first version."""
+    made = tuple(statement.format(**TYPES[dialect]) for statement in TABLES) + INDEXES
+    if dialect == "postgresql":
+        return made + BY_COMMON + BY_CONTENT_OF_POSTGRESQL
+    return made + BY_COMMON_OF_SQLITE + (WORDS_OF_SQLITE if HAS_FTS5 else ())
 
 
 def _refuse_other_encodings(connection: Connection) -> None:
@@ -226,7 +143,7 @@ def _trigrams(connection: Connection) -> None:
         return
     for statement in LONG_TEXTS_OF_POSTGRESQL:
         connection.exec_driver_sql(statement)
-    if connection.execute(select(runs.c.id).limit(1)).first():
+    if connection.exec_driver_sql("SELECT id FROM runs LIMIT 1").first():
         connection.exec_driver_sql("ANALYZE runs")
     make_trigrams(connection)
 
@@ -245,25 +162,20 @@ def make_trigrams(connection: Connection) -> bool:
     return True
 
 
-def indexes(dialect: Dialect) -> dict[str, str]:
+def indexes(dialect: str) -> dict[str, str]:
     """The statement that makes each index, by its name."""
-    of_tables = [index for table in metadata.tables.values() for index in table.indexes]
-    own = {str(index.name): str(CreateIndex(index).compile(dialect=dialect)) for index in of_tables}
-    written: tuple[str, ...] = STATISTICS_OF_SQLITE
-    if dialect.name == "postgresql":
-        written = (
-            STATISTICS_OF_POSTGRESQL + BY_CONTENT_OF_POSTGRESQL + LONG_TEXTS_OF_POSTGRESQL + TRIGRAMS_OF_POSTGRESQL
-        )
+    later = LONG_TEXTS_OF_POSTGRESQL + TRIGRAMS_OF_POSTGRESQL if dialect == "postgresql" else ()
     prefix = "CREATE INDEX "
-    return own | {text.removeprefix(prefix).partition(" ")[0]: text for text in written if text.startswith(prefix)}
+    written = [text for text in _statements(dialect) + later if text.startswith(prefix)]
+    return {text.removeprefix(prefix).partition(" ")[0]: text for text in written}
 
 
 def _without_nothing(connection: Connection) -> None:
     """Leave runs without a common key out of the index of it, as those of a new database do."""
     if connection.dialect.name == "sqlite":
-        for index in BY_COMMON:
-            index.drop(connection, checkfirst=True)
-            index.create(connection)
+        for name, index in zip(COMMON.values(), BY_COMMON_OF_SQLITE, strict=True):
+            connection.exec_driver_sql(f"DROP INDEX IF EXISTS by_{name}")
+            connection.exec_driver_sql(index)
 
 
 STEPS: list[Callable[[Connection], Any]] = [_first, _trigrams, _without_nothing]
@@ -274,9 +186,9 @@ READABLE: Final = 1
 
 def version_of(connection: Connection) -> int:
     """The version of a database; 0 where it is none of ours."""
-    if not inspect(connection).has_table(schema_version.name):
+    if not inspect(connection).has_table("intake_bluesky_schema"):
         return 0
-    return int(connection.execute(select(schema_version.c.version)).scalar_one_or_none() or 0)
+    return int(connection.exec_driver_sql("SELECT version FROM intake_bluesky_schema").scalar_one_or_none() or 0)
 
 
 def migrate(connection: Connection, where: str) -> None:
@@ -288,14 +200,14 @@ def migrate(connection: Connection, where: str) -> None:
         Where it is of a newer one.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(7310863401)"))  # the others wait, and find it done
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7310863401)")  # the others wait, and find it done
     version = version_of(connection)
     if version > len(STEPS):
         raise newer(where, version)
     for step in STEPS[version:]:
         step(connection)
     if version < len(STEPS):
-        connection.execute(update(schema_version).values(version=len(STEPS)))
+        connection.exec_driver_sql(f"UPDATE intake_bluesky_schema SET version = {len(STEPS)}")  # noqa: S608
 
 
 def newer(where: str, version: int) -> StoreUnavailable:
