@@ -27,16 +27,10 @@ LEVEL: Final = 1
 
 
 class Packed(NamedTuple):
-    """The values of a field.
+    """The values of a field."""
 
-    Attributes
-    ----------
-    form : str
-        ``json``, ``text`` (JSON that holds only texts), a dtype with the shape of one value (``<f8``, ``<i8,3,4``), or
-        ``ragged``, the number of dimensions and a dtype (``ragged,1,<f8``).
-    body : bytes
-    """
-
+    # ``json``, ``text`` (JSON that holds only texts), a dtype with the shape of one value (``<f8``, ``<i8,3,4``), or
+    # ``ragged``, the number of dimensions and a dtype (``ragged,1,<f8``).
     form: str
     body: bytes
 

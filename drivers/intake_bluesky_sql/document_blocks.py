@@ -16,8 +16,8 @@ import numpy as np
 
 from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.columns import Observed
-from intake_bluesky.documents.header import merge_spans
-from intake_bluesky.documents.model import DatumPage, Document, EventPage, Span
+from intake_bluesky.documents.header import add_span, span_of
+from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, Span
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.index.search_form import code_text
 from intake_bluesky_sql.column_packing import Packed, observe_packed, pack, unpack, unpack_column
@@ -49,26 +49,14 @@ Signature: TypeAlias = tuple[str, str, tuple[tuple[str, tuple[str, ...] | None],
 
 @dataclass(frozen=True, slots=True)
 class BlockLayout:
-    """How the documents of a block are put together again.
+    """How the documents of a block are put together again."""
 
-    Attributes
-    ----------
-    fields : sequence of (name, keys or None)
-        The fields of each document in order, and the keys of those that are dicts.
-    lengths : sequence of int or None
-        The events of each page; None where documents are no pages.
-    places : sequence of int or None
-        Where in the run each document is; None where they follow each other.
-    observed : mapping of str to Observed
-    spans : sequence of (descriptor, Span)
-        The spans of stream datums.
-    """
-
+    # The fields of each document in order, and the keys of those that are dicts.
     fields: Sequence[tuple[str, Sequence[str] | None]]
-    lengths: Sequence[int] | None = None
-    places: Sequence[int] | None = None
+    lengths: Sequence[int] | None = None  # the events of each page; None where documents are no pages
+    places: Sequence[int] | None = None  # where in the run each document is; None where they follow each other
     observed: Mapping[str, Observed] = field(default_factory=dict)
-    spans: Sequence[tuple[str, Span]] = ()
+    spans: Sequence[tuple[str, Span]] = ()  # of stream datums, each with its descriptor
 
     def dump(self) -> bytes:
         """As bytes, for storage."""
@@ -88,35 +76,25 @@ class BlockLayout:
         except (TypeError, ValueError, AttributeError, LookupError) as error:
             raise DamagedRun(f"the layout of a block cannot be read: {error}") from error
 
+    def wanted(self, data: Keys, timestamps: Keys) -> set[Place]:
+        """The columns that a page of events takes, but for those that every page takes."""
+        asked = {"data": data, "timestamps": timestamps, "filled": ALL_KEYS}
+        return {(part, key) for part, keys in self.fields if part in asked for key in keys or () if key in asked[part]}
+
 
 @dataclass(frozen=True, slots=True)
 class DocumentBlock:
-    """Documents of one name and owner, field by field.
+    """Documents of one name and owner, field by field; before they are read, without the columns."""
 
-    Attributes
-    ----------
-    name, owner : str
-    place, last : int
-        Where in the run the first document is, and the last.
-    documents, events : int
-        How many; other documents than events count as one event each, pages by their rows.
-    layout : BlockLayout
-    columns : mapping of (dict, key) to Packed
-    """
-
+    place: int  # where in the run the first document is, and the last
     name: str
     owner: str
-    place: int
     last: int
     documents: int
-    events: int
+    events: int  # other documents than events count as one each, pages by their rows
+    nbytes: int
     layout: BlockLayout
-    columns: Columns
-
-    @property
-    def nbytes(self) -> int:
-        """The size of all columns."""
-        return sum(len(packed.body) for packed in self.columns.values())
+    columns: Columns = field(default_factory=dict)
 
 
 def owner_of(name: str, doc: Mapping[str, Any]) -> str | None:
@@ -165,7 +143,8 @@ def build(documents: Sequence[tuple[int, Document]], signature: Signature) -> Do
     straight = places == list(range(places[0], places[0] + len(places)))
     observed = {key: observe_packed(packed, events) for (part, key), packed in columns.items() if part == "data"}
     layout = BlockLayout(fields, lengths, None if straight else places, observed, spans)
-    return DocumentBlock(name, owner, places[0], places[-1], len(docs), events, layout, columns)
+    size = sum(len(packed.body) for packed in columns.values())
+    return DocumentBlock(places[0], name, owner, places[-1], len(docs), events, size, layout, columns)
 
 
 def _leaves(name: str, fields: Iterable[tuple[str, Sequence[str] | None]]) -> Iterator[Place]:
@@ -193,11 +172,7 @@ def _is_sound(columns: Columns) -> bool:
 def _spans(docs: Sequence[Document]) -> list[tuple[str, Span]]:
     spans: dict[str, list[Span]] = {}
     for doc in docs:
-        seq, index = doc["seq_nums"], doc["indices"]
-        span = (int(seq["start"]), int(seq["stop"]), int(index["start"]), int(index["stop"]))
-        own = spans.setdefault(str(doc["descriptor"]), [])
-        own.append(span)
-        own[-2:] = merge_spans(own[-2:])
+        add_span(spans.setdefault(str(doc["descriptor"]), []), span_of(doc))
     return [(descriptor, span) for descriptor, own in spans.items() for span in own]
 
 

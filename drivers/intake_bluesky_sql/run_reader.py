@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -13,7 +13,7 @@ from typing import Any, Final
 from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.columns import Observed, observe
 from intake_bluesky.documents.header import HeaderBuilder
-from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, Span
+from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader
 from intake_bluesky.documents.pages import event_page, gather, normalise
 from intake_bluesky.errors import DamagedRun, RunNotFound
 from intake_bluesky.index.search_form import code_text
@@ -46,27 +46,14 @@ VERSION: Final = (
 
 @dataclass(slots=True)
 class BlockUnit:
-    """Events that are read at once: those of a block, or documents that stand alone.
-
-    Attributes
-    ----------
-    descriptor : str
-    first, events : int
-        Which of the stored events of the stream.
-    block : _BlockRow or None
-    name : str
-        Of the documents, where there is no block: ``event``, or ``event_page`` for a single one.
-    docs : list of dict
-    size : int
-        Bytes.
-    """
+    """Events that are read at once: those of a block, or documents that stand alone."""
 
     descriptor: str
-    first: int
+    first: int  # which of the stored events of the stream
     events: int
-    size: int
-    block: _BlockRow | None = None
-    name: str = ""
+    size: int  # in bytes
+    block: DocumentBlock | None = None
+    name: str = ""  # of documents that stand alone: ``event``, or ``event_page`` for a single one
     docs: list[Document] = field(default_factory=list)
 
     def takes(self, descriptor: str) -> bool:
@@ -78,36 +65,6 @@ class BlockUnit:
         if self.name == "event_page":
             return event_page(self.docs[0], data=data, timestamps=timestamps)
         return gather(self.docs, data=data, timestamps=timestamps)
-
-
-@dataclass(frozen=True, slots=True)
-class _BlockRow:
-    """What is known of a block before its columns are read."""
-
-    place: int
-    name: str
-    owner: str
-    last: int
-    documents: int
-    events: int
-    size: int
-    layout: BlockLayout
-
-    def wanted(self, data: Keys, timestamps: Keys) -> set[Place]:
-        """The columns that a page takes, but for those that every page takes."""
-        asked = {"data": data, "timestamps": timestamps, "filled": ALL_KEYS}
-        return {
-            (part, key)
-            for part, keys in self.layout.fields
-            if part in asked
-            for key in keys or ()
-            if key in asked[part]
-        }
-
-    def with_columns(self, columns: dict[Place, Packed]) -> DocumentBlock:
-        return DocumentBlock(
-            self.name, self.owner, self.place, self.last, self.documents, self.events, self.layout, columns
-        )
 
 
 def version_of(run: int, last: int) -> str:
@@ -134,13 +91,7 @@ def decoded(where: str, body: Any) -> Document:
 class SQLRun:
     """A run as one statement found it; it does not change, nor do the blocks that it names.
 
-    Parameters
-    ----------
-    database : Database
-    rows : sequence of rows
-        As `find` selects them.
-    described : bool
-        Whether its header is made: documents are read without, whatever they say of each other.
+    It is described, by a header, unless only its documents are read: that is done whatever they say of each other.
     """
 
     def __init__(self, database: Database, rows: Sequence[Any], *, described: bool = True) -> None:
@@ -149,7 +100,7 @@ class SQLRun:
         self.uid = str(rows[0][2])
         self._alone = [row for row in rows if row[0] == 1]
         self._blocks = [
-            _BlockRow(row[1], row[2], row[3], row[4], row[5], row[6], row[7], BlockLayout.load(row[8]))
+            DocumentBlock(row[1], row[2], row[3], row[4], row[5], row[6], row[7], BlockLayout.load(row[8]))
             for row in rows
             if row[0] == 2
         ]
@@ -161,15 +112,7 @@ class SQLRun:
 
     @classmethod
     def find(cls, database: Database, uid: str, *, whole: bool = False, described: bool = True) -> SQLRun | None:
-        """Look a run up, by one statement; None where there is none.
-
-        Parameters
-        ----------
-        whole : bool
-            Whether datums are read, too.
-        described : bool
-            Whether its header is made.
-        """
+        """Look a run up, by one statement, with its datums if it is read whole; None where there is none."""
         statement = DESCRIBE.format(run=OF_RUN, body="body" if whole else WITHOUT_DATUMS)
         rows = database.ask(statement, uid, uid, uid)
         try:
@@ -196,7 +139,7 @@ class SQLRun:
         for block in self._blocks:
             if block.name == "stream_datum":
                 for descriptor, span in block.layout.spans:
-                    builder.add("stream_datum", _stream_datum(block.owner, descriptor, span))
+                    builder.add_span(block.owner, descriptor, span)
         if builder.start is None:
             raise DamagedRun(f"run {self.uid} has no start document")
         for unit in self._all_units(builder):
@@ -211,8 +154,8 @@ class SQLRun:
         alone = [(row[1], row) for row in self._alone if row[2] in EVENTS]
         packed = [(block.place, block) for block in self._blocks if block.name in EVENTS]
         for _, found in heapq.merge(alone, packed, key=itemgetter(0)):
-            if isinstance(found, _BlockRow):
-                self._add(builder, BlockUnit(found.owner, 0, found.events, found.size, found))
+            if isinstance(found, DocumentBlock):
+                self._add(builder, BlockUnit(found.owner, 0, found.events, found.nbytes, found))
                 continue
             for name, doc in normalise(found[2], self._doc(found)):
                 self._add_alone(builder, name, doc, found[7])
@@ -259,9 +202,9 @@ class SQLRun:
                     assert unit.block is not None
                     yield unit, _page(self.uid, unit.block, found.get(unit.block.place, {}))
 
-    def _columns(self, rows: Sequence[_BlockRow], data: Keys, timestamps: Keys) -> dict[int, dict[Place, Packed]]:
+    def _columns(self, rows: Sequence[DocumentBlock], data: Keys, timestamps: Keys) -> dict[int, dict[Place, Packed]]:
         """Some columns of some blocks, by one statement."""
-        wanted = set[Place]().union(*(row.wanted(data, timestamps) for row in rows))
+        wanted = set[Place]().union(*(row.layout.wanted(data, timestamps) for row in rows))
         names = {"seq_num", "time"} | {key for _, key in wanted}
         parts = {""} | {part for part, _ in wanted}
         found: dict[int, dict[Place, Packed]] = {}
@@ -296,7 +239,7 @@ class SQLRun:
         alone = [(row[1], row) for row in self._alone if row[2] in DATUMS]
         packed = [(block.place, block) for block in self._blocks if block.name in DATUMS and block.owner == resource]
         for _, found in heapq.merge(alone, packed, key=itemgetter(0)):
-            if isinstance(found, _BlockRow):
+            if isinstance(found, DocumentBlock):
                 yield document_blocks.datum_page(resource, found.events, self._whole(found).columns)
                 continue
             for name, doc in normalise(found[2], self._doc(found)):
@@ -308,14 +251,15 @@ class SQLRun:
         """Whether there are datums in no block."""
         return any(row[2] in DATUMS for row in self._alone)
 
-    def _whole(self, row: _BlockRow) -> DocumentBlock:
+    def _whole(self, row: DocumentBlock) -> DocumentBlock:
         rows = self._database.ask(
             "SELECT part, key, form, body FROM block_columns WHERE run = ? AND place = ?", self.number, row.place
         )
         if not rows:
             self._check_that_it_is_there()
         names = {code_text(name): name for field, inner in row.layout.fields for name in (field, *(inner or ()))}
-        return row.with_columns({(part, names[key]): Packed(form, body) for part, key, form, body in rows})
+        columns = {(part, names[key]): Packed(form, body) for part, key, form, body in rows}
+        return replace(row, columns=columns)
 
     def documents(self) -> Iterator[tuple[str, Document]]:
         """Yield all documents as they were inserted; of a run that was found `whole`."""
@@ -323,7 +267,7 @@ class SQLRun:
         open_blocks: list[tuple[int, str, Document, Iterator[tuple[int, str, Document]]]] = []
         for place, found in heapq.merge(alone, ((b.place, b) for b in self._blocks), key=itemgetter(0)):
             yield from _before(place, open_blocks)
-            if isinstance(found, _BlockRow):
+            if isinstance(found, DocumentBlock):
                 _advance(open_blocks, document_blocks.restore(self._whole(found)))
             else:
                 yield found[2], self._doc(found)
@@ -355,7 +299,7 @@ def _batches(units: Iterable[BlockUnit], data: Keys, timestamps: Keys, most: int
         assert unit.block is not None
         every = sum(len(keys) if keys is not None else 1 for _, keys in unit.block.layout.fields)
         # seq_num and time are read with any columns.
-        size += unit.size * (len(unit.block.wanted(data, timestamps)) + 2) // max(every, 1)
+        size += unit.size * (len(unit.block.layout.wanted(data, timestamps)) + 2) // max(every, 1)
         some.append(unit)
         if size >= most:
             yield some
@@ -364,7 +308,7 @@ def _batches(units: Iterable[BlockUnit], data: Keys, timestamps: Keys, most: int
         yield some
 
 
-def _page(uid: str, row: _BlockRow, columns: dict[Place, Packed]) -> EventPage:
+def _page(uid: str, row: DocumentBlock, columns: dict[Place, Packed]) -> EventPage:
     try:
         # The keys as events have them, not as the database gave the rows.
         in_order = [(part, key) for part, keys in row.layout.fields for key in keys or ()]
@@ -382,16 +326,6 @@ def _observed(unit: BlockUnit) -> dict[str, Observed]:
         return dict(unit.block.layout.observed)
     page, nulls = unit.alone(ALL_KEYS, ())
     return {key: observe(col, nulls=key in nulls) for key, col in page.data.items()}
-
-
-def _stream_datum(resource: str, descriptor: str, span: Span) -> Document:
-    seq_start, seq_stop, start, stop = span
-    return {
-        "stream_resource": resource,
-        "descriptor": descriptor,
-        "seq_nums": {"start": seq_start, "stop": seq_stop},
-        "indices": {"start": start, "stop": stop},
-    }
 
 
 def _datums(name: str, doc: Document) -> DatumPage:

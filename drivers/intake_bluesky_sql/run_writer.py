@@ -20,7 +20,7 @@ from intake_bluesky.errors import DuplicateRun, RunNotFound, UnsupportedOperatio
 from intake_bluesky.index.search_form import SearchForm, code_text
 from intake_bluesky.storage.buffered_insert import BufferedInsert, Buffering
 from intake_bluesky_sql.database import Database
-from intake_bluesky_sql.document_blocks import DocumentBlock, Signature, alike, build, owner_of
+from intake_bluesky_sql.document_blocks import DocumentBlock, alike, build, owner_of
 from intake_bluesky_sql.maintenance import analyze
 from intake_bluesky_sql.search_columns import ordering, searched_columns, words_of
 from intake_bluesky_sql.statistics import StatisticsTables, statistics_in
@@ -259,13 +259,9 @@ def _blocks_of(documents: Sequence[_Written]) -> Iterator[DocumentBlock]:
     """Blocks of documents that follow each other; what can be of none stays where it is."""
     read = [(written.place, written.name, exact_json.loads(written.body)) for written in documents]
     for signature, group in groupby(read, key=lambda found: alike(found[1], found[2])):
-        block = _block(signature, [(place, doc) for place, _, doc in group])
+        block = None if signature is None else build([(place, doc) for place, _, doc in group], signature)
         if block is not None:
             yield block
-
-
-def _block(signature: Signature | None, documents: Sequence[tuple[int, Document]]) -> DocumentBlock | None:
-    return None if signature is None else build(documents, signature)
 
 
 def _places(block: DocumentBlock) -> Iterable[int]:

@@ -12,7 +12,7 @@ from intake_bluesky.documents.model import Document, RunHeader, Span, StreamAsse
 from intake_bluesky.documents.pages import normalise
 from intake_bluesky.errors import DamagedRun
 
-__all__ = ["HeaderBuilder", "merge_spans"]
+__all__ = ["HeaderBuilder", "add_span", "merge_spans", "span_of"]
 
 
 @dataclass
@@ -75,7 +75,7 @@ class HeaderBuilder:
             case "stream_resource":
                 self._stream_resources[doc["uid"]] = doc
             case "stream_datum":
-                self._add_span(doc)
+                self.add_span(doc["stream_resource"], doc["descriptor"], span_of(doc))
 
     def _add_descriptor(self, doc: Document) -> None:
         stream = self._streams.setdefault(stream_name(doc), _HeaderStream())
@@ -83,18 +83,9 @@ class HeaderBuilder:
             stream.descriptors.append(doc)
         self._descriptors.setdefault(doc["uid"], doc)
 
-    def _add_span(self, doc: Document) -> None:
-        seq, index = doc["seq_nums"], doc["indices"]
-        span = (
-            int(seq["start"]),
-            int(seq["stop"]),
-            int(index["start"]),
-            int(index["stop"]),
-        )
-        spans = self._spans.setdefault((doc["stream_resource"], doc["descriptor"]), [])
-        spans.append(span)
-        # As they come: a detector may emit a stream datum for each frame.
-        spans[-2:] = merge_spans(spans[-2:])
+    def add_span(self, resource: str, descriptor: str, span: Span) -> None:
+        """Note what one stream datum tells, or several that follow each other."""
+        add_span(self._spans.setdefault((resource, descriptor), []), span)
 
     def stream_of(self, descriptor: str) -> str | None:
         """Name of the stream of a descriptor's uid; None when that descriptor was not met."""
@@ -169,6 +160,18 @@ class HeaderBuilder:
                 assets.append(StreamAsset(doc, str(doc.get("data_key", "")), descriptor, tuple(spans)))
         order = {uid: place for place, uid in enumerate(self._stream_resources)}
         return sorted(assets, key=lambda a: order[a.resource["uid"]])
+
+
+def span_of(stream_datum: Document) -> Span:
+    """The events of a stream datum, and the frames they are in."""
+    seq, index = stream_datum["seq_nums"], stream_datum["indices"]
+    return int(seq["start"]), int(seq["stop"]), int(index["start"]), int(index["stop"])
+
+
+def add_span(spans: list[Span], span: Span) -> None:
+    """Join a span to the last of some, or append it: a detector may emit a stream datum for each frame."""
+    spans.append(span)
+    spans[-2:] = merge_spans(spans[-2:])
 
 
 def merge_spans(spans: list[Span]) -> list[Span]:
