@@ -33,15 +33,9 @@ HERE: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class SQLAddress:
-    """Where a database is, without any password: those stay in the memory of the process that was given them.
+    """Where a database is, without any password: those stay in the memory of the process that was given them."""
 
-    Attributes
-    ----------
-    text : str
-        The URL, its password left out.
-    """
-
-    text: str
+    text: str  # the URL, its password left out
 
     @classmethod
     def of(cls, uri: str | os.PathLike[str]) -> SQLAddress:

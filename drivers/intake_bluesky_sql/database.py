@@ -75,12 +75,7 @@ def _number(path: Path) -> tuple[int, int] | None:
 
 
 class Database:
-    """One database, opened when it is first asked; not for pickling, which an `SQLAddress` is.
-
-    Parameters
-    ----------
-    address : SQLAddress
-    """
+    """One database, opened when it is first asked; not for pickling, which an `SQLAddress` is."""
 
     def __init__(self, address: SQLAddress) -> None:
         self.address = address
@@ -156,10 +151,7 @@ class Database:
             path = self.path
             if path is not None and not path.exists():
                 _make_file(path)
-            version = self._attempt(self._reading, version_of)
-            if version > len(tables.STEPS):
-                raise newer(str(self.address), version)
-            if version < len(tables.STEPS):
+            if self._version() < len(tables.STEPS):
                 if path is not None:
                     _make_file(path)
                 self._attempt(self._writing, lambda connection: migrate(connection, str(self.address)))
@@ -175,9 +167,7 @@ class Database:
                 raise StoreUnavailable(
                     f"there is no database {path}: the first run that is written makes it, or correct the uri"
                 )
-            version = self._attempt(self._reading, version_of)
-            if version > len(tables.STEPS):
-                raise newer(str(self.address), version)
+            version = self._version()
             if version == 0:
                 raise StoreUnavailable(
                     f"{self.address} holds no catalog of runs: the first run that is written makes its tables, or "
@@ -190,6 +180,12 @@ class Database:
                     if version < tables.READABLE:
                         raise
             self._ready = True
+
+    def _version(self) -> int:
+        version = self._attempt(self._reading, version_of)
+        if version > len(tables.STEPS):
+            raise newer(str(self.address), version)
+        return version
 
     def _is_ready(self) -> bool:
         if self.path is not None:

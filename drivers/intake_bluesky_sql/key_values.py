@@ -23,15 +23,7 @@ TIMES: Final = {Order.NEWEST: "newest", Order.OLDEST: "oldest"}
 
 
 class StoredValues(Runs):
-    """The values at paths in the runs of one database.
-
-    Parameters
-    ----------
-    database : Database
-    search : Translator
-    note : callable
-        Called with the uid of a run that cannot be read, and the error.
-    """
+    """The values at paths in the runs of one database; `note` is called with each run that cannot be read, and why."""
 
     def __init__(self, database: Database, search: Translator, note: Callable[[str, Exception], None]) -> None:
         super().__init__(search)

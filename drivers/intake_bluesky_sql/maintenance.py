@@ -12,7 +12,7 @@ from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky_sql import tables
 from intake_bluesky_sql.database import Database
 
-__all__ = ["Upkeep", "analyze"]
+__all__ = ["analyze", "make", "proposed"]
 
 FEW: Final = 256  # runs that are searched quickly whatever the planner thinks
 GROWN: Final = 2  # times as many runs as the planner knows of
@@ -24,56 +24,48 @@ RUNS: Final = "SELECT count(*), (SELECT reltuples FROM pg_class WHERE oid = CAST
 FIGURES: Final = "VACUUM (ANALYZE) runs, documents, blocks, block_columns, keys, statistics, answers"
 
 
-class Upkeep:
-    """Names what a database lacks, and makes it: what is found stays the same.
+def proposed(database: Database) -> list[str]:
+    """The statements that would make what is not there; changes nothing.
 
-    Parameters
-    ----------
-    database : Database
+    Raises
+    ------
+    StoreUnavailable
     """
+    return [*_missing(database).values(), *_figures(database)]
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
-    def proposed(self) -> list[str]:
-        """The statements that would make what is not there; changes nothing.
+def make(database: Database) -> list[str]:
+    """Execute them, and return which; not those for which this user lacks a right that others can do without.
 
-        Raises
-        ------
-        StoreUnavailable
-        """
-        return [*self._missing().values(), *self._figures()]
+    Raises
+    ------
+    StoreUnavailable
+        Where the database may not be changed.
+    """
+    missing = _missing(database)
+    made = [text for name, text in missing.items() if database.write(partial(_made, name=name, text=text))]
+    figures = _figures(database)
+    for text in figures:
+        database.read(partial(database.execute, statement=text, values=())).close()
+    left = _figures(database)  # who does not own the tables is warned by the server, and they are left as they were
+    return made + [text for text in figures if text not in left]
 
-    def make(self) -> list[str]:
-        """Execute them, and return which; not those for which this user lacks a right that others can do without.
 
-        Raises
-        ------
-        StoreUnavailable
-            Where the database may not be changed.
-        """
-        missing = self._missing()
-        made = [text for name, text in missing.items() if self._database.write(partial(_made, name=name, text=text))]
-        figures = self._figures()
-        for text in figures:
-            self._database.read(partial(self._database.execute, statement=text, values=())).close()
-        left = self._figures()  # who does not own the tables is warned by the server, and they are left as they were
-        return made + [text for text in figures if text not in left]
+def _missing(database: Database) -> dict[str, str]:
+    def work(connection: Connection) -> dict[str, str]:
+        there = connection.exec_driver_sql(THERE[connection.dialect.name]).scalars().all()
+        wanted = tables.indexes(connection.dialect.name)
+        return {name: text for name, text in wanted.items() if name not in there}
 
-    def _missing(self) -> dict[str, str]:
-        def work(connection: Connection) -> dict[str, str]:
-            there = connection.exec_driver_sql(THERE[connection.dialect.name]).scalars().all()
-            wanted = tables.indexes(connection.dialect.name)
-            return {name: text for name, text in wanted.items() if name not in there}
+    return database.read(work)
 
-        return self._database.read(work)
 
-    def _figures(self) -> list[str]:
-        """What makes the planner's figures anew, where they are those of far fewer runs, or nobody made any."""
-        if self._database.is_sqlite:
-            return []
-        [(runs, known)] = self._database.ask(RUNS)
-        return [FIGURES] if runs >= FEW and runs > GROWN * known else []
+def _figures(database: Database) -> list[str]:
+    """What makes the planner's figures anew, where they are those of far fewer runs, or nobody made any."""
+    if database.is_sqlite:
+        return []
+    [(runs, known)] = database.ask(RUNS)
+    return [FIGURES] if runs >= FEW and runs > GROWN * known else []
 
 
 def _made(connection: Connection, *, name: str, text: str) -> bool:

@@ -32,13 +32,7 @@ FEW: Final = 64  # values that are each looked up in the index; of more, all run
 
 @dataclass(frozen=True, slots=True)
 class PostgreSQLSpot(Spot):
-    """A value, by the expression that gives it as JSONB.
-
-    Attributes
-    ----------
-    sql : str
-    values : list
-    """
+    """A value, by the expression that gives it as JSONB."""
 
     TEXT = "string"
     NUMBER = "number"

@@ -15,7 +15,7 @@ from intake_bluesky.index.tables import HAS_FTS5
 from intake_bluesky.query.run_nodes import words
 from intake_bluesky_sql.database import Database
 
-__all__ = ["LONGEST", "WORD", "ordering", "searched_columns", "searched_word", "words_of"]
+__all__ = ["LONGEST", "WORD", "has_words", "ordering", "searched_columns", "searched_word", "words_of"]
 
 LONGEST: Final = 500
 """Characters of a text by which PostgreSQL compares it with shorter ones: an index of its holds no long texts."""
@@ -52,19 +52,24 @@ def searched_columns(database: Database, form: SearchForm) -> dict[str, Any]:
 
 
 def words_of(database: Database, connection: Connection, run: int, form: SearchForm) -> None:
-    """Put the words of a run into SQLite's index of words, if it has one.
+    """Put the words of a run into SQLite's index of words, if it has one; raises as `has_words`."""
+    advice = "write with another Python, or into a database that this one makes"
+    if database.is_sqlite and (HAS_FTS5 or has_words(database, connection, advice)):
+        database.execute(connection, "INSERT OR REPLACE INTO texts(rowid, words) VALUES (?, ?)", (run, form.words))
+
+
+def has_words(database: Database, connection: Connection, advice: str) -> bool:
+    """Whether there is an index of words in SQLite.
 
     Raises
     ------
     StoreUnavailable
-        Where it has, and this Python's SQLite cannot write it: searches would miss the run.
+        Where there is, and this Python's SQLite cannot write it: searches would be wrong.
     """
-    if not database.is_sqlite:
-        return
-    if HAS_FTS5:
-        database.execute(connection, "INSERT OR REPLACE INTO texts(rowid, words) VALUES (?, ?)", (run, form.words))
-    elif database.execute(connection, "SELECT 1 FROM sqlite_master WHERE name = 'texts'", ()).first() is not None:
+    found = database.execute(connection, "SELECT 1 FROM sqlite_master WHERE name = 'texts'", ()).first() is not None
+    if found and not HAS_FTS5:
         raise StoreUnavailable(
             f"{database.address} has an index of words, which this Python's SQLite cannot write, as it lacks FTS5: "
-            "write with another Python, or into a database that this one makes"
+            f"{advice}"
         )
+    return found

@@ -30,12 +30,7 @@ _Names = tuple[str, ...]  # of a key, its stream, and the way it is read
 
 
 class StatisticsTables:
-    """Keeps statistics in one database; of runs that have stopped, which do not change.
-
-    Parameters
-    ----------
-    database : Database
-    """
+    """Keeps statistics in one database; of runs that have stopped, which do not change."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -6,16 +6,14 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
+
+from sqlalchemy import Connection
 
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.documents.statistics import Statistics
-from intake_bluesky.errors import (
-    DamagedRun,
-    RunNotFound,
-    StoreUnavailable,
-    StreamNotFound,
-)
+from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable, StreamNotFound
 from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.rare_words import narrowed
 from intake_bluesky.index.search_form import code_text
@@ -27,14 +25,14 @@ from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, Run
 from intake_bluesky.storage.header_cache import HeaderCache
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import Answer, Recorded, StatisticsCache
+from intake_bluesky_sql import maintenance
 from intake_bluesky_sql.address import SQLAddress
 from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.key_values import StoredValues
-from intake_bluesky_sql.maintenance import Upkeep
 from intake_bluesky_sql.postgres_search import POSTGRESQL
-from intake_bluesky_sql.removal import delete_run
 from intake_bluesky_sql.run_reader import SQLRun, decoded
 from intake_bluesky_sql.run_writer import SQLInsert
+from intake_bluesky_sql.search_columns import has_words
 from intake_bluesky_sql.sqlite_search import SQLITE
 from intake_bluesky_sql.statistics import StatisticsTables
 
@@ -292,11 +290,21 @@ class SQLStore(RunStore):
         StoreUnavailable
             Also where this user may not delete.
         """
-        if code_text(uid) != uid or not delete_run(self.database, uid):
+        found = self.database.ask("SELECT id FROM runs WHERE uid = ?", uid) if code_text(uid) == uid else ()
+        if not found:
             raise self._not_found(uid)
+        # By its number, not its uid, of which there may be another run by the time of the transaction.
+        self.database.write(partial(self._delete, number=int(found[0][0])))
         self._known.drop(uid)
         with self._lock:
             self._problems.pop(uid, None)
+
+    def _delete(self, connection: Connection, *, number: int) -> None:
+        """Delete the row of a run, which takes those of its documents, events, statistics and answers with it."""
+        # No foreign key reaches the index of words.
+        if self.database.is_sqlite and has_words(self.database, connection, "remove the run with another Python"):
+            self.database.execute(connection, "DELETE FROM texts WHERE rowid = ?", (number,))
+        self.database.execute(connection, "DELETE FROM runs WHERE id = ?", (number,))
 
     def current_version(self, uid: str) -> str | None:
         """The version of a run as it is now; None where there is none."""
@@ -319,11 +327,11 @@ class SQLStore(RunStore):
 
     def proposed_indexes(self) -> Sequence[str]:
         """Say, one a line, which indexes are not there, and which figures of the planner; changes nothing."""
-        return Upkeep(self.database).proposed()
+        return maintenance.proposed(self.database)
 
     def make_indexes(self) -> Sequence[str]:
         """Make what `proposed_indexes` names and this user may make, and return it."""
-        return Upkeep(self.database).make()
+        return maintenance.make(self.database)
 
     def close(self) -> None:
         """Close the connections of this process."""

@@ -17,7 +17,7 @@ from intake_bluesky.storage.statistics import Answer, Recorded
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, interleaved, scan
-from intake_bluesky_sql import SQLStore, removal, run_reader, run_writer
+from intake_bluesky_sql import SQLStore, run_reader, run_writer, search_columns
 from tests.drivers.sql_rows import Rows
 from tests.servers.postgres import Postgres
 
@@ -197,7 +197,7 @@ def test_no_database_is_made_by_removing(tmp_path: Path) -> None:
 def test_an_index_of_words_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = SQLStore(tmp_path / "runs.db")
     put(store, count())
-    monkeypatch.setattr(removal, "HAS_FTS5", False)
+    monkeypatch.setattr(search_columns, "HAS_FTS5", False)
     with pytest.raises(StoreUnavailable, match="lacks FTS5"):
         store.remove(count()[0][1]["uid"])
     assert store.count() == 1
