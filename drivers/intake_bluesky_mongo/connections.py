@@ -79,14 +79,7 @@ def _give_back(client: MongoClient[Stored]) -> None:
 
 
 class Connection:
-    """One database.
-
-    Parameters
-    ----------
-    database : str or pymongo.database.Database
-        A URI that names a database; or a database, which cannot be pickled.
-    argument : str
-        What it is called in messages.
+    """One database, by its URI, or given, which cannot be pickled; messages call it by the name of an argument.
 
     Examples
     --------

@@ -29,25 +29,14 @@ NO_DOCUMENT: Final[Document] = {}
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """How a database holds what a listing shows of runs.
+    """How a database holds what a listing shows of runs."""
 
-    Attributes
-    ----------
-    collection : str
-        Of run starts, or of headers.
-    uid, time : str
-        The paths of these.
-    places : FieldPlaces
-    stops, descriptors : str or None
-        The collections of these, where they are others.
-    """
-
-    collection: str
-    uid: str
+    collection: str  # of run starts, or of headers
+    uid: str  # a path, as the next
     time: str
     places: FieldPlaces
-    stops: str | None = None
-    descriptors: str | None = None
+    stops: str | None = None  # the collection of these, where it is another
+    descriptors: str | None = None  # and of these
 
     @property
     def timed(self) -> Filter:
@@ -77,24 +66,12 @@ EMBEDDED: Final = Schema(
 
 
 class _Matching(NamedTuple):
-    """Stages of a pipeline that match runs.
+    """Stages of a pipeline that match runs."""
 
-    Attributes
-    ----------
-    lead : dict
-        What an index answers; has to come first.
-    near : dict
-        What is looked at in the documents at hand.
-    finished : list of dict
-        Stages that look into other collections.
-    stops : bool
-        Whether these have the stop documents.
-    """
-
-    lead: Filter
-    near: Filter
-    finished: Stages
-    stops: bool
+    lead: Filter  # what an index answers; has to come first
+    near: Filter  # what is looked at in the documents at hand
+    finished: Stages  # those that look into other collections
+    stops: bool  # whether these have the stop documents
 
 
 @dataclass(frozen=True)

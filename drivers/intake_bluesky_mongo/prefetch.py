@@ -44,16 +44,7 @@ def _small(streams: Streams) -> list[StoredStream]:
 
 
 class Ahead(WrapperStore):
-    """A store that has the small streams of some runs at hand, once one of them was asked for.
-
-    Parameters
-    ----------
-    inner : MongoStore
-        Which gives all else.
-    reader : EventReader
-    runs : mapping of str to mapping of str to StoredStream
-        By uid and name.
-    """
+    """A store that has the small streams of some runs at hand, once one of them was asked for."""
 
     def __init__(self, inner: MongoStore, reader: EventReader, runs: Mapping[str, Streams]) -> None:
         super().__init__(inner)

@@ -21,67 +21,34 @@ VALUE_BYTES: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class StoredPage:
-    """A document that holds several events.
+    """A document that holds several events."""
 
-    Attributes
-    ----------
-    id : object
-        Its ``_id``.
-    descriptor : str
-    events : int
-    time : float or None
-        Of its first event.
-    first : int
-        How many events of its descriptor come before, where that is known.
-    """
-
-    id: Any
+    id: Any  # its ``_id``
     descriptor: str
     events: int
-    time: Any
-    first: int = 0
+    time: Any  # of its first event
+    first: int = 0  # how many events of its descriptor come before, where that is known
 
 
 @dataclass(frozen=True, slots=True)
 class PageUnit:
-    """What is read at once: a page, or single events that follow each other.
-
-    Attributes
-    ----------
-    events : int
-    first : int
-        The place of the first among the single events of the stream; of no use for a page.
-    page : StoredPage or None
-    """
+    """What is read at once: a page, or single events that follow each other."""
 
     events: int
-    first: int = 0
+    first: int = 0  # the place of the first among the single events of the stream; of no use for a page
     page: StoredPage | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredStream:
-    """The events of one stream, in the order of their times.
-
-    Attributes
-    ----------
-    descriptors : tuple of str
-        Their uids.
-    units : tuple of PageUnit
-    singles : int
-        Single events in all.
-    batch : int
-        Single events that make about `PAGE_BYTES`.
-    last : float or None
-        The latest time of single events.
-    """
+    """The events of one stream, in the order of their times."""
 
     name: str
-    descriptors: tuple[str, ...]
+    descriptors: tuple[str, ...]  # their uids
     units: tuple[PageUnit, ...]
-    singles: int
-    batch: int
-    last: Any = None
+    singles: int  # single events in all
+    batch: int  # single events that make about `PAGE_BYTES`
+    last: Any = None  # the latest time of single events
 
     @property
     def events(self) -> int:
@@ -120,18 +87,7 @@ class StoredStream:
 
 @dataclass(frozen=True, slots=True)
 class MongoRun:
-    """A run without its events and datums.
-
-    Attributes
-    ----------
-    start : dict
-    stop : dict or None
-    descriptors, resources, stream_resources, stream_datums : sequence of dict
-    singles : mapping of descriptor to (events, latest time)
-        Single events.
-    pages : sequence of StoredPage
-    version : str
-    """
+    """A run without its events and datums."""
 
     start: Document
     stop: Document | None
@@ -140,17 +96,12 @@ class MongoRun:
     resources: Sequence[Document] = ()
     stream_resources: Sequence[Document] = ()
     stream_datums: Sequence[Document] = ()
+    # How many single events each descriptor has, and the latest time of these.
     singles: Mapping[str, tuple[int, Any]] = field(default_factory=dict)
     pages: Sequence[StoredPage] = ()
 
     def streams(self, times: Mapping[str, Sequence[float]] | None = None) -> dict[str, StoredStream]:
-        """Give the layout of the events of each stream.
-
-        Parameters
-        ----------
-        times : mapping of stream to sequence of float, optional
-            Of the single events in their order, for those that are `mixed`.
-        """
+        """Give the layout of the events of each stream; takes the times of the single events of those `mixed`."""
         named: dict[str, list[Document]] = {}
         for doc in self.descriptors:
             named.setdefault(stream_name(doc), []).append(doc)

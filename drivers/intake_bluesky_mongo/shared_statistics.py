@@ -24,16 +24,7 @@ Packed = tuple[str, bytes]
 
 
 class SharedCollection(SharedStatistics):
-    """The statistics that users of one database leave for each other.
-
-    Parameters
-    ----------
-    connection : Connection
-    schema : str
-        The collection of the runs.
-    writable : bool
-        Whether anything may be left.
-    """
+    """The statistics that users of one database leave for each other; `schema` is the collection of the runs."""
 
     def __init__(self, connection: Connection, schema: str, *, writable: bool) -> None:
         self._connection, self._schema, self._writable = connection, schema, writable

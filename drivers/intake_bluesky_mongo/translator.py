@@ -51,22 +51,12 @@ NO_KEY: Final = "__intake_bluesky"  # that no document has
 
 @dataclass(frozen=True, slots=True)
 class FieldPlaces:
-    """Where the documents of a run lie in what is filtered.
+    """Where the documents of a run lie in what is filtered."""
 
-    Attributes
-    ----------
-    prefixes : mapping of document to str
-        The prefix of a path: "" for the document itself, else a key and a dot.
-    descriptors : str
-        The key of a list of all descriptors; "" where there is none, and each condition is a list of its own:
-        see `MongoTranslator.filter`.
-    listed : bool
-        Whether each prefix is the key of a list, of one document.
-    """
-
-    prefixes: Mapping[str, str]
+    prefixes: Mapping[str, str]  # of a path, by document: "" for the document itself, else a key and a dot
+    # The key of a list of all descriptors; "" where there is none: see `MongoTranslator.filter`.
     descriptors: str = ""
-    listed: bool = False
+    listed: bool = False  # whether each prefix is the key of a list, of one document
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +83,10 @@ class MongoTranslator:
         return _exact(leaf, tuple(self.places.prefixes))
 
     def filter(self, query: Query, descriptors: list[Filter] | None = None) -> Filter:
-        """Make the filter of a query whose leaves are all `exact`.
+        """Make the filter of a query in negation normal form whose leaves are all `exact`.
 
-        Parameters
-        ----------
-        query : Query
-            In negation normal form.
-        descriptors : list, filled
-            Conditions on descriptors, where these are not at hand: the one at place 0 is that the list ``__any0``,
-            of those that it is true of, is not empty.
+        Conditions on descriptors, where these are not at hand, are put into `descriptors`: the one at place 0 is that
+        the list ``__any0``, of those that it is true of, is not empty.
         """
         return _Filters(self.places, [] if descriptors is None else descriptors).of(query)
 

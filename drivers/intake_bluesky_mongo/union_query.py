@@ -41,16 +41,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class UnionAnswer:
-    """What several sections gave, by their marks, each in the order of its collection.
-
-    Attributes
-    ----------
-    found : dict of mark to list of dict
-    digest : str
-        Another one whenever anything found is other than it was; the same in whichever order it was found.
-    """
+    """What several sections gave, by their marks, each in the order of its collection."""
 
     found: dict[str, list[Stored]]
+    # Another one whenever anything found is other than it was; the same in whichever order it was found.
     digest: str
 
     @classmethod
