@@ -85,11 +85,6 @@ class MongoAddress:
         return cls(bare, hidden)
 
     @property
-    def hosts(self) -> str:
-        """Hosts and ports, as in the URI."""
-        return self.url.hosts
-
-    @property
     def database(self) -> str:
         """The name of the database."""
         return self.url.path

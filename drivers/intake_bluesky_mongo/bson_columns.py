@@ -16,7 +16,7 @@ import bson
 import numpy as np
 
 from intake_bluesky.documents.columns import Array
-from intake_bluesky_mongo.bson_documents import tidy_column
+from intake_bluesky_mongo.bson_documents import from_bson, tidy_column
 
 __all__ = ["page_of_events", "page_of_page", "raw_batch", "split_batch"]
 
@@ -153,7 +153,7 @@ def page_of_page(raw: bytes) -> dict[str, Any]:
             elif kind in (TEXT, DOUBLE, 16, 18):
                 page[key] = _value(kind, view, start, end)
     except ValueError:
-        return _page_of_document(bson.decode(raw))
+        return from_bson(bson.decode(raw))
     return page
 
 
@@ -161,16 +161,6 @@ def _value(kind: int, raw: memoryview, start: int, end: int) -> Any:
     """Decode one value, by a document around it."""
     element = bytes([kind]) + b"v\0" + bytes(raw[start:end])
     return tidy_column([bson.decode(struct.pack("<i", len(element) + 5) + element + b"\0")["v"]])[0]
-
-
-def _page_of_document(doc: Mapping[str, Any]) -> dict[str, Any]:
-    page: dict[str, Any] = {key: tidy_column(value) if isinstance(value, list) else value for key, value in doc.items()}
-    for part in PARTS:
-        if isinstance(page.get(part), dict):
-            page[part] = {
-                key: tidy_column(value) if isinstance(value, list) else value for key, value in page[part].items()
-            }
-    return page
 
 
 @dataclass(frozen=True, slots=True)

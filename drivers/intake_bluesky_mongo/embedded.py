@@ -14,12 +14,20 @@ from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.find import EMBEDDED
 from intake_bluesky_mongo.indexes import MongoIndex
+from intake_bluesky_mongo.normalized_pipelines import stream_datums_of
 from intake_bluesky_mongo.removal.normalized_belongings import large_values, statistics
 from intake_bluesky_mongo.removal.removable_runs import Belongings, Deletion, on_primary
 from intake_bluesky_mongo.run_layout import MongoRun
 from intake_bluesky_mongo.store import MongoStore
 from intake_bluesky_mongo.union_query import Result, Section, UnionAnswer, ask, by_run, wrapped
-from intake_bluesky_mongo.writing.page_writer import PagedDatums, PagedEvents, listed_page, page_size_of, stored_page
+from intake_bluesky_mongo.writing.page_writer import (
+    PagedDatums,
+    PagedEvents,
+    listed_page,
+    page_size_of,
+    pages_of,
+    stored_page,
+)
 from intake_bluesky_mongo.writing.storable_documents import uid_of
 from intake_bluesky_mongo.writing.writer import MongoInsert, Writes, begin, sized
 
@@ -28,6 +36,10 @@ __all__ = ["EmbeddedStore"]
 FIELDS: Final = ("start", "stop", "descriptors", "resources", "stream_resources")
 OWNERS: Final = {"page": "descriptor", "stream_datum": "stream_resource"}
 PLURALS: Final = {"descriptor": "descriptors", "resource": "resources", "stream_resource": "stream_resources"}
+INDEXES: Final = (
+    MongoIndex("header", "start.uid"), MongoIndex("header", "start.time"), MongoIndex("header", "start.scan_id"),
+    MongoIndex("event", "descriptor"), MongoIndex("datum", "resource"), MongoIndex("stream_datum", "stream_resource"),
+)  # fmt: skip
 
 
 class EmbeddedStore(MongoStore):
@@ -94,13 +106,7 @@ class EmbeddedStore(MongoStore):
             yield DatumPage(resource, list(page["datum_id"]), dict(page.get("datum_kwargs") or {}))
 
     def _indexes(self) -> Iterable[tuple[Connection, MongoIndex]]:
-        of = MongoIndex.of
-        indexes = (
-            of("header", "start.uid"), of("header", "start.time"), of("header", "start.scan_id"),
-            of("event", "descriptor"), of("datum", "resource"),
-            of("stream_datum", "stream_resource"),
-        )  # fmt: skip
-        return ((self.connection, index) for index in indexes)
+        return [(self.connection, index) for index in INDEXES]
 
     def belongings(self, uid: str) -> Belongings | None:
         headers = on_primary(self.connection)["header"]
@@ -145,7 +151,7 @@ def _of_run(uid: str) -> list[Section]:
     of_resource = [{"$match": {"$expr": {"$eq": ["$stream_resource", "$$uid"]}}}]
     datums = {"from": "stream_datum", "let": {"uid": "$stream_resources.uid"}, "pipeline": of_resource, "as": "found"}
     return [
-        Section("header", [this, _header()]),
+        *_of_runs([uid]),
         Section(
             "header",
             [
@@ -163,24 +169,14 @@ def _of_run(uid: str) -> list[Section]:
     ]  # fmt: skip
 
 
-def _header() -> dict[str, Any]:
-    return wrapped("header", {name: f"${name}" for name in FIELDS})
-
-
 def _of_runs(uids: Sequence[str]) -> list[Section]:
-    return [Section("header", [{"$match": {"start.uid": {"$in": list(uids)}}}, _header()])]
+    header = wrapped("header", {name: f"${name}" for name in FIELDS})
+    return [Section("header", [{"$match": {"start.uid": {"$in": list(uids)}}}, header])]
 
 
 def _parts_of(uids: Sequence[str]) -> list[Section]:
     """Pages of events and stream datums of several runs: by conditions, for a look-up is a search for each."""
-    some = {"$in": list(uids)}
-    pages: list[dict[str, Any]] = [
-        {"$match": {"descriptor": some}},
-        {"$project": {"descriptor": 1, **page_size_of()}},
-        listed_page("$descriptor", "$"),
-    ]
-    datums = [{"$match": {"stream_resource": some}}, wrapped("stream_datum")]
-    return [Section("event", pages), Section("stream_datum", datums)]
+    return [pages_of("event", uids), *stream_datums_of(uids)]
 
 
 def _runs_of_header(header: Mapping[str, Any]) -> list[str]:

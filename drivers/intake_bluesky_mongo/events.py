@@ -95,19 +95,11 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class EventReader:
-    """The events in the collections of one database.
-
-    Attributes
-    ----------
-    database : pymongo.database.Database
-    times : Times
-    paged : str
-        The collection of event pages.
-    """
+    """The events in the collections of one database."""
 
     database: Database[Stored]
     times: Times
-    paged: str = "event_page"
+    paged: str = "event_page"  # the collection of event pages
 
     def read(self, stream: StoredStream, wanted: Wanted, events: slice) -> Iterator[EventPage]:
         """Yield the stored events of a stream, cut to a range."""
@@ -127,12 +119,11 @@ class EventReader:
         """Yield some event pages, asked for at once."""
         if not asked:
             return
-        found = self._by_id([page.id for page, _, _ in asked], wanted)
-        for page, low, high in asked:
-            raw = found.get(_key(bson.encode({"_id": page.id})))
-            if raw is None:
+        found = self._by_id([page for page, _, _ in asked], wanted)
+        for (_, low, high), page in zip(asked, found, strict=True):
+            if page is None:
                 continue  # taken away meanwhile; who reads finds events missing
-            columns = self._columns({**page_of_page(raw), "descriptor": page.descriptor}, wanted)
+            columns = self._columns(page, wanted)
             yield columns if high - low == len(columns) else columns.select(slice(low, high))
 
     def singles(self, stream: StoredStream, wanted: Wanted, start: int, stop: int) -> Iterator[EventPage]:
@@ -185,23 +176,22 @@ class EventReader:
 
     def _whole_pages(self, streams: Sequence[StoredStream]) -> Iterator[dict[str, Any]]:
         pages = [unit.page for stream in streams if not stream.singles for unit in stream.units if unit.page]
-        found = self._by_id([page.id for page in pages], Wanted()) if pages else {}
-        for page in pages:
-            raw = found.get(_key(bson.encode({"_id": page.id})))
-            if raw is not None:
-                yield {**page_of_page(raw), "descriptor": page.descriptor}
+        yield from filter(None, self._by_id(pages, Wanted()) if pages else ())
 
     def _columns(self, page: Mapping[str, Any], wanted: Wanted) -> EventPage:
         return wanted.page(gathered_page(self.database, page))
 
-    def _by_id(self, ids: Sequence[Any], wanted: Wanted) -> dict[bytes, bytes]:
-        """Some event pages, by the bytes of their ``_id``."""
+    def _by_id(self, pages: Sequence[StoredPage], wanted: Wanted) -> Iterator[dict[str, Any] | None]:
+        """Yield each of some event pages, asked for at once; None for one that is not there."""
         found: dict[bytes, bytes] = {}
         fields = {**wanted.projection(), "_id": 1}
-        with self.database[self.paged].find_raw_batches({"_id": {"$in": list(ids)}}, fields) as batches:
+        where = {"_id": {"$in": [page.id for page in pages]}}
+        with self.database[self.paged].find_raw_batches(where, fields) as batches:
             for batch in batches:
                 found |= {_key(one): one for one in split_batch(batch)}
-        return found
+        for page in pages:
+            raw = found.get(_key(bson.encode({"_id": page.id})))
+            yield None if raw is None else {**page_of_page(raw), "descriptor": page.descriptor}
 
     def _range(self, stream: StoredStream, start: int, stop: int) -> tuple[dict[str, Any], int]:
         """What to ask for, and how many of what is found come before what is wanted."""

@@ -19,7 +19,7 @@ from intake_bluesky.errors import DamagedRun
 from intake_bluesky_mongo.bson_documents import LARGEST, ready, tidy_column
 from intake_bluesky_mongo.connections import Stored
 
-__all__ = ["COLLECTION", "divided", "gathered", "gathered_page", "pieces_of"]
+__all__ = ["COLLECTION", "divided", "gathered", "gathered_page", "pieces_of", "values_where"]
 
 COLLECTION: Final = "intake_bluesky_large"
 MARK: Final = "intake_bluesky_large"
@@ -29,22 +29,10 @@ NAME: Final = 2**10  # bytes that a name in the place of a value may take
 
 
 def divided(event: Mapping[str, Any], limit: int = LARGEST // 2) -> tuple[Document, Iterator[RawBSONDocument]]:
-    """Take the largest values out of an event until it is small enough.
+    """Take the largest values out of an event until it is of `limit` bytes, as BSON.
 
-    Parameters
-    ----------
-    event : mapping
-        Not changed.
-    limit : int
-        Bytes of the event, as BSON, that may stay.
-
-    Returns
-    -------
-    dict
-        The event with names in the place of the values that were taken. It may still be too large, by what is no
-        value: that is left to whoever writes it.
-    iterator of RawBSONDocument
-        What is to be written before the event.
+    Gives the event with names in the place of these values, and what is to be written before it. It may still be too
+    large, by what is no value: that is left to whoever writes it.
     """
     data = {key: bytes(ready("event", {"value": value}).raw) for key, value in event["data"].items()}
     left = len(ready("event", event).raw) - limit
@@ -88,17 +76,21 @@ def pieces_of(database: Database[Stored], collection: str, descriptors: Sequence
     # Most databases have no such value: then no event need be looked at.
     if database[COLLECTION].find_one({}, {"_id": 1}) is None:
         return
-    named = {"$match": {f"v.v.{MARK}": {"$exists": True}}}
-    stages: list[dict[str, Any]] = [
+    stages = values_where(descriptors, {f"v.v.{MARK}": {"$exists": True}})
+    for found in database[collection].aggregate(stages, allowDiskUse=True):
+        yield _pieces_of(found["v"]["v"])
+
+
+def values_where(descriptors: Sequence[str], condition: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The stages that give those values of the events of some descriptors, as ``v.v``, that meet a condition."""
+    return [
         {"$match": {"descriptor": {"$in": list(descriptors)}}},
         {"$project": {"v": {"$objectToArray": "$data"}}},
         {"$unwind": "$v"},
-        named,
+        {"$match": condition},
         {"$unwind": "$v.v"},  # of a page
-        named,
+        {"$match": condition},
     ]
-    for found in database[collection].aggregate(stages, allowDiskUse=True):
-        yield _pieces_of(found["v"]["v"])
 
 
 def _pieces_of(name: Mapping[str, Any]) -> list[str]:

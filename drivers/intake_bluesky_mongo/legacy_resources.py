@@ -67,8 +67,8 @@ def names_of(uid: Any) -> list[Any]:
     return [uid, ObjectId(uid)] if isinstance(uid, str) and ObjectId.is_valid(uid) else [uid]
 
 
-def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+def chunks(values: Iterable[Any], size: int = MANY) -> Iterator[list[Any]]:
     """Some values at a time, as many as one question takes."""
     rest = iter(values)
-    while some := list(islice(rest, MANY)):
+    while some := list(islice(rest, size)):
         yield some

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any, Final
 
 from bson.raw_bson import RawBSONDocument
@@ -18,7 +17,7 @@ from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.find import NORMALIZED
 from intake_bluesky_mongo.indexes import MongoIndex
-from intake_bluesky_mongo.legacy_resources import external_keys, names_of, old_resources
+from intake_bluesky_mongo.legacy_resources import chunks, external_keys, names_of, old_resources
 from intake_bluesky_mongo.normalized_pipelines import (
     assets_of_runs,
     events_of,
@@ -47,6 +46,15 @@ OWNERS: Final[Mapping[str, tuple[str, str]]] = {
     "page": ("descriptor", "descriptor"), "stream_datum": ("stream_resource", "stream_resource"),
 }  # fmt: skip
 """By mark: the key that names the run, or one of the `INNER` documents and which."""
+INDEXES: Final = (
+    MongoIndex("run_start", "uid"), MongoIndex("run_start", "time"), MongoIndex("run_start", "scan_id"),
+    MongoIndex("run_stop", "run_start"), MongoIndex("event_descriptor", "run_start"),
+    MongoIndex("event", "descriptor", "time"), MongoIndex("event_page", "descriptor"),
+)  # fmt: skip
+INDEXES_OF_ASSETS: Final = (
+    MongoIndex("resource", "run_start"), MongoIndex("datum", "resource"), MongoIndex("datum_page", "resource"),
+    MongoIndex("stream_resource", "run_start"), MongoIndex("stream_datum", "stream_resource"),
+)  # fmt: skip
 
 
 class NormalizedStore(MongoStore):
@@ -101,7 +109,7 @@ class NormalizedStore(MongoStore):
 
     def _find_run(self, uid: str) -> MongoRun | None:
         results = ask(self.connection.database, of_run(uid) + (of_assets(uid) if self._together else []))
-        if not any(result.mark == "start" for result in results):
+        if not _has_start(results):
             return None
         if not self._together:
             results += ask(self.assets.database, of_assets(uid))
@@ -124,9 +132,7 @@ class NormalizedStore(MongoStore):
             return owners.get((inner, str(doc[path])), ()) if inner else (str(doc[path]),)
 
         parts = by_run(results, runs_of)
-        return {
-            uid: self._stored_run(parts[uid]) for uid in uids if any(one.mark == "start" for one in parts.get(uid, ()))
-        }
+        return {uid: self._stored_run(parts[uid]) for uid in uids if _has_start(parts.get(uid, ()))}
 
     def _ask_both(self, of_runs: list[Section], of_assets: list[Section]) -> list[Result]:
         """Ask both databases, at once where they are one."""
@@ -150,8 +156,8 @@ class NormalizedStore(MongoStore):
     def _datums(self, resource: str) -> Iterator[DatumPage]:
         database = self.assets.database
         names = names_of(resource)
-        found = iter(database["datum"].find({"resource": {"$in": names} if len(names) > 1 else resource}))
-        while some := [from_bson(doc) for doc in islice(found, DATUMS)]:
+        found = database["datum"].find({"resource": {"$in": names} if len(names) > 1 else resource})
+        for some in chunks(map(from_bson, found), DATUMS):
             keys = dict.fromkeys(key for datum in some for key in datum.get("datum_kwargs") or {})
             columns = {key: [(datum.get("datum_kwargs") or {}).get(key) for datum in some] for key in keys}
             yield DatumPage(resource, [str(datum["datum_id"]) for datum in some], columns)
@@ -159,18 +165,7 @@ class NormalizedStore(MongoStore):
             yield DatumPage(resource, list(page["datum_id"]), dict(page["datum_kwargs"]))
 
     def _indexes(self) -> Iterable[tuple[Connection, MongoIndex]]:
-        of = MongoIndex.of
-        runs = [
-            of("run_start", "uid"), of("run_start", "time"), of("run_start", "scan_id"),
-            of("run_stop", "run_start"), of("event_descriptor", "run_start"),
-            of("event", "descriptor", "time"), of("event_page", "descriptor"),
-        ]  # fmt: skip
-        assets = [
-            of("resource", "run_start"), of("datum", "resource"), of("datum_page", "resource"),
-            of("stream_resource", "run_start"), of("stream_datum", "stream_resource"),
-        ]  # fmt: skip
-        yield from ((self.connection, index) for index in runs)
-        yield from ((self.assets, index) for index in assets)
+        return [(self.connection, index) for index in INDEXES] + [(self.assets, index) for index in INDEXES_OF_ASSETS]
 
     def belongings(self, uid: str) -> Belongings | None:
         return belongings_of(on_primary(self.connection), on_primary(self.assets), uid)
@@ -203,6 +198,10 @@ def _stored_run(answer: UnionAnswer) -> MongoRun:
         singles=singles,
         pages=pages,
     )
+
+
+def _has_start(results: Iterable[Result]) -> bool:
+    return any(result.mark == "start" for result in results)
 
 
 def _time(doc: Document) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from intake_bluesky_mongo.union_query import Section, wrapped
-from intake_bluesky_mongo.writing.page_writer import listed_page, page_size_of
+from intake_bluesky_mongo.writing.page_writer import listed_page, page_size_of, pages_of
 
 __all__ = ["assets_of_runs", "events_of", "of_assets", "of_run", "of_runs", "stream_datums_of"]
 
@@ -18,9 +18,7 @@ def of_run(uid: str) -> list[Section]:
     counted: list[dict[str, Any]] = [of_this, _counted(None)]
     listed: list[dict[str, Any]] = [of_this, {"$project": page_size_of()}]
     return [
-        Section("run_start", [{"$match": {"uid": uid}}, wrapped("start")]),
-        Section("run_stop", [{"$match": {"run_start": uid}}, wrapped("stop")]),
-        Section("event_descriptor", [*descriptors, wrapped("descriptor")]),
+        *of_runs([uid]),
         Section("event_descriptor", [*descriptors, *_each("event", counted), _count("$uid", "$found.")]),
         Section("event_descriptor", [*descriptors, *_each("event_page", listed), listed_page("$uid", "$found.")]),
     ]
@@ -42,19 +40,15 @@ def _count(descriptor: str, prefix: str) -> dict[str, Any]:
 
 def of_assets(uid: str) -> list[Section]:
     """The documents of a run about its files, but for datums."""
-    resources: list[dict[str, Any]] = [{"$match": {"run_start": uid}}]
     datums = {"from": "stream_datum", "localField": "uid", "foreignField": "stream_resource", "as": "found"}
     each: list[dict[str, Any]] = [
+        {"$match": {"run_start": uid}},
         {"$project": {"uid": 1}},
         {"$lookup": datums},
         {"$unwind": "$found"},
         wrapped("stream_datum", "$found"),
     ]
-    return [
-        Section("resource", [*resources, wrapped("resource")]),
-        Section("stream_resource", [*resources, wrapped("stream_resource")]),
-        Section("stream_resource", [*resources, *each]),
-    ]
+    return [*assets_of_runs([uid]), Section("stream_resource", each)]
 
 
 def of_runs(uids: Sequence[str]) -> list[Section]:
@@ -76,12 +70,8 @@ def assets_of_runs(uids: Sequence[str]) -> list[Section]:
 def events_of(descriptors: Sequence[str]) -> list[Section]:
     """How the events of some descriptors lie: by a condition, for a look-up is a search for each of them."""
     these = {"$match": {"descriptor": {"$in": list(descriptors)}}}
-    pages: list[dict[str, Any]] = [
-        these,
-        {"$project": {"descriptor": 1, **page_size_of()}},
-        listed_page("$descriptor", "$"),
-    ]
-    return [Section("event", [these, _counted("$descriptor"), _count("$_id", "$")]), Section("event_page", pages)]
+    counted = Section("event", [these, _counted("$descriptor"), _count("$_id", "$")])
+    return [counted, pages_of("event_page", descriptors)]
 
 
 def stream_datums_of(resources: Sequence[str]) -> list[Section]:

@@ -111,7 +111,7 @@ class MongoStore(RemovableRuns):
     def cache_key(self) -> str:
         """The servers, the database and the schema: no user, option or secret is part of it."""
         address = self.connection.address
-        where = self.connection.shown if address is None else f"mongodb://{address.hosts}/{address.database}"
+        where = self.connection.shown if address is None else f"mongodb://{address.url.hosts}/{address.database}"
         return f"statistics of {self.schema.collection} in {where}"
 
     @property
@@ -173,7 +173,7 @@ class MongoStore(RemovableRuns):
             if found is None:
                 raise RunNotFound(f"{self.connection.shown} has no run {uid!r}: a store takes full uids")
             streams = self._laid_out(uid, found)
-        self._remember(uid, found, streams)
+        self._recent.put(uid, (found, streams))
         return found, streams
 
     def _laid_out(self, uid: str, found: MongoRun) -> dict[str, StoredStream]:
@@ -189,9 +189,6 @@ class MongoStore(RemovableRuns):
                 raise
             raise DamagedRun(f"run {uid} cannot be read: {type(error).__name__}: {error}") from error
         return streams
-
-    def _remember(self, uid: str, found: MongoRun, streams: dict[str, StoredStream]) -> None:
-        self._recent.put(uid, (found, streams))
 
     def _streams(self, uid: str) -> dict[str, StoredStream]:
         """The streams of a run, as `header` saw them if it did just now."""
@@ -280,7 +277,7 @@ class MongoStore(RemovableRuns):
             for uid in some:
                 with suppress(KeyError, DamagedRun):
                     header = runs[uid][0].header(runs[uid][1])
-                    self._remember(uid, *runs[uid])
+                    self._recent.put(uid, runs[uid])
                     yield header, ahead
 
     def _opened(self, uids: Sequence[str]) -> dict[str, tuple[MongoRun, dict[str, StoredStream]]]:

@@ -8,12 +8,13 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.storage.contract import RunInsert
 
+T = TypeVar("T")
 PAUSE: Final = 0.25  # seconds between two attempts to reach a database
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Buffering:
     patience: float = 20.0
 
 
-def try_again(write: Callable[[], None], went_away: Callable[[StoreUnavailable], bool], patience: float) -> None:
+def try_again(write: Callable[[], T], went_away: Callable[[StoreUnavailable], bool], patience: float) -> T:
     """Do what is harmless twice until the database can be reached, for so many seconds.
 
     Raises
@@ -54,14 +55,12 @@ def try_again(write: Callable[[], None], went_away: Callable[[StoreUnavailable],
     deadline = time.monotonic() + patience
     while True:
         try:
-            write()
+            return write()
         except StoreUnavailable as error:
             # After the attempt, so that without patience there is one all the same.
             if time.monotonic() > deadline or not went_away(error):
                 raise
             time.sleep(PAUSE)
-        else:
-            return
 
 
 class BufferedInsert(RunInsert):

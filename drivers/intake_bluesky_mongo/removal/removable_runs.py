@@ -196,18 +196,15 @@ class _Note:
         self._change({"_id": self._name, "owner": self._owner}, {"owner": None})
 
     def delete(self) -> None:
-        def write(_: bool) -> None:  # as `Writes.again` says
-            self._writes.collection(COLLECTION).delete_one({"_id": self._name, "owner": self._owner})
-
-        self._writes.again(f"to delete the note on the removal of {self._name}", write)
+        own = {"_id": self._name, "owner": self._owner}
+        self._writes.again(
+            f"to delete the note on the removal of {self._name}",
+            lambda _: self._writes.collection(COLLECTION).delete_one(own),
+        )
 
     def _change(self, condition: Mapping[str, Any], values: Mapping[str, Any], *, upsert: bool = False) -> int:
         change = {"$set": dict(values), "$currentDate": {"seen": True}}
-        found = []
-
-        def write(_: bool) -> None:  # as `Writes.again` says
-            done = self._writes.collection(COLLECTION).update_one(condition, change, upsert=upsert)
-            found.append(done.matched_count)
-
-        self._writes.again(f"to note the removal of {self._name}", write)
-        return found[-1]
+        return self._writes.again(
+            f"to note the removal of {self._name}",
+            lambda _: self._writes.collection(COLLECTION).update_one(condition, change, upsert=upsert).matched_count,
+        )

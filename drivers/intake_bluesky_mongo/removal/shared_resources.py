@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any, Final
 
 from pymongo.database import Database
 
 from intake_bluesky_mongo.connections import Stored
+from intake_bluesky_mongo.large_values import values_where
 from intake_bluesky_mongo.legacy_resources import chunks, names_of
 
 __all__ = ["described_elsewhere", "named_elsewhere"]
@@ -31,11 +31,7 @@ def named_elsewhere(
 ) -> set[str]:
     """Those of some resources whose datums events of other runs refer to.
 
-    Parameters
-    ----------
-    since : float or None
-        When the resources were begun: runs that ended before cannot refer to them. None where that is unknown, and all
-        runs are looked at.
+    Runs that ended before the resources were begun, `since`, cannot; where that is unknown, all runs are looked at.
     """
     owners = dict(_datums(assets, uids))
     if not owners:
@@ -79,17 +75,7 @@ def _descriptors_of_files(runs: Database[Stored], run: str, since: float | None)
 
 def _named(runs: Database[Stored], descriptors: Sequence[str], datums: Sequence[str]) -> Iterator[str]:
     """Those of some datums that are values of the events of some descriptors, at whichever key."""
-    rest = iter(datums)
-    while some := list(islice(rest, MANY)):
-        among = {"$match": {"v.v": {"$in": some}}}
-        stages: list[dict[str, Any]] = [
-            {"$match": {"descriptor": {"$in": list(descriptors)}}},
-            {"$project": {"v": {"$objectToArray": "$data"}}},
-            {"$unwind": "$v"},
-            among,
-            {"$unwind": "$v.v"},  # of a page
-            among,
-            {"$group": {"_id": "$v.v"}},
-        ]
+    for some in chunks(datums, MANY):
+        stages = [*values_where(descriptors, {"v.v": {"$in": some}}), {"$group": {"_id": "$v.v"}}]
         for collection in ("event", "event_page"):
             yield from (doc["_id"] for doc in runs[collection].aggregate(stages, allowDiskUse=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,10 +12,10 @@ from intake_bluesky.documents.model import Document, stream_name, to_plain
 from intake_bluesky_mongo.bson_documents import LARGEST
 from intake_bluesky_mongo.connections import Stored
 from intake_bluesky_mongo.run_layout import PAGE_BYTES, StoredPage
-from intake_bluesky_mongo.union_query import wrapped
+from intake_bluesky_mongo.union_query import Section, wrapped
 from intake_bluesky_mongo.writing.writer import Writes, sized
 
-__all__ = ["PagedDatums", "PagedEvents", "listed_page", "page_size_of", "stored_page"]
+__all__ = ["PagedDatums", "PagedEvents", "listed_page", "page_size_of", "pages_of", "stored_page"]
 
 PARTS: Final = ("data", "timestamps", "filled")
 MARGIN: Final = 2**18  # what a page adds to an event
@@ -31,6 +31,13 @@ def listed_page(descriptor: str, prefix: str) -> dict[str, Any]:
     """The stage that marks what `page_size_of` gives, at some prefix, as a page of a descriptor."""
     told = {"id": f"{prefix}_id", **{name: f"{prefix}{name}" for name in page_size_of()}}
     return wrapped("page", {"descriptor": descriptor, **told})
+
+
+def pages_of(collection: str, descriptors: Sequence[str]) -> Section:
+    """The event pages of some descriptors, listed: by a condition, for a look-up is a search for each of these."""
+    these = {"$match": {"descriptor": {"$in": list(descriptors)}}}
+    told = {"$project": {"descriptor": 1, **page_size_of()}}
+    return Section(collection, [these, told, listed_page("$descriptor", "$")])
 
 
 def stored_page(told: Mapping[str, Any]) -> StoredPage:
@@ -100,11 +107,10 @@ class _Pages:
         last = {"size": page.size, "first_index": page.first, "last_index": page.first + len(page.rows) - 1}
         raw = sized(f"{self.kind}_page", {**self._document(page), **last}, _id=known)
         replacing: list[ReplaceOne[Stored]] = [ReplaceOne({"_id": known}, raw, upsert=True)]
-
-        def write(_: bool) -> None:  # as `again` says
-            self._writes.collection(self.collection).bulk_write(replacing)
-
-        self._writes.again(f"to write {self.kind}s of run {self._run}", write)
+        self._writes.again(
+            f"to write {self.kind}s of run {self._run}",
+            lambda _: self._writes.collection(self.collection).bulk_write(replacing),
+        )
 
 
 class PagedEvents(_Pages):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from bson.raw_bson import RawBSONDocument
 from pymongo import WriteConcern
@@ -26,6 +26,7 @@ from intake_bluesky_mongo.writing.storable_documents import rows_of
 
 __all__ = ["MongoInsert", "Writes", "begin", "sized"]
 
+T = TypeVar("T")
 Row: TypeAlias = tuple[str, Mapping[str, Any]]
 
 DUPLICATE: Final = 11000
@@ -56,7 +57,7 @@ class Writes:
             said["j"] = True
         return found.with_options(write_concern=WriteConcern(**said))
 
-    def again(self, what: str, write: Callable[[bool], None]) -> None:
+    def again(self, what: str, write: Callable[[bool], T]) -> T:
         """Do what is harmless twice until the server answers; `write` is called with whether it was tried before.
 
         Raises
@@ -64,17 +65,18 @@ class Writes:
         StoreUnavailable
         """
 
-        def attempt() -> None:
+        def attempt() -> T:
             try:
                 with self.connection.asking(what):
-                    write(what in self._unsure)
+                    done = write(what in self._unsure)
             except StoreUnavailable as error:
                 if went_away(error):
                     self._unsure.add(what)
                 raise
             self._unsure.discard(what)
+            return done
 
-        try_again(attempt, went_away, self.patience)
+        return try_again(attempt, went_away, self.patience)
 
     def insert(self, name: str, docs: Sequence[RawBSONDocument], what: str) -> None:
         """Insert documents that have their ``_id``.
@@ -124,15 +126,7 @@ def went_away(error: StoreUnavailable) -> bool:
 
 
 class MongoInsert(BufferedInsert):
-    """A run being written.
-
-    Parameters
-    ----------
-    uid : str
-    writes : Writes
-        Into the database of runs.
-    buffering : Buffering
-    """
+    """A run being written; `writes` go into the database of runs."""
 
     def __init__(self, uid: str, writes: Writes, buffering: Buffering) -> None:
         super().__init__(uid, buffering)
