@@ -10,8 +10,6 @@ from typing import Final
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.runtime.secrets import Secrets, ServerURL
 
-__all__ = ["OPTIONS", "PASSWORD", "MongoAddress"]
-
 PASSWORD: Final = "MONGO_PASSWORD"  # noqa: S105  # the name of a variable
 """The environment variable with the password of an address that was unpickled in another process."""
 OPTIONS: Final = "MONGO_OPTIONS"

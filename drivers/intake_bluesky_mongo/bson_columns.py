@@ -18,8 +18,6 @@ import numpy as np
 from intake_bluesky.documents.columns import Array
 from intake_bluesky_mongo.bson_documents import from_bson, tidy_column
 
-__all__ = ["page_of_events", "page_of_page", "raw_batch", "split_batch"]
-
 Values: TypeAlias = "Array | list[Any]"
 Columns: TypeAlias = dict[str, Values]
 

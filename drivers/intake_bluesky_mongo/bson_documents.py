@@ -18,8 +18,6 @@ from intake_bluesky.documents.model import Document, to_plain
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.integers import INT64_END
 
-__all__ = ["LARGEST", "decimal", "from_bson", "ready", "tidy_column"]
-
 LARGEST: Final = 16 * 2**20 - 16 * 2**10
 """Bytes of a document that a server surely takes (its limit is 16 MiB, with little to spare for its own)."""
 DIGITS: Final = 10**34

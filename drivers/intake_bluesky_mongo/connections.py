@@ -22,8 +22,6 @@ from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.runtime.secrets import Secrets
 from intake_bluesky_mongo.address import MongoAddress
 
-__all__ = ["Connection", "Stored"]
-
 Stored: TypeAlias = dict[str, Any]
 
 PATIENCE: Final = 5000

@@ -31,8 +31,6 @@ from intake_bluesky_mongo.writing.page_writer import (
 from intake_bluesky_mongo.writing.storable_documents import uid_of
 from intake_bluesky_mongo.writing.writer import MongoInsert, Writes, begin, sized
 
-__all__ = ["EmbeddedStore"]
-
 FIELDS: Final = ("start", "stop", "descriptors", "resources", "stream_resources")
 OWNERS: Final = {"page": "descriptor", "stream_datum": "stream_resource"}
 PLURALS: Final = {"descriptor": "descriptors", "resource": "resources", "stream_resource": "stream_resources"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, groupby, pairwise
@@ -19,13 +17,12 @@ from intake_bluesky.documents.columns import Array
 from intake_bluesky.documents.model import ALL_KEYS, EventPage, Keys
 from intake_bluesky.documents.pages import event_page
 from intake_bluesky.errors import DamagedRun
+from intake_bluesky.storage.header_cache import HeaderCache
 from intake_bluesky_mongo.bson_columns import page_of_events, page_of_page, raw_batch, split_batch
 from intake_bluesky_mongo.bson_documents import tidy_column
 from intake_bluesky_mongo.connections import Stored
 from intake_bluesky_mongo.large_values import gathered_page
 from intake_bluesky_mongo.run_layout import StoredPage, StoredStream
-
-__all__ = ["EventReader", "Times", "Wanted"]
 
 PARTS: Final = ("data", "timestamps")
 PAGES: Final = 4  # event pages that are asked for at once; each may be of 16 MiB
@@ -70,27 +67,17 @@ class Times:
     """The times of the single events of some streams, in order: with these a range of places is a range of times."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[Any, ...], Array] = OrderedDict()
+        self._kept = HeaderCache[Array](size=KEPT)
 
     def of(self, database: Database[Stored], stream: StoredStream) -> Array:
         """Give the times of a stream, asking for them once."""
         key = (stream.descriptors, stream.singles, stream.last)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        # Without the lock, which readers of other streams would wait for; two that ask at once get the same.
-        found = [page.time for page in EventReader(database, self).singles(stream, Wanted(()), 0, stream.singles)]
-        times = np.concatenate([np.empty(0), *found])
-        with self._lock:
-            self._kept[key] = times
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+        times = self._kept.get(key)
+        if times is None:  # two that ask at once get the same
+            found = [page.time for page in EventReader(database, self).singles(stream, Wanted(()), 0, stream.singles)]
+            times = np.concatenate([np.empty(0), *found])
+            self._kept.put(key, times)
         return times
-
-    def __len__(self) -> int:
-        return len(self._kept)
 
 
 @dataclass(frozen=True, slots=True)

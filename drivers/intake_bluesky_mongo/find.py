@@ -19,8 +19,6 @@ from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Connection, Stored
 from intake_bluesky_mongo.translator import FieldPlaces, Filter, MongoTranslator
 
-__all__ = ["EMBEDDED", "NORMALIZED", "Listing", "Schema"]
-
 Stages: TypeAlias = list[dict[str, Any]]
 
 BATCH: Final = 1000  # runs in one answer of the server

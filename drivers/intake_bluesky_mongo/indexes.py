@@ -8,8 +8,6 @@ from pymongo.database import Database
 
 from intake_bluesky_mongo.connections import Stored
 
-__all__ = ["MongoIndex", "missing_indexes"]
-
 
 class MongoIndex:
     """An index of a collection by some paths, rising."""

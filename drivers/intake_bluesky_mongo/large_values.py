@@ -19,8 +19,6 @@ from intake_bluesky.errors import DamagedRun
 from intake_bluesky_mongo.bson_documents import LARGEST, ready, tidy_column
 from intake_bluesky_mongo.connections import Stored
 
-__all__ = ["COLLECTION", "divided", "gathered", "gathered_page", "pieces_of", "values_where"]
-
 COLLECTION: Final = "intake_bluesky_large"
 MARK: Final = "intake_bluesky_large"
 PIECES: Final = "pieces"

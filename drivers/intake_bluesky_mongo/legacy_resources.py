@@ -13,8 +13,6 @@ from intake_bluesky.documents.model import Document, is_external, is_streamed
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Stored
 
-__all__ = ["chunks", "external_keys", "found_by_datums", "names_of", "old_resources", "uid_of_resource"]
-
 MANY: Final = 1000  # in one question
 
 

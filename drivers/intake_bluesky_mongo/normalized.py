@@ -35,8 +35,6 @@ from intake_bluesky_mongo.writing.page_writer import PagedEvents, stored_page
 from intake_bluesky_mongo.writing.storable_documents import uid_of
 from intake_bluesky_mongo.writing.writer import MongoInsert, Writes, begin, sized
 
-__all__ = ["NormalizedStore"]
-
 COLLECTIONS: Final[Mapping[str, str]] = {"stop": "run_stop", "descriptor": "event_descriptor"}
 DATUMS: Final = 2500  # in a page
 INNER: Final = ("descriptor", "stream_resource")

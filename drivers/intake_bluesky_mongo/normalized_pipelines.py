@@ -8,8 +8,6 @@ from typing import Any
 from intake_bluesky_mongo.union_query import Section, wrapped
 from intake_bluesky_mongo.writing.page_writer import listed_page, page_size_of, pages_of
 
-__all__ = ["assets_of_runs", "events_of", "of_assets", "of_run", "of_runs", "stream_datums_of"]
-
 
 def of_run(uid: str) -> list[Section]:
     """The documents of one run, and how its events lie, in one pipeline."""

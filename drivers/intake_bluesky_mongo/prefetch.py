@@ -14,8 +14,6 @@ from intake_bluesky_mongo.run_layout import PAGE_BYTES, StoredStream
 if TYPE_CHECKING:
     from intake_bluesky_mongo.store import MongoStore
 
-__all__ = ["Ahead", "Streams", "groups"]
-
 Streams = Mapping[str, StoredStream]
 """Of one run, by name."""
 

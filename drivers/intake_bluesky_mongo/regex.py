@@ -12,8 +12,6 @@ from typing import Final
 
 from intake_bluesky.query import Regex
 
-__all__ = ["portable"]
-
 LONGEST: Final = 1000
 WAYS: Final = 100
 """At most so many ways to match from one place, but for one repeat without an end."""

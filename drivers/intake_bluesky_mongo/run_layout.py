@@ -11,8 +11,6 @@ from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import Document, RunHeader, is_streamed, stream_name
 from intake_bluesky.errors import DamagedRun
 
-__all__ = ["PAGE_BYTES", "MongoRun", "PageUnit", "StoredPage", "StoredStream"]
-
 PAGE_BYTES: Final = 2**20
 """About as many bytes of events are read at once."""
 EVENT_BYTES: Final = 200  # of a single event without its values: uid, descriptor, times ...

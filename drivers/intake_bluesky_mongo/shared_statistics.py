@@ -14,8 +14,6 @@ from intake_bluesky.index.packed_statistics import rows_of
 from intake_bluesky.storage.statistics import SharedStatistics
 from intake_bluesky_mongo.connections import Connection
 
-__all__ = ["COLLECTION", "Packed", "SharedCollection"]
-
 COLLECTION: Final = "intake_bluesky_statistics"
 FORM: Final = 1  # of what is packed
 

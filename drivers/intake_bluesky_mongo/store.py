@@ -28,8 +28,6 @@ from intake_bluesky_mongo.run_layout import MongoRun, StoredStream
 from intake_bluesky_mongo.shared_statistics import SharedCollection
 from intake_bluesky_mongo.translator import MongoTranslator
 
-__all__ = ["MongoStore"]
-
 OPTIONS: Final[Mapping[str, str]] = {
     "max_time_ms": "maxTimeMS", "batch_size": "batchSize", "hint": "hint", "comment": "comment",
     "allow_disk_use": "allowDiskUse",

@@ -36,8 +36,6 @@ from intake_bluesky.query.server_text import ServerText
 from intake_bluesky.query.values import FrozenDict, Value
 from intake_bluesky_mongo.regex import portable
 
-__all__ = ["FieldPlaces", "Filter", "MongoTranslator"]
-
 Filter: TypeAlias = dict[str, Any]
 
 NOTHING: Final[Filter] = {"$nor": [{}]}

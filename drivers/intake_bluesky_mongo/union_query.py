@@ -14,8 +14,6 @@ from pymongo.errors import OperationFailure
 
 from intake_bluesky_mongo.connections import Stored
 
-__all__ = ["Result", "Section", "UnionAnswer", "ask", "by_run", "wrapped"]
-
 Stages: TypeAlias = list[dict[str, Any]]
 
 BATCH: Final = 100_000  # documents of one answer, which is of 16 MiB at most

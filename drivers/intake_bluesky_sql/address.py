@@ -16,8 +16,6 @@ from sqlalchemy.exc import ArgumentError
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.runtime.secrets import Secrets, ServerURL
 
-__all__ = ["SQLAddress"]
-
 DRIVERS: Final = {
     "sqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",

@@ -7,8 +7,6 @@ from typing import Any
 import psycopg
 from psycopg.pq import Format
 
-__all__ = ["BinaryCursor"]
-
 
 class BinaryCursor(psycopg.Cursor[Any]):
     """A cursor that asks for binary results."""

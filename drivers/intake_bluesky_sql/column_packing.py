@@ -16,8 +16,6 @@ import zstandard
 from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.columns import TEXT, Array, Column, Observed, Ragged, column, observe
 
-__all__ = ["Packed", "observe_packed", "pack", "unpack", "unpack_column"]
-
 JSON: Final = "json"
 TEXTS: Final = "text"
 RAGGED: Final = "ragged"

@@ -23,8 +23,6 @@ from intake_bluesky_sql import tables
 from intake_bluesky_sql.address import SQLAddress
 from intake_bluesky_sql.tables import migrate, newer, version_of
 
-__all__ = ["Database"]
-
 T = TypeVar("T")
 BUSY: Final = 30.0  # seconds that SQLite waits for another writer's transaction
 CONNECT: Final = 10  # seconds to reach a server

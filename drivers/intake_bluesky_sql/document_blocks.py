@@ -22,11 +22,6 @@ from intake_bluesky.errors import DamagedRun
 from intake_bluesky.index.search_form import code_text
 from intake_bluesky_sql.column_packing import Packed, observe_packed, pack, unpack, unpack_column
 
-__all__ = [
-    "OWNERS", "BlockLayout", "Columns", "DocumentBlock", "alike", "build", "datum_page", "event_page", "owner_of",
-    "restore",
-]  # fmt: skip
-
 OWNERS: Final = {
     "event": "descriptor",
     "event_page": "descriptor",

@@ -16,8 +16,6 @@ from intake_bluesky.storage.order import Order
 from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.run_reader import decoded
 
-__all__ = ["StoredValues"]
-
 PLACES: Final = {"start": "0", "stop": "(SELECT stop_place FROM runs AS r WHERE r.id = {of})"}
 TIMES: Final = {Order.NEWEST: "newest", Order.OLDEST: "oldest"}
 

@@ -12,8 +12,6 @@ from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky_sql import tables
 from intake_bluesky_sql.database import Database
 
-__all__ = ["analyze", "make", "proposed"]
-
 FEW: Final = 256  # runs that are searched quickly whatever the planner thinks
 GROWN: Final = 2  # times as many runs as the planner knows of
 THERE: Final = {

@@ -15,8 +15,6 @@ from intake_bluesky.index.search_form import MARK, code_key, code_list, code_tex
 from intake_bluesky.query.path_nodes import Compare, In, PathQuery
 from intake_bluesky.query.values import Value
 
-__all__ = ["PostgreSQLSpot", "contained"]
-
 INDEX: Final = re.compile("0|[1-9][0-9]{0,8}", re.ASCII)  # PostgreSQL reads an index into 32 bits
 SAYS: Final[dict[What, str]] = {
     "type": "jsonb_typeof({})",

@@ -15,8 +15,6 @@ from intake_bluesky.query.path_nodes import PathQuery
 from intake_bluesky_sql.postgres_json import PostgreSQLSpot, contained
 from intake_bluesky_sql.search_columns import LONGEST, searched_word
 
-__all__ = ["POSTGRESQL"]
-
 FORMS: Final = {"start": "form_start", "stop": "form_stop"}
 WILD: Final = re.compile(r"[%_\\]")
 ARRAYS: Final = {"uid": "text[]", "text": "text[]", "number": "numeric[]"}

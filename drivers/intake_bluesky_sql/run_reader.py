@@ -22,8 +22,6 @@ from intake_bluesky_sql.column_packing import Packed
 from intake_bluesky_sql.database import Database
 from intake_bluesky_sql.document_blocks import BlockLayout, DocumentBlock, Place
 
-__all__ = ["BlockUnit", "SQLRun", "decoded"]
-
 EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
 DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
 NEAR: Final = 1 << 21  # bytes of columns that one statement fetches, about: they stay in the processor's cache

@@ -25,8 +25,6 @@ from intake_bluesky_sql.maintenance import analyze
 from intake_bluesky_sql.search_columns import ordering, searched_columns, words_of
 from intake_bluesky_sql.statistics import StatisticsTables, statistics_in
 
-__all__ = ["SQLInsert"]
-
 TAIL: Final = 1 << 21  # bytes of documents, as JSON, that become a block
 SMALL: Final = 1 << 14  # what is left at the end becomes one only if it is more
 LARGE: Final = 1 << 18  # bytes of arrays, or of numbers in a page, that are never JSON

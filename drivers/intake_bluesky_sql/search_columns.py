@@ -15,8 +15,6 @@ from intake_bluesky.index.tables import HAS_FTS5
 from intake_bluesky.query.run_nodes import words
 from intake_bluesky_sql.database import Database
 
-__all__ = ["LONGEST", "WORD", "has_words", "ordering", "searched_columns", "searched_word", "words_of"]
-
 LONGEST: Final = 500
 """Characters of a text by which PostgreSQL compares it with shorter ones: an index of its holds no long texts."""
 WORD: Final = 100  # characters; of longer words an index has their digest

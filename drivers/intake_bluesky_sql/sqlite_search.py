@@ -8,8 +8,6 @@ from intake_bluesky.index.search_form import COMMON
 from intake_bluesky.index.tables import HAS_FTS5, SIMILAR
 from intake_bluesky.index.translator import Column, Columns, Translator
 
-__all__ = ["SQLITE"]
-
 SQLITE: Final = Translator(
     Columns(
         special={

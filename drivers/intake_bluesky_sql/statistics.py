@@ -17,8 +17,6 @@ from intake_bluesky.integers import is_int64
 from intake_bluesky.storage.statistics import Answer, Recorded
 from intake_bluesky_sql.database import Database
 
-__all__ = ["StatisticsTables", "statistics_in"]
-
 NUMBERS: Final = "s.count, s.nan_count, s.min, s.max, s.sum, s.first, s.last, s.gap, s.exact"
 UNMEASURED: Final = "SELECT uid FROM runs WHERE NOT measured AND stop_place IS NOT NULL AND uid {}"
 FOUND: Final = (

@@ -36,8 +36,6 @@ from intake_bluesky_sql.search_columns import has_words
 from intake_bluesky_sql.sqlite_search import SQLITE
 from intake_bluesky_sql.statistics import StatisticsTables
 
-__all__ = ["SQLStore"]
-
 LISTED: Final = 256  # runs that a first statement fetches
 MOST: Final = 2048  # and those after it
 ENDS: Final = (

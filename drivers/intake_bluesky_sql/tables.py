@@ -17,8 +17,6 @@ from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.index.search_form import COMMON
 from intake_bluesky.index.tables import HAS_FTS5
 
-__all__ = ["READABLE", "STEPS", "indexes", "make_trigrams", "migrate", "newer", "version_of"]
-
 TYPES: Final[Mapping[str, Mapping[str, str]]] = {
     "sqlite": {
         # No number is given twice: versions of runs begin with it.

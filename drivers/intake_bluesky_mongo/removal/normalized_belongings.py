@@ -14,8 +14,6 @@ from intake_bluesky_mongo.removal.removable_runs import Belongings, Deletion, on
 from intake_bluesky_mongo.removal.shared_resources import described_elsewhere, named_elsewhere
 from intake_bluesky_mongo.shared_statistics import COLLECTION as STATISTICS
 
-__all__ = ["belongings_of", "deletions_of"]
-
 
 def belongings_of(runs: Database[Stored], assets: Database[Stored], uid: str) -> Belongings | None:
     """See `Removable.belongings`."""

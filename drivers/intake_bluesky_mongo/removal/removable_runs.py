@@ -24,8 +24,6 @@ from intake_bluesky_mongo.connections import Connection, Stored
 from intake_bluesky_mongo.find import Schema
 from intake_bluesky_mongo.writing.writer import Writes
 
-__all__ = ["COLLECTION", "Belongings", "Deletion", "RemovableRuns", "on_primary"]
-
 COLLECTION: Final = "intake_bluesky_removals"
 ALONE: Final = 60.0  # seconds without a sign of life after which another process goes on with a removal
 TOGETHER: Final = 10_000  # documents deleted at once, which takes far less time than that

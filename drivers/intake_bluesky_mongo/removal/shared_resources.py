@@ -11,8 +11,6 @@ from intake_bluesky_mongo.connections import Stored
 from intake_bluesky_mongo.large_values import values_where
 from intake_bluesky_mongo.legacy_resources import chunks, names_of
 
-__all__ = ["described_elsewhere", "named_elsewhere"]
-
 CLOCKS: Final = 3600.0  # seconds by which those of two machines may differ
 MANY: Final = 50_000  # datum ids in one question
 

@@ -15,8 +15,6 @@ from intake_bluesky_mongo.run_layout import PAGE_BYTES, StoredPage
 from intake_bluesky_mongo.union_query import Section, wrapped
 from intake_bluesky_mongo.writing.writer import Writes, sized
 
-__all__ = ["PagedDatums", "PagedEvents", "listed_page", "page_size_of", "pages_of", "stored_page"]
-
 PARTS: Final = ("data", "timestamps", "filled")
 MARGIN: Final = 2**18  # what a page adds to an event
 FIELDS: Final = ("uid", "time", "seq_num")

@@ -9,8 +9,6 @@ from intake_bluesky.documents.model import Document
 from intake_bluesky.documents.pages import events_of, normalise
 from intake_bluesky.errors import UnsupportedOperation
 
-__all__ = ["rows_of", "uid_of"]
-
 TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
     "descriptor": ("uid", "run_start"), "event": ("uid", "descriptor"), "resource": ("uid",),
     "datum": ("datum_id", "resource"), "stream_resource": ("uid",),

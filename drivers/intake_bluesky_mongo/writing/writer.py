@@ -24,8 +24,6 @@ from intake_bluesky_mongo.connections import Connection, Stored
 from intake_bluesky_mongo.large_values import COLLECTION, divided
 from intake_bluesky_mongo.writing.storable_documents import rows_of
 
-__all__ = ["MongoInsert", "Writes", "begin", "sized"]
-
 T = TypeVar("T")
 Row: TypeAlias = tuple[str, Mapping[str, Any]]
 
