@@ -13,6 +13,7 @@ import pytest
 
 import intake_bluesky
 from intake_bluesky.assets.reader_registry import BUILT_IN
+from intake_bluesky.catalogs.file_catalog import FileCatalog
 
 HEAVY = {"dask", "h5py", "numpy", "pandas", "pymongo", "sqlalchemy", "xarray"}
 
@@ -127,13 +128,23 @@ def test_importing_loads_nothing_heavy_that_intake_does_not_load() -> None:
     assert observed == expected
 
 
-@pytest.mark.parametrize("package", sorted({place.partition(":")[0] for place in NAMES.values()}))
-def test_a_driver_loads_no_reader_of_assets_and_no_dask(package: str) -> None:
-    observed = modules_of(f"import intake, {package}") - modules_of("import intake")
+@pytest.mark.parametrize("place", sorted(NAMES.values()))
+def test_a_driver_loads_nothing_that_reads_runs(place: str) -> None:
+    package, _, catalog = place.partition(":")
+    observed = modules_of(f"import intake, {package}; {package}.{catalog}") - modules_of("import intake")
 
     readers = {f"intake_bluesky.assets.{place.partition(':')[0]}" for place in BUILT_IN}
-    assert observed & {*readers, "dask", "event_model", "h5py", "platformdirs", "tqdm", "xarray"} == set()
+    late = {f"intake_bluesky.{name}" for name in ("assets.array", "files", "index", "query.text_form")}
+    late |= {"intake_bluesky.search.residual", "intake_bluesky.search.statistics_cache"}
+    others = {"dask", "event_model", "h5py", "platformdirs", "pymongo", "sqlalchemy", "tqdm", "xarray"}
+    assert observed & {*readers, *late, *others} == set()
     assert package in observed
+
+
+def test_catalogs_of_files_announce_the_suffix_of_their_format() -> None:
+    catalogs = [entry.load() for entry in driver_entry_points().values()]
+    observed = {each.suffixes: each.store_class().codec.suffix for each in catalogs if issubclass(each, FileCatalog)}
+    assert observed == {(".jsonl",): ".jsonl", (".msgpack",): ".msgpack"}
 
 
 @pytest.mark.parametrize("module", ["errors", "query", "runtime.plugins"])

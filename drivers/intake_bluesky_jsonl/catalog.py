@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from intake_bluesky.catalogs.file_catalog import FileCatalog
-from intake_bluesky_jsonl.store import JSONLStore
+
+if TYPE_CHECKING:
+    from intake_bluesky.files.store import FileStore
 
 __all__ = ["BlueskyJSONLCatalog"]
 
@@ -12,4 +16,11 @@ class BlueskyJSONLCatalog(FileCatalog):
     """The runs in ``.jsonl`` files; arguments are those of `FileCatalog`."""
 
     name = "bluesky-jsonl-catalog"
-    store_class = JSONLStore
+    suffixes = (".jsonl",)
+
+    @staticmethod
+    def store_class() -> type[FileStore]:
+        """The class of the store, imported when the first catalog is made."""
+        from intake_bluesky_jsonl.store import JSONLStore
+
+        return JSONLStore

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from intake_bluesky.catalogs.file_catalog import FileCatalog
-from intake_bluesky_msgpack.store import MsgpackStore
+
+if TYPE_CHECKING:
+    from intake_bluesky.files.store import FileStore
 
 __all__ = ["BlueskyMsgpackCatalog"]
 
@@ -12,4 +16,11 @@ class BlueskyMsgpackCatalog(FileCatalog):
     """The runs in ``.msgpack`` files; arguments are those of `FileCatalog`."""
 
     name = "bluesky-msgpack-catalog"
-    store_class = MsgpackStore
+    suffixes = (".msgpack",)
+
+    @staticmethod
+    def store_class() -> type[FileStore]:
+        """The class of the store, imported when the first catalog is made."""
+        from intake_bluesky_msgpack.store import MsgpackStore
+
+        return MsgpackStore

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
-from intake_bluesky.files.store import FileStore
 from intake_bluesky.runtime.secrets import without_secrets
+
+if TYPE_CHECKING:
+    from intake_bluesky.files.store import FileStore
 
 __all__ = ["FileCatalog"]
 
@@ -27,13 +30,13 @@ class FileCatalog(BlueskyCatalog):
         Of `BlueskyCatalog`.
     """
 
-    store_class: ClassVar[type[FileStore]]
     WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "paths": without_secrets}  # noqa: RUF012
     FORGOTTEN = BlueskyCatalog.FORGOTTEN - {"_secrets"}  # those of the store, by which workers read its files
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.suffixes = (cls.store_class.codec.suffix,)
+    @staticmethod
+    @abstractmethod
+    def store_class() -> type[FileStore]:
+        """The class of the store, imported when the first catalog is made."""
 
     def __init__(
         self,
@@ -44,5 +47,5 @@ class FileCatalog(BlueskyCatalog):
         compression: str | None = None,
         **kwargs: Any,
     ) -> None:
-        store = self.store_class(paths, storage_options=storage_options, directory=directory, compression=compression)
+        store = self.store_class()(paths, storage_options=storage_options, directory=directory, compression=compression)
         super().__init__(store, storage_options=storage_options, **kwargs)
