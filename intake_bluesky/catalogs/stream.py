@@ -60,8 +60,8 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         Joins ``start``, ``stop`` and ``descriptors`` in `metadata`.
     **options
         ``include``, ``exclude`` (keys), ``sub_dict="timestamps"``, ``on_missing="fill"``,
-        ``on_mismatch="object"``, ``trim``, ``decode_times``, ``target_chunk``: see `DatasetOptions`;
-        ``join_method`` and ``squeeze``: see `AssetOptions`.
+        ``on_mismatch="object"``, ``trim``, ``text_dtype="string"``, ``decode_times``, ``target_chunk``: see
+        `DatasetOptions`; ``join_method`` and ``squeeze``: see `AssetOptions`.
 
     Raises
     ------
@@ -126,8 +126,9 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
             if chosen.get(name) is not None:
                 chosen[name] = (chosen[name],) if isinstance(chosen[name], str) else tuple(chosen[name])
                 check_keys(chosen[name], self.keys, what="key", where=self._where)
-        if chosen.get("sub_dict", "data") not in ("data", "timestamps"):
-            raise ValueError(f"sub_dict is 'data' or 'timestamps', not {chosen['sub_dict']!r}")
+        for name, (usual, other) in {"sub_dict": ("data", "timestamps"), "text_dtype": ("object", "string")}.items():
+            if chosen.get(name, usual) not in (usual, other):
+                raise ValueError(f"{name} is {usual!r} or {other!r}, not {chosen[name]!r}")
         own = {name: value for name, value in options.items() if name in OF_ASSETS}
         return DatasetOptions(**chosen, assets=replace(assets, **own))
 
@@ -195,8 +196,7 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
     def _configuration(self) -> xr.Dataset:
         from intake_bluesky.datasets.stream_reader import configuration
 
-        stamps = self._options.sub_dict == "timestamps"
-        return configuration(self._header, self._stream, str(self._device), timestamps=stamps)
+        return configuration(self._header, self._stream, str(self._device), self._options)
 
     def to_grid(
         self,
@@ -257,6 +257,7 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         from intake_bluesky.datasets.grids.fold import gridded
         from intake_bluesky.datasets.grids.positions import position_key
         from intake_bluesky.datasets.grids.scanned import scanned
+        from intake_bluesky.datasets.presentation import present
 
         grid = scanned(self._header, self._stream, self.keys, shape=shape, axes=axes, snaking=snaking)
         positions = [key for axis in grid.axes for key in (axis, position_key(axis, self.keys))]
@@ -265,7 +266,10 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         plain = {"exclude": (), "sub_dict": "data", "on_missing": "fill", "trim": False, "decode_times": False}
         motors = self(include=positions, target_chunk=1, **plain).to_dask()
         fill = self._options.on_missing == "fill"
-        return gridded(self.to_dask(), grid, motors, files=self._reader.assets, fill=fill)
+        # Objects do not say that they are text, whose gaps are "".
+        flat = self(text_dtype="string")
+        gridding = gridded(flat.to_dask(), grid, motors, files=flat._reader.assets, fill=fill)
+        return present(gridding, self._options)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Read into pandas, a row an event.
@@ -278,18 +282,18 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         """
         import pandas as pd
 
-        source, asked = self, self._options.include or ()
+        # pandas takes numpy's variable-width strings only as objects.
+        source, asked = self(text_dtype="object"), self._options.include or ()
         if self._device is None:
             specs = self._layout.data_keys
             external = (key for key, spec in specs.items() if is_external(spec) and key not in asked)
-            source = self(exclude=[*self._options.exclude, *external])
+            source = source(exclude=[*self._options.exclude, *external])
         dataset = source.read()
         columns: dict[str, Any] = {"time": dataset["time"].values} if "time" in dataset.coords else {}
         for name, variable in dataset.data_vars.items():
             values = variable.values
-            # pandas has no columns of arrays, and takes numpy's variable-width strings only as objects.
-            plain = values.ndim == 1 and values.dtype.kind != "T"
-            columns[str(name)] = values if plain else pd.Series(list(values), dtype=object).values
+            # pandas has no columns of arrays.
+            columns[str(name)] = values if values.ndim == 1 else pd.Series(list(values), dtype=object).values
         index = pd.Index(dataset["seq_num"].values, name="seq_num") if "seq_num" in dataset.coords else None
         return pd.DataFrame(columns, index=index)
 

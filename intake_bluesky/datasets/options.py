@@ -30,6 +30,9 @@ class DatasetOptions:
         Python objects.
     trim : bool
         Keep only the rows that all parts of the stream have.
+    text_dtype : {"object", "string"}
+        Give text as objects, each a `str`, with which all of xarray works; or as numpy's ``StringDType``, which takes
+        less memory where texts differ, and of which xarray cannot ``where``, ``fillna``, ``reindex``, ``max`` ...
     decode_times : bool
         Give ``time`` as datetime64[ns] (UTC) instead of float seconds.
     target_chunk : int or None
@@ -44,6 +47,7 @@ class DatasetOptions:
     on_missing: Literal["raise", "fill"] = "raise"
     on_mismatch: Literal["raise", "object"] = "raise"
     trim: bool = False
+    text_dtype: Literal["object", "string"] = "object"
     decode_times: bool = False
     target_chunk: int | None = None
     assets: AssetOptions = field(default_factory=AssetOptions)

@@ -19,6 +19,7 @@ from intake_bluesky.cached import cached_property
 from intake_bluesky.datasets.event_columns import BLOCK_BYTES, EventColumn, InlineColumns, Stored
 from intake_bluesky.datasets.filled_documents import datums_of
 from intake_bluesky.datasets.options import DatasetOptions
+from intake_bluesky.datasets.presentation import present
 from intake_bluesky.datasets.rows import Rows, seq_nums_of
 from intake_bluesky.datasets.stored_arrays import stored_arrays
 from intake_bluesky.datasets.variables import Dimensions, attributes, variable_names
@@ -215,7 +216,8 @@ class StreamReader:
                 dims = (leading.get(key, "time"), *dimensions.of(spec, arrays[key].shape[1:]))
                 attrs = attributes(key, names[key], spec, device=owner.get(key))
                 variables[names[key]] = (dims, arrays[key], attrs)
-        return xr.Dataset(variables, coords=self._coordinates(), attrs=self._attributes())
+        dataset = xr.Dataset(variables, coords=self._coordinates(), attrs=self._attributes())
+        return present(dataset, self.options)
 
     def _coordinates(self) -> dict[str, Any]:
         coords: dict[str, Any] = {"seq_num": ("time", self.rows.seq_num, {"long_name": "sequence number"})}
@@ -247,7 +249,7 @@ def _datetimes(seconds: Array) -> Array:
     return out
 
 
-def configuration(header: RunHeader, stream: str, device: str, *, timestamps: bool = False) -> xr.Dataset:
+def configuration(header: RunHeader, stream: str, device: str, options: DatasetOptions | None = None) -> xr.Dataset:
     """Configuration of one device, a row a descriptor.
 
     Parameters
@@ -255,8 +257,8 @@ def configuration(header: RunHeader, stream: str, device: str, *, timestamps: bo
     header : RunHeader
     stream, device : str
         A device without configuration gives a Dataset without variables.
-    timestamps : bool
-        Give when each value was taken instead of the value.
+    options : DatasetOptions, optional
+        Of which ``sub_dict`` and the form of columns count.
 
     Returns
     -------
@@ -265,7 +267,8 @@ def configuration(header: RunHeader, stream: str, device: str, *, timestamps: bo
         them.
     """
     blocks = [d.get("configuration", {}).get(device, {}) for d in header.streams[stream].descriptors]
-    part = "timestamps" if timestamps else "data"
+    options = options or DatasetOptions()
+    part = options.sub_dict
     keys = list(dict.fromkeys(key for block in blocks for key in block.get(part, {})))
     specs = {key: spec for block in blocks for key, spec in block.get("data_keys", {}).items()}
     names = variable_names(dict.fromkeys(keys))
@@ -279,4 +282,5 @@ def configuration(header: RunHeader, stream: str, device: str, *, timestamps: bo
         attrs = attributes(key, names[key], spec, device=device)
         variables[names[key]] = (("time", *dimensions.of(spec, array.shape[1:])), array, attrs)
     times = np.array([d.get("time", np.nan) for d in header.streams[stream].descriptors], dtype=np.float64)
-    return xr.Dataset(variables, coords={"time": ("time", times, {"units": EPOCH})}, attrs={"object": device})
+    coords = {"time": ("time", times, {"units": EPOCH})}
+    return present(xr.Dataset(variables, coords=coords, attrs={"object": device}), options)

@@ -197,7 +197,7 @@ class TestOfReadersBefore:
         monkeypatch.setattr(JSONLCodec, "event_pages", noted)
         lazy = stream.to_dask()
         assert all(keys == () for keys in asked)
-        assert lazy["label"].dtype == np.dtypes.StringDType()
+        assert lazy["label"].dtype == object
         assert lazy["label"].values.tolist() == ["a", "", "a rather long label"]
         assert any(keys != () for keys in asked)
 

@@ -101,7 +101,7 @@ def test_values_times_and_seq_nums(page: int | None) -> None:
     assert list(ds.variables) == ["x", "n", "s", "b", "time", "seq_num"] or set(ds.data_vars) == {"x", "n", "s", "b"}
     assert ds.x.dtype == np.float64
     assert ds.n.dtype == np.int64
-    assert ds.s.dtype == np.dtypes.StringDType()
+    assert ds.s.dtype == object
     assert ds.b.dtype == bool
     for key in ("x", "n", "s", "b"):
         assert ds[key].values.tolist() == [e[key] for e in events]
@@ -379,7 +379,9 @@ def test_configuration_of_any_dimension() -> None:
     assert config.exposure.attrs["units"] == "s"
     assert config.mask.shape == (1, 2, 2)
     assert config["mode"].values.tolist() == ["fast"]
-    assert configuration(store.header("run"), "primary", "det", timestamps=True).mask.values.tolist() == [5.0]
+    assert configuration(
+        store.header("run"), "primary", "det", DatasetOptions(sub_dict="timestamps")
+    ).mask.values.tolist() == [5.0]
     assert not configuration(store.header("run"), "primary", "other").data_vars
 
 

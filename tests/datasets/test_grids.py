@@ -285,7 +285,7 @@ class TestUnfinished:
         stream = stream_of(mapped(seq_nums=seq_nums), decode_times=True)
         grid, flat = stream.to_grid(), stream.read()
         whole = grid.compute()
-        dtypes = {"det": "float64", "counts": "float64", "open": "object", "label": "StringDType()"}
+        dtypes = {"det": "float64", "counts": "float64", "open": "object", "label": "object"}
         dtypes |= {"time": "datetime64[ns]", "seq_num": "float64"} if seq_nums else {"seq_num": "float64"}
         nothing = {"det": np.nan, "counts": np.nan, "open": None, "label": "", "time": np.datetime64("NaT", "ns")}
         nothing["seq_num"] = np.nan

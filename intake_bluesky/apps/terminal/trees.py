@@ -35,7 +35,7 @@ def describe_run(run: BlueskyRun) -> dict[str, Any]:
 
 def _describe_stream(run: BlueskyRun, name: str) -> dict[str, Any]:
     stream = run[name]
-    dataset = stream.to_dask()
+    dataset = stream(text_dtype="string").to_dask()
     return {
         "events": dataset.sizes["time"],
         "variables": {str(key): _describe_variable(variable) for key, variable in dataset.data_vars.items()},
