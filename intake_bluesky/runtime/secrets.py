@@ -14,13 +14,20 @@ URL: Final = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:(?P<who>[^/]*)@)?(?P<hosts>[^/?@]*)(?:/(?P<path>[^?@]*))?"
     r"(?:\?(?P<options>[^@]*))?"
 )
+ODD: Final = re.compile("[;#]")
 USER: Final = re.compile(r"://(?:[^/?#\s]*|[^/?#\s:@\[]*:(?!\d*[/?#])[^\s'\"]*)@")
 """User and password. There / ? and # should be percent-encoded, and are hidden all the same: no port has them."""
-QUERY: Final = re.compile(r"([?&][\w.~%-]+)=[^&#\s'\")\]]+")
+QUERY: Final = re.compile(r"([?&;#][\w.~%-]+)=[^&#;\s'\")\]]+")
+BARE: Final = re.compile(r"(?<=[?&#])[^\s'\")\]&#;?*/=\[]{8,}(?=$|[\s'\")\]&#;,])")
+"""What has no name: a signature, or the end of a pattern such as ``run_?234567.jsonl``."""
+ENDING: Final = re.compile(r"\.\w{1,8}$")
 SECRET: Final = re.compile(
-    r"(?i)pass(word|wd|phrase)|secret|token|credential|authorization|cookie|connection_string|key(_?id)?$|^auth$"
-    r"|^(pwd|sas|sig|signature)$"
+    r"(?i)pass(word|wd|phrase|code)|secret|token|credential|authorization|cookie|connection_string|key(_?id)?$"
+    r"|(?:^|[^a-z])(?:auth$|(?:bearer|jwt|pass|pat|pwd?|sas|sig|signature)(?:$|[^a-z]))"
 )
+CAMEL: Final = re.compile("(?<=[a-z0-9])(?=[A-Z])")
+VALUE: Final = re.compile(r"(?i)\s*(?:basic|bearer|digest|negotiate|token)\s+\S|eyJ[\w-]+\.[\w-]+\.")
+"""What is a secret whatever its name: headers of authorization, and JSON web tokens."""
 SHORT: Final = 4  # characters of a secret that may be part of any word
 _held: dict[str, Secrets] = {}
 """By what is shown of an address; of this process and those forked from it."""
@@ -33,13 +40,28 @@ def shown(text: str) -> str:
     --------
     >>> shown("https://user:p@ss@host/x.jsonl?sig=abc&se=2026"), shown("s3://bucket/run_?.jsonl")
     ('https://host/x.jsonl?sig=...&se=...', 's3://bucket/run_?.jsonl')
+    >>> shown("https://host/x.jsonl;jwt=abc#pat=def"), shown("https://host/x.jsonl?c2lnbmF0dXJl")
+    ('https://host/x.jsonl;jwt=...#pat=...', 'https://host/x.jsonl?...')
     """
-    return QUERY.sub(r"\1=...", USER.sub("://", text)) if "://" in text else text
+    if "://" not in text:
+        return text
+    without = QUERY.sub(r"\1=...", USER.sub("://", text))
+    return BARE.sub(lambda found: found[0] if ENDING.search(found[0]) else "...", without)
 
 
 def names_secret(name: str) -> bool:
-    """Whether an option of this name holds a secret, as far as its name says."""
-    return SECRET.search(unquote_plus(name)) is not None
+    """Whether an option of this name holds a secret, as far as its name says.
+
+    Examples
+    --------
+    >>> [name for name in ("db_pwd", "userPat", "X-JWT", "path", "authSource", "api_key") if names_secret(name)]
+    ['db_pwd', 'userPat', 'X-JWT', 'api_key']
+    """
+    return SECRET.search(CAMEL.sub("_", unquote_plus(name))) is not None
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    return names_secret(name) or (isinstance(value, str) and VALUE.match(value) is not None)
 
 
 def without_secrets(value: Any) -> Any:
@@ -55,7 +77,7 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, str):
         return shown(value)
     if isinstance(value, Mapping):
-        return {name: without_secrets(item) for name, item in value.items() if not names_secret(str(name))}
+        return {name: without_secrets(item) for name, item in value.items() if not _is_secret(str(name), item)}
     if isinstance(value, list):
         return [without_secrets(item) for item in value]
     if isinstance(value, tuple):
@@ -122,9 +144,11 @@ class Secrets:
         if self.password:
             yield self.password
         for option in filter(None, self.options.split("&")):
-            value = option.partition("=")[2]
-            # A value may be a list of NAME:secret, as in MongoDB's authMechanismProperties.
-            yield from filter(None, (value, *(part.partition(":")[2] for part in re.split("[,;]", value))))
+            _, equals, value = option.partition("=")
+            value = value if equals else option  # a signature has no name
+            # A value may be a list of NAME:secret, as in MongoDB's authMechanismProperties, or hold another option.
+            inner = (re.split("[:=]", part, maxsplit=1)[1:] for part in re.split("[,;#]", value))
+            yield from filter(None, (value, *(secret for each in inner for secret in each)))
 
 
 def _forms(secret: str) -> Iterator[str]:
@@ -174,7 +198,7 @@ class ServerURL:
     def parse(cls, text: str) -> Self | None:
         """Take a URL apart; None for what is none, which nothing of it may be shown of."""
         found = URL.fullmatch(text)
-        if found is None:
+        if found is None or ODD.search(f"{found['hosts']}{found['path']}"):
             return None
         user, colon, password = (found["who"] or "").partition(":")
         parts = found["scheme"], found["hosts"], found["path"] or "", found["options"] or ""
@@ -191,7 +215,8 @@ class ServerURL:
     def split(self, is_harmless: Callable[[str], bool], separators: str = "&") -> tuple[Self, Secrets]:
         """The URL without secrets, and those: the password, and options but those whose names are harmless."""
         options = list(filter(None, re.split(f"[{separators}]", self.options)))
-        harmless = [one for one in options if is_harmless(unquote_plus(one.partition("=")[0]))]
+        # With ; or # in it, a value may be that of another option: `sslmode=require;password=...`.
+        harmless = [one for one in options if is_harmless(unquote_plus(one.partition("=")[0])) and not ODD.search(one)]
         secret = [one for one in options if one not in harmless]
         bare = replace(self, password=None, options="&".join(harmless))
         return bare, Secrets(self.password, "&".join(secret))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intake_bluesky.runtime import secrets
-from intake_bluesky.runtime.secrets import Secrets, ServerURL, shown
+from intake_bluesky.runtime.secrets import Secrets, ServerURL, shown, without_secrets
 
 ODD = "p@s:s/w?o#r%d&x=[1];+ ü'\"\\"
 
@@ -124,3 +124,53 @@ def test_urls_of_files_with_odd_passwords(password: str) -> None:
 @pytest.mark.parametrize("url", ["https://h:80/a@b", "s3://bucket/me@site/*.jsonl", "http://[::1]:80/a@b", "x://h?a@b"])
 def test_urls_without_users_stay(url: str) -> None:
     assert shown(url) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://host/x.jsonl;jwt={}", "https://host/x.jsonl#access_token={}", "https://host/x?a=1;sas={}", "s3://b/x#pat={}",
+        "https://host/x.jsonl?{}", "https://host/x.jsonl?a=1&{}", "https://host/x.jsonl#{}", "https://me:{}@host/x",
+        "https://host/?sv=2026&sig={}#there",
+    ],
+)  # fmt: skip
+def test_secrets_in_odd_places_of_a_url(text: str) -> None:
+    for secret in ("c2lnbmF0dXJlLWhlcmU", "eyJhbGciOi.eyJzdWIiOi.SflKxwRJSMeKKF2QT4", "hunter2+hunter2%3D"):
+        assert secret not in shown(f"open {text.format(secret)} 'now'")
+        assert secret not in str(without_secrets({"url": [text.format(secret)]}))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://bucket/run_?.jsonl", "https://h/run_?2345678.jsonl.gz", "s3://b/202?/**/x_??.jsonl", "s3://b/a;b/c#1.jsonl"],
+)
+def test_patterns_stay(url: str) -> None:
+    assert shown(url) == url
+
+
+@pytest.mark.parametrize(
+    "name", ["pwd", "sas", "pat", "jwt", "bearer", "db_pwd", "sasToken", "X-JWT", "github-pat", "PW"]
+)
+def test_options_that_are_secrets_by_name(name: str) -> None:
+    assert without_secrets({name: "hunter2", "path": 1, "pattern": 2, "authSource": "admin", "design": 3}) == {
+        "path": 1, "pattern": 2, "authSource": "admin", "design": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["Bearer hunter2", "basic aHVudGVy", "token  hunter2", "eyJhbGciOi.eyJzdWIi.c2ln"])
+def test_values_that_are_secrets_whatever_their_names(value: str) -> None:
+    assert without_secrets({"headers": {"X-Who": value, "Accept": "text/yaml"}}) == {"headers": {"Accept": "text/yaml"}}
+
+
+def test_options_within_options_and_without_names() -> None:
+    for odd in ("tls=1;password=hunter2", "tls=1#pwd=hunter2", "hunter2hunter2", "tls=1&hunter2hunter2"):
+        url = ServerURL.parse(f"x://me@h/db?{odd}")
+        assert url is not None
+        bare, kept = url.split(harmless)
+        assert "hunter2" not in bare.uri
+        assert kept.hide("libpq knows no hunter2hunter2, hunter2") in (
+            "libpq knows no ..., hunter2",
+            "libpq knows no ......, ...",
+        )
+    for text in ("x://h/db;password=hunter2", "x://h;pwd=hunter2/db", "x://h/db#hunter2"):
+        assert ServerURL.parse(text) is None
