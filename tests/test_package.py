@@ -114,7 +114,7 @@ def test_open_catalog_is_that_of_intake_with_an_environment_kept_to_itself(tmp_p
     (tmp_path / "empty.yml").write_text("sources: {}", encoding="utf-8")
     assert intake_bluesky.open_catalog is open_catalog
     path = str(tmp_path / "empty.yml")
-    assert type(intake_bluesky.open_catalog(path)) is type(intake.open_catalog(path))
+    assert isinstance(intake_bluesky.open_catalog(path), type(intake.open_catalog(path)))
 
 
 def test_the_version_is_that_of_the_installed_distribution() -> None:

@@ -42,6 +42,15 @@ def _shown(database: Any) -> str:
     return Connection(database, "the database").shown
 
 
+def _from_elsewhere(arguments: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Addresses of servers alone, which are sent nothing but what the URIs hold; and nothing is written."""
+    from intake_bluesky_mongo.address import MongoAddress
+
+    given = {name: arguments[name] for name in names if isinstance(arguments.get(name), str)}
+    addresses = {name: MongoAddress.from_elsewhere(uri, name) for name, uri in given.items()}
+    return {**arguments, **addresses, **({"writable": False} if arguments.get("writable") else {})}
+
+
 def _unused(auth: Any) -> None:
     """What may be shown of an argument that nobody uses."""
 
@@ -89,6 +98,11 @@ class BlueskyMongoNormalizedCatalog(BlueskyCatalog):
         )
         super().__init__(store, **kwargs)
 
+    @classmethod
+    def from_elsewhere(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """As for databases on servers."""
+        return _from_elsewhere(arguments, "metadatastore_db", "asset_registry_db")
+
 
 class BlueskyMongoEmbeddedCatalog(BlueskyCatalog):
     """The runs in a database of suitcase-mongo's embedded serializer; other arguments are those of `BlueskyCatalog`.
@@ -115,3 +129,8 @@ class BlueskyMongoEmbeddedCatalog(BlueskyCatalog):
     ) -> None:
         store = __getattr__("EmbeddedStore")(datastore_db, find_kwargs=find_kwargs, writable=writable)
         super().__init__(store, **kwargs)
+
+    @classmethod
+    def from_elsewhere(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """As for databases on servers."""
+        return _from_elsewhere(arguments, "datastore_db")

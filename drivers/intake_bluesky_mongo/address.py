@@ -6,9 +6,11 @@ import os
 import re
 from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import unquote
 
-from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.errors import StoreUnavailable, UntrustedName
 from intake_bluesky.runtime.secrets import Secrets, ServerURL
+from intake_bluesky.runtime.trust import TRUST
 
 PASSWORD: Final = "MONGO_PASSWORD"  # noqa: S105  # the name of a variable
 """The environment variable with the password of an address that was unpickled in another process."""
@@ -25,6 +27,10 @@ SHOWN: Final = re.compile(
     "tlsdisableocspendpointcheck|uuidrepresentation|w|waitqueuetimeoutms|wtimeoutms|zlibcompressionlevel"
 )
 """Options of a URI that hold no secret; any other may."""
+PERSONAL: Final = re.compile(
+    r"(?i)tls(?:cafile|certificatekeyfile|crlfile)=|authmechanism=(?!(?:DEFAULT|SCRAM-SHA-(?:1|256)|PLAIN)$)|proxy|srvservice"
+)
+"""Options of what belongs to a user: files, tickets, tokens, keys of a cloud."""
 HOSTS: Final = re.compile(r"(?:(?:\[[^\]]+\]|[^:,\[\]]+)(?::\d+)?)(?:,(?:\[[^\]]+\]|[^:,\[\]]+)(?::\d+)?)*")
 SCHEMES: Final = frozenset({"mongodb", "mongodb+srv"})
 PASSWORDLESS: Final = re.compile(r"(?i)authmechanism=(gssapi|mongodb-|plain)")
@@ -44,6 +50,8 @@ class MongoAddress:
         Without secrets.
     hidden : tuple of str
         The names of options that are secret.
+    elsewhere : bool
+        Whether a catalog from elsewhere names it: then the environment of this process holds no secrets for it.
 
     Examples
     --------
@@ -57,9 +65,10 @@ class MongoAddress:
 
     url: ServerURL
     hidden: tuple[str, ...] = ()
+    elsewhere: bool = False
 
     @classmethod
-    def parse(cls, uri: str, argument: str) -> MongoAddress:
+    def parse(cls, uri: str, argument: str, *, elsewhere: bool = False) -> MongoAddress:
         """Read a URI; `argument` names it in messages, which never show the URI.
 
         Raises
@@ -79,8 +88,37 @@ class MongoAddress:
             )
         bare, secrets = url.split(lambda name: SHOWN.fullmatch(name) is not None, separators="&;")
         hidden = tuple(one.partition("=")[0] for one in secrets.options.split("&") if one)
-        secrets.remember(bare.uri)
-        return cls(bare, hidden)
+        address = cls(bare, hidden, elsewhere)
+        secrets.remember(address._held_as)
+        return address
+
+    @classmethod
+    def from_elsewhere(cls, uri: str, argument: str) -> MongoAddress:
+        """Read a URI of a catalog from elsewhere, whose server is sent nothing of this user.
+
+        Raises
+        ------
+        UntrustedName
+            For a server on this machine, a user without a password, and options that name files or other credentials.
+        ValueError
+        """
+        address = cls.parse(uri, argument, elsewhere=True)
+        if "%2f" in address.url.hosts.lower():
+            raise UntrustedName(f"a catalog from elsewhere names a server on this machine as {argument}. {TRUST}")
+        options = [one for one in re.split("[&;]", address.url.options) if one]
+        odd = [*address.hidden, *(one.partition("=")[0] for one in options if PERSONAL.match(unquote(one)))]
+        if odd:
+            raise UntrustedName(
+                f"a catalog from elsewhere gives {argument} the options {', '.join(odd)}, which may be this user's "
+                f"credentials. {TRUST}"
+            )
+        if address.url.user is not None and not Secrets.of(address._held_as).password:
+            raise UntrustedName(f"a catalog from elsewhere gives {argument} a user and no password. {TRUST}")
+        return address
+
+    @property
+    def _held_as(self) -> str:
+        return f"{self.shown} of a catalog from elsewhere" if self.elsewhere else self.shown
 
     @property
     def database(self) -> str:
@@ -111,8 +149,10 @@ class MongoAddress:
     @property
     def secrets(self) -> Secrets:
         """Those that this process was given last with the address, or has in its environment."""
+        if self.elsewhere:
+            return Secrets.of(self._held_as)
         password = os.environ.get(PASSWORD) if self.url.user is not None else None
-        return Secrets.of(self.shown) or Secrets(password, os.environ.get(OPTIONS, "") if self.hidden else "")
+        return Secrets.of(self._held_as) or Secrets(password, os.environ.get(OPTIONS, "") if self.hidden else "")
 
     def _lacks(self, what: str, variable: str, form: str) -> StoreUnavailable:
         return StoreUnavailable(

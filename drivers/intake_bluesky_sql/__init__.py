@@ -60,3 +60,12 @@ class BlueskySQLCatalog(BlueskyCatalog):
     ) -> None:
         make = __getattr__("SQLStore")
         super().__init__(make(uri, flush_seconds=flush_seconds, flush_bytes=flush_bytes, patience=patience), **kwargs)
+
+    @classmethod
+    def from_elsewhere(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """A server alone, which is sent no password but that of the uri, and no certificate or ticket."""
+        if "uri" not in arguments:  # the user's own
+            return arguments
+        from intake_bluesky_sql.elsewhere import without_credentials
+
+        return {**arguments, "uri": without_credentials(str(arguments["uri"]))}

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from intake_bluesky.errors import UnsupportedOperation
+from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation
 from intake_bluesky.runtime.secrets import Secrets, ServerURL
 
 DRIVERS: Final = {
@@ -23,9 +23,17 @@ DRIVERS: Final = {
     "postgresql+psycopg": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",
 }
-SECRETS: Final = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
-"""Of libpq's options, which are given after the question mark."""
+SHOWN: Final = re.compile(
+    "application_name|channel_binding|client_encoding|connect_timeout|dbname|fallback_application_name|gssdelegation|"
+    "gssencmode|gsslib|host|hostaddr|keepalives(_count|_idle|_interval)?|krbsrvname|load_balance_hosts|"
+    "(max|min)_protocol_version|oauth_(client_id|issuer|scope)|options|passfile|port|replication|require_auth|"
+    "requirepeer|service|servicefile|ssl_(max|min)_protocol_version|sslcert|sslcertmode|sslcompression|sslcrl|sslcrldir|"
+    "sslkey|sslkeylogfile|sslmode|sslnegotiation|sslrootcert|sslsni|target_session_attrs|tcp_user_timeout|user"
+)
+"""Options of libpq, given after the question mark, that hold no secret; any other may."""
 ALMOST: Final = re.compile(r"(?i)[a-z][a-z+]+:/|.*\bpassword\s*=")  # a URL short of a slash, or libpq's own form
+FROM_ELSEWHERE: Final = "require_auth=password"
+"""In addresses of catalogs from elsewhere that have a password of their own: this user's is not sent in its place."""
 HERE: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
@@ -86,7 +94,7 @@ class SQLAddress:
 
     @classmethod
     def _server(cls, url: ServerURL) -> SQLAddress:
-        bare, secrets = url.split(lambda name: name.lower() not in SECRETS)
+        bare, secrets = url.split(lambda name: SHOWN.fullmatch(name) is not None)
         try:
             text = make_url(bare.uri).render_as_string()
         except (ArgumentError, ValueError):
@@ -98,6 +106,11 @@ class SQLAddress:
     def url(self) -> URL:
         """The URL to connect to, password and all that this process knows; do not show it."""
         url, secrets = make_url(self.text), Secrets.of(self.text)
+        if FROM_ELSEWHERE in self.text and not secrets:
+            raise StoreUnavailable(
+                f"{self.text} needs the password of the catalog from elsewhere that names it, which no pickle holds: "
+                "open that catalog where this runs"
+            )
         if secrets.password is not None:
             url = url.set(password=unquote(secrets.password))
         return url.update_query_string(secrets.options) if secrets.options else url

@@ -253,6 +253,10 @@ class Database:
             return f"If it is right, {busy}"
         if "permission denied" in why or "read-only transaction" in why:
             return "This user, or this server, may not do that: ask the database's owner for the right (GRANT)"
+        if "require_auth=" in self.address.text:
+            return (
+                "A catalog from elsewhere names it, so it is sent no password of yours: open its entry with trust=True"
+            )
         if "password" in why:
             return "Give the password in the uri, in PGPASSWORD or in ~/.pgpass: pickles and YAML hold none"
         return "See that the server runs, and that the host, port, user and database of the uri are right"

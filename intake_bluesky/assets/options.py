@@ -46,7 +46,12 @@ class AssetOptions:
         What computing does where frames are missing: raise `AssetUnavailable`, or fill with NaN, 0, False, ``""``.
         Floats of rows that have no frame are NaN in both cases; a whole missing file is no such row.
     storage_options : mapping
-        Passed to fsspec for URLs such as ``s3://``.
+        Passed to fsspec for URLs such as ``s3://``. Where the documents are not trusted, those that name another web
+        server than `servers` and the targets of `root_map` do not get them there.
+    servers : tuple of str
+        Scheme and host of the web servers that `storage_options` are meant for.
+    anonymous : bool
+        Whether no credentials are sent but those in `storage_options`: none that libraries find in the environment.
     """
 
     root_map: Mapping[str, str] = field(default_factory=dict)
@@ -58,3 +63,5 @@ class AssetOptions:
     target_chunk: int = TARGET_CHUNK
     on_missing: Literal["raise", "fill"] = "raise"
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    servers: tuple[str, ...] = ()
+    anonymous: bool = False

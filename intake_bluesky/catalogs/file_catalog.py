@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
+from intake_bluesky.errors import UntrustedName
 from intake_bluesky.runtime.secrets import without_secrets
+from intake_bluesky.runtime.trust import TRUST, check_remote, origin_of, without_credentials
 
 if TYPE_CHECKING:
     from intake_bluesky.files.store import FileStore
@@ -48,4 +50,20 @@ class FileCatalog(BlueskyCatalog):
         **kwargs: Any,
     ) -> None:
         store = self.store_class()(paths, storage_options=storage_options, directory=directory, compression=compression)
+        self._servers = tuple({origin_of(place.pattern) for place in store.files.locations if "://" in place.pattern})
         super().__init__(store, storage_options=storage_options, **kwargs)
+
+    @classmethod
+    def from_elsewhere(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Files on servers of one kind alone, read without this user's credentials; none are written."""
+        paths = arguments.get("paths")
+        if paths is None:  # the user's own
+            return arguments
+        if arguments.get("directory") is not None:
+            raise UntrustedName(f"a catalog from elsewhere names a folder to write to, by 'directory'. {TRUST}")
+        several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+        places = [check_remote(os.fspath(path), "its paths") for path in several]
+        if len({place.partition("://")[0] for place in places}) > 1:
+            raise UntrustedName(f"a catalog from elsewhere names paths on servers of several kinds. {TRUST}")
+        options = arguments.get("storage_options")
+        return {**arguments, **({"storage_options": without_credentials(places[0], options)} if places else {})}

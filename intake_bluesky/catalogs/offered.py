@@ -105,18 +105,14 @@ class YamlSource(Offered):
                 "announces: install the package that has it"
             )
         try:
-            return open_catalog(self.where)[self.name]
+            catalog = open_catalog(self.where)
+        except IntakeBlueskyError as error:
+            raise type(error)(f"{self.name!r} of {self.where} cannot be opened: {error}") from None
+        try:
+            return catalog[self.name]
         except (IntakeBlueskyError, OSError):
             raise
-        except Exception as error:  # noqa: BLE001 - Intake and drivers raise whatever they do
-            # As a cause, a traceback would show the arguments all the same.
-            cause = None if hasattr(error, "errors") else error
-            raise StoreUnavailable(f"{self.name!r} of {self.where} cannot be opened: {_told(error)}") from cause
-
-
-def _told(error: Exception) -> str:
-    """The message of an error, without the source's arguments, which Intake's validation shows, passwords too."""
-    found = getattr(error, "errors", None)
-    if found is None:
-        return f"{type(error).__name__}: {error}"
-    return "; ".join(str(one).removeprefix("(").partition(", {")[0].strip("'\"") for one in found)
+        except Exception as error:  # Intake and drivers raise whatever they do
+            raise StoreUnavailable(
+                f"{self.name!r} of {self.where} cannot be opened: {type(error).__name__}: {error}"
+            ) from error

@@ -7,32 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from intake_bluesky.assets.options import HANDLERS, AssetOptions, Handler
-from intake_bluesky.errors import UntrustedName
+from intake_bluesky.catalogs.argument_source import ArgumentSource
 from intake_bluesky.runtime.plugins import Registry
-from intake_bluesky.runtime.trust import import_dotted, is_local, resolve_against
+from intake_bluesky.runtime.trust import check_remote, import_dotted, resolve_against
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.transformed import TransformedStore, check_transforms
 
-__all__ = ["ArgumentSource", "CatalogHandlers", "Settings"]
-
-
-@dataclass(frozen=True, slots=True)
-class ArgumentSource:
-    """Where a catalog's arguments come from.
-
-    Attributes
-    ----------
-    folder : str or None
-        Folder or URL of the YAML file; None where Python code gave the arguments.
-    trusted : bool
-        Whether they may name Python objects and folders of this machine.
-    said : bool
-        Whether the user gave ``trust=True``: then documents, too, may name any file.
-    """
-
-    folder: str | None = None
-    trusted: bool = True
-    said: bool = False
+__all__ = ["CatalogHandlers", "Settings"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,16 +109,18 @@ class Settings:
             When a YAML file from elsewhere names a folder of this machine.
         """
         resolved = {str(root): resolve_against(source.folder, str(path)) for root, path in self._root_map.items()}
-        local = [path for path in resolved.values() if is_local(path)]
-        if local and not source.trusted:
-            raise UntrustedName(
-                f"a catalog from elsewhere ({source.folder}) maps data to {local[0]!r} on this machine: copy the "
-                "YAML here, or open the catalog as cat[name](trust=True), if you trust its authors"
-            )
+        if not source.trusted:
+            for root, path in resolved.items():
+                check_remote(path, f"the place of {root!r} in root_map")
         return resolved
 
     def assets(
-        self, source: ArgumentSource, *, trusted: bool, storage_options: Mapping[str, Any] | None
+        self,
+        source: ArgumentSource,
+        servers: tuple[str, ...],
+        *,
+        trusted: bool,
+        storage_options: Mapping[str, Any] | None,
     ) -> AssetOptions:
         """How external files are found and read; `trusted`: whether documents may name any local file."""
         own = frozenset(self._own) if self._own is not None else None
@@ -148,6 +131,8 @@ class Settings:
             handlers=handlers,
             trusted=trusted,
             storage_options=dict(storage_options or {}),
+            servers=servers,
+            anonymous=not source.trusted,
         )
 
     def view(self, store: RunStore, source: ArgumentSource) -> RunStore:

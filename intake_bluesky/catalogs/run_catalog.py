@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 
-import intake
 from intake.catalog.base import Catalog
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs import display
+from intake_bluesky.catalogs.argument_source import KnowsItsSource
 from intake_bluesky.catalogs.arguments import KeepsArguments
 from intake_bluesky.catalogs.drivers import DriverCatalog
-from intake_bluesky.catalogs.reading_options import ArgumentSource, CatalogHandlers, Settings
+from intake_bluesky.catalogs.reading_options import CatalogHandlers, Settings
 from intake_bluesky.catalogs.removal import RemovesRuns
 from intake_bluesky.catalogs.results import Results
 from intake_bluesky.catalogs.run import BlueskyRun
 from intake_bluesky.catalogs.run_entries import RunEntries, as_key
+from intake_bluesky.catalogs.yaml_files.catalog import open_catalog
 from intake_bluesky.documents.model import RunHeader, RunSummary
 from intake_bluesky.errors import RunNotFound
 from intake_bluesky.query import Query, documents_needed
-from intake_bluesky.runtime.trust import is_local
+from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.search.budget import byte_count
 from intake_bluesky.search.ordering import Arrangement, Sorting
 from intake_bluesky.search.selection import Selection, as_query
@@ -36,7 +36,11 @@ SHOWN: Final = 10  # runs in a table
 COMPLETED: Final = 100  # runs offered by tab completion
 
 
-class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalog):  # type: ignore[misc]
+def _shown_targets(root_map: Mapping[str, Any]) -> dict[str, str]:
+    return {str(root): shown(str(target)) for root, target in root_map.items()}
+
+
+class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsArguments, Catalog):  # type: ignore[misc]
     """The runs of a store; drivers subclass it to make the store of a YAML file's arguments.
 
     ``cat[uid]`` (or the beginning of a uid), ``cat[scan_id]`` (the newest of that scan_id) and ``cat[-1]``
@@ -67,8 +71,9 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalo
     filler_class : optional
         Taken so that YAML files written for databroker open, and never used: the readers of assets fill.
     trust : bool
-        Whether a YAML file from elsewhere may name Python objects to import, and folders of this machine. It
-        counts only when the user passes it, ``cat["name"](trust=True)``: in a YAML file it does nothing.
+        Whether a YAML file from elsewhere may name Python objects to import, and places on this machine, and its
+        servers are sent credentials of this user. It counts only when the user passes it,
+        ``cat["name"](trust=True)``: in a YAML file it does nothing.
     **intake_kwargs
         Of `intake.catalog.Catalog`: ``name``, ``description``, ``metadata``, ``ttl`` (seconds after which an
         access looks for new runs, by default what the store needs: 1, or 10 of a bucket), ``storage_options`` ...
@@ -88,6 +93,8 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalo
 
     container = "catalog"
     name = "bluesky-catalog"
+    WITHOUT_SECRETS = {**KeepsArguments.WITHOUT_SECRETS, "root_map": _shown_targets}  # noqa: RUF012
+    _servers: tuple[str, ...] = ()  # those that `storage_options` are meant for
     # Without `_secrets`: a pickle has only those with which its store connects.
     FORGOTTEN: ClassVar[frozenset[str]] = KeepsArguments.FORGOTTEN | {"cat", "_seen", "_secrets"}
 
@@ -106,52 +113,33 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalo
         **intake_kwargs: Any,
     ) -> None:
         self._keep_arguments()
-        self._store = store
+        self._made_store = store
         self._settings = Settings(handler_registry, root_map, transforms)
         self._stages: tuple[Query, ...] = Selection(store).narrowed(as_query(query)).stages
         self._sorting = Sorting.of(sort)
         self._read_at_most = None if read_at_most is None else byte_count(read_at_most)
         self._trust = trust
-        self._source_kept: ArgumentSource | None = None
         self._is_open = False
         super().__init__(**{"ttl": store.ttl, **intake_kwargs})
         self._is_open = True
 
     def __getstate__(self) -> dict[str, Any]:
         # The entry of the YAML file is not pickled, so the trust that follows from it is decided now.
-        return {**super().__getstate__(), "_source_kept": self._source}
+        checked = {} if self._source.trusted else {"_made_store": self.store, "_checked_store": self.store}
+        return {**super().__getstate__(), "_source_kept": self._source, **checked}
 
     def _make_entries_container(self) -> RunEntries:
         return RunEntries(self)
 
     def _load(self) -> None:
         if self._is_open:  # making a catalog touches no store
-            self._store.refresh()
-
-    @property
-    def _source(self) -> ArgumentSource:
-        """Where the arguments come from, by all that Intake records: YAML may give ``metadata`` and ``trust``."""
-        if self._source_kept is not None:
-            return self._source_kept
-        entry, parent = self._entry, self.cat
-        told = (
-            getattr(entry, "_catalog_dir", None),
-            getattr(parent, "_dir", None),
-            self.metadata.get("catalog_dir"),
-        )
-        # All of the places have to be local: `metadata` in a YAML file from elsewhere may claim a local `catalog_dir`.
-        places = [str(place) for place in told if place]
-        local = all(map(is_local, places))
-        # `_passed_kwargs` are Intake's record of what the user's own call passed: a file from elsewhere cannot trust
-        # itself by an argument of its own.
-        said = bool(self._trust) and (local or "trust" in self.__dict__.get("_passed_kwargs", ()))
-        return ArgumentSource(places[0] if places else None, local or said, said)
+            self.store.refresh()
 
     @property
     def _view(self) -> RunStore:
         """The store as users see it, through the transforms."""
         if "_seen" not in self.__dict__:
-            self._seen = self._settings.view(self._store, self._source)
+            self._seen = self._settings.view(self.store, self._source)
         return self._seen
 
     @property
@@ -168,14 +156,9 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalo
         return Arrangement(self.selection, self._sorting)
 
     @property
-    def store(self) -> RunStore:
-        """The driver's store: all runs, without transforms."""
-        return self._store
-
-    @property
     def query(self) -> Query:
         """The query that the runs shown match; `ALL` where nothing was searched."""
-        return Selection(self._store, self._stages).query
+        return Selection(self._made_store, self._stages).query
 
     @property
     def root_map(self) -> Mapping[str, str]:
@@ -210,11 +193,11 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalo
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What could not be read so far, and why."""
-        return tuple(self._store.problems())
+        return tuple(self.store.problems())
 
     def refresh(self, *, deep: bool = False) -> Self:
         """Look for new and grown runs now; `deep` looks at all runs again."""
-        (self._view if deep else self._store).refresh(deep=deep)  # deep: statistics are checked, too
+        (self._view if deep else self.store).refresh(deep=deep)  # deep: statistics are checked, too
         # Intake's time of the last look: the next access within `ttl` looks no more.
         self.updated = time.time()
         return self
@@ -229,7 +212,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalo
         """
         from intake_bluesky.storage.writer import DocumentWriter
 
-        return DocumentWriter(self._store, **options)
+        return DocumentWriter(self.store, **options)
 
     def search(
         self, query: Query | Mapping[str, Any] | str | None = None, *, read_at_most: int | str | None = None
@@ -248,7 +231,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalo
         ------
         UnsupportedQuery, QuerySyntaxError
         """
-        found = self._narrowed(Selection(self._store, self._stages).narrowed(as_query(query)))
+        found = self._narrowed(Selection(self._made_store, self._stages).narrowed(as_query(query)))
         return found if read_at_most is None else found._changed(read_at_most=byte_count(read_at_most))
 
     def _changed(self, **changes: Any) -> Self:
@@ -274,8 +257,8 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalo
     def _assets(self) -> AssetOptions:
         """How files of runs are found and read."""
         source = self._source
-        trusted = source.said or (source.trusted and self._store.trusts_paths)
-        return self._settings.assets(source, trusted=trusted, storage_options=self.storage_options)
+        trusted = source.said or (source.trusted and self.store.trusts_paths)
+        return self._settings.assets(source, self._servers, trusted=trusted, storage_options=self.storage_options)
 
     @property
     def origin(self) -> Origin:
@@ -357,13 +340,13 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalo
             return False
         if (self._stages, self._sorting) != (other._stages, other._sorting):
             return False
-        return self._store is other._store or bool(super().__eq__(other))
+        return self._made_store is other._made_store or bool(super().__eq__(other))
 
     def __hash__(self) -> int:
         return hash((type(self), self.name))
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return type(self).__name__, self._store, repr(self.query), *self._sorting.texts
+        return type(self).__name__, self._made_store, repr(self.query), *self._sorting.texts
 
     def __repr__(self) -> str:
         name = f" {self.name}" if self.name else ""
@@ -384,15 +367,3 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KeepsArguments, Catalo
 
     def _repr_html_(self) -> str:
         return display.listing_html(*self._shown())
-
-
-def open_catalog(uri: Any = None, **kwargs: Any) -> Any:
-    """Open a YAML file, or several, with Intake.
-
-    As `intake.open_catalog`, but that in files from elsewhere ``env(...)`` stays as it is written, unless
-    ``getenv=True`` is passed: their templates would otherwise see the environment of this machine.
-    """
-    places = [uri] if isinstance(uri, str) else [str(place) for place in uri or ()] if not isinstance(uri, Path) else []
-    if not all(map(is_local, places)):
-        kwargs.setdefault("getenv", False)
-    return intake.open_catalog(uri, **kwargs)

@@ -5,28 +5,117 @@ from __future__ import annotations
 import importlib
 import os
 import posixpath
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from intake_bluesky.errors import PluginError, UntrustedName
+from intake_bluesky.runtime.secrets import shown
 
-__all__ = ["import_dotted", "is_local", "resolve_against"]
+__all__ = [
+    "SERVERS", "TRUST", "check_remote", "import_dotted", "is_local", "origin_of", "resolve_against",
+    "without_credentials",
+]  # fmt: skip
 
-LOCAL_SCHEMES = frozenset({"file", "local"})
+LOCAL_SCHEMES: Final = frozenset({"file", "local"})
+SERVERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "http", "https", "memory"})
+"""Schemes that a catalog from elsewhere may name: no local file is behind them, and no credentials need be sent."""
+S3_OWN: Final = ("key", "secret")
+S3_AMBIENT: Final = frozenset({"anon", "profile", "session"})
+S3_SETTINGS: Final = frozenset({"s3", "retries", "connect_timeout", "read_timeout", "max_pool_connections"})
+"""Of botocore's, those that name no certificate, proxy or other file of this machine."""
+TRUST: Final = (
+    "Copy the YAML here, or open the entry as cat[name](trust=True), or the file as open_catalog(..., trust=True), if "
+    "you trust its authors"
+)
 
 
 def is_local(place: str) -> bool:
-    """Whether a path or URL lies on this machine's file systems.
+    """Whether a path or URL lies on this machine's file systems, or a part of a chained URL does.
 
     Examples
     --------
-    >>> is_local("/data/catalogs/"), is_local("file:///data/"), is_local("simplecache::s3://bucket/")
-    (True, True, False)
+    >>> is_local("/data/catalogs/"), is_local("file:///data/"), is_local("simplecache::file:///data")
+    (True, True, True)
+    >>> is_local("s3://bucket/"), is_local("simplecache::s3://bucket/")
+    (False, False)
     """
-    # A chain of fsspec, such as simplecache::s3://bucket/, may go anywhere.
-    if "::" in place:
-        return False
+    *before, last = place.split("::")
+    return _is_path(last) or any("/" in part and _is_path(part) for part in before)
+
+
+def _is_path(place: str) -> bool:
     scheme, separator, _ = place.partition("://")
-    return not separator or scheme in LOCAL_SCHEMES
+    return (not separator and not place.startswith("data:")) or scheme.lower() in LOCAL_SCHEMES
+
+
+def check_remote(place: str, purpose: str) -> str:
+    """A URL that a catalog from elsewhere names, if it is one of a server.
+
+    Raises
+    ------
+    UntrustedName
+        When it is on this machine, or of a scheme that may lead there.
+
+    Examples
+    --------
+    >>> check_remote("https://host/runs/", "its paths")
+    'https://host/runs/'
+    """
+    scheme = place.partition("://")[0].lower()
+    if is_local(place):
+        raise UntrustedName(f"a catalog from elsewhere names {shown(place)!r} on this machine as {purpose}. {TRUST}")
+    if "::" in place or scheme not in SERVERS:
+        raise UntrustedName(
+            f"a catalog from elsewhere names {shown(place)!r} as {purpose}: it may name URLs of "
+            f"{', '.join(sorted(SERVERS))}, and no chained ones. {TRUST}"
+        )
+    return place
+
+
+def origin_of(url: str) -> str:
+    """Scheme and server, or bucket, of a URL.
+
+    Examples
+    --------
+    >>> origin_of("https://me@host:80/runs/a.jsonl")
+    'https://me@host:80'
+    """
+    return "/".join(url.split("/", 3)[:3])
+
+
+def without_credentials(url: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Options of fsspec by which none of this user's own credentials are sent, only those in the options themselves.
+
+    The user's own are those that libraries find by themselves: environment variables, ``~/.aws``, ``~/.netrc``,
+    settings of Google's tools, fsspec's configuration.
+
+    Raises
+    ------
+    UntrustedName
+        When it cannot be kept from sending any.
+
+    Examples
+    --------
+    >>> without_credentials("s3://bucket/runs", {"client_kwargs": {"endpoint_url": "https://s3.example"}})["anon"]
+    True
+    >>> without_credentials("https://host/runs", {"client_kwargs": {"trust_env": True}})
+    {'headers': {}, 'client_kwargs': {'trust_env': False}}
+    """
+    scheme, given = url.partition("://")[0].lower(), dict(options or {})
+    check_remote(url, "the place of data")
+    if scheme in ("http", "https"):
+        # aiohttp looks into ~/.netrc, and for proxies, only when it is told to.
+        return {"headers": {}, **given, "client_kwargs": {**(given.get("client_kwargs") or {}), "trust_env": False}}
+    if scheme in ("s3", "s3a"):
+        kept = {name: value for name, value in given.items() if name not in S3_AMBIENT}
+        settings = kept.get("config_kwargs") or {}
+        kept["config_kwargs"] = {name: settings[name] for name in settings if name in S3_SETTINGS}
+        if all(kept.get(name) for name in S3_OWN):
+            return {"token": None, **kept, "anon": False}
+        return {**kept, "key": None, "secret": None, "token": None, "anon": True}
+    if scheme in ("gs", "gcs"):
+        return {**given, "token": given["token"] if isinstance(given.get("token"), dict) else "anon"}
+    return given
 
 
 def import_dotted(name: str, *, purpose: str, trusted: bool) -> Any:
@@ -54,8 +143,7 @@ def import_dotted(name: str, *, purpose: str, trusted: bool) -> Any:
     if not trusted:
         raise UntrustedName(
             f"a catalog from elsewhere names the Python object {name!r} as {purpose}: it is imported only for "
-            "catalogs of this machine. Copy the YAML here, or open the catalog as cat[name](trust=True), if you "
-            "trust its authors"
+            f"catalogs of this machine. {TRUST}"
         )
     module, _, attribute = name.replace(":", ".").rpartition(".")
     try:

@@ -116,7 +116,9 @@ def test_names_of_files_are_taken_as_they_are(name: str, tmp_path: Path) -> None
     store.close()
 
 
-@pytest.mark.parametrize("option", ["password", "Password", "sslpassword", "oauth_client_secret", "scram_client_key"])
+@pytest.mark.parametrize(
+    "option", ["password", "Password", "sslpassword", "oauth_client_secret", "scram_client_key", "pwd", "jwt"]
+)
 def test_secret_options_are_not_shown(option: str) -> None:
     address = SQLStore(f"postgres://reader@[::1]:5433/runs?{option}=hunter2&sslmode=require").database.address
     assert address.text == "postgresql+psycopg://reader@[::1]:5433/runs?sslmode=require"

@@ -82,8 +82,10 @@ def _open_yaml(path: str) -> Any:
         return open_catalog(path)
     except OSError:
         raise
-    except Exception as error:  # Intake raises whatever its parsers do
-        raise StoreUnavailable(f"{path} is no catalog that Intake opens: {type(error).__name__}: {error}") from error
+    except Exception as error:  # fsspec raises whatever it likes
+        raise StoreUnavailable(
+            f"{shown(path)} cannot be opened: {type(error).__name__}: {shown(str(error))}"
+        ) from error
 
 
 def _entry(catalog: Any, name: str | None, where: str) -> BlueskyCatalog:

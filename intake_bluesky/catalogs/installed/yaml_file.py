@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-from intake.utils import yaml_load
-
 from intake_bluesky.catalogs.databroker.configuration import is_configuration, read_configuration
 from intake_bluesky.catalogs.offered import Offered, YamlSource
+from intake_bluesky.catalogs.yaml_files.text import load, what_is_wrong
 from intake_bluesky.storage.contract import Problem
 
 __all__ = ["Contents", "read_file"]
@@ -42,14 +40,13 @@ def read_file(path: str) -> Contents:
     """List what a file offers, opening and importing none of it; a broken file is a problem, not an error."""
     name = Path(path).stem
     try:
-        # As Intake takes it out.
-        data = yaml_load(Path(path).read_text(encoding="utf-8").replace("!template ", ""))
+        data = load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         return _broken(path, f"it cannot be read: {error.strerror}")
     except UnicodeDecodeError:
         return _broken(path, "it is no text in UTF-8")
     except Exception as error:  # noqa: BLE001 - constructors raise what they like, and none may hide other files
-        return _broken(path, f"it is no YAML: {_where(error)}")
+        return _broken(path, f"it is no YAML: {what_is_wrong(error)}")
     if not isinstance(data, dict):
         return _broken(path, "it is empty" if data is None else f"it holds a {type(data).__name__}, no mapping")
     if is_configuration(data):
@@ -64,16 +61,6 @@ def read_file(path: str) -> Contents:
 
 def _broken(path: str, message: str, *names: str) -> Contents:
     return Contents((), Problem(path, message), (Path(path).stem, *names))
-
-
-def _where(error: Exception) -> str:
-    """Place and problem, without the lines of the file, which may hold a password."""
-    if isinstance(error, TypeError):
-        return f"{error}; a template, '{{{{ ... }}}}', has to be quoted"
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return str(error).partition("\n")[0]
-    mark = error.problem_mark
-    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}"
 
 
 def _of_intake(path: str, data: dict[Any, Any]) -> Contents:
