@@ -26,6 +26,7 @@ from intake_bluesky.errors import (
     MissingDependency,
     UntrustedName,
 )
+from intake_bluesky.runtime.secrets import shown
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -265,7 +266,9 @@ class AssetArray:
             raise
         except OSError as error:
             if not self.fill:
-                raise self._unavailable(self.readers[number], error) from error
+                # Without the cause where that shows the password of a URL, as fsspec's errors do.
+                cause = error if shown(str(error)) == str(error) else None
+                raise self._unavailable(self.readers[number], error) from cause
             self._fill_around(number, events, target, part)
         if straight:
             return
@@ -324,7 +327,7 @@ class AssetArray:
         what = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
         file = getattr(error, "filename", None) or reader.path
         return AssetUnavailable(
-            f"{self.key!r} cannot be read from {file}: {what}. If the data moved, say where to with "
+            f"{self.key!r} cannot be read from {shown(str(file))}: {shown(what)}. If the data moved, say where to with "
             'root_map={old: new}; with on_missing="fill" what is missing is filled'
         )
 

@@ -10,8 +10,9 @@ from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader_registry import datum_readers, stream_reader
 from intake_bluesky.documents.model import RunHeader
 from intake_bluesky.errors import IntakeBlueskyError
+from intake_bluesky.runtime.secrets import shown
 
-__all__ = ["AssetFile", "asset_files"]
+__all__ = ["AssetFile", "asset_files", "looked_at"]
 
 
 class AssetFile(NamedTuple):
@@ -58,12 +59,15 @@ def _files(resource: Mapping[str, Any], options: AssetOptions) -> list[AssetFile
     reader = stream_reader(resource, options) if streamed else datum_readers(resource, [], {}, options)[0][0]
     # An unreadable resource has the path of the document, before `root_map`: its location is the better answer.
     listed = reader.files() if reader.path == here.path else [here]
-    return [_looked_at(location) for location in listed or [here]]
+    return [looked_at(location) for location in listed or [here]]
 
 
-def _looked_at(location: Location) -> AssetFile:
+def looked_at(location: Location) -> AssetFile:
+    """A file as it is now; what is no file, or may not be read, is not there."""
     try:
-        return AssetFile(location.path, exists=True, size=location.status()[1])
+        location.check()
+        return AssetFile(shown(location.path), exists=True, size=location.status()[1])
+    # UntrustedName, which is an OSError: a link to where the document may not look, of which nothing is told.
     # ImportError: fsspec's package for the scheme, such as s3fs, is not installed.
     except (OSError, ImportError):
-        return AssetFile(location.path, exists=False, size=None)
+        return AssetFile(shown(location.path), exists=False, size=None)

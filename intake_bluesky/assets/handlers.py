@@ -96,6 +96,7 @@ class HandlerReader(LocatedReader):
     def files(self) -> Sequence[Location]:
         """The files that the handler lists, if it can list any; else its path."""
         try:
+            self.location.check()
             listed = self.handler(self.path, **self.kwargs).get_file_list(iter(self.datums))  # type: ignore[attr-defined]
         except Exception:  # noqa: BLE001  # a third party's code: whatever it raises, the path is what is known
             return [self.location]
@@ -125,6 +126,7 @@ class HandlerReader(LocatedReader):
 
     def _values(self, start: int, stop: int) -> Iterator[Any]:
         name = getattr(self.handler, "__name__", str(self.handler))
+        self.location.check()
         try:
             handler = self.handler(self.path, **self.kwargs)
             try:

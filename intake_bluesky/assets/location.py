@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from intake_bluesky.assets.options import AssetOptions
-from intake_bluesky.errors import UntrustedName
+from intake_bluesky.errors import AssetUnavailable, UntrustedName
+from intake_bluesky.runtime.trust import origin_of, without_credentials
 
-__all__ = ["Location", "locate"]
+__all__ = ["Location", "check_regular", "locate"]
 
 REMOTE: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "http", "https", "memory"})
 """Schemes that documents may name without trust: none of them reaches local files."""
@@ -28,8 +31,8 @@ class Location:
     storage_options : mapping
         For fsspec.
     roots : tuple of str or None
-        Folders, besides its own, of the files that this one may name (links in HDF5 files do); None where the documents
-        are trusted.
+        Folders of the files that this one may be, and may name (links in HDF5 files do); None where the documents are
+        trusted.
 
     Examples
     --------
@@ -51,9 +54,8 @@ class Location:
         return Location(path, self.storage_options, self.roots)
 
     def may_lead_to(self, path: str) -> bool:
-        """Whether this file may name a local file: any if it is trusted, else one in its folder or in `roots`."""
-        folders = (*(self.roots or ()), os.path.dirname(self.path))
-        return self.roots is None or any(_within(path, folder) for folder in folders)
+        """Whether this file may name a local file: any if it is trusted, else one in `roots`."""
+        return self.roots is None or any(_within(path, root) for root in self.roots)
 
     def status(self) -> tuple[str, int]:
         """Fingerprint (changes when the file does) and size in bytes.
@@ -78,6 +80,7 @@ class Location:
         try:
             if self.is_local:
                 folder, begin = os.path.split(prefix)
+                self.with_path(folder or ".").check()
                 names = os.listdir(folder or ".")
             else:
                 import fsspec
@@ -90,26 +93,54 @@ class Location:
         return [name[len(begin) :] for name in names if name.startswith(begin)]
 
     def check(self) -> None:
-        """Refuse a local file that is a symbolic link to a place its document may not name.
+        """Refuse a local file that is a symbolic link to a place its document may not name, or is no file.
 
         Raises
         ------
         UntrustedName
+        AssetUnavailable
+            For a pipe, a socket or a device: reading one may wait for ever.
         """
-        if self.is_local and not self.may_lead_to(self.path):
+        if self.is_local:
+            self._refuse_link()
+            with suppress(FileNotFoundError, NotADirectoryError):
+                check_regular(self.path, os.stat(self.path).st_mode)
+
+    def _refuse_link(self) -> None:
+        if not self.may_lead_to(self.path):
             raise UntrustedName(
                 f"{self.path} is a link to {os.path.realpath(self.path)}, which is under no root_map target and no "
                 "allowed root: add its folder to root_map, or trust the catalog"
             )
 
     def open(self) -> Any:
-        """Open for reading bytes."""
-        self.check()
-        if self.is_local:
-            return open(self.path, "rb")
-        import fsspec
+        """Open for reading bytes; raises as `check` does."""
+        if not self.is_local:
+            import fsspec
 
-        return fsspec.open(self.path, "rb", **self.storage_options).open()
+            return fsspec.open(self.path, "rb", **self.storage_options).open()
+        self._refuse_link()
+        with ExitStack() as stack:
+            file = stack.enter_context(open(self.path, "rb", opener=_without_waiting))
+            check_regular(self.path, os.fstat(file.fileno()).st_mode)
+            stack.pop_all()
+        return file
+
+
+def check_regular(path: str, mode: int) -> None:
+    """Refuse what is neither a file nor a folder.
+
+    Raises
+    ------
+    AssetUnavailable
+    """
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise AssetUnavailable(f"{path} is a pipe, a socket or a device, and no file: it is not read")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; of a pipe, do not wait until somebody writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
 def locate(resource: Mapping[str, Any], options: AssetOptions) -> Location:
@@ -140,25 +171,37 @@ def locate(resource: Mapping[str, Any], options: AssetOptions) -> Location:
         _check(path, options)
     roots = None if options.trusted else tuple(root for root in _roots(options) if "://" not in root)
     # Local files need no credentials, so none travel with them to workers.
-    return Location(path, {} if "://" not in path else dict(options.storage_options), roots)
+    return Location(path, {} if "://" not in path else _storage_options(path, options), roots)
+
+
+def _storage_options(url: str, options: AssetOptions) -> dict[str, Any]:
+    """The options for a URL: documents from elsewhere may name any web server, which is not to be sent credentials."""
+    given = dict(options.storage_options)
+    if not options.trusted and url.startswith(("http:", "https:")):
+        known = {*options.servers, *(origin_of(root) for root in _roots(options))}
+        given = given if origin_of(url) in known else {}
+    return without_credentials(url, given) if options.anonymous else given
 
 
 def _legacy(resource: Mapping[str, Any], options: AssetOptions) -> str:
     root, path = str(resource.get("root") or ""), str(resource["resource_path"])
     _refuse_climbing(path)
     # As databroker did: the root of a legacy resource is looked up whole, and never a part of it.
-    target = str(options.root_map.get(root, root))
-    return _plain(f"{target.rstrip('/')}/{path.lstrip('/')}" if "://" in target else os.path.join(target, path))
+    if root not in options.root_map:
+        _refuse_climbing(root)
+    target = _plain(str(options.root_map.get(root, root)))
+    return f"{target.rstrip('/')}/{path.lstrip('/')}" if "://" in target else os.path.join(target, _plain(path))
 
 
 def _of_uri(uri: str, options: AssetOptions) -> str:
     path = _plain(uri)
     _refuse_climbing(path)
-    found = [(_plain(prefix).rstrip("/"), str(target)) for prefix, target in options.root_map.items()]
+    found = [(_plain(prefix).rstrip("/"), _plain(str(target))) for prefix, target in options.root_map.items()]
     # The longest first: `/data/eiger` may have moved elsewhere than the rest of `/data`.
     for prefix, target in sorted(found, key=lambda pair: -len(pair[0])):
         if path == prefix or path.startswith(prefix + "/"):
-            return _plain(target.rstrip("/") + path[len(prefix) :])
+            # Joined to what is a path already: decoded once more, `%2e%2e` would climb.
+            return target.rstrip("/") + path[len(prefix) :]
     return path
 
 
@@ -170,7 +213,8 @@ def _plain(uri: str) -> str:
 
 
 def _refuse_climbing(path: str) -> None:
-    if ".." in PurePosixPath(path.replace("\\", "/")).parts:
+    # Servers decode what is encoded: `%2e%2e` climbs there.
+    if ".." in PurePosixPath(unquote(path).replace("\\", "/")).parts:
         raise UntrustedName(f"a document names the file {path!r}: '..' in paths of documents is refused")
 
 

@@ -209,3 +209,7 @@ class UnreadableReader(LocatedReader):
     def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Raise."""
         raise self.error(self.message)
+
+    def files(self) -> Sequence[Location]:
+        """None: nothing is told of a file that documents may not name."""
+        return ()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Self
 
 import numpy as np
@@ -71,7 +72,9 @@ class ZarrReader(LocatedReader):
     @contextmanager
     def session(self) -> Iterator[Any]:
         """Hold the array's metadata for the calls that follow."""
-        with open_arrays.lend((self.location.path, self.array), lambda: _Opening(self.location, self.array)) as opening:
+        # `roots` too: an array that a trusted catalog has opened is not for another.
+        key = (self.location.path, self.array, self.location.roots)
+        with open_arrays.lend(key, lambda: _Opening(self.location, self.array)) as opening:
             yield opening.array
 
     def structure(self, first: int = 0) -> FrameStructure:
@@ -180,9 +183,46 @@ def _store(location: Location) -> Any:
         )
     if not os.path.exists(location.path):
         raise FileNotFoundError(f"there is no Zarr store at {location.path}")
+    location.check()
     if _is_zip(location):
         return storage.ZipStore(location.path, mode="r", read_only=True)
-    return storage.LocalStore(location.path, read_only=True)
+    return _checked_store(location)
+
+
+@cache
+def _store_class() -> type[Any]:
+    """Zarr's store of a folder, but that links in it lead nowhere else, and that pipes are not waited for."""
+
+    class CheckedStore(_import_zarr().storage.LocalStore):  # type: ignore[misc]  # known when Zarr is imported
+        location: Location
+
+        def check(self, key: str) -> str:
+            self.location.with_path(os.path.join(self.location.path, key)).check()
+            return key
+
+        async def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
+            return await super().get(self.check(key), *args, **kwargs)
+
+        def get_sync(self, key: str, **kwargs: Any) -> Any:
+            return super().get_sync(self.check(key), **kwargs)
+
+        async def get_partial_values(self, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> Any:
+            return await super().get_partial_values(prototype, [(self.check(key), part) for key, part in key_ranges])
+
+        async def exists(self, key: str) -> bool:
+            return bool(await super().exists(self.check(key)))
+
+        async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+            async for name in super().list_dir(self.check(prefix)):
+                yield name
+
+    return CheckedStore
+
+
+def _checked_store(location: Location) -> Any:
+    store = _store_class()(location.path, read_only=True)
+    store.location = location
+    return store
 
 
 @contextmanager

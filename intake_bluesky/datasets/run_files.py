@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from intake_bluesky.assets import AssetFile, AssetOptions, asset_files
+from intake_bluesky.assets.file_list import looked_at
 from intake_bluesky.assets.reader_registry import datum_readers
 from intake_bluesky.datasets.filled_documents import datums_of
 from intake_bluesky.documents.model import RunHeader
@@ -28,11 +29,4 @@ def resource_files(store: RunStore, uid: str, resource: Mapping[str, Any], optio
     datums = datums_of(store, uid, [str(resource["uid"])])
     readers, _, _ = datum_readers(resource, [kwargs for _, kwargs in datums.values()], {}, options)
     places = {file.path: file for reader in readers for file in reader.files()}
-    return [AssetFile(path, *_looked_at(place)) for path, place in places.items()] or listed
-
-
-def _looked_at(place: Any) -> tuple[bool, int | None]:
-    try:
-        return True, place.status()[1]
-    except (OSError, ImportError):
-        return False, None
+    return list(map(looked_at, places.values())) or listed

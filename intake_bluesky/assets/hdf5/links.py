@@ -212,6 +212,7 @@ def _refuse(here: Location, found: list[str]) -> None:
                 f"{here.path} leads to {os.path.realpath(path)}, which is under no root_map target and no allowed "
                 "root: add its folder to root_map, or trust the catalog"
             )
+        here.with_path(path).check()
 
 
 def _places(here: Location, name: str, variable: str) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -114,9 +116,12 @@ class LocalSource(ByteSource):
     """A file on disk."""
 
     def __init__(self, path: str) -> None:
-        self._file: int | None = os.open(path, os.O_RDONLY | _BINARY)  # `open` does more
+        self._file: int | None = os.open(path, os.O_RDONLY | _BINARY | _AT_ONCE)  # `open` does more
         self._place = 0
         found = os.fstat(self._file)
+        if not stat.S_ISREG(found.st_mode):
+            self.close()
+            raise OSError(errno.EINVAL, "it is a folder, a pipe or a device, and no file", path)
         self.size = found.st_size
         self.stamp = stamp_of(found)
 
@@ -141,6 +146,7 @@ class LocalSource(ByteSource):
             os.close(file)
 
 
+_AT_ONCE: Final[int] = getattr(os, "O_NONBLOCK", 0)  # a pipe would make us wait until somebody writes to it
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate the ends of lines
 
 
