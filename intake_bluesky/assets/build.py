@@ -11,12 +11,13 @@ import numpy as np
 
 from intake_bluesky.assets.array import AssetArray
 from intake_bluesky.assets.event_layout import EventLayout
+from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import AssetOptions
-from intake_bluesky.assets.reader import AssetReader, FrameStructure
+from intake_bluesky.assets.reader import AssetReader, FrameStructure, UnreadableReader
 from intake_bluesky.assets.reader_registry import datum_readers, stream_reader
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.documents.model import Document, Span, StreamAsset
-from intake_bluesky.errors import MissingDependency, PluginError
+from intake_bluesky.errors import AssetUnavailable, MissingDependency, PluginError
 from intake_bluesky.runtime.threads import run_all
 
 __all__ = ["datum_array", "stream_asset_array"]
@@ -189,7 +190,7 @@ class _Rows:
         """
         joins = [r.join_method for r in self.readers if r.join_method]
         each = [
-            reader.frames_per_event or (header.frames_per_event if header else None)
+            (header.frames_per_event if header else None) or reader.frames_per_event
             for reader, header in zip(self.readers, self.headers, strict=True)
         ]
         told = next((frames for frames in each if frames), None)
@@ -198,12 +199,25 @@ class _Rows:
         of = partial(EventLayout.of, whole=legacy, join=join, squeeze=options.squeeze)
 
         def layout(number: int) -> EventLayout:
-            return of(self.specs[number], self.headers[number], multiplier=each[number] or told)
+            index = self.index[self.reader == number]
+            events = int(index.max() - index.min()) + 1 if len(index) else None
+            multiplier = each[number] or told or each[number]  # the last: 0, as some resources have it, is not None
+            try:
+                return of(self.specs[number], self.headers[number], multiplier=multiplier, events=events)
+            except AssetUnavailable as error:
+                return self._refuse(number, error, of(self.specs[number], None, multiplier=multiplier))
 
         known = {number: layout(number) for number, header in enumerate(self.headers) if header is not None}
         common = next(iter(known.values()), None)
         found = tuple(known.get(number) or common or layout(number) for number in range(len(self.readers)))
         return found or (of(spec, None),)
+
+    def _refuse(self, number: int, error: AssetUnavailable, layout: EventLayout) -> EventLayout:
+        """Have reading of a resource raise, and nothing be taken from its header."""
+        path = self.readers[number].path
+        self.readers[number] = UnreadableReader(Location(path), AssetUnavailable, f"{path}: {error}")
+        self.headers[number] = None
+        return layout
 
     def array(self, key: str, layouts: tuple[EventLayout, ...], options: AssetOptions) -> AssetArray:
         for number, reader in enumerate(self.readers):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.assets.options import JoinMethod
 from intake_bluesky.assets.reader import FrameStructure
+from intake_bluesky.errors import AssetUnavailable
 
 __all__ = ["EventLayout"]
 
@@ -63,10 +65,8 @@ class EventLayout:
         return (rows * self.rows_per_event, *self.event_shape[self.joined :])
 
     @property
-    def axes(self) -> tuple[int, ...] | None:
+    def axes(self) -> tuple[int, ...]:
         """Which axis of ``(frames, *frame)`` each axis of an event's value is; -1 where its length is one.
-
-        None where a value is its frames in another shape altogether.
 
         Examples
         --------
@@ -74,10 +74,7 @@ class EventLayout:
         (2, -1, 3)
         """
         stored = (self.frames, *self.frame_shape)
-        long = [number for number, length in enumerate(stored) if length != 1]
-        if [stored[number] for number in long] != [length for length in self.event_shape if length != 1]:
-            return None
-        numbers = iter(long)
+        numbers = iter([number for number, length in enumerate(stored) if length != 1])
         return tuple(next(numbers) if length != 1 else -1 for length in self.event_shape)
 
     @property
@@ -92,11 +89,14 @@ class EventLayout:
         structure: FrameStructure | None,
         *,
         multiplier: int | None = None,
+        events: int | None = None,
         whole: bool = False,
         join: JoinMethod = "stack",
         squeeze: bool = False,
     ) -> EventLayout:
-        """Combine the header of the file with the data key; where they disagree the file is right.
+        """Combine the header of the file with the data key; where they disagree on lengths the file is right.
+
+        Values are never made to fit: only axes of length one come and go.
 
         Parameters
         ----------
@@ -105,12 +105,19 @@ class EventLayout:
         structure : FrameStructure or None
             From the header of the file; None when there is none to be read.
         multiplier : int or None
-            Frames per event as the resource gives them.
+            Frames per event as the resource gives them; 0 where it gives that, which no event has.
+        events : int or None
+            How many events the documents know of in the file; None where that is not known.
         whole : bool
             Whether an event of one frame may have the shape of a frame even where the resource gives a multiplier of 1.
         join : {"stack", "concat"}
         squeeze : bool
             Drop axes of length one.
+
+        Raises
+        ------
+        AssetUnavailable
+            When the documents and the file leave open which part of the file an event is.
 
         Examples
         --------
@@ -119,10 +126,15 @@ class EventLayout:
         (2, 5, 4, 6)
         >>> EventLayout.of({"shape": [5, 4, 6]}, header, join="concat").shape(2)
         (10, 4, 6)
+
+        A dataset of one image, whose first axis counts no frames:
+
+        >>> EventLayout.of({"shape": [1, 4, 6]}, FrameStructure(4, (6,), np.dtype("<u2")), multiplier=1).event_shape
+        (1, 4, 6)
         """
         declared = declared_shape(spec)
         if structure is None:
-            shape = _declared_event(declared, multiplier)
+            shape = _declared_event(declared, multiplier or None)
             frames, frame, dtype, chunk = 1, shape, declared_dtype(spec), 1
         else:
             frame, chunk = structure.frame_shape, structure.chunk_frames
@@ -130,7 +142,12 @@ class EventLayout:
             if structure.parsed and (dtype.names or frame == (1,)):
                 frame = (1,) if len(declared) > 1 else ()  # columns are fields, or there is but one
             frames = multiplier or _frames_of(declared, frame)
-            shape = _event_shape(declared, frames, frame, whole=whole or multiplier is None)
+            held = structure.frames or 0
+            if frames == 1 and events in (None, 1) and _is_one_frame(declared, held, frame):
+                frames, shape = held, _event_shape(declared, 1, (held, *frame), whole=whole or not multiplier)
+            else:
+                shape = _event_shape(declared, frames, frame, whole=whole or not multiplier)
+            _refuse_unclear(declared, structure, frames, multiplier, events)
         kept = tuple(n for n in shape if n != 1) if squeeze else shape
         return cls(frames, frame, () if kept == (1,) and join == "stack" else kept, dtype, chunk, join)
 
@@ -150,9 +167,47 @@ class EventLayout:
         return replace(like, event_shape=shape, dtype=dtype, join=first.join)
 
 
+def _long(shape: Iterable[int | None]) -> list[int | None]:
+    """The lengths that say something: those but one."""
+    return [length for length in shape if length != 1]
+
+
 def _frames_of(declared: tuple[int | None, ...], frame: tuple[int, ...]) -> int:
     """Frames per event where the resource gives none: a data key with one dimension more than a frame counts them."""
-    return (declared[0] or 1) if len(declared) == len(frame) + 1 else 1
+    # Unless its lengths are those of the frame in another order, such as [width, height, 1].
+    if len(declared) != len(frame) + 1 or Counter(_long(declared)) == Counter(_long(frame)):
+        return 1
+    return declared[0] or 1
+
+
+def _is_one_frame(declared: tuple[int | None, ...], held: int, frame: tuple[int, ...]) -> bool:
+    """Whether all that a file holds has the shape of what the data key declares, and its first axis counts no frames."""
+    return _long((held, *frame)) == _long(declared) != _long(frame)
+
+
+def _refuse_unclear(
+    declared: tuple[int | None, ...],
+    structure: FrameStructure,
+    frames: int,
+    multiplier: int | None,
+    events: int | None,
+) -> None:
+    """Refuse to guess which part of a file an event is, where its documents contradict it or do not say."""
+    held, frame = structure.frames, structure.frame_shape
+    if events is not None and events * frames == held:  # all of the file: each event is an equal part of it
+        return
+    file = f"frames of shape {list(frame)}" if held is None else f"an array of shape {[held, *frame]}"
+    if multiplier == 0 and frames == 1 and not (held is None and declared[:1] == (1,)):
+        raise AssetUnavailable(
+            f"the resource gives 0 frames per event, and the data key declares the shape {list(declared)}: this does "
+            f"not say how many frames of {file} an event has"
+        )
+    fewer = len(_long(declared)) > len(frame) + (multiplier != 1) and None not in declared
+    if fewer and _long((frames, *frame)) != _long(declared):
+        raise AssetUnavailable(
+            f"the data key declares the shape {list(declared)}, and there is {file}: this does not say whether its "
+            "first axis counts frames"
+        )
 
 
 def _event_shape(
@@ -162,9 +217,9 @@ def _event_shape(
         return (frames, *frame)
     if len(declared) == len(frame):
         return frame
-    known = [n for n in declared if n is not None]
-    same_size = len(known) == len(declared) and math.prod(known) == math.prod(frame)
-    return tuple(known) if same_size else (1, *frame)
+    if _long(declared) == _long(frame):
+        return tuple(n or 1 for n in declared)
+    return (1, *frame)
 
 
 def _declared_event(declared: tuple[int | None, ...], multiplier: int | None) -> tuple[int, ...]:

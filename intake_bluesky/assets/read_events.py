@@ -42,25 +42,9 @@ def read_events(reader: AssetReader, layout: EventLayout, events: Array, out: Ar
         As the reader does.
     """
     part = _EventFrames.of(layout, region)
-    if part is None:
-        _read_and_cut(reader, layout, events, out, region)
-        return
     with reader.session():
         for rows, numbers in part.pieces(events, apart=reader.frame_by_frame):
             part.read(reader, rows, numbers, out)
-
-
-def _read_and_cut(reader: AssetReader, layout: EventLayout, events: Array, out: Array, region: Region) -> None:
-    """Where an event's value has not the axes of its frames: read events whole, a few at a time."""
-    step = max(1, PIECE_BYTES // layout.event_bytes)
-    whole = _EventFrames(layout, Region.whole((layout.frames, *layout.frame_shape)))
-    with reader.session():
-        for start in range(0, len(events), step):
-            own = events[start : start + step]
-            values: Array = np.empty((len(own), layout.frames, *layout.frame_shape), out.dtype)
-            for rows, numbers in whole.pieces(own, apart=reader.frame_by_frame):
-                whole.read(reader, rows, numbers, values)
-            out[start : start + step] = values.reshape(len(own), *layout.event_shape)[:, *region.slices]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +55,10 @@ class _EventFrames:
     region: Region
 
     @classmethod
-    def of(cls, layout: EventLayout, region: Region) -> _EventFrames | None:
-        """The frames, and the part of each, that make up a region of each value; None where a value has other axes."""
-        axes = layout.axes
-        if axes is None:
-            return None
+    def of(cls, layout: EventLayout, region: Region) -> _EventFrames:
+        """The frames, and the part of each, that make up a region of each value."""
         each = [range(length) for length in (layout.frames, *layout.frame_shape)]
-        for axis, wanted in zip(axes, region, strict=True):
+        for axis, wanted in zip(layout.axes, region, strict=True):
             if axis >= 0:
                 each[axis] = wanted
         return cls(layout, Region(each))

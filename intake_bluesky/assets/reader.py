@@ -147,7 +147,7 @@ class LocatedReader(AssetReader):
     ----------
     location : Location
     frames_per_event : int or None
-        ``multiplier`` or ``frame_per_point`` of the resource.
+        ``multiplier`` or ``frame_per_point`` of the resource; 0 where it gives that, which says nothing.
     join_method : {"stack", "concat"} or None
         As the stream resource gives it.
     """
@@ -159,9 +159,10 @@ class LocatedReader(AssetReader):
     @staticmethod
     def of_events(parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The fields `frames_per_event` and `join_method`, from the parameters of a resource."""
-        frames, join = parameters.get("multiplier") or parameters.get("frame_per_point"), parameters.get("join_method")
+        given = [parameters[name] for name in ("multiplier", "frame_per_point") if parameters.get(name) is not None]
+        frames, join = next((number for number in given if number), 0 if given else None), parameters.get("join_method")
         return {
-            "frames_per_event": positive("frames per event", frames) if frames else None,
+            "frames_per_event": positive("frames per event", frames) if frames else frames,
             "join_method": join if join in ("stack", "concat") else None,
         }
 

@@ -87,7 +87,7 @@ class SequenceReader(LocatedReader):
         chunk = parameters.get("chunk_shape") or (1,)
         per_file = positive("chunk_shape", chunk if isinstance(chunk, int) else chunk[0])
         reader = cls(location, names, per_file, **cls.of_events(parameters))
-        if reader.frames_per_event is None and parameters.get("files_per_datum"):
+        if not reader.frames_per_event and parameters.get("files_per_datum"):
             told = positive("files_per_datum", parameters["files_per_datum"]) * per_file
             return replace(reader, frames_per_event=told if told > 1 else None)
         return reader

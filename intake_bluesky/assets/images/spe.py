@@ -50,7 +50,8 @@ class SpeReader(SequenceReader):
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make the reader; all frames of a point are in its file."""
         per_file = positive("frame_per_point", parameters.get("frame_per_point") or 1)
-        return replace(super(SpeReader, cls).of(location, parameters), per_file=per_file)
+        made = super(SpeReader, cls).of(location, parameters)
+        return replace(made, per_file=per_file, frames_per_event=made.frames_per_event or None)
 
     @contextmanager
     def opened(self, location: Location) -> Iterator[FrameFile]:
