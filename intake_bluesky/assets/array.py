@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -14,18 +13,13 @@ import numpy as np
 
 from intake_bluesky.assets.chunking import cut_event, cut_rows
 from intake_bluesky.assets.event_layout import EventLayout
+from intake_bluesky.assets.fill_events import NEVER_FILLED, fill_events
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.read_events import read_events
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
 from intake_bluesky.assets.region import Region, Subarray, cover, pick
 from intake_bluesky.documents.columns import Array, missing
-from intake_bluesky.errors import (
-    AssetUnavailable,
-    DamagedRun,
-    IntakeBlueskyError,
-    MissingDependency,
-    UntrustedName,
-)
+from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
 from intake_bluesky.runtime.secrets import shown
 
 if TYPE_CHECKING:
@@ -65,6 +59,8 @@ class AssetArray:
         Whether what is missing is filled, whatever the dtype.
     note : str
         Why files lack frames that the documents refer to; empty where they lack none.
+    partial : tuple of int
+        Rows whose file has some of their frames, the others being filled.
     """
 
     key: str
@@ -77,6 +73,7 @@ class AssetArray:
     target_chunk: int
     fill: bool = False
     note: str = ""
+    partial: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -112,8 +109,10 @@ class AssetArray:
 
     @property
     def missing(self) -> Array:
-        """Numbers of the rows that have no frames, dtype int64."""
-        return np.flatnonzero(self.index < 0)
+        """Numbers of the rows that have no frames, or not all, dtype int64."""
+        lacking = self.index < 0
+        lacking[list(self.partial)] = True
+        return np.flatnonzero(lacking)
 
     @property
     def token(self) -> str:
@@ -258,18 +257,17 @@ class AssetArray:
         # Whole rows that follow each other are read in place; the others into a buffer that is scattered afterwards.
         straight = part == region and rows[-1] - rows[0] + 1 == len(rows)
         target = out[rows[0] : rows[-1] + 1] if straight else np.empty((len(rows), *part.shape), out.dtype)
-        try:
-            if target.size:
+        if self.fill and target.size:
+            fill_events(self.readers[number], layout, events, target, part)
+        elif target.size:
+            try:
                 read_events(self.readers[number], layout, events, target, part)
-        # Filling is for files that are not there. What is wrong, refused or needs an installation is never filled.
-        except (DamagedRun, MissingDependency, UntrustedName):
-            raise
-        except OSError as error:
-            if not self.fill:
+            except NEVER_FILLED:
+                raise
+            except OSError as error:
                 # Without the cause where that shows the password of a URL, as fsspec's errors do.
                 cause = error if shown(str(error)) == str(error) else None
                 raise self._unavailable(self.readers[number], error) from cause
-            self._fill_around(number, events, target, part)
         if straight:
             return
         if part != region:
@@ -298,19 +296,6 @@ class AssetArray:
                 f"says what is not there: {FILL}, or take the part that all have"
             )
         return clipped
-
-    def _fill_around(self, number: int, events: Array, out: Array, region: Region) -> None:
-        """Fill what cannot be read: all of a file, or of many files those that do not exist."""
-        out[...] = missing(out.shape, out.dtype)
-        reader = self.readers[number]
-        # One file for all frames: another try would fail as this one did.
-        if not reader.frame_by_frame:
-            return
-        for row in range(len(events)):
-            with suppress(OSError):
-                one: Array = np.empty((1, *out.shape[1:]), out.dtype)
-                read_events(reader, self.layouts[number], events[row : row + 1], one, region)
-                out[row] = one[0]
 
     def _lack(self, out: Array, rows: Array) -> None:
         if not self.fill and out.dtype.kind not in "fc":

@@ -190,7 +190,7 @@ class _Rows:
         """
         joins = [r.join_method for r in self.readers if r.join_method]
         each = [
-            (header.frames_per_event if header else None) or reader.frames_per_event
+            reader.frames_per_event or (header and header.frames_per_event) or reader.frames_per_event
             for reader, header in zip(self.readers, self.headers, strict=True)
         ]
         told = next((frames for frames in each if frames), None)
@@ -220,14 +220,20 @@ class _Rows:
         return layout
 
     def array(self, key: str, layouts: tuple[EventLayout, ...], options: AssetOptions) -> AssetArray:
+        fill = options.on_missing == "fill"
+        partial: list[int] = []
         for number, reader in enumerate(self.readers):
             held = self.held(number, layouts[number])
             late = (self.reader == number) & (self.index >= (held if held is not None else np.inf))
             if late.any():
                 asked = int(self.index[late].max()) + 1
                 self.notes.append(f"{reader.path} has frames for {held} events where the documents speak of {asked}")
+                header, frames = self.headers[number], layouts[number].frames
+                begun = late & (self.index == held) & bool(header and header.frames and header.frames % frames)
+                partial += np.flatnonzero(begun).tolist()
                 # Rows past the end of a file become rows without frames: opening succeeds, and the other rows compute.
-                self.index[late] = -1
+                # Filling goes by frame: an event that the file has the first frames of keeps these.
+                self.index[late & ~begun if fill else late] = -1
         # `AssetArray` pickles and cuts rows by `reader`: where there is no event there is no file either.
         self.reader[self.index < 0] = -1
         return AssetArray(
@@ -239,8 +245,9 @@ class _Rows:
             EventLayout.around(layouts),
             tuple(h.version if h else "" for h in self.headers),
             options.target_chunk,
-            options.on_missing == "fill",
+            fill,
             "; ".join(self.notes),
+            tuple(partial) if fill else (),
         )
 
 

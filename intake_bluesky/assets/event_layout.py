@@ -181,7 +181,7 @@ def _frames_of(declared: tuple[int | None, ...], frame: tuple[int, ...]) -> int:
 
 
 def _is_one_frame(declared: tuple[int | None, ...], held: int, frame: tuple[int, ...]) -> bool:
-    """Whether all that a file holds has the shape of what the data key declares, and its first axis counts no frames."""
+    """Whether all that a file holds has the declared shape, so that its first axis counts no frames."""
     return _long((held, *frame)) == _long(declared) != _long(frame)
 
 
