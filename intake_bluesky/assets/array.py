@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from intake_bluesky.assets.chunking import cut_event, cut_rows
+from intake_bluesky.assets.chunking import cut_event, cut_rows, follows_file
 from intake_bluesky.assets.event_layout import EventLayout
 from intake_bluesky.assets.fill_events import NEVER_FILLED, fill_events
 from intake_bluesky.assets.location import Location
@@ -120,7 +120,7 @@ class AssetArray:
         from dask.base import tokenize
 
         what = [(type(r).__qualname__, r.path, str(r)) for r in self.readers]
-        plan = (self.reader, self.index, self.layouts, self.layout, self.versions, self.fill)
+        plan = (*_runs(self.reader, self.index), self.layouts, self.layout, self.versions, self.fill)
         return str(tokenize(self.key, what, plan, self.target_chunk))
 
     def files(self) -> list[Location]:
@@ -319,6 +319,8 @@ class AssetArray:
 
 def _runs(reader: Array, index: Array) -> tuple[Array, Array, Array]:
     """Lengths of the runs of rows that follow one file or none, the file, and how far events are from rows."""
+    if follows_file(reader, index):
+        return np.array([len(index)]), reader[:1], index[:1]
     rows = np.arange(len(index))
     apart = np.where(index >= 0, index - rows, 0)
     starts = np.r_[0, np.flatnonzero(np.diff(reader) | np.diff(apart)) + 1] if len(rows) else rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from intake_bluesky.errors import AssetUnavailable, MissingDependency, PluginErr
 from intake_bluesky.runtime.threads import run_all
 
 __all__ = ["datum_array", "stream_asset_array"]
+
+MOST: Final = np.iinfo(np.int64).max
 
 
 def stream_asset_array(
@@ -167,14 +169,26 @@ class _Rows:
         """Read the headers; None where one could not be read."""
         self.headers[:] = [None] * len(self.readers)
 
+        low, high = self.extent()
+
         def look(number: int) -> None:
-            reader, events = self.readers[number], self.index[self.reader == number]
+            reader, first = self.readers[number], int(low[number])
             # The header is that of the first frame used: a sequence may lack files before it that no row refers to.
-            first = (int(events.min()) if len(events) else 0) * (reader.frames_per_event or 1)
-            self.headers[number] = _header(reader, first)
+            used = first <= high[number]
+            self.headers[number] = _header(reader, first * (reader.frames_per_event or 1) if used else 0)
 
         # At the same time: a stream may have hundreds of files, and each header is a wait for a server or for NFS.
         run_all(look, range(len(self.readers)))
+
+    def extent(self) -> tuple[Array, Array]:
+        """The first and the last event used of each resource; where none is, the first is behind the last."""
+        # One more, the last, for rows of the resource -1: those without.
+        low, high = np.full(len(self.readers) + 1, MOST), np.full(len(self.readers) + 1, -1)
+        if len(self.reader):
+            starts = np.r_[0, np.flatnonzero(self.reader[1:] != self.reader[:-1]) + 1]
+            np.minimum.at(low, self.reader[starts], np.minimum.reduceat(self.index, starts))
+            np.maximum.at(high, self.reader[starts], np.maximum.reduceat(self.index, starts))
+        return low[:-1], high[:-1]
 
     def held(self, number: int, layout: EventLayout) -> int | None:
         """Whole events that a resource holds; None where its header does not give the number of frames."""
@@ -198,9 +212,10 @@ class _Rows:
         join = options.join_method or (joins or ["stack"])[0]
         of = partial(EventLayout.of, whole=legacy, join=join, squeeze=options.squeeze)
 
+        low, high = self.extent()
+
         def layout(number: int) -> EventLayout:
-            index = self.index[self.reader == number]
-            events = int(index.max() - index.min()) + 1 if len(index) else None
+            events = int(high[number] - low[number]) + 1 if low[number] <= high[number] else None
             multiplier = each[number] or told or each[number]  # the last: 0, as some resources have it, is not None
             try:
                 return of(self.specs[number], self.headers[number], multiplier=multiplier, events=events)
@@ -222,18 +237,19 @@ class _Rows:
     def array(self, key: str, layouts: tuple[EventLayout, ...], options: AssetOptions) -> AssetArray:
         fill = options.on_missing == "fill"
         partial: list[int] = []
+        _, last = self.extent()
         for number, reader in enumerate(self.readers):
-            held = self.held(number, layouts[number])
-            late = (self.reader == number) & (self.index >= (held if held is not None else np.inf))
-            if late.any():
-                asked = int(self.index[late].max()) + 1
-                self.notes.append(f"{reader.path} has frames for {held} events where the documents speak of {asked}")
-                header, frames = self.headers[number], layouts[number].frames
-                begun = late & (self.index == held) & bool(header and header.frames and header.frames % frames)
-                partial += np.flatnonzero(begun).tolist()
-                # Rows past the end of a file become rows without frames: opening succeeds, and the other rows compute.
-                # Filling goes by frame: an event that the file has the first frames of keeps these.
-                self.index[late & ~begun if fill else late] = -1
+            held, header = self.held(number, layouts[number]), self.headers[number]
+            if held is None or last[number] < held:
+                continue
+            asked = int(last[number]) + 1
+            self.notes.append(f"{reader.path} has frames for {held} events where the documents speak of {asked}")
+            late = (self.reader == number) & (self.index >= held)
+            begun = late & (self.index == held) & bool(header and (header.frames or 0) % layouts[number].frames)
+            partial += np.flatnonzero(begun).tolist()
+            # Rows past the end of a file become rows without frames: opening succeeds, and the other rows compute.
+            # Filling goes by frame: an event that the file has the first frames of keeps these.
+            self.index[late & ~begun if fill else late] = -1
         # `AssetArray` pickles and cuts rows by `reader`: where there is no event there is no file either.
         self.reader[self.index < 0] = -1
         return AssetArray(

@@ -12,10 +12,17 @@ import numpy as np
 from intake_bluesky.assets.event_layout import EventLayout
 from intake_bluesky.documents.columns import Array
 
-__all__ = ["cut_event", "cut_rows"]
+__all__ = ["cut_event", "cut_rows", "follows_file"]
 
 MOST_GAPS: Final = 64
 """Runs of rows without frames that get blocks of their own; more are read with their neighbours."""
+
+
+def follows_file(reader: Array, index: Array) -> bool:
+    """Whether rows are the events of one file, one after the other, as those of most long streams are."""
+    if not len(index) or index[0] < 0 or index[-1] - index[0] != len(index) - 1:
+        return False
+    return bool((reader == reader[0]).all() and (index == np.arange(index[0], index[-1] + 1)).all())
 
 
 def cut_rows(reader: Array, index: Array, layouts: Sequence[EventLayout], target: int) -> Array:
@@ -38,6 +45,9 @@ def cut_rows(reader: Array, index: Array, layouts: Sequence[EventLayout], target
     rows = len(index)
     if not rows:
         return np.zeros(1, np.int64)
+    if follows_file(reader, index):
+        begin, most = int(index[0]), _events_per_block(layouts[int(reader[0])], target)
+        return np.r_[0, np.arange(begin - begin % most + most, begin + rows, most) - begin, rows]
     there = index >= 0
     # Rows without frames count to the file of the row before them, those at the beginning to the first one there is.
     last = np.maximum.accumulate(np.where(there, np.arange(rows), int(np.argmax(there))))

@@ -55,8 +55,33 @@ def seq_nums_of(spans: Iterable[Span]) -> Array:
     >>> seq_nums_of([(1, 4, 0, 3), (3, 6, 3, 6)])
     array([1, 2, 3, 4, 5])
     """
-    parts = [np.arange(start, min(stop, start + i1 - i0)) for start, stop, i0, i1 in spans]
-    return np.unique(np.concatenate(parts)).astype(np.int64) if parts else np.empty(0, np.int64)
+    parts = [np.arange(start, min(stop, start + i1 - i0), dtype=np.int64) for start, stop, i0, i1 in spans]
+    return _distinct(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+
+
+def _distinct(seq_num: Array) -> Array:
+    """The values, rising and each once; nothing is sorted where they rise already, as those of long streams do."""
+    return seq_num if _rises(seq_num) else np.unique(seq_num)
+
+
+def _joined(a: Array, b: Array, *, common: bool) -> Array:
+    """The union of two rising arrays, or what they have in common."""
+    if np.array_equal(a, b):
+        return a
+    if common:
+        return a[_found_in(a, b)]
+    if not len(a) or not len(b) or a[-1] < b[0]:
+        return np.concatenate([a, b])
+    return np.union1d(a, b)
+
+
+def _found_in(values: Array, rising: Array) -> Array:
+    """Of each value whether it is in a rising array."""
+    if not len(rising):
+        return np.zeros(len(values), bool)
+    where = np.minimum(np.searchsorted(rising, values), len(rising) - 1)
+    found: Array = rising[where] == values
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,22 +129,22 @@ class Rows:
         parts = ([own] if len(seq_num) or not frames else []) + list(frames.values())
         rows = parts[0]
         for part in parts[1:]:
-            rows = np.intersect1d(rows, part) if trim else np.union1d(rows, part)
+            rows = _joined(rows, part, common=trim)
         event = np.full(len(rows), -1, np.int64)
-        where = np.searchsorted(own, rows)
-        found = where < len(own)
-        found[found] = own[where[found]] == rows[found]
-        event[found] = chosen[where[found]]
+        found = _found_in(rows, own)
+        event[found] = chosen[np.searchsorted(own, rows[found])]
         times = np.full(len(rows), np.nan)
         times[found] = time[event[found]]
-        lacking = {key: int(len(rows) - np.isin(part, rows).sum()) for key, part in frames.items()}
+        lacking = {
+            key: 0 if part is rows else int(len(rows) - _found_in(part, rows).sum()) for key, part in frames.items()
+        }
         if len(seq_num):
             lacking["events"] = int((~found).sum())
         return cls(rows, event, times, len(seq_num), {key: n for key, n in lacking.items() if n})
 
     def without(self, seq_nums: Array) -> Rows:
         """The rows but those of these seq_nums."""
-        kept = ~np.isin(self.seq_num, seq_nums)
+        kept = ~_found_in(self.seq_num, _distinct(np.sort(seq_nums)))
         return replace(self, seq_num=self.seq_num[kept], event=self.event[kept], time=self.time[kept])
 
     def __len__(self) -> int:
