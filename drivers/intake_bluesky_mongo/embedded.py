@@ -14,6 +14,7 @@ from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.find import EMBEDDED
 from intake_bluesky_mongo.indexes import MongoIndex
+from intake_bluesky_mongo.legacy_resources import datums_in_pages, resources_in, with_resources
 from intake_bluesky_mongo.normalized_pipelines import stream_datums_of
 from intake_bluesky_mongo.removal.normalized_belongings import large_values, statistics
 from intake_bluesky_mongo.removal.removable_runs import Belongings, Deletion, on_primary
@@ -102,6 +103,20 @@ class EmbeddedStore(MongoStore):
         found = self.connection.database["datum"].find({"resource": resource}, sort=[("first_index", 1)])
         for page in map(from_bson, found):
             yield DatumPage(resource, list(page["datum_id"]), dict(page.get("datum_kwargs") or {}))
+
+    def find_datums(self, datum_ids: Sequence[str]) -> Iterator[tuple[Document, DatumPage]]:
+        """Yield datums by their ids, of whichever run, with their resources."""
+        with self.connection.asking(f"for {len(datum_ids)} datums"):
+            yield from with_resources(self._datums_of_ids, self._resource, datum_ids)
+
+    def _datums_of_ids(self, datum_ids: Sequence[str]) -> Iterator[DatumPage]:
+        pages = self.connection.database["datum"].find({"resource": {"$in": resources_in(datum_ids)}})
+        yield from datums_in_pages(pages, datum_ids)
+
+    def _resource(self, uid: str) -> Document | None:
+        header = self.connection.database["header"].find_one({"resources.uid": uid}, {"resources": 1})
+        own = (from_bson(header) if header else {}).get("resources") or ()
+        return next((doc for doc in own if doc.get("uid") == uid), None)
 
     def _indexes(self) -> Iterable[tuple[Connection, MongoIndex]]:
         return [(self.connection, index) for index in INDEXES]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
 from bson import ObjectId
 from pymongo.database import Database
 
-from intake_bluesky.documents.model import Document, is_external, is_streamed
+from intake_bluesky.documents.model import DatumPage, Document, is_external, is_streamed
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Stored
 
@@ -63,6 +63,37 @@ def _datums(runs: Database[Stored], descriptor: Mapping[str, Any], key: str) -> 
 def names_of(uid: Any) -> list[Any]:
     """What a resource may be called in a datum: its uid, or the ``_id`` that old writers referred by."""
     return [uid, ObjectId(uid)] if isinstance(uid, str) and ObjectId.is_valid(uid) else [uid]
+
+
+def datums_in_pages(pages: Iterable[Stored], datum_ids: Sequence[str]) -> Iterator[DatumPage]:
+    """The datums of some ids out of pages that hold others, too."""
+    wanted = set(datum_ids)
+    for page in map(from_bson, pages):
+        rows = [row for row, datum_id in enumerate(page["datum_id"]) if datum_id in wanted]
+        if rows:
+            kwargs = {key: [column[row] for row in rows] for key, column in (page.get("datum_kwargs") or {}).items()}
+            yield DatumPage(str(page["resource"]), [str(page["datum_id"][row]) for row in rows], kwargs)
+
+
+def with_resources(
+    find_datums: Callable[[Sequence[str]], Iterator[DatumPage]],
+    find_resource: Callable[[str], Document | None],
+    datum_ids: Sequence[str],
+) -> Iterator[tuple[Document, DatumPage]]:
+    """Datums by their ids, with their resources, where these are found."""
+    resources: dict[str, Document | None] = {}
+    for some in chunks(datum_ids):
+        for page in find_datums(some):
+            if page.resource not in resources:
+                resources[page.resource] = find_resource(page.resource)
+            found = resources[page.resource]
+            if found is not None:
+                yield found, page
+
+
+def resources_in(datum_ids: Iterable[str]) -> list[str]:
+    """The resources of datums that are called ``<resource>/<number>``, by which pages of datums are indexed."""
+    return list(dict.fromkeys(datum_id.rpartition("/")[0] for datum_id in datum_ids))
 
 
 def chunks(values: Iterable[Any], size: int = MANY) -> Iterator[list[Any]]:

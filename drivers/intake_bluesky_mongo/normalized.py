@@ -17,7 +17,16 @@ from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.find import NORMALIZED
 from intake_bluesky_mongo.indexes import MongoIndex
-from intake_bluesky_mongo.legacy_resources import chunks, external_keys, names_of, old_resources
+from intake_bluesky_mongo.legacy_resources import (
+    chunks,
+    datums_in_pages,
+    external_keys,
+    names_of,
+    old_resources,
+    resources_in,
+    uid_of_resource,
+    with_resources,
+)
 from intake_bluesky_mongo.normalized_pipelines import (
     assets_of_runs,
     events_of,
@@ -50,7 +59,8 @@ INDEXES: Final = (
     MongoIndex("event", "descriptor", "time"), MongoIndex("event_page", "descriptor"),
 )  # fmt: skip
 INDEXES_OF_ASSETS: Final = (
-    MongoIndex("resource", "run_start"), MongoIndex("datum", "resource"), MongoIndex("datum_page", "resource"),
+    MongoIndex("resource", "run_start"), MongoIndex("resource", "uid"), MongoIndex("datum", "resource"),
+    MongoIndex("datum", "datum_id"), MongoIndex("datum_page", "resource"),
     MongoIndex("stream_resource", "run_start"), MongoIndex("stream_datum", "stream_resource"),
 )  # fmt: skip
 
@@ -161,6 +171,24 @@ class NormalizedStore(MongoStore):
             yield DatumPage(resource, [str(datum["datum_id"]) for datum in some], columns)
         for page in map(from_bson, database["datum_page"].find({"resource": resource})):
             yield DatumPage(resource, list(page["datum_id"]), dict(page["datum_kwargs"]))
+
+    def find_datums(self, datum_ids: Sequence[str]) -> Iterator[tuple[Document, DatumPage]]:
+        """Yield datums by their ids, of whichever run, with their resources."""
+        with self.assets.asking(f"for {len(datum_ids)} datums"):
+            yield from with_resources(self._datums_of_ids, self._resource, datum_ids)
+
+    def _datums_of_ids(self, datum_ids: Sequence[str]) -> Iterator[DatumPage]:
+        database, ids = self.assets.database, list(datum_ids)
+        for datum in map(from_bson, database["datum"].find({"datum_id": {"$in": ids}})):
+            kwargs = {key: [value] for key, value in (datum.get("datum_kwargs") or {}).items()}
+            yield DatumPage(str(datum["resource"]), [str(datum["datum_id"])], kwargs)
+        pages = database["datum_page"].find({"resource": {"$in": resources_in(ids)}})
+        yield from datums_in_pages(pages, ids)
+
+    def _resource(self, uid: str) -> Document | None:
+        names = names_of(uid)
+        found = self.assets.database["resource"].find_one({"$or": [{"uid": uid}, {"_id": {"$in": names}}]})
+        return None if found is None else {"uid": uid_of_resource(found), **from_bson(found)}
 
     def _indexes(self) -> Iterable[tuple[Connection, MongoIndex]]:
         return [(self.connection, index) for index in INDEXES] + [(self.assets, index) for index in INDEXES_OF_ASSETS]

@@ -33,6 +33,7 @@ from intake_bluesky_sql.postgres_search import POSTGRESQL
 from intake_bluesky_sql.run_reader import SQLRun, decoded
 from intake_bluesky_sql.run_writer import SQLInsert
 from intake_bluesky_sql.search_columns import has_words
+from intake_bluesky_sql.shared_datums import runs_with_datums, runs_with_resource
 from intake_bluesky_sql.sqlite_search import SQLITE
 from intake_bluesky_sql.statistics import StatisticsTables
 
@@ -262,6 +263,27 @@ class SQLStore(RunStore):
         """Yield the datums of one resource."""
         run = self._run(uid)
         yield from (self._found(uid, whole=True) if run.has_datums_alone else run).datum_pages(resource)
+
+    def find_datums(self, datum_ids: Sequence[str]) -> Iterator[tuple[Document, DatumPage]]:
+        """Yield datums by their ids, of whichever run, where they are called ``<resource>/<number>``."""
+        for resource in dict.fromkeys(datum_id.rpartition("/")[0] for datum_id in datum_ids):
+            runs = runs_with_datums(self.database, resource)
+            found = self._resource(runs, resource) if runs else None
+            if found is not None:
+                yield from ((found, page) for uid in runs for page in self.datum_pages(uid, resource))
+
+    def _having(self, runs: Sequence[str], resource: str) -> Iterator[str]:
+        yield from runs
+        yield from runs_with_resource(self.database, resource)
+
+    def _resource(self, runs: Sequence[str], resource: str) -> Document | None:
+        """A resource, mostly of a run that has datums of it."""
+        for uid in self._having(runs, resource):
+            with suppress(DamagedRun, RunNotFound):  # another run than the one that is read: it hides nothing
+                for doc in self.header(uid).resources:
+                    if doc["uid"] == resource:
+                        return doc
+        return None
 
     def insert(self, start: Document) -> RunInsert:
         """Begin a run, which is in the database at once; its other documents follow within the store's bounds.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from intake_bluesky.assets.array import AssetArray
 from intake_bluesky.assets.event_layout import EventLayout
+from intake_bluesky.assets.given_events import DatumLists, GivenEvents, StoredValues, stored_values
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, UnreadableReader
@@ -20,7 +21,7 @@ from intake_bluesky.documents.model import Document, Span, StreamAsset
 from intake_bluesky.errors import AssetUnavailable, MissingDependency, PluginError
 from intake_bluesky.runtime.threads import run_all
 
-__all__ = ["datum_array", "stream_asset_array"]
+__all__ = ["datum_array", "listed_datum_ids", "stream_asset_array"]
 
 MOST: Final = np.iinfo(np.int64).max
 
@@ -78,6 +79,9 @@ def stream_asset_array(
         number = known[uid]
         ranges[number] = (min(ranges[number][0], low), max(ranges[number][1], high))
         _place(asset.spans, seq_num, number, rows)
+    if not assets and len(seq_num):
+        lacking = f"the data key {key!r} declares stream resources, and none of the stream's is of it"
+        rows.add(range(len(seq_num)), spec, [UnreadableReader(Location(""), AssetUnavailable, lacking, known=True)])
     rows.look()
     layouts = rows.layouts(spec, options)
     for number in range(1, len(ranges)):
@@ -105,7 +109,7 @@ def _place(spans: Sequence[Span], seq_num: Array, number: int, rows: _Rows) -> N
 
 
 def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made of, and the options
-    datum_ids: Sequence[str],
+    datum_ids: Sequence[Any],
     key: str,
     spec: Mapping[str, Any],
     resources: Mapping[str, Document],
@@ -116,8 +120,9 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
 
     Parameters
     ----------
-    datum_ids : sequence of str
-        One a row, ``""`` where it has none.
+    datum_ids : sequence
+        One a row: a datum_id, a list of several, or the value itself, where it was filled in before the event was
+        stored; ``""`` or None where a row has none of these.
     key : str
     spec : mapping
         The data key.
@@ -128,26 +133,45 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
     Returns
     -------
     AssetArray
+        Rows whose datum is in `datums` under no such name raise when they are computed, as those of a missing file do.
     """
     options = options or AssetOptions()
     by_resource: dict[str, list[int]] = {}
+    by_length: dict[int, list[int]] = {}
+    unknown: list[int] = []
+    values: list[int] = []
     for row, datum_id in enumerate(datum_ids):
-        if datum_id in datums:
+        if isinstance(datum_id, str) and datum_id in datums:
             by_resource.setdefault(datums[datum_id][0], []).append(row)
+        elif isinstance(datum_id, str):
+            unknown += [row] if datum_id else []
+        elif listed_datum_ids(datum_id):
+            by_length.setdefault(len(datum_id), []).append(row)
+        elif datum_id is not None:
+            values.append(row)
     rows = _Rows.none(len(datum_ids))
     for uid, own in by_resource.items():
         kwargs = [datums[datum_ids[row]][1] for row in own]
         # A resource that is lacking becomes a spec that nobody reads: the stream opens, and reading this key raises.
         absent = {"spec": f"of the resource {uid!r}, which is not in the run", "resource_path": ""}
-        made, places, events = datum_readers(resources.get(uid, absent), kwargs, spec, options)
-        rows.reader[own], rows.index[own] = np.array(places) + len(rows.readers), events
-        rows.readers.extend(made)
-        rows.specs.extend([spec] * len(made))
-    unknown = sum(1 for datum_id in datum_ids if datum_id and datum_id not in datums)
+        rows.add(own, spec, *datum_readers(resources.get(uid, absent), kwargs, spec, options))
     if unknown:
-        rows.notes.append(f"{unknown} datum_ids are of no datum in the run")
+        lacking = f"{len(unknown)} datum_ids are of no datum that is found, {datum_ids[unknown[0]]!r} first"
+        rows.add(unknown, spec, [UnreadableReader(Location(""), AssetUnavailable, lacking, known=True)])
+    for length, own in by_length.items():
+        flat = [datum_id for row in own for datum_id in datum_ids[row]]
+        one = {**spec, "shape": (spec.get("shape") or ())[1:]}  # the first axis of the value counts the datums
+        array = datum_array(flat, key, one, resources, datums, replace(options, join_method="stack"))
+        rows.add(own, spec, [DatumLists(array, length)])
+    for own_values, numbers in stored_values([datum_ids[row] for row in values]).values():
+        rows.add([values[number] for number in numbers], spec, [StoredValues(own_values)])
     rows.look()
     return rows.array(key, rows.layouts(spec, options, legacy=True), options)
+
+
+def listed_datum_ids(value: Any) -> bool:
+    """Whether a value is a list of datum_ids, as an event may have of several datums."""
+    return isinstance(value, (list, tuple, np.ndarray)) and len(value) > 0 and all(isinstance(v, str) for v in value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,6 +188,20 @@ class _Rows:
     @classmethod
     def none(cls, rows: int) -> _Rows:
         return cls([], [], np.full(rows, -1, np.int64), np.full(rows, -1, np.int64), [], [])
+
+    def add(
+        self,
+        rows: Sequence[int],
+        spec: Mapping[str, Any],
+        readers: Sequence[AssetReader],
+        places: Sequence[int] = (),
+        events: Sequence[int] = (),
+    ) -> None:
+        """Give rows their events: each of the reader at its place, else all of one reader, one after the other."""
+        self.reader[rows] = np.array(places or [0] * len(rows)) + len(self.readers)
+        self.index[rows] = events or range(len(rows))
+        self.readers.extend(readers)
+        self.specs.extend([spec] * len(readers))
 
     def look(self) -> None:
         """Read the headers; None where one could not be read."""
@@ -207,7 +245,8 @@ class _Rows:
             reader.frames_per_event or (header and header.frames_per_event) or reader.frames_per_event
             for reader, header in zip(self.readers, self.headers, strict=True)
         ]
-        told = next((frames for frames in each if frames), None)
+        given = [isinstance(reader, GivenEvents) for reader in self.readers]
+        told = next((frames for frames, events in zip(each, given, strict=True) if frames and not events), None)
         # One array has one way to join: that of the first resource that names one.
         join = options.join_method or (joins or ["stack"])[0]
         of = partial(EventLayout.of, whole=legacy, join=join, squeeze=options.squeeze)
@@ -222,15 +261,18 @@ class _Rows:
             except AssetUnavailable as error:
                 return self._refuse(number, error, of(self.specs[number], None, multiplier=multiplier))
 
-        known = {number: layout(number) for number, header in enumerate(self.headers) if header is not None}
+        known = {number: layout(number) for number, header in enumerate(self.headers) if header and not given[number]}
         common = next(iter(known.values()), None)
+        for number, header in enumerate(self.headers):
+            if header and given[number]:
+                known[number] = EventLayout.given(header, common, join=join, squeeze=options.squeeze)
         found = tuple(known.get(number) or common or layout(number) for number in range(len(self.readers)))
         return found or (of(spec, None),)
 
     def _refuse(self, number: int, error: AssetUnavailable, layout: EventLayout) -> EventLayout:
         """Have reading of a resource raise, and nothing be taken from its header."""
         path = self.readers[number].path
-        self.readers[number] = UnreadableReader(Location(path), AssetUnavailable, f"{path}: {error}")
+        self.readers[number] = UnreadableReader(Location(path), AssetUnavailable, f"{path}: {error}", known=True)
         self.headers[number] = None
         return layout
 

@@ -47,7 +47,8 @@ def cut_rows(reader: Array, index: Array, layouts: Sequence[EventLayout], target
         return np.zeros(1, np.int64)
     if follows_file(reader, index):
         begin, most = int(index[0]), _events_per_block(layouts[int(reader[0])], target)
-        return np.r_[0, np.arange(begin - begin % most + most, begin + rows, most) - begin, rows]
+        blocks: Array = np.r_[0, np.arange(begin - begin % most + most, begin + rows, most) - begin, rows]
+        return blocks
     there = index >= 0
     # Rows without frames count to the file of the row before them, those at the beginning to the first one there is.
     last = np.maximum.accumulate(np.where(there, np.arange(rows), int(np.argmax(there))))

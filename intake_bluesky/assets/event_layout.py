@@ -152,6 +152,16 @@ class EventLayout:
         return cls(frames, frame, () if kept == (1,) and join == "stack" else kept, dtype, chunk, join)
 
     @classmethod
+    def given(
+        cls, structure: FrameStructure, like: EventLayout | None, *, join: JoinMethod, squeeze: bool
+    ) -> EventLayout:
+        """The layout of values that are whole events already; of the shape of others but for axes of length one."""
+        frame = structure.frame_shape
+        if like is not None and _long(like.event_shape) == _long(frame):
+            return cls(1, frame, like.event_shape, structure.dtype, 1, join)
+        return cls(1, frame, tuple(n for n in frame if n != 1) if squeeze else frame, structure.dtype, 1, join)
+
+    @classmethod
     def around(cls, layouts: Sequence[EventLayout]) -> EventLayout:
         """The layout of an array that holds the values of all: of the largest shape, of a dtype that holds all dtypes.
 

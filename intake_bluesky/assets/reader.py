@@ -193,10 +193,18 @@ class UnreadableReader(LocatedReader):
     """In place of a reader where nothing reads a resource; raises on reading, so that the rest of the stream opens.
 
     Its path is that in the document.
+
+    Attributes
+    ----------
+    error : type
+    message : str
+    known : bool
+        Whether there is a reader of its format, and something else is in the way.
     """
 
     error: type[IntakeBlueskyError]
     message: str
+    known: bool = False
 
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:

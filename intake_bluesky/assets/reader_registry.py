@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pkgutil import resolve_name
 from typing import Any, Final
 
@@ -35,6 +36,9 @@ BUILT_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "zarr_arrays:ZarrReader": ("application/x-zarr",),
 }  # fmt: skip
 """The mimetypes and specs that each reader of this package is for; its class is imported on first use."""
+
+MOST_EVENTS: Final = 2**62
+"""In one resource: a number beyond is none of a file."""
 
 _INSTALLED: Registry[type[AssetReader]] = Registry(GROUP)
 _PLACE_OF: Final = {name: place for place, names in BUILT_IN.items() for name in names}
@@ -107,17 +111,29 @@ def datum_readers(
         except IntakeBlueskyError as error:
             reader = _unreadable(resource, error)
         return [reader], [0] * len(datums), list(range(len(datums)))
-    try:
-        events = [native.event_of(own) for own in datums]
-        # Without datums one reader all the same, which lists the files of the resource.
-        added = [native.parameters_of(own) for own in datums] or [{}]
-        kinds = [tuple(own.items()) for own in added]
-        places = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
-    except (KeyError, TypeError, ValueError) as error:
-        lacking = AssetUnavailable(f"a datum of spec {name!r} does not say what {native.__name__} needs: {error!r}")
-        return [_unreadable(resource, lacking)], [0] * len(datums), [0] * len(datums)
-    readers = [_made(native, resource, {**kwargs, **dict(kind)}, options) for kind in places]
-    return readers, [places[kind] for kind in kinds[: len(datums)]], events
+    if not datums:  # one reader all the same, which lists the files of the resource
+        return [_made(native, resource, kwargs, options)], [], []
+    readers: list[AssetReader] = []
+    known: dict[Any, int] = {}
+    places, events = [], []
+    for own in datums:
+        kind: Any
+        try:
+            event, kind = native.event_of(own), tuple(native.parameters_of(own).items())
+            if not 0 <= event < MOST_EVENTS:
+                raise ValueError(f"{event} is the number of no event")
+            if kind not in known:
+                known[kind] = len(readers)
+                readers.append(_made(native, resource, {**kwargs, **dict(kind)}, options))
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+            # A datum that says too little costs its own row; those that lack the same share what raises it.
+            event, kind = 0, f"a datum of spec {name!r} does not say what {native.__name__} needs: {error!r}"
+            if kind not in known:
+                known[kind] = len(readers)
+                readers.append(replace(_unreadable(resource, AssetUnavailable(kind)), known=True))
+        places.append(known[kind])
+        events.append(event)
+    return readers, places, events
 
 
 def _native_of_spec(spec: str, options: AssetOptions) -> type[AssetReader] | None:

@@ -9,11 +9,12 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 
 from intake_bluesky.assets import AssetOptions, datum_array
-from intake_bluesky.documents.model import Document, RunHeader, is_external, is_streamed
+from intake_bluesky.assets.build import listed_datum_ids
+from intake_bluesky.documents.model import DatumPage, Document, RunHeader, is_external
 from intake_bluesky.documents.pages import normalise
 from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["Fill", "datums_of", "filled_documents"]
+__all__ = ["Datums", "Fill", "datums_of", "filled_documents"]
 
 Fill: TypeAlias = Literal["no", "yes", "delayed"]
 Named: TypeAlias = tuple[str, Document]
@@ -47,17 +48,59 @@ def filled_documents(store: RunStore, uid: str, options: AssetOptions, fill: Fil
     if fill == "no":
         return store.documents(uid)
     # An event's value is its own array, however the arrays of a Dataset are joined.
-    return _Filler(store, store.header(uid), replace(options, join_method="stack"), fill).documents()
+    header = store.header(uid)
+    return _Filler(store, header, replace(options, join_method="stack"), fill, Datums(store, header)).documents()
 
 
 def datums_of(store: RunStore, uid: str, resources: Iterable[str]) -> dict[str, tuple[str, dict[str, Any]]]:
     """(resource uid, datum_kwargs) of each datum_id of some resources."""
-    return {
-        datum_id: (resource, {key: column[row] for key, column in page.datum_kwargs.items()})
-        for resource in resources
-        for page in store.datum_pages(uid, resource)
-        for row, datum_id in enumerate(page.datum_id)
-    }
+    pages = (page for resource in resources for page in store.datum_pages(uid, resource))
+    return {datum_id: datum for page in pages for datum_id, datum in _rows_of(page)}
+
+
+def _rows_of(page: DatumPage) -> Iterator[tuple[str, tuple[str, dict[str, Any]]]]:
+    for row, datum_id in enumerate(page.datum_id):
+        yield datum_id, (page.resource, {key: column[row] for key, column in page.datum_kwargs.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Datums:
+    """Datums that the events of one run name, and their resources, as far as they were looked for.
+
+    Attributes
+    ----------
+    store : RunStore
+    header : RunHeader
+    resources : dict of uid to resource
+    datums : dict of datum_id to (resource uid, datum_kwargs)
+    """
+
+    store: RunStore
+    header: RunHeader
+    resources: dict[str, Document] = field(default_factory=dict)
+    datums: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    _read: set[str] = field(default_factory=set)
+    _sought: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.resources.update((resource["uid"], resource) for resource in self.header.resources)
+
+    def find(self, values: Iterable[Any]) -> None:
+        """Look for the datums that values name: in the run first, then wherever the store finds them by their ids."""
+        ids = {text for value in values for text in (value if listed_datum_ids(value) else [value])}
+        wanted = {text for text in ids if isinstance(text, str) and text} - self._sought
+        # bluesky and ophyd name a datum `<resource uid>/<number>`, so that mostly only the resources of this key are
+        # read. Nothing guarantees it: where some are not found, those of all resources are read.
+        own = {str(resource["uid"]) for resource in self.header.resources} - self._read
+        for resources in (own & {text.rpartition("/")[0] for text in wanted}, own):
+            if wanted - self.datums.keys():
+                self.datums.update(datums_of(self.store, self.header.uid, resources - self._read))
+                self._read.update(resources)
+        lacking = sorted(text for text in wanted if self.datums.get(text, ("",))[0] not in self.resources)
+        for resource, page in self.store.find_datums(lacking) if lacking else ():
+            self.resources.setdefault(page.resource, resource)
+            self.datums.update(_rows_of(page))
+        self._sought.update(wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +109,10 @@ class _Filler:
     header: RunHeader
     options: AssetOptions
     fill: Fill
-    datums: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    datums: Datums
 
     def documents(self) -> Iterator[Named]:
-        keys = {d["uid"]: _datum_keys(d) for d in self.header.descriptors}
-        if any(keys.values()):
-            resources = (resource["uid"] for resource in self.header.resources)
-            self.datums.update(datums_of(self.store, self.header.uid, resources))
+        keys = {d["uid"]: _external_keys(d) for d in self.header.descriptors}
         batch: list[Named] = []
         waiting = 0
         for stored, whole in self.store.documents(self.header.uid):
@@ -96,35 +136,39 @@ class _Filler:
         return batch
 
     def _fill_key(self, events: Sequence[Document], key: str, spec: Document) -> None:
-        ids = {id(doc): _unfilled_ids(doc, key) for doc in events}
-        flat = [datum_id for own in ids.values() for datum_id in own or ()]
+        rows = {id(doc): _values_to_fill(doc, key) for doc in events}
+        flat = [value for own in rows.values() for value in own]
         if not flat:
             return
-        resources = {r["uid"]: r for r in self.header.resources}
-        array = datum_array(flat, key, spec, resources, self.datums, self.options)
+        self.datums.find(flat)
+        array = datum_array(flat, key, spec, self.datums.resources, self.datums.datums, self.options)
         values = array.read() if self.fill == "yes" else array.dask()
         first = 0
         for doc in events:
-            own = ids[id(doc)]
-            if own is None:
+            own = rows[id(doc)]
+            if not own:
                 continue
-            single = not isinstance(doc["data"][key], (list, tuple, np.ndarray))
-            doc["data"][key] = values[first] if single else values[first : first + len(own)]
-            doc["filled"][key] = own[0] if single else list(own)
+            page = _is_page(doc)
+            doc["data"][key] = values[first : first + len(own)] if page else values[first]
+            doc["filled"][key] = list(own) if page else own[0]
             first += len(own)
 
 
-def _datum_keys(descriptor: Document) -> dict[str, Document]:
+def _external_keys(descriptor: Document) -> dict[str, Document]:
     specs = descriptor.get("data_keys") or {}
-    return {key: spec for key, spec in specs.items() if is_external(spec) and not is_streamed(spec)}
+    return {key: spec for key, spec in specs.items() if is_external(spec)}
 
 
 def _copied(doc: Document) -> Document:
     return {**doc, "data": dict(doc.get("data") or {}), "filled": dict(doc.get("filled") or {})}
 
 
-def _unfilled_ids(doc: Document, key: str) -> list[str] | None:
-    """The datum_ids of an event or a page; None where it was filled before it was stored."""
+def _is_page(doc: Document) -> bool:
+    return isinstance(doc["seq_num"], (list, tuple, np.ndarray))
+
+
+def _values_to_fill(doc: Document, key: str) -> list[Any]:
+    """The values of an event or of a page; none where all were filled in before they were stored."""
     value = doc["data"].get(key)
-    rows = list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value]
-    return rows if rows and all(isinstance(row, str) for row in rows) else None
+    rows = list(value) if _is_page(doc) and value is not None else [value]
+    return rows if any(isinstance(row, str) or listed_datum_ids(row) for row in rows) else []

@@ -6,7 +6,7 @@ it to dask or reads it; both give the same Dataset.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,13 +17,13 @@ import xarray as xr
 from intake_bluesky.assets import AssetArray, datum_array, stream_asset_array
 from intake_bluesky.cached import cached_property
 from intake_bluesky.datasets.event_columns import BLOCK_BYTES, EventColumn, InlineColumns, Stored
-from intake_bluesky.datasets.filled_documents import datums_of
+from intake_bluesky.datasets.filled_documents import Datums
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.presentation import present
 from intake_bluesky.datasets.rows import Rows, seq_nums_of
 from intake_bluesky.datasets.stored_arrays import stored_arrays
 from intake_bluesky.datasets.variables import Dimensions, attributes, variable_names
-from intake_bluesky.documents.columns import Array, column, conform, observe
+from intake_bluesky.documents.columns import OBJECT, Array, column, conform, observe
 from intake_bluesky.documents.model import Document, RunHeader, StreamLayout, is_external, is_streamed
 from intake_bluesky.errors import StreamNotFound
 from intake_bluesky.storage.contract import RunStore
@@ -81,8 +81,13 @@ class StreamReader:
         frames = {
             key: seq_nums_of(span for asset in self.header.assets_of(self.layout.name, key) for span in asset.spans)
             for key, spec in self.layout.data_keys.items()
-            if is_streamed(spec) and key not in self._held
+            if self._is_streamed(key, spec)
         }
+        # Frames that no data key names are of no variable, but that there were some is true: rows lack them.
+        for key in self._asset_keys - self.layout.data_keys.keys():
+            frames[key] = seq_nums_of(
+                span for asset in self.header.assets_of(self.layout.name, key) for span in asset.spans
+            )
         rows = Rows.of(self._index.seq_num, self._index.time, frames, trim=self.options.trim)
         return rows.without(self._short) if self.options.trim else rows
 
@@ -102,8 +107,8 @@ class StreamReader:
 
     @cached_property
     def _fields(self) -> list[EventColumn]:
-        elsewhere = {k for k, s in self.specs.items() if is_streamed(s) or k in self._held or self._is_datum(k, s)}
-        specs = {k: s for k, s in self.specs.items() if k not in elsewhere}
+        elsewhere = {*self._held, *(field.key for field in self._datum_fields)}
+        specs = {k: s for k, s in self.specs.items() if k not in elsewhere and not self._is_streamed(k, s)}
         return self._inline.fields(specs, as_object=self.options.on_mismatch == "object")
 
     @cached_property
@@ -113,12 +118,47 @@ class StreamReader:
             return {}
         return stored_arrays(self.store, self.header, self.layout, self.layout.data_keys)
 
-    def _is_datum(self, key: str, spec: Document) -> bool:
-        """Whether the events hold datum_ids under this key (and not, filled before they were stored, the values)."""
-        if self.options.sub_dict == "timestamps" or is_streamed(spec) or not is_external(spec) or key in self._held:
+    @cached_property
+    def _asset_keys(self) -> set[str]:
+        """The keys that stream resources name."""
+        uids = {d["uid"] for d in self.layout.descriptors}
+        return {asset.data_key for asset in self.header.stream_assets if asset.descriptor in uids}
+
+    # What the events hold decides what a key is: its descriptor may say "STREAM:" of datums, or "FILESTORE:" of values
+    # that were filled in before they were stored.
+
+    def _may_be_datum(self, key: str, spec: Document) -> bool:
+        """Whether events may hold datum_ids under this key: text was seen there, or nothing was, or nobody looked."""
+        if self.options.sub_dict == "timestamps" or key in self._held or key in self._asset_keys:
             return False
         seen = (self.layout.observed or {}).get(key)
-        return seen is None or not seen.valued or "text" in seen.kinds
+        if is_external(spec):
+            return seen is None or not seen.valued or "text" in seen.kinds
+        # A key of numbers that holds text, in a run with resources: a descriptor that forgot to say "external".
+        texts = seen is not None and "text" in seen.kinds and spec.get("dtype") != "string"
+        return texts and bool(self.header.resources) and self._names_datums(key)
+
+    def _names_datums(self, key: str) -> bool:
+        pages = self.store.event_pages(self.header.uid, self.layout.name, data={key})
+        values = [value for page in pages if key in page.data for value in conform(page.data[key], OBJECT, ())]
+        self._datums.find(values)
+        return any(isinstance(value, str) and value in self._datums.datums for value in values)
+
+    def _is_streamed(self, key: str, spec: Document) -> bool:
+        """Whether stream resources have the values of a key, or should have: as it declares, and no event has any."""
+        if key in self._held:
+            return False
+        if key in self._asset_keys:
+            return True
+        if not is_streamed(spec):
+            return False
+        if self.layout.observed is not None:
+            seen = self.layout.observed.get(key)
+            return seen is None or not seen.valued
+        column = self._index.columns.get(key)  # None of keys that are not wanted
+        if column is None:
+            return self.options.sub_dict == "timestamps"
+        return all(value is None or (isinstance(value, str) and not value) for value in column)
 
     @cached_property
     def assets(self) -> dict[str, AssetArray]:
@@ -130,33 +170,28 @@ class StreamReader:
         target = own.target_chunk if target is None else target
         options = replace(own, on_missing=self.options.on_missing, target_chunk=target)
         for key, spec in self.specs.items():
-            if is_streamed(spec) and key not in self._held:
+            if self._is_streamed(key, spec):
                 assets = self.header.assets_of(self.layout.name, key)
                 specs = {d["uid"]: d["data_keys"][key] for d in self.layout.descriptors if key in d["data_keys"]}
                 arrays[key] = stream_asset_array(assets, key, spec, self.rows.seq_num, options, specs=specs)
-        resources = {r["uid"]: r for r in self.header.resources}
         for key, ids in self._datum_ids().items():
-            arrays[key] = datum_array(ids, key, self.specs[key], resources, self._datums(ids), options)
+            self._datums.find(ids)
+            arrays[key] = datum_array(ids, key, self.specs[key], self._datums.resources, self._datums.datums, options)
         return arrays
 
     @cached_property
-    def _datum_fields(self) -> list[EventColumn]:
-        return [EventColumn(key, np.dtype(object)) for key, spec in self.specs.items() if self._is_datum(key, spec)]
+    def _datums(self) -> Datums:
+        return Datums(self.store, self.header)
 
-    def _datum_ids(self) -> dict[str, list[str]]:
-        """datum_id of each row, "" where it has none, by key."""
+    @cached_property
+    def _datum_fields(self) -> list[EventColumn]:
+        return [EventColumn(key, OBJECT) for key, spec in self.specs.items() if self._may_be_datum(key, spec)]
+
+    def _datum_ids(self) -> dict[str, list[Any]]:
+        """datum_id of each row, or what it holds in the place of one; None where it has nothing, by key."""
         # A row without an event has no datum_id, which is no error: the array then has a gap there.
         ids = replace(self._inline, fill=True).arrange(self._datum_fields, self._index, self.rows)
-        return {key: [str(v) if v is not None else "" for v in column] for key, column in ids.items()}
-
-    def _datums(self, ids: Iterable[str]) -> dict[str, tuple[str, dict[str, Any]]]:
-        """(resource uid, datum_kwargs) of each datum_id, from the resources that the ids name, else from all."""
-        known = [r["uid"] for r in self.header.resources]
-        # bluesky and ophyd name a datum `<resource uid>/<number>`, so that mostly only the resources of this key are
-        # read. Nothing guarantees it: where a name is of no resource, all are read.
-        named = {i.rpartition("/")[0] for i in ids if i}
-        read = [uid for uid in known if uid in named] if named <= set(known) else known
-        return datums_of(self.store, self.header.uid, read)
+        return {key: list(own) for key, own in ids.items() if not self._is_streamed(key, self.specs[key])}
 
     def to_dask(self) -> xr.Dataset:
         """Describe the Dataset; seq_num, time and the headers of asset files are read, no event data and no array."""

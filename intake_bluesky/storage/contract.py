@@ -247,6 +247,14 @@ class RunStore(ABC):
         """Yield the datums of one resource (legacy assets only); by default out of all documents of the run."""
         return RunDocuments(self.documents(uid)).datum_pages(resource)
 
+    def find_datums(self, datum_ids: Sequence[str]) -> Iterator[tuple[Document, DatumPage]]:
+        """Yield datums by their ids (legacy assets only), of whichever run: pages that hold them, with their resource.
+
+        Some runs use datums or resources of others, such as dark frames that were taken once. By default none: a store
+        that would have to look through all its runs finds the datums of the run alone, by `datum_pages`.
+        """
+        return iter(())
+
     def arrays(self, uid: str, stream: str) -> Mapping[str, Array] | None:
         """Give the values of a stream as arrays, of a store that holds them so; None where it holds events.
 

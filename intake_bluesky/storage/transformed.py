@@ -185,3 +185,8 @@ class TransformedStore(WrapperStore):
     def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
         """Yield the datums of one resource, transformed."""
         return map(self._datums, self.inner.datum_pages(uid, resource))
+
+    def find_datums(self, datum_ids: Sequence[str]) -> Iterator[tuple[Document, DatumPage]]:
+        """Yield datums by their ids, them and their resources transformed."""
+        for resource, page in self.inner.find_datums(datum_ids):
+            yield self._apply("resource", resource), self._datums(page)

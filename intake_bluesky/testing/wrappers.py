@@ -31,6 +31,7 @@ CONTRACT: Final[Mapping[str, tuple[tuple[Any, ...], Mapping[str, Any]]]] = {
     "documents": (("uid",), {}),
     "event_pages": (("uid", "primary"), {"data": ("x",), "timestamps": ("y",), "events": slice(1, 2)}),
     "find": ((OLDEST,), {"offset": 1, "limit": 2}),
+    "find_datums": ((["resource/0"],), {}),
     "header": (("uid",), {}),
     "insert": (({"uid": "new", "time": 1.0},), {}),
     "lookup": (((KEY,), OLDEST), {}),
@@ -88,6 +89,7 @@ def _result(name: str, store: RunStore) -> Any:
         "plan": lambda: OLDEST,
         "event_pages": lambda: iter(("a page",)),
         "datum_pages": lambda: iter((DatumPage("resource", ["resource/0"], {"frame": [0]}),)),
+        "find_datums": lambda: iter((({"uid": "resource"}, DatumPage("resource", ["resource/0"], {"frame": [0]})),)),
         "problems": lambda: (Problem("here", "a problem"),),
     }
     return results[name]() if name in results else f"the result of {name}"

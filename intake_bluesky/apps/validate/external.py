@@ -19,8 +19,10 @@ from intake_bluesky.assets import (
     stream_asset_array,
 )
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
+from intake_bluesky.assets.given_events import GivenEvents
 from intake_bluesky.assets.handlers import HandlerReader
 from intake_bluesky.assets.reader import UnreadableReader
+from intake_bluesky.datasets.filled_documents import Datums
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.stream_reader import StreamReader
 from intake_bluesky.documents.model import RunHeader, is_streamed
@@ -39,7 +41,10 @@ def check_external(
 
     A third party's handler has no header to look at: it reads the first and the last datum.
     """
-    resources = {str(doc["uid"]): doc for doc in header.resources}
+    datums = Datums(store, header, datums=checks.datums)
+    for ids in checks.datum_ids.values():
+        datums.find(ids)
+    checks.elsewhere.update(datums.resources)
     for name, layout in header.streams.items():
         rows = StreamReader(store, header, name, DatasetOptions(assets=options)).rows
         for part, lacking in rows.lacking.items():
@@ -47,18 +52,17 @@ def check_external(
             yield finding(f"{header.uid}/{where}", "incomplete", f"{lacking} of {len(rows)} rows have no {what}")
         for key, spec in layout.data_keys.items():
             where = f"{header.uid}/{name}/{key}"
-            if is_streamed(spec):
-                assets = header.assets_of(name, key)
-                if assets:
-                    array = stream_asset_array(assets, key, spec, rows.seq_num, options)
-                    yield from _ExternalFiles(where, spec, array).findings()
-                elif len(rows):
-                    yield finding(where, "no-resource", f"{len(rows)} rows, and no stream resource for them")
-            elif (name, key) in checks.datum_ids:
-                # Unknown datums have a finding of their own; here they would be one more, of files that are too short.
-                ids = [datum_id if datum_id in checks.datums else "" for datum_id in checks.datum_ids[name, key]]
-                array = datum_array(ids, key, spec, resources, checks.datums, options)
+            assets, ids = header.assets_of(name, key), checks.datum_ids.get((name, key), [])
+            if assets:
+                array = stream_asset_array(assets, key, spec, rows.seq_num, options)
                 yield from _ExternalFiles(where, spec, array).findings()
+            elif any(ids):
+                # Unknown datums have a finding of their own.
+                known = [one if isinstance(one, list) or one in datums.datums else "" for one in ids]
+                array = datum_array(known, key, spec, datums.resources, datums.datums, options)
+                yield from _ExternalFiles(where, spec, array).findings()
+            elif is_streamed(spec) and not ids and len(rows):
+                yield finding(where, "no-resource", f"{len(rows)} rows, and no stream resource for them")
 
 
 @dataclass(slots=True)
@@ -74,8 +78,8 @@ class _ExternalFiles:
         for number, reader in enumerate(self.array.readers):
             index = self.array.index[self.array.reader == number]
             if isinstance(reader, UnreadableReader):
-                self.tally.add(self.where, "unknown-format", reader.message)
-            else:
+                self.tally.add(self.where, "file-unreadable" if reader.known else "unknown-format", reader.message)
+            elif not isinstance(reader, GivenEvents):
                 self._check(reader, np.unique(index).tolist())
         if self.array.note:
             self.tally.add(self.where, "file-short", self.array.note)
@@ -87,6 +91,9 @@ class _ExternalFiles:
         if header is None:
             return
         self._check_declared(reader, header)
+        if reader.frames_per_event == 0:
+            taken = f"the resource of {reader.path} gives 0 frames per event: {per_event} are taken"
+            self.tally.add(self.where, "frames-per-event", taken)
         if isinstance(reader, HandlerReader):
             self._read_some(reader, header, used)
         elif header.frames is None:

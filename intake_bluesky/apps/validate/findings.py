@@ -22,6 +22,7 @@ CODES: Final[dict[str, tuple[Level, str]]] = {
     ),
     "unknown-datum": ("error", "An event names a datum that the run does not have."),
     "no-resource": ("error", "A streamed key has no stream resource, though its stream has rows."),
+    "no-data-key": ("error", "A stream resource does not say which data key its frames are of."),
     "num-events": (
         "error",
         "The stop counts other events than are stored (repeats after a rewind count once).",
@@ -32,6 +33,10 @@ CODES: Final[dict[str, tuple[Level, str]]] = {
     "file-short": ("error", "A file has fewer frames than the documents refer to."),
     "file-long": ("warning", "A file has more frames than the documents refer to."),
     "file-mismatch": ("warning", "A file holds another dtype or shape than its data key declares."),
+    "frames-per-event": (
+        "warning",
+        "A resource gives 0 frames per event: how many an event has is taken from the data key or the file.",
+    ),
     "no-stop": ("warning", "The run has no stop: it is going on, or was cut off."),
     "schema": ("warning", "A document does not conform to event-model's schema."),
     "seq-num-gap": ("warning", "Some seq_nums between 1 and the last were never recorded."),

@@ -11,6 +11,7 @@ from event_model import DocumentNames, schema_validators
 
 from intake_bluesky.apps.validate.findings import Finding, Tally, finding
 from intake_bluesky.apps.validate.values import wrong_dtype, wrong_shape
+from intake_bluesky.assets.build import listed_datum_ids
 from intake_bluesky.documents.model import Document, is_external, is_streamed, stream_name, to_plain
 from intake_bluesky.documents.pages import normalise
 
@@ -37,9 +38,12 @@ class DocumentChecks:
 
     Attributes
     ----------
-    datum_ids : dict of (stream, key) to list of str
-        What the events hold under keys of legacy assets.
+    datum_ids : dict of (stream, key) to list
+        What the events hold under external keys: a datum_id, a list of several, or "" where it is a value.
     datums : dict of datum_id to (resource, datum_kwargs)
+        Those of the run, and those of other runs that were looked up.
+    elsewhere : set of str
+        Resources that are in other runs.
 
     Examples
     --------
@@ -52,8 +56,9 @@ class DocumentChecks:
     def __init__(self, uid: str, *, schema: bool = True) -> None:
         self.uid = uid
         self.schema = schema
-        self.datum_ids: dict[tuple[str, str], list[str]] = {}
-        self.datums: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self.datum_ids: dict[tuple[str, str], list[str | list[str]]] = {}
+        self.elsewhere: set[str] = set()
+        self.datums: dict[str, tuple[str, dict[str, Any]]] = {}
         self._tally = Tally()
         self._stop: Document | None = None
         self._descriptors: dict[str, Document] = {}
@@ -108,10 +113,7 @@ class DocumentChecks:
 
     def _datum(self, resource: str, ids: Iterable[str], kwargs: Iterable[Mapping[str, Any]]) -> None:
         self._used.add(resource)
-        if resource not in self._resources:
-            message = f"datums belong to resource {resource!r}, which the run does not have"
-            self._tally.add(self.uid, "unknown-resource", message)
-        self.datums.update((datum_id, (resource, own)) for datum_id, own in zip(ids, kwargs, strict=True))
+        self.datums.update((datum_id, (resource, dict(own))) for datum_id, own in zip(ids, kwargs, strict=True))
 
     def _stream_datum(self, doc: Document) -> None:
         resource, descriptor = doc["stream_resource"], doc["descriptor"]
@@ -122,12 +124,16 @@ class DocumentChecks:
         stream = self._stream_of(descriptor, f"stream datum {doc['uid']}")
         if stream is None:
             return
-        stream.frames.update(range(doc["seq_nums"]["start"], doc["seq_nums"]["stop"]))
         key = self._resources.get(resource, ("", None))[1]
-        if key is not None and key not in self._descriptors[descriptor]["data_keys"]:
-            where = f"{self.uid}/{stream_name(self._descriptors[descriptor])}/{key}"
+        where = f"{self.uid}/{stream_name(self._descriptors[descriptor])}"
+        if not key:
+            message = f"stream resource {resource} has no data key: its frames are of no variable"
+            self._tally.add(where, "no-data-key", message)
+        elif key not in self._descriptors[descriptor]["data_keys"]:
             message = f"stream resource {resource} is of this key, which the descriptor does not declare"
-            self._tally.add(where, "unexpected-key", message)
+            self._tally.add(f"{where}/{key}", "unexpected-key", message)
+        else:
+            stream.frames.update(range(doc["seq_nums"]["start"], doc["seq_nums"]["stop"]))
 
     def _stream_of(self, descriptor: str, what: str) -> _RecordedStream | None:
         if descriptor in self._descriptors:
@@ -151,8 +157,7 @@ class DocumentChecks:
             spec = doc["data_keys"].get(key, {})
             if is_external(spec):
                 # Values that were filled in before they were stored are no datum_ids.
-                ids = [value if isinstance(value, str) else "" for value in values]
-                self.datum_ids.setdefault((stream_name(doc), key), []).extend(ids)
+                self.datum_ids.setdefault((stream_name(doc), key), []).extend(map(_datum_id, values))
                 continue
             for code, wrong in (("dtype", wrong_dtype(spec, values)), ("shape", wrong_shape(spec, values))):
                 for place, message in wrong.items():
@@ -173,10 +178,15 @@ class DocumentChecks:
         """The findings; call it when all documents were added."""
         yield from self._tally
         yield from self._unused()
-        for (stream, key), ids in self.datum_ids.items():
+        for resource in dict.fromkeys(resource for resource, _ in self.datums.values()):
+            if resource not in self._resources and resource not in self.elsewhere:
+                message = f"datums belong to resource {resource!r}, which the run does not have"
+                yield finding(self.uid, "unknown-resource", message)
+        for (stream, key), events in self.datum_ids.items():
+            ids = [datum_id for event in events for datum_id in (event if isinstance(event, list) else [event])]
             unknown = [datum_id for datum_id in ids if datum_id and datum_id not in self.datums]
             if unknown:
-                message = f"{len(unknown)} of {len(ids)} events name datums not in the run, {unknown[0]!r} first"
+                message = f"{len(unknown)} of {len(ids)} datum_ids are of no datum that is found, {unknown[0]!r} first"
                 yield finding(f"{self.uid}/{stream}/{key}", "unknown-datum", message)
         for name, met in self._streams.items():
             yield from self._numbers(name, met)
@@ -212,6 +222,13 @@ class DocumentChecks:
         for name in (self._stop.get("num_events") or {}).keys() - self._streams.keys():
             message = f"the stop counts {self._stop['num_events'][name]} events of a stream that has no descriptor"
             yield finding(f"{self.uid}/{name}", "num-events", message)
+
+
+def _datum_id(value: Any) -> str | list[str]:
+    """The datum_ids of an event; none where it was filled in before it was stored."""
+    if listed_datum_ids(value):
+        return list(value)
+    return value if isinstance(value, str) else ""
 
 
 def _violation(error: Any) -> str:
