@@ -11,7 +11,7 @@ import numpy as np
 
 from intake_bluesky.assets.array import AssetArray
 from intake_bluesky.assets.event_layout import EventLayout
-from intake_bluesky.assets.given_events import DatumLists, GivenEvents, StoredValues, stored_values
+from intake_bluesky.assets.given_events import DatumLists, EventValues, GivenEvents, grouped_values
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, UnreadableReader
@@ -163,8 +163,8 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
         one = {**spec, "shape": (spec.get("shape") or ())[1:]}  # the first axis of the value counts the datums
         array = datum_array(flat, key, one, resources, datums, replace(options, join_method="stack"))
         rows.add(own, spec, [DatumLists(array, length)])
-    for own_values, numbers in stored_values([datum_ids[row] for row in values]).values():
-        rows.add([values[number] for number in numbers], spec, [StoredValues(own_values)])
+    for own_values, numbers in grouped_values([datum_ids[row] for row in values]).values():
+        rows.add([values[number] for number in numbers], spec, [EventValues(own_values)])
     rows.look()
     return rows.array(key, rows.layouts(spec, options, legacy=True), options)
 

@@ -184,8 +184,9 @@ def _long(shape: Iterable[int | None]) -> list[int | None]:
 
 def _frames_of(declared: tuple[int | None, ...], frame: tuple[int, ...]) -> int:
     """Frames per event where the resource gives none: a data key with one dimension more than a frame counts them."""
-    # Unless its lengths are those of the frame in another order, such as [width, height, 1].
-    if len(declared) != len(frame) + 1 or Counter(_long(declared)) == Counter(_long(frame)):
+    # Unless its lengths are those of the frame in another order, such as [width, height, 1] or [width, height, 0].
+    known = [length for length in declared if length is not None]
+    if len(declared) != len(frame) + 1 or Counter(_long(known)) == Counter(_long(frame)):
         return 1
     return declared[0] or 1
 

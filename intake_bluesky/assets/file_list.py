@@ -51,6 +51,8 @@ def asset_files(what: RunHeader | Mapping[str, Any], options: AssetOptions | Non
 
 
 def _files(resource: Mapping[str, Any], options: AssetOptions) -> list[AssetFile]:
+    if not {"uri", "resource_path"} & resource.keys():
+        return []  # it names no file: the run has stream datums of it, and not the resource
     try:
         here = locate(resource, options)
     except IntakeBlueskyError:

@@ -16,7 +16,7 @@ from intake_bluesky.documents.columns import Array
 if TYPE_CHECKING:
     from intake_bluesky.assets.array import AssetArray
 
-__all__ = ["DatumLists", "GivenEvents", "StoredValues", "stored_values"]
+__all__ = ["DatumLists", "EventValues", "GivenEvents", "grouped_values"]
 
 
 class GivenEvents(AssetReader):
@@ -37,7 +37,7 @@ class GivenEvents(AssetReader):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class StoredValues(GivenEvents):
+class EventValues(GivenEvents):
     """Values that events hold themselves, where other events of the key have datum_ids; all of one shape and dtype."""
 
     values: Array
@@ -90,7 +90,7 @@ class DatumLists(GivenEvents):
             out[row - start] = self.array[datums, *Region(inner).slices]
 
 
-def stored_values(values: Sequence[Any]) -> dict[tuple[Any, ...], tuple[Array, list[int]]]:
+def grouped_values(values: Sequence[Any]) -> dict[tuple[Any, ...], tuple[Array, list[int]]]:
     """Group values that are not of one shape and dtype: of each group the array of all, and which they are."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     arrays = [np.asarray(value) for value in values]

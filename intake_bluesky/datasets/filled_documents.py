@@ -87,8 +87,8 @@ class Datums:
 
     def find(self, values: Iterable[Any]) -> None:
         """Look for the datums that values name: in the run first, then wherever the store finds them by their ids."""
-        ids = {text for value in values for text in (value if listed_datum_ids(value) else [value])}
-        wanted = {text for text in ids if isinstance(text, str) and text} - self._sought
+        lists = [value if listed_datum_ids(value) else [value] for value in values]
+        wanted = {text for own in lists for text in own if isinstance(text, str) and text} - self._sought
         # bluesky and ophyd name a datum `<resource uid>/<number>`, so that mostly only the resources of this key are
         # read. Nothing guarantees it: where some are not found, those of all resources are read.
         own = {str(resource["uid"]) for resource in self.header.resources} - self._read

@@ -52,7 +52,7 @@ class Dimensions:
     def of(self, spec: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[str, ...]:
         """Names for the dimensions of one event's value of that shape."""
         given = spec.get("dims")
-        if self._usable(given, shape):
+        if self._usable(given, shape) and not _reordered(spec.get("shape"), shape):
             # Remembered: two keys share a dimension only where it has one size, which xarray insists on.
             self._sizes.update(zip(given, shape, strict=True))  # type: ignore[arg-type]
             return tuple(given)  # type: ignore[arg-type]
@@ -71,6 +71,13 @@ class Dimensions:
         name = f"dim_{self._count}"
         self._count += 1
         return self._next() if name in self._taken or name in self._sizes else name
+
+
+def _reordered(declared: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a file has the declared lengths in another order, so that the names would be those of other axes."""
+    if not isinstance(declared, (list, tuple)) or list(declared) == list(shape):
+        return False
+    return sorted(map(str, declared)) == sorted(map(str, shape))
 
 
 def attributes(key: str, name: str, spec: Document, *, device: str | None = None) -> dict[str, Any]:

@@ -155,11 +155,11 @@ class HeaderBuilder:
     def _assets(self) -> list[StreamAsset]:
         assets = []
         for (resource, descriptor), spans in self._spans.items():
-            doc: dict[str, Any] | None = self._stream_resources.get(resource)
-            if doc is not None:
-                assets.append(StreamAsset(doc, str(doc.get("data_key", "")), descriptor, tuple(spans)))
+            # Frames of a resource that the run lacks are of no key; that there were some is not lost.
+            doc: dict[str, Any] = self._stream_resources.get(resource) or {"uid": resource}
+            assets.append(StreamAsset(doc, str(doc.get("data_key") or ""), descriptor, tuple(spans)))
         order = {uid: place for place, uid in enumerate(self._stream_resources)}
-        return sorted(assets, key=lambda a: order[a.resource["uid"]])
+        return sorted(assets, key=lambda a: order.get(a.resource["uid"], len(order)))
 
 
 def span_of(stream_datum: Document) -> Span:

@@ -180,9 +180,22 @@ def test_mimetype_that_nothing_reads(tmp_path: Path) -> None:
 
 def test_stream_resource_of_a_key_that_is_not_declared(tmp_path: Path) -> None:
     run = change(streamed(tmp_path), "stream_resource", 0, lambda doc: doc.update(data_key="other"))
-    observed = only(found(run))
-    assert observed.code == "unexpected-key"
-    assert observed.where.endswith("/primary/other")
+    observed = {finding.code: finding for finding in found(run)}
+    assert observed.keys() == {"unexpected-key", "num-events", "incomplete", "no-resource"}
+    assert observed["unexpected-key"].where.endswith("/primary/other")
+
+
+def test_stream_resource_without_a_key(tmp_path: Path) -> None:
+    run = change(streamed(tmp_path), "stream_resource", 0, lambda doc: doc.pop("data_key"))
+    observed = {finding.code: finding.level for finding in found(run)}
+    assert observed["no-data-key"] == observed["num-events"] == "error"
+
+
+def test_resource_that_gives_no_frames_an_event(tmp_path: Path) -> None:
+    run = sequence(tmp_path)
+    change(run, "descriptor", 0, lambda doc: doc["data_keys"]["image"].update(shape=[1, 4, 6]))
+    changed = change(run, "resource", 0, lambda doc: doc["resource_kwargs"].update(frame_per_point=0))
+    assert [finding.code for finding in found(changed)] == ["frames-per-event"]
 
 
 def test_streamed_key_without_a_stream_resource() -> None:
@@ -196,7 +209,8 @@ def test_streamed_key_without_a_stream_resource() -> None:
 
 def test_stream_datum_of_an_unknown_resource(tmp_path: Path) -> None:
     run = change(streamed(tmp_path), "stream_datum", 0, lambda doc: doc.update(stream_resource="gone"))
-    assert {finding.code for finding in found(run)} == {"unknown-resource", "unused-resource"}
+    codes = {"unknown-resource", "unused-resource", "num-events", "incomplete", "no-resource"}
+    assert {finding.code for finding in found(run)} == codes
 
 
 def sequence(folder: Path, spec: str = "NPY_SEQ") -> RunComposer:
@@ -223,7 +237,7 @@ def test_events_that_name_datums_not_in_the_run(tmp_path: Path) -> None:
     run = change(sequence(tmp_path), "event", 1, lambda event: event["data"].update(image="gone/0"))
     observed = only(found(run))
     assert observed.code == "unknown-datum"
-    assert observed.message == "1 of 3 events name datums not in the run, 'gone/0' first"
+    assert observed.message == "1 of 3 datum_ids are of no datum that is found, 'gone/0' first"
 
 
 def test_unknown_spec_and_datums_of_an_unknown_resource(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pkgutil import resolve_name, walk_packages
 import pytest
 
 from intake_bluesky import assets
+from intake_bluesky.assets.given_events import GivenEvents
 from intake_bluesky.assets.handlers import HandlerReader
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
 from intake_bluesky.assets.reader_registry import BUILT_IN, native_reader
@@ -20,7 +21,7 @@ def readers() -> set[str]:
     modules = [import_module(found.name) for found in walk_packages(assets.__path__, f"{assets.__name__}.")]
     classes = chain.from_iterable(inspect.getmembers(module, inspect.isclass) for module in modules)
     whole = {each for _, each in classes if issubclass(each, AssetReader) and not inspect.isabstract(each)}
-    made = whole - {HandlerReader, UnreadableReader}
+    made = {each for each in whole if not issubclass(each, (GivenEvents, HandlerReader, UnreadableReader))}
     return {f"{each.__module__.removeprefix('intake_bluesky.assets.')}:{each.__name__}" for each in made}
 
 

@@ -18,9 +18,9 @@ CODES: Final[dict[str, tuple[Level, str]]] = {
     ),
     "unknown-resource": (
         "error",
-        "A datum or stream datum belongs to a resource that the run does not have.",
+        "A datum or stream datum belongs to a resource that neither the run has nor the store finds.",
     ),
-    "unknown-datum": ("error", "An event names a datum that the run does not have."),
+    "unknown-datum": ("error", "An event names a datum that neither the run has nor the store finds by its id."),
     "no-resource": ("error", "A streamed key has no stream resource, though its stream has rows."),
     "no-data-key": ("error", "A stream resource does not say which data key its frames are of."),
     "num-events": (
@@ -29,7 +29,10 @@ CODES: Final[dict[str, tuple[Level, str]]] = {
     ),
     "unknown-format": ("error", "Nothing installed reads the mimetype or spec of a resource."),
     "file-missing": ("error", "A file that the documents name is not there."),
-    "file-unreadable": ("error", "A file is there and cannot be read."),
+    "file-unreadable": (
+        "error",
+        "A file is there and cannot be read, or the documents leave open which part of it an event is.",
+    ),
     "file-short": ("error", "A file has fewer frames than the documents refer to."),
     "file-long": ("warning", "A file has more frames than the documents refer to."),
     "file-mismatch": ("warning", "A file holds another dtype or shape than its data key declares."),

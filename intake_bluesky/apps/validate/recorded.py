@@ -126,6 +126,8 @@ class DocumentChecks:
             return
         key = self._resources.get(resource, ("", None))[1]
         where = f"{self.uid}/{stream_name(self._descriptors[descriptor])}"
+        if resource not in self._resources:
+            return
         if not key:
             message = f"stream resource {resource} has no data key: its frames are of no variable"
             self._tally.add(where, "no-data-key", message)
