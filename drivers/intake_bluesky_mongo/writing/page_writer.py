@@ -101,7 +101,8 @@ class _Pages:
         self._full = []
 
     def _replace(self, page: _Page) -> None:
-        known = f"{page.owner}/{page.first}"  # so that a page written twice is one
+        # So that a page written twice is one. Of the run, too: another may have further datums of the same resource.
+        known = f"{self._run}/{page.owner}/{page.first}"
         last = {"size": page.size, "first_index": page.first, "last_index": page.first + len(page.rows) - 1}
         raw = sized(f"{self.kind}_page", {**self._document(page), **last}, _id=known)
         replacing: list[ReplaceOne[Stored]] = [ReplaceOne({"_id": known}, raw, upsert=True)]
