@@ -81,7 +81,10 @@ def values(store: RunStore, run: RunComposer, **options: Any) -> Any:
     return read.values
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres", "normalized", "embedded"])
+DATABASES = ["sqlite", "postgres", "normalized", "embedded"]
+
+
+@pytest.fixture(params=["memory", *DATABASES])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunStore]:
     if request.param == "memory":
         yield MemoryStore()
@@ -121,9 +124,8 @@ def test_what_events_hold(store: RunStore, file: str) -> None:
         np.testing.assert_array_equal([doc["data"]["img"] for name, doc in documents if name == "event"], expected)
 
 
+@pytest.mark.parametrize("store", DATABASES, indirect=True)
 def test_datums_and_resources_of_other_runs(store: RunStore, file: str) -> None:
-    if isinstance(store, MemoryStore):
-        pytest.skip("looks up no datum by its id")
     first = run_of("first", file, image(), 2)
     [dark] = [doc["datum_id"] for name, doc in first.documents if name == "datum"]
     [resource] = [doc["uid"] for name, doc in first.documents if name == "resource"]

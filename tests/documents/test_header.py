@@ -170,9 +170,11 @@ def test_stream_datum_may_come_before_its_resource(tmp_path: Path) -> None:
     assert _built(late).header("v").stream_assets == _built(run).header("v").stream_assets
 
 
-def test_stream_datum_without_its_resource_makes_no_asset(tmp_path: Path) -> None:
+def test_stream_datum_without_its_resource_is_of_no_key(tmp_path: Path) -> None:
     run = [item for item in stream_hdf5(tmp_path) if item[0] != "stream_resource"]
-    assert _built(run).header("v").stream_assets == ()
+    assets = _built(run).header("v").stream_assets
+    assert {asset.data_key for asset in assets} == {""}
+    assert {asset.spans for asset in assets} == {((1, 6, 0, 5),)}
 
 
 @given(st.permutations(range(4)))
