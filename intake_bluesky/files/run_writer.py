@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import threading
 import zlib
 from collections.abc import Callable
@@ -27,10 +28,15 @@ from intake_bluesky.storage.contract import RunInsert
 
 __all__ = ["FileInsert", "Target", "is_being_written"]
 
-# How the compressor of one member is made, and told to give all that it holds.
-ENGINES: Final[dict[str, tuple[Callable[[], Any], int]]] = {
-    "gz": (lambda: zlib.compressobj(level=6, wbits=31), zlib.Z_SYNC_FLUSH),
-    "zst": (lambda: ZstdCompressor(level=3).compressobj(), COMPRESSOBJ_FLUSH_BLOCK),
+# How the compressor of one member is made, told to give all that it holds, and what ends a member then: an empty last
+# block and, of gzip, checksum and size of what is in it.
+ENGINES: Final[dict[str, tuple[Callable[[], Any], int, Callable[[int, int], bytes]]]] = {
+    "gz": (
+        lambda: zlib.compressobj(level=6, wbits=31),
+        zlib.Z_SYNC_FLUSH,
+        lambda checksum, size: struct.pack("<2sII", b"\x03\x00", checksum, size),
+    ),
+    "zst": (lambda: ZstdCompressor(level=3).compressobj(), COMPRESSOBJ_FLUSH_BLOCK, lambda *_: b"\x01\x00\x00"),
 }
 # What no filesystem takes for anything but a name, and no listing passes over as hidden.
 SAFE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=,~ -]{0,199}", re.ASCII)
@@ -138,7 +144,7 @@ class FileInsert(RunInsert):
         with self._lock:
             if self._file is None:
                 raise UnsupportedOperation(f"{self.path} is closed: a run ends with its stop document")
-            self._append(self._file, data if self._packer is None else self._packer.pack(data))
+            self._append(self._file, data, last=name == "stop")
             self._watching.take(name, doc)
             if name == "start" and self._entry is None:
                 self._entry = entry_of(self.path, "", (data, doc), None)  # now: the caller may change the document
@@ -154,12 +160,23 @@ class FileInsert(RunInsert):
         found = self._watching.found()
         return None if found is None else (version_of(self._stamp), pack(found))
 
-    def _append(self, file: int, data: bytes) -> None:
+    def _append(self, file: int, data: bytes, *, last: bool) -> None:
+        try:
+            packed = data if self._packer is None else self._packer.pack(data, last=last)
+            self._put(file, packed)
+        except BaseException:
+            if self._packer is not None:
+                self._packer.refused()
+            raise
+        if self._packer is not None:
+            self._packer.written()
+
+    def _put(self, file: int, data: bytes) -> None:
         try:
             done = os.write(file, data)
             while done < len(data):
                 done += os.write(file, data[done:])
-        except OSError:
+        except BaseException:
             # A full disk takes half a document: what follows would be unreadable behind it.
             os.ftruncate(file, self._written)
             os.lseek(file, self._written, os.SEEK_SET)
@@ -175,7 +192,7 @@ class FileInsert(RunInsert):
         if file is not None:
             try:
                 if self._packer is not None:
-                    self._append(file, self._packer.end())
+                    self._put(file, self._packer.end)
                 self._stamp = stamp_of(os.fstat(file))
             finally:
                 os.close(file)
@@ -198,22 +215,33 @@ _BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate the 
 
 
 class _Packer:
-    """Compresses document by document, all of each at once; a member ends where a block is full."""
+    """Compresses document by document, all of each at once; a member ends where a block is full, and with the run.
+
+    What the disk refused the compressor remembers all the same: that member is ended, and another begun.
+    """
 
     def __init__(self, compression: str) -> None:
-        self._make, self._flush = ENGINES[compression]
+        self._make, self._flush, self._end_of = ENGINES[compression]
         self._engine: Any = None
-        self._size = 0
+        self._checksum = self._size = 0
+        self.end = self._next_end = b""  # ends the member that the file ends with, if one is open
 
-    def pack(self, data: bytes) -> bytes:
-        """All the bytes that a reader needs to see this document."""
+    def pack(self, data: bytes, *, last: bool) -> bytes:
+        """All the bytes that a reader needs to see this document; `written` or `refused` has to follow."""
+        before = b""
         if self._engine is None:
-            self._engine, self._size = self._make(), 0
-        self._size += len(data)
-        packed: bytes = self._engine.compress(data)
-        return packed + (self.end() if self._size >= BLOCK else bytes(self._engine.flush(self._flush)))
+            before, self._engine, self._checksum, self._size = self.end, self._make(), 0, 0
+        self._checksum, self._size = zlib.crc32(data, self._checksum), self._size + len(data)
+        self._next_end = self._end_of(self._checksum, self._size)
+        packed: bytes = before + self._engine.compress(data) + self._engine.flush(self._flush)
+        if last or self._size >= BLOCK:
+            packed, self._next_end, self._engine = packed + self._next_end, b"", None
+        return packed
 
-    def end(self) -> bytes:
-        """The end of the member, if one was begun."""
-        engine, self._engine = self._engine, None
-        return b"" if engine is None else bytes(engine.flush())
+    def written(self) -> None:
+        """The file has what was packed last."""
+        self.end = self._next_end
+
+    def refused(self) -> None:
+        """The file is as it was before that."""
+        self._engine = None

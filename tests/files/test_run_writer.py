@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import importlib
+import json
 import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 
 from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import (
@@ -26,7 +30,7 @@ from intake_bluesky.errors import (
 from intake_bluesky.files import FileStore
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_jsonl import JSONLStore
-from tests.files.runs import lines, uid_of, uids
+from tests.files.runs import lines, two_monitors, uid_of, uids
 
 
 class TestWriting:
@@ -69,24 +73,39 @@ class TestWriting:
             insert.write("stop", {"uid": "s", "run_start": "abc", "time": 2.0, "exit_status": "success"})
         assert [name for name, _ in store.documents("abc")] == ["start", "stop"]
 
-    def test_full_disk_leaves_no_half_document(
-        self, folder: Path, store: JSONLStore, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("compression", [None, "gz", "zst"])
+    def test_full_disk_loses_what_it_refused_and_nothing_else(
+        self, compression: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        insert = store.insert(count()[0][1])
-        write = os.write
+        store, run, rng = JSONLStore(folder, compression=compression), two_monitors(400), random.Random(1)
+        write, full = os.write, False
 
-        def half(file: int, data: bytes) -> int:
-            if len(data) < 20:
+        def some(file: int, data: bytes) -> int:
+            if full and len(data) < 20:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            return write(file, data[: len(data) // 2])
+            return write(file, data[: len(data) // 2] if full else data)
 
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "write", half)
-            with pytest.raises(OSError, match="No space"):
-                insert.write(*count()[1])
-        for name, doc in count()[1:]:
-            insert.write(name, doc)
-        assert identical(list(store.documents(uid_of(count()))), count())
+        monkeypatch.setattr(os, "write", some)
+        monkeypatch.setattr("intake_bluesky.files.run_writer.BLOCK", 1 << 14)
+        insert, kept = store.insert(run[0][1]), [run[0]]
+        for place, (name, doc) in enumerate([*run[1:], run[-1]]):  # the stop once refused, and once more
+            full = place == len(run) - 2 or (name != "stop" and rng.random() < 0.2)
+            if full:
+                with pytest.raises(OSError, match="No space"):
+                    insert.write(name, doc)
+            else:
+                insert.write(name, doc)
+                kept.append((name, doc))
+        assert 600 < len(kept) < 700
+        assert identical(list(store.documents(uid_of(run))), kept)
+        [path] = folder.iterdir()
+        raw = path.read_bytes()
+        if compression == "gz":
+            raw = gzip.decompress(raw)
+        elif compression == "zst":
+            raw = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True).read()
+        assert identical([json.loads(line) for line in raw.splitlines()], kept)
+        store.close()
 
     def test_nothing_is_written_after_the_stop(self, store: JSONLStore) -> None:
         insert = store.insert(count()[0][1])
