@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.files.indexer import IndexedFiles
-from intake_bluesky.index.index import ORDERS, IndexLost
+from intake_bluesky.index.index import ORDERS
 from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.key_values import Runs
 from intake_bluesky.index.tables import COLUMNS
@@ -44,7 +43,7 @@ def count_values(files: IndexedFiles, path: Path, where: SQL) -> Iterable[tuple[
         return None
     query, values = asked
     files.watch()
-    return files.ask(lambda index: FILES.counted(index.rows(query, values), path, _decoder(files)))
+    return FILES.counted(files.ask_rows(lambda index: index.rows(query, values)), path, _decoder(files))
 
 
 def look_up(
@@ -63,14 +62,11 @@ def _looked_up(
 ) -> Iterator[tuple[str, float | None, tuple[Any, ...]]]:
     files.watch()
     decode = _decoder(files)
-    try:
-        rows = files.ask(lambda index: index.rows(query, values))
-        if paths:
-            yield from (FILES.looked_up(row, paths, decode) for row in rows)
-        else:
-            yield from ((uid, time, ()) for uid, time in rows)
-    except IndexLost as error:
-        raise StoreUnavailable(f"{error}; it is made anew: search again") from error
+    rows = files.ask_rows(lambda index: index.rows(query, values))
+    if paths:
+        yield from (FILES.looked_up(row, paths, decode) for row in rows)
+    else:
+        yield from ((uid, time, ()) for uid, time in rows)
 
 
 def _decoder(files: IndexedFiles) -> Any:

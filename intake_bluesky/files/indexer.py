@@ -71,18 +71,29 @@ class IndexedFiles:
 
     def ask(self, question: Callable[[Index], T], *, put: bool = True) -> T:
         """Ask the index about all files, listing them before the first question; what was written here is in it."""
-        for _ in range(3):
-            try:
-                if not self._rhythm.listed(self.index.generation):
-                    self.refresh()
-                elif put and self._waiting:
-                    self._put_waiting()
-                return question(self.index)
-            except IndexLost:
-                continue
-        raise StoreUnavailable(
-            f"the index {self.index.path} was lost three times: set INTAKE_BLUESKY_CACHE to another folder"
-        )
+
+        def answer() -> T:
+            if not self._rhythm.listed(self.index.generation):
+                self.refresh()
+            elif put and self._waiting:
+                self._put_waiting()
+            generation = self.index.generation
+            found = question(self.index)
+            # Another thread may have met another file, which is empty or of another listing.
+            if not self._rhythm.listed(generation) or self.index.generation != generation:
+                raise IndexLost("it was another meanwhile")
+            return found
+
+        return self.index.again(answer)
+
+    def ask_rows(self, question: Callable[[Index], Iterator[T]]) -> Iterator[T]:
+        """Yield what `ask` gives of a question with many answers, the first of which is there when it returns."""
+        first, rest = self.ask(lambda index: (list(islice(rows := question(index), 1)), rows))
+        yield from first
+        try:
+            yield from rest
+        except IndexLost as error:
+            raise StoreUnavailable(f"the index was lost while it was read ({error}): search again") from error
 
     def path_of(self, uid: str) -> str | None:
         """The path of the file that a run is in, or was when that was last looked at."""
@@ -138,26 +149,20 @@ class IndexedFiles:
             Scans where that is worth it.
         """
         with self._lock:
-            for _ in range(3):
-                try:
-                    self._refresh(executor, deep=deep, unscanned=unscanned)
-                    return
-                except IndexLost:
-                    continue
-        raise StoreUnavailable(f"the index {self.index.path} cannot be written")
+            self.index.again(lambda: self._refresh(executor, deep=deep, unscanned=unscanned))
 
     def _refresh(self, executor: Executor | None, *, deep: bool, unscanned: bool) -> None:
         if not (deep or unscanned) and self._rhythm.resting(self.index.generation):
             self.watch()
             return
         self._put_waiting()
-        turn = self._rhythm.begin()
+        turn = self._rhythm.begin(self.index.generation)
         listed, whole = self._list()
         self._rhythm.measured(turn)
         token = digest(listed)
         if deep or unscanned or not whole or self.index.fact(LISTING) != token:
             self._compare(listed, token if whole else "", executor, deep=deep, unscanned=unscanned)
-        self._rhythm.end(turn, self.index.generation)
+        self._rhythm.end(turn)
 
     def _compare(
         self, listed: Sequence[FileListing], token: str, executor: Executor | None, *, deep: bool, unscanned: bool
@@ -194,13 +199,17 @@ class IndexedFiles:
 
     def measure(self, uids: Sequence[str]) -> int:
         """Scan the files of runs that have stopped and are not measured; about how many bytes that read."""
-        with self._lock:
-            known = self.ask(lambda index: index.unmeasured(uids))
+
+        def measure(index: Index) -> int:
+            known = index.unmeasured(uids)
             for entries in self._looks((Task(path, stamp, deep=True) for path, stamp in known), len(known)):
                 self._put(entries)
             if known:
-                self.index.settle(uids)
-        return sum(likely_size(path, size_of(stamp)) for path, stamp in known)
+                index.settle(uids)
+            return sum(likely_size(path, size_of(stamp)) for path, stamp in known)
+
+        with self._lock:
+            return self.ask(measure)
 
     def _list(self) -> tuple[list[FileListing], bool]:
         """What the locations list, and whether every one could be listed."""
@@ -257,7 +266,7 @@ class IndexedFiles:
         """Yield runs that meet a condition; a few are shown only after a look at whether their files are the same."""
         self.watch()
         for _ in range(3):
-            found = self.ask(lambda index: index.find(where, values, order, offset=offset, limit=limit))
+            found = self.ask_rows(lambda index: index.find(where, values, order, offset=offset, limit=limit))
             if limit is None or limit > CHECKED:
                 break
             few = list(found)
@@ -265,7 +274,7 @@ class IndexedFiles:
             stale = self.locations.stale([(path, stamp) for _, _, path, stamp in few])
             if not stale:
                 break
-            self.look_again(stale)
+            self.ask(lambda _: self.look_again(stale))  # noqa: B023  # which is called at once
         return found
 
     def look_again(
@@ -312,7 +321,7 @@ class IndexedFiles:
 
         Raises
         ------
-        RunNotFound, DamagedRun
+        RunNotFound, DamagedRun, IndexLost
         """
         for _ in range(2):
             entry = self._find(uid)
@@ -331,22 +340,16 @@ class IndexedFiles:
     def _find(self, uid: str) -> IndexEntry:
         """The entry of a run: known, written here just now, or found by another listing."""
         entry = self._waiting.entry(uid)
-        if entry is not None:
-            return entry
-        for prepare in (self._put_written, self.list_again):
-            prepare(uid)
-            try:
-                entry = self.index.entry(uid)
-            except IndexLost:
-                continue
-            if entry is not None:
-                return entry
-        raise self.not_found(uid)
-
-    def _put_written(self, uid: str) -> None:
-        if self._waiting.path(uid) is not None:
-            with suppress(IndexLost):
+        if entry is None:
+            if self._waiting.path(uid) is not None:
                 self._put_waiting()
+            entry = self.index.entry(uid)
+        if entry is None:
+            self.list_again(uid)
+            entry = self.index.entry(uid)
+        if entry is None:
+            raise self.not_found(uid)
+        return entry
 
     def list_again(self, uid: str) -> None:
         """List the files for a run that may be in one put there since the last listing, unless that was just now."""

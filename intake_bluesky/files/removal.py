@@ -25,7 +25,7 @@ def remove_run(files: IndexedFiles, uid: str, *, permanent: bool) -> None:
         for path in paths:  # the one that is shown is the last: until then the run is whole
             _remove(uid, path, files.locations.holding(path).endings, permanent=permanent)
     finally:
-        files.look_again(paths)
+        files.ask(lambda _: files.look_again(paths))
 
 
 def _paths(files: IndexedFiles, uid: str) -> list[str]:
@@ -34,7 +34,7 @@ def _paths(files: IndexedFiles, uid: str) -> list[str]:
     known = files.ask(lambda index: index.files_of(uid))
     stale = files.locations.stale(known)
     if stale:
-        files.look_again(stale)
+        files.ask(lambda _: files.look_again(stale))
         known = files.ask(lambda index: index.files_of(uid))
     if not known:
         raise files.not_found(uid)

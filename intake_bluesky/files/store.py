@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Final
 
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.documents.statistics import Statistics
-from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.file_location import shown
 from intake_bluesky.files.content.source import is_certain, version_of
@@ -19,7 +18,6 @@ from intake_bluesky.files.indexer import IndexedFiles
 from intake_bluesky.files.removal import remove_run
 from intake_bluesky.files.run_reader import RunFile
 from intake_bluesky.files.run_writer import FileInsert, Target
-from intake_bluesky.index.index import IndexLost
 from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.rare_words import narrowed
 from intake_bluesky.index.tables import COLUMNS
@@ -126,12 +124,8 @@ class FileStore(RunStore):
     def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
         """Yield the runs that match, in order, out of the index alone."""
         where, values = self._condition(plan)
-        found = self.files.find(where, values, plan.order, offset=offset, limit=limit)
-        try:
-            for start, stop, _, _ in found:
-                yield self._summary(start, stop)
-        except IndexLost as error:
-            raise StoreUnavailable(f"{error}; it is made anew: search again") from error
+        for start, stop, _, _ in self.files.find(where, values, plan.order, offset=offset, limit=limit):
+            yield self._summary(start, stop)
 
     def _condition(self, plan: Plan) -> SQL:
         keys = {leaf.query.key for leaf in leaves(plan.pushed) if isinstance(leaf, Kept)}
@@ -190,7 +184,7 @@ class FileStore(RunStore):
             yield from self._open(uid, files)[0].datum_pages(resource)
 
     def _open(self, uid: str, files: ExitStack) -> tuple[RunFile, RunHeader]:
-        entry, content, layout = self.files.open(uid, files)
+        entry, content, layout = self.files.index.again(lambda: self.files.open(uid, files))
         run = RunFile(self.codec, content, layout)
         # A file that may change without changing its stamp is described anew.
         header = self._headers.get(uid, entry.stamp) if is_certain(entry.stamp) else None

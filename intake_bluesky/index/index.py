@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -270,13 +269,11 @@ class Index(IndexFile):
 
     def entries(self) -> Iterator[IndexEntry]:
         """Yield everything that is kept, a file after the other."""
-        with self._guarded(), closing(self._connect()) as db:
-            rows = db.execute(
-                f"SELECT {FIELDS}, statistics FROM files LEFT JOIN documents AS d ON d.file = id "  # noqa: S608
-                "LEFT JOIN measured AS m ON m.file = id"
-            )
-            for found in rows:
-                yield IndexEntry(*found)
+        query = (
+            f"SELECT {FIELDS}, statistics FROM files LEFT JOIN documents AS d ON d.file = id "  # noqa: S608
+            "LEFT JOIN measured AS m ON m.file = id"
+        )
+        yield from (IndexEntry(*found) for found in self._stream(query))
 
     def unfinished(self, limit: int) -> list[tuple[str, str]]:
         """(path, stamp) of the latest runs that have no stop."""
@@ -353,9 +350,7 @@ class Index(IndexFile):
     def rows(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
         """Yield what a query of SQL selects, read as it is asked for."""
         self._prepare(query)
-        # A connection of its own: one on which rows are being read cannot write when others wrote meanwhile.
-        with self._guarded(), closing(self._connect()) as db:
-            yield from db.execute(query, values)
+        yield from self._stream(query, values)
 
     def problems(self) -> list[tuple[str, str | None, str]]:
         """(path, uid, what is wrong) of files, by path."""

@@ -16,16 +16,23 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 
+from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.index.tables import VERSION, create, prepare
 from intake_bluesky.runtime.processes import PerProcess
 
 __all__ = ["IndexFile", "IndexLost", "index_path"]
 
+ATTEMPTS: Final = 3
+AT_ONCE: Final = 8  # questions; each takes two descriptors, of which a process may have few
+STREAMS: Final = 8  # long answers that are read as they are asked for
+KEPT: Final = 4  # connections that nobody uses
+ENDS: Final = ("", "-wal", "-shm")  # of the names of the files that SQLite has
 BUSY: Final = 30.0  # seconds to wait for another process's transaction
 GONE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 UNUSABLE: Final = frozenset(
@@ -36,8 +43,13 @@ UNUSABLE: Final = frozenset(
 )  # fmt: skip
 
 
+T = TypeVar("T")
+Identity: TypeAlias = tuple[int, int] | None
+"""Which file is at a path."""
+
+
 class IndexLost(Exception):
-    """The index was damaged and is empty now: look at the files again and repeat what was asked."""
+    """The index is another now, which may be empty: look at the files again and repeat what was asked."""
 
 
 def index_path(key: str) -> Path:
@@ -55,67 +67,121 @@ def index_path(key: str) -> Path:
 
 
 class _Connections:
-    """Those of one process, by thread."""
+    """Those of one process, each lent to one thread at a time, so that a thread which ended leaves none behind."""
 
     def __init__(self) -> None:
-        self.all: list[sqlite3.Connection] = []
-        self.local = threading.local()
+        # Deques, for generators give back whenever they are collected: in any thread, and while it holds any lock.
+        self.free: deque[sqlite3.Connection] = deque()
+        self.streams = deque(range(STREAMS))  # one taken for each reading that goes on
+        self.turns = threading.BoundedSemaphore(AT_ONCE)
+        self._closed = False
+
+    def give_back(self, db: sqlite3.Connection) -> None:
+        if len(self.free) < KEPT:
+            self.free.append(db)
+        else:
+            db.close()
+        if self._closed:
+            self.close()
 
     def close(self) -> None:
-        while self.all:
-            self.all.pop().close()
+        self._closed = True
+        with suppress(IndexError):
+            while True:
+                self.free.pop().close()
 
 
 class IndexFile:
-    """One SQLite file; shared by threads and processes, each with a connection of its own.
+    """One SQLite file; shared by threads and processes.
 
     Parameters
     ----------
     path : Path
         The file. Where it cannot be written a temporary one takes its place, with a warning.
 
+    Attributes
+    ----------
+    generation : int
+        Changes when the file does: what was put into one is not in the next.
+
     Raises
     ------
     IndexLost
-        From any method: the file was damaged, and was emptied with a warning.
+        From any method: the file was damaged, taken away or replaced, and another is open now.
+    StoreUnavailable
+        From any method: neither the file nor a temporary one can be used.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.generation = 0
+        self._number: int | None = None  # of the file that was open last, from its header
+        self._files: list[Identity] | None = None  # it, and those that SQLite has beside it
+        self._size = 0
+        self._temporary = False
+        self._patience = threading.local()
         self._connections: PerProcess[_Connections] = PerProcess(_Connections.close)
+
+    def again(self, ask: Callable[[], T]) -> T:
+        """Ask, and where the index is lost meanwhile ask again.
+
+        Raises
+        ------
+        StoreUnavailable
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                return ask()
+            except IndexLost as error:
+                lost = error
+        raise StoreUnavailable(
+            f"the index {self.path} was lost {ATTEMPTS} times ({lost}): set INTAKE_BLUESKY_CACHE to another folder"
+        ) from lost
 
     @contextmanager
     def patient(self, seconds: float) -> Iterator[None]:
         """Wait no longer than so for another process's transaction, in this thread; then it is an error."""
-        with self._guarded():
-            db = self._connection()
-            db.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        self._patience.seconds = seconds
         try:
             yield
         finally:
-            with suppress(sqlite3.Error):
-                db.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
+            del self._patience.seconds
 
     def close(self) -> None:
         """Close this process's connections; used again, the index opens new ones."""
-        self._connections.close()
+        with self._connections.lock:
+            self._connections.close()
+            self._files, self._size = None, 0
 
     def _ask(self, query: str, *values: Any) -> list[Any]:
+        with self._lent() as db:
+            return db.execute(query, values).fetchall()
+
+    def _stream(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """Yield rows, read as they are asked for by a few at a time; others have all at once."""
         with self._guarded():
-            return self._connection().execute(query, values).fetchall()
+            own = self._connections.get(_Connections)
+            try:
+                stream = own.streams.pop()
+            except IndexError:
+                yield from self._ask(query, *values)
+                return
+            try:
+                db = self._taken(own)
+                try:
+                    with closing(db.execute(query, values)) as rows:
+                        yield from rows
+                finally:
+                    own.give_back(db)
+            finally:
+                own.streams.append(stream)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._guarded():
-            db = self._connection()
+        with self._lent() as db:
             # A transaction that begins by reading fails, without waiting, if another wrote before its own first write.
             db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
+            yield db
             db.execute("COMMIT")
 
     @contextmanager
@@ -127,31 +193,75 @@ class IndexFile:
             yield db
 
     @contextmanager
+    def _lent(self) -> Iterator[sqlite3.Connection]:
+        """A connection, of no more than a few: others wait for their turn."""
+        own = self._connections.get(_Connections)
+        with self._guarded(), own.turns:
+            db = self._taken(own)
+            try:
+                yield db
+            finally:
+                if db.in_transaction:  # of some errors SQLite ends it by itself
+                    db.execute("ROLLBACK")
+                own.give_back(db)
+
+    def _taken(self, own: _Connections) -> sqlite3.Connection:
+        self._check()
+        try:
+            db = own.free.pop()
+        except IndexError:
+            return self._connect()
+        db.execute(f"PRAGMA busy_timeout = {int(self._seconds * 1000)}")
+        return db
+
+    @property
+    def _seconds(self) -> float:
+        return float(getattr(self._patience, "seconds", BUSY))
+
+    @contextmanager
     def _guarded(self) -> Iterator[None]:
+        generation = self.generation
         try:
             yield
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest are details
-            if code not in GONE | UNUSABLE and not str(error).startswith("no such table"):
+            unusable = code in UNUSABLE or (code == sqlite3.SQLITE_BUSY and self._seconds == BUSY)
+            if not unusable and code not in GONE and not str(error).startswith("no such table"):
                 raise
-            self._replace(error, temporary=code in UNUSABLE)
+            with self._connections.lock:
+                if self.generation == generation:  # else another thread has met it, too
+                    self._replace(error, unusable=unusable)
             raise IndexLost(str(error)) from error
 
-    def _connection(self) -> sqlite3.Connection:
-        """Give each thread a connection of its own, and each process: none survives a fork."""
-        own = self._connections.get(_Connections)
-        connection: sqlite3.Connection | None = getattr(own.local, "connection", None)
-        if connection is None:
-            with self._connections.lock:  # so that none is added to those that were closed meanwhile
-                own = self._connections.get(_Connections)
-                connection = own.local.connection = self._connect()
-                own.all.append(connection)
-        return connection
+    def _check(self) -> None:
+        """Notice that the file was taken away, replaced or cut since it was opened."""
+        if self._is_same():
+            return
+        with self._connections.lock:
+            if self._is_same():  # as another thread found
+                return
+            known, now = self._files, _files_at(self.path)
+            # Parts of the one that was open would be taken for parts of the new one.
+            if known is None or now[0] in (None, known[0]) or any(map(_same, known, now)):
+                self._unlink()
+            self._lose()
+        raise IndexLost("it was taken away or replaced")
+
+    def _is_same(self) -> bool:
+        known = self._files
+        if known is None:
+            return True
+        now, size = _files_at(self.path), _size_of(self.path)
+        if now != known or size < self._size:
+            return False
+        self._size = size
+        return True
 
     def _connect(self) -> sqlite3.Connection:
         _make_folder(self.path.parent)
-        # Used by one thread each, and closed by whichever closes the index.
-        db = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        if _size_of(self.path) == 0 and _size_of(f"{self.path}-wal") > 0:
+            self._unlink()  # it was cut to nothing, and SQLite would wait for whoever has it open
+        db = sqlite3.connect(self.path, timeout=self._seconds, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA page_size = 8192")  # of which start documents of a kilobyte or two leave less empty
             # The usual 2 MiB hold 250 of these pages, and a page of runs lies on more: each search read them anew.
@@ -162,35 +272,87 @@ class IndexFile:
             if db.execute("PRAGMA user_version").fetchone() != (VERSION,):
                 create(db)
             prepare(db)
+            self._note(db.execute("PRAGMA application_id").fetchone()[0])
         except BaseException:
             db.close()
             raise
         return db
 
-    def _replace(self, error: Exception, *, temporary: bool) -> None:
-        """Begin with an empty index, at the same place or, where that cannot be written, at another."""
+    def _note(self, number: int) -> None:
+        """Note which file is open now; where another was before, what was put into that is not in this."""
         with self._connections.lock:
-            self.close()
-            self.generation += 1
-            if temporary:
-                self._use_temporary(error)
-            else:
-                self._remove(error)
+            files = _files_at(self.path)
+            other = self._number not in (None, number) or (self._files is not None and files != self._files)
+            if other:
+                self._lose()
+            self._number, self._files = number, None if other else files
+            self._size = max(self._size, _size_of(self.path))
+        if other:
+            raise IndexLost("it was taken away or replaced")
+
+    def _lose(self) -> None:
+        self.close()
+        self._number = None
+        self.generation += 1
+
+    def _replace(self, error: Exception, *, unusable: bool) -> None:
+        """Begin with an empty index, at the same place or, where that cannot be used, at another."""
+        if not unusable:
+            self._unlink()
+        if unusable or self.path.exists():  # the folder is not ours, or nothing in it can be removed
+            self._use_temporary(error)
+        else:
+            warnings.warn(
+                f"the index {self.path} cannot be read ({error}): it is made anew from the files", stacklevel=2
+            )
+        self._lose()
 
     def _use_temporary(self, error: Exception) -> None:
-        folder = tempfile.mkdtemp(prefix="intake-bluesky-")
+        advice = "make room, or set INTAKE_BLUESKY_CACHE to a folder that can be written"
+        if self._temporary:
+            raise StoreUnavailable(f"the temporary index {self.path} cannot be used ({error}): {advice}") from error
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))  # one that lacks descriptors would do so anywhere
+            folder = tempfile.mkdtemp(prefix="intake-bluesky-")
+        except OSError as other:
+            raise StoreUnavailable(
+                f"the index {self.path} cannot be used ({error}), nor a temporary one ({other}): {advice}"
+            ) from error
         warnings.warn(
             f"the index {self.path} cannot be used ({error}): one in {folder} takes its place for now; set "
             f"INTAKE_BLUESKY_CACHE to a folder that can be written to keep it",
             stacklevel=2,
         )
-        self.path = Path(folder) / self.path.name
+        self.path, self._temporary = Path(folder) / self.path.name, True
         weakref.finalize(self, _remove_folder, folder, os.getpid())
 
-    def _remove(self, error: Exception) -> None:
-        warnings.warn(f"the index {self.path} cannot be read ({error}): it is made anew from the files", stacklevel=2)
-        for end in ("", "-wal", "-shm"):
-            Path(f"{self.path}{end}").unlink(missing_ok=True)  # a log left behind would be read into the new file
+    def _unlink(self) -> None:
+        for end in ENDS:  # a log left behind would be read into the new file
+            with suppress(OSError):
+                os.unlink(f"{self.path}{end}")
+
+
+def _files_at(path: Path) -> list[Identity]:
+    return [_identity(f"{path}{end}") for end in ENDS]
+
+
+def _identity(path: str) -> Identity:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _same(one: Identity, other: Identity) -> bool:
+    return one == other is not None
+
+
+def _size_of(path: str | Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _make_folder(path: Path) -> None:

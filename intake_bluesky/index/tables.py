@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -139,6 +140,8 @@ def create(db: sqlite3.Connection) -> None:
             db.execute(statement)
         if HAS_FTS5:
             db.execute(TEXTS)
+        # By this number it is known from another that takes its place.
+        db.execute(f"PRAGMA application_id = {1 + secrets.randbelow(2**31 - 1)}")
         db.execute(f"PRAGMA user_version = {VERSION}")
     db.execute("COMMIT")
 

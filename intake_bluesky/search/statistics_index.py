@@ -7,11 +7,11 @@ the run.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from intake_bluesky.documents.statistics import Fields, Statistics
-from intake_bluesky.index.index import Index, IndexEntry, IndexLost, index_path, storable
+from intake_bluesky.index.index import Index, IndexEntry, index_path, storable
 from intake_bluesky.index.packed_statistics import pack
 from intake_bluesky.index.statistics_conditions import kept_condition
 from intake_bluesky.query.pruning import Kept
@@ -19,7 +19,6 @@ from intake_bluesky.search.run_statistics import Measured, measured
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.statistics import Answer, Recorded, StatisticsCache
 
-T = TypeVar("T")
 TOGETHER: Final = 64  # runs that a store is asked to describe at once
 # One bound value for any number of uids: SQLite limits how many variables a statement has.
 AMONG: Final = "uid IN (SELECT value FROM json_each(?))"
@@ -35,13 +34,13 @@ class StatisticsIndex(StatisticsCache):
     def get(self, values: Recorded) -> Statistics | None:
         if not storable(values.uid):
             return None
-        found = _again(lambda: self._index.statistics(values))
+        found = self._index.again(lambda: self._index.statistics(values))
         return found[1] if found is not None and found[0] == values.version else None
 
     def put(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
         known = [(what, one) for what, one in found if storable(what.uid)]
         # The stamp of an entry is the version itself.
-        _again(lambda: self._index.keep(known, lambda version: version))
+        self._index.again(lambda: self._index.keep(known, lambda version: version))
 
     def measure(self, uids: Sequence[str]) -> int:
         """Read the events of those runs that have stopped and are not measured yet."""
@@ -83,16 +82,16 @@ class StatisticsIndex(StatisticsCache):
             self._index.put(entries)
             self._index.settle(())  # makes the indexes of SQL that searches use
 
-        _again(put)
+        self._index.again(put)
 
     def _unmeasured(self, uids: Iterable[str]) -> list[str]:
         asked = [uid for uid in uids if storable(uid)]
-        known = set(_again(lambda: self._rows(AMONG, [json.dumps(asked)])))
+        known = set(self._index.again(lambda: self._rows(AMONG, [json.dumps(asked)])))
         return [uid for uid in asked if uid not in known]
 
     def check_versions(self) -> None:
         """Forget the runs that changed, or went, since they were measured: it describes all of them."""
-        versions = _again(self._index.stamps)
+        versions = self._index.again(self._index.stamps)
         uids = list(versions)
         for some in (uids[n : n + TOGETHER] for n in range(0, len(uids), TOGETHER)):
             now = {header.uid: header.version for header, _ in self._store.read_ahead(some)}
@@ -101,7 +100,7 @@ class StatisticsIndex(StatisticsCache):
     def forget(self, uids: Sequence[str]) -> None:
         """Keep nothing of some runs."""
         if uids:
-            _again(lambda: self._index.forget(uids))
+            self._index.again(lambda: self._index.forget(uids))
 
     def decided(self, leaf: Kept, among: Sequence[str] | None = None) -> list[str]:
         """The uids of runs for which statistics prove a query, all or `among` some; of what is open, those not open."""
@@ -114,7 +113,7 @@ class StatisticsIndex(StatisticsCache):
             self._index.spread([leaf.query.key])
             return self._rows(where, values)
 
-        return _again(ask)
+        return self._index.again(ask)
 
     def _rows(self, where: str, values: Sequence[Any]) -> list[str]:
         return [uid for (uid,) in self._index.rows(f"SELECT uid FROM files WHERE measured AND {where}", values)]  # noqa: S608
@@ -122,14 +121,6 @@ class StatisticsIndex(StatisticsCache):
     def close(self) -> None:
         """Close the file; it is opened anew when it is used again."""
         self._index.close()
-
-
-def _again(ask: Callable[[], T]) -> T:
-    """Ask once more where the index was lost: it is empty then, and whoever needs statistics measures again."""
-    try:
-        return ask()
-    except IndexLost:
-        return ask()
 
 
 def packed(found: Measured) -> bytes:

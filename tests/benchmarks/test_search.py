@@ -139,8 +139,8 @@ def _steps(index: Index, where: str, values: list[Any]) -> int:
         steps += 1
         return 0
 
-    db = index._connection()
-    db.set_progress_handler(count, 100)
+    with index._lent() as db:  # the only one, which is lent again and again
+        db.set_progress_handler(count, 100)
     index.count(where, values)
     list(index.find(where, values, Order.NEWEST, limit=200))
     db.set_progress_handler(None, 1)

@@ -6,15 +6,20 @@ import gc
 import multiprocessing
 import os
 import pickle
+import resource
+import shutil
 import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.index import search_rows
 from intake_bluesky.index.index import ORDERS, Index, IndexEntry, IndexLost, index_path
 from intake_bluesky.storage.order import Order
@@ -148,12 +153,86 @@ def test_index_of_another_version_is_emptied_with_a_warning(path: Path) -> None:
     index.close()
 
 
-def test_index_deleted_while_in_use_is_made_anew(index: Index, path: Path) -> None:
+HARMS: dict[str, Callable[[Path], object]] = {
+    "file deleted": Path.unlink,
+    "all deleted": lambda path: list(map(Path.unlink, path.parent.iterdir())),
+    "folder deleted": lambda path: shutil.rmtree(path.parent),
+    "folder moved": lambda path: path.parent.rename(path.parent.with_name("elsewhere")),
+    "cut to nothing": lambda path: os.truncate(path, 0),
+    "cut": lambda path: os.truncate(path, 8192),
+    "cut within a page": lambda path: os.truncate(path, 5000),
+    "log deleted": lambda path: path.with_name(f"{path.name}-wal").unlink(),
+    "shared memory deleted": lambda path: path.with_name(f"{path.name}-shm").unlink(),
+    "replaced by nothing": lambda path: _touched(path.with_name("empty")).replace(path),
+    "replaced by a folder": lambda path: os.mkdir(_moved(path)),
+    "replaced by another": lambda path: _make_other(_moved(path)),
+    "overwritten": lambda path: path.write_bytes(os.urandom(path.stat().st_size)),
+}
+
+
+def _touched(path: Path) -> Path:
+    path.touch()
+    return path
+
+
+def _moved(path: Path) -> Path:
+    path.replace(path.with_name("moved"))
+    return path
+
+
+def _make_other(path: Path) -> object:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute("CREATE TABLE something(else_)")
+
+
+@pytest.mark.filterwarnings("ignore:the index")
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("harm", HARMS)
+def test_harmed_while_in_use_is_noticed_by_all_that_have_it_open(path: Path, harm: str, closed: bool) -> None:
+    one, other = Index(path), Index(path)
+    one.put([_entry(f"{n:03}", float(n)) for n in range(100)])
+    one.close()  # so that all is in the file itself
+    before = {index: (_uids(index), index.generation) for index in (one, other)}
+    if closed:
+        one.close()
+    HARMS[harm](path)
+    for index, (known, generation) in before.items():
+        found = index.again(partial(_uids, index))
+        assert found == (known if index.generation == generation else [])
+    one.again(lambda: one.put([_entry("new", 1.0)]))
+    if one.path == other.path:
+        assert _uids(one) == other.again(partial(_uids, other))
+    assert "new" in _uids(one)
+    one.close()
+    other.close()
+
+
+def test_no_more_connections_than_a_few(index: Index) -> None:
+    """Threads that ended leave none behind, many at once wait for their turn, and answers half read hold up nothing."""
+    index.put([_entry(f"{n:04}", float(n)) for n in range(300)])
+    begun = [index.find("1", (), Order.NEWEST) for _ in range(100)]
+    for rows in begun:
+        next(rows)
+    with ThreadPoolExecutor(100) as pool:
+        assert list(pool.map(lambda _: len(_uids(index)), range(300))) == [300] * 300
+    connections = [one for one in gc.get_objects() if isinstance(one, sqlite3.Connection)]
+    assert len(connections) < 30
+    assert [len(list(rows)) for rows in begun] == [299] * 100
+
+
+def test_a_process_without_descriptors_says_so(index: Index) -> None:
     index.put([_entry("a", 1.0)])
     index.close()
-    for file in path.parent.iterdir():
-        file.unlink()
-    assert _uids(index) == []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(StoreUnavailable, match="Too many open files"):
+            _uids(index)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert _uids(index) == ["a"]
 
 
 def test_folder_that_cannot_be_written_gives_a_temporary_index(tmp_path: Path) -> None:
@@ -326,13 +405,13 @@ def test_passing_over_runs_reads_no_documents(thousand: Index) -> None:
     """Of a page far down only its own documents are read, as counted by the steps of SQLite's machine."""
     steps = [0, 0]
     for which, offset in enumerate((0, 900)):
-        db = thousand._connection()
 
         def count(which: int = which) -> int:
             steps[which] += 1
             return 0
 
-        db.set_progress_handler(count, 1)
+        with thousand._lent() as db:  # the only one, which is lent again and again
+            db.set_progress_handler(count, 1)
         assert len(list(thousand.find("1", (), Order.NEWEST, limit=50, offset=offset))) == 50
         db.set_progress_handler(None, 1)
     assert steps[1] - steps[0] < 900 * 4

@@ -246,10 +246,10 @@ def steps(index: Index, condition: SQL) -> tuple[str, int]:
         asked.append(1)
         return 0
 
-    db = index._connection()
     told = f"EXPLAIN QUERY PLAN SELECT 1 FROM files LEFT JOIN searched ON searched.file = id WHERE listed AND {where}"
-    plan = str(db.execute(told, values).fetchall())
-    db.set_progress_handler(count, 100)
+    with index._lent() as db:  # the only one, which is lent again and again
+        plan = str(db.execute(told, values).fetchall())
+        db.set_progress_handler(count, 100)
     list(index.find(where, values, Order.NEWEST, limit=5))
     db.set_progress_handler(None, 1)
     return plan, len(asked)

@@ -330,9 +330,9 @@ def test_deep_documents_are_searched_as_far_as_sql_may(folder: FilePath) -> None
 
 def _steps(indexed: Runs, query: Query, statements: list[str]) -> list[str]:
     """How SQLite goes about finding and counting what a query asks for."""
-    db = indexed.index._connection()
-    statements.clear()
-    db.set_trace_callback(statements.append)
+    with indexed.index._lent() as db:  # the only one, which is lent again and again
+        statements.clear()
+        db.set_trace_callback(statements.append)
     where, values = SEARCH.condition(to_nnf(query))
     list(indexed.index.find(where, values, Order.NEWEST, limit=5))
     indexed.index.count(where, values)

@@ -34,18 +34,18 @@ class Rhythm:
         self._locations = locations
         self._last = Turn(0.0, [])  # into no index: none was made
 
-    def begin(self) -> Turn:
-        """Begin to list."""
+    def begin(self, generation: int) -> Turn:
+        """Begin to list, into this index."""
         # The changes of before: a file added while the listing goes on shows as a change after it.
-        return Turn(time.monotonic(), self._changes())
+        return Turn(time.monotonic(), self._changes(), generation=generation)
 
     def measured(self, turn: Turn) -> None:
         """The listing is there, and what it cost is known."""
         turn.cost = time.monotonic() - turn.when
 
-    def end(self, turn: Turn, generation: int) -> None:
+    def end(self, turn: Turn) -> None:
         """The index holds what was listed."""
-        turn.when, turn.generation = time.monotonic(), generation
+        turn.when = time.monotonic()
         self._last = turn
 
     def listed(self, generation: int) -> bool:
