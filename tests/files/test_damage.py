@@ -6,20 +6,25 @@ import errno
 import gzip
 import os
 import sys
+import zlib
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from intake_bluesky.documents.model import identical
-from intake_bluesky.errors import (
-    RunNotFound,
-    StoreUnavailable,
-)
+from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable
+from intake_bluesky.files.content.decompress import content_of
 from intake_bluesky.files.content.source import LocalSource
+from intake_bluesky.files.run_reader import RunFile
+from intake_bluesky.files.scan.index_entries import scan as scan_file
+from intake_bluesky.files.scan.inspect import Task, look
+from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.testing.plain_runs import count, scan
-from intake_bluesky_jsonl import JSONLStore
+from intake_bluesky_jsonl import JSONLCodec, JSONLStore
 from tests.files.runs import lines, two_monitors, uid_of, uids
 
 
@@ -159,6 +164,57 @@ class TestBadInput:
         header = store.header(uid_of(run))
         assert header.stop is None
         assert any("decompressed" in problem.message for problem in store.problems())
+
+    @pytest.mark.parametrize("place", range(0, 1400, 37))
+    def test_one_wrong_bit_in_a_small_gzip_file_gives_what_plain_zlib_does(self, place: int, folder: Path) -> None:
+        packed = bytearray(gzip.compress(lines(count())))
+        packed[place % len(packed)] ^= 1 << place % 8
+        (folder / "run.jsonl.gz").write_bytes(packed)
+        engine, plain, failure = zlib.decompressobj(wbits=31), b"", ""
+        try:
+            for byte in packed:
+                plain += engine.decompress(bytes([byte]))
+        except zlib.error:
+            failure = "decompressed"
+        expected = []
+        for line in plain.splitlines(keepends=True):
+            with suppress(DamagedRun, NotARun):
+                expected.append(JSONLCodec().decode(line))
+        path, codec = str(folder / "run.jsonl.gz"), JSONLCodec()
+        entry = look(codec, LocalSource, Task(path))
+        assert entry.problem
+        if expected and expected[0][0] == "start":
+            assert entry.uid == expected[0][1]["uid"]
+            assert failure in entry.problem
+            with closing(LocalSource(path)) as source:
+                _, layout = scan_file(codec, path, source)
+                found = list(RunFile(codec, content_of(source, path, layout.members), layout).documents())
+            assert identical(found, expected)
+        else:
+            assert entry.uid is None
+
+    @pytest.mark.parametrize("compression", ["gz", "zst"])
+    def test_damage_in_a_part_of_a_compressed_file_loses_that_part(
+        self, compression: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("intake_bluesky.files.run_writer.BLOCK", 1 << 15)
+        run, store = two_monitors(1000), JSONLStore(folder, compression=compression)
+        with store.insert(run[0][1]) as insert:
+            for name, doc in run[1:]:
+                insert.write(name, doc)
+        [path] = folder.iterdir()
+        packed = bytearray(path.read_bytes())
+        middle = len(packed) // 2
+        packed[middle : middle + 5] = b"\xff" * 5
+        path.write_bytes(packed)
+        events = store.header(uid_of(run)).streams["left"].events
+        assert 900 < events < 1000
+        values = np.concatenate([page.data["left"] for page in store.event_pages(uid_of(run), "left")])
+        assert len(values) == events
+        assert set(values.tolist()) < {n + 0.5 for n in range(1000)}
+        assert list(store.documents(uid_of(run)))[-1] == run[-1]
+        assert any("decompressed" in problem.message for problem in store.problems())
+        store.close()
 
     def test_two_runs_in_one_file_are_reported(self, folder: Path, store: JSONLStore) -> None:
         (folder / "run.jsonl").write_bytes(lines(count()) + lines(scan()))

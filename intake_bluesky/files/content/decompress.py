@@ -7,6 +7,7 @@ package writes them; a pass over all that comes before where a file is one membe
 
 from __future__ import annotations
 
+import re
 import zlib
 from abc import ABC, abstractmethod
 from bisect import bisect_right
@@ -15,14 +16,17 @@ from typing import Any, Final
 
 from zstandard import ZstdDecompressor, ZstdError
 
-from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.content.source import ByteSource
 
 __all__ = ["COMPRESSIONS", "Content", "Member", "Range", "compression_of", "content_of", "likely_size", "most_of"]
 
 STEP: Final = 4 << 20  # bytes read at once from a plain file
 PACKED_STEP: Final = 1 << 18  # and from a compressed one, where they become many times more
-MORSEL: Final = 1 << 13  # compressed bytes given to the engine at once: so much is lost around damage
+MORSEL: Final = 1 << 13  # compressed bytes given to the engine at once: of so much is gone over again at damage
+MARGIN: Final = 18  # bytes in which the end of a member and the beginning of the next can have been taken for another
+COMPRESSIONS: Final = ("gz", "zst")
+MEMBER: Final = {"gz": re.compile(rb"\x1f\x8b\x08[\x00-\x1f]"), "zst": re.compile(rb"\x28\xb5\x2f\xfd")}
+FAILURES: Final = (zlib.error, ZstdError)
 USUAL: Final = 8  # bytes that a byte of a compressed file becomes, about
 DENSEST: Final = 1 << 14  # bytes that a byte of a compressed file becomes, at most
 GAP: Final = 1 << 16  # bytes between two ranges that are read along rather than asked for apart
@@ -40,16 +44,13 @@ class Content(ABC):
     def __init__(self, source: ByteSource) -> None:
         self.source = source
         self.cut = False  # whether the last `stream` found the compressed data to end before its member does
+        # Places in the content that the last `stream` came to at which some is missing, and why: what follows is that
+        # of the next member which can be found.
+        self.damage: list[tuple[int, str]] = []
 
     @abstractmethod
     def stream(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the content from `start` up to `stop` or the end, in pieces.
-
-        Raises
-        ------
-        DamagedRun
-            Where the data cannot be decompressed.
-        """
+        """Yield the content from `start` up to `stop` or the end, in pieces, as far as it can be decompressed."""
 
     @abstractmethod
     def apart(self, before: Range, after: Range) -> bool:
@@ -107,10 +108,11 @@ class PackedContent(Content):
     def __init__(self, source: ByteSource, compression: str, members: list[Member]) -> None:
         super().__init__(source)
         self._compression = compression
+        self._why = ""  # the last member ended before its time
         self.members = members
 
     def stream(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        self.cut = False
+        self.cut, self.damage = False, []
         offset, place = self.members[self.unit(start)]
         while offset < self.source.size and not self.cut and (stop is None or place < stop):
             for data, after in self._member(offset):
@@ -121,6 +123,8 @@ class PackedContent(Content):
                     yield window
                 if stop is not None and place >= stop:
                     return
+            if self._why:
+                self.damage.append((place, self._why))
             # Noted on the way, so that a later read begins nearer to what it asks for.
             if not self.cut and offset > self.members[-1][0]:
                 self.members.append((offset, place))
@@ -133,26 +137,45 @@ class PackedContent(Content):
 
     def _member(self, offset: int) -> Iterator[tuple[bytes, int]]:
         """Decompress one member in pieces, each with the place in the file after it."""
-        engine = _decompressor(self._compression)
-        self.cut = True  # until the end of the member is met
+        engine, begin = _decompressor(self._compression), offset
+        self.cut, self._why = True, ""  # until the end of the member is met
         while raw := self.source.read(offset, offset + PACKED_STEP):
             for start in range(0, len(raw), MORSEL):
                 morsel = raw[start : start + MORSEL]
+                try:
+                    data = bytes(engine.decompress(morsel))
+                except FAILURES:
+                    yield self._before_damage(begin, offset, morsel)
+                    return
                 offset += len(morsel)
-                data = self._decompress(engine, morsel, offset)
                 if engine.eof:
                     self.cut = False
                     yield data, offset - len(engine.unused_data)
                     return
                 yield data, offset
 
-    def _decompress(self, engine: Any, raw: bytes, offset: int) -> bytes:
+    def _before_damage(self, begin: int, offset: int, morsel: bytes) -> tuple[bytes, int]:
+        """What a morsel becomes, byte by byte, before it fails, and where the next member may begin."""
+        engine, data = _decompressor(self._compression), bytearray()
+        for place in range(begin, offset, MORSEL):
+            engine.decompress(self.source.read(place, min(place + MORSEL, offset)))
         try:
-            return bytes(engine.decompress(raw))
-        except (zlib.error, ZstdError) as error:
-            raise DamagedRun(
-                f"the {self._compression} data cannot be decompressed, before byte {offset}: {error}"
-            ) from error
+            for place in range(len(morsel)):
+                data += engine.decompress(morsel[place : place + 1])
+                offset += 1
+        except FAILURES as error:
+            why = f"the {self._compression} data cannot be decompressed, at byte {offset} ({error})"
+            self._why = f"{why}: what comes before it may be wrong, too"
+        self.cut = False
+        return bytes(data), self._next_member(max(offset - MARGIN, begin + 1))
+
+    def _next_member(self, offset: int) -> int:
+        while raw := self.source.read(offset, offset + PACKED_STEP):
+            found = MEMBER[self._compression].search(raw)
+            if found is not None:
+                return offset + found.start()
+            offset += max(len(raw) - MARGIN, 1)
+        return self.source.size
 
 
 def _decompressor(compression: str) -> Any:
@@ -161,7 +184,6 @@ def _decompressor(compression: str) -> Any:
     return ZstdDecompressor().decompressobj()
 
 
-COMPRESSIONS: Final = ("gz", "zst")
 COMPRESSED: Final = tuple(f".{kind}" for kind in COMPRESSIONS)
 
 

@@ -85,10 +85,7 @@ def _resumed(codec: Codec, path: str, source: ByteSource, earlier: IndexEntry | 
     except ValueError:
         return None
     content = content_of(source, path, list(layout.members))
-    try:
-        same = guard_of(content, layout.scanned) == layout.guard
-    except DamagedRun:
-        return None
+    same = guard_of(content, layout.scanned) == layout.guard
     return Scan(codec, layout, earlier.start, earlier.stop) if same else None
 
 

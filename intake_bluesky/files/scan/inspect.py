@@ -83,7 +83,10 @@ def _entry(codec: Codec, source: ByteSource, task: Task) -> IndexEntry:
 def _glance(codec: Codec, path: str, source: ByteSource) -> IndexEntry | None:
     plain, size = compression_of(path) is None, source.size
     if size <= 2 * END:
-        head = tail = source.read(0, size) if plain else content_of(source, path, [(0, 0)]).read()
+        content = content_of(source, path, [(0, 0)])
+        head = tail = content.read()
+        if content.damage:
+            return None
     elif plain:
         head, tail = source.read(0, END), source.read(size - END, size)
     else:

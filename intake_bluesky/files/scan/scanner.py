@@ -49,6 +49,7 @@ class Scan:
     # Of the whole file, if this scan began at its beginning and the run has stopped.
     statistics: Found | None = field(default=None, init=False)
     _several: bool = False
+    _missing: int = 0  # how many such places were met
     _buffer: bytes = b""
     _used: int = 0
     _before: bytes = b""
@@ -69,22 +70,39 @@ class Scan:
         self._blocks = BlockBuilder(self.layout, self._measuring)
         try:
             for data in content.stream(self.layout.scanned):
-                self._feed(data)
+                self._feed_parts(data, content)
                 if self._several:
                     break
+            self._feed_parts(b"", content)
             self._finish()
         except DamagedRun as error:
             self.layout.rest = f"{error}; what comes before is used"
         self._blocks.finish()
         if self.start is None:
             cut = "it is cut off before its" if content.cut else "it holds no"
-            raise NotARun(self.layout.rest or f"{cut} run start document")
+            why = [f"{cut} run start document", *(damage[2] for damage in self.layout.damage[-1:])]
+            raise NotARun(self.layout.rest or ": ".join(why))
         # Mostly these bytes are still at hand, and need not be read again.
         enough = len(self._before) == min(self.layout.scanned, GUARDED)
         self.layout.guard = zlib.crc32(self._before) if enough else guard_of(content, self.layout.scanned)
         if whole and self.stop is not None:
             self._measuring.sound = self._measuring.sound and not self.layout.problems()
             self.statistics = self._measuring.found()
+
+    def _feed_parts(self, data: bytes, content: Content) -> None:
+        """Take what lies before a place where some of the content is missing apart from what follows."""
+        for place, why in content.damage[self._missing :]:
+            end = place - self.layout.scanned - len(self._buffer)
+            if end > len(data) or self._several:
+                break
+            self._feed(data[:end])
+            data = data[end:]
+            self._let_go(len(self._buffer))
+            self._blocks.close()
+            self.layout.damage.append((self.layout.scanned, place, why))
+            self.layout.scanned = place
+            self._missing += 1
+        self._feed(data)
 
     def _feed(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
