@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 import threading
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from zstandard import COMPRESSOBJ_FLUSH_BLOCK, ZstdCompressor
 
 from intake_bluesky.documents.model import Document
 from intake_bluesky.documents.running_statistics import Watching
-from intake_bluesky.errors import DuplicateRun, UnsupportedOperation, UntrustedName
+from intake_bluesky.errors import DuplicateRun, StoreUnavailable, UnsupportedOperation, UntrustedName
 from intake_bluesky.files.content.decompress import COMPRESSIONS
 from intake_bluesky.files.content.file_location import LocalLocation, shown
 from intake_bluesky.files.content.source import stamp_of, version_of
@@ -28,15 +28,10 @@ from intake_bluesky.storage.contract import RunInsert
 
 __all__ = ["FileInsert", "Target", "is_being_written"]
 
-# How the compressor of one member is made, told to give all that it holds, and what ends a member then: an empty last
-# block and, of gzip, checksum and size of what is in it.
-ENGINES: Final[dict[str, tuple[Callable[[], Any], int, Callable[[int, int], bytes]]]] = {
-    "gz": (
-        lambda: zlib.compressobj(level=6, wbits=31),
-        zlib.Z_SYNC_FLUSH,
-        lambda checksum, size: struct.pack("<2sII", b"\x03\x00", checksum, size),
-    ),
-    "zst": (lambda: ZstdCompressor(level=3).compressobj(), COMPRESSOBJ_FLUSH_BLOCK, lambda *_: b"\x01\x00\x00"),
+# How the compressor of one member is made, at whose end a checksum tells of wrong bits, and told to give all it holds.
+ENGINES: Final[dict[str, tuple[Callable[[], Any], int]]] = {
+    "gz": (lambda: zlib.compressobj(level=6, wbits=31), zlib.Z_SYNC_FLUSH),
+    "zst": (lambda: ZstdCompressor(level=3, write_checksum=True).compressobj(), COMPRESSOBJ_FLUSH_BLOCK),
 }
 # What no filesystem takes for anything but a name, and no listing passes over as hidden.
 SAFE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=,~ -]{0,199}", re.ASCII)
@@ -60,7 +55,9 @@ class Target:
         if not isinstance(uid, str) or not SAFE.fullmatch(uid) or uid.endswith((".", " ")):
             raise UntrustedName(f"a run's uid names its file, and {uid!r} cannot: use letters, digits, - and _")
         folder = self._folder(files)
-        known = files.path_of(uid)
+        known = None
+        with suppress(StoreUnavailable):  # without an index runs are written all the same; no file is overwritten
+            known = files.path_of(uid)
         # A file that somebody deleted since is no duplicate; of a URL the index is believed.
         if known is not None and (not os.path.isabs(known) or os.path.exists(known)):
             raise _duplicate(uid, known)
@@ -161,15 +158,16 @@ class FileInsert(RunInsert):
         return None if found is None else (version_of(self._stamp), pack(found))
 
     def _append(self, file: int, data: bytes, *, last: bool) -> None:
+        """Write a document; none at the end of a run that has no stop."""
+        if self._packer is None:
+            self._put(file, data)
+            return
         try:
-            packed = data if self._packer is None else self._packer.pack(data, last=last)
-            self._put(file, packed)
+            self._put(file, self._packer.pack(data, last=last))
         except BaseException:
-            if self._packer is not None:
-                self._packer.refused()
+            self._packer.refused()
             raise
-        if self._packer is not None:
-            self._packer.written()
+        self._packer.written()
 
     def _put(self, file: int, data: bytes) -> None:
         try:
@@ -191,8 +189,7 @@ class FileInsert(RunInsert):
         file, self._file = self._file, None
         if file is not None:
             try:
-                if self._packer is not None:
-                    self._put(file, self._packer.end)
+                self._append(file, b"", last=True)
                 self._stamp = stamp_of(os.fstat(file))
             finally:
                 os.close(file)
@@ -217,30 +214,42 @@ _BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate the 
 class _Packer:
     """Compresses document by document, all of each at once; a member ends where a block is full, and with the run.
 
-    What the disk refused the compressor remembers all the same: that member is ended, and another begun.
+    What the disk refused a compressor remembers all the same: another, which is given what the file has of the member,
+    gives the same bytes and then goes on.
     """
 
     def __init__(self, compression: str) -> None:
-        self._make, self._flush, self._end_of = ENGINES[compression]
+        self._make, self._flush = ENGINES[compression]
         self._engine: Any = None
-        self._checksum = self._size = 0
-        self.end = self._next_end = b""  # ends the member that the file ends with, if one is open
+        self._held: list[bytes] = []  # documents of a member that did not end, which the file has
+        self._size = 0  # of them, in bytes
+        self._packed = b"", False  # what was packed last, and whether the member ends with it
 
     def pack(self, data: bytes, *, last: bool) -> bytes:
         """All the bytes that a reader needs to see this document; `written` or `refused` has to follow."""
-        before = b""
+        ends = last or self._size + len(data) >= BLOCK
+        self._packed = data, ends
+        if not data and not self._held:
+            return b""
         if self._engine is None:
-            before, self._engine, self._checksum, self._size = self.end, self._make(), 0, 0
-        self._checksum, self._size = zlib.crc32(data, self._checksum), self._size + len(data)
-        self._next_end = self._end_of(self._checksum, self._size)
-        packed: bytes = before + self._engine.compress(data) + self._engine.flush(self._flush)
-        if last or self._size >= BLOCK:
-            packed, self._next_end, self._engine = packed + self._next_end, b"", None
+            self._engine = self._make()
+            for earlier in self._held:
+                self._give(earlier)
+        packed = self._give(data)
+        return packed + self._engine.flush() if ends else packed
+
+    def _give(self, data: bytes) -> bytes:
+        packed: bytes = self._engine.compress(data) + self._engine.flush(self._flush)
         return packed
 
     def written(self) -> None:
         """The file has what was packed last."""
-        self.end = self._next_end
+        data, ends = self._packed
+        if ends:
+            self._held, self._size, self._engine = [], 0, None
+        else:
+            self._held.append(data)
+            self._size += len(data)
 
     def refused(self) -> None:
         """The file is as it was before that."""
