@@ -143,8 +143,9 @@ def test_a_driver_loads_nothing_that_reads_runs(place: str) -> None:
 
 def test_catalogs_of_files_announce_the_suffix_of_their_format() -> None:
     catalogs = [entry.load() for entry in driver_entry_points().values()]
-    observed = {each.suffixes: each.store_class().codec.suffix for each in catalogs if issubclass(each, FileCatalog)}
-    assert observed == {(".jsonl",): ".jsonl", (".msgpack",): ".msgpack"}
+    observed = {each.suffixes: each.store_class().codec.suffixes for each in catalogs if issubclass(each, FileCatalog)}
+    endings = {(".jsonl", ".ndjson", ".json"), (".msgpack",)}
+    assert observed == {each: each for each in endings}
 
 
 @pytest.mark.parametrize("module", ["errors", "query", "runtime.plugins"])

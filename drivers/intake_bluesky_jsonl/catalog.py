@@ -13,10 +13,10 @@ __all__ = ["BlueskyJSONLCatalog"]
 
 
 class BlueskyJSONLCatalog(FileCatalog):
-    """The runs in ``.jsonl`` files; arguments are those of `FileCatalog`."""
+    """The runs in ``.jsonl`` files, and in ``.ndjson`` and ``.json``; arguments are those of `FileCatalog`."""
 
     name = "bluesky-jsonl-catalog"
-    suffixes = (".jsonl",)
+    suffixes = (".jsonl", ".ndjson", ".json")
 
     @staticmethod
     def store_class() -> type[FileStore]:

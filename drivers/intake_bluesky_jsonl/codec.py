@@ -1,9 +1,10 @@
-"""JSON lines: ``["event", {...}]`` a line, as suitcase-jsonl writes and reads it."""
+"""JSON lines: ``["event", {...}]`` a line, as suitcase-jsonl writes and reads it; other forms are read, too."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any, Final, TypeAlias
 
@@ -14,19 +15,26 @@ from intake_bluesky.documents.columns import Observed
 from intake_bluesky.documents.model import ALL_KEYS, NAMES, Document, EventPage, Keys
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 from intake_bluesky.files.codec import Codec, DocumentSpan
+from intake_bluesky_jsonl import envelopes
+from intake_bluesky_jsonl.envelopes import as_pair, excerpt
 from intake_bluesky_jsonl.events import event_pages
 
 __all__ = ["JSONLCodec"]
 
 Pair: TypeAlias = tuple[str, Document]
 BEGINNING: Final = re.compile(rb'[ \t\r]*\[[ \t]*"([^"\\\n]{1,64})"[ \t]*,[ \t]*\{')
-HEADS: Final = {name: f'["{name}",'.encode() for name in NAMES}  # how nearly all lines begin
+# How nearly all lines begin: those of this package and suitcase-jsonl, and those of Bluesky.
+HEADS: Final = {name: (f'["{name}",'.encode(), f'{{"name": "{name}", "doc": '.encode()) for name in NAMES}
+PLAIN: Final = b'["'
 NO_HEAD: Final = b"\n"
 BETWEEN: Final = b",0,"  # a 0 after each line: where lines are JSON only together, the zeros are elsewhere
 
 
 class JSONLCodec(Codec):
-    r"""One line of JSON a document.
+    r"""One line of JSON a document, in the form ``["name", {document}]``.
+
+    Other forms are read, too: lines ``{"name": ..., "doc": {...}}`` and ``{"start": {...}}``, and arrays of items of
+    any of these forms.
 
     NaN and the infinities are written as Python's `json` writes them (``NaN``, ``Infinity``); integers of any
     size, any text and numpy values are kept. What JSON does not have (bytes, complex numbers, dates) is refused.
@@ -44,6 +52,7 @@ class JSONLCodec(Codec):
     """
 
     suffix = ".jsonl"
+    also_read = (".ndjson", ".json")
 
     def encode(self, name: str, doc: Document) -> bytes:
         """Make one line, line end included.
@@ -62,30 +71,60 @@ class JSONLCodec(Codec):
             ) from error
 
     def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[DocumentSpan]:
-        """Yield the lines from `start` on, each with the blank ones after it.
+        """Yield the lines from `start` on, each with the blank ones after it, or the items of an array.
 
         A last line without its end may be cut anywhere and is left out, whole or not; `decode` finds out.
         """
         raw = data if isinstance(data, bytes) else bytes(data)
-        while (newline := raw.find(b"\n", start)) >= 0:
-            name, stop = _name(raw, start, newline), newline + 1
-            if raw[stop : stop + 1].isspace():
-                stop = _after_blank_lines(raw, stop)
+        while start < len(raw):
+            newline = raw.find(b"\n", start)
+            beginning = BEGINNING.match(raw, start, newline) if newline >= 0 else None
+            if beginning and (raw[newline - 1] == ord("]") or raw[start:newline].rstrip().endswith(b"]")):
+                name, stop = beginning[1].decode(errors="replace"), _after_blank_lines(raw, newline + 1)
+            elif envelopes.is_in_array(raw, start):
+                name, stop = envelopes.item_in_array(raw, start)
+            elif newline < 0:
+                return
+            else:
+                name, stop = self._other_name(raw[start:newline], start), newline + 1
             if name:
                 yield DocumentSpan(name, start, stop)
+            elif stop == start:
+                return
             start = stop
 
+    def _other_name(self, line: bytes, start: int) -> str:
+        """Name of the document in a line of another form; empty where it is blank."""
+        if self.is_blank(line):
+            return ""
+        if line.lstrip()[:1] == b"{":
+            with suppress(DamagedRun):
+                return self.decode(line)[0]
+        raise DamagedRun(f'the line at byte {start} is no ["name", {{document}}] pair: {excerpt(line)}')
+
+    def is_blank(self, data: bytes) -> bool:
+        """Whether these are no documents, nor the beginning of one: blank lines, or the end of an array."""
+        return not data.strip(b" \t\r\n\f\v],")
+
+    def next_beginning(self, data: bytes, start: int) -> int:
+        """In whatever form."""
+        return envelopes.next_beginning(data, start)
+
+    def last_beginning(self, data: bytes, name: str, stop: int) -> int:
+        """In whatever form."""
+        return envelopes.last_beginning(data, name, stop)
+
     def decode(self, item: bytes | memoryview) -> tuple[str, Document]:
-        """Decode one line."""
+        """Decode one line, or one item of an array."""
         raw = bytes(item)
         try:
-            found = exact_json.loads(raw)
+            found = exact_json.loads(raw if raw[:2] == PLAIN else envelopes.value_of(raw))
         except (RecursionError, ValueError) as error:
-            raise DamagedRun(f"a line is not JSON ({error}): {_excerpt(raw)}") from error
-        match found:
-            case [str() as name, dict() as doc]:
+            raise DamagedRun(f"a line is not JSON ({error}): {excerpt(raw)}") from error
+        match as_pair(found):
+            case [name, doc]:
                 return name, doc
-        raise DamagedRun(f'a line is JSON, but no ["name", {{document}}] pair: {_excerpt(raw)}')
+        raise DamagedRun(f'a line is JSON, but no ["name", {{document}}] pair: {excerpt(raw)}')
 
     def decode_several(self, data: bytes, start: int, size: int) -> tuple[list[Pair], list[int]]:
         """Decode whole lines in one go; none where a line is not as nearly all are."""
@@ -102,8 +141,10 @@ class JSONLCodec(Codec):
             found = orjson.loads(b"[" + lines.replace(b"\n", BETWEEN) + b"]")
         except orjson.JSONDecodeError:
             return [], []
-        pairs: list[Pair] = found[::2]
+        pairs: list[Any] = found[::2]
         apart = len(pairs) == len(stops) and found[1::2] == [0] * (len(stops) - 1)
+        if apart and type(pairs[0]) is dict:
+            pairs = list(map(as_pair, pairs))
         return (pairs, stops) if apart and _are_items(pairs, data, start, stops) else ([], [])
 
     def event_pages(
@@ -116,7 +157,11 @@ class JSONLCodec(Codec):
         observed: Mapping[str, Observed] | None = None,
     ) -> Iterator[EventPage]:
         """Decode the events of one descriptor; lines that cannot be its events are passed over."""
-        yield from event_pages(bytes(block), descriptor, data, timestamps, self.decode)
+        raw = bytes(block)
+        if envelopes.is_in_array(raw):
+            values = (envelopes.value_of(raw[item.start : item.stop]) for item in self.split(raw))
+            raw = b"".join(value + b"\n" for value in values)
+        yield from event_pages(raw, descriptor, data, timestamps, self.decode)
 
 
 def _are_items(pairs: list[Any], data: bytes, start: int, stops: list[int]) -> bool:
@@ -130,22 +175,10 @@ def _are_items(pairs: list[Any], data: bytes, start: int, stops: list[int]) -> b
     return all(map(data.startswith, heads, chain([start], stops)))
 
 
-def _name(raw: bytes, start: int, stop: int) -> str:
-    """Name of the item in a line; empty for a blank line."""
-    beginning = BEGINNING.match(raw, start, stop)
-    if beginning and (raw[stop - 1] == ord("]") or raw[start:stop].rstrip().endswith(b"]")):
-        return beginning[1].decode(errors="replace")
-    line = raw[start:stop]
-    if line.strip():
-        raise DamagedRun(f'the line at byte {start} is no ["name", {{document}}] pair: {_excerpt(line)}')
-    return ""
-
-
 def _after_blank_lines(raw: bytes, start: int) -> int:
+    if not raw[start : start + 1].isspace():
+        return start
     while (newline := raw.find(b"\n", start)) >= 0 and not raw[start:newline].strip():
         start = newline + 1
     return start
 
-
-def _excerpt(raw: bytes) -> str:
-    return repr(raw[:60] + b"..." if len(raw) > 60 else raw)

@@ -14,6 +14,7 @@ import orjson
 from intake_bluesky.documents.columns import OBJECT, Column, Ragged
 from intake_bluesky.documents.model import Document, EventPage, Keys
 from intake_bluesky.documents.pages import event_page, gather, normalise
+from intake_bluesky_jsonl.envelopes import as_pair
 from intake_bluesky_jsonl.pages import PageParser
 
 __all__ = ["event_pages"]
@@ -97,7 +98,9 @@ def _quickly(lines: bytes, exactly: Parse) -> list[Pair]:
     """Parse whole lines at once; integers past 64 bits become floats."""
     text = lines.strip()
     try:
-        pairs: list[Pair] = orjson.loads(b"[" + text.replace(b"\n", b",") + b"]")
+        pairs: list[Any] = orjson.loads(b"[" + text.replace(b"\n", b",") + b"]")
+        if dict in set(map(type, pairs)):
+            pairs = list(map(as_pair, pairs))
         sound = len(pairs) == text.count(b"\n") + 1 and set(map(len, pairs)) == {2}
         typed = set(map(type, chain.from_iterable(pairs))) == {str, dict}
     except (TypeError, orjson.JSONDecodeError):

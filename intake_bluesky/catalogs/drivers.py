@@ -27,7 +27,7 @@ class DriverCatalog:
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """Endings of files, without that of a compression: ``(".jsonl",)``."""
+    """Endings of files, that which it writes first, without that of a compression: ``(".jsonl", ".ndjson")``."""
     signatures: ClassVar[tuple[bytes, ...]] = ()
     """First bytes of files, where they identify a format better than an ending; up to 16."""
     url_schemes: ClassVar[tuple[str, ...]] = ()
@@ -44,11 +44,11 @@ DRIVERS: Final[Registry[Any]] = Registry("intake.drivers")
 
 def opened_by(claims: Callable[[type[DriverCatalog]], tuple[T, ...]]) -> dict[T, list[type[DriverCatalog]]]:
     """The drivers by what they claim to open: ``opened_by(lambda driver: driver.suffixes)``."""
-    # Those that have "bluesky" in their names: loading all of Intake's would take long. Each is registered under two
-    # names, since `intake.open_<name>` needs an identifier: it counts once.
+    # Those that have "bluesky" in their names: loading all of Intake's would take long. Each is registered under several
+    # names, since `intake.open_<name>` needs an identifier, and older packages had others: it counts once.
     names = {name.replace("_", "-"): name for name in DRIVERS.names() if "bluesky" in name}
     found: dict[T, list[type[DriverCatalog]]] = {}
-    for driver in map(DRIVERS.get, names.values()):
+    for driver in dict.fromkeys(map(DRIVERS.get, names.values())):
         if isinstance(driver, type) and issubclass(driver, DriverCatalog):
             for claim in claims(driver):
                 found.setdefault(claim, []).append(driver)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -9,8 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UntrustedName
+from intake_bluesky.runtime.patterns import as_pattern
 from intake_bluesky.runtime.secrets import without_secrets
-from intake_bluesky.runtime.trust import TRUST, check_remote, origin_of, without_credentials
+from intake_bluesky.runtime.trust import (
+    TRUST,
+    check_remote,
+    is_local,
+    origin_of,
+    resolve_against,
+    without_credentials,
+)
 
 if TYPE_CHECKING:
     from intake_bluesky.files.store import FileStore
@@ -25,7 +34,8 @@ class FileCatalog(BlueskyCatalog):
     ----------
     paths : str, Path or list of them
         Folders, files, patterns, URLs: see `FileStore`. Relative ones are relative to the working directory;
-        YAML files write ``{{ CATALOG_DIR }}`` for their own.
+        YAML files write ``{{ CATALOG_DIR }}`` for their own. In the YAML file of a folder made by databroker-pack,
+        the ``relative_paths`` of its metadata count where they lead to a folder or file.
     storage_options, directory, compression
         As of `FileStore`; ``storage_options`` are for files that the documents name, too.
     **kwargs
@@ -49,6 +59,7 @@ class FileCatalog(BlueskyCatalog):
         compression: str | None = None,
         **kwargs: Any,
     ) -> None:
+        paths = _where_packed(kwargs.get("metadata") or {}) or paths
         store = self.store_class()(paths, storage_options=storage_options, directory=directory, compression=compression)
         self._servers = tuple({origin_of(place.pattern) for place in store.files.locations if "://" in place.pattern})
         super().__init__(store, storage_options=storage_options, **kwargs)
@@ -67,3 +78,16 @@ class FileCatalog(BlueskyCatalog):
             raise UntrustedName(f"a catalog from elsewhere names paths on servers of several kinds. {TRUST}")
         options = arguments.get("storage_options")
         return {**arguments, **({"storage_options": without_credentials(places[0], options)} if places else {})}
+
+
+def _where_packed(metadata: Mapping[str, Any]) -> list[str]:
+    """Where the runs are beside the YAML file of databroker-pack, whose ``paths`` are those of the machine that packed.
+
+    Unpacked, that file lies elsewhere, with ``paths`` that are right and the same metadata: then nothing is there.
+    """
+    folder, relative = metadata.get("catalog_dir"), metadata.get("relative_paths")
+    if not folder or not isinstance(relative, list):
+        return []
+    paths = [resolve_against(str(folder), str(path)) for path in relative]
+    there = (next(glob.iglob(as_pattern(path.partition("://")[2] or path)), None) for path in paths)
+    return paths if not is_local(str(folder)) or any(there) else []

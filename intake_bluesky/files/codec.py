@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
 from intake_bluesky.documents.columns import Observed
-from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys
+from intake_bluesky.documents.model import ALL_KEYS, NAMES, Document, EventPage, Keys
 
 __all__ = ["Codec", "DocumentSpan"]
 
@@ -28,6 +30,13 @@ class Codec(ABC):
 
     suffix: ClassVar[str]
     """End of a file's name, without compression: ``.jsonl``."""
+    also_read: ClassVar[tuple[str, ...]] = ()
+    """Other ends of names of files that are read, and never written."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Ends of the names of files that are read."""
+        return (self.suffix, *self.also_read)
 
     @abstractmethod
     def encode(self, name: str, doc: Document) -> bytes:
@@ -54,6 +63,19 @@ class Codec(ABC):
         DamagedRun
             Bytes that are no (name, document) pair, or hold what is refused (pickled objects).
         """
+
+    def is_blank(self, data: bytes) -> bool:
+        """Whether there is no document in `data`, nor the beginning of one."""
+        return data.isspace()
+
+    def next_beginning(self, data: bytes, start: int) -> int:
+        """Where an item may begin, from `start` on; -1 where none does."""
+        found = _any_beginning(self).search(data, start)
+        return found.start() if found else -1
+
+    def last_beginning(self, data: bytes, name: str, stop: int) -> int:
+        """Where the last item of a name may begin, before `stop`; -1 where none does."""
+        return data.rfind(_beginning(self, name), 0, stop)
 
     def decode_several(self, data: bytes, start: int, size: int) -> tuple[list[tuple[str, Document]], list[int]]:
         """Decode items that follow each other, where that is faster together than one by one.
@@ -101,3 +123,15 @@ class Codec(ABC):
         observed : mapping of key to Observed, optional
             What earlier looks found: a hint for fast paths, never a reason to change a value.
         """
+
+
+@lru_cache
+def _beginning(codec: Codec, name: str) -> bytes:
+    """How an item of this name begins in this format."""
+    item, text = codec.encode(name, {}), name.encode()
+    return item[: item.index(text) + len(text)]
+
+
+@lru_cache
+def _any_beginning(codec: Codec) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(re.escape(_beginning(codec, name)) for name in sorted(NAMES)))

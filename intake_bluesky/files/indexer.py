@@ -51,10 +51,10 @@ class IndexedFiles:
 
     def __init__(self, codec: Codec, paths: Sequence[str], storage_options: Mapping[str, Any]) -> None:
         self.codec = codec
-        self.locations = FileLocations(location_of(path, codec.suffix, storage_options) for path in paths)
+        self.locations = FileLocations(location_of(path, codec.suffixes, storage_options) for path in paths)
         # Other options may lead to other files at the same addresses.
         options = sorted((key, repr(value)) for key, value in storage_options.items())
-        self._key = json.dumps([codec.suffix, sorted(location.pattern for location in self.locations), options])
+        self._key = json.dumps([codec.suffixes, sorted(location.pattern for location in self.locations), options])
         self._index: Index | None = None
         self._rhythm = Rhythm(self.locations)
         self._troubles: list[Problem] = []

@@ -12,6 +12,7 @@ from intake_bluesky.catalogs import catalog
 from intake_bluesky.catalogs.drivers import DriverCatalog, driver_of, opened_by
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
 from intake_bluesky.errors import CatalogNotFound, IntakeBlueskyError, RunNotFound, StoreUnavailable
+from intake_bluesky.runtime.patterns import as_pattern
 from intake_bluesky.runtime.secrets import shown
 
 if TYPE_CHECKING:
@@ -146,11 +147,14 @@ def _by_suffix(text: str) -> type[DriverCatalog]:
         raise StoreUnavailable(
             f"{shown(text)} is no catalog: end the URL of files with {_kinds()}; databases begin with {databases}"
         )
-    names = os.listdir(text) if os.path.isdir(text) else glob.glob(text, recursive=True)
-    found = {_suffix(name, known) for name in names} - {""}
-    if len(found) == 1:
-        return driver_of(found.pop(), known)
-    if found:
+    names = os.listdir(text) if os.path.isdir(text) else glob.glob(as_pattern(text), recursive=True)
+    endings = {_suffix(name, known) for name in names} - {""}
+    # What a driver writes decides before what it reads, too: beside runs in MessagePack there may be any JSON.
+    found = {driver_of(ending, known): ending for ending in endings}
+    written = [driver for driver in found if driver.suffixes[0] in endings] or list(found)
+    if len(written) == 1:
+        return written[0]
+    if written:
         raise StoreUnavailable(f"{text} has files of several kinds: give a pattern that ends with one of them")
     raise StoreUnavailable(f"{text} is no catalog: it has no files of {_kinds()}")
 

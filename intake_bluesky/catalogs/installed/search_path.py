@@ -13,6 +13,7 @@ from pathlib import Path
 import platformdirs
 from intake.config import conf
 
+from intake_bluesky.runtime.patterns import as_pattern
 from intake_bluesky.runtime.trust import is_local
 from intake_bluesky.storage.contract import Problem
 
@@ -97,7 +98,7 @@ def yaml_files(place: CatalogLocation) -> tuple[list[str], Problem | None]:
             return sorted(entry.path for entry in os.scandir(path) if _is_yaml(entry)), None
     except OSError as error:
         return [], Problem(path, f"this folder cannot be listed: {error.strerror}")
-    found = sorted(glob.glob(path)) if glob.has_magic(path) else [path] if os.path.exists(path) else []
+    found = sorted(glob.glob(as_pattern(path)))
     if found or not place.asked_by:
         return found, None
     return [], Problem(path, f"there is no such folder or file; {place.asked_by} names it")

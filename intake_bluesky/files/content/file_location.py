@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from intake_bluesky.files.content.decompress import COMPRESSIONS
+from intake_bluesky.files.content.decompress import COMPRESSED
 from intake_bluesky.files.content.listing import FileListing, is_removed
 from intake_bluesky.files.content.source import (
     ByteSource,
@@ -22,32 +22,39 @@ from intake_bluesky.files.content.source import (
     remote_stamp,
     size_of,
 )
+from intake_bluesky.runtime.patterns import as_pattern, fixed_part, is_pattern
 from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.runtime.secrets import shown
 
 __all__ = ["FileLocation", "LocalLocation", "RemoteLocation", "location_of", "shown"]
 
 
-def location_of(path: str | os.PathLike[str], suffix: str, storage_options: Mapping[str, Any]) -> FileLocation:
+def location_of(
+    path: str | os.PathLike[str], suffixes: Sequence[str], storage_options: Mapping[str, Any]
+) -> FileLocation:
     """The location that a path, a pattern or a URL names; nothing is looked at."""
     text = os.fspath(path)
     protocol, mark, rest = text.partition("://")
     if not mark and "::" not in text:
-        return LocalLocation(os.path.abspath(os.path.expanduser(text)), suffix)
+        return LocalLocation(os.path.abspath(os.path.expanduser(text)), suffixes)
     if protocol in ("file", "local"):
-        return LocalLocation(os.path.abspath(rest.removeprefix("localhost")), suffix)
-    return RemoteLocation(text, suffix, storage_options)
+        return LocalLocation(os.path.abspath(rest.removeprefix("localhost")), suffixes)
+    return RemoteLocation(text, suffixes, storage_options)
 
 
 class FileLocation(ABC):
     """One of the paths a store was given."""
 
     pattern: str  # absolute
-    folder: str | None = None  # the local folder in which new files can be made, if there is one
 
-    def __init__(self, pattern: str, suffix: str) -> None:
+    def __init__(self, pattern: str, suffixes: Sequence[str]) -> None:
         self.pattern = pattern
-        self.endings = (suffix, *(f"{suffix}.{compression}" for compression in COMPRESSIONS))
+        self.endings = tuple(suffix + end for suffix in suffixes for end in ("", *COMPRESSED))
+
+    @property
+    def folder(self) -> str | None:
+        """The local folder in which new files can be made, if there is one."""
+        return None
 
     @abstractmethod
     def listing(self) -> FileListing:
@@ -80,43 +87,44 @@ class FileLocation(ABC):
 class LocalLocation(FileLocation):
     """A folder, a file, or a pattern of files on disk."""
 
-    def __init__(self, pattern: str, suffix: str) -> None:
-        super().__init__(pattern, suffix)
-        self.folder = pattern if not self._matches_files else os.path.dirname(pattern)
+    @property
+    def folder(self) -> str | None:
+        return os.path.dirname(self.pattern) if self._matches_files else self.pattern
 
     @property
     def home(self) -> str | None:
         if os.path.isdir(self.pattern):
             return os.path.join(self.pattern, "")
-        return _before_magic(self.pattern, os.sep)
+        fixed = fixed_part(self.pattern)
+        return None if fixed == self.pattern else fixed + os.sep
 
     @property
     def _matches_files(self) -> bool:
-        return glob.has_magic(self.pattern) or self.pattern.endswith(self.endings)
+        # A folder may be called like a pattern, or like a file of runs.
+        named = glob.has_magic(self.pattern) or self.pattern.endswith(self.endings)
+        return named and not os.path.isdir(self.pattern)
 
     def matches(self, path: str) -> bool:
         """Whether a file at this path, were there one, would be listed."""
-        # A folder may be called like a pattern, or like a file of runs.
-        if self._matches_files and not os.path.isdir(self.pattern):
-            return fnmatch.fnmatchcase(path, self.pattern) and not is_removed(path, self.pattern)
+        if self._matches_files:
+            return fnmatch.fnmatchcase(path, as_pattern(self.pattern)) and not is_removed(path, self.pattern)
         return os.path.dirname(path) == self.pattern and path.endswith(self.endings)
 
     def listing(self) -> FileListing:
         if os.path.isdir(self.pattern):
             return _scandir(self.pattern, lambda name: name.endswith(self.endings))
         folder, last = os.path.split(self.pattern)
-        # A file whose name has brackets is that file, and no pattern.
-        if os.path.exists(self.pattern) or not glob.has_magic(self.pattern):
+        if not is_pattern(self.pattern):
             return _looked_at([self.pattern])
-        if glob.has_magic(folder) or last == "**":
-            found = glob.iglob(self.pattern, recursive=True)
+        if is_pattern(folder) or last == "**":
+            found = glob.iglob(as_pattern(self.pattern), recursive=True)
             return _looked_at(path for path in found if os.path.isfile(path) and not is_removed(path, self.pattern))
         matches = re.compile(fnmatch.translate(last)).match
         return _scandir(folder, lambda name: matches(name) is not None)
 
     def changed(self) -> int | None:
         folder = self.pattern if os.path.isdir(self.pattern) else os.path.dirname(self.pattern)
-        if glob.has_magic(folder):
+        if is_pattern(folder):
             return None
         try:
             return os.stat(folder).st_mtime_ns
@@ -140,13 +148,6 @@ class LocalLocation(FileLocation):
     def is_gone(self, path: str) -> bool:
         """Whether there is nothing at a path, not even a link to nowhere."""
         return not os.path.lexists(path)
-
-
-def _before_magic(pattern: str, separator: str) -> str | None:
-    """The folder before the first part of a pattern that is one; None where there is none."""
-    parts = pattern.split(separator)
-    first = next((place for place, part in enumerate(parts) if glob.has_magic(part)), 0)
-    return separator.join(parts[:first]) + separator if first else None
 
 
 def _looked_at(paths: Iterable[str]) -> FileListing:
@@ -185,8 +186,8 @@ def _add_all(listed: FileListing, entries: Iterable[os.DirEntry[str]]) -> None:
 class RemoteLocation(FileLocation):
     """A folder, a file or a pattern on an fsspec filesystem."""
 
-    def __init__(self, pattern: str, suffix: str, storage_options: Mapping[str, Any]) -> None:
-        super().__init__(pattern, suffix)
+    def __init__(self, pattern: str, suffixes: Sequence[str], storage_options: Mapping[str, Any]) -> None:
+        super().__init__(pattern, suffixes)
         self._options = dict(storage_options)
         self._prefix = pattern.partition("://")[0] + "://"
         self._opened: PerProcess[tuple[Any, str]] = PerProcess()
@@ -199,8 +200,9 @@ class RemoteLocation(FileLocation):
     def listing(self) -> FileListing:
         fs, name = self._filesystem()
         fs.invalidate_cache()  # fsspec remembers listings, in which new files are missing
-        if glob.has_magic(name):
-            found = {path: info for path, info in fs.glob(name, detail=True).items() if not is_removed(path, name)}
+        if (fixed := self._fixed_part()) != name:
+            globbed = fs.glob(glob.escape(fixed) + name[len(fixed) :], detail=True)
+            found = {path: info for path, info in globbed.items() if not is_removed(path, name)}
         elif fs.isdir(name):
             listed = {info["name"]: info for info in fs.ls(name, detail=True)}
             found = {path: info for path, info in listed.items() if path.endswith(self.endings)}
@@ -212,10 +214,14 @@ class RemoteLocation(FileLocation):
     @property
     def home(self) -> str | None:
         _, name = self._filesystem()
-        if glob.has_magic(name):
-            folder = _before_magic(name, "/")
-            return None if folder is None else self._path(folder)
+        if (fixed := self._fixed_part()) != name:
+            return self._path(f"{fixed}/") if fixed else None
         return None if name.endswith(self.endings) else f"{self._path(name).rstrip('/')}/"
+
+    def _fixed_part(self) -> str:
+        fs, name = self._filesystem()
+        # Each look is a request: names with brackets are common, those with stars are not.
+        return fixed_part(name, lambda path: "[" in path.rpartition("/")[2] and bool(fs.exists(path)), "/")
 
     def _path(self, name: str) -> str:
         return name if name.startswith(self._prefix) else self._prefix + name

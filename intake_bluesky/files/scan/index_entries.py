@@ -10,7 +10,7 @@ from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import content_of, most_of
 from intake_bluesky.files.content.source import ByteSource, is_unproved, size_of, version_of
 from intake_bluesky.files.scan.file_layout import FileLayout
-from intake_bluesky.files.scan.scanner import NotARun, Scan, guard_of, item_beginning, uid_of
+from intake_bluesky.files.scan.scanner import NotARun, Scan, guard_of, uid_of
 from intake_bluesky.index.index import IndexEntry
 from intake_bluesky.index.packed_statistics import pack
 from intake_bluesky.index.search_form import comparable, comparable_times
@@ -42,15 +42,14 @@ def glance(codec: Codec, path: str, stamp: str, head: bytes, tail: bytes) -> Ind
 
 def _last_stop(codec: Codec, tail: bytes, uid: str) -> bytes | None:
     """The stop document of this run, if the content ends with it."""
-    beginning = item_beginning(codec, "stop")
-    place = tail.rfind(beginning)
+    place = codec.last_beginning(tail, "stop", len(tail))
     while place >= 0:  # what looks like a beginning may be a text inside of the document
         item = next(codec.split(tail, place), None)
         if item is not None and item.stop == len(tail):
             raw = tail[place : item.stop]
             name, doc = codec.decode(raw)
             return raw if name == "stop" and doc.get("run_start") == uid else None
-        place = tail.rfind(beginning, 0, place)
+        place = codec.last_beginning(tail, "stop", place)
     return None
 
 

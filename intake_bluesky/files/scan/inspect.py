@@ -14,6 +14,7 @@ from intake_bluesky.files.content.source import ByteSource, same_file, stamp_of,
 from intake_bluesky.files.scan.index_entries import END, glance, scan
 from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import IndexEntry
+from intake_bluesky.runtime import git_lfs
 
 __all__ = ["Opener", "Task", "look", "look_at_written"]
 
@@ -77,6 +78,8 @@ def _entry(codec: Codec, source: ByteSource, task: Task) -> IndexEntry:
         seen = _glance(codec, task.path, source)
         if seen is not None:
             return seen
+    if source.size <= git_lfs.LARGEST and git_lfs.is_pointer(source.read(0, source.size)):
+        raise NotARun(git_lfs.ADVICE)
     return scan(codec, task.path, source, None if task.deep else task.earlier)[0]
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
 from intake_bluesky.documents.header import HeaderBuilder, merge_spans
-from intake_bluesky.documents.model import NAMES, Document
+from intake_bluesky.documents.model import Document
 from intake_bluesky.documents.pages import normalise
 from intake_bluesky.documents.running_statistics import ODD, Found, Measuring
 from intake_bluesky.errors import DamagedRun
@@ -21,7 +19,7 @@ from intake_bluesky.files.scan.block_builder import BlockBuilder
 from intake_bluesky.files.scan.file_layout import FileLayout
 from intake_bluesky.index.index import storable
 
-__all__ = ["DATUMS", "EVENTS", "NotARun", "Scan", "guard_of", "item_beginning", "uid_of"]
+__all__ = ["DATUMS", "EVENTS", "NotARun", "Scan", "guard_of", "uid_of"]
 
 EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
 DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
@@ -172,8 +170,8 @@ class Scan:
 
     def _next_item(self, failed: int) -> int:
         """Where the next item may begin, after one that cannot be read."""
-        found = _any_beginning(self.codec).search(self._buffer, failed + 1)
-        return found.start() if found else max(failed + 1, len(self._buffer) - OVERLAP)
+        found = self.codec.next_beginning(self._buffer, failed + 1)
+        return found if found >= 0 else max(failed + 1, len(self._buffer) - OVERLAP)
 
     def _damaged(self, start: int, stop: int, why: str) -> None:
         self._blocks.close()
@@ -232,14 +230,12 @@ class Scan:
 
     def _finish(self) -> None:
         """Take a last item that lacks its delimiter, or say what is wrong with the end of the file."""
-        if self._buffer.isspace():
-            self.layout.scanned += len(self._buffer)
-            self._let_go(len(self._buffer))
-        elif self._buffer and not self._several:
+        blank = self.codec.is_blank(self._buffer)
+        if self._buffer and not blank and not self._several:
             self._take_last()
         if self._several:
             self.layout.rest = "it holds several runs, of which the first is used: put each into its own file"
-        elif self._buffer:
+        elif self._buffer and not blank:
             size, place = len(self._buffer), self.layout.scanned
             self.layout.rest = (
                 f"the last {size} bytes, from byte {place} on, are no whole document: cut off, or being written "
@@ -275,15 +271,3 @@ def uid_of(start: Document) -> str:
 def guard_of(content: Content, scanned: int) -> int:
     """Checksum of the bytes before `scanned`."""
     return zlib.crc32(content.read(max(scanned - GUARDED, 0), scanned))
-
-
-@lru_cache
-def item_beginning(codec: Codec, name: str) -> bytes:
-    """How an item of this name begins in this format."""
-    item, text = codec.encode(name, {}), name.encode()
-    return item[: item.index(text) + len(text)]
-
-
-@lru_cache
-def _any_beginning(codec: Codec) -> re.Pattern[bytes]:
-    return re.compile(b"|".join(re.escape(item_beginning(codec, name)) for name in sorted(NAMES)))
