@@ -181,4 +181,3 @@ def _after_blank_lines(raw: bytes, start: int) -> int:
     while (newline := raw.find(b"\n", start)) >= 0 and not raw[start:newline].strip():
         start = newline + 1
     return start
-

@@ -24,6 +24,7 @@ from intake_bluesky.runtime.secrets import shown
 
 if TYPE_CHECKING:
     import dask.array as da
+from intake_bluesky.runtime import git_lfs
 
 __all__ = ["AssetArray"]
 
@@ -311,8 +312,12 @@ class AssetArray:
             return AssetUnavailable(f"{self.key!r} cannot be read: {error}")
         what = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
         file = getattr(error, "filename", None) or reader.path
+        if git_lfs.is_pointer_file(str(file)):
+            return AssetUnavailable(f"{self.key!r} cannot be read from {shown(str(file))}: {git_lfs.ADVICE}")
+        told = getattr(getattr(reader, "location", None), "told", "")
+        where = f"{file} ({told})" if told else file
         return AssetUnavailable(
-            f"{self.key!r} cannot be read from {shown(str(file))}: {shown(what)}. If the data moved, say where to with "
+            f"{self.key!r} cannot be read from {shown(where)}: {shown(what)}. If the data moved, say where to with "
             'root_map={old: new}; with on_missing="fill" what is missing is filled'
         )
 

@@ -9,8 +9,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+from intake_bluesky.assets.names import Place, moved, names_of, plain
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 from intake_bluesky.runtime.trust import origin_of, without_credentials
@@ -33,6 +34,8 @@ class Location:
     roots : tuple of str or None
         Folders of the files that this one may be, and may name (links in HDF5 files do); None where the documents are
         trusted.
+    told : str
+        How the path was found, for messages.
 
     Examples
     --------
@@ -43,6 +46,7 @@ class Location:
     path: str
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     roots: tuple[str, ...] | None = field(default=None, repr=False)
+    told: str = field(default="", repr=False, compare=False)
 
     @property
     def is_local(self) -> bool:
@@ -51,7 +55,7 @@ class Location:
 
     def with_path(self, path: str) -> Location:
         """Another file at the same place."""
-        return Location(path, self.storage_options, self.roots)
+        return Location(path, self.storage_options, self.roots, self.told)
 
     def may_lead_to(self, path: str) -> bool:
         """Whether this file may name a local file: any if it is trusted, else one in `roots`."""
@@ -150,7 +154,7 @@ def locate(resource: Mapping[str, Any], options: AssetOptions) -> Location:
     ----------
     resource : mapping
         With ``resource_path`` (and ``root``), or with ``uri``: ``file://localhost/abs``, ``file:///abs``, a plain path,
-        or a URL of fsspec.
+        or a URL of fsspec. A ``file:`` URI that is not quoted as it should be means the file that is there.
     options : AssetOptions
 
     Raises
@@ -166,12 +170,13 @@ def locate(resource: Mapping[str, Any], options: AssetOptions) -> Location:
     >>> locate({"uri": "file://localhost/data/x.h5"}, AssetOptions(root_map={"/data": "s3://bucket"})).path
     's3://bucket/x.h5'
     """
-    path = _legacy(resource, options) if "resource_path" in resource else _of_uri(str(resource["uri"]), options)
+    place = _place(resource, options)
+    path = place.path
     if not options.trusted:
         _check(path, options)
     roots = None if options.trusted else tuple(root for root in _roots(options) if "://" not in root)
     # Local files need no credentials, so none travel with them to workers.
-    return Location(path, {} if "://" not in path else _storage_options(path, options), roots)
+    return Location(path, {} if "://" not in path else _storage_options(path, options), roots, _told(place, options))
 
 
 def _storage_options(url: str, options: AssetOptions) -> dict[str, Any]:
@@ -183,33 +188,41 @@ def _storage_options(url: str, options: AssetOptions) -> dict[str, Any]:
     return without_credentials(url, given) if options.anonymous else given
 
 
-def _legacy(resource: Mapping[str, Any], options: AssetOptions) -> str:
-    root, path = str(resource.get("root") or ""), str(resource["resource_path"])
-    _refuse_climbing(path)
-    # As databroker did: the root of a legacy resource is looked up whole, and never a part of it.
-    if root not in options.root_map:
-        _refuse_climbing(root)
-    target = _plain(str(options.root_map.get(root, root)))
-    return f"{target.rstrip('/')}/{path.lstrip('/')}" if "://" in target else os.path.join(target, _plain(path))
+def _place(resource: Mapping[str, Any], options: AssetOptions) -> Place:
+    """Of the places that a name may mean the first where something is; else one that moved, or the likeliest."""
+    for part in ("root", "resource_path", "uri"):
+        if part != "root" or resource.get(part) not in options.root_map:
+            _refuse_climbing(unquote(str(resource.get(part) or "")))
+    places = [moved(name, options.root_map) for name in names_of(resource)]
+    if len(places) == 1:
+        return places[0]
+    # As it stands comes first where something is: a name that was quoted does not exist beside what it quotes.
+    stands = sorted(places, key=lambda place: place.name not in str(resource["uri"]))
+    there = (place for place in stands if _is_there(place.path, options))
+    return next(there, None) or next((place for place in places if place.entry is not None), places[0])
 
 
-def _of_uri(uri: str, options: AssetOptions) -> str:
-    path = _plain(uri)
-    _refuse_climbing(path)
-    found = [(_plain(prefix).rstrip("/"), _plain(str(target))) for prefix, target in options.root_map.items()]
-    # The longest first: `/data/eiger` may have moved elsewhere than the rest of `/data`.
-    for prefix, target in sorted(found, key=lambda pair: -len(pair[0])):
-        if path == prefix or path.startswith(prefix + "/"):
-            # Joined to what is a path already: decoded once more, `%2e%2e` would climb.
-            return target.rstrip("/") + path[len(prefix) :]
-    return path
+def _is_there(path: str, options: AssetOptions) -> bool:
+    """Whether there is something that begins with this name: of many files, the documents name the beginning."""
+    if "://" in path:
+        return False
+    try:
+        if not options.trusted:
+            _check(path, options)
+        return os.path.exists(path) or bool(Location(path).beginning_with(path))
+    except OSError:  # it may not be looked for, or the folder cannot be listed
+        return False
 
 
-def _plain(uri: str) -> str:
-    """A ``file:`` URI as a path; all else as it is."""
-    if not uri.startswith("file:"):
-        return uri
-    return unquote(urlsplit(uri).path)
+def _told(place: Place, options: AssetOptions) -> str:
+    if place.entry is not None:
+        return f"{place.name} by the entry {place.entry!r} of root_map"
+    if "://" not in place.path and not os.path.isabs(place.path):
+        return "its root is no folder: open a folder of databroker-pack by its catalog.yml, which has its root_map"
+    if not options.root_map:
+        return "" if place.name == place.path else place.name
+    entries = ", ".join(map(repr, options.root_map))
+    return f"no entry of root_map is a leading folder of {place.name}: it has {entries}"
 
 
 def _refuse_climbing(path: str) -> None:
@@ -233,7 +246,7 @@ def _check(path: str, options: AssetOptions) -> None:
 
 
 def _roots(options: AssetOptions) -> list[str]:
-    return [_plain(str(root)) for root in (*options.root_map.values(), *options.allowed_roots)]
+    return [plain(str(root)) for root in (*options.root_map.values(), *options.allowed_roots)]
 
 
 def _within(path: str, root: str) -> bool:

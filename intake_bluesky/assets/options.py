@@ -27,8 +27,8 @@ class AssetOptions:
     Attributes
     ----------
     root_map : mapping of str to str
-        Where data moved. The ``root`` of a legacy resource is looked up as it is; of a URI (or plain path) the longest
-        leading part that is a key is replaced.
+        Where data moved: the longest leading folder of a path that is a key is replaced, be the path in a URI or the
+        ``root`` and ``resource_path`` of a legacy resource.
     handlers : mapping of spec to class or dotted name, or None
         Third parties' handlers, which then come before the readers of this package; None takes what installed packages
         offer under ``databroker.handlers``, for specs that this package does not read itself.

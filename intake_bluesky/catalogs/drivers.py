@@ -44,8 +44,8 @@ DRIVERS: Final[Registry[Any]] = Registry("intake.drivers")
 
 def opened_by(claims: Callable[[type[DriverCatalog]], tuple[T, ...]]) -> dict[T, list[type[DriverCatalog]]]:
     """The drivers by what they claim to open: ``opened_by(lambda driver: driver.suffixes)``."""
-    # Those that have "bluesky" in their names: loading all of Intake's would take long. Each is registered under several
-    # names, since `intake.open_<name>` needs an identifier, and older packages had others: it counts once.
+    # Those that have "bluesky" in their names: loading all of Intake's would take long. Each has several names, since
+    # `intake.open_<name>` needs an identifier, and older packages had others: it counts once.
     names = {name.replace("_", "-"): name for name in DRIVERS.names() if "bluesky" in name}
     found: dict[T, list[type[DriverCatalog]]] = {}
     for driver in dict.fromkeys(map(DRIVERS.get, names.values())):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from intake_bluesky.assets import AssetFile, AssetOptions, asset_files, locate
-from intake_bluesky.errors import UntrustedName
+from intake_bluesky.errors import AssetUnavailable, UntrustedName
 from tests.assets.by_hand import asset, frames, key, opened, write
 
 
@@ -31,7 +32,18 @@ def test_forms_of_a_uri(uri: str, expected: str) -> None:
         ("/data", "2026/x.h5", {}, "/data/2026/x.h5"),
         ("/data/", "x.h5", {"/data/": "/mnt"}, "/mnt/x.h5"),
         ("/data", "x.h5", {"/data/other": "/mnt"}, "/data/x.h5"),
-        ("/data/2026", "x.h5", {"/data": "/mnt"}, "/data/2026/x.h5"),
+        ("/data/2026", "x.h5", {"/data": "/mnt"}, "/mnt/2026/x.h5"),
+        ("/database", "x.h5", {"/data": "/mnt"}, "/database/x.h5"),
+        ("/", "data/2026/x.h5", {"/data": "/mnt"}, "/mnt/2026/x.h5"),
+        ("/", "data/x.h5", {"/": "/mnt"}, "/mnt/data/x.h5"),
+        ("/data//2026/", "./x.h5", {"/data/2026": "/mnt"}, "/mnt/x.h5"),
+        ("/data", "eiger/x.h5", {"/data": "/a", "/data/eiger/": "/b"}, "/b/x.h5"),
+        ("/data", "eiger/", {"/data": "/mnt"}, "/mnt/eiger/"),
+        ("0123abcd", "x.h5", {"0123abcd": "/pack/external_files/0123abcd"}, "/pack/external_files/0123abcd/x.h5"),
+        ("", "sub/x.h5", {"": "/mnt"}, "/mnt/sub/x.h5"),
+        ("Z:\\data", "sub\\x.h5", {"z:/data": "/mnt"}, "/mnt/sub/x.h5"),
+        ("Z:\\", "data\\x.h5", {"Z:\\data\\": "/mnt"}, "/mnt/x.h5"),
+        ("\\\\server\\share", "x.h5", {"//server/share": "/mnt"}, "/mnt/x.h5"),
         ("/data", "x.h5", {"/data": "s3://bucket/raw"}, "s3://bucket/raw/x.h5"),
         ("", "/data/x.h5", {}, "/data/x.h5"),
     ],
@@ -57,6 +69,64 @@ def test_root_of_legacy_resources(root: str, path: str, root_map: dict[str, str]
 def test_leading_part_of_a_uri_is_replaced(root_map: dict[str, str], expected: str) -> None:
     resource = {"uri": "file://localhost/data/2026/x.h5"}
     assert locate(resource, AssetOptions(root_map=root_map)).path == expected
+
+
+@pytest.mark.parametrize("uri", ["file://localhost/C:/data/x.h5", "file:///c:/Data/x.h5", "C:\\data\\x.h5"])
+@pytest.mark.parametrize("entry", ["C:/data", "/C:/data/", "c:\\data", "file:///C:/data"])
+def test_drives_of_windows_are_found_in_any_form(uri: str, entry: str) -> None:
+    assert locate({"uri": uri}, AssetOptions(root_map={entry: "/mnt"})).path == "/mnt/x.h5"
+
+
+def test_a_share_of_windows_is_found_in_a_uri() -> None:
+    options = AssetOptions(root_map={"\\\\server\\share": "/mnt"})
+    assert locate({"uri": "file://server/share/x.h5"}, options).path == "/mnt/x.h5"
+    assert locate({"uri": "file://server/other/x.h5"}, options).path == "/other/x.h5"
+
+
+@pytest.mark.parametrize("name", ["a b.h5", "a#1.h5", "what?.h5", "a%20b.h5", "50%.h5", "50%25.h5", "#?%.h5", "é%.h5"])
+@pytest.mark.parametrize("quoted", [str, quote], ids=["as it stands", "quoted"])
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_uri_means_the_file_that_is_there(name: str, quoted: Any, trusted: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "100%25 #1?"
+    folder.mkdir()
+    (folder / name).touch()
+    options = AssetOptions(trusted=trusted, root_map={"/old": str(tmp_path)})
+    for begin in (f"file://localhost{quoted('/old')}", f"file://{quoted(str(tmp_path))}"):
+        located = locate({"uri": f"{begin}/{quoted(f'{folder.name}/{name}')}"}, options)
+        assert located.path == str(folder / name)
+    # Of a sequence, the documents name what the files' names begin with, or their folder.
+    for path in (folder / name[:-3], folder):
+        assert locate({"uri": f"file://{quoted(str(path))}"}, options).path == str(path)
+
+
+def test_a_file_that_is_not_there_has_the_name_that_the_uri_means() -> None:
+    assert locate({"uri": "file://localhost/nowhere/a%20b#1.h5"}, AssetOptions()).path == "/nowhere/a b#1.h5"
+
+
+@pytest.mark.parametrize(
+    ("root_map", "expected"),
+    [
+        ({"/old": "/nowhere"}, r"/nowhere/data/x\.h5 \(/old/data/x\.h5 by the entry '/old' of root_map\)"),
+        ({"/older": "/nowhere"}, r"no entry of root_map is a leading folder of /old/data/x\.h5: it has '/older'"),
+        ({}, r"from /old/data/x\.h5: there is no such file"),
+    ],
+)
+def test_errors_name_the_path_and_the_entry_that_was_tried(root_map: dict[str, str], expected: str) -> None:
+    array = opened(asset(Path("/old/data/x.h5"), [(1, 3, 0, 2)]), key(4, 6), 2, root_map=root_map)
+    with pytest.raises(AssetUnavailable, match=expected):
+        array.read()
+
+
+def test_a_root_that_is_no_folder_is_told() -> None:
+    located = locate({"root": "0123abcd", "resource_path": "x.h5"}, AssetOptions())
+    assert "catalog.yml" in located.told
+
+
+def test_a_pointer_of_git_lfs_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n")
+    with pytest.raises(AssetUnavailable, match="git lfs pull"):
+        opened(asset(path, [(1, 3, 0, 2)]), key(4, 6), 2).read()
 
 
 @pytest.mark.parametrize(
