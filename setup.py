@@ -89,11 +89,20 @@ DRIVERS = {
     "bluesky-mongo-normalized-catalog": "intake_bluesky_mongo:BlueskyMongoNormalizedCatalog",
     "bluesky-mongo-embedded-catalog": "intake_bluesky_mongo:BlueskyMongoEmbeddedCatalog",
 }
+OLDER_DRIVERS = {
+    "jsonl.BlueskyJSONLCatalog": "bluesky-jsonl-catalog",
+    "msgpack.BlueskyMsgpackCatalog": "bluesky-msgpack-catalog",
+    "mongo_normalized.BlueskyMongoCatalog": "bluesky-mongo-normalized-catalog",
+    "mongo_embedded.BlueskyMongoCatalog": "bluesky-mongo-embedded-catalog",
+    "mongo_layout1.BlueskyMongoCatalog": "bluesky-mongo-normalized-catalog",
+}
 
 
 def driver_entry_points() -> list[str]:
-    """Each driver under its name and, so that ``intake.open_<driver>`` exists, under an identifier."""
+    """Each driver under its name, under an identifier (for ``intake.open_<driver>``), and as older packages had it."""
     names = {alias: target for name, target in DRIVERS.items() for alias in (name, name.replace("-", "_"))}
+    for package in ("databroker._drivers", "intake_bluesky"):
+        names |= {f"{package}.{older}": DRIVERS[name] for older, name in OLDER_DRIVERS.items()}
     return [f"{name} = {target}" for name, target in names.items()]
 
 

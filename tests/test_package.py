@@ -62,6 +62,17 @@ NAMES = {
 }
 DRIVERS = {f"bluesky-{name}-catalog": place for name, place in NAMES.items()}
 DRIVERS |= {name.replace("-", "_"): place for name, place in DRIVERS.items()}
+DRIVERS |= {
+    f"{package}.{module}.{name}": DRIVERS[f"bluesky-{driver}-catalog"]
+    for package in ("databroker._drivers", "intake_bluesky")
+    for module, name, driver in (
+        ("jsonl", "BlueskyJSONLCatalog", "jsonl"),
+        ("msgpack", "BlueskyMsgpackCatalog", "msgpack"),
+        ("mongo_normalized", "BlueskyMongoCatalog", "mongo-normalized"),
+        ("mongo_embedded", "BlueskyMongoCatalog", "mongo-embedded"),
+        ("mongo_layout1", "BlueskyMongoCatalog", "mongo-normalized"),
+    )
+}
 
 
 def modules_of(statement: str) -> set[str]:

@@ -23,7 +23,7 @@ AFTER_ITEM: Final = re.compile(rb"\s*\]?\s*")
 BEGINNING: Final = re.compile(
     rb'(?:,\s*)?(?:\[%b|\{\s*"name"\s*:\s*%b\s*,\s*"doc"|\{\s*%b\s*:\s*\{)' % (NAME, NAME, NAME)
 )
-BEFORE_NAME: Final = re.compile(rb'(?:,\s*)?(?:\[[ \t]*|\{\s*(?:"name"\s*:\s*)?)\Z')
+BEFORE_NAME: Final = re.compile(rb'(?:,\s*)?(?:\[\s*|\{\s*(?:"name"\s*:\s*)?)\Z')
 LOOK_BACK: Final = 64  # bytes before a name in which its item begins
 DECODER: Final = json.JSONDecoder()
 WINDOW: Final = 1 << 15  # bytes of an array looked at first, for the end of an item

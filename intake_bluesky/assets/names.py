@@ -33,8 +33,21 @@ class Place(NamedTuple):
 
 
 def plain(uri: str) -> str:
-    """A ``file:`` URI as a path; all else as it is."""
-    return unquote(urlsplit(uri).path) if uri.startswith("file:") else uri
+    """A ``file:`` URI of a catalog as a path, quoted or not; all else as it is."""
+    if not uri.startswith("file:"):
+        return uri
+    stands, unquoted = _after_host(uri)[1], _unquoted(uri)
+    return stands if stands != unquoted and os.path.exists(stands) else unquoted
+
+
+def _unquoted(uri: str) -> str:
+    return unquote(_after_host(uri)[1]) if uri.startswith("file:") else uri
+
+
+def _after_host(uri: str) -> tuple[str, str]:
+    """Host and path of a ``file:`` URI, as they stand."""
+    host, _, path = uri.removeprefix("file://").partition("/") if uri.startswith("file://") else ("", "", uri[5:])
+    return host, f"/{path.lstrip('/')}"
 
 
 def names_of(resource: Mapping[str, Any]) -> list[str]:
@@ -50,20 +63,20 @@ def names_of(resource: Mapping[str, Any]) -> list[str]:
     ['/data/2026/x.h5']
     """
     if "resource_path" in resource:
-        return [_joined(str(resource.get("root") or ""), str(resource["resource_path"]), resource)]
+        root, path = (_unquoted(str(resource.get(part) or "")) for part in ("root", "resource_path"))
+        return [_joined(root, path, resource.get("path_semantics") == "windows")]
     uri = str(resource["uri"])
     if not uri.startswith("file:"):
         return [uri]
-    host, _, path = uri.removeprefix("file://").partition("/") if uri.startswith("file://") else ("", "", uri[5:])
-    stands = f"/{path.lstrip('/')}"
-    names = [unquote(stands), stands, plain(uri)]
+    host, stands = _after_host(uri)
+    names = [unquote(stands), stands, unquote(urlsplit(uri).path)]
     # `\\server\share` as a URI, which elsewhere is a path of that machine.
     shared = [f"//{host}{name}" for name in names] if host not in ("", "localhost") else []
     return list(dict.fromkeys(names + shared))
 
 
-def _joined(root: str, path: str, resource: Mapping[str, Any]) -> str:
-    if resource.get("path_semantics") == "windows" or WINDOWS.match(root) or WINDOWS.match(path):
+def _joined(root: str, path: str, windows: bool) -> str:
+    if windows or WINDOWS.match(root) or WINDOWS.match(path):
         return str(PureWindowsPath(root, path))
     if not root or path.startswith("/"):
         return path

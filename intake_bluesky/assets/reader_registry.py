@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pkgutil import resolve_name
 from typing import Any, Final
@@ -137,8 +138,12 @@ def datum_readers(
 
 
 def _native_of_spec(spec: str, options: AssetOptions) -> type[AssetReader] | None:
-    # A handler that the user gave is wanted, even where this package reads the spec.
-    if spec in (options.handlers or {}):
+    given = options.handlers or {}
+    # A handler that the user gave is wanted, even where this package reads the spec; it may be a reader, too.
+    if spec in given:
+        with suppress(IntakeBlueskyError):  # `find_handler` raises it again, to be said when it is read
+            handler = given[spec]
+            return handler if isinstance(handler, type) and issubclass(handler, AssetReader) else None
         return None
     try:
         return native_reader(spec)

@@ -45,7 +45,7 @@ class Offered(ABC):
     def installed(self) -> bool | None:
         """Whether Intake knows the driver; None where that cannot be found out without importing."""
         # A dotted driver is a class: whether it is there is known by importing it, which a listing does not do.
-        if self.driver is None or "." in self.driver:
+        if self.driver is None or ("." in self.driver and self.driver not in intake.registry):
             return None
         return self.driver in intake.registry
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from intake_bluesky.assets.options import HANDLERS, AssetOptions, Handler
 from intake_bluesky.catalogs.argument_source import ArgumentSource
+from intake_bluesky.catalogs.older_packages import OLDER_HANDLERS
+from intake_bluesky.errors import PluginError, UntrustedName
 from intake_bluesky.runtime.plugins import Registry
 from intake_bluesky.runtime.trust import check_remote, import_dotted, resolve_against
 from intake_bluesky.storage.contract import RunStore
@@ -43,13 +45,23 @@ class CatalogHandlers(Mapping[str, Handler]):
 
         return native_reader(str(spec)) is None
 
-    def __getitem__(self, spec: str) -> Handler:
+    def __getitem__(self, spec: str) -> Any:
         if spec not in self:
             raise KeyError(spec)
         handler = self.registry[spec]
-        if isinstance(handler, str):
-            return import_dotted(handler, purpose=f"handler of {spec!r}", trusted=self.trusted)  # type: ignore[no-any-return]
-        return handler  # type: ignore[no-any-return]
+        return self._named(spec, handler) if isinstance(handler, str) else handler
+
+    def _named(self, spec: str, name: str) -> Any:
+        """The handler of a dotted name, or the reader that stands for it where it may not or cannot be imported."""
+        older = OLDER_HANDLERS.get(name.replace(":", "."))
+        try:
+            return import_dotted(name, purpose=f"handler of {spec!r}", trusted=self.trusted)
+        except (PluginError, UntrustedName):
+            if older is None:
+                raise
+        from intake_bluesky.assets.reader_registry import native_reader  # late: when an array is read
+
+        return native_reader(older)
 
     def __iter__(self) -> Iterator[str]:
         return (spec for spec in self.registry if spec in self)

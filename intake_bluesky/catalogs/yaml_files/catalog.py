@@ -13,9 +13,11 @@ import intake
 from intake.catalog.base import Catalog, VersionError
 from intake.catalog.local import UserParameter, YAMLFileCatalog, YAMLFilesCatalog
 
+from intake_bluesky.catalogs.older_packages import without_older_plugins
 from intake_bluesky.catalogs.yaml_files.entries import SourceParser, opens_nested
 from intake_bluesky.catalogs.yaml_files.text import load, what_is_wrong
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UntrustedName
+from intake_bluesky.runtime.patterns import as_pattern, is_pattern
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.runtime.trust import TRUST, is_local
 
@@ -75,7 +77,7 @@ class YAMLCatalog(YAMLFileCatalog):  # type: ignore[misc]  # Intake ships no typ
         """
         self.text = text
         try:
-            data = load(text)
+            data = without_older_plugins(load(text))
             told = _parsed(data, self)
         except (IntakeBlueskyError, VersionError):
             raise
@@ -153,10 +155,18 @@ def _urls(path: str | Sequence[str], options: dict[str, Any]) -> list[str]:
     """The files that paths, patterns and folders name, local ones as paths."""
     urls: list[str] = []
     for place in [path] if isinstance(path, str) else path:
-        one = place if glob.has_magic(place) or place.endswith((".yml", ".yaml")) else f"{place.rstrip('/')}/*.y*ml"
+        one = place if _is_pattern(place) or place.endswith((".yml", ".yaml")) else f"{place.rstrip('/')}/*.y*ml"
+        if "://" not in one and "::" not in one:
+            one = os.path.expanduser(one)
+            urls += sorted(glob.glob(as_pattern(one))) if is_pattern(one) else [one]
+            continue
         files = fsspec.open_files(one, mode="rb", **options)
         urls += [file.path if is_local(place) else file.fs.unstrip_protocol(file.path) for file in files]
     return urls
+
+
+def _is_pattern(place: str) -> bool:
+    return glob.has_magic(place) if "://" in place or "::" in place else is_pattern(place)
 
 
 opens_nested(YAMLCatalog, YAMLFileCatalog)
@@ -191,7 +201,7 @@ def open_catalog(uri: Any = None, *, trust: bool = False, **kwargs: Any) -> Any:
     places = [os.fspath(place) for place in ([uri] if isinstance(uri, (str, os.PathLike)) else uri)]
     if places[0].startswith("intake:"):
         raise UntrustedName(f"{shown(places[0])} is a server of Intake's, which names drivers of its choice. {TRUST}")
-    if len(places) > 1 or glob.has_magic(places[0]) or not places[0].endswith((".yml", ".yaml")):
+    if len(places) > 1 or _is_pattern(places[0]) or not places[0].endswith((".yml", ".yaml")):
         kwargs.pop("fs", None)
         return YAMLCatalogs(places[0] if len(places) == 1 else places, trust=trust, **kwargs)
     try:

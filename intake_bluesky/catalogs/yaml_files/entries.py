@@ -12,6 +12,7 @@ from intake.catalog.local import CatalogParser, LocalCatalogEntry, YAMLFileCatal
 from intake.catalog.utils import expand_defaults
 
 from intake_bluesky.catalogs.drivers import DriverCatalog
+from intake_bluesky.catalogs.older_packages import PACKAGES
 from intake_bluesky.catalogs.yaml_files.templates import render
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UntrustedName
 from intake_bluesky.runtime.secrets import names_secret
@@ -23,8 +24,6 @@ NESTED: Final = frozenset(
     {"path", "flatten", "name", "description", "metadata", "ttl", "autoreload", "storage_options"}
 )
 """Arguments that a file from elsewhere may give another file: not ``getenv``, ``getshell``, ``trust``, ``text``."""
-
-BLUESKY: Final = frozenset({"databroker", "intake_bluesky"})
 
 
 class RefusedEntry(CatalogEntry):  # type: ignore[misc]  # Intake ships no types
@@ -172,7 +171,7 @@ def _without_plugins(data: dict[str, Any]) -> dict[str, Any]:
     plugins = data.get("plugins", {})
     sources = plugins.get("source") if isinstance(plugins, dict) else None
     modules = [one.get("module") if isinstance(one, dict) else None for one in sources or [plugins] if one]
-    if any(str(module).partition(".")[0] not in BLUESKY for module in modules):
+    if any(str(module).partition(".")[0] not in PACKAGES for module in modules):
         raise UntrustedName(f"a catalog from elsewhere imports modules of its choice, by 'plugins'. {TRUST}")
     return {name: value for name, value in data.items() if name != "plugins"}
 

@@ -19,7 +19,8 @@ from zstandard import ZstdDecompressor, ZstdError
 from intake_bluesky.files.content.source import ByteSource
 
 __all__ = [
-    "COMPRESSED", "COMPRESSIONS", "Content", "Member", "Range", "compression_of", "content_of", "likely_size", "most_of",
+    "COMPRESSED", "COMPRESSIONS", "Content", "Member", "Range", "compression_of", "content_of", "likely_size",
+    "most_of",
 ]  # fmt: skip
 
 STEP: Final = 4 << 20  # bytes read at once from a plain file

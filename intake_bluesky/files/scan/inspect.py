@@ -74,12 +74,12 @@ def _looked_at(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
 def _entry(codec: Codec, source: ByteSource, task: Task) -> IndexEntry:
     if source.size == 0:
         raise NotARun("the file is empty")
+    if source.size <= git_lfs.LARGEST and git_lfs.is_pointer(source.read(0, source.size)):
+        raise NotARun(git_lfs.ADVICE)
     if not task.deep and (task.earlier is None or task.earlier.layout is None):
         seen = _glance(codec, task.path, source)
         if seen is not None:
             return seen
-    if source.size <= git_lfs.LARGEST and git_lfs.is_pointer(source.read(0, source.size)):
-        raise NotARun(git_lfs.ADVICE)
     return scan(codec, task.path, source, None if task.deep else task.earlier)[0]
 
 
