@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -106,16 +106,13 @@ class Location:
             For a pipe, a socket or a device: reading one may wait for ever.
         """
         if self.is_local:
-            self._refuse_link()
+            if not self.may_lead_to(self.path):
+                raise UntrustedName(
+                    f"{self.path} is a link to {os.path.realpath(self.path)}, which is under no root_map target and no "
+                    "allowed root: add its folder to root_map, or trust the catalog"
+                )
             with suppress(FileNotFoundError, NotADirectoryError):
                 check_regular(self.path, os.stat(self.path).st_mode)
-
-    def _refuse_link(self) -> None:
-        if not self.may_lead_to(self.path):
-            raise UntrustedName(
-                f"{self.path} is a link to {os.path.realpath(self.path)}, which is under no root_map target and no "
-                "allowed root: add its folder to root_map, or trust the catalog"
-            )
 
     def open(self) -> Any:
         """Open for reading bytes; raises as `check` does."""
@@ -123,12 +120,8 @@ class Location:
             import fsspec
 
             return fsspec.open(self.path, "rb", **self.storage_options).open()
-        self._refuse_link()
-        with ExitStack() as stack:
-            file = stack.enter_context(open(self.path, "rb", opener=_without_waiting))
-            check_regular(self.path, os.fstat(file.fileno()).st_mode)
-            stack.pop_all()
-        return file
+        self.check()
+        return open(self.path, "rb")
 
 
 def check_regular(path: str, mode: int) -> None:
@@ -140,11 +133,6 @@ def check_regular(path: str, mode: int) -> None:
     """
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise AssetUnavailable(f"{path} is a pipe, a socket or a device, and no file: it is not read")
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file; of a pipe, do not wait until somebody writes to it."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
 def locate(resource: Mapping[str, Any], options: AssetOptions) -> Location:
