@@ -17,21 +17,22 @@ SPE_CODES = {"<f4": 0, "<i4": 1, "<i2": 2, "<u2": 3, "<f8": 5, "|u1": 6, "<u4": 
 """Data types by the number that the header of an SPE file has for them."""
 
 
-def spe(path: Path, data: Array, *, version: float = 2.5, tracking: int = 0, regions: int = 1) -> Path:
+def spe(path: Path, data: Array, *more: Array, version: float = 2.5, tracking: int = 0) -> Path:
     """Write frames as the maker's specification of the format has it.
 
     Parameters
     ----------
     data : numpy.ndarray, shape (frames, H, W)
+    *more : numpy.ndarray, shape (frames, h, w)
+        Further regions of interest of the same frames, with which the header says no width and height.
     version : float
         From 3 on there is a footer.
     tracking : int
         Bytes after each frame, of when it was taken; the footer tells of them.
-    regions : int
-        As the footer says.
     """
-    frames, height, width = data.shape
-    apart = data[0].nbytes + tracking
+    regions = [data, *more]
+    frames, height, width = (len(data), 0, 0) if more else data.shape
+    apart = sum(region[0].nbytes for region in regions) + tracking
     header = bytearray(4100)
     struct.pack_into("<H", header, 42, width)
     struct.pack_into("<h", header, 108, SPE_CODES[data.dtype.str])
@@ -41,21 +42,25 @@ def spe(path: Path, data: Array, *, version: float = 2.5, tracking: int = 0, reg
     footer = b""
     if version >= 3:
         struct.pack_into("<Q", header, 678, 4100 + frames * apart)
-        footer = _spe_footer(data, apart, regions)
-    body = b"".join(frame.tobytes() + b"\xff" * tracking for frame in data)
+        footer = _spe_footer(regions, apart)
+    together = zip(*regions, strict=True)
+    body = b"".join(b"".join(part.tobytes() for part in frame) + b"\xff" * tracking for frame in together)
     path.write_bytes(bytes(header) + body + footer)
     return path
 
 
-def _spe_footer(data: Array, apart: int, regions: int) -> bytes:
+def _spe_footer(regions: Sequence[Array], apart: int) -> bytes:
     formats = {"<u2": "MonochromeUnsigned16", "<u4": "MonochromeUnsigned32", "<f4": "MonochromeFloating32"}
-    frames, height, width = data.shape
-    size = data[0].nbytes
-    region = f'<DataBlock type="Region" count="1" width="{width}" height="{height}" size="{size}" stride="{size}" />'
+    kind, frames, size = regions[0].dtype.str, len(regions[0]), sum(region[0].nbytes for region in regions)
+    blocks = "".join(
+        f'<DataBlock type="Region" count="1" width="{region.shape[2]}" height="{region.shape[1]}" '
+        f'size="{region[0].nbytes}" stride="{region[0].nbytes}" />'
+        for region in regions
+    )
     return (
         '<SpeFormat version="3.0" xmlns="http://www.princetoninstruments.com/spe/2009"><DataFormat>'
-        f'<DataBlock type="Frame" count="{frames}" pixelFormat="{formats[data.dtype.str]}" size="{size}" '
-        f'stride="{apart}">{region * regions}</DataBlock></DataFormat></SpeFormat>'
+        f'<DataBlock type="Frame" count="{frames}" pixelFormat="{formats[kind]}" size="{size}" '
+        f'stride="{apart}">{blocks}</DataBlock></DataFormat></SpeFormat>'
     ).encode()
 
 

@@ -18,9 +18,9 @@ from tests.assets.by_hand import Array, frames
 from tests.assets.files_by_hand import spe
 
 
-def reader(folder: Path, frame_per_point: int) -> SpeReader:
+def reader(folder: Path, frame_per_point: int, **more: Any) -> SpeReader:
     names = {"template": "%s%s_%3.3d.spe", "filename": "img"}
-    return SpeReader.of(Location(str(folder)), {**names, "frame_per_point": frame_per_point})
+    return SpeReader.of(Location(str(folder)), {**names, "frame_per_point": frame_per_point, **more})
 
 
 def read(folder: Path, count: int) -> Array:
@@ -124,10 +124,27 @@ def test_a_footer_without_meaning(tmp_path: Path, before: bytes, after: bytes, s
         reader(tmp_path, 2).structure()
 
 
-def test_several_regions_are_not_one_image(tmp_path: Path) -> None:
-    spe(tmp_path / "img_000.spe", frames(2, (5, 7)), version=3.0, regions=2)
-    with pytest.raises(AssetUnavailable, match=r"img_000\.spe has 2 regions of interest"):
+def test_several_regions_of_one_shape(tmp_path: Path) -> None:
+    first, second = frames(2, (5, 7)), frames(2, (5, 7), first=2)
+    spe(tmp_path / "img_000.spe", first, second, version=3.0, tracking=8)
+    np.testing.assert_array_equal(read(tmp_path, 2), np.stack([first, second], 1))
+    out = np.empty((1, 1, 2, 3), "<u2")
+    reader(tmp_path, 2).read_into(1, 2, out, Region((range(1, 2), range(2, 4), range(3, 6))))
+    np.testing.assert_array_equal(out, second[1:, np.newaxis, 2:4, 3:6])
+
+
+def test_several_regions_of_several_shapes_are_not_one_image(tmp_path: Path) -> None:
+    first, second = frames(2, (5, 7)), frames(2, (3, 2), first=20)
+    spe(tmp_path / "img_000.spe", first, second, version=3.0, tracking=8)
+    with pytest.raises(AssetUnavailable, match=r"img_000\.spe has 2 regions of interest of the shapes.*'region'"):
         reader(tmp_path, 2).structure()
+    for number, region in enumerate((first, second)):
+        one = reader(tmp_path, 2, region=number)
+        out = np.empty((2, *one.structure().frame_shape), "<u2")
+        one.read_into(0, 2, out)
+        np.testing.assert_array_equal(out, region)
+    with pytest.raises(AssetUnavailable, match="has 2 regions of interest, region 2 was asked"):
+        reader(tmp_path, 2, region=2).structure()
 
 
 def test_remote(tmp_path: Path) -> None:
