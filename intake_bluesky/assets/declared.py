@@ -9,7 +9,7 @@ import numpy as np
 
 from intake_bluesky.documents.columns import TEXT
 
-__all__ = ["declared_dtype", "declared_shape"]
+__all__ = ["declared_dtype", "declared_shape", "explicit_dtype"]
 
 JSON_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "number": np.dtype("<f8"),
@@ -30,14 +30,20 @@ def declared_dtype(spec: Mapping[str, Any]) -> np.dtype[Any]:
     >>> declared_dtype({"dtype": "array", "dtype_numpy": [["x", "<f4"], ["y", "<f4"]]})
     dtype([('x', '<f4'), ('y', '<f4')])
     """
+    guess: np.dtype[Any] = JSON_DTYPES.get(str(spec.get("dtype")), JSON_DTYPES["number"])
+    found = explicit_dtype(spec)
+    return guess if found is None else found
+
+
+def explicit_dtype(spec: Mapping[str, Any]) -> np.dtype[Any] | None:
+    """The numpy dtype that a data key has; None where it has only that of JSON, which says little."""
     # `dtype_numpy` is event-model's of today. The other two are older: of a structured dtype `dtype_str` has only the
     # size, and `dtype_descr` the fields.
     for name in ("dtype_descr", "dtype_numpy", "dtype_str"):
         found = _numpy_dtype(spec.get(name))
         if found is not None:
             return found
-    guess: np.dtype[Any] = JSON_DTYPES.get(str(spec.get("dtype")), JSON_DTYPES["number"])
-    return guess
+    return None
 
 
 def _numpy_dtype(value: Any) -> np.dtype[Any] | None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
-from intake_bluesky.assets.declared import declared_dtype, declared_shape
+from intake_bluesky.assets.declared import declared_dtype, declared_shape, explicit_dtype
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import HANDLERS, AssetOptions, Handler
 from intake_bluesky.assets.reader import FrameStructure, LocatedReader
 from intake_bluesky.assets.region import WHOLE, Region
-from intake_bluesky.documents.columns import Array
+from intake_bluesky.documents.columns import TEXT, Array
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, PluginError, UntrustedName
 from intake_bluesky.runtime.plugins import Registry
 
 __all__ = ["HandlerReader", "discover_handlers", "find_handler"]
+
+MOST_TRIED: Final = 8
+"""Datums that are read, one after the other, to find one that a handler can read."""
 
 _INSTALLED: Registry[Handler] = Registry(HANDLERS)
 
@@ -65,8 +68,8 @@ class HandlerReader(LocatedReader):
     """Reads the datums of one resource with a third party's handler; frame ``i`` is the datum ``i``.
 
     A handler has no header to look at: dtype and shape are those of the data key, and values that are not what it
-    declares raise `DamagedRun` (axes of length one come and go). Only where the shape has a null is the handler called
-    for one datum, to find the shape.
+    declares raise `DamagedRun` (axes of length one come and go). Where the data key has no numpy dtype, or its shape a
+    null, the handler is called for one datum, the first that it can read, to find them.
 
     Attributes
     ----------
@@ -103,11 +106,23 @@ class HandlerReader(LocatedReader):
         return [self.location.with_path(str(path)) for path in listed]
 
     def structure(self, first: int = 0) -> FrameStructure:
-        """As the data key declares."""
-        shape = self._declared
-        if shape is None:
-            shape = tuple(np.shape(next(self._values(first, first + 1)))) if self.datums else ()
-        return FrameStructure(len(self.datums), shape, declared_dtype(self.spec))
+        """As the data key declares, and where it does not, as the first value is."""
+        shape, dtype = self._declared, explicit_dtype(self.spec)
+        if self.datums and (shape is None or dtype is None):
+            value = self._first_value(first)
+            shape = value.shape if shape is None else shape
+            dtype = _dtype_of(value, self.spec) if dtype is None else dtype
+        return FrameStructure(len(self.datums), shape or (), declared_dtype(self.spec) if dtype is None else dtype)
+
+    def _first_value(self, first: int) -> Array:
+        """The value of the first datum that the handler can read, of a few."""
+        refused: AssetUnavailable | None = None
+        for number in range(first, min(first + MOST_TRIED, len(self.datums))):
+            try:
+                return np.asarray(next(self._values(number, number + 1)))
+            except AssetUnavailable as error:
+                refused = refused or error
+        raise refused or AssetUnavailable(f"{self.path} has {len(self.datums)} datums, datum {first} was asked")
 
     @property
     def _declared(self) -> tuple[int, ...] | None:
@@ -154,5 +169,14 @@ class HandlerReader(LocatedReader):
         # There and back: what the declared dtype cannot hold would be another number, and nobody would notice.
         back = cast.astype(value.dtype)
         if not np.array_equal(back, value, equal_nan=value.dtype.kind in "fc"):
-            raise DamagedRun(f"{self.path} gave {value.dtype} values that {dtype}, which was declared, cannot hold")
+            raise DamagedRun(
+                f"{self.path} gave {value.dtype} values that {dtype} cannot hold, which was declared or is of others"
+            )
         return cast
+
+
+def _dtype_of(value: Array, spec: Mapping[str, Any]) -> np.dtype[Any]:
+    """The dtype of all values, by that of one: words may be longer in others."""
+    if value.dtype.kind == "U":
+        return TEXT
+    return declared_dtype(spec) if value.dtype.hasobject else value.dtype
