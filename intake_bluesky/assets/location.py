@@ -80,7 +80,13 @@ class Location:
         return str(fs.ukey(path)), int(info.get("size") or 0)
 
     def beginning_with(self, prefix: str) -> list[str]:
-        """How the paths of what is there go on after a prefix; nothing where there is no such folder."""
+        """How the paths of what is there go on after a prefix; nothing where there is no such folder.
+
+        Raises
+        ------
+        AssetUnavailable
+            When the folder is there and cannot be listed.
+        """
         try:
             if self.is_local:
                 folder, begin = os.path.split(prefix)
@@ -92,8 +98,10 @@ class Location:
                 fs, path = fsspec.url_to_fs(prefix, **self.storage_options)
                 folder, _, begin = path.rpartition("/")
                 names = [str(name).rpartition("/")[2] for name in fs.ls(folder, detail=False)]
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise AssetUnavailable(f"the folder of {prefix}* cannot be listed: {error}") from error
         return [name[len(begin) :] for name in names if name.startswith(begin)]
 
     def check(self) -> None:
