@@ -73,8 +73,9 @@ def stream_asset_array(
         uid = str(asset.resource.get("uid", id(asset)))
         if uid not in known:
             known[uid] = len(rows.readers)
-            rows.readers.append(stream_reader(asset.resource, options))
             rows.specs.append((specs or {}).get(asset.descriptor, spec))
+            reader = stream_reader(asset.resource, options)
+            rows.readers.append(reader.knowing(rows.specs[-1], finished=options.finished))
             ranges.append((low, high))
         number = known[uid]
         ranges[number] = (min(ranges[number][0], low), max(ranges[number][1], high))

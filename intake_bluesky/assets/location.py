@@ -80,7 +80,9 @@ class Location:
         return str(fs.ukey(path)), int(info.get("size") or 0)
 
     def beginning_with(self, prefix: str) -> list[str]:
-        """How the paths of what is there go on after a prefix; nothing where there is no such folder.
+        """How the paths of what is there go on after a prefix.
+
+        Nothing where there is no such folder, or none that the documents may name.
 
         Raises
         ------
@@ -98,7 +100,7 @@ class Location:
                 fs, path = fsspec.url_to_fs(prefix, **self.storage_options)
                 folder, _, begin = path.rpartition("/")
                 names = [str(name).rpartition("/")[2] for name in fs.ls(folder, detail=False)]
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, UntrustedName):
             return []
         except OSError as error:
             raise AssetUnavailable(f"the folder of {prefix}* cannot be listed: {error}") from error

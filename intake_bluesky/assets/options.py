@@ -52,6 +52,8 @@ class AssetOptions:
         Scheme and host of the web servers that `storage_options` are meant for.
     anonymous : bool
         Whether no credentials are sent but those in `storage_options`: none that libraries find in the environment.
+    finished : bool
+        Whether the run has ended, so that its files grow no more.
     """
 
     root_map: Mapping[str, str] = field(default_factory=dict)
@@ -65,3 +67,4 @@ class AssetOptions:
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     servers: tuple[str, ...] = ()
     anonymous: bool = False
+    finished: bool = False

@@ -38,6 +38,8 @@ class FrameStructure:
         and so is whether columns are elements or fields.
     frames_per_event : int or None
         As the file has it, where the resource gives none: the whole of a series.
+    odd : str
+        What is odd about the file, though it can be read.
     """
 
     frames: int | None
@@ -47,6 +49,7 @@ class FrameStructure:
     version: str = ""
     parsed: bool = False
     frames_per_event: int | None = None
+    odd: str = ""
 
 
 class AssetReader(ABC):
@@ -59,6 +62,9 @@ class AssetReader(ABC):
 
     frame_by_frame: ClassVar[bool] = False
     """Whether each frame may be missing on its own, as where each has a file of its own."""
+    numbered_by: ClassVar[str | None] = None
+    """What a legacy datum calls the number of its event; empty where an event is all that the file holds, None where
+    the format has no datums."""
 
     @classmethod
     @abstractmethod
@@ -126,9 +132,16 @@ class AssetReader(ABC):
         Raises
         ------
         KeyError, TypeError, ValueError
-            When the datum lacks it.
+            When the datum lacks it, or has a number below 0.
         """
-        raise KeyError("datum_kwargs")
+        if cls.numbered_by is None:
+            raise KeyError("datum_kwargs")
+        if not cls.numbered_by:
+            return 0
+        number = int(datum_kwargs[cls.numbered_by])
+        if number < 0:
+            raise ValueError(f"{cls.numbered_by} is {number}, and counts from 0")
+        return number
 
     @classmethod
     def parameters_of(cls, datum_kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -137,6 +150,18 @@ class AssetReader(ABC):
         Datums that add the same are read by one reader, which is made with it; values are hashable.
         """
         return {}
+
+    def knowing(self, spec: Mapping[str, Any], *, finished: bool) -> AssetReader:
+        """The reader, for a format that does not say itself what the data key or the end of the run says.
+
+        Parameters
+        ----------
+        spec : mapping
+            The data key.
+        finished : bool
+            Whether the run has ended, so that the file grows no more.
+        """
+        return self
 
 
 @dataclass(frozen=True, slots=True)

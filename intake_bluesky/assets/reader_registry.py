@@ -12,7 +12,7 @@ from intake_bluesky.assets.handlers import HandlerReader, find_handler
 from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.options import HANDLERS, AssetOptions
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
-from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, PluginError, UntrustedName
+from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, PluginError
 from intake_bluesky.runtime.plugins import Registry
 
 __all__ = ["GROUP", "datum_readers", "native_reader", "stream_reader"]
@@ -22,24 +22,53 @@ GROUP = "intake_bluesky.assets"
 BUILT_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "hdf5.area_detector:HDF5SequenceReader": ("multipart/related;type=application/x-hdf5", "AD_HDF5_SINGLE"),
     "hdf5.area_detector:TimestampReader": ("AD_HDF5_TS", "AD_HDF5_SWMR_TS"),
+    "hdf5.bulk:ColumnReader": ("PANDA", "ROI_HDF5_FLY", "SIS_HDF51", "ZEBRA_HDF51"),
+    "hdf5.bulk:ColumnStreamReader": ("SIS_HDF51_FLY_STREAM_V1", "ZEBRA_HDF51_FLY_STREAM_V1"),
+    "hdf5.bulk:FrameReader": ("AD_HDF5_GERM", "BASLER_CAM_HDF5", "DEX_HDF5", "HDF5", "VIDEO_STREAM_HDF5"),
+    "hdf5.bulk:Pilatus100kReader": ("PIL100k_HDF5",),
+    "hdf5.bulk:WholeReader": ("MERLIN_HDF5_BULK",),
+    "hdf5.bulk:XspressBulkReader": (
+        "DEXELA_FLY_V1", "MERLIN_FLY", "MERLIN_FLY_STREAM_V1", "XPS3_FLY", "XSP3_BULK", "XSP3_FLY"
+    ),
     "hdf5.eiger:EigerReader": ("AD_EIGER", "AD_EIGER2", "AD_EIGER_SLICE"),
     "hdf5.reader:HDF5Reader": (
-        "application/x-hdf5", "AD_HDF5", "AD_HDF5_SWMR", "AD_HDF5_STREAM", "AD_HDF5_SWMR_STREAM"
+        "application/x-hdf5", "AD_HDF5", "AD_HDF5_RGB", "AD_HDF5_STREAM", "AD_HDF5_SWMR", "AD_HDF5_SWMR_SLICE",
+        "AD_HDF5_SWMR_STREAM", "EIGER2_STREAM", "MERLIN_FLY_STREAM_V2", "TPX3", "TPX_HDF5",
     ),
-    "hdf5.reader:TimepixReader": ("TPX_HDF5",),
-    "hdf5.xspress:Xspress3Reader": ("XSP3",),
+    "hdf5.xspress:Xspress3Reader": ("XSP3", "XSP3_STEP"),
     "images.cbf:CbfReader": ("AD_CBF",),
-    "images.jpeg:JpegReader": ("multipart/related;type=image/jpeg",),
+    "images.imm:ImmReader": ("IMM",),
+    "images.jpeg:JpegReader": ("multipart/related;type=image/jpeg", "image/jpeg", "AD_JPEG"),
+    "images.npy:NpyFileReader": ("npy",),
+    "images.npy:NpyFramesReader": ("application/x-npy", "npy_FRAMEWISE"),
     "images.npy:NpySequenceReader": ("multipart/related;type=application/x-npy", "NPY_SEQ"),
     "images.spe:SpeReader": ("AD_SPE",),
-    "images.tiff:TiffReader": ("multipart/related;type=image/tiff", "AD_TIFF"),
+    "images.tiff:TiffFileReader": ("SINGLE_TIFF",),
+    "images.tiff:TiffReader": ("multipart/related;type=image/tiff", "image/tiff", "AD_TIFF"),
     "text.reader:CSVReader": ("text/csv;header=absent",),
+    "text.reader:HeadedCSVReader": ("text/csv;header=present",),
+    "text.reader:UnsaidCSVReader": ("text/csv",),
+    "untyped:UntypedReader": ("application/octet-stream",),
     "zarr_arrays:ZarrReader": ("application/x-zarr",),
 }  # fmt: skip
 """The mimetypes and specs that each reader of this package is for; its class is imported on first use."""
 
 MOST_EVENTS: Final = 2**62
 """In one resource: a number beyond is none of a file."""
+
+DETECTOR: Final = "/entry/instrument/detector/data"
+DATASETS: Final[Mapping[str, str]] = {
+    "BASLER_CAM_HDF5": "/entry/averaged",
+    "HDF5": "/entry/image",
+    "VIDEO_STREAM_HDF5": "/entry/averaged",
+} | dict.fromkeys(
+    (
+        "DEXELA_FLY_V1", "DEX_HDF5", "MERLIN_FLY", "MERLIN_FLY_STREAM_V1", "MERLIN_FLY_STREAM_V2", "MERLIN_HDF5_BULK",
+        "TPX_HDF5", "XPS3_FLY", "XSP3", "XSP3_BULK", "XSP3_FLY", "XSP3_STEP",
+    ),
+    DETECTOR,
+)  # fmt: skip
+"""The HDF5 dataset that a spec means where its documents name none, if it is not areaDetector's /entry/data/data."""
 
 _INSTALLED: Registry[type[AssetReader]] = Registry(GROUP)
 _PLACE_OF: Final = {name: place for place, names in BUILT_IN.items() for name in names}
@@ -48,13 +77,16 @@ _PLACE_OF: Final = {name: place for place, names in BUILT_IN.items() for name in
 def native_reader(name: str) -> type[AssetReader] | None:
     """The reader of a mimetype or spec: one that an installed package announces under that name, else one built in.
 
-    In the name of an entry point ``=`` is written ``%3D``, as in ``multipart/related;type%3Dimage/tiff``.
+    In the name of an entry point ``=`` is written ``%3D``, as in ``multipart/related;type%3Dimage/tiff``. Capitals and
+    spaces of a mimetype do not count.
 
     Examples
     --------
     >>> native_reader("application/x-hdf5").__name__
     'HDF5Reader'
     """
+    if "/" in name:
+        name = "".join(name.split()).lower()
     # Installed ones first: a facility can replace a reader of ours without a change here.
     installed = _INSTALLED.get(name)
     if installed is not None or name not in _PLACE_OF:
@@ -71,16 +103,17 @@ def known_names() -> str:
 
 def stream_reader(resource: Mapping[str, Any], options: AssetOptions) -> AssetReader:
     """The reader of a stream resource; where there is none, one that raises on reading."""
-    mimetype = str(resource.get("mimetype") or resource.get("spec") or "")
-    parameters = {**(resource.get("resource_kwargs") or {}), **(resource.get("parameters") or {})}
+    spec = str(resource.get("spec") or "")
+    kind, name = ("mimetype", str(resource["mimetype"])) if resource.get("mimetype") else ("spec", spec)
+    given = {**(resource.get("resource_kwargs") or {}), **(resource.get("parameters") or {})}
     try:
-        reader = native_reader(mimetype)
+        reader = native_reader(name)
     except PluginError as error:
         return _unreadable(resource, error)
     if reader is not None:
-        return _made(reader, resource, parameters, options)
+        return _made(reader, resource, _with_dataset(spec, given), options)
     lacking = (
-        f"nothing installed reads the mimetype {mimetype!r}; those read are {known_names()}. "
+        f"nothing installed reads the {kind} {name!r}; those read are {known_names()}. "
         f"Install a package that offers a reader for it under the entry point group {GROUP!r}"
     )
     return _unreadable(resource, AssetUnavailable(lacking))
@@ -97,7 +130,7 @@ def datum_readers(
     Handlers given by the user come first, then the readers of this package, then installed handlers.
     """
     name = str(resource.get("spec") or "")
-    kwargs = dict(resource.get("resource_kwargs") or {})
+    kwargs: dict[str, Any] = dict(resource.get("resource_kwargs") or {})
     native = _native_of_spec(name, options)
     if native is None:
         try:
@@ -113,7 +146,7 @@ def datum_readers(
             reader = _unreadable(resource, error)
         return [reader], [0] * len(datums), list(range(len(datums)))
     if not datums:  # one reader all the same, which lists the files of the resource
-        return [_made(native, resource, kwargs, options)], [], []
+        return [_made(native, resource, _with_dataset(name, kwargs), options)], [], []
     readers: list[AssetReader] = []
     known: dict[Any, int] = {}
     places, events = [], []
@@ -125,7 +158,7 @@ def datum_readers(
                 raise ValueError(f"{event} is the number of no event")
             if kind not in known:
                 known[kind] = len(readers)
-                readers.append(_made(native, resource, {**kwargs, **dict(kind)}, options))
+                readers.append(_made(native, resource, _with_dataset(name, {**kwargs, **dict(kind)}), options))
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             # A datum that says too little costs its own row; those that lack the same share what raises it.
             event, kind = 0, f"a datum of spec {name!r} does not say what {native.__name__} needs: {error!r}"
@@ -135,6 +168,10 @@ def datum_readers(
         places.append(known[kind])
         events.append(event)
     return readers, places, events
+
+
+def _with_dataset(spec: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"path": DATASETS[spec], **parameters} if spec in DATASETS else parameters
 
 
 def _native_of_spec(spec: str, options: AssetOptions) -> type[AssetReader] | None:
@@ -159,7 +196,7 @@ def _made(
 ) -> AssetReader:
     try:
         return reader.of(locate(resource, options), parameters)
-    except UntrustedName as error:
+    except IntakeBlueskyError as error:
         return _unreadable(resource, error)
     except (KeyError, TypeError, ValueError) as error:
         wrong = f"{reader.__name__} cannot make sense of the parameters {dict(parameters)}: {error}"

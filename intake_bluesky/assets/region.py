@@ -59,10 +59,10 @@ class Region(tuple[range, ...]):
         return Region(range(r.start - c, r.stop - c) for r, c in zip(self, corner, strict=True))
 
     def flip(self, out: Array) -> None:
-        """Bring what was read `forward` into the order of the region, in place."""
+        """Bring what was read `forward` into the order of the region, in place; elements may be arrays."""
         backwards = tuple(axis for axis, r in enumerate(self) if r.step < 0 and len(r) > 1)
         if backwards:
-            shaped = out.reshape(self.shape)
+            shaped = out.reshape(*self.shape, -1)
             shaped[...] = np.flip(shaped, backwards).copy()  # source and target are the same memory
 
 

@@ -168,7 +168,8 @@ class StreamReader:
         arrays = {}
         own, target = self.options.assets, self.options.target_chunk
         target = own.target_chunk if target is None else target
-        options = replace(own, on_missing=self.options.on_missing, target_chunk=target)
+        ended = self.header.stop is not None
+        options = replace(own, on_missing=self.options.on_missing, target_chunk=target, finished=ended)
         for key, spec in self.specs.items():
             if self._is_streamed(key, spec):
                 assets = self.header.assets_of(self.layout.name, key)

@@ -26,7 +26,7 @@ def normalise(name: str, doc: Document) -> Iterator[tuple[str, Document]]:
     ----------
     name : str
         ``bulk_events`` gives event pages, ``bulk_datum`` datum pages, a stream resource of before event-model
-        1.20 gets ``mimetype``, ``uri`` and ``parameters``.
+        1.21 gets ``uri``, ``parameters`` and, where its ``spec`` has one, ``mimetype``.
     doc : dict
         Not changed.
     """
@@ -67,23 +67,31 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 MIMETYPES: Final = {
-    "AD_HDF5_SWMR_STREAM": "application/x-hdf5",
-    "AD_HDF5": "application/x-hdf5",
-    "AD_HDF5_SWMR": "application/x-hdf5",
+    "AD_JPEG": "multipart/related;type=image/jpeg",
     "AD_TIFF": "multipart/related;type=image/tiff",
-    "hdf5": "application/x-hdf5",
-}
+    "NPY_SEQ": "multipart/related;type=application/x-npy",
+} | dict.fromkeys(
+    (
+        "AD_HDF5", "AD_HDF5_GERM", "AD_HDF5_RGB", "AD_HDF5_STREAM", "AD_HDF5_SWMR", "AD_HDF5_SWMR_SLICE",
+        "AD_HDF5_SWMR_STREAM", "EIGER2_STREAM", "HDF5", "MERLIN_FLY_STREAM_V2", "MERLIN_HDF5_BULK", "PANDA",
+        "PIL100k_HDF5", "ROI_HDF5_FLY", "SIS_HDF51_FLY_STREAM_V1", "TPX3", "TPX_HDF5", "XSP3", "XSP3_BULK", "XSP3_FLY",
+        "XSP3_STEP", "ZEBRA_HDF51_FLY_STREAM_V1", "hdf5",
+    ),
+    "application/x-hdf5",
+)  # fmt: skip
+"""Of the specs of stream resources, most as bluesky's TiledWriter has them."""
 
 
 def _today(doc: Document) -> Document:
     root, path = str(doc.get("root") or ""), str(doc.get("resource_path") or "")
     joined = f"{root.rstrip('/')}/{path.lstrip('/')}" if root else path
-    spec = str(doc.get("spec") or "")
+    mimetype = doc.get("mimetype") or MIMETYPES.get(str(doc.get("spec")))
     return {
         **doc,
-        "mimetype": doc.get("mimetype") or MIMETYPES.get(spec, spec),
+        # A spec without one stays what it is: it is looked up by its own name, and messages call it a spec.
+        **({"mimetype": mimetype} if mimetype else {}),
         "uri": joined,
-        "parameters": {**doc.get("resource_kwargs", {}), **doc.get("parameters", {})},
+        "parameters": {**(doc.get("resource_kwargs") or {}), **(doc.get("parameters") or {})},
     }
 
 

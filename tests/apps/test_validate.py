@@ -198,6 +198,25 @@ def test_resource_that_gives_no_frames_an_event(tmp_path: Path) -> None:
     assert [finding.code for finding in found(changed)] == ["frames-per-event"]
 
 
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("1,2\n3,4\n5,6\n", set()),
+        ("1,2\n3,4\n5,6", {"file-odd"}),
+        ("1,2\n3,4\n5", {"file-odd", "file-short"}),
+        ("1,2\n3,4,5\n5,6\n", {"file-odd"}),
+    ],
+)
+def test_text_files_with_something_odd(tmp_path: Path, text: str, codes: set[str]) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    run = RunComposer("validate", scan_id=2)
+    primary = run.descriptor({"rows": data_key("array", [2], dtype_numpy="<f8", external="STREAM:")})
+    uri = f"file://localhost{tmp_path}/x.csv"
+    run.stream_datum(run.stream_resource("rows", mimetype="text/csv;header=absent", uri=uri), primary, (1, 4))
+    run.stop()
+    assert {finding.code for finding in found(run.documents)} == codes
+
+
 def test_streamed_key_without_a_stream_resource() -> None:
     run = RunComposer("validate", scan_id=4)
     primary = run.descriptor({"x": X, "image": IMAGE})

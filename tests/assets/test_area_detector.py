@@ -175,8 +175,8 @@ def test_spectra_that_are_not_there(tmp_path: Path, datum: dict[str, Any], messa
         opened("XSP3", path, [datum], key(8)).read()
 
 
-class ImmHandler:
-    """Stands for a handler of IMM files: a datum is an index, a value some frames full of it."""
+class OurHandler:
+    """Stands for a handler of files of ours: a datum is an index, a value some frames full of it."""
 
     def __init__(self, path: str, frames_per_point: int) -> None:
         self.path = path
@@ -186,13 +186,13 @@ class ImmHandler:
         return np.full((self.frames, 2, 3), index, "<u4")
 
 
-def test_imm_is_read_by_the_handler_that_is_given() -> None:
+def test_a_spec_is_read_by_the_handler_that_is_given() -> None:
     array = opened(
-        "IMM",
-        "/x.imm",
+        "OURS",
+        "/x.ours",
         [{"index": number} for number in range(4)],
         key(2, 2, 3, dtype_numpy="<u4"),
-        options={"handlers": {"IMM": ImmHandler}},
+        options={"handlers": {"OURS": OurHandler}},
         frames_per_point=2,
     )
     observed = both(array)
@@ -200,11 +200,11 @@ def test_imm_is_read_by_the_handler_that_is_given() -> None:
     np.testing.assert_array_equal(observed[:, 1, 0, 0], range(4))
 
 
-READ_IMM = """
+READ_OURS = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from intake_bluesky.assets import datum_array
-resource = {"uid": "r", "spec": "IMM", "resource_path": "x.imm", "resource_kwargs": {"frames_per_point": 2}}
+resource = {"uid": "r", "spec": "OURS", "resource_path": "x.ours", "resource_kwargs": {"frames_per_point": 2}}
 datums = {str(n): ("r", {"index": n}) for n in range(4)}
 spec = {"shape": [2, 2, 3], "dtype": "array", "dtype_numpy": "<u4"}
 array = datum_array(list(datums), "det", spec, {"r": resource}, datums)
@@ -212,16 +212,16 @@ print(array.readers[0].handler.__module__, array.dask()[:, 1, 0, 0].compute(sche
 """
 
 
-def test_imm_is_read_by_the_handler_that_is_installed(tmp_path: Path) -> None:
+def test_a_spec_is_read_by_the_handler_that_is_installed(tmp_path: Path) -> None:
     text = Path(__file__).read_text()
-    source = text[text.index("class ImmHandler") : text.index("def test_imm_is_read_by_the_handler_that_is_given")]
-    (tmp_path / "imm_handler.py").write_text("import numpy as np\nfrom typing import Any as Array\n" + source)
+    source = text[text.index("class OurHandler") : text.index("def test_a_spec_is_read_by_the_handler_that_is_given")]
+    (tmp_path / "our_handler.py").write_text("import numpy as np\nfrom typing import Any as Array\n" + source)
     info = tmp_path / "area_detector_handlers-99.dist-info"  # hides that which is installed
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: area-detector-handlers\nVersion: 99\n")
-    (info / "entry_points.txt").write_text("[databroker.handlers]\nIMM = imm_handler:ImmHandler\n")
-    done = subprocess.run([sys.executable, "-c", READ_IMM, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert done.stdout == "imm_handler [0, 1, 2, 3]\n", done.stderr
+    (info / "entry_points.txt").write_text("[databroker.handlers]\nOURS = our_handler:OurHandler\n")
+    done = subprocess.run([sys.executable, "-c", READ_OURS, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout == "our_handler [0, 1, 2, 3]\n", done.stderr
 
 
 def test_handlers_of_others_know_no_spec_that_is_neither_read_here_nor_theirs() -> None:
@@ -229,12 +229,4 @@ def test_handlers_of_others_know_no_spec_that_is_neither_read_here_nor_theirs() 
 
     offered = importlib.metadata.entry_points(group="databroker.handlers")
     rest = {point.name for point in offered if native_reader(point.name) is None}
-    assert rest == {
-        "DEXELA_FLY_V1",
-        "IMM",
-        "MERLIN_FLY",
-        "MERLIN_FLY_STREAM_V1",
-        "SPECS_HDF5_SINGLE_DATAFRAME",
-        "XPS3_FLY",
-        "XSP3_FLY",
-    }
+    assert rest == {"SPECS_HDF5_SINGLE_DATAFRAME"}

@@ -97,6 +97,13 @@ def test_datum_of_no_document(one_file: Path) -> None:
         array.read()
 
 
+@pytest.mark.parametrize("number", [-1, "-2"])
+def test_datum_before_the_first(one_file: Path, number: Any) -> None:
+    array = opened(resource("AD_HDF5", str(one_file)), [{"point_number": number}], key(4, 6))
+    with pytest.raises(AssetUnavailable, match="counts from 0"):
+        array.read()
+
+
 def test_resource_of_no_document() -> None:
     array = datum_array(["r/0"], "det", key(4, 6), {}, {"r/0": ("r", {})})
     with pytest.raises(AssetUnavailable, match="'r', which is not in the run"):
@@ -251,9 +258,9 @@ def test_handlers_given_come_before_native_readers(one_file: Path) -> None:
 
 
 def test_handlers_given_are_the_only_ones(tmp_path: Path) -> None:
-    one = resource("IMM", "x.imm", root=tmp_path)
+    one = resource("NO_SUCH", "x", root=tmp_path)
     array = opened(one, points(0), key(2, 4, 6), handlers={"OURS": CountingHandler})
-    with pytest.raises(AssetUnavailable, match=r"nothing installed reads the spec 'IMM'.*handler_registry"):
+    with pytest.raises(AssetUnavailable, match=r"nothing installed reads the spec 'NO_SUCH'.*handler_registry"):
         array.read()
 
 
@@ -285,11 +292,33 @@ def test_handler_that_fails(tmp_path: Path) -> None:
 def test_handler_values_that_fit_no_declaration(tmp_path: Path) -> None:
     one = resource("OURS", "x", root=tmp_path, factor=300)
     given: dict[str, Any] = {"handlers": {"OURS": CountingHandler}}
-    assert both(opened(one, numbers(2), key(1, 2, 3), **given)).dtype == np.float64, "no number is changed by it"
+    assert both(opened(one, numbers(2), key(1, 2, 3), **given)).dtype == np.int32, "that of its first value"
     with pytest.raises(DamagedRun, match=r"shape \(2, 3\) where \(3, 3\)"):
         opened(one, numbers(2), key(3, 3), **given).read()
     with pytest.raises(DamagedRun, match="uint8"):
         opened(one, numbers(2), key(2, 3, dtype_numpy="|u1"), **given).read()
+
+
+class GrowingHandler(CountingHandler):
+    """Fails for its first datum, and gives wider and wider values."""
+
+    def __call__(self, number: int) -> np.ndarray[Any, Any]:
+        if not number:
+            raise RuntimeError("frame dropped")
+        return np.full((2, 3), 10**number, dtype=["", "u1", "u2", "i4", "f8"][number])
+
+
+def test_dtype_is_that_of_the_first_value(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"handlers": {"OURS": GrowingHandler}, "on_missing": "fill"}
+    array = opened(resource("OURS", "x", root=tmp_path), numbers(2), key(2, 3), **given)
+    assert (array.dtype, both(array)[:, 0, 0].tolist()) == (np.dtype("u1"), [0, 10])
+    array = opened(resource("OURS", "x", root=tmp_path), numbers(4), key(2, 3), **given)
+    with pytest.raises(DamagedRun, match="int32 values that uint8 cannot hold"):
+        array.read()
+    assert (
+        both(opened(resource("OURS", "x", root=tmp_path), numbers(4), key(2, 3, dtype_numpy="<i8"), **given)).max()
+        == 1000
+    )
 
 
 def test_null_in_the_shape_is_learnt_from_one_datum(tmp_path: Path) -> None:

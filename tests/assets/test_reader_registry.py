@@ -21,7 +21,11 @@ def readers() -> set[str]:
     modules = [import_module(found.name) for found in walk_packages(assets.__path__, f"{assets.__name__}.")]
     classes = chain.from_iterable(inspect.getmembers(module, inspect.isclass) for module in modules)
     whole = {each for _, each in classes if issubclass(each, AssetReader) and not inspect.isabstract(each)}
-    made = {each for each in whole if not issubclass(each, (GivenEvents, HandlerReader, UnreadableReader))}
+    made = {
+        each
+        for each in whole
+        if not (each.__name__.startswith("_") or issubclass(each, (GivenEvents, HandlerReader, UnreadableReader)))
+    }
     return {f"{each.__module__.removeprefix('intake_bluesky.assets.')}:{each.__name__}" for each in made}
 
 

@@ -15,7 +15,7 @@ import pytest
 from intake_bluesky.assets import AssetOptions, locate, stream_asset_array
 from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.documents.model import StreamAsset
-from intake_bluesky.errors import AssetUnavailable
+from intake_bluesky.errors import AssetUnavailable, DamagedRun
 from tests.assets.by_hand import DATASET, asset, both, frames, key, opened, write
 
 
@@ -32,6 +32,59 @@ def test_every_dtype_stays_what_it_is(tmp_path: Path, dtype: str) -> None:
     array = opened(asset(write(tmp_path / "x.h5", data), [(1, 4, 0, 3)]), key(4, 6), 3)
     assert array.dtype == np.dtype(dtype)
     np.testing.assert_array_equal(both(array), data)
+
+
+MICRO: Any = ["10 µm", "2 Å", "Grüße"]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"data": np.array([text.encode() for text in MICRO])},
+        {"data": [text.encode() for text in MICRO], "dtype": h5py.string_dtype("ascii")},
+        {"data": [text.encode() for text in MICRO], "dtype": h5py.string_dtype("utf-8", 12)},
+    ],
+)
+def test_text_is_utf8_whatever_its_type_says(tmp_path: Path, how: dict[str, Any]) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file.create_dataset("text", **how)
+    observed = both(opened(asset(tmp_path / "t.h5", [(1, 4, 0, 3)], dataset="text"), key(dtype="string"), 3))
+    assert observed.tolist() == MICRO
+
+
+def test_text_that_is_no_utf8_is_an_error_and_costs_no_other(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file["text"] = np.array([b"10 um", "10 µm".encode("latin-1")])
+    array = opened(asset(tmp_path / "t.h5", [(1, 3, 0, 2)], dataset="text"), key(dtype="string"), 2)
+    with pytest.raises(DamagedRun, match=r"t\.h5 has text in /text that is no UTF-8: b'10 \\xb5m'"):
+        array.read()
+    assert array[:1].tolist() == ["10 um"]
+
+
+@pytest.mark.parametrize("virtual", [False, True])
+def test_elements_that_are_arrays(tmp_path: Path, virtual: bool) -> None:
+    data = np.arange(3 * 4 * 5 * 2, dtype="<i2").reshape(3, 4, 5, 2)
+    kind = np.dtype((np.int16, (5, 2)))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("rows", (3, 4), kind, chunks=(1, 4), compression="gzip")[...] = data
+        if virtual:
+            layout = h5py.VirtualLayout((3, 4), kind)
+            layout[...] = h5py.VirtualSource(file["rows"])
+            file.create_virtual_dataset("virtual", layout)
+    one = asset(tmp_path / "a.h5", [(1, 4, 0, 3)], dataset="virtual" if virtual else "rows")
+    array = opened(one, key(4, 5, 2), 3)
+    np.testing.assert_array_equal(both(array), data)
+    for part in (np.s_[1:, 0:2], np.s_[::2, ..., 1], np.s_[:, ::-1, 1:4], np.s_[2, 1, 1, 0]):
+        np.testing.assert_array_equal(array[part], data[part])
+    sliced = asset(tmp_path / "a.h5", [(1, 4, 0, 3)], dataset="rows", slice="[::-1, 1:3]")
+    np.testing.assert_array_equal(both(opened(sliced, key(2, 5, 2), 3)), data[::-1, 1:3])
+
+
+def test_references_are_no_values(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "r.h5", "w") as file:
+        file.create_dataset("refs", (3,), h5py.ref_dtype)
+    with pytest.raises(AssetUnavailable, match="holds references into its file"):
+        opened(asset(tmp_path / "r.h5", [(1, 4, 0, 3)], dataset="refs"), key(), 3).read()
 
 
 def test_records_and_text(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ def check_external(
 
     A third party's handler has no header to look at: it reads the first and the last datum.
     """
+    options = replace(options, finished=header.stop is not None)
     datums = Datums(store, header, datums=checks.datums)
     for ids in checks.datum_ids.values():
         datums.find(ids)
@@ -94,6 +95,8 @@ class _ExternalFiles:
         if reader.frames_per_event == 0:
             taken = f"the resource of {reader.path} gives 0 frames per event: {per_event} are taken"
             self.tally.add(self.where, "frames-per-event", taken)
+        if header.odd:
+            self.tally.add(self.where, "file-odd", f"{reader.path}: {header.odd}")
         if isinstance(reader, HandlerReader):
             self._read_some(reader, header, used)
         elif header.frames is None:
@@ -117,7 +120,10 @@ class _ExternalFiles:
     def _check_declared(self, reader: AssetReader, header: FrameStructure) -> None:
         dtype = declared_dtype(self.spec)
         # Without one of these the dtype is a guess of ours, of JSON's `number`, and no declaration to hold a file to.
-        if {"dtype_numpy", "dtype_str", "dtype_descr"} & self.spec.keys() and dtype != header.dtype:
+        declared = {"dtype_numpy", "dtype_str", "dtype_descr"} & self.spec.keys()
+        if header.parsed and dtype.names:
+            return  # text has no dtype, and its columns are the fields
+        if declared and dtype != header.dtype and not header.parsed:
             self._mismatch(f"{reader.path} holds {header.dtype} where {dtype} is declared")
         shape, frame = declared_shape(self.spec), header.frame_shape
         inner = shape[len(shape) - len(frame) :]

@@ -40,6 +40,7 @@ CODES: Final[dict[str, tuple[Level, str]]] = {
         "warning",
         "A resource gives 0 frames per event: how many an event has is taken from the data key or the file.",
     ),
+    "file-odd": ("warning", "A text file has a last row without its end, or rows with too many fields."),
     "no-stop": ("warning", "The run has no stop: it is going on, or was cut off."),
     "schema": ("warning", "A document does not conform to event-model's schema."),
     "seq-num-gap": ("warning", "Some seq_nums between 1 and the last were never recorded."),

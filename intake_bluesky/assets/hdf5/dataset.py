@@ -13,18 +13,23 @@ from intake_bluesky.assets.hdf5.links import VirtualSource, check_source, find_d
 from intake_bluesky.assets.hdf5.open_files import OpenFile, import_h5py, open_files
 from intake_bluesky.assets.region import AxisIndex, Region, Subarray
 from intake_bluesky.documents.columns import TEXT, Array
+from intake_bluesky.errors import AssetUnavailable, DamagedRun
 
 __all__ = ["Dataset"]
 
 
 @dataclass(slots=True, eq=False)
 class Dataset:
-    """A dataset of `owner`, a file that is open; `meant` is what the slice leaves of it, with `shape` and `dtype`."""
+    """A dataset of `owner`, a file that is open; `meant` is what the slice leaves of it.
+
+    `shape` and `dtype` are those of what is meant. Where elements are arrays, the shape ends with `inner`, that of one.
+    """
 
     owner: OpenFile
     data: Any
     meant: Subarray
     shape: tuple[int, ...]
+    inner: tuple[int, ...]
     dtype: np.dtype[Any]
     sources: tuple[VirtualSource, ...]
     squeezed: Deflated | None = None
@@ -50,7 +55,10 @@ class Dataset:
         meant = Subarray.of_slice(parts, data.shape, squeeze=squeeze)
         # h5py reads text as bytes; here text of files is text, as text of events is.
         text = import_h5py().check_string_dtype(data.dtype) is not None
-        return cls(owner, data, meant, meant.shape, TEXT if text else data.dtype, sources_of(owner, data))
+        if import_h5py().check_ref_dtype(data.dtype) is not None:
+            raise AssetUnavailable(f"{name!r} of {handle.location.path} holds references into its file, and no values")
+        inner, dtype = data.dtype.shape, TEXT if text else data.dtype.base
+        return cls(owner, data, meant, meant.shape + inner, inner, dtype, sources_of(owner, data))
 
     @property
     def chunk_frames(self) -> int:
@@ -58,17 +66,39 @@ class Dataset:
         axis, step = self.meant.counted
         return max(1, self.data.chunks[axis] // step) if self.data.chunks and axis >= 0 else 1
 
+    def read_meant(self, part: Region, out: Array) -> None:
+        """Read a part of what is meant, in steps of one; axes that the part lacks are whole."""
+        if not self.inner:
+            self.read(self.meant.region(part), out)
+            return
+        axes, part = len(self.meant.shape), Region((*part, *map(range, self.shape[len(part) :])))
+        outer, within = Region(part[:axes]), Region(part[axes:])
+        whole: Array = np.empty((*outer.shape, *self.inner), self.dtype)
+        self.read(self.meant.region(outer), whole)
+        out[...] = whole[(slice(None),) * axes + within.slices]
+
     def read(self, region: Region, out: Array) -> None:
         """Read a region of the whole dataset; `out` is C-contiguous, of as many elements as the region has."""
         wanted = region.forward
-        if self.dtype == TEXT:
-            check_filters(self.data, self.owner.location.path)
-            out[...] = self.data.asstr(errors="replace")[wanted.slices].reshape(out.shape)
+        if self.dtype == TEXT or self.inner:
+            self._read_by_h5py(wanted, out)
         elif self.sources:
             self._read_sources(wanted, out)
         else:
             self._read_stored(wanted, out)
         region.flip(out)
+
+    def _read_by_h5py(self, region: Region, out: Array) -> None:
+        self._check_sources(region)
+        check_filters(self.data, self.owner.location.path)
+        # HDF5 knows ASCII and UTF-8, and most C writers leave their UTF-8 under the type of ASCII.
+        values = self.data.asstr("utf-8", errors="strict") if self.dtype == TEXT else self.data
+        try:
+            out[...] = values[region.slices].reshape(out.shape)
+        except UnicodeDecodeError as error:
+            raise DamagedRun(
+                f"{self.owner.location.path} has text in {self.data.name} that is no UTF-8: {error.object!r}"
+            ) from error
 
     def _read_stored(self, region: Region, out: Array) -> None:
         # Once a session, not once a read: the list of filters costs about as much as a small read.
@@ -87,10 +117,7 @@ class Dataset:
         wanted = [source for source in self.sources if source.overlaps(region)]
         # What the simple way cannot cut is left to HDF5, after a look that every source is there and may be read.
         if {r.step for r in region} != {1} or not all(source.simple for source in wanted):
-            for source in wanted:
-                if source not in self.owner.kept:
-                    check_source(self.owner, source)
-                    self.owner.kept[source] = True
+            self._check_sources(region)
             read_region(self.data, region, out)
             return
         target = out.reshape(region.shape)
@@ -98,6 +125,12 @@ class Dataset:
         target[...] = self.data.fillvalue
         for source in wanted:
             self._read_source(source, region, target)
+
+    def _check_sources(self, region: Region) -> None:
+        for source in self.sources:
+            if source.overlaps(region) and source not in self.owner.kept:
+                check_source(self.owner, source)
+                self.owner.kept[source] = True
 
     def _read_source(self, source: VirtualSource, region: Region, target: Array) -> None:
         location = locate_source(self.owner, source)

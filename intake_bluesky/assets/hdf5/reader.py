@@ -15,7 +15,7 @@ from intake_bluesky.assets.region import WHOLE, AxisIndex, Region, parse_slice
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
-__all__ = ["HDF5Reader", "TimepixReader", "parse_slice"]
+__all__ = ["HDF5Reader", "parse_slice"]
 
 AREA_DETECTOR_DATASET: Final = "/entry/data/data"
 
@@ -38,8 +38,7 @@ class HDF5Reader(LocatedReader):
         Drop axes of length one after the first.
     """
 
-    default: ClassVar[str] = AREA_DETECTOR_DATASET
-    """The dataset where the resource names none."""
+    numbered_by: ClassVar[str | None] = "point_number"
 
     dataset: str = AREA_DETECTOR_DATASET
     swmr: bool = False
@@ -50,7 +49,7 @@ class HDF5Reader(LocatedReader):
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make the reader from a stream resource's parameters or a resource's kwargs."""
-        dataset = parameters.get("dataset") or parameters.get("path") or cls.default
+        dataset = parameters.get("dataset") or parameters.get("path") or AREA_DETECTOR_DATASET
         return cls(
             location,
             dataset if isinstance(dataset, str) else "/".join(map(str, dataset)),
@@ -60,11 +59,6 @@ class HDF5Reader(LocatedReader):
             squeeze=bool(parameters.get("squeeze", False)),
             **cls.of_events(parameters),
         )
-
-    @classmethod
-    def event_of(cls, datum_kwargs: Mapping[str, Any]) -> int:
-        """areaDetector numbers its points."""
-        return int(datum_kwargs["point_number"])
 
     def session(self) -> AbstractContextManager[Any]:
         """Hold the file open, and what is known of the dataset."""
@@ -77,7 +71,10 @@ class HDF5Reader(LocatedReader):
             # The dataset may be in a file that a link leads to, which grows while this one stays the same.
             files = {place.path: place for place in (self.location, dataset.owner.location)}
             version = " ".join(place.status()[0] for place in files.values())
-            return FrameStructure(frames, tuple(shape), dataset.dtype, dataset.chunk_frames, version)
+            each = None if self.numbered_by else frames
+            return FrameStructure(
+                frames, tuple(shape), dataset.dtype, dataset.chunk_frames, version, frames_per_event=each
+            )
 
     def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Read frames straight from the file into `out`."""
@@ -91,7 +88,7 @@ class HDF5Reader(LocatedReader):
                     f"{self.path} has frames of shape {dataset.shape[1:]}, where {out.shape[1:]} was found or declared"
                 )
             if out.size:
-                dataset.read(dataset.meant.region(Region((range(start, stop), *region))), out)
+                dataset.read_meant(Region((range(start, stop), *region)), out)
 
     @contextmanager
     def _opened(self, frames: int = 0) -> Iterator[Dataset]:
@@ -115,13 +112,6 @@ class HDF5Reader(LocatedReader):
         if not found.shape:
             raise AssetUnavailable(f"the slice of {self.dataset!r} of {self.path} leaves no axis that counts frames")
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class TimepixReader(HDF5Reader):
-    """Reads the files of Timepix detectors, which differ in the name of the dataset."""
-
-    default: ClassVar[str] = "/entry/instrument/detector/data"
 
 
 def _locking(value: Any) -> bool | None:

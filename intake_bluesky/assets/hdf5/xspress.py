@@ -8,35 +8,37 @@ from typing import Any, ClassVar, Self
 
 from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.region import AxisIndex
 
-__all__ = ["Xspress3Reader"]
+__all__ = ["Xspress3Reader", "channel_slice"]
 
 
 @dataclass(frozen=True, slots=True)
 class Xspress3Reader(HDF5Reader):
     """Reads one channel of a dataset ``(frames, channels, bins)``; all frames of it are read at once."""
 
-    default: ClassVar[str] = "/entry/instrument/detector/data"
+    numbered_by: ClassVar[str | None] = "frame"
 
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make the reader of one channel; ``key`` is the dataset."""
-        channel = int(parameters.get("channel", 1))
-        if channel < 1:
-            raise ValueError(f"channel {channel}: Xspress3 counts channels from 1")
-        return cls(
-            location,
-            str(parameters.get("key") or cls.default),
-            selection=((None, None, None), channel - 1),
-            frames_per_event=1,
-        )
-
-    @classmethod
-    def event_of(cls, datum_kwargs: Mapping[str, Any]) -> int:
-        """Each datum is a frame."""
-        return int(datum_kwargs["frame"])
+        dataset = str(parameters.get("key") or parameters["path"])
+        return cls(location, dataset, selection=channel_slice(parameters.get("channel", 1)), frames_per_event=1)
 
     @classmethod
     def parameters_of(cls, datum_kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The channel, from 1."""
         return {"channel": int(datum_kwargs["channel"])}
+
+
+def channel_slice(channel: Any) -> tuple[AxisIndex, ...]:
+    """The part of a dataset ``(frames, channels, bins)`` that is one channel, which are counted from 1.
+
+    Raises
+    ------
+    ValueError
+    """
+    number = int(channel)
+    if number < 1:
+        raise ValueError(f"channel {number}: Xspress3 counts channels from 1")
+    return (None, None, None), number - 1

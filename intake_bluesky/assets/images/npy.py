@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar
@@ -17,7 +17,7 @@ from intake_bluesky.assets.region import Region
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
-__all__ = ["NpySequenceReader"]
+__all__ = ["NpyFileReader", "NpyFramesReader", "NpySequenceReader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +33,15 @@ class NpySequenceReader(SequenceReader):
 
     format: ClassVar[str] = "NumPy"
     default_template: ClassVar[str] = "%s_%d.npy"
-
-    @classmethod
-    def event_of(cls, datum_kwargs: Mapping[str, Any]) -> int:
-        """Each datum is a file."""
-        return int(datum_kwargs["index"])
+    numbered_by: ClassVar[str | None] = "index"
 
     @contextmanager
     def opened(self, location: Location) -> Iterator[FrameFile]:
         with location.open() as file:
             shape, columns, dtype = _header(file, location.path)
             several = self.per_file > 1 or not self.template.numbered
+            if several and not shape:
+                raise AssetUnavailable(f"{location.path} holds a single value, and no axis that counts frames")
             frame = shape[1:] if several else shape
             size, offset = math.prod(frame) * dtype.itemsize, file.tell()
 
@@ -58,6 +56,21 @@ class NpySequenceReader(SequenceReader):
                 out[...] = (whole.T[number] if several else whole.T)[region.slices]
 
             yield FrameFile(shape[0] if several else 1, frame, dtype, read)
+
+
+@dataclass(frozen=True, slots=True)
+class NpyFramesReader(NpySequenceReader):
+    """Reads one NumPy file whose first axis counts frames; a datum of spec ``npy_FRAMEWISE`` is one of them."""
+
+    default_template: ClassVar[str] = ""
+    numbered_by: ClassVar[str | None] = "frame_no"
+
+
+@dataclass(frozen=True, slots=True)
+class NpyFileReader(NpyFramesReader):
+    """Reads one NumPy file; a datum of spec ``npy`` is all of it."""
+
+    numbered_by: ClassVar[str | None] = ""
 
 
 def _header(file: BinaryIO, path: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -68,6 +68,7 @@ class SequenceReader(LocatedReader):
     """
 
     frame_by_frame: ClassVar[bool] = True
+    numbered_by: ClassVar[str | None] = "point_number"
     format: ClassVar[str] = "image"
     """What each file is, for messages."""
     default_template: ClassVar[str] = ""
@@ -92,11 +93,6 @@ class SequenceReader(LocatedReader):
             return replace(reader, frames_per_event=told if told > 1 else None)
         return reader
 
-    @classmethod
-    def event_of(cls, datum_kwargs: Mapping[str, Any]) -> int:
-        """areaDetector numbers its points."""
-        return int(datum_kwargs["point_number"])
-
     @abstractmethod
     def opened(self, location: Location) -> AbstractContextManager[FrameFile]:
         """Open one file and read its header, but no values; closed when done with."""
@@ -118,7 +114,8 @@ class SequenceReader(LocatedReader):
         with _naming(location, self.format), self.opened(location) as file:
             version = location.status()[0]
             if not self.template.numbered:
-                return FrameStructure(file.frames, file.shape, file.dtype, 1, version)
+                each = None if self.numbered_by else file.frames
+                return FrameStructure(file.frames, file.shape, file.dtype, 1, version, frames_per_event=each)
             if file.frames < self.per_file:
                 raise AssetUnavailable(f"{location.path} has {file.frames} frames, and was to have {self.per_file}")
             return FrameStructure(None, self._frame_shape(file), file.dtype, self.per_file, version)

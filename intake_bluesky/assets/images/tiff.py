@@ -15,7 +15,7 @@ from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, MissingDependency
 from intake_bluesky.runtime.optional import optional_import
 
-__all__ = ["TiffReader"]
+__all__ = ["TiffFileReader", "TiffReader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,13 @@ class TiffReader(SequenceReader):
                 _read_page(pages[number], file, location.path, out, region)
 
             yield FrameFile(len(pages), first.shape, first.dtype.newbyteorder("="), read)
+
+
+@dataclass(frozen=True, slots=True)
+class TiffFileReader(TiffReader):
+    """Reads one TIFF file; a datum of spec ``SINGLE_TIFF`` is all of its pages."""
+
+    numbered_by: ClassVar[str | None] = ""
 
 
 def _alike(page: Any, first: Any) -> bool:

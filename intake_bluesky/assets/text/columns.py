@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from intake_bluesky.assets.text.grammar import Grammar
-from intake_bluesky.assets.text.parsed_files import FilePart, ParsedFile
+from intake_bluesky.assets.text.parsed_files import TOO_WIDE, FilePart, ParsedFile
 from intake_bluesky.documents.columns import TEXT, Array
 from intake_bluesky.errors import DamagedRun
 
@@ -43,6 +44,9 @@ def fill(  # noqa: PLR0917  # where from, and where to
     wanted = [_Column(file.path, *each, first) for each in zip(columns, targets, strict=True)]
     words = sorted(column.number for column in wanted if not column.is_number)
     found = file.values(part, words)
+    wrong = found.get(TOO_WIDE, np.zeros(part.rows, bool))[rows]
+    if wrong.any():
+        raise DamagedRun(f"{file.path}: row {first + int(np.argmax(wrong))} has more than {file.width} fields")
     # Parsed again as text, and cell by cell: slow, and so only for columns whose numbers may have been rounded.
     doubtful = [c.number for c in wanted if c.is_number and not c.is_exact(found, rows)]
     text = file.values(part, sorted([*words, *doubtful])) if doubtful else found
@@ -77,12 +81,13 @@ class _Column:
         """Whether the numbers that pandas parsed equal those in the file, as far as this dtype holds them.
 
         Pandas gives a column one type: a word anywhere makes it text, and a fraction or a gap anywhere turns integers
-        into floats, which do not hold large ones.
+        into floats, which do not hold large ones, nor a fraction of 1e-17. What is past the largest float comes as
+        infinite.
         """
         values = found.get(self.number)
         if values is None or values.dtype.kind not in "biuf":
             return False
-        return values.dtype.kind != "f" or self.dtype.kind == "f" or not (np.abs(values[rows]) >= 2.0**53).any()
+        return values.dtype.kind != "f" or (self.dtype.kind == "f" and not np.isinf(values[rows]).any())
 
     def refuse(self, wrong: Array, values: Any) -> None:
         """Raise for the first value that is wrong."""
@@ -111,9 +116,10 @@ class _Column:
     def fill_from_text(self, cells: list[str], grammar: Grammar) -> None:
         """Read each number on its own."""
         values = [grammar.number(cell) for cell in cells]
-        self.refuse(np.array([not self._holds(value) for value in values], bool), values)
+        shown = [cell if isinstance(value, Decimal) else value for cell, value in zip(cells, values, strict=True)]
+        self.refuse(np.array([not self._holds(value) for value in values], bool), shown)
         if self.dtype.kind == "f":
-            self.fill(np.array(values, np.float64))
+            self.fill(np.array(list(map(float, values)), np.float64))
         else:
             self.target[...] = np.array(list(map(int, values)), self.dtype)
 
@@ -122,7 +128,7 @@ class _Column:
         if isinstance(value, str | bool):
             return kind == "b" and value in (True, False)
         if kind == "f":
-            return True
+            return not (isinstance(value, Decimal) and value.is_finite() and np.isinf(float(value)))
         least, most = (0, 1) if kind == "b" else (np.iinfo(self.dtype).min, np.iinfo(self.dtype).max)
         return bool(least <= value <= most and value == int(value))
 

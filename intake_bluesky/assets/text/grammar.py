@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from io import BytesIO
 from typing import Any, Final, Self
 
@@ -26,7 +27,11 @@ OF_PANDAS: Final = frozenset({
 """Keywords of `pandas.read_csv` that describe text; none of them runs code or opens anything."""
 SPACES: Final = r"\s+"
 BOOLEANS: Final = frozenset({"True", "TRUE", "true", "False", "FALSE", "false"})
-NUMBER: Final = r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity)"
+MOST_BEYOND: Final = 16
+"""Fields that a row may have more than the others, so that it alone is wrong."""
+TOO_MANY: Final = r"Expected (\d+) fields in line \d+, saw (\d+)"
+"""Pandas' message for a row of more fields than the one before."""
+NUMBER: Final = r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d{1,9})?|inf|infinity)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,10 @@ class Grammar:
         Of how many rows at most (``nrows``).
     footer : int
         Lines at the end that are no rows (``skipfooter``, which pandas' fast parser does not have).
+    unsaid : bool
+        Whether the first row may be a header: it is one if it has a word.
+    finished : bool
+        Whether the file grows no more: then a row at its end needs no line break.
     """
 
     options: tuple[tuple[str, Any], ...] = ()
@@ -53,6 +62,8 @@ class Grammar:
     columns: tuple[int, ...] = ()
     most: int | None = None
     footer: int = 0
+    unsaid: bool = False
+    finished: bool = False
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:
@@ -106,71 +117,134 @@ class Grammar:
             stop = begin
         return stop
 
-    def number(self, cell: Any) -> int | float | bool | str:
-        """What pandas would make of a cell alone: a number, True or False, or the text itself.
+    @property
+    def header(self) -> int | None:
+        """The line that names the columns."""
+        line: int | None = dict(self.beginning).get("header")
+        return line
+
+    def with_header(self) -> Self:
+        """The same, where the first line names the columns, unless the parameters said another."""
+        return self if self.header is not None else replace(self, beginning=(*self.beginning, ("header", 0)))
+
+    def _settled(self, text: bytes) -> Self:
+        """The same after a look at the beginning of a file: whether its first row names the columns."""
+        said = replace(self, unsaid=False)
+        if not self.unsaid:
+            return said
+        first, _ = said.parse(text, rows=1)
+        words = len(first) and any(column.dtype.kind not in "biuf" for _, column in first.items())
+        return said.with_header() if words else said
+
+    def names(self, text: bytes) -> tuple[str, ...]:
+        """The names of all columns, from the beginning of a file; none where it has no header."""
+        said = self._settled(text)
+        if said.header is None:
+            return ()
+        return tuple(map(str, said._read(text, 0, (), begins=True, rows=0).columns))
+
+    def number(self, cell: Any) -> Decimal | float | bool | str:
+        """What pandas would make of a cell alone: a number, without rounding it, True or False, or the text itself.
 
         Examples
         --------
         >>> [Grammar().number(cell) for cell in ("9007199254740993", "2e3", "NA", "true", "two")]
-        [9007199254740993, 2000.0, nan, True, 'two']
+        [Decimal('9007199254740993'), Decimal('2E+3'), nan, True, 'two']
         """
         if not isinstance(cell, str) or cell in self.missing:
             return math.nan
         if cell in BOOLEANS:
             return cell.lower() == "true"
         plain = cell.replace(self.option("thousands") or "\n", "").replace(self.option("decimal") or ".", ".").strip()
-        # Bounded, because Python takes quadratic time for very long integers, and refuses those past 4300 digits.
-        if re.fullmatch(r"[+-]?\d{1,40}", plain, re.ASCII):
-            return int(plain)
-        return float(plain) if re.fullmatch(NUMBER, plain, re.ASCII | re.IGNORECASE) else cell
+        return Decimal(plain) if re.fullmatch(NUMBER, plain, re.ASCII | re.IGNORECASE) else cell
 
     def parse(
         self,
         text: bytes,
-        names: Sequence[int],
+        width: int = 0,
         words: Sequence[int] = (),
         *,
         begins: bool = True,
         rows: int | None = None,
-    ) -> Any:
+    ) -> tuple[Any, int]:
         """Parse whole rows, or so many of them, to a `pandas.DataFrame` whose columns have their numbers for names.
 
-        `names` are the columns that are read, none where pandas finds them in the text; `words` are those taken as they
-        are, whatever pandas would make of them; `begins` is whether this is the beginning of the file.
+        Parameters
+        ----------
+        text : bytes
+        width : int
+            Fields that a row has; 0 where that is not known yet.
+        words : sequence of int
+            Columns taken as they are, whatever pandas would make of them.
+        begins : bool
+            Whether this is the beginning of the file.
+        rows : int or None
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            Columns past the width hold what some rows have too much, and ``""`` in the others.
+        width : int
+            That of the first row, where none was given.
 
         Raises
         ------
         DamagedRun
             With pandas' own message.
         """
-        import pandas as pd
+        from pandas.errors import EmptyDataError, ParserError
 
+        if begins and self.unsaid:
+            return self._settled(text).parse(text, width, words, rows=rows)
+        wide = width
+        while True:
+            try:
+                frame = self._read(text, wide, [*words, *range(width, wide)], begins=begins, rows=rows)
+            except EmptyDataError:
+                return (), width
+            except ParserError as error:
+                found = re.search(TOO_MANY, str(error))
+                if found is None:
+                    raise DamagedRun(str(error).strip()) from error
+                width, wide = width or int(found[1]), int(found[2])
+            except ValueError as error:
+                raise DamagedRun(str(error).strip()) from error
+            else:
+                width = width or len(frame.columns)
+                if isinstance(frame.index, _pandas().RangeIndex):
+                    frame.columns = _pandas().RangeIndex(len(frame.columns))
+                    return frame, width
+                # Where the first row has more fields than there are names, pandas takes the first ones for an index.
+                wide = max(wide, width) + frame.index.nlevels
+            if wide > width + MOST_BEYOND:
+                raise DamagedRun(f"a row has {wide} fields, where others have {width}")
+
+    def _read(self, text: bytes, width: int, words: Sequence[int], *, begins: bool, rows: int | None) -> Any:
+        pd = _pandas()
+        names = range(width)
         how: dict[str, Any] = dict(self.options) | (dict(self.beginning) if begins else {})
-        how |= {"names": names or None, "usecols": list(self.columns) or None, "nrows": rows}
+        how |= {"names": names or None, "nrows": rows}
         if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):
             how["float_precision"] = "round_trip"  # since 3.1 the only one there is
         missing: Any = list(self.missing)
         if words:
             missing = {column: missing for column in names if column not in set(words)}
-        try:
-            found = pd.read_csv(
-                BytesIO(text),
-                engine="c",
-                low_memory=False,  # pandas would parse in pieces, and a column could have several types
-                header=how.pop("header", None),
-                dtype=dict.fromkeys(words, object),
-                keep_default_na=False,
-                na_values=missing,
-                **how,
-            )
-        except pd.errors.EmptyDataError:
-            return pd.DataFrame()
-        except (pd.errors.ParserError, ValueError) as error:
-            raise DamagedRun(str(error).strip()) from error
-        if not isinstance(found.index, pd.RangeIndex):  # pandas takes columns without a name for an index
-            raise DamagedRun("the first row that is read has more fields than the rows before it")
-        found.columns = pd.Index(names or self.columns or range(len(found.columns)))
-        return found
+        return pd.read_csv(
+            BytesIO(text),
+            engine="c",
+            low_memory=False,  # pandas would parse in pieces, and a column could have several types
+            header=how.pop("header", None),
+            dtype=dict.fromkeys(words, object),
+            keep_default_na=False,
+            na_values=missing,
+            **how,
+        )
+
+
+def _pandas() -> Any:
+    import pandas as pd
+
+    return pd
 
 
 def _character(parameters: Mapping[str, Any], name: str, default: str | None) -> str | None:
