@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import keyword
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
@@ -13,6 +12,7 @@ from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs import display
 from intake_bluesky.catalogs.entries import IntakeObject, StreamEntry, shown_documents
 from intake_bluesky.catalogs.stream import BlueskyStream
+from intake_bluesky.documents.exact_json import json_text
 from intake_bluesky.documents.model import Document, ReadOnlyDocument, RunHeader, RunSummary, to_plain
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
 from intake_bluesky.storage.contract import RunStore
@@ -254,33 +254,39 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
             raise KeyError(f"run {self.uid} has no resource {uid!r}")
         return [file.path for file in asset_files(streamed[0], self._assets)]
 
-    def to_datatree(self, streams: Iterable[str] | None = None) -> xr.DataTree:
-        """All of the run in one tree, lazily.
+    def to_datatree(self, streams: Iterable[str] | None = None, **options: Any) -> xr.DataTree:
+        """All of the run in one tree, lazily, in a form that its ``to_netcdf`` and ``to_zarr`` can write.
 
         Parameters
         ----------
         streams : iterable of str, optional
             Those wanted; all by default.
+        **options
+            Of each stream: ``on_missing="fill"``, ``decode_times`` ...; ``portable=False`` keeps objects and structures
+            as `BlueskyStream.read` gives them.
 
         Returns
         -------
         xarray.DataTree
-            ``/`` has the run start and stop as attributes (plain dicts that JSON takes), ``/primary``,
-            ``/baseline`` ... the streams, ``/config/<stream>/<device>`` the configuration. A ``/`` in a name
-            becomes ``_``.
+            ``/`` has the run start and stop as attributes (JSON text; ``null`` is a stop that is missing),
+            ``/primary``, ``/baseline`` ... the streams, ``/config/<stream>/<device>`` the configuration. What files
+            cannot have in names, such as ``/``, becomes ``_``.
         """
         import xarray as xr
 
-        tree: dict[str, Any] = {"/": xr.Dataset(attrs={"start": _jsonable(self.start), "stop": _jsonable(self.stop)})}
+        from intake_bluesky.datasets.variables import variable_names
+
+        root = {"start": json_text(self.start), "stop": json_text(self.stop)}
+        tree: dict[str, Any] = {"/": xr.Dataset(attrs=root)}
+        nodes = variable_names(self.header.streams, reserved={"config"})
         for name in self.header.streams if streams is None else streams:
-            stream = self[name]
-            # A slash would make a level of the tree, and `/config` has the configuration.
-            node = name.replace("/", "_") + ("_" if name == "config" else "")
-            tree[f"/{node}"] = stream.to_dask()
+            stream = self[name](**{"portable": True, **options})
+            tree[f"/{nodes[name]}"] = stream.to_dask()
+            devices = variable_names(stream.config, reserved=())
             for device, source in stream.config.items():
                 dataset = source.read()
                 if dataset.data_vars:
-                    tree[f"/config/{node}/{device.replace('/', '_')}"] = dataset
+                    tree[f"/config/{nodes[name]}/{devices[device]}"] = dataset
         return xr.DataTree.from_dict(tree, name=self.uid[: display.SHORT])
 
     def table(self, stream: str = "primary") -> pd.DataFrame:
@@ -333,8 +339,3 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
 
     def _repr_html_(self) -> str:
         return display.run_html(self.header)
-
-
-def _jsonable(doc: Mapping[str, Any] | None) -> Any:
-    # Attributes of netCDF and Zarr are JSON: what is not becomes text rather than an error on writing.
-    return json.loads(json.dumps(to_plain(doc), default=str))

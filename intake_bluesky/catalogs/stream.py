@@ -59,9 +59,9 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
     metadata : dict, optional
         Joins ``start``, ``stop`` and ``descriptors`` in `metadata`.
     **options
-        ``include``, ``exclude`` (keys), ``sub_dict="timestamps"``, ``on_missing="fill"``,
-        ``on_mismatch="object"``, ``trim``, ``text_dtype="string"``, ``decode_times``, ``target_chunk``: see
-        `DatasetOptions`; ``join_method`` and ``squeeze``: see `AssetOptions`.
+        ``include``, ``exclude`` (keys), ``sub_dict="timestamps"``, ``on_missing="fill"``, ``on_mismatch="object"``,
+        ``trim``, ``text_dtype="string"``, ``portable``, ``decode_times``, ``target_chunk``: see `DatasetOptions`;
+        ``join_method`` and ``squeeze``: see `AssetOptions`.
 
     Raises
     ------
@@ -277,10 +277,12 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         Returns
         -------
         pandas.DataFrame
-            Index ``seq_num``, first column ``time``. In-line arrays are objects, one array a cell. External
-            data (images) is left out, but for keys named in ``include``.
+            Index ``seq_num``, first column ``time``. In-line arrays are objects, one array a cell, which ``to_csv``
+            writes whole, as JSON. External data (images) is left out, but for keys named in ``include``.
         """
         import pandas as pd
+
+        from intake_bluesky.datasets.table_cells import cells
 
         # pandas takes numpy's variable-width strings only as objects.
         source, asked = self(text_dtype="object"), self._options.include or ()
@@ -289,11 +291,8 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
             external = (key for key, spec in specs.items() if is_external(spec) and key not in asked)
             source = source(exclude=[*self._options.exclude, *external])
         dataset = source.read()
-        columns: dict[str, Any] = {"time": dataset["time"].values} if "time" in dataset.coords else {}
-        for name, variable in dataset.data_vars.items():
-            values = variable.values
-            # pandas has no columns of arrays.
-            columns[str(name)] = values if values.ndim == 1 else pd.Series(list(values), dtype=object).values
+        names = ["time", *dataset.data_vars] if "time" in dataset.coords else [*dataset.data_vars]
+        columns = {str(name): cells(dataset[name].values) for name in names}
         index = pd.Index(dataset["seq_num"].values, name="seq_num") if "seq_num" in dataset.coords else None
         return pd.DataFrame(columns, index=index)
 

@@ -33,6 +33,9 @@ class DatasetOptions:
     text_dtype : {"object", "string"}
         Give text as objects, each a `str`, with which all of xarray works; or as numpy's ``StringDType``, which takes
         less memory where texts differ, and of which xarray cannot ``where``, ``fillna``, ``reindex``, ``max`` ...
+    portable : bool
+        Give only what netCDF and Zarr hold, for writing: objects (dicts, mixtures, booleans with gaps) as JSON text,
+        with the attribute ``media_type``; a variable for each field of a structure; chunks of one size.
     decode_times : bool
         Give ``time`` as datetime64[ns] (UTC) instead of float seconds.
     target_chunk : int or None
@@ -48,6 +51,7 @@ class DatasetOptions:
     on_mismatch: Literal["raise", "object"] = "raise"
     trim: bool = False
     text_dtype: Literal["object", "string"] = "object"
+    portable: bool = False
     decode_times: bool = False
     target_chunk: int | None = None
     assets: AssetOptions = field(default_factory=AssetOptions)

@@ -6,7 +6,7 @@ numpy's `StringDType`, which columns have until here, holds text well and works 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import dask.array as da
@@ -14,27 +14,32 @@ import numpy as np
 import xarray as xr
 
 from intake_bluesky.datasets.options import DatasetOptions
-from intake_bluesky.documents.columns import TEXT, Array
+from intake_bluesky.datasets.variables import storable
+from intake_bluesky.documents.columns import OBJECT, TEXT, Array
+from intake_bluesky.documents.exact_json import json_text
 
 __all__ = ["present"]
 
 LAZY_TEXT: Final = np.dtype("O", metadata={"element_type": str})
-"""As xarray marks text read from netCDF: on writing, it then need not load a lazy column to learn that it is text."""
+"""As xarray itself marks text: on writing, it then need not load a lazy column to learn that it is text."""
 PIECE: Final = 2**12  # texts
 
 
 def present(dataset: xr.Dataset, options: DatasetOptions) -> xr.Dataset:
     """Bring the columns of a Dataset, eager or of dask arrays, to the form that the options ask for."""
+    if options.portable:
+        columns = {name: _stored(variable) for name, variable in _columns(dataset)}
+        dataset = xr.Dataset(columns, dataset.coords, dataset.attrs)
     if options.text_dtype == "string":
         return dataset
-    text = {name: v for name, v in dataset.data_vars.items() if v.dtype == TEXT}
-    return dataset.assign({name: (v.dims, _objects(v.variable.data), v.attrs) for name, v in text.items()})
+    text = {name: v.variable for name, v in dataset.data_vars.items() if v.dtype == TEXT}
+    return dataset.assign({name: v.copy(data=_mapped(_as_objects, v.data, LAZY_TEXT)) for name, v in text.items()})
 
 
-def _objects(text: Any) -> Any:
-    if isinstance(text, da.Array):
-        return da.map_blocks(_as_objects, text, dtype=LAZY_TEXT, meta=np.empty((0,) * text.ndim, LAZY_TEXT))
-    return _as_objects(text)
+def _mapped(change: Callable[[Array], Array], data: Any, dtype: np.dtype[Any]) -> Any:
+    if isinstance(data, da.Array):
+        return da.map_blocks(change, data, dtype=dtype, meta=np.empty((0,) * data.ndim, dtype))
+    return change(data)
 
 
 def _as_objects(text: Array) -> Array:
@@ -48,3 +53,60 @@ def _texts(text: Array) -> Iterator[str]:
         seen: dict[str, str] = {}
         piece = text[start : start + PIECE].tolist()
         yield from map(seen.setdefault, piece, piece)
+
+
+def _columns(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Variable]]:
+    """The variables, in the place of a structure one for each of its fields."""
+    taken = set(map(str, dataset.variables))
+    for key, column in dataset.data_vars.items():
+        for path, variable in _fields(str(key), column.variable):
+            name = storable(path)
+            while path != key and name in taken:
+                name += "_"
+            taken.add(name)
+            yield name, variable
+
+
+def _fields(name: str, variable: xr.Variable) -> Iterator[tuple[str, xr.Variable]]:
+    """The variable itself, or one for each field of a structure; what has bytes and no fields is an array of them."""
+    if variable.dtype.kind != "V":
+        yield name, variable
+        return
+    if variable.dtype.names is None:
+        plain = np.dtype([("bytes", np.uint8, (variable.dtype.itemsize,))])
+        variable = xr.Variable(variable.dims, variable.data.view(plain), variable.attrs)
+    for field in variable.dtype.names or ():
+        part = variable.data[field]
+        dims = [*variable.dims, *(storable(f"{name}.{field}_dim_{axis}") for axis in range(part.ndim - variable.ndim))]
+        yield from _fields(f"{name}.{field}", xr.Variable(dims, part, {"key": name, **variable.attrs}))
+
+
+def _stored(variable: xr.Variable) -> xr.Variable:
+    """The variable in a form that netCDF and Zarr hold."""
+    data, attrs = variable.data, dict(variable.attrs)
+    if variable.dtype == TEXT:
+        data = _mapped(_without_nul, data, TEXT)
+    elif variable.dtype == OBJECT:
+        data, attrs["media_type"] = _mapped(_as_json, data, TEXT), "application/json"
+    # By "since", xarray would take such numbers for times when it opens the file, and raise where it cannot.
+    if "since" in str(attrs.get("units")):
+        attrs["units_text"] = attrs.pop("units")
+    if isinstance(data, da.Array):
+        data = data.rechunk(tuple(map(_regular, data.chunks)))
+    return xr.Variable(variable.dims, data, attrs)
+
+
+def _regular(chunks: tuple[int, ...]) -> tuple[int, ...] | int:
+    """Chunks of one size but the last, as Zarr needs them."""
+    regular = len({*chunks[:-1]}) < 2 and chunks[-1] <= chunks[0]
+    return chunks if regular else max(chunks)
+
+
+def _without_nul(text: Array) -> Array:
+    # Neither HDF5 nor netCDF has text with it.
+    found = [value.replace("\0", "\\u0000") for value in text.ravel().tolist()]
+    return np.array(found, TEXT).reshape(text.shape)
+
+
+def _as_json(values: Array) -> Array:
+    return np.array([json_text(value) for value in values.ravel()], TEXT).reshape(values.shape)

@@ -22,7 +22,7 @@ from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.presentation import present
 from intake_bluesky.datasets.rows import Rows, seq_nums_of
 from intake_bluesky.datasets.stored_arrays import stored_arrays
-from intake_bluesky.datasets.variables import Dimensions, attributes, variable_names
+from intake_bluesky.datasets.variables import Dimensions, attribute, attributes, variable_names
 from intake_bluesky.documents.columns import OBJECT, Array, column, conform, observe
 from intake_bluesky.documents.model import Document, RunHeader, StreamLayout, is_external, is_streamed
 from intake_bluesky.errors import StreamNotFound
@@ -265,10 +265,10 @@ class StreamReader:
         return {"time": ("time", _datetimes(self.rows.time), {"long_name": "event time"}), **coords}
 
     def _attributes(self) -> dict[str, Any]:
-        attrs: dict[str, Any] = {"stream": self.layout.name, "uid": self.header.uid}
+        attrs: dict[str, Any] = {"stream": attribute(self.layout.name), "uid": attribute(self.header.uid)}
         for name in ("scan_id", "plan_name"):
             if isinstance(self.header.start.get(name), (str, int)):
-                attrs[name] = self.header.start[name]
+                attrs[name] = attribute(self.header.start[name])
         short = {key: len(array.missing) for key, array in self.assets.items()}
         lacking = {**self.rows.lacking, **{key: n for key, n in short.items() if n}}
         if lacking:
@@ -319,4 +319,4 @@ def configuration(header: RunHeader, stream: str, device: str, options: DatasetO
         variables[names[key]] = (("time", *dimensions.of(spec, array.shape[1:])), array, attrs)
     times = np.array([d.get("time", np.nan) for d in header.streams[stream].descriptors], dtype=np.float64)
     coords = {"time": ("time", times, {"units": EPOCH})}
-    return present(xr.Dataset(variables, coords=coords, attrs={"object": device}), options)
+    return present(xr.Dataset(variables, coords=coords, attrs={"object": attribute(device)}), options)

@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
 
-from intake_bluesky.documents.model import Document
+from intake_bluesky.documents.exact_json import json_text
+from intake_bluesky.documents.model import Document, to_plain
+from intake_bluesky.integers import INT64_END
 
-__all__ = ["RESERVED", "Dimensions", "attributes", "variable_names"]
+__all__ = ["RESERVED", "Dimensions", "attribute", "attributes", "storable", "variable_names"]
 
 RESERVED = frozenset({"time", "seq_num"})
 """Names of the Dataset's own coordinates; a key of that name gets a trailing underscore."""
 
+UNWRITABLE: Final = re.compile("[\0\ud800-\udfff]")
+"""What no text in files holds."""
+SEPARATORS: Final = re.compile(r"[/\\]")
+"""Of groups: the slash in netCDF, Zarr and DataTree, the backslash in Zarr."""
+FILES_OF_ZARR: Final = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
+LONGEST: Final = 200  # bytes; Zarr makes a folder for each name, which most file systems give 255
 
-def variable_names(keys: Mapping[str, Any]) -> dict[str, str]:
-    """Name the variable of each key.
+
+def variable_names(keys: Iterable[str], reserved: Collection[str] = RESERVED) -> dict[str, str]:
+    """Name the variable of each key, or the group: as the key, wherever netCDF and Zarr can have such a name.
 
     Examples
     --------
     >>> variable_names({"time": {}, "det/image": {}, "x": {}})
     {'time': 'time_', 'det/image': 'det_image', 'x': 'x'}
     """
-    # A slash separates groups in netCDF, Zarr and DataTree. Keys that need no change have their names first, so that
-    # whether a key keeps its name does not depend on the order of keys.
-    unchanged = {key for key in keys if key not in RESERVED and "/" not in key}
-    taken, names = set(unchanged) | RESERVED, {}
-    for key in keys:
-        name = key.replace("/", "_")
+    nearest = {key: storable(key) for key in keys}
+    # Keys that need no change have their names first, so that whether a key keeps its name does not depend on the
+    # order of keys.
+    unchanged = {key for key, name in nearest.items() if name == key and key not in reserved}
+    taken, names = unchanged | set(reserved), {}
+    for key, name in nearest.items():
         while key not in unchanged and name in taken:
             name += "_"
         taken.add(name)
         names[key] = name
     return names
+
+
+def storable(key: str) -> str:
+    """The name nearest to a key that netCDF and Zarr can have.
+
+    Examples
+    --------
+    >>> storable("det/image"), storable("motor.user_readback"), storable("..")
+    ('det_image', 'motor.user_readback', '.._')
+    """
+    name = UNWRITABLE.sub("_", SEPARATORS.sub("_", key)).encode()[:LONGEST].decode(errors="ignore")
+    return f"{name}_" if name in FILES_OF_ZARR or not name.strip(".") else name
 
 
 class Dimensions:
@@ -63,7 +85,10 @@ class Dimensions:
         if not isinstance(given, (list, tuple)) or len(given) != len(shape) or len(set(given)) != len(given):
             return False
         return all(
-            isinstance(name, str) and name not in self._taken and self._sizes.get(name, size) == size
+            isinstance(name, str)
+            and name not in self._taken
+            and storable(name) == name
+            and self._sizes.get(name, size) == size
             for name, size in zip(given, shape, strict=True)
         )
 
@@ -84,18 +109,35 @@ def attributes(key: str, name: str, spec: Document, *, device: str | None = None
     """Attributes of one variable, all of a form that netCDF and Zarr take: text, numbers, lists of them.
 
     ``object`` (the device), ``source``, ``units``, ``precision``, ``choices`` and limits as
-    ``limits_control_low`` ..., where known; ``key`` where the variable could not have the key's name.
+    ``limits_control_low`` ..., where known; ``key`` where the variable could not have the key's name. What
+    netCDF cannot hold is JSON text.
     """
     found: dict[str, Any] = {"object": spec.get("object_name") or device}
     for field in ("source", "units", "precision", "lower_ctrl_limit", "upper_ctrl_limit"):
         found[field] = spec.get(field)
-    for kind, limits in (spec.get("limits") or {}).items():
-        for side, value in (limits or {}).items() if isinstance(limits, Mapping) else ():
+    limits = spec.get("limits")
+    for kind, sides in limits.items() if isinstance(limits, Mapping) else ():
+        for side, value in sides.items() if isinstance(sides, Mapping) else ():
             found[f"limits_{kind}_{side}"] = value
     if spec.get("choices"):
         found["choices"] = [str(choice) for choice in spec["choices"]]
-    if name != key:
-        found["key"] = key
-    return {
-        field: value for field, value in found.items() if isinstance(value, (str, int, float, list)) and value != ""
-    }
+    known = {field: attribute(value) for field, value in found.items() if value is not None and value != ""}
+    return known if name == key else {**known, "key": attribute(key)}
+
+
+def attribute(value: Any) -> Any:
+    """The value of an attribute as netCDF and Zarr can hold it, else as JSON text.
+
+    Examples
+    --------
+    >>> attribute(1.5), attribute(["a", "b"]), attribute({"a": None}), attribute(True)
+    (1.5, ['a', 'b'], '{"a": null}', 'true')
+    """
+    plain = to_plain(value)
+    values = plain if isinstance(plain, list) else [plain]
+    kinds = set(map(type, values))
+    if kinds <= {str}:
+        held = not any(UNWRITABLE.search(text) for text in values)
+    else:
+        held = kinds <= {int, float} and all(isinstance(v, float) or -INT64_END <= v < INT64_END for v in values)
+    return plain if held else json_text(plain)

@@ -56,6 +56,17 @@ def dumps(value: Any, *, line: bool = False) -> bytes:
     return raw
 
 
+def json_text(value: Any) -> str:
+    """Write any value as JSON in ASCII, for people and files of text: what JSON does not have is text.
+
+    Examples
+    --------
+    >>> json_text({"x": np.arange(3), "z": 1 + 2j, "missing": None})
+    '{"x": [0, 1, 2], "z": "(1+2j)", "missing": null}'
+    """
+    return json.dumps(to_plain(value), default=str)
+
+
 def loads(raw: bytes) -> Any:
     """Read a value.
 
