@@ -13,6 +13,7 @@ import orjson
 from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.columns import Observed
 from intake_bluesky.documents.model import ALL_KEYS, NAMES, Document, EventPage, Keys
+from intake_bluesky.documents.refused import place_refused
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 from intake_bluesky.files.codec import Codec, DocumentSpan
 from intake_bluesky_jsonl import envelopes
@@ -65,8 +66,9 @@ class JSONLCodec(Codec):
         try:
             return exact_json.dumps([name, doc], line=True)
         except exact_json.REFUSALS as error:
+            where = place_refused(name, doc, exact_json.dumps)
             raise UnsupportedOperation(
-                f"a {name} document cannot be written as JSON: {error}. Write text or numbers instead, "
+                f"a {name} document cannot be written as JSON: {where}: {error}. Write text or numbers instead, "
                 "or into a MessagePack catalog if it is bytes or complex numbers"
             ) from error
 

@@ -15,6 +15,7 @@ from bson.errors import InvalidDocument, InvalidStringData
 from bson.raw_bson import RawBSONDocument
 
 from intake_bluesky.documents.model import Document, to_plain
+from intake_bluesky.documents.refused import place_refused
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.integers import INT64_END
 
@@ -58,18 +59,22 @@ def ready(name: str, doc: Mapping[str, Any]) -> RawBSONDocument:
     >>> from_bson(ready("start", {"uid": "abc", "serial": 2**70, "shape": (2, 3)}))
     {'uid': 'abc', 'serial': 1180591620717411303424, 'shape': [2, 3]}
     """
+    try:
+        return RawBSONDocument(_encoded(doc))
+    except (InvalidDocument, InvalidStringData, OverflowError, RecursionError, UnicodeError, TypeError) as error:
+        where = place_refused(name, doc, lambda value: _encoded({"value": value}))
+        raise UnsupportedOperation(
+            f"MongoDB cannot hold this {name} document ({doc.get('uid', doc.get('datum_id'))}), nothing of it was "
+            f"written: {where}: {str(error)[:300]}"
+        ) from error
+
+
+def _encoded(doc: Mapping[str, Any]) -> bytes:
     plain = to_plain(doc)
     try:
-        try:
-            raw = bson.encode(plain)
-        except OverflowError:
-            raw = bson.encode(_with_decimals(plain))
-    except (InvalidDocument, InvalidStringData, OverflowError, UnicodeError, TypeError) as error:
-        raise UnsupportedOperation(
-            f"MongoDB cannot hold this {name} document ({plain.get('uid', plain.get('datum_id'))}), nothing of it was "
-            f"written: {str(error)[:300]}"
-        ) from error
-    return RawBSONDocument(raw)
+        return bson.encode(plain)
+    except OverflowError:
+        return bson.encode(_with_decimals(plain))
 
 
 def from_bson(doc: Mapping[str, Any]) -> Document:

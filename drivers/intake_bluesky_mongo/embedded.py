@@ -152,7 +152,14 @@ class EmbeddedStore(MongoStore):
         uid = uid_of(start)
         insert = _EmbeddedInsert(self, uid)
         empty: dict[str, Any] = {name: [] for name in PLURALS.values()}
-        header = {"_id": uid, "run_id": uid, "start": [start], "event_count": 0, "datum_count": 0, **empty}
+        header = {
+            "_id": uid,
+            "run_id": uid,
+            "start": [sized("start", start)],
+            "event_count": 0,
+            "datum_count": 0,
+            **empty,
+        }
         begin(insert.writes, "header", sized("start", header), "start.uid", uid)
         return insert
 

@@ -12,6 +12,7 @@ import msgpack
 from intake_bluesky.documents.columns import Observed
 from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys, to_plain
 from intake_bluesky.documents.pages import event_page, gather, normalise
+from intake_bluesky.documents.refused import place_refused
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 from intake_bluesky.files.codec import Codec, DocumentSpan
 from intake_bluesky_msgpack.arrays import (
@@ -68,13 +69,11 @@ class MsgpackCodec(Codec):
             When the document holds what MessagePack has no form for.
         """
         try:
-            try:
-                return _packed(name, doc)
-            except UnicodeEncodeError:  # text with surrogates, which few documents have
-                return _packed(name, _escaped(to_plain(doc)))
+            return _packed((name, doc))
         except (OverflowError, RecursionError, TypeError, ValueError) as error:
+            where = place_refused(name, doc, _packed)
             raise UnsupportedOperation(
-                f"a {name} document cannot be written as MessagePack: {error}. Write text or numbers instead"
+                f"a {name} document cannot be written as MessagePack: {where}: {error}. Write text or numbers instead"
             ) from error
 
     def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[DocumentSpan]:
@@ -184,8 +183,11 @@ class MsgpackCodec(Codec):
             raise DamagedRun(f"items are not MessagePack: {error}") from error
 
 
-def _packed(name: str, doc: Document) -> bytes:
-    packed: bytes = msgpack.packb((name, doc), default=packable, use_bin_type=True)
+def _packed(value: Any) -> bytes:
+    try:
+        packed: bytes = msgpack.packb(value, default=packable, use_bin_type=True)
+    except UnicodeEncodeError:  # text with surrogates, which few documents have
+        packed = msgpack.packb(_escaped(to_plain(value)), default=packable, use_bin_type=True)
     return packed
 
 

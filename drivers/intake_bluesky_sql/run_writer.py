@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.model import Document, stream_name
+from intake_bluesky.documents.refused import place_refused
 from intake_bluesky.documents.running_statistics import Watching
 from intake_bluesky.errors import DuplicateRun, RunNotFound, UnsupportedOperation
 from intake_bluesky.index.search_form import SearchForm, code_text
@@ -236,8 +237,9 @@ def _json(name: str, doc: Document) -> bytes:
     try:
         return exact_json.dumps(doc)
     except exact_json.REFUSALS as error:
+        where = place_refused(name, doc, exact_json.dumps)
         raise UnsupportedOperation(
-            f"a {name} document cannot be written as JSON: {error}. Write text or numbers instead, "
+            f"a {name} document cannot be written as JSON: {where}: {error}. Write text or numbers instead, "
             "or into a MessagePack catalog if it is bytes or complex numbers"
         ) from error
 
