@@ -59,15 +59,18 @@ class FileCatalog(BlueskyCatalog):
         compression: str | None = None,
         **kwargs: Any,
     ) -> None:
-        paths = _where_packed(kwargs.get("metadata") or {}) or paths
+        packed = _where_packed(kwargs.get("metadata") or {})
+        paths = packed or paths
         store = self.store_class()(paths, storage_options=storage_options, directory=directory, compression=compression)
         self._servers = tuple({origin_of(place.pattern) for place in store.files.locations if "://" in place.pattern})
         super().__init__(store, storage_options=storage_options, **kwargs)
+        if packed:  # for a YAML file that is saved elsewhere
+            self._captured_init_kwargs = {**self._captured_init_kwargs, "paths": packed}
 
     @classmethod
     def from_elsewhere(cls, arguments: dict[str, Any]) -> dict[str, Any]:
         """Files on servers of one kind alone, read without this user's credentials; none are written."""
-        paths = arguments.get("paths")
+        paths = _where_packed(arguments.get("metadata") or {}) or arguments.get("paths")
         if paths is None:  # the user's own
             return arguments
         if arguments.get("directory") is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -120,7 +121,7 @@ class Settings:
         UntrustedName
             When a YAML file from elsewhere names a folder of this machine.
         """
-        resolved = {str(root): resolve_against(source.folder, str(path)) for root, path in self._root_map.items()}
+        resolved = {str(root): _resolved(source.folder, str(path)) for root, path in self._root_map.items()}
         if not source.trusted:
             for root, path in resolved.items():
                 check_remote(path, f"the place of {root!r} in root_map")
@@ -164,3 +165,11 @@ class Settings:
             for name, function in self._transforms.items()
         }
         return TransformedStore(self._searched, functions)
+
+
+def _resolved(folder: str | None, path: str) -> str:
+    """A place as seen from the YAML file's folder; one that was written on Windows with this machine's slashes."""
+    place = resolve_against(folder, path)
+    if "\\" not in path or not folder or os.path.exists(place):
+        return place
+    return resolve_against(folder, path.replace("\\", "/"))

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import intake
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import yaml
 import intake_bluesky
 from intake_bluesky.catalogs.older_packages import OLDER_HANDLERS
 from intake_bluesky.catalogs.reading_options import CatalogHandlers
-from intake_bluesky.errors import PluginError, UntrustedName
+from intake_bluesky.errors import PluginError, StoreUnavailable, UntrustedName
 from intake_bluesky.runtime.plugins import Registry
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count
@@ -60,7 +61,7 @@ def test_plugins_of_older_packages_need_not_be_installed(module: str, tmp_path: 
 def test_other_plugins_are_imported(tmp_path: Path) -> None:
     path = tmp_path / "c.yml"
     path.write_text("plugins: {source: [{module: no_such_module}]}\nsources: {}\n")
-    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+    with pytest.raises(StoreUnavailable, match="No module named"):
         intake_bluesky.open_catalog(path)
 
 
@@ -101,6 +102,17 @@ def test_older_handlers_stand_for_readers_whether_trusted_or_not() -> None:
         CatalogHandlers(Registry(values={"ANY": paths}))["ANY"]
     with pytest.raises(UntrustedName):
         CatalogHandlers(Registry(values={"ANY": paths}), trusted=False)["ANY"]
+
+
+def test_the_documentation_has_all_of_them() -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "databroker-catalogs.md"
+    rows = {line.strip() for line in page.read_text().splitlines()}
+    for name, spec in OLDER_HANDLERS.items():
+        module, _, handler = name.rpartition(".")
+        same = f"| `databroker.assets.handlers.{handler}` | `{spec}` |"
+        assert f"| `{name}` | `{spec}` |" in rows or (same in rows and f"`{module}`" in page.read_text())
+    for name in CLASSES:
+        assert f"`{name}`" in page.read_text()
 
 
 def packed(folder: Path, exporter: Any) -> Path:
@@ -144,6 +156,35 @@ def test_an_unpacked_pack_is_where_its_paths_say(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "unpacked.yml").write_text(yaml.safe_dump(catalog))
     opened = intake.open_catalog(str(tmp_path / "config" / "unpacked.yml")).packed_catalog
+    assert opened[-1].primary.read()["img"].shape[-2:] == (2, 3)
+
+
+def test_a_pack_of_windows_opens(tmp_path: Path) -> None:
+    pack = packed(tmp_path / "pack", suitcase.jsonl)
+    catalog = yaml.safe_load((pack / "catalog.yml").read_text())
+    args = catalog["sources"]["packed_catalog"]["args"]
+    args["paths"] = ["C:\\pack\\documents\\*.jsonl"]
+    args["root_map"] = {key: value.replace("/", "\\") for key, value in args["root_map"].items()}
+    (pack / "catalog.yml").write_text(yaml.safe_dump(catalog))
+    opened = intake.open_catalog(str(pack / "catalog.yml")).packed_catalog
+    assert opened[-1].primary.read()["img"].shape[-2:] == (2, 3)
+
+
+def test_a_pack_that_is_saved_as_yaml_opens_from_there(tmp_path: Path) -> None:
+    pack = packed(tmp_path / "pack", suitcase.jsonl)
+    opened = intake.open_catalog(str(pack / "catalog.yml")).packed_catalog
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved.yml").write_text(opened.serialize())
+    saved = intake.open_catalog(str(tmp_path / "saved" / "saved.yml")).packed_catalog
+    assert saved[-1].primary.read()["img"].shape[-2:] == (2, 3)
+
+
+def test_a_pack_on_a_server_opens(tmp_path: Path) -> None:
+    pack = packed(tmp_path / "pack", suitcase.jsonl)
+    url = f"memory://{tmp_path.name}/pack"
+    fsspec.filesystem("memory").put(str(pack), url, recursive=True)
+    opened = intake_bluesky.open_catalog(f"{url}/catalog.yml").packed_catalog
+    assert len(opened) == 1
     assert opened[-1].primary.read()["img"].shape[-2:] == (2, 3)
 
 

@@ -13,7 +13,6 @@ import intake
 from intake.catalog.base import Catalog, VersionError
 from intake.catalog.local import UserParameter, YAMLFileCatalog, YAMLFilesCatalog
 
-from intake_bluesky.catalogs.older_packages import without_older_plugins
 from intake_bluesky.catalogs.yaml_files.entries import SourceParser, opens_nested
 from intake_bluesky.catalogs.yaml_files.text import load, what_is_wrong
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UntrustedName
@@ -77,7 +76,7 @@ class YAMLCatalog(YAMLFileCatalog):  # type: ignore[misc]  # Intake ships no typ
         """
         self.text = text
         try:
-            data = without_older_plugins(load(text))
+            data = load(text)
             told = _parsed(data, self)
         except (IntakeBlueskyError, VersionError):
             raise

@@ -12,7 +12,7 @@ from intake.catalog.local import CatalogParser, LocalCatalogEntry, YAMLFileCatal
 from intake.catalog.utils import expand_defaults
 
 from intake_bluesky.catalogs.drivers import DriverCatalog
-from intake_bluesky.catalogs.older_packages import PACKAGES
+from intake_bluesky.catalogs.older_packages import PACKAGES, without_older_plugins
 from intake_bluesky.catalogs.yaml_files.templates import render
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UntrustedName
 from intake_bluesky.runtime.secrets import names_secret
@@ -153,7 +153,8 @@ class SourceParser(CatalogParser):  # type: ignore[misc]
 
     def __init__(self, data: Any, *, trusted: bool, trust: bool, **kwargs: Any) -> None:
         self._marks = {"trusted": trusted, "trust": trust}
-        super().__init__(data if trusted or not isinstance(data, dict) else _without_plugins(data), **kwargs)
+        reduced = without_older_plugins if trusted or not isinstance(data, dict) else _without_plugins
+        super().__init__(reduced(data), **kwargs)
 
     def _parse_data_source(self, name: str, data: dict[str, Any]) -> Any:
         if not self._marks["trusted"]:
