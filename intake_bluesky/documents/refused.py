@@ -46,6 +46,6 @@ def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
 def _refuses(write: Callable[[Any], object], value: Any) -> bool:
     try:
         write(value)
-    except Exception:  # what the writer of a format raises is its own affair
+    except Exception:  # noqa: BLE001  # what the writer of a format raises is its own affair
         return True
     return False
