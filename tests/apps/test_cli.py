@@ -249,8 +249,8 @@ def test_a_run_by_uid(folder: Path, letters: int) -> None:
     [
         (["ls", "nowhere.yml"], "there is no file nowhere.yml"),
         (["ls", "nowhere"], "nowhere is no catalog"),
-        (["ls", "files"], "files is no catalog: it has no files of *.jsonl or *.msgpack"),
-        (["ls", "s3://bucket/runs"], "end the URL of files with *.jsonl or *.msgpack"),
+        (["ls", "files"], "files is no catalog: it has no files of *.json or *.jsonl or *.msgpack or *.ndjson"),
+        (["ls", "s3://bucket/runs"], "end the URL of files with *.json or *.jsonl or *.msgpack or *.ndjson"),
         (["ls", "s3://bucket/runs"], "; databases begin with mongodb://"),
         (["show", "runs", "zzz"], "no run has a uid that begins with 'zzz'"),
         (["show", "runs", "99"], "no run has scan_id 99"),
