@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ class Database:
         self.address = address
         self.path = address.path  # of an SQLite file
         self.is_sqlite = self.path is not None
-        self._engine: PerProcess[Engine] = PerProcess(Engine.dispose)
+        self._engine: PerProcess[Engine] = PerProcess(_close)
         self._direct: PerProcess[_Direct] = PerProcess(_Direct.close)
         self._ready = False
         self._file = _Identity()  # as it was before it was opened
@@ -238,11 +239,14 @@ class Database:
                 if error.connection_invalidated and attempt < ATTEMPTS - 1:
                     continue
                 raise self._unavailable(error) from None  # its traceback would show what SQLAlchemy was given
-            except SQLAlchemyError as error:
+            except (
+                SQLAlchemyError,
+                UnicodeDecodeError,
+            ) as error:  # in what SQLite says of damage
                 raise self._unavailable(error) from None
         raise AssertionError  # the last attempt returns or raises
 
-    def _unavailable(self, error: SQLAlchemyError | sqlite3.Error) -> StoreUnavailable:
+    def _unavailable(self, error: SQLAlchemyError | sqlite3.Error | UnicodeDecodeError) -> StoreUnavailable:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         why = self.address.masked(" ".join(str(cause).split()))
         return StoreUnavailable(f"{self.address} cannot be used: {why}. {self._advice(why)}")
@@ -267,7 +271,8 @@ class Database:
     def _connected(self) -> Engine:
         path = self.path
         if path is not None:
-            engine = create_engine(make_url(self.address.text), creator=lambda: self._open(path), hide_parameters=True)
+            own = weakref.proxy(self)  # an engine that kept this alive would never be closed with it
+            engine = create_engine(make_url(self.address.text), creator=lambda: own._open(path), hide_parameters=True)
             event.listen(engine, "begin", _begin)
             return engine
         try:
@@ -339,6 +344,12 @@ def _opened(path: Path, how: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _close(engine: Engine) -> None:
+    """Close an engine's connections, those that are in use when they are given back."""
+    event.listen(engine.pool, "checkin", lambda _, record: record.invalidate())
+    engine.dispose()
 
 
 def _begin(connection: Connection) -> None:

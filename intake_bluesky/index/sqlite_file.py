@@ -223,10 +223,11 @@ class IndexFile:
         generation = self.generation
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # of damage Python cannot always say what it is
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest are details
             unusable = code in UNUSABLE or (code == sqlite3.SQLITE_BUSY and self._seconds == BUSY)
-            if not unusable and code not in GONE and not str(error).startswith("no such table"):
+            damaged = code in GONE or isinstance(error, UnicodeDecodeError) or str(error).startswith("no such table")
+            if not unusable and not damaged:
                 raise
             with self._connections.lock:
                 if self.generation == generation:  # else another thread has met it, too

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import Connection
 
 from intake_bluesky.documents.model import identical
-from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_sql import SQLStore, run_reader
@@ -274,6 +277,45 @@ def test_file_that_is_taken_away_or_replaced_is_not_written_any_more(put_there: 
     assert reader.count() == 1 + 2 * put_there
     for one in (store, reader):
         one.close()
+
+
+def test_connection_in_use_when_its_store_is_closed_is_closed_when_it_is_given_back(tmp_path: Path) -> None:
+    store = SQLStore(tmp_path / "runs.db")
+    store.create()
+
+    def close_meanwhile(connection: Connection) -> Any:
+        store.close()
+        assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
+        return connection.connection.driver_connection
+
+    used = store.database.read(close_meanwhile)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        used.execute("SELECT 1")
+
+
+def test_any_damage_of_a_file_is_an_error_of_this_package(tmp_path: Path) -> None:
+    path, rng = tmp_path / "runs.db", random.Random(3)
+    store = SQLStore(path)
+    run = composed("damaged")
+    put(store, run.documents)
+    store.close()
+    whole, refused = path.read_bytes(), 0
+    # The beginning holds the tables' SQL: quoting what is wrong with it, Python fails to decode.
+    places = [whole.index(b"CREATE TABLE"), *(rng.randrange(len(whole)) for _ in range(60))]
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place : place + 8] = b"\xb3" * len(damaged[place : place + 8])
+        path.write_bytes(damaged)
+        store = SQLStore(path)
+        try:
+            list(store.find())
+            list(store.documents(run.run_uid))
+            list(store.event_pages(run.run_uid, "primary"))
+        except IntakeBlueskyError:
+            refused += 1
+        finally:
+            store.close()
+    assert 0 < refused < len(places)
 
 
 def test_database_of_another_encoding_is_refused(postgres: Postgres) -> None:

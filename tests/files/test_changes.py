@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from intake_bluesky.errors import DamagedRun, RunNotFound
+from intake_bluesky.errors import DamagedRun, DuplicateRun, RunNotFound, StoreUnavailable
+from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
-from tests.files.runs import Reads, lines
+from tests.files.runs import Reads, lines, two_monitors, uid_of, uids
 
 RUNS = 4
 
@@ -239,3 +242,44 @@ class TestUnchanged:
         store.refresh()
         assert store.count() == RUNS + 1
         store.close()
+
+
+def test_index_that_is_taken_away_hides_no_run(folder: Path, store: JSONLStore, cache: Path) -> None:
+    (folder / "a.jsonl").write_bytes(lines(scan()))
+    (folder / "b.jsonl").write_bytes(lines(count()))
+    other = JSONLStore(folder)
+    expected = uids(store)
+    assert len(expected) == len(uids(other)) == 2
+    for close in (False, True):
+        if close:
+            store.close()
+        shutil.rmtree(cache)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(store.count).result() == 2
+        for one in (store, other, JSONLStore(folder)):
+            assert uids(one) == expected
+            assert one.count() == 2
+            assert one.header(expected[0]).stop is not None
+    (folder / "c.jsonl").write_bytes(lines(two_monitors(3)))
+    for one in (store, other):
+        one.refresh()
+        assert one.count() == len(uids(one)) == 3
+    other.close()
+
+
+def test_without_any_index_it_is_said_why_and_runs_are_written(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.write_text("no folder")
+    monkeypatch.setattr("tempfile.tempdir", str(cache))
+    store, run = JSONLStore(folder), count()
+    with pytest.raises(StoreUnavailable, match=r"cannot be used .* nor a temporary one .* INTAKE_BLUESKY_CACHE"):
+        store.count()
+    with store.insert(run[0][1]) as insert:
+        for pair in run[1:]:
+            insert.write(*pair)
+    with pytest.raises(DuplicateRun):
+        store.insert(run[0][1])
+    cache.unlink()
+    assert uids(store) == [uid_of(run)]
+    store.close()

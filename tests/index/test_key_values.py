@@ -54,7 +54,7 @@ class Known:
     def watch(self) -> None:
         """There are no files."""
 
-    def ask(self, question: Callable[[Index], T]) -> T:
+    def ask_rows(self, question: Callable[[Index], T]) -> T:
         return question(self.index)
 
     @property
