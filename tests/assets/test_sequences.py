@@ -214,7 +214,7 @@ def test_opening_ten_thousand_files_looks_at_one(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(os, name, counting)
     array = opened(sequence(tmp_path, 10_000), key(1, 4, 6), 10_000)
     assert array.dask().shape == (10_000, 1, 4, 6)
-    assert len(looked) <= 1
+    assert len(set(looked)) <= 1
     np.testing.assert_array_equal(array.dask()[0, 0].compute(scheduler="sync"), frames(1)[0])
 
 

@@ -112,7 +112,7 @@ def test_the_command_opens_files_by_the_suffix_of_the_driver(runs: Path) -> None
     assert "2 runs" in done.stdout
     (runs.parent / "folder").mkdir()
     done = run(COMMAND, "ls", "folder", cwd=runs.parent)
-    assert "it has no files of *.jsonl or *.msgpack or *.runs" in done.stderr
+    assert "it has no files of *.json or *.jsonl or *.msgpack or *.ndjson or *.runs" in done.stderr
 
 
 def test_a_suffix_of_two_drivers_is_an_error(runs: Path, tmp_path: Path) -> None:
