@@ -74,7 +74,7 @@ class KeepsArguments(IntakeObject):
                 f"{self!r} was made of a store object, which YAML cannot name: open it by a driver"
             )
         if "root_map" in source["args"]:  # resolved: relative values are of the file that it was read from
-            source["args"]["root_map"] = dict(self.root_map)
+            source["args"]["root_map"] = self.WITHOUT_SECRETS["root_map"](self.root_map)
         source["args"] = {name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"}
         # `catalog_dir` is added by Intake when it opens the file, and would be of another place in a saved one.
         source["metadata"] = plain_argument({k: v for k, v in source["metadata"].items() if k != "catalog_dir"})
