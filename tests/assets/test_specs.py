@@ -13,10 +13,13 @@ import pytest
 import tifffile
 
 from intake_bluesky.assets import AssetArray, AssetOptions, asset_files, datum_array
+from intake_bluesky.assets.images.imm import ImmReader
+from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.text.reader import CSVReader
 from intake_bluesky.assets.untyped import UntypedReader
 from intake_bluesky.documents.model import StreamAsset
 from intake_bluesky.documents.pages import normalise
-from intake_bluesky.errors import AssetUnavailable
+from intake_bluesky.errors import AssetUnavailable, UntrustedName
 from tests.assets.by_hand import Array, asset, both, frames, key
 from tests.assets.by_hand import opened as streamed
 from tests.assets.files_by_hand import jpegs
@@ -336,6 +339,16 @@ def test_what_has_no_reader_is_called_what_it_is(resource: dict[str, Any], messa
     one = StreamAsset({"uid": "r", **resource}, "det", "d", ((1, 2, 0, 1),))
     with pytest.raises(AssetUnavailable, match=message):
         streamed(one, key(4, 6), 1).read()
+
+
+def test_what_another_catalog_has_looked_into_is_not_read_without_leave(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("1,2\n")
+    imm(tmp_path / "x.imm", few(1), sparse=True)
+    for name, of in (("x.csv", CSVReader.of), ("x.imm", ImmReader.of)):
+        path = str(tmp_path / name)
+        assert of(Location(path), {}).structure().frames == 1
+        with pytest.raises(UntrustedName):
+            of(Location(path, roots=("/nowhere",)), {}).structure()
 
 
 def test_a_folder_that_cannot_be_listed_is_not_empty(tmp_path: Path) -> None:

@@ -52,13 +52,12 @@ class ImmReader(LocatedReader):
 
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape and number of frames, from their headers."""
-        version = self.location.status()[0]
-        found = _look(_ImmFile(self.path, version, self.location))
+        version, found = self._found()
         return FrameStructure(len(found.begins), found.shape, PIXEL, 1, version)
 
     def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Read the frames one after the other."""
-        found = _look(_ImmFile(self.path, self.location.status()[0], self.location))
+        _, found = self._found()
         if stop > len(found.begins):
             raise AssetUnavailable(f"{self.path} has {len(found.begins)} frames, frame {stop - 1} was asked")
         with self.location.open() as file:
@@ -68,6 +67,11 @@ class ImmReader(LocatedReader):
                     RawArray(file, self.path, begin, found.shape, PIXEL).read(out[row, ...], region)
                 else:
                     out[row] = self._sparse(file, begin, pixels, found.shape)[region.slices]
+
+    def _found(self) -> tuple[str, _Frames]:
+        self.location.check()  # also where a catalog that may read it has looked into it
+        version = self.location.status()[0]
+        return version, _look(_ImmFile(self.path, version, self.location))
 
     def _sparse(self, file: BinaryIO, begin: int, pixels: int, shape: tuple[int, int]) -> Array:
         numbers, values = np.empty(pixels, NUMBER), np.empty(pixels, PIXEL)

@@ -217,4 +217,5 @@ def parsed_file(location: Location, grammar: Grammar) -> ParsedFile:
     AssetUnavailable
         When a row has no end.
     """
+    location.check()  # also where a catalog that may read it has parsed it
     return _looked_through(ParsedFile(location.path, location.status()[0], grammar, location))
