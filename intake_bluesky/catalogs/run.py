@@ -263,7 +263,7 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
             Those wanted; all by default.
         **options
             Of each stream: ``on_missing="fill"``, ``decode_times`` ...; ``portable=False`` keeps objects and structures
-            as `BlueskyStream.read` gives them.
+            as `BlueskyStream.read` gives them, and the run start and stop as dicts.
 
         Returns
         -------
@@ -276,11 +276,12 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
 
         from intake_bluesky.datasets.variables import variable_names
 
-        root = {"start": json_text(self.start), "stop": json_text(self.stop)}
-        tree: dict[str, Any] = {"/": xr.Dataset(attrs=root)}
+        options = {"portable": True, **options}
+        form = json_text if options["portable"] else to_plain
+        tree: dict[str, Any] = {"/": xr.Dataset(attrs={"start": form(self.start), "stop": form(self.stop)})}
         nodes = variable_names(self.header.streams, reserved={"config"})
         for name in self.header.streams if streams is None else streams:
-            stream = self[name](**{"portable": True, **options})
+            stream = self[name](**options)
             tree[f"/{nodes[name]}"] = stream.to_dask()
             devices = variable_names(stream.config, reserved=())
             for device, source in stream.config.items():

@@ -126,9 +126,6 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
             if chosen.get(name) is not None:
                 chosen[name] = (chosen[name],) if isinstance(chosen[name], str) else tuple(chosen[name])
                 check_keys(chosen[name], self.keys, what="key", where=self._where)
-        for name, (usual, other) in {"sub_dict": ("data", "timestamps"), "text_dtype": ("object", "string")}.items():
-            if chosen.get(name, usual) not in (usual, other):
-                raise ValueError(f"{name} is {usual!r} or {other!r}, not {chosen[name]!r}")
         own = {name: value for name, value in options.items() if name in OF_ASSETS}
         return DatasetOptions(**chosen, assets=replace(assets, **own))
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from intake_bluesky.assets.options import AssetOptions
 
 __all__ = ["DatasetOptions"]
+
+CHOICES: Final = {
+    "sub_dict": ("data", "timestamps"),
+    "on_missing": ("raise", "fill"),
+    "on_mismatch": ("raise", "object"),
+    "text_dtype": ("object", "string"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +62,8 @@ class DatasetOptions:
     decode_times: bool = False
     target_chunk: int | None = None
     assets: AssetOptions = field(default_factory=AssetOptions)
+
+    def __post_init__(self) -> None:
+        for name, (usual, other) in CHOICES.items():
+            if getattr(self, name) not in (usual, other):
+                raise ValueError(f"{name} is {usual!r} or {other!r}, not {getattr(self, name)!r}")

@@ -99,7 +99,9 @@ def test_objects_are_json_and_structures_are_their_fields(tmp_path: Path) -> Non
     assert ds["table.pair"].values.tolist() == table["pair"].tolist()
     assert ds["table.inner.tag"].values.tolist() == [b"ab"] * 3
     assert ds["opaque.bytes"].values.tolist() == [[97, 98], [99, 100], [101, 102]]
-    assert opened.to_datatree(portable=False)["primary"]["table"].dtype == NESTED
+    plain = opened.to_datatree(portable=False)
+    assert plain["primary"]["table"].dtype == NESTED
+    assert plain.attrs == {"start": dict(opened.start), "stop": None}
     assert opened.primary.read()["mixed"].values.tolist() == values["mixed"]
 
 

@@ -93,6 +93,8 @@ def test_text_of_every_source_is_objects_or_strings_as_asked(stream: BlueskyStre
         assert asked.to_dataframe()["state"].tolist() == SHOWN
     with pytest.raises(ValueError, match="text_dtype is 'object' or 'string', not 'U8'"):
         stream(text_dtype="U8")
+    with pytest.raises(ValueError, match="on_missing is 'raise' or 'fill', not 'filled'"):
+        stream(on_missing="filled")
 
 
 def test_a_lazy_column_is_written_without_loading_it_first(
