@@ -91,7 +91,9 @@ def _stored(variable: xr.Variable) -> xr.Variable:
     # By "since", xarray would take such numbers for times when it opens the file, and raise where it cannot.
     if "since" in str(attrs.get("units")):
         attrs["units_text"] = attrs.pop("units")
-    if isinstance(data, da.Array):
+    if isinstance(data, da.Array) and not data.size:
+        data = np.empty(data.shape, data.dtype)  # Zarr has no chunks of length 0
+    elif isinstance(data, da.Array):
         data = data.rechunk(tuple(map(_regular, data.chunks)))
     return xr.Variable(variable.dims, data, attrs)
 
