@@ -82,7 +82,9 @@ class JSONLCodec(Codec):
             newline = raw.find(b"\n", start)
             beginning = BEGINNING.match(raw, start, newline) if newline >= 0 else None
             if beginning and (raw[newline - 1] == ord("]") or raw[start:newline].rstrip().endswith(b"]")):
-                name, stop = beginning[1].decode(errors="replace"), _after_blank_lines(raw, newline + 1)
+                name, stop = beginning[1].decode(errors="replace"), newline + 1
+                if raw[stop : stop + 1].isspace():
+                    stop = _after_blank_lines(raw, stop)
             elif envelopes.is_in_array(raw, start):
                 name, stop = envelopes.item_in_array(raw, start)
             elif newline < 0:
@@ -123,9 +125,12 @@ class JSONLCodec(Codec):
             found = exact_json.loads(raw if raw[:2] == PLAIN else envelopes.value_of(raw))
         except (RecursionError, ValueError) as error:
             raise DamagedRun(f"a line is not JSON ({error}): {excerpt(raw)}") from error
-        match as_pair(found):
-            case [name, doc]:
+        match found:
+            case [str() as name, dict() as doc]:
                 return name, doc
+        pair = as_pair(found)
+        if pair is not None:
+            return pair[0], pair[1]
         raise DamagedRun(f'a line is JSON, but no ["name", {{document}}] pair: {excerpt(raw)}')
 
     def decode_several(self, data: bytes, start: int, size: int) -> tuple[list[Pair], list[int]]:
@@ -178,8 +183,6 @@ def _are_items(pairs: list[Any], data: bytes, start: int, stops: list[int]) -> b
 
 
 def _after_blank_lines(raw: bytes, start: int) -> int:
-    if not raw[start : start + 1].isspace():
-        return start
     while (newline := raw.find(b"\n", start)) >= 0 and not raw[start:newline].strip():
         start = newline + 1
     return start
