@@ -49,13 +49,10 @@ class WholeReader(HDF5Reader):
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnReader(WholeReader):
+class ColumnReader(ColumnStreamReader):
     """Reads files of columns; a datum is the whole of one ``column``, ``field`` or ``det_elem``."""
 
-    @classmethod
-    def parameters_of(cls, datum_kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The dataset."""
-        return {"dataset": _column(datum_kwargs)}
+    numbered_by: ClassVar[str | None] = WholeReader.numbered_by
 
 
 @dataclass(frozen=True, slots=True)
