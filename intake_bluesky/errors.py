@@ -26,7 +26,7 @@ A message names what was wanted, what was found, and what to do about it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 __all__ = [
     "AmbiguousRun",
@@ -46,15 +46,32 @@ __all__ = [
     "UnsupportedOperation",
     "UnsupportedQuery",
     "UntrustedName",
+    "printable",
 ]
+
+KEPT: Final = frozenset("\n\t\xa0\u2007\u202f\u3000")  # line ends, and spaces that Python does not call printable
+
+
+def printable(text: str) -> str:
+    r"""Text without what controls a terminal, or turns the direction of writing: such characters are spelled.
+
+    Examples
+    --------
+    >>> print(printable("plan \x1b[2J of µm"))
+    plan \x1b[2J of µm
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in KEPT else repr(one)[1:-1] for one in text)
 
 
 class IntakeBlueskyError(Exception):
     """Root of every error raised by this package."""
 
     def __str__(self) -> str:
-        # KeyError shows the repr of its argument: a sentence would come out quoted and escaped.
-        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+        # KeyError shows the repr of its argument: a sentence would come out quoted and escaped. Names and values of
+        # documents are in it, and tracebacks go to terminals.
+        return printable(str(self.args[0]) if len(self.args) == 1 else super().__str__())
 
 
 class CatalogNotFound(IntakeBlueskyError, KeyError):

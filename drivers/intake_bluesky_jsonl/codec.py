@@ -27,6 +27,9 @@ BEGINNING: Final = re.compile(rb'[ \t\r]*\[[ \t]*"([^"\\\n]{1,64})"[ \t]*,[ \t]*
 # How nearly all lines begin: those of this package and suitcase-jsonl, and those of Bluesky.
 HEADS: Final = {name: (f'["{name}",'.encode(), f'{{"name": "{name}", "doc": '.encode()) for name in NAMES}
 PLAIN: Final = b'["'
+BRACKETS: Final = (b"[", b"{", b",", b"]")
+BLANK_LINES: Final = re.compile(rb"\s*\n")
+LONGEST_HEAD: Final = 256  # bytes in which an item begins, spaces included
 NO_HEAD: Final = b"\n"
 BETWEEN: Final = b",0,"  # a 0 after each line: where lines are JSON only together, the zeros are elsewhere
 
@@ -88,6 +91,7 @@ class JSONLCodec(Codec):
             elif envelopes.is_in_array(raw, start):
                 name, stop = envelopes.item_in_array(raw, start)
             elif newline < 0:
+                self._check_beginning(raw[start : start + LONGEST_HEAD], start)
                 return
             else:
                 name, stop = self._other_name(raw[start:newline], start), newline + 1
@@ -96,6 +100,11 @@ class JSONLCodec(Codec):
             elif stop == start:
                 return
             start = stop
+
+    def _check_beginning(self, head: bytes, start: int) -> None:
+        """Refuse a line without its end whose beginning alone says that it is no item, however long it is."""
+        if len(head) == LONGEST_HEAD and head.strip() and head.lstrip()[:1] not in BRACKETS:
+            raise DamagedRun(f'the line at byte {start} is no ["name", {{document}}] pair: {excerpt(head)}')
 
     def _other_name(self, line: bytes, start: int) -> str:
         """Name of the document in a line of another form; empty where it is blank."""
@@ -183,6 +192,5 @@ def _are_items(pairs: list[Any], data: bytes, start: int, stops: list[int]) -> b
 
 
 def _after_blank_lines(raw: bytes, start: int) -> int:
-    while (newline := raw.find(b"\n", start)) >= 0 and not raw[start:newline].strip():
-        start = newline + 1
-    return start
+    found = BLANK_LINES.match(raw, start)
+    return start if found is None else found.end()

@@ -10,6 +10,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from intake_bluesky.documents.model import DatumPage, Document, is_external, is_streamed
+from intake_bluesky.documents.untyped import well_formed
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Stored
 
@@ -18,12 +19,8 @@ MANY: Final = 1000  # in one question
 
 def external_keys(descriptor: Mapping[str, Any]) -> list[str]:
     """The keys of a descriptor whose values are datum ids."""
-    specs = (descriptor.get("data_keys") or {}).items()
-    return [
-        key
-        for key, spec in specs
-        if isinstance(spec, dict) and is_external(spec) and not is_streamed(spec) and not {".", "$"} & set(key)
-    ]
+    specs = well_formed(dict(descriptor))[0]["data_keys"].items()
+    return [key for key, spec in specs if is_external(spec) and not is_streamed(spec) and not {".", "$"} & set(key)]
 
 
 def old_resources(runs: Database[Stored], assets: Database[Stored], descriptors: Sequence[Document]) -> list[Document]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import Document, RunHeader, is_streamed, stream_name
+from intake_bluesky.documents.untyped import well_formed
 from intake_bluesky.errors import DamagedRun
 
 PAGE_BYTES: Final = 2**20
@@ -181,10 +182,11 @@ def _batches(first: int, stop: int, batch: int) -> Iterator[PageUnit]:
 def _event_bytes(descriptor: Document) -> int:
     """About how large a single event is, by its descriptor."""
     total = EVENT_BYTES
-    for key, spec in (descriptor.get("data_keys") or {}).items():
-        if isinstance(spec, dict) and not is_streamed(spec):
+    for key, spec in well_formed(descriptor)[0]["data_keys"].items():
+        if not is_streamed(spec):
             # In the place of values in files an event has a datum id.
-            shape = [] if spec.get("external") else spec.get("shape") or []
-            items = math.prod(n for n in shape if isinstance(n, int) and n > 0)
+            shape = () if spec.get("external") else spec.get("shape")
+            lengths = shape if isinstance(shape, (list, tuple)) else ()
+            items = math.prod(n for n in lengths if isinstance(n, int) and n > 0)
             total += items * VALUE_BYTES + 4 * len(key) + 24
     return total

@@ -21,6 +21,8 @@ __all__ = ["INTEGER", "TEXT", "PickledObjects", "from_extension", "from_map", "p
 
 INTEGER: Final = 73
 """Extension type of integers past 64 bits: two's complement, big-endian."""
+LONGEST_INTEGER: Final = 1785
+"""Bytes of the longest, which has 4,300 digits: no more are read from JSON, nor shown."""
 TEXT: Final = 84
 """Extension type of text with surrogates, which UTF-8 does not have: UTF-8 as Python's "surrogatepass" writes it."""
 
@@ -41,6 +43,8 @@ def packable(value: Any) -> Any:
     TypeError
         When there is no form for it.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        return value.tolist()  # what is masked is null; the bytes below the mask mean nothing
     if isinstance(value, np.ndarray):
         return _coded(value) if _buffered(value.dtype) else value.tolist()
     if isinstance(value, np.generic):
@@ -53,6 +57,8 @@ def packable(value: Any) -> Any:
     plain = to_plain(value)
     if isinstance(plain, int) and not -INT64_END <= plain < UINT64_END:
         size = plain.bit_length() // 8 + 1
+        if size > LONGEST_INTEGER:
+            raise TypeError(f"an integer of {plain.bit_length():,} bits is more than Python turns into text")
         return msgpack.ExtType(INTEGER, plain.to_bytes(size, "big", signed=True))
     if type(plain) is type(value):
         raise TypeError(f"MessagePack has no form for {type(value).__name__}")
@@ -139,6 +145,8 @@ def from_extension(code: int, data: bytes) -> Any:
         For any other.
     """
     if code == INTEGER:
+        if len(data) > LONGEST_INTEGER:
+            raise ValueError(f"an integer of {len(data):,} bytes is more than Python turns into text")
         return int.from_bytes(data, "big", signed=True)
     if code == TEXT:
         return data.decode("utf-8", "surrogatepass")

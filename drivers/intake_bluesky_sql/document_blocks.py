@@ -16,8 +16,9 @@ import numpy as np
 
 from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.columns import Observed
-from intake_bluesky.documents.header import add_span, span_of
+from intake_bluesky.documents.header import add_span
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, Span
+from intake_bluesky.documents.untyped import span_of
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.index.search_form import code_text
 from intake_bluesky_sql.column_packing import Packed, observe_packed, pack, unpack, unpack_column

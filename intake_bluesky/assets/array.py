@@ -80,7 +80,7 @@ class AssetArray:
         return self.shape[0]
 
     def __repr__(self) -> str:
-        return f"<AssetArray {self.key} {self.dtype} {self.shape} of {len(self.readers)} resources>"
+        return f"<AssetArray {self.key!r} {self.dtype} {self.shape} of {len(self.readers)} resources>"
 
     def __reduce__(self) -> tuple[Callable[..., AssetArray], tuple[Any, ...]]:
         # Rows follow their files, so that runs of them take no more space than the documents did.

@@ -70,6 +70,6 @@ def looked_at(location: Location) -> AssetFile:
         location.check()
         return AssetFile(shown(location.path), exists=True, size=location.status()[1])
     # UntrustedName, which is an OSError: a link to where the document may not look, of which nothing is told.
-    # ImportError: fsspec's package for the scheme, such as s3fs, is not installed.
-    except (OSError, ImportError):
+    # ImportError: fsspec's package for the scheme, such as s3fs, is not installed. ValueError: it knows no such scheme.
+    except (OSError, ImportError, ValueError):
         return AssetFile(shown(location.path), exists=False, size=None)

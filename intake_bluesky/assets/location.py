@@ -73,11 +73,18 @@ class Location:
             # it.
             stat = os.stat(self.path)
             return f"{stat.st_ino}:{stat.st_mtime_ns}:{stat.st_size}", stat.st_size
-        import fsspec
-
-        fs, path = fsspec.url_to_fs(self.path, **self.storage_options)
+        fs, path = self._filesystem(self.path)
         info = fs.info(path)
         return str(fs.ukey(path)), int(info.get("size") or 0)
+
+    def _filesystem(self, url: str) -> tuple[Any, str]:
+        import fsspec
+
+        try:
+            fs, path = fsspec.url_to_fs(url, **self.storage_options)
+        except ValueError as error:
+            raise AssetUnavailable(f"{url} is at no place that fsspec knows: {error}") from error
+        return fs, path
 
     def beginning_with(self, prefix: str) -> list[str]:
         """How the paths of what is there go on after a prefix.
@@ -95,9 +102,7 @@ class Location:
                 self.with_path(folder or ".").check()
                 names = os.listdir(folder or ".")
             else:
-                import fsspec
-
-                fs, path = fsspec.url_to_fs(prefix, **self.storage_options)
+                fs, path = self._filesystem(prefix)
                 folder, _, begin = path.rpartition("/")
                 names = [str(name).rpartition("/")[2] for name in fs.ls(folder, detail=False)]
         except (FileNotFoundError, NotADirectoryError, UntrustedName):
@@ -168,8 +173,12 @@ def locate(resource: Mapping[str, Any], options: AssetOptions) -> Location:
     >>> locate({"uri": "file://localhost/data/x.h5"}, AssetOptions(root_map={"/data": "s3://bucket"})).path
     's3://bucket/x.h5'
     """
+    if not {"resource_path", "uri"} & resource.keys():
+        raise AssetUnavailable(f"resource {resource.get('uid')!r} names no file: it has neither uri nor resource_path")
     place = _place(resource, options)
     path = place.path
+    if "\0" in path:
+        raise AssetUnavailable(f"{path!r} is the path of no file: it has a NUL in it")
     if not options.trusted:
         _check(path, options)
     roots = None if options.trusted else tuple(root for root in _roots(options) if "://" not in root)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -114,6 +114,18 @@ class AssetReader(ABC):
     def files(self) -> Sequence[Location]:
         """The files of the resource, whether they exist or not."""
         return [Location(self.path)]
+
+    def lost_files(self, start: int, stop: int) -> Iterator[str]:
+        """Yield the paths of files that are not there, from which files of this resource take some of these frames.
+
+        A master takes them from files of data, a virtual dataset from its sources.
+
+        Raises
+        ------
+        OSError
+            When one of them is there and cannot be read.
+        """
+        yield from ()
 
     @property
     def frames_per_event(self) -> int | None:

@@ -12,7 +12,7 @@ from intake_bluesky.assets.handlers import HandlerReader, find_handler
 from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.options import HANDLERS, AssetOptions
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
-from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, PluginError
+from intake_bluesky.errors import AssetUnavailable, DamagedRun, IntakeBlueskyError, PluginError
 from intake_bluesky.runtime.plugins import Registry
 
 __all__ = ["GROUP", "datum_readers", "native_reader", "stream_reader"]
@@ -105,10 +105,10 @@ def stream_reader(resource: Mapping[str, Any], options: AssetOptions) -> AssetRe
     """The reader of a stream resource; where there is none, one that raises on reading."""
     spec = str(resource.get("spec") or "")
     kind, name = ("mimetype", str(resource["mimetype"])) if resource.get("mimetype") else ("spec", spec)
-    given = {**(resource.get("resource_kwargs") or {}), **(resource.get("parameters") or {})}
     try:
+        given = {**_mapping(resource, "resource_kwargs"), **_mapping(resource, "parameters")}
         reader = native_reader(name)
-    except PluginError as error:
+    except (DamagedRun, PluginError) as error:
         return _unreadable(resource, error)
     if reader is not None:
         return _made(reader, resource, _with_dataset(spec, given), options)
@@ -130,7 +130,10 @@ def datum_readers(
     Handlers given by the user come first, then the readers of this package, then installed handlers.
     """
     name = str(resource.get("spec") or "")
-    kwargs: dict[str, Any] = dict(resource.get("resource_kwargs") or {})
+    try:
+        kwargs = _mapping(resource, "resource_kwargs")
+    except DamagedRun as error:
+        return [_unreadable(resource, error)], [0] * len(datums), list(range(len(datums)))
     native = _native_of_spec(name, options)
     if native is None:
         try:
@@ -188,6 +191,13 @@ def _native_of_spec(spec: str, options: AssetOptions) -> type[AssetReader] | Non
         return None  # a reader that is installed and broken: a handler may still read the spec
 
 
+def _mapping(resource: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = resource.get(name)
+    if found is not None and not isinstance(found, Mapping):
+        raise DamagedRun(f"the {name} of resource {resource.get('uid')!r} is {repr(found)[:60]}, not a mapping")
+    return dict(found or {})
+
+
 def _made(
     reader: type[AssetReader],
     resource: Mapping[str, Any],
@@ -198,7 +208,7 @@ def _made(
         return reader.of(locate(resource, options), parameters)
     except IntakeBlueskyError as error:
         return _unreadable(resource, error)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         wrong = f"{reader.__name__} cannot make sense of the parameters {dict(parameters)}: {error}"
         return _unreadable(resource, AssetUnavailable(wrong))
 

@@ -12,12 +12,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from intake_bluesky.documents.model import RunHeader, RunSummary, to_plain
+from intake_bluesky.errors import printable
 
 __all__ = [
     "duration",
     "listing_html",
     "listing_text",
     "local_time",
+    "on_one_line",
     "run_html",
     "run_line",
     "run_text",
@@ -26,6 +28,11 @@ __all__ = [
 
 COLUMNS: Final = ("uid", "scan_id", "plan", "started", "took", "status")
 SHORT: Final = 8  # characters of a uid that are shown
+
+
+def on_one_line(text: str) -> str:
+    """Text of a document as it may be shown in one line of a terminal."""
+    return printable(text).replace("\n", "\\n").replace("\t", " ")
 
 
 def local_time(seconds: Any) -> str:
@@ -75,7 +82,8 @@ def run_line(header: RunHeader) -> str:
     if start.get("scan_id") is not None:
         words.append(f"scan_id={start['scan_id']}")
     words += [str(start["plan_name"])] if start.get("plan_name") else []
-    return f"<BlueskyRun {' '.join(words)} {status(header.stop)} streams=[{', '.join(header.streams)}]>"
+    line = f"<BlueskyRun {' '.join(words)} {status(header.stop)} streams=[{', '.join(header.streams)}]>"
+    return on_one_line(line)
 
 
 def _facts(header: RunHeader) -> list[tuple[str, str]]:
@@ -111,7 +119,7 @@ def run_text(header: RunHeader) -> str:
     lines.append("  streams:" if streams else "  streams:     none")
     width = max((len(name) for name, *_ in streams), default=0)
     lines += [f"    * {name:<{width}}  {events} stored events: {keys}" for name, events, keys in streams]
-    return "\n".join(lines)
+    return "\n".join(map(on_one_line, lines))
 
 
 def run_html(header: RunHeader) -> str:
@@ -152,11 +160,12 @@ def listing_text(title: str, runs: Sequence[RunSummary], total: int, order: str 
     order : str
         The keys they are sorted by; "" where they come the newest first.
     """
-    rows = [COLUMNS, *_rows(runs)]
+    rows = [COLUMNS, *(tuple(map(on_one_line, row)) for row in _rows(runs))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     more = _more(len(runs), total, order)
-    return "\n".join([f"{title}: {total:,} runs", *(lines if runs else []), *([f"({more})"] if more else [])])
+    head = f"{on_one_line(title)}: {total:,} runs"
+    return "\n".join([head, *(lines if runs else []), *([f"({more})"] if more else [])])
 
 
 def listing_html(title: str, runs: Sequence[RunSummary], total: int, order: str = "") -> str:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, overload
 
-from intake_bluesky.catalogs.display import local_time
+from intake_bluesky.catalogs.display import local_time, on_one_line
 from intake_bluesky.documents.model import RunSummary
+from intake_bluesky.documents.untyped import event_counts
 from intake_bluesky.errors import (
     IntakeBlueskyError,
     RemovalFailed,
@@ -55,17 +56,16 @@ class RemovedRun:
     @classmethod
     def of(cls, run: RunSummary) -> RemovedRun:
         """Take what is shown of a run, without a reference to its documents."""
-        counts = (run.stop or {}).get("num_events")
-        numbers = list(counts.values()) if isinstance(counts, Mapping) else None
-        known = numbers is not None and all(isinstance(number, int) for number in numbers)
+        said, counts = (run.stop or {}).get("num_events"), event_counts(run.stop)
         plan = run.start.get("plan_name")
-        events = sum(numbers or ()) if known else None
+        events = sum(counts.values()) if isinstance(said, Mapping) and len(counts) == len(said) else None
         return cls(run.uid, run.scan_id, plan if isinstance(plan, str) else None, run.time, events)
 
     def _cells(self) -> tuple[str, ...]:
         events = "?" if self.events is None else f"{self.events:,}"
         scan_id = "" if self.scan_id is None else f"{self.scan_id}"
-        return self.uid, scan_id, self.plan_name or "", local_time(self.time), events
+        cells = self.uid, scan_id, self.plan_name or "", local_time(self.time), events
+        return tuple(map(on_one_line, cells))
 
 
 _One: TypeAlias = str | Query | Mapping[str, Any] | RemovedRun

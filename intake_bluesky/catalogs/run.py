@@ -288,7 +288,7 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
                 dataset = source.read()
                 if dataset.data_vars:
                     tree[f"/config/{nodes[name]}/{devices[device]}"] = dataset
-        return xr.DataTree.from_dict(tree, name=self.uid[: display.SHORT])
+        return xr.DataTree.from_dict(tree, name=self.uid[: display.SHORT].replace("/", "_"))
 
     def table(self, stream: str = "primary") -> pd.DataFrame:
         """One stream in pandas: a row an event, ``time`` as UTC times. See `BlueskyStream.to_dataframe`."""

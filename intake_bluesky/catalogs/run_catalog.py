@@ -24,7 +24,7 @@ from intake_bluesky.documents.model import RunHeader, RunSummary
 from intake_bluesky.errors import RunNotFound
 from intake_bluesky.query import Query, documents_needed
 from intake_bluesky.runtime.secrets import shown
-from intake_bluesky.search.budget import byte_count
+from intake_bluesky.runtime.sizes import byte_count
 from intake_bluesky.search.ordering import Arrangement, Sorting
 from intake_bluesky.search.selection import Selection, as_query
 from intake_bluesky.storage.contract import Problem, RunStore

@@ -12,10 +12,11 @@ from intake.source.base import DataSource
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.cached import cached_property
+from intake_bluesky.catalogs.display import on_one_line
 from intake_bluesky.catalogs.entries import IntakeObject, shown_documents
-from intake_bluesky.datasets.options import DatasetOptions
+from intake_bluesky.datasets.options import DatasetOptions, checked_options
 from intake_bluesky.documents.model import ReadOnlyDocument, RunHeader, is_external
-from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
+from intake_bluesky.errors import StreamNotFound, UnsupportedOperation, printable
 from intake_bluesky.storage.contract import RunStore
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["BlueskyStream", "Configurations"]
 
 OF_DATASET: Final = frozenset(f.name for f in fields(DatasetOptions)) - {"assets"}
 OF_ASSETS: Final = frozenset({"join_method", "squeeze"})
+OPTIONS: Final = OF_DATASET | OF_ASSETS | {"configuration_for"}
 
 
 def check_keys(asked: Sequence[str], known: Sequence[str], *, what: str, where: str) -> None:
@@ -69,6 +71,8 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         When the run has no such stream.
     KeyError
         When a key or a device in the options is not one of the stream.
+    TypeError, ValueError
+        For an option that there is not, or a value that it cannot have.
 
     Examples
     --------
@@ -117,17 +121,13 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         return f"stream {self._stream!r} of run {self._header.uid}"
 
     def _checked(self, options: Mapping[str, Any], assets: AssetOptions) -> DatasetOptions:
-        unknown = sorted(options.keys() - OF_DATASET - OF_ASSETS)
-        if unknown:
-            known = ", ".join(sorted(OF_DATASET | OF_ASSETS | {"configuration_for"}))
-            raise TypeError(f"a stream has no option {', '.join(map(repr, unknown))}; it has {known}")
-        chosen = {name: value for name, value in options.items() if name in OF_DATASET}
+        if unknown := ", ".join(map(repr, sorted(options.keys() - OF_DATASET - OF_ASSETS))):
+            raise TypeError(f"a stream has no option {unknown}; it has {', '.join(sorted(OPTIONS))}")
+        found = checked_options(options)
         for name in ("include", "exclude"):
-            if chosen.get(name) is not None:
-                chosen[name] = (chosen[name],) if isinstance(chosen[name], str) else tuple(chosen[name])
-                check_keys(chosen[name], self.keys, what="key", where=self._where)
-        own = {name: value for name, value in options.items() if name in OF_ASSETS}
-        return DatasetOptions(**chosen, assets=replace(assets, **own))
+            check_keys(found.get(name) or (), self.keys, what="key", where=self._where)
+        assets = replace(assets, **{name: found.pop(name) for name in OF_ASSETS & found.keys()})
+        return DatasetOptions(**found, assets=assets)
 
     @property
     def keys(self) -> list[str]:
@@ -365,24 +365,21 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         return type(self).__name__, self._store, *self._identity()
 
     def __repr__(self) -> str:
-        shown = ", ".join(self.keys[:6]) + (", ..." if len(self.keys) > 6 else "")
-        of = f"{self._stream} of run {self._header.uid[:8]}"
-        return f"<BlueskyStream {of}: {self._layout.events:,} stored events, keys=[{shown}]>"
+        shown = ", ".join([*self.keys[:6], *(["..."] if len(self.keys) > 6 else [])])
+        of = f"{self._stream} of run {self._header.uid[:8]}: {self._layout.events:,} stored events"
+        return on_one_line(f"<BlueskyStream {of}, keys=[{shown}]>")
 
     _ipython_display_ = None  # Intake's shows YAML; IPython takes the two below
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self) if cycle else f"{self!r}\n{self.to_dask()!r}")
+        printer.text(repr(self) if cycle else printable(f"{self!r}\n{self.to_dask()!r}"))
 
     def _repr_html_(self) -> str:
         return f"<div><code>{html.escape(repr(self))}</code>{self.to_dask()._repr_html_()}</div>"
 
 
 class Configurations(Mapping[str, BlueskyStream]):
-    """The configuration of a stream's devices, each a source.
-
-    A device that has none is here too, and reads as a Dataset without variables.
-    """
+    """The configuration of a stream's devices, each a source; of a device that has none a Dataset without variables."""
 
     def __init__(self, stream: BlueskyStream, devices: Sequence[str], part: str) -> None:
         self._stream, self._devices, self._part = stream, devices, part
@@ -397,4 +394,4 @@ class Configurations(Mapping[str, BlueskyStream]):
         return len(self._devices)
 
     def __repr__(self) -> str:
-        return f"<configuration of {', '.join(self._devices) or 'no device'}>"
+        return on_one_line(f"<configuration of {', '.join(self._devices) or 'no device'}>")

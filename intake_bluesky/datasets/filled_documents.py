@@ -12,6 +12,8 @@ from intake_bluesky.assets import AssetOptions, datum_array
 from intake_bluesky.assets.build import listed_datum_ids
 from intake_bluesky.documents.model import DatumPage, Document, RunHeader, is_external
 from intake_bluesky.documents.pages import normalise
+from intake_bluesky.documents.running_statistics import ODD
+from intake_bluesky.errors import DamagedRun, IntakeBlueskyError
 from intake_bluesky.storage.contract import RunStore
 
 __all__ = ["Datums", "Fill", "datums_of", "filled_documents"]
@@ -49,7 +51,20 @@ def filled_documents(store: RunStore, uid: str, options: AssetOptions, fill: Fil
         return store.documents(uid)
     # An event's value is its own array, however the arrays of a Dataset are joined.
     header = store.header(uid)
-    return _Filler(store, header, replace(options, join_method="stack"), fill, Datums(store, header)).documents()
+    filler = _Filler(store, header, replace(options, join_method="stack"), fill, Datums(store, header))
+    return _filled(filler, uid)
+
+
+def _filled(filler: _Filler, uid: str) -> Iterator[Named]:
+    try:
+        yield from filler.documents()
+    except (IntakeBlueskyError, OSError):
+        raise
+    except ODD as error:  # what documents of an odd form make Python raise
+        raise DamagedRun(
+            f"run {uid} has documents that cannot be filled ({type(error).__name__}: {error}): ask for them as they "
+            'are stored, with fill="no"'
+        ) from error
 
 
 def datums_of(store: RunStore, uid: str, resources: Iterable[str]) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -112,7 +127,8 @@ class _Filler:
     datums: Datums
 
     def documents(self) -> Iterator[Named]:
-        keys = {d["uid"]: _external_keys(d) for d in self.header.descriptors}
+        sound = (descriptor for layout in self.header.streams.values() for descriptor in layout.descriptors)
+        keys = {descriptor["uid"]: _external_keys(descriptor) for descriptor in sound}
         batch: list[Named] = []
         waiting = 0
         for stored, whole in self.store.documents(self.header.uid):
@@ -155,8 +171,7 @@ class _Filler:
 
 
 def _external_keys(descriptor: Document) -> dict[str, Document]:
-    specs = descriptor.get("data_keys") or {}
-    return {key: spec for key, spec in specs.items() if is_external(spec)}
+    return {key: spec for key, spec in descriptor.get("data_keys", {}).items() if is_external(spec)}
 
 
 def _copied(doc: Document) -> Document:

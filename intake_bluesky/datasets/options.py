@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from intake_bluesky.assets.options import AssetOptions
+from intake_bluesky.runtime.sizes import byte_count
 
-__all__ = ["DatasetOptions"]
+__all__ = ["DatasetOptions", "checked_options"]
 
-CHOICES: Final = {
-    "sub_dict": ("data", "timestamps"),
-    "on_missing": ("raise", "fill"),
-    "on_mismatch": ("raise", "object"),
+ALLOWED: Final[Mapping[str, tuple[Any, ...]]] = {
+    "sub_dict": ("data", "timestamps"), "on_missing": ("raise", "fill"), "on_mismatch": ("raise", "object"),
     "text_dtype": ("object", "string"),
-}
+    "trim": (False, True), "portable": (False, True), "decode_times": (False, True), "squeeze": (False, True),
+    "join_method": (None, "stack", "concat"),
+}  # fmt: skip
+"""The values that options of few values may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class DatasetOptions:
     decode_times : bool
         Give ``time`` as datetime64[ns] (UTC) instead of float seconds.
     target_chunk : int or None
-        Size in bytes that dask chunks are merged up to; None for the measured default.
+        Size in bytes that dask chunks are merged up to; None for the measured default. A stream takes text, too:
+        ``"10 MiB"``.
     assets : AssetOptions
         Where and how to read external files.
     """
@@ -63,7 +67,46 @@ class DatasetOptions:
     target_chunk: int | None = None
     assets: AssetOptions = field(default_factory=AssetOptions)
 
-    def __post_init__(self) -> None:
-        for name, (usual, other) in CHOICES.items():
-            if getattr(self, name) not in (usual, other):
-                raise ValueError(f"{name} is {usual!r} or {other!r}, not {getattr(self, name)!r}")
+
+def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring options of a stream, as users give them, to one form.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When one has another value than it may have.
+
+    Examples
+    --------
+    >>> checked_options({"include": "det", "target_chunk": "1 MiB"})
+    {'include': ('det',), 'target_chunk': 1048576}
+    """
+    found = dict(options)
+    for name, allowed in ALLOWED.items():
+        if name in found and not any(found[name] == one for one in allowed):
+            raise ValueError(f"{name} is {' or '.join(map(repr, allowed))}, not {found[name]!r}")
+    for name in ("include", "exclude"):
+        if found.get(name) is not None:
+            found[name] = _key_names(name, found[name])
+    if found.get("target_chunk") is not None:
+        found["target_chunk"] = _chunk_size(found["target_chunk"])
+    return found
+
+
+def _key_names(name: str, given: Any) -> tuple[str, ...]:
+    """The keys that an option names: one, or an iterable of them; `TypeError` for what is neither."""
+    keys = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if not all(isinstance(key, str) for key in keys):
+        raise TypeError(f"{name} is a key or a list of keys, not {given!r}")
+    return keys
+
+
+def _chunk_size(given: Any) -> int:
+    """Bytes that an option gives as a number or as text like ``"10 MiB"``; `ValueError` for what is no size."""
+    try:
+        size = byte_count(given) if isinstance(given, (int, str)) and not isinstance(given, bool) else 0
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise ValueError(f"target_chunk is a number of bytes, or a size such as '10 MiB', not {given!r}")
+    return size

@@ -6,15 +6,23 @@ event of each seq_num is the one that counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Final
 
 import numpy as np
 
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.documents.model import Span
+from intake_bluesky.errors import DamagedRun
+from intake_bluesky.runtime.sizes import largest, to_raise_it
 
-__all__ = ["Rows", "last_of_each", "seq_nums_of"]
+__all__ = ["Rows", "believed", "count", "joined", "last_of_each", "ranges_of", "seq_nums_of"]
+
+# Bytes that a row takes before anything is read: seq_num, time and the place of its event, and of each streamed key.
+ROW: Final = 24
+ROW_OF_KEY: Final = 16
 
 
 def last_of_each(seq_num: Array) -> Array:
@@ -55,8 +63,60 @@ def seq_nums_of(spans: Iterable[Span]) -> Array:
     >>> seq_nums_of([(1, 4, 0, 3), (3, 6, 3, 6)])
     array([1, 2, 3, 4, 5])
     """
-    parts = [np.arange(start, min(stop, start + i1 - i0), dtype=np.int64) for start, stop, i0, i1 in spans]
-    return _distinct(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+    return np.concatenate([np.empty(0, np.int64), *(np.arange(*own, dtype=np.int64) for own in ranges_of(spans))])
+
+
+def ranges_of(spans: Iterable[Span]) -> list[tuple[int, int]]:
+    """As `seq_nums_of`, in ranges: a span may claim more seq_nums than can be listed."""
+    return joined((start, min(stop, start + i1 - i0)) for start, stop, i0, i1 in spans)
+
+
+def joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges, begin and end, of what is in any of some: in order, with gaps between.
+
+    Examples
+    --------
+    >>> joined([(3, 6), (1, 4), (8, 9), (5, 5)])
+    [(1, 6), (8, 9)]
+    """
+    found: list[tuple[int, int]] = []
+    for begin, end in sorted((begin, end) for begin, end in ranges if end > begin):
+        if found and begin <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((begin, end))
+    return found
+
+
+def count(ranges: Iterable[tuple[int, int]]) -> int:
+    """How many numbers are in ranges that do not overlap.
+
+    >>> count([(1, 6), (8, 9)])
+    6
+    """
+    return sum(end - begin for begin, end in ranges)
+
+
+def believed(spans: Mapping[str, Iterable[Span]], asked: Container[str], where: str) -> list[str]:
+    """The keys whose stream datums say which rows there are, once it is certain that there can be so many.
+
+    A key that is not asked for may claim what it will.
+
+    Raises
+    ------
+    DamagedRun
+        When the rows would take more memory than `intake_bluesky.runtime.sizes.largest` allows.
+    """
+    size = ROW + ROW_OF_KEY * max(len(spans), 1)
+    ranges = {key: ranges_of(own) for key, own in spans.items()}
+    kept = [key for key in ranges if key in asked or count(ranges[key]) * size <= largest()]
+    claimed = count(joined(chain.from_iterable(ranges[key] for key in kept)))
+    if claimed * size > largest():
+        raise DamagedRun(
+            f"the stream datums of {where} claim {claimed:,} rows, which take {claimed * size:,} bytes, "
+            f"{to_raise_it()}. Or leave out the keys that claim so much, with exclude"
+        )
+    return kept
 
 
 def _distinct(seq_num: Array) -> Array:

@@ -20,12 +20,20 @@ from intake_bluesky.datasets.event_columns import BLOCK_BYTES, EventColumn, Inli
 from intake_bluesky.datasets.filled_documents import Datums
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.presentation import present
-from intake_bluesky.datasets.rows import Rows, seq_nums_of
+from intake_bluesky.datasets.rows import Rows, believed, seq_nums_of
 from intake_bluesky.datasets.stored_arrays import stored_arrays
 from intake_bluesky.datasets.variables import Dimensions, attribute, attributes, variable_names
 from intake_bluesky.documents.columns import OBJECT, Array, column, conform, observe
-from intake_bluesky.documents.model import Document, RunHeader, StreamLayout, is_external, is_streamed
-from intake_bluesky.errors import StreamNotFound
+from intake_bluesky.documents.model import (
+    MAX_TIME,
+    Document,
+    RunHeader,
+    StreamLayout,
+    is_external,
+    is_streamed,
+    to_plain,
+)
+from intake_bluesky.errors import DamagedRun, StreamNotFound
 from intake_bluesky.storage.contract import RunStore
 
 __all__ = ["StreamReader", "configuration"]
@@ -47,6 +55,8 @@ class StreamReader:
     ------
     StreamNotFound
         When the run has no such stream.
+    DamagedRun
+        When nobody can tell what its events hold: a descriptor's data keys are not of event-model's form.
     """
 
     def __init__(self, store: RunStore, header: RunHeader, stream: str, options: DatasetOptions | None = None) -> None:
@@ -55,6 +65,7 @@ class StreamReader:
         self.store = store
         self.header = header
         self.layout: StreamLayout = header.streams[stream]
+        check_descriptors(header.uid, self.layout, "data_keys")
         self.options = options or DatasetOptions()
 
     @cached_property
@@ -78,16 +89,12 @@ class StreamReader:
     @cached_property
     def rows(self) -> Rows:
         """The Dataset's rows; reads seq_num, time and datum_ids of all stored events, and nothing else."""
-        frames = {
-            key: seq_nums_of(span for asset in self.header.assets_of(self.layout.name, key) for span in asset.spans)
-            for key, spec in self.layout.data_keys.items()
-            if self._is_streamed(key, spec)
-        }
+        keys = {key for key, spec in self.layout.data_keys.items() if self._is_streamed(key, spec)}
         # Frames that no data key names are of no variable, but that there were some is true: rows lack them.
-        for key in self._asset_keys - self.layout.data_keys.keys():
-            frames[key] = seq_nums_of(
-                span for asset in self.header.assets_of(self.layout.name, key) for span in asset.spans
-            )
+        keys |= self._asset_keys - self.layout.data_keys.keys()
+        spans = {key: [s for a in self.header.assets_of(self.layout.name, key) for s in a.spans] for key in keys}
+        where = f"stream {self.layout.name!r} of run {self.header.uid}"
+        frames = {key: seq_nums_of(spans[key]) for key in believed(spans, self.specs, where)}
         rows = Rows.of(self._index.seq_num, self._index.time, frames, trim=self.options.trim)
         return rows.without(self._short) if self.options.trim else rows
 
@@ -285,6 +292,19 @@ def _datetimes(seconds: Array) -> Array:
     return out
 
 
+def _seconds(time: Any) -> float:
+    return float(time) if isinstance(time, (int, float)) and abs(time) < MAX_TIME else np.nan
+
+
+def check_descriptors(uid: str, layout: StreamLayout, field: str) -> None:
+    """Raise `DamagedRun` where this field of a descriptor is not of event-model's form."""
+    if field in layout.damage:
+        raise DamagedRun(
+            f"stream {layout.name!r} of run {uid} cannot be read: {layout.damage[field]}. The documents are in "
+            "run.documents(), and other streams can be read"
+        )
+
+
 def configuration(header: RunHeader, stream: str, device: str, options: DatasetOptions | None = None) -> xr.Dataset:
     """Configuration of one device, a row a descriptor.
 
@@ -301,7 +321,13 @@ def configuration(header: RunHeader, stream: str, device: str, options: DatasetO
     xarray.Dataset
         ``time`` is the descriptors' time, float seconds since the epoch; arrays of any number of dimensions keep
         them.
+
+    Raises
+    ------
+    DamagedRun
+        When the configuration in a descriptor is not of event-model's form.
     """
+    check_descriptors(header.uid, header.streams[stream], "configuration")
     blocks = [d.get("configuration", {}).get(device, {}) for d in header.streams[stream].descriptors]
     options = options or DatasetOptions()
     part = options.sub_dict
@@ -317,6 +343,6 @@ def configuration(header: RunHeader, stream: str, device: str, options: DatasetO
         spec = specs.get(key, {})
         attrs = attributes(key, names[key], spec, device=device)
         variables[names[key]] = (("time", *dimensions.of(spec, array.shape[1:])), array, attrs)
-    times = np.array([d.get("time", np.nan) for d in header.streams[stream].descriptors], dtype=np.float64)
+    times = np.array([_seconds(to_plain(d.get("time"))) for d in header.streams[stream].descriptors], dtype=np.float64)
     coords = {"time": ("time", times, {"units": EPOCH})}
     return present(xr.Dataset(variables, coords=coords, attrs={"object": attribute(device)}), options)

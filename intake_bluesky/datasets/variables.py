@@ -82,13 +82,12 @@ class Dimensions:
 
     def _usable(self, given: Any, shape: tuple[int, ...]) -> bool:
         """Whether the names fit: as many as dimensions, distinct, and nowhere else of another size."""
-        if not isinstance(given, (list, tuple)) or len(given) != len(shape) or len(set(given)) != len(given):
+        if not isinstance(given, (list, tuple)) or not all(isinstance(name, str) for name in given):
+            return False
+        if len(given) != len(shape) or len(set(given)) != len(given):
             return False
         return all(
-            isinstance(name, str)
-            and name not in self._taken
-            and storable(name) == name
-            and self._sizes.get(name, size) == size
+            name not in self._taken and storable(name) == name and self._sizes.get(name, size) == size
             for name, size in zip(given, shape, strict=True)
         )
 
@@ -119,8 +118,8 @@ def attributes(key: str, name: str, spec: Document, *, device: str | None = None
     for kind, sides in limits.items() if isinstance(limits, Mapping) else ():
         for side, value in sides.items() if isinstance(sides, Mapping) else ():
             found[f"limits_{kind}_{side}"] = value
-    if spec.get("choices"):
-        found["choices"] = [str(choice) for choice in spec["choices"]]
+    if isinstance(choices := spec.get("choices"), (list, tuple)) and choices:
+        found["choices"] = [str(choice) for choice in choices]
     known = {field: attribute(value) for field, value in found.items() if value is not None and value != ""}
     return known if name == key else {**known, "key": attribute(key)}
 

@@ -10,9 +10,10 @@ from intake_bluesky.documents.columns import Observed
 from intake_bluesky.documents.columns.observed import NULLS
 from intake_bluesky.documents.model import Document, RunHeader, Span, StreamAsset, StreamLayout, stream_name
 from intake_bluesky.documents.pages import normalise
+from intake_bluesky.documents.untyped import DEEPEST, all_well_formed, span_of, too_deep, uid_of
 from intake_bluesky.errors import DamagedRun
 
-__all__ = ["HeaderBuilder", "add_span", "merge_spans", "span_of"]
+__all__ = ["HeaderBuilder", "add_span", "merge_spans"]
 
 
 @dataclass
@@ -56,10 +57,12 @@ class HeaderBuilder:
         DamagedRun
             When a field that every document of that name has is missing or odd.
         """
+        if too_deep(doc):
+            raise DamagedRun(f"a {name} document is nested in more than {DEEPEST} levels: it cannot be read")
         try:
             for today, new in normalise(name, doc) if name == "stream_resource" else ((name, doc),):
                 self._add(today, new)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
             raise DamagedRun(f"a {name} document cannot be read: {type(error).__name__}: {error}") from error
 
     def _add(self, name: str, doc: Document) -> None:
@@ -71,17 +74,18 @@ class HeaderBuilder:
             case "descriptor":
                 self._add_descriptor(doc)
             case "resource":
-                self._resources[doc["uid"]] = doc
+                self._resources[uid_of(doc)] = doc
             case "stream_resource":
-                self._stream_resources[doc["uid"]] = doc
+                self._stream_resources[uid_of(doc)] = doc
             case "stream_datum":
                 self.add_span(doc["stream_resource"], doc["descriptor"], span_of(doc))
 
     def _add_descriptor(self, doc: Document) -> None:
+        uid = uid_of(doc)
         stream = self._streams.setdefault(stream_name(doc), _HeaderStream())
-        if doc["uid"] not in self._descriptors:
+        if uid not in self._descriptors:
             stream.descriptors.append(doc)
-        self._descriptors.setdefault(doc["uid"], doc)
+        self._descriptors.setdefault(uid, doc)
 
     def add_span(self, resource: str, descriptor: str, span: Span) -> None:
         """Note what one stream datum tells, or several that follow each other."""
@@ -132,16 +136,7 @@ class HeaderBuilder:
         """
         if self.start is None:
             raise KeyError("start")
-        streams = {
-            name: StreamLayout(
-                name,
-                tuple(s.descriptors),
-                sum(s.pages),
-                tuple(s.pages),
-                dict(s.observed) if s.known else None,
-            )
-            for name, s in self._streams.items()
-        }
+        streams = {name: self._layout(name, stream) for name, stream in self._streams.items()}
         return RunHeader(
             self.start,
             self.stop,
@@ -152,6 +147,12 @@ class HeaderBuilder:
             version,
         )
 
+    @staticmethod
+    def _layout(name: str, stream: _HeaderStream) -> StreamLayout:
+        descriptors, damage = all_well_formed(stream.descriptors)
+        observed = dict(stream.observed) if stream.known else None
+        return StreamLayout(name, descriptors, sum(stream.pages), tuple(stream.pages), observed, damage)
+
     def _assets(self) -> list[StreamAsset]:
         assets = []
         for (resource, descriptor), spans in self._spans.items():
@@ -160,12 +161,6 @@ class HeaderBuilder:
             assets.append(StreamAsset(doc, str(doc.get("data_key") or ""), descriptor, tuple(spans)))
         order = {uid: place for place, uid in enumerate(self._stream_resources)}
         return sorted(assets, key=lambda a: order.get(a.resource["uid"], len(order)))
-
-
-def span_of(stream_datum: Document) -> Span:
-    """The events of a stream datum, and the frames they are in."""
-    seq, index = stream_datum["seq_nums"], stream_datum["indices"]
-    return int(seq["start"]), int(seq["stop"]), int(index["start"]), int(index["stop"])
 
 
 def add_span(spans: list[Span], span: Span) -> None:

@@ -178,13 +178,15 @@ class StreamLayout:
     ----------
     name : str
     descriptors : tuple of dict
-        In the order they were emitted.
+        In the order they were emitted, without what is not of event-model's form.
     events : int
         Stored events, repeats after a rewind included.
     pages : tuple of int
         Events per unit that the store reads at once; they sum to `events`.
     observed : mapping of key to Observed, or None
         What is known of each in-line key; None where the store does not know.
+    damage : mapping of field to str
+        What is wrong with a field of the descriptors, such as ``data_keys``.
     """
 
     name: str
@@ -192,6 +194,7 @@ class StreamLayout:
     events: int
     pages: tuple[int, ...]
     observed: Mapping[str, Observed] | None = None
+    damage: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def data_keys(self) -> dict[str, Document]:
@@ -209,6 +212,7 @@ class RunHeader:
     stop : dict or None
         None while the run goes on, or where it was cut off.
     descriptors, resources : tuple of dict
+        As they are stored, whatever is in them; those of `streams` are of event-model's form.
     stream_assets : tuple of StreamAsset
     streams : mapping of name to StreamLayout
     version : str

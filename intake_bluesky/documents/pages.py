@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 
 from intake_bluesky.documents.columns import Array, column
-from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys
+from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys
 from intake_bluesky.errors import DamagedRun
 
-__all__ = ["event_page", "events_of", "gather", "normalise"]
+__all__ = ["datum_page", "event_page", "events_of", "gather", "normalise"]
 
 TOGETHER: Final = 64  # events joined at once: what was parsed just now is still in the processor's cache
 
@@ -95,6 +95,27 @@ def _today(doc: Document) -> Document:
     }
 
 
+def datum_page(name: str, doc: Mapping[str, Any]) -> DatumPage:
+    """Build a `DatumPage` from a ``datum`` or ``datum_page`` document.
+
+    Raises
+    ------
+    DamagedRun
+        When a field is missing or odd, or columns differ in length.
+    """
+    try:
+        resource, ids, kwargs = doc["resource"], doc["datum_id"], dict(doc["datum_kwargs"])
+        if name == "datum":
+            ids, kwargs = [ids], {key: [value] for key, value in kwargs.items()}
+        if not isinstance(resource, str) or not all(isinstance(one, str) for one in ids):
+            raise ValueError("its resource and datum_id are texts")
+        if any(len(column) != len(ids) for column in kwargs.values()):
+            raise ValueError("its columns differ in length")
+        return DatumPage(resource, list(ids), kwargs)
+    except (LookupError, TypeError, ValueError) as error:
+        raise DamagedRun(f"a {name} cannot be read ({type(error).__name__}: {error}): {repr(doc)[:100]}") from error
+
+
 def event_page(doc: Mapping[str, Any], *, data: Keys = ALL_KEYS, timestamps: Keys = ()) -> tuple[EventPage, set[str]]:
     """Build an `EventPage` from an ``event`` or ``event_page`` document.
 
@@ -128,7 +149,7 @@ def _naming_damage(event: Mapping[str, Any]) -> Iterator[None]:
         yield
     except DamagedRun:
         raise
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise DamagedRun(
             f"event or page {event.get('uid')} of descriptor {event.get('descriptor')} cannot be read: "
             f"{type(error).__name__}: {error}"
@@ -138,6 +159,9 @@ def _naming_damage(event: Mapping[str, Any]) -> Iterator[None]:
 def _event_page(doc: Mapping[str, Any], data: Keys, timestamps: Keys) -> tuple[EventPage, set[str]]:
     single = not isinstance(doc["seq_num"], (list, tuple, np.ndarray))
     wrap = (lambda v: [v]) if single else (lambda v: v)
+    odd = next((key for key in doc.get("data") or () if not isinstance(key, str)), None)
+    if odd is not None:
+        raise ValueError(f"{odd!r} is no name of a data key")
     columns = {k: column(wrap(v)) for k, v in (doc.get("data") or {}).items() if k in data}
     stamps = {k: column(wrap(v))[0] for k, v in (doc.get("timestamps") or {}).items() if k in timestamps}
     filled = {k: wrap(v) for k, v in (doc.get("filled") or {}).items()}

@@ -19,7 +19,8 @@ from intake_bluesky.documents.model import (
     RunSummary,
     stream_name,
 )
-from intake_bluesky.documents.pages import event_page, gather, normalise
+from intake_bluesky.documents.pages import datum_page, event_page, gather, normalise
+from intake_bluesky.documents.untyped import uid_of
 from intake_bluesky.errors import DamagedRun, StreamNotFound
 
 PAGED: Final = frozenset({"event", "event_page", "bulk_events", "datum", "datum_page", "bulk_datum"})
@@ -93,14 +94,18 @@ class RunDocuments:
         """What is read at once, by stream."""
         stream_of: dict[str, str] = {}
         units: dict[str, list[_Unit]] = {}
-        for name, doc in self._today():
-            if name == "descriptor":
-                stream_of[doc["uid"]] = stream_name(doc)
+        try:
+            # First, for a descriptor may come late.
+            for doc in (doc for name, doc in self.documents if name == "descriptor"):
+                stream_of[uid_of(doc)] = stream_name(doc)
                 units.setdefault(stream_name(doc), [])
-            elif name in ("event", "event_page"):
-                if doc["descriptor"] not in stream_of:
-                    raise DamagedRun(f"run {self._uid}: an event of unknown descriptor {doc['descriptor']!r}")
-                self._add(units[stream_of[doc["descriptor"]]], name, doc)
+            for name, doc in self._today():
+                if name in ("event", "event_page"):
+                    if doc["descriptor"] not in stream_of:
+                        raise DamagedRun(f"run {self._uid}: an event of unknown descriptor {doc['descriptor']!r}")
+                    self._add(units[stream_of[doc["descriptor"]]], name, doc)
+        except (AttributeError, LookupError, TypeError) as error:
+            raise DamagedRun(f"run {self._uid}: a document lacks what each has: {error!r}") from error
         return units
 
     def _today(self) -> Iterator[tuple[str, Document]]:
@@ -169,8 +174,5 @@ class RunDocuments:
     def datum_pages(self, resource: str) -> Iterator[DatumPage]:
         """Yield the datums of one resource, page by page as they were emitted."""
         for name, doc in self._today():
-            if name == "datum_page" and doc["resource"] == resource:
-                yield DatumPage(resource, list(doc["datum_id"]), dict(doc["datum_kwargs"]))
-            elif name == "datum" and doc["resource"] == resource:
-                kwargs = {key: [value] for key, value in doc["datum_kwargs"].items()}
-                yield DatumPage(resource, [doc["datum_id"]], kwargs)
+            if name in ("datum", "datum_page") and doc.get("resource") == resource:
+                yield datum_page(name, doc)

@@ -24,7 +24,7 @@ from intake_bluesky.integers import FLOAT_EXACT
 Found: TypeAlias = Mapping[str, Mapping[str, Fields | None]]
 """Of each data key that a descriptor declares, by stream and key; None in the place of what is not known."""
 
-ODD: Final = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
+ODD: Final = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
 # What `observe` says of columns of one type, whatever the values.
 FLOATS, TEXTS = observe(column([0.0])[0]), observe(column([""])[0])
 NATURAL, NEGATIVE = observe(column([0])[0]), observe(column([-1])[0])

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import DatumPage, Document, EventPage, Keys, RunHeader, StreamLayout
-from intake_bluesky.documents.pages import event_page, gather, normalise
+from intake_bluesky.documents.pages import datum_page, event_page, gather, normalise
 from intake_bluesky.errors import DamagedRun, StreamNotFound
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import Content
+from intake_bluesky.files.content.growing import growing
 from intake_bluesky.files.scan.file_layout import FileBlock, FileLayout
 from intake_bluesky.files.scan.scanner import DATUMS, EVENTS
 
@@ -126,7 +127,7 @@ class RunFile:
         for raw in self._content.pick(blocks):
             for name, doc in self._decoded(raw, DATUMS):
                 if doc["resource"] == resource:
-                    yield _datum_page(name, doc)
+                    yield datum_page(name, doc)
 
     def documents(self) -> Iterator[Named]:
         """Yield every document that can be decoded, in order; the others are in `FileLayout.problems`."""
@@ -139,7 +140,11 @@ class RunFile:
 
     def _between(self, start: int, stop: int) -> Iterator[Named]:
         buffer = b""
-        for piece in self._content.stream(start, stop):
+
+        def held() -> int:
+            return len(buffer)
+
+        for piece in growing(self._content.stream(start, stop), held):
             buffer += piece
             used = 0
             for item in self._codec.split(buffer):
@@ -152,7 +157,8 @@ class RunFile:
     def _salvaged(self, start: int, stop: int) -> list[Named]:
         """Documents in a damaged range: events that are well-formed, and of which no page can be made."""
         try:
-            return list(self._between(start, stop))
+            # The start of the run, delivered once more, is no second one.
+            return [(name, doc) for name, doc in self._between(start, stop) if name != "start"]
         except DamagedRun:
             return []
 
@@ -168,10 +174,3 @@ def _window(pages: list[EventPage], start: int, stop: int) -> Iterator[EventPage
         if low < high:
             yield page if high - low == len(page) else page.select(slice(low, high))
         start, stop = start - len(page), stop - len(page)
-
-
-def _datum_page(name: str, doc: Mapping[str, Any]) -> DatumPage:
-    if name == "datum_page":
-        return DatumPage(str(doc["resource"]), list(doc["datum_id"]), dict(doc["datum_kwargs"]))
-    kwargs = {key: [value] for key, value in doc["datum_kwargs"].items()}
-    return DatumPage(str(doc["resource"]), [doc["datum_id"]], kwargs)

@@ -228,8 +228,11 @@ def _whole(run: Any, query: Query) -> RunView:
 def _streams(run: RunEnds | None, query: DataQuery) -> dict[str, None]:
     """The streams that have the key of a query and are asked for."""
     found = _descriptors(run, query, query.stream)
-    declared = (each for each in found if query.key in (each.get("data_keys") or ()))
-    return dict.fromkeys(map(stream_of, declared))
+    return dict.fromkeys(stream_of(each) for each in found if _declares(each.get("data_keys"), query.key))
+
+
+def _declares(data_keys: Any, key: str) -> bool:
+    return isinstance(data_keys, Mapping) and key in data_keys
 
 
 def _data_holds(query: DataQuery, stream: str, run: Any) -> bool:

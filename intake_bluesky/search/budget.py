@@ -13,19 +13,6 @@ from intake_bluesky.storage.statistics import Answer, Recorded
 SOON: Final = 1.0  # seconds after which the store is given what was found out
 
 
-def byte_count(size: int | str) -> int:
-    """Read a size: a number of bytes, or text like ``"10GiB"``; other text raises `ValueError`.
-
-    Examples
-    --------
-    >>> byte_count(100), byte_count("2 kB")
-    (100, 2000)
-    """
-    from dask.utils import parse_bytes  # dask is not loaded before it is needed: it takes longer than all of ours
-
-    return int(parse_bytes(size))
-
-
 class Search:
     """One search that looks into data: how much it may read, and what it found out, for the store to keep.
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from intake_bluesky.documents.model import DatumPage, Document, RunHeader, RunSummary
 from intake_bluesky.documents.pages import normalise
+from intake_bluesky.documents.untyped import all_well_formed
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.query import Path, Query, documents_needed, split
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, RunStore
@@ -136,10 +137,11 @@ class TransformedStore(WrapperStore):
         """Describe one run, its documents transformed."""
         header = self.inner.header(uid)
         descriptors = {d["uid"]: self._apply("descriptor", d) for d in header.descriptors}
-        streams = {
-            name: replace(layout, descriptors=tuple(descriptors[d["uid"]] for d in layout.descriptors))
-            for name, layout in header.streams.items()
-        }
+        streams = {}
+        for name, layout in header.streams.items():
+            # A transform may mend what was not of event-model's form.
+            sound, damage = all_well_formed(descriptors[d["uid"]] for d in layout.descriptors)
+            streams[name] = replace(layout, descriptors=sound, damage=damage)
         return replace(
             header,
             start=self._apply("start", header.start),

@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from intake_bluesky.documents.model import Document
+from intake_bluesky.documents.model import Document, identical
+from intake_bluesky.documents.untyped import DEEPEST, too_deep
 from intake_bluesky.errors import DamagedRun, DuplicateRun, UnsupportedOperation
 from intake_bluesky.storage.contract import RunInsert, RunStore
 
@@ -64,6 +65,11 @@ class DocumentWriter:
         DamagedRun
             For a document of a run whose start was not met, or that has stopped.
         """
+        if name not in MANY and too_deep(doc):
+            raise UnsupportedOperation(
+                f"a {name} document is nested in more than {DEEPEST} levels, which few programs can read: nothing of "
+                "it was written"
+            )
         if name == "start":
             self._begin(doc)
             return
@@ -80,15 +86,17 @@ class DocumentWriter:
 
     def _begin(self, start: Document) -> None:
         uid = str(start["uid"])
+        if uid in self._runs and identical(start, self._runs[uid].start):
+            return  # delivered twice, as message queues do: it is the same run
         if uid in self._runs:
-            raise DuplicateRun(f"run {uid} is being written just now: its start document came twice")
+            raise DuplicateRun(f"run {uid} is being written just now: another start document came with its uid")
         insert: RunInsert | None = None
         try:
             insert = self._store.insert(start)
         except DuplicateRun:
             if self._on_duplicate == "raise":
                 raise
-        self._runs[uid] = _Run(uid, insert)
+        self._runs[uid] = _Run(uid, start, insert)
 
     def _find(self, name: str, doc: Document) -> _Run:
         field = FIELDS.get(name)
@@ -133,9 +141,11 @@ class _Run:
     """A run being written; `insert` is None where its documents are dropped."""
 
     uid: str
+    start: Document
     insert: RunInsert | None
 
 
+MANY: Final = frozenset({"event", "event_page", "bulk_events", "datum", "datum_page", "bulk_datum", "stream_datum"})
 INTRODUCES: Final = frozenset({"descriptor", "resource", "stream_resource"})
 RUNLESS: Final = frozenset({"resource", "bulk_events"})  # old writers' resources do not name their run
 FIELDS: Final[dict[str, str]] = {

@@ -14,9 +14,11 @@ import pytest
 
 from intake_bluesky.apps.cli import main
 from intake_bluesky.apps.cli.open_catalog import find_catalog, find_run
+from intake_bluesky.apps.validate import validate
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
-from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.errors import StoreUnavailable, StreamNotFound
 from intake_bluesky.query import from_json, from_mongo
+from intake_bluesky.testing import RunComposer, data_key
 from intake_bluesky.testing.runs import EXAMPLES, Run
 
 JSONL, MSGPACK = "bluesky-jsonl-catalog", "bluesky-msgpack-catalog"
@@ -521,3 +523,45 @@ def test_no_complaint_tells_a_password(uri: str, capsys: pytest.CaptureFixture[s
     told = complaint(capsys, "ls", uri + more)
     assert "127.0.0.1" in told
     assert "hush" not in told
+
+
+CONTROLS = "\x1b]0;PWNED\x07\x1b[2J\x9b31m\x7f\u202eend"
+"""An escape sequence, BEL, a C1 code, DEL, and writing from right to left."""
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["ls", "odd"], ["ls", "odd", "--json"], ["search", "odd", "everything()"],
+        ["search", "odd", "everything()", "--columns", "plan_name,sample,uid"],
+        ["search", "odd", "everything()", "--columns", "sample", "--json"], ["show", "odd", "1"],
+        ["show", "odd", "1", "--json"], ["validate", "odd"], ["validate", "odd", "--json"], ["show", "odd", CONTROLS],
+    ],
+    ids=lambda argv: " ".join(argv[:1] + argv[2:]).replace(CONTROLS, "CONTROLS"),
+)  # fmt: skip
+def test_no_control_character_of_documents_reaches_a_terminal(
+    folder: Path, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    run = RunComposer("odd", scan_id=1, plan_name=CONTROLS, sample={CONTROLS: CONTROLS})
+    stream = "s" + CONTROLS
+    keys = {CONTROLS: data_key("number", units=CONTROLS), "x": data_key("integer")}
+    settings = {"data": {CONTROLS: CONTROLS}, "timestamps": {}, "data_keys": {}}
+    devices = {"configuration": {CONTROLS: settings}, "object_keys": {CONTROLS: [CONTROLS]}}
+    descriptor = run.descriptor(keys, stream=stream, **devices)
+    run.event(descriptor, {CONTROLS: 1.0, "x": CONTROLS})
+    run.resource("AD_HDF5" + CONTROLS, root="/nowhere", path=CONTROLS)
+    run.stop("fail", CONTROLS)
+    (folder / "odd").mkdir()
+    (folder / "odd" / "run.jsonl").write_text("".join(json.dumps(list(pair)) + "\n" for pair in run.documents))
+    code = main(argv)
+    shown = capsys.readouterr()
+    assert code in (0, 1, 2)
+    for character in "\x1b\x07\x9b\x7f\u202e":
+        assert character not in shown.out + shown.err, repr(character)
+    opened = open_catalog(str(folder / "odd"), driver=JSONL)
+    found = opened[-1]
+    with pytest.raises(StreamNotFound) as caught:
+        found[CONTROLS]
+    printed_forms = [repr(found), repr(found[stream]), repr(opened), str(caught.value), repr(found[stream].config)]
+    printed_forms += [str(one) for one in validate(found)]
+    assert not [text for text in printed_forms if any(c in text for c in "\x1b\x07\x9b\x7f\u202e")]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from intake_bluesky.testing.asset_runs import DATASET, HDF5, frames, write_hdf5
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES, Run
+from tests.assets.hdf5_by_hand import eiger
 
 X = data_key("number")
 IMAGE = data_key("array", [1, 4, 6], dtype_numpy="<u2", external="STREAM:")
@@ -93,7 +95,6 @@ def test_stop_counts_a_stream_that_is_not_there() -> None:
     [
         ("x", "warm", "dtype", "event 2 holds 'warm' (str) where number is declared"),
         ("n", 0.5, "dtype", "event 2 holds 0.5 (float) where integer is declared"),
-        ("n", True, "dtype", "event 2 holds True (bool) where integer is declared"),
         ("v", [1, 2, 3], "shape", "event 2 has shape [3] where [2] is declared"),
         ("v", [[1, 2]], "shape", "event 2 has shape [1, 2] where [2] is declared"),
         ("v", 5, "dtype", "event 2 holds 5 (int) where array is declared"),
@@ -162,6 +163,74 @@ def test_files_that_are_not_as_the_documents_say(
     assert observed.code == code
     assert words in observed.message
     assert str(tmp_path / "validate.h5") in observed.message
+
+
+def test_booleans_of_signals_are_declared_integer() -> None:
+    assert found(change(scan(), "event", 1, lambda event: event["data"].update(n=True))) == []
+
+
+@pytest.mark.parametrize(("counted", "codes"), [(0, []), (3, []), (2, ["num-events"])])
+def test_counts_of_a_stream_of_frames_alone(tmp_path: Path, counted: int, codes: list[str]) -> None:
+    run = streamed(tmp_path)
+    run.documents[-1][1]["num_events"] = {"primary": counted, "never": 0}
+    assert [one.code for one in found(run.documents)] == codes
+
+
+@pytest.mark.parametrize("place", [-1, -2])
+def test_descriptors_that_come_late(tmp_path: Path, place: int) -> None:
+    run = streamed(tmp_path).documents if place == -1 else scan().documents
+    descriptor = run.pop(1)
+    run.insert(len(run) + place, descriptor)
+    assert found(run) == []
+
+
+def test_a_file_that_streams_share_is_not_long(tmp_path: Path) -> None:
+    uri = write_hdf5(tmp_path / "shared.h5", frames(5))
+    run = RunComposer("shared", scan_id=2)
+    for name, first, last in (("dark", 1, 3), ("primary", 1, 4)):
+        descriptor = run.descriptor({"image": IMAGE}, stream=name)
+        image = run.stream_resource("image", mimetype=HDF5, uri=uri, dataset=DATASET)
+        run.stream_datum(image, descriptor, (first, last))
+        start = 0 if name == "dark" else 2
+        run.documents[-1][1]["indices"] = {"start": start, "stop": start + last - first}
+    run.stop()
+    assert found(run.documents) == []
+    write_hdf5(tmp_path / "shared.h5", frames(6))
+    observed = only(found(run.documents))
+    assert (observed.code, observed.where.rpartition("/")[0]) == ("file-long", f"{run.run_uid}/dark")
+    assert "has 6 frames where the documents speak of 5" in observed.message
+
+
+def test_sources_that_are_gone(tmp_path: Path) -> None:
+    run = streamed(tmp_path)
+    with h5py.File(tmp_path / "validate.h5", "r+") as file:
+        layout = h5py.VirtualLayout((3, *file[DATASET].shape[1:]), "<u2")
+        del file[DATASET]
+        for number in range(3):
+            layout[number] = h5py.VirtualSource(f"part{number}.h5", DATASET, (1, *layout.shape[1:]))[0]
+            write_hdf5(tmp_path / f"part{number}.h5", frames(1))
+        file.create_virtual_dataset(DATASET, layout)
+    assert found(run.documents) == []
+    (tmp_path / "part1.h5").unlink()
+    observed = only(found(run.documents))
+    assert observed.code == "file-missing"
+    assert "part1.h5 is not there" in observed.message
+
+
+@pytest.mark.parametrize("kind", ["links", "virtual"])
+def test_data_files_of_an_eiger_that_are_gone(tmp_path: Path, kind: str) -> None:
+    images = frames(6)
+    eiger(tmp_path / "x", 4, images, per_file=2, kind=kind)
+    run = RunComposer("eiger", scan_id=2)
+    key = data_key("array", [6, *images.shape[1:]], dtype_numpy="<u2", external="FILESTORE:")
+    primary = run.descriptor({"det": key})
+    resource = run.resource("AD_EIGER2", root=str(tmp_path), path="x", images_per_file=2)
+    run.event(primary, {"det": run.datum(resource, 0, seq_id=4)})
+    run.stop()
+    assert found(run.documents) == []
+    next(iter(sorted(tmp_path.glob("x_4_data*2.h5")))).unlink()
+    observed = only(found(run.documents))
+    assert observed.code == "file-missing"
 
 
 def test_file_that_is_no_hdf5(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import errno
 import gzip
 import os
 import sys
+import time
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -301,3 +303,83 @@ class TestBadInput:
         with pytest.raises(StoreUnavailable, match="no route") as caught:
             uids(store)
         assert "secret" not in str(caught.value) + repr(store)
+
+
+class TestSizes:
+    """What a few bytes claim to be costs neither memory nor time, nor other runs."""
+
+    @pytest.mark.parametrize("packed", [bytes, gzip.compress], ids=["plain", "gz"])
+    @pytest.mark.parametrize("before", ["nothing", "start", "run", "open item"])
+    def test_zeros_without_end(
+        self, packed: Callable[[bytes], bytes], before: str, folder: Path, store: JSONLStore
+    ) -> None:
+        first, *_ = lines(scan()).split(b"\n")
+        begin = {"nothing": b"", "start": first + b"\n", "run": lines(scan()), "open item": first + b'\n["event", {'}
+        name = f"zeros.jsonl{'' if packed is bytes else '.gz'}"
+        (folder / name).write_bytes(packed(begin[before] + bytes(48 << 20)))
+        (folder / "good.jsonl").write_bytes(lines(count()))
+        tracemalloc.start()
+        store.refresh(deep=True)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < (300 << 20 if before == "open item" else 60 << 20)
+        assert uid_of(count()) in uids(store)
+        assert len(uids(store)) == (1 if before == "nothing" else 2)
+        [problem, *_] = store.problems()
+        assert problem.where == str(folder / name)
+        if before == "run":
+            assert identical(list(store.documents(uid_of(scan()))), scan())
+
+    @pytest.mark.parametrize("suffix", ["", ".gz"])
+    def test_a_document_larger_than_is_believed(
+        self, suffix: str, folder: Path, store: JSONLStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = scan()
+        run.insert(1, ("resource", {"uid": "r", "run_start": uid_of(run), "note": "x" * (20 << 20)}))
+        raw = lines(run)
+        (folder / f"run.jsonl{suffix}").write_bytes(gzip.compress(raw) if suffix else raw)
+        monkeypatch.setenv("INTAKE_BLUESKY_LARGEST", "4 MiB")
+        assert store.header(uid_of(run)).streams == {}
+        [problem] = store.problems()
+        assert "4,194,304 bytes" in problem.message
+        assert "INTAKE_BLUESKY_LARGEST" in problem.message
+        monkeypatch.delenv("INTAKE_BLUESKY_LARGEST")
+        store.refresh(deep=True)
+        assert identical(list(store.documents(uid_of(run))), run)
+
+    def test_many_damaged_items_take_little_time(self, folder: Path, store: JSONLStore) -> None:
+        first, *_ = lines(scan()).split(b"\n")
+        (folder / "run.jsonl").write_bytes(first + b"\n" + b'["event", {' * 200_000 + b"\n")
+        began = time.process_time()
+        store.refresh(deep=True)
+        assert time.process_time() - began < 10
+        assert any("more than" in one.message for one in store.problems())
+
+
+class TestDeliveredTwice:
+    """Message queues deliver again; two subscriptions write everything twice."""
+
+    @pytest.mark.parametrize("which", ["each document", "the start", "all but the start", "the whole run"])
+    def test_it_is_the_same_run(self, which: str, folder: Path, store: JSONLStore) -> None:
+        run = count()
+        again = {
+            "each document": [pair for pair in run for _ in (0, 1)],
+            "the start": [*run[:3], run[0], *run[3:]],
+            "all but the start": [run[0], *(pair for pair in run[1:] for _ in (0, 1))],
+            "the whole run": [*run, *run],
+        }[which]
+        (folder / "run.jsonl").write_bytes(lines(again))
+        assert uids(store) == [uid_of(run)]
+        header = store.header(uid_of(run))
+        assert header.stop == run[-1][1]
+        pages = store.event_pages(uid_of(run), "primary")
+        assert {number for page in pages for number in page.seq_num.tolist()} == {1, 2, 3}
+        told = [problem for problem in store.problems() if "start document came again" in problem.message]
+        assert bool(told) == (which != "all but the start")
+        assert [name for name, _ in store.documents(uid_of(run))].count("start") == 1
+
+    def test_another_run_is_told_and_left_out(self, folder: Path, store: JSONLStore) -> None:
+        (folder / "run.jsonl").write_bytes(lines([*count(), *scan()]))
+        store.refresh(deep=True)
+        assert uids(store) == [uid_of(count())]
+        assert "several runs" in store.problems()[0].message

@@ -97,11 +97,14 @@ def test_a_run_that_is_there_raises_or_is_skipped() -> None:
 
 
 @pytest.mark.parametrize("on_duplicate", ["raise", "skip"])
-def test_a_start_that_comes_twice_is_refused(on_duplicate: Any) -> None:
-    write = DocumentWriter(MemoryStore(), on_duplicate=on_duplicate)
+def test_a_start_that_comes_twice_is_the_same_run_and_another_is_refused(on_duplicate: Any) -> None:
+    store = MemoryStore()
+    write = DocumentWriter(store, on_duplicate=on_duplicate)
     write("start", {"uid": "a", "time": 1.0})
-    with pytest.raises(DuplicateRun, match="twice"):
-        write("start", {"uid": "a", "time": 1.0})
+    write("start", {"uid": "a", "time": 1.0})
+    with pytest.raises(DuplicateRun, match="another start"):
+        write("start", {"uid": "a", "time": 2.0})
+    assert stored(store, "a") == [("start", {"uid": "a", "time": 1.0})]
 
 
 @pytest.mark.parametrize(("name", "doc"), run_of("other")[1:])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from intake_bluesky.apps.cli.commands import FINE, FOUND
 from intake_bluesky.apps.terminal.page import console, counted, write_json
 from intake_bluesky.catalogs import Offered, catalog
-from intake_bluesky.errors import CatalogNotFound, StoreUnavailable
+from intake_bluesky.errors import CatalogNotFound, StoreUnavailable, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,9 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
         page.print(counted(len(offered), "catalog"))
         for one in hidden:
             winner = catalog.offered[one.name].where
-            sys.stderr.write(f"intake-bluesky: {one.name!r} of {one.where} is hidden by that of {winner}\n")
+            told = f"{one.name!r} of {one.where} is hidden by that of {winner}"
+            sys.stderr.write(f"intake-bluesky: {printable(told)}\n")
         for problem in problems:
-            sys.stderr.write(f"intake-bluesky: {problem.where}: {' '.join(problem.message.split())}\n")
+            told = f"{problem.where}: {' '.join(problem.message.split())}"
+            sys.stderr.write(f"intake-bluesky: {printable(told)}\n")
     return FOUND if problems else FINE
 
 

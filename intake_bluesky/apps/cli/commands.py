@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Final
 
 from intake_bluesky._version import __version__
-from intake_bluesky.errors import IntakeBlueskyError, QuerySyntaxError
+from intake_bluesky.errors import IntakeBlueskyError, QuerySyntaxError, printable
 
 __all__ = ["FINE", "FOUND", "UNUSABLE", "main"]
 
@@ -71,7 +71,7 @@ def _complain(error: Exception, *, debug: bool) -> int:
     expected = isinstance(error, (IntakeBlueskyError, OSError))
     text = str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
     said = text if isinstance(error, QuerySyntaxError) else " ".join(text.split())  # its lines show the column
-    sys.stderr.write(f"intake-bluesky: {said}\n")
+    sys.stderr.write(f"intake-bluesky: {printable(said)}\n")
     return UNUSABLE
 
 

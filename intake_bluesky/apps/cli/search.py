@@ -19,7 +19,7 @@ from intake_bluesky.errors import StoreUnavailable, UnsupportedQuery
 from intake_bluesky.query import FullText, Query, from_mongo, to_json
 from intake_bluesky.query.paths import MISSING
 from intake_bluesky.runtime.secrets import shown
-from intake_bluesky.search.budget import byte_count
+from intake_bluesky.runtime.sizes import byte_count
 from intake_bluesky.search.ordering import as_path, value_of
 
 __all__ = ["run"]

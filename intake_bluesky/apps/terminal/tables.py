@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from intake_bluesky.apps.terminal.page import counted
-from intake_bluesky.catalogs.display import local_time, status
+from intake_bluesky.catalogs.display import local_time, on_one_line, status
 from intake_bluesky.documents.model import RunSummary, to_plain
+from intake_bluesky.documents.untyped import event_counts
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,20 +31,19 @@ def runs_table(runs: Sequence[RunSummary]) -> Table:
     for one in runs:
         outcome = status(one.stop)
         table.add_row(
-            one.uid[:8],
+            on_one_line(one.uid[:8]),
             "-" if one.scan_id is None else str(one.scan_id),
             local_time(one.time),
-            Text(str(one.start.get("plan_name", "-"))),
-            Text(outcome, style={"success": "green", "unfinished": "yellow"}.get(outcome, "red")),
-            Text(_events(one)),
+            Text(on_one_line(str(one.start.get("plan_name", "-")))),
+            Text(on_one_line(outcome), style={"success": "green", "unfinished": "yellow"}.get(outcome, "red")),
+            Text(on_one_line(_events(one))),
         )
     return table
 
 
 def _events(summary: RunSummary) -> str:
-    counts = (summary.stop or {}).get("num_events") or {}
     # `primary` first, the stream that people look for.
-    ordered = sorted(counts.items(), key=lambda pair: (pair[0] != "primary", pair[0]))
+    ordered = sorted(event_counts(summary.stop).items(), key=lambda pair: (pair[0] != "primary", pair[0]))
     return ", ".join(f"{name} {count}" for name, count in ordered)
 
 
@@ -62,9 +62,11 @@ def values_table(uids: Sequence[str], columns: Sequence[str], values: Sequence[M
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("uid", no_wrap=True)
     for column in columns:
-        table.add_column(Text(_printable(column)), overflow="fold")
+        table.add_column(Text(on_one_line(column)), overflow="fold")
     for uid, own in zip(uids, values, strict=True):
-        table.add_row(Text(_printable(uid[:8])), *(Text(_shown(own[column], column)) for column in columns))
+        table.add_row(
+            Text(on_one_line(uid[:8])), *(Text(on_one_line(_shown(own[column], column))) for column in columns)
+        )
     return table
 
 
@@ -73,13 +75,7 @@ def _shown(value: Any, column: str) -> str:
         return "-"
     if column in TIMES:
         return local_time(value)
-    text = value if isinstance(value, str) else json.dumps(to_plain(value), ensure_ascii=False, default=str)
-    return _printable(text)
-
-
-def _printable(text: str) -> str:
-    """Text of a document without characters that control a terminal."""
-    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return value if isinstance(value, str) else json.dumps(to_plain(value), ensure_ascii=False, default=str)
 
 
 def describe_summary(summary: RunSummary) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from intake_bluesky.apps.terminal.page import counted
 from intake_bluesky.catalogs.display import local_time, status
+from intake_bluesky.errors import IntakeBlueskyError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,7 +36,10 @@ def describe_run(run: BlueskyRun) -> dict[str, Any]:
 
 def _describe_stream(run: BlueskyRun, name: str) -> dict[str, Any]:
     stream = run[name]
-    dataset = stream(text_dtype="string").to_dask()
+    try:
+        dataset = stream(text_dtype="string").to_dask()
+    except IntakeBlueskyError as error:  # the other streams are shown
+        return {"events": None, "variables": {}, "configuration": {}, "error": str(error)}
     return {
         "events": dataset.sizes["time"],
         "variables": {str(key): _describe_variable(variable) for key, variable in dataset.data_vars.items()},
@@ -85,7 +89,10 @@ def run_tree(description: Mapping[str, Any]) -> Tree:
 def _add_stream(tree: Tree, name: str, stream: Mapping[str, Any]) -> None:
     from rich.text import Text
 
-    branch = tree.add(Text.assemble((name, "bold"), f"  {counted(stream['events'], 'event')}"))
+    counts = "" if stream["events"] is None else counted(stream["events"], "event")
+    branch = tree.add(Text.assemble((name, "bold"), f"  {counts}"))
+    if "error" in stream:
+        branch.add(Text(stream["error"], style="red"))
     for key, variable in stream["variables"].items():
         sizes = ", ".join(f"{dim}: {size}" for dim, size in zip(variable["dims"], variable["shape"], strict=True))
         units = f"  {variable['units']}" if variable["units"] else ""

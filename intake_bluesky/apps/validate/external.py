@@ -21,7 +21,7 @@ from intake_bluesky.assets import (
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.assets.given_events import GivenEvents
 from intake_bluesky.assets.handlers import HandlerReader
-from intake_bluesky.assets.reader import UnreadableReader
+from intake_bluesky.assets.reader import LocatedReader, UnreadableReader
 from intake_bluesky.datasets.filled_documents import Datums
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.stream_reader import StreamReader
@@ -46,24 +46,55 @@ def check_external(
     for ids in checks.datum_ids.values():
         datums.find(ids)
     checks.elsewhere.update(datums.resources)
+    usage = _Usage()
     for name, layout in header.streams.items():
-        rows = StreamReader(store, header, name, DatasetOptions(assets=options)).rows
+        if "data_keys" in layout.damage:  # which is a finding of its own
+            continue
+        try:
+            rows = StreamReader(store, header, name, DatasetOptions(assets=options)).rows
+        except IntakeBlueskyError as error:
+            yield finding(f"{header.uid}/{name}", "unreadable", str(error))
+            continue
         for part, lacking in rows.lacking.items():
             where, what = (name, "event") if part == "events" else (f"{name}/{part}", "frames")
             yield finding(f"{header.uid}/{where}", "incomplete", f"{lacking} of {len(rows)} rows have no {what}")
         for key, spec in layout.data_keys.items():
             where = f"{header.uid}/{name}/{key}"
             assets, ids = header.assets_of(name, key), checks.datum_ids.get((name, key), [])
-            if assets:
-                array = stream_asset_array(assets, key, spec, rows.seq_num, options)
-                yield from _ExternalFiles(where, spec, array).findings()
-            elif any(ids):
-                # Unknown datums have a finding of their own.
-                known = [one if isinstance(one, list) or one in datums.datums else "" for one in ids]
-                array = datum_array(known, key, spec, datums.resources, datums.datums, options)
-                yield from _ExternalFiles(where, spec, array).findings()
-            elif is_streamed(spec) and not ids and len(rows):
-                yield finding(where, "no-resource", f"{len(rows)} rows, and no stream resource for them")
+            try:
+                if assets:
+                    array = stream_asset_array(assets, key, spec, rows.seq_num, options)
+                    yield from _ExternalFiles(where, spec, array, usage).findings()
+                elif any(ids):
+                    # Unknown datums have a finding of their own.
+                    known = [one if isinstance(one, list) or one in datums.datums else "" for one in ids]
+                    array = datum_array(known, key, spec, datums.resources, datums.datums, options)
+                    yield from _ExternalFiles(where, spec, array, usage).findings()
+                elif is_streamed(spec) and not ids and len(rows):
+                    yield finding(where, "no-resource", f"{len(rows)} rows, and no stream resource for them")
+            except IntakeBlueskyError as error:
+                yield finding(where, "unreadable", str(error))
+    yield from usage.findings()
+
+
+class _Usage:
+    """How many frames of each file the documents of a run speak of, whatever stream they are in."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[str, str, int, int]] = {}
+
+    def add(self, where: str, reader: AssetReader, held: int, spoken: int) -> None:
+        # Readers of one file, of two resources or streams, are equal but for how many frames make an event.
+        same = replace(reader, frames_per_event=None, join_method=None) if isinstance(reader, LocatedReader) else reader
+        known = repr(same)
+        first, path, _, most = self._files.get(known, (where, reader.path, held, 0))
+        self._files[known] = first, path, held, max(most, spoken)
+
+    def findings(self) -> Iterator[Finding]:
+        for where, path, held, spoken in self._files.values():
+            if held > spoken:
+                message = f"{path} has {held} frames where the documents speak of {spoken}"
+                yield finding(where, "file-long", message)
 
 
 @dataclass(slots=True)
@@ -73,6 +104,7 @@ class _ExternalFiles:
     where: str
     spec: Mapping[str, Any]
     array: AssetArray
+    usage: _Usage
     tally: Tally = field(default_factory=Tally)
 
     def findings(self) -> Tally:
@@ -103,10 +135,17 @@ class _ExternalFiles:
             for index in used[1:]:  # a sequence of files: each is opened, to find out whether it exists
                 for frame in range(index * per_event, (index + 1) * per_event):
                     self._structure(reader, frame)
-        elif used and header.frames > (used[-1] + 1) * per_event:
-            spoken = (used[-1] + 1) * per_event
-            message = f"{reader.path} has {header.frames} frames where the documents speak of {spoken}"
-            self.tally.add(self.where, "file-long", message)
+        elif used:
+            self.usage.add(self.where, reader, header.frames, (used[-1] + 1) * per_event)
+        if used:
+            self._look_for_sources(reader, used[0] * per_event, (used[-1] + 1) * per_event)
+
+    def _look_for_sources(self, reader: AssetReader, start: int, stop: int) -> None:
+        try:
+            for missing in reader.lost_files(start, stop):
+                self.tally.add(self.where, "file-missing", f"{missing} is not there, which {reader.path} leads to")
+        except UNREADABLE as error:
+            self.tally.add(self.where, "file-unreadable", f"{reader.path}: {error}")
 
     def _structure(self, reader: AssetReader, frame: int) -> FrameStructure | None:
         try:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from intake_bluesky.errors import printable
+
 __all__ = ["CODES", "Finding", "Level", "Tally", "finding"]
 
 Level: TypeAlias = Literal["error", "warning"]
@@ -87,7 +89,7 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.level}  {self.code}  {self.where}: {self.message}"
+        return printable(f"{self.level}  {self.code}  {self.where}: {self.message}")
 
 
 def finding(where: str, code: str, message: str) -> Finding:

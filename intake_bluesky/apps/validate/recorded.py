@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from event_model import DocumentNames, schema_validators
 
 from intake_bluesky.apps.validate.findings import Finding, Tally, finding
 from intake_bluesky.apps.validate.values import wrong_dtype, wrong_shape
 from intake_bluesky.assets.build import listed_datum_ids
+from intake_bluesky.datasets.rows import count, joined
 from intake_bluesky.documents.model import Document, is_external, is_streamed, stream_name, to_plain
 from intake_bluesky.documents.pages import normalise
+from intake_bluesky.documents.untyped import event_counts, span_of, uid_of, well_formed
 
 __all__ = ["DocumentChecks"]
 
 
 @dataclass(slots=True)
 class _RecordedStream:
-    """The seq_nums recorded in one stream, those of events and those of stream datums."""
+    """The seq_nums recorded in one stream: those of events, and ranges of those of stream datums."""
 
     seq_nums: set[int] = field(default_factory=set)
-    frames: set[int] = field(default_factory=set)
+    frames: list[tuple[int, int]] = field(default_factory=list)
+
+    def recorded(self) -> list[tuple[int, int]]:
+        """All of them from 1 on, in ranges with gaps between. A stream datum may claim more than can be listed."""
+        singles = [(number, number + 1) for number in self.seq_nums if number >= 1]
+        return joined([*singles, *((max(begin, 1), end) for begin, end in self.frames)])
 
 
 class DocumentChecks:
@@ -65,16 +73,23 @@ class DocumentChecks:
         self._resources: dict[str, tuple[str, str | None]] = {}  # kind, and data key if it is streamed
         self._used: set[str] = set()
         self._streams: dict[str, _RecordedStream] = {}
+        self._early: list[tuple[str, Document]] = []  # that came before the descriptor they name
 
     def add(self, name: str, doc: Document) -> None:
         """Look at one document."""
+        self._guarded(name, doc, self._look_at_each)
+
+    def _look_at_each(self, name: str, doc: Document) -> None:
+        for today, whole in normalise(name, doc):
+            if self.schema:
+                self._check_schema(today, whole)
+            self._look(today, whole)
+
+    def _guarded(self, name: str, doc: Document, look: Callable[[str, Document], None]) -> None:
         try:
-            for today, whole in normalise(name, doc):
-                if self.schema:
-                    self._check_schema(today, whole)
-                self._look(today, whole)
+            look(name, doc)
         # Documents are what some program wrote: a field may lack, or be of any type, and the checks go on after it.
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             message = f"{name} {_identity(doc)} cannot be read: {type(error).__name__}: {error}"
             self._tally.add(self.uid, "unreadable", message)
 
@@ -93,16 +108,25 @@ class DocumentChecks:
             case "stop":
                 self._stop = doc
             case "descriptor":
-                self._descriptors[doc["uid"]] = doc
+                self._descriptors[uid_of(doc)], wrong = well_formed(doc)
+                for why in wrong.values():
+                    self._tally.add(f"{self.uid}/{stream_name(doc)}", "unreadable", f"descriptor {doc['uid']}: {why}")
                 self._streams.setdefault(stream_name(doc), _RecordedStream())
             case "resource" | "stream_resource":
-                self._resources[doc["uid"]] = name, doc.get("data_key")
+                self._resources[uid_of(doc)] = name, doc.get("data_key")
             case "datum":
                 self._datum(doc["resource"], [doc["datum_id"]], [doc["datum_kwargs"]])
             case "datum_page":
                 kwargs = doc["datum_kwargs"]
                 rows = [{key: column[row] for key, column in kwargs.items()} for row in range(len(doc["datum_id"]))]
                 self._datum(doc["resource"], doc["datum_id"], rows)
+            case "stream_datum" | "event" | "event_page" if doc["descriptor"] not in self._descriptors:
+                self._early.append((name, doc))
+            case "stream_datum" | "event" | "event_page":
+                self._of_stream(name, doc)
+
+    def _of_stream(self, name: str, doc: Document) -> None:
+        match name:
             case "stream_datum":
                 self._stream_datum(doc)
             case "event":
@@ -135,7 +159,8 @@ class DocumentChecks:
             message = f"stream resource {resource} is of this key, which the descriptor does not declare"
             self._tally.add(f"{where}/{key}", "unexpected-key", message)
         else:
-            stream.frames.update(range(doc["seq_nums"]["start"], doc["seq_nums"]["stop"]))
+            first, last, _, _ = span_of(doc)
+            stream.frames.append((first, last))
 
     def _stream_of(self, descriptor: str, what: str) -> _RecordedStream | None:
         if descriptor in self._descriptors:
@@ -151,7 +176,10 @@ class DocumentChecks:
         stream = self._stream_of(descriptor, f"event {seq_nums[0]}")
         if stream is None:
             return
-        stream.seq_nums.update(seq_nums)
+        odd = next((number for number in seq_nums if not isinstance(number, (int, np.integer))), None)
+        if odd is not None:
+            raise TypeError(f"a seq_num is {odd!r}, not an integer")
+        stream.seq_nums.update(map(int, seq_nums))
         doc = self._descriptors[descriptor]
         where = f"{self.uid}/{stream_name(doc)}"
         self._check_keys(where, doc["data_keys"], data, seq_nums)
@@ -178,6 +206,10 @@ class DocumentChecks:
 
     def findings(self) -> Iterator[Finding]:
         """The findings; call it when all documents were added."""
+        # Some writers store a descriptor after what belongs to it: what is not known by now is of no descriptor.
+        early, self._early = self._early, []
+        for name, doc in early:
+            self._guarded(name, doc, self._of_stream)
         yield from self._tally
         yield from self._unused()
         for resource in dict.fromkeys(resource for resource, _ in self.datums.values()):
@@ -204,26 +236,30 @@ class DocumentChecks:
                 yield finding(self.uid, "unused-resource", f"{kind.replace('_', ' ')} {uid} has no datums")
 
     def _numbers(self, name: str, stream: _RecordedStream) -> Iterator[Finding]:
-        recorded = stream.seq_nums | stream.frames
+        recorded = stream.recorded()
         where = f"{self.uid}/{name}"
-        last = max(recorded, default=0)
-        lost = last - sum(1 for number in recorded if number >= 1)
+        last = recorded[-1][1] - 1 if recorded else 0
+        lost = last - count(recorded)
         if lost > 0:
-            first = next(number for number in range(1, last) if number not in recorded)
+            first = 1 if recorded[0][0] > 1 else recorded[0][1]
             yield finding(where, "seq-num-gap", f"{lost} of the seq_nums 1 to {last} are missing, {first} first")
-        counts = (self._stop or {}).get("num_events") or {}
-        # The RunEngine counts the seq_nums of stream datums where a stream has no events.
-        stored = len(stream.seq_nums or stream.frames)
-        if self._stop is not None and counts and counts.get(name, 0) != stored:
-            yield finding(where, "num-events", f"the stop counts {counts.get(name, 0)} events, {stored} are stored")
+        counts = event_counts(self._stop)
+        # Where a stream has no events, some versions of the RunEngine count the seq_nums of stream datums, some none.
+        right = [len(stream.seq_nums)] + ([] if stream.seq_nums else [count(joined(stream.frames))])
+        if counts and counts.get(name, 0) not in right:
+            yield finding(where, "num-events", f"the stop counts {counts.get(name, 0)} events, {right[-1]} are stored")
 
     def _ending(self) -> Iterator[Finding]:
         if self._stop is None:
             yield finding(self.uid, "no-stop", "the run has no stop: it is going on, or was cut off")
             return
-        for name in (self._stop.get("num_events") or {}).keys() - self._streams.keys():
-            message = f"the stop counts {self._stop['num_events'][name]} events of a stream that has no descriptor"
-            yield finding(f"{self.uid}/{name}", "num-events", message)
+        said, counts = self._stop.get("num_events"), event_counts(self._stop)
+        if said is not None and (not isinstance(said, Mapping) or len(counts) < len(said)):
+            yield finding(self.uid, "num-events", f"the stop's num_events is {repr(said)[:60]}, not counts by stream")
+        for name in counts.keys() - self._streams.keys():
+            if counts[name]:
+                message = f"the stop counts {counts[name]} events of a stream that has no descriptor"
+                yield finding(f"{self.uid}/{name}", "num-events", message)
 
 
 def _datum_id(value: Any) -> str | list[str]:

@@ -11,7 +11,8 @@ __all__ = ["wrong_dtype", "wrong_shape"]
 
 ALLOWED: Final[Mapping[str, frozenset[type]]] = {
     "number": frozenset({int, float}),
-    "integer": frozenset({int}),
+    # ophyd declares the booleans of its signals as integers: to Python, too, they are.
+    "integer": frozenset({int, bool}),
     "boolean": frozenset({bool}),
     "string": frozenset({str}),
     "array": frozenset({list}),

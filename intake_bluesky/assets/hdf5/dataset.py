@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,6 +131,17 @@ class Dataset:
             if source.overlaps(region) and source not in self.owner.kept:
                 check_source(self.owner, source)
                 self.owner.kept[source] = True
+
+    def lost_sources(self, region: Region) -> Iterator[str]:
+        """Paths of the files that are not there, of those that a region of a virtual dataset is taken from."""
+        for source in self.sources:
+            if not source.overlaps(region) or "%" in source.file + source.dataset:
+                continue
+            try:
+                with open_files.lend(locate_source(self.owner, source)) as handle:
+                    find_dataset(handle, source.dataset)
+            except FileNotFoundError as error:
+                yield str(error.filename or source.file)
 
     def _read_source(self, source: VirtualSource, region: Region, target: Array) -> None:
         location = locate_source(self.owner, source)

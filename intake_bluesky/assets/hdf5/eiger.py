@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, Self
@@ -100,6 +100,18 @@ class EigerReader(LocatedReader):
                 begin, end = max(start, number * each), min(stop, (number + 1) * each)
                 part = out[begin - start : end - start]
                 series.file(handle, number).read_into(begin - number * each, end - number * each, part, region)
+
+    def lost_files(self, start: int, stop: int) -> Iterator[str]:
+        """Those of the data files that hold these images, and of their sources."""
+        with open_files.lend(self.master) as handle:
+            series = self._series(handle)
+            each = series.per_file
+            for number in range(start // each, min(-(-stop // each), len(series.names))):
+                begin, end = max(start - number * each, 0), min(stop - number * each, each)
+                try:
+                    yield from series.file(handle, number).lost_files(begin, end)
+                except FileNotFoundError as error:
+                    yield str(error.filename or series.names[number])
 
     def _series(self, handle: OpenFile) -> _Series:
         return open_files.keep(handle, "series", lambda: _Series.of(handle))

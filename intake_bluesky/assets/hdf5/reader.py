@@ -90,6 +90,12 @@ class HDF5Reader(LocatedReader):
             if out.size:
                 dataset.read_meant(Region((range(start, stop), *region)), out)
 
+    def lost_files(self, start: int, stop: int) -> Iterator[str]:
+        """Those of the sources of a virtual dataset."""
+        with self._opened() as dataset:
+            frames = Region((range(start, min(stop, dataset.shape[0])), *map(range, dataset.shape[1:])))
+            yield from dataset.lost_sources(dataset.meant.region(frames).forward)
+
     @contextmanager
     def _opened(self, frames: int = 0) -> Iterator[Dataset]:
         """The dataset with at least so many frames, if it has grown to have them."""

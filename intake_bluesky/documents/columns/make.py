@@ -5,13 +5,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from intake_bluesky.documents.columns.arrays import NUMBERS, OBJECT, TEXT, Array, Column, Ragged, missing, objects
 from intake_bluesky.documents.columns.observed import observe
 from intake_bluesky.integers import FLOAT_EXACT, UINT64_END
+
+MOST_DIMENSIONS: Final = 32  # of the array of an event; numpy takes twice as many, and other libraries no more
 
 
 def column(values: Sequence[Any]) -> tuple[Column, bool]:
@@ -62,7 +64,7 @@ def _one_type(values: Sequence[Any], kind: type) -> tuple[Column, bool]:
         return np.asarray(values, dtype=TEXT), False
     if kind in (list, tuple, np.ndarray):
         return _arrays(values)
-    if issubclass(kind, (np.bool_, np.number)):
+    if issubclass(kind, (np.bool_, np.number)) and not issubclass(kind, np.timedelta64):
         return np.asarray(values), False
     if issubclass(kind, (np.str_, np.bytes_)):
         return column([v.item() for v in values])
@@ -115,7 +117,8 @@ def _arrays(values: Sequence[Any]) -> tuple[Column, bool]:
         return objects(values), False
     shapes = [_shape(v) for v in values]
     known = [shape for shape in shapes if shape is not None]
-    if len(known) < len(shapes) or len({len(shape) for shape in known}) > 1:
+    dimensions = {len(shape) for shape in known}
+    if len(known) < len(shapes) or len(dimensions) > 1 or max(dimensions) >= MOST_DIMENSIONS:
         return objects(values), False
     flat: Column
     dtypes = {getattr(v, "dtype", OBJECT) for v in values}
@@ -144,7 +147,8 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 def _leaves(value: Any) -> Iterable[Any]:
     if isinstance(value, np.ndarray):
-        return value.ravel().tolist()
+        # Of nanoseconds, numpy makes mere integers.
+        return list(value.ravel()) if value.dtype.kind in "mM" else value.ravel().tolist()
     while value and isinstance(value[0], (list, tuple)):
         value = list(chain.from_iterable(value))
     return value  # type: ignore[no-any-return]

@@ -82,12 +82,14 @@ class Content(ABC):
 def _cut(pieces: Iterator[bytes], ranges: Sequence[Range]) -> Iterator[bytes]:
     base, buffer = ranges[0][0], b""
     for start, stop in ranges:
-        while base + len(buffer) < stop and (piece := next(pieces, None)) is not None:
+        parts, end = [buffer], base + len(buffer)
+        while end < stop and (piece := next(pieces, None)) is not None:
             # What comes before the range is dropped: no more is held than a range and a piece.
-            if base + len(buffer) <= start:
-                base, buffer = base + len(buffer), piece
-            else:
-                buffer += piece
+            if end <= start:
+                base, parts = end, []
+            parts.append(piece)
+            end += len(piece)
+        buffer = b"".join(parts)
         yield buffer[start - base : stop - base]
         base, buffer = stop, buffer[stop - base :]
 

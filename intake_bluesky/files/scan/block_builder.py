@@ -10,14 +10,14 @@ from typing import Any, Final, NamedTuple
 
 from intake_bluesky.documents.columns import Observed, observe
 from intake_bluesky.documents.model import Document, EventPage
-from intake_bluesky.documents.pages import event_page, gather
+from intake_bluesky.documents.pages import datum_page, event_page, gather, normalise
 from intake_bluesky.documents.running_statistics import FLOAT, INT, ODD, TEXT, Measuring
 from intake_bluesky.documents.statistics import SAMPLE
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.scan.file_layout import FileBlock, FileLayout
 from intake_bluesky.integers import is_int64
 
-__all__ = ["BLOCK", "BlockBuilder"]
+__all__ = ["BLOCK", "BlockBuilder", "check_datums"]
 
 BLOCK: Final = 1 << 20  # bytes from which a block is closed
 MOST: Final = SAMPLE  # events that wait: of more, `Statistics` finds how far apart they are by a sample
@@ -54,6 +54,8 @@ class BlockBuilder:
                 if name == "event":
                     events[doc["descriptor"]].append(doc)
                 else:
+                    if name != "datum" or type(doc["datum_id"]) is not str or type(doc["datum_kwargs"]) is not dict:
+                        check_datums(name, doc)
                     resources.add(str(doc["resource"]))
             if not all(isinstance(descriptor, str) for descriptor in events):
                 return False
@@ -182,6 +184,12 @@ class BlockBuilder:
             known[key] |= NULL
 
 
+def check_datums(name: str, doc: Document) -> None:
+    """Raise `DamagedRun` for datums that cannot be read: they cost themselves, and not their resource."""
+    for today, page in normalise(name, doc):
+        datum_page(today, page)
+
+
 def _kind(values: Sequence[Any]) -> str:
     """What values are that can wait together; empty where it may turn out that no column can be made of them."""
     types = set(map(type, values))
@@ -201,6 +209,8 @@ def _columns(docs: list[Document]) -> tuple[tuple[str, ...], list[int], list[lis
     if {type(doc["time"]) for doc in docs} != FLOAT:
         return None
     keys = tuple(rows[0])
+    if set(map(type, keys)) != {str}:
+        return None
     try:
         return keys, seq_nums, [list(map(itemgetter(key), rows)) for key in keys]
     except KeyError:

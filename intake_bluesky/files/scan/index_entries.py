@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, TypeAlias
 
 from intake_bluesky.documents.model import Document
+from intake_bluesky.documents.untyped import too_deep
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import content_of, most_of
@@ -48,7 +49,7 @@ def _last_stop(codec: Codec, tail: bytes, uid: str) -> bytes | None:
         if item is not None and item.stop == len(tail):
             raw = tail[place : item.stop]
             name, doc = codec.decode(raw)
-            return raw if name == "stop" and doc.get("run_start") == uid else None
+            return raw if name == "stop" and doc.get("run_start") == uid and not too_deep(doc) else None
         place = codec.last_beginning(tail, "stop", place)
     return None
 

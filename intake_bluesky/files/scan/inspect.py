@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import closing
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import compression_of, content_of
@@ -18,6 +18,7 @@ from intake_bluesky.runtime import git_lfs
 
 __all__ = ["Opener", "Task", "look", "look_at_written"]
 
+MOST: Final = 1 << 23  # bytes that a compressed file becomes which is looked at whole
 Opener: TypeAlias = Callable[[str], ByteSource]
 
 
@@ -87,8 +88,8 @@ def _glance(codec: Codec, path: str, source: ByteSource) -> IndexEntry | None:
     plain, size = compression_of(path) is None, source.size
     if size <= 2 * END:
         content = content_of(source, path, [(0, 0)])
-        head = tail = content.read()
-        if content.damage:
+        head = tail = content.read(0, MOST)
+        if content.damage or len(head) == MOST:  # of which there may be very much more
             return None
     elif plain:
         head, tail = source.read(0, END), source.read(size - END, size)

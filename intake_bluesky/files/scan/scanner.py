@@ -6,18 +6,21 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
-from intake_bluesky.documents.header import HeaderBuilder, merge_spans
+from intake_bluesky.documents.header import HeaderBuilder, add_span
 from intake_bluesky.documents.model import Document
 from intake_bluesky.documents.pages import normalise
 from intake_bluesky.documents.running_statistics import ODD, Found, Measuring
+from intake_bluesky.documents.untyped import DEEPEST, span_of, too_deep, well_formed
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import Content
-from intake_bluesky.files.scan.block_builder import BlockBuilder
+from intake_bluesky.files.content.growing import growing
+from intake_bluesky.files.scan.block_builder import BlockBuilder, check_datums
 from intake_bluesky.files.scan.file_layout import FileLayout
 from intake_bluesky.index.index import storable
+from intake_bluesky.runtime.sizes import largest, to_raise_it
 
 __all__ = ["DATUMS", "EVENTS", "NotARun", "Scan", "guard_of", "uid_of"]
 
@@ -27,6 +30,7 @@ PLAIN: Final = DATUMS | {"event"}  # what most items are
 HEADS: Final = frozenset({"descriptor", "resource", "stream_resource"})
 GUARDED: Final = 256  # bytes before the place where a later scan goes on, checked before it does
 HOPELESS: Final = 1 << 20  # bytes without a start document after which a file is no run
+MOST_DAMAGED: Final = 1000  # items that cannot be read, after which no more are looked for: each costs some time
 AT_ONCE: Final = 1 << 15  # bytes decoded at once: more of them would keep the garbage collector busy
 OVERLAP: Final = 32  # bytes in which the beginning of an item may be cut
 
@@ -48,6 +52,7 @@ class Scan:
     statistics: Found | None = field(default=None, init=False)
     _several: bool = False
     _missing: int = 0  # how many such places were met
+    _resumed: int = 0  # how often it went on after an item that cannot be read
     _buffer: bytes = b""
     _used: int = 0
     _before: bytes = b""
@@ -67,10 +72,12 @@ class Scan:
         self.layout.rest = ""
         self._blocks = BlockBuilder(self.layout, self._measuring)
         try:
-            for data in content.stream(self.layout.scanned):
+            for data in growing(content.stream(self.layout.scanned), lambda: len(self._buffer)):
                 self._feed_parts(data, content)
                 if self._several:
                     break
+                if len(self._buffer) > largest():
+                    raise DamagedRun(f"the document at byte {self.layout.scanned} has {to_raise_it()}")
             self._feed_parts(b"", content)
             self._finish()
         except DamagedRun as error:
@@ -171,6 +178,9 @@ class Scan:
     def _next_item(self, failed: int) -> int:
         """Where the next item may begin, after one that cannot be read."""
         found = self.codec.next_beginning(self._buffer, failed + 1)
+        self._resumed += found >= 0
+        if self._resumed > MOST_DAMAGED:
+            raise DamagedRun(f"more than {MOST_DAMAGED} of its documents cannot be read")
         return found if found >= 0 else max(failed + 1, len(self._buffer) - OVERLAP)
 
     def _damaged(self, start: int, stop: int, why: str) -> None:
@@ -187,7 +197,11 @@ class Scan:
         """Take the item from ``_used`` up to `stop`."""
         begin = self._used
         if name == "start" and self.start is not None:
-            self._several = True
+            if doc.get("uid") == self._uid():
+                again = "the run start document came again: of documents that were delivered twice the last counts"
+                self._damaged(base + begin, base + stop, again)
+            else:
+                self._several = True
             return
         if name == "start":
             uid_of(doc)  # raises where it has none
@@ -200,8 +214,15 @@ class Scan:
             raise
         except ODD as error:
             raise DamagedRun(f"a {name} document lacks what each has: {type(error).__name__}: {error}") from error
+        if name == "stop" and too_deep(doc):
+            raise DamagedRun(f"the run stop document is nested in more than {DEEPEST} levels")
         if name == "stop":
             self.stop = self._buffer[begin:stop]
+
+    def _uid(self) -> Any:
+        if self.start_doc is None and self.start is not None:  # of a file that has grown
+            self.start_doc = self.codec.decode(self.start)[1]
+        return (self.start_doc or {}).get("uid")
 
     def _place(self, name: str, doc: Document, start: int, stop: int) -> None:
         if name == "event":
@@ -211,22 +232,19 @@ class Scan:
         elif name in EVENTS:
             self._blocks.add_pages(list(normalise(name, doc)), start, stop)
         elif name in DATUMS:
+            check_datums(name, doc)
             self._blocks.add_datums(str(doc["resource"]), start, stop)
         elif name == "stream_datum":
             self._add_span(doc)
         elif name in HEADS:
             self._probe.add(name, doc)  # what no header can be made of is damage, met now and not by readers
             if name == "descriptor":
-                self._measuring.describe(doc)
+                self._measuring.describe(well_formed(doc)[0])
             self.layout.heads.append((start, stop))
 
     def _add_span(self, doc: Document) -> None:
-        seq, index = doc["seq_nums"], doc["indices"]
         names = str(doc["stream_resource"]), str(doc["descriptor"])
-        span = int(seq["start"]), int(seq["stop"]), int(index["start"]), int(index["stop"])
-        spans = self.layout.spans.setdefault(names, [])
-        spans.append(span)
-        spans[-2:] = merge_spans(spans[-2:])
+        add_span(self.layout.spans.setdefault(names, []), span_of(doc))
 
     def _finish(self) -> None:
         """Take a last item that lacks its delimiter, or say what is wrong with the end of the file."""
@@ -262,6 +280,8 @@ def uid_of(start: Document) -> str:
     NotARun
         When it has none.
     """
+    if too_deep(start):
+        raise NotARun(f"its run start document is nested in more than {DEEPEST} levels")
     uid = start.get("uid")
     if not isinstance(uid, str) or not uid or not storable(uid):
         raise NotARun(f"its run start document has no uid but {uid!r}")
