@@ -173,17 +173,23 @@ def locate(resource: Mapping[str, Any], options: AssetOptions) -> Location:
     >>> locate({"uri": "file://localhost/data/x.h5"}, AssetOptions(root_map={"/data": "s3://bucket"})).path
     's3://bucket/x.h5'
     """
-    if not {"resource_path", "uri"} & resource.keys():
-        raise AssetUnavailable(f"resource {resource.get('uid')!r} names no file: it has neither uri nor resource_path")
+    _check_names(resource)
     place = _place(resource, options)
     path = place.path
-    if "\0" in path:
-        raise AssetUnavailable(f"{path!r} is the path of no file: it has a NUL in it")
     if not options.trusted:
         _check(path, options)
     roots = None if options.trusted else tuple(root for root in _roots(options) if "://" not in root)
     # Local files need no credentials, so none travel with them to workers.
     return Location(path, {} if "://" not in path else _storage_options(path, options), roots, _told(place, options))
+
+
+def _check_names(resource: Mapping[str, Any]) -> None:
+    given = {part: resource[part] for part in ("root", "resource_path", "uri") if resource.get(part) is not None}
+    if not given.keys() - {"root"}:
+        raise AssetUnavailable(f"resource {resource.get('uid')!r} names no file: it has neither uri nor resource_path")
+    for part, name in given.items():
+        if not isinstance(name, (str, os.PathLike)) or "\0" in unquote(str(name)):
+            raise AssetUnavailable(f"the {part} of resource {resource.get('uid')!r}, {repr(name)[:80]}, is no path")
 
 
 def _storage_options(url: str, options: AssetOptions) -> dict[str, Any]:
