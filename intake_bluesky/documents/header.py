@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from intake_bluesky.documents.columns import Observed
-from intake_bluesky.documents.columns.observed import NULLS
+from intake_bluesky.documents.columns import Observed, add_observed
 from intake_bluesky.documents.model import Document, RunHeader, Span, StreamAsset, StreamLayout, stream_name
 from intake_bluesky.documents.pages import normalise
 from intake_bluesky.documents.untyped import DEEPEST, all_well_formed, span_of, too_deep, uid_of
@@ -113,18 +112,8 @@ class HeaderBuilder:
         if observed is None:
             stream.known = False
         elif events:
-            self._observe(stream, observed)
+            add_observed(stream.observed, observed, first=not any(stream.pages))
         stream.pages.append(events)
-
-    @staticmethod
-    def _observe(stream: _HeaderStream, observed: Mapping[str, Observed]) -> None:
-        earlier = any(stream.pages)
-        for key, seen in observed.items():
-            # A key that comes late was missing in the events before.
-            before = stream.observed.get(key, NULLS if earlier else Observed())
-            stream.observed[key] = before | seen
-        for key in stream.observed.keys() - observed.keys():
-            stream.observed[key] |= NULLS
 
     def header(self, version: str) -> RunHeader:
         """Give the header of what was added so far.

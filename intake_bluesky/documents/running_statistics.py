@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from intake_bluesky.documents.columns import Column, Observed, Ragged, column, merge_observed, observe
+from intake_bluesky.documents.columns.observed import encodable
 from intake_bluesky.documents.model import Document, EventPage, is_external, stream_name, to_plain
 from intake_bluesky.documents.pages import event_page, normalise
 from intake_bluesky.documents.statistics import Fields, Statistics, of_floats, of_integers
@@ -65,7 +66,7 @@ class DescriptorEvents:
         elif types == INT:
             found = of_integers(values)
             seen = _observed(found[2], found[3])
-        elif types == TEXT:
+        elif types == TEXT and encodable("".join(values)):
             seen, found = TEXTS, (len(values), len(values), None, None, None, None, None, None)
         else:
             col, nulls = column(values)

@@ -100,7 +100,7 @@ def test_arrays_of_numpy_pass_as_they_are() -> None:
 
 
 def test_enums_are_their_values() -> None:
-    assert values_of(column([_Mode.A, None])[0]) == ["a", ""]
+    assert values_of(column([_Mode.A, None])[0]) == ["a", None]
     assert values_of(column([_Gain.LOW, 2])[0]) == [1, 2]
 
 

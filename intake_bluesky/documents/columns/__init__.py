@@ -7,10 +7,20 @@ and `conform` brings one page's column to the dtype and shape of the whole strea
 
 from __future__ import annotations
 
-from intake_bluesky.documents.columns.arrays import NUMBERS, OBJECT, TEXT, Array, Column, Ragged, missing, take
+from intake_bluesky.documents.columns.arrays import (
+    NUMBERS,
+    OBJECT,
+    TEXT,
+    Array,
+    Column,
+    Ragged,
+    all_missing,
+    missing,
+    take,
+)
 from intake_bluesky.documents.columns.conform import conform
 from intake_bluesky.documents.columns.make import column
-from intake_bluesky.documents.columns.observed import Observed, merge_observed, observe
+from intake_bluesky.documents.columns.observed import Observed, add_observed, merge_observed, observe
 
 __all__ = [
     "NUMBERS",
@@ -20,6 +30,8 @@ __all__ = [
     "Column",
     "Observed",
     "Ragged",
+    "add_observed",
+    "all_missing",
     "column",
     "conform",
     "merge_observed",

@@ -26,10 +26,13 @@ class Ragged:
         The elements of all events, one after the other, each in C order.
     shapes : numpy.ndarray, shape (events, ndim), dtype int64
         The shape of each event's array.
+    nulls : numpy.ndarray, shape (events,), dtype bool, or None
+        Which events have null, and not an empty array; None where none has.
     """
 
     values: Array
     shapes: Array
+    nulls: Array | None = None
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -71,8 +74,8 @@ def missing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 
 def all_missing(col: Array) -> bool:
-    """Tell whether a column may be nothing but nulls, which are NaN where no value says what else they might be."""
-    return col.dtype.kind == "f" and col.ndim == 1 and bool(np.isnan(col).all())
+    """Tell whether an array is nothing but nulls, which are None where no value says what else they might be."""
+    return col.dtype == OBJECT and all(value is None for value in col.ravel().tolist())
 
 
 def objects(values: Sequence[Any]) -> Array:
@@ -92,4 +95,5 @@ def take(col: Column, events: Any) -> Column:
     offsets = col.offsets
     rows = np.arange(len(col))[events]
     parts = [col.values[offsets[i] : offsets[i + 1]] for i in rows]
-    return Ragged(np.concatenate(parts) if parts else col.values[:0], col.shapes[rows])
+    nulls = None if col.nulls is None else col.nulls[rows]
+    return Ragged(np.concatenate(parts) if parts else col.values[:0], col.shapes[rows], nulls)

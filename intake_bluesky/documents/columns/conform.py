@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,15 @@ def conform(col: Column, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         When a value would change: 2.5 asked as an integer, text as a number, a longer array than `shape`.
     """
     if dtype == OBJECT and not shape:
-        if isinstance(col, Ragged):
-            return objects(list(col.arrays()))
-        return objects(list(col)) if col.ndim > 1 else _as_objects(col)
+        found = objects([_as_object(v) for v in (col.arrays() if isinstance(col, Ragged) else col.tolist())])
+        if isinstance(col, Ragged) and col.nulls is not None:
+            found[col.nulls] = None
+        return found
     if isinstance(col, Ragged):
         return _padded(col, dtype, shape)
     if col.shape[1:] == shape:
         return _cast(col, dtype)
-    if all_missing(col) and _has_missing(dtype):
+    if col.ndim == 1 and all_missing(col) and _has_missing(dtype):
         return missing((len(col), *shape), dtype)  # nothing but nulls on this page
     shapes = np.tile(np.asarray(col.shape[1:], np.int64), (len(col), 1))
     return _padded(Ragged(col.ravel(), shapes), dtype, shape)
@@ -55,24 +57,29 @@ def _has_missing(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "fcO" or dtype == TEXT
 
 
-def _as_objects(col: Array) -> Array:
-    if col.dtype == TEXT:
-        return np.array(col.tolist(), dtype=object)
-    if col.dtype.kind == "f" and np.isnan(col).any():
-        # Among objects, None is what is missing.
-        return np.array([None if np.isnan(v) else v for v in col.tolist()], dtype=object)
-    return col.astype(object)
+def _as_object(value: Any) -> Any:
+    """A value among objects: the same, whether others of its page made an array of it or not."""
+    # Lists, since xarray cannot compare arrays of arrays; None is what is missing, NaN is not equal to itself.
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        # Where others of its page are arrays, a null came here as an array of nulls.
+        found = [_as_object(v) for v in value]
+        return found if not found or any(v is not None for v in found) else None
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _cast(col: Array, dtype: np.dtype[Any]) -> Array:
     if col.dtype == dtype:
         return col
     if dtype == OBJECT:
-        return _as_objects(col) if col.ndim == 1 else col.astype(object)
+        return objects([_as_object(v) for v in col.ravel().tolist()]).reshape(col.shape)
     if not col.size:
         return np.empty(col.shape, dtype)
-    if dtype == TEXT and col.dtype.kind == "f" and np.isnan(col).all():
+    if _has_missing(dtype) and all_missing(col):
         return missing(col.shape, dtype)
+    if dtype == TEXT and col.dtype == OBJECT and {*map(type, col.ravel().tolist())} <= {str, type(None)}:
+        return np.where(col == None, "", col).astype(TEXT)  # noqa: E711  # element by element
     wrong = _unheld(col, dtype)
     if wrong.any():
         bad = col[wrong].tolist()[0]

@@ -28,7 +28,7 @@ def column(values: Sequence[Any]) -> tuple[Column, bool]:
     -------
     col : numpy.ndarray of shape (events, ...), or Ragged
         int64, uint64, float64, bool, ``StringDType()`` or the arrays' own dtype; ints with gaps are float64;
-        what no dtype holds exactly is object.
+        what no dtype holds exactly is object, and so are nulls among texts or alone.
     nulls : bool
         Whether there were nulls.
 
@@ -61,7 +61,7 @@ def _one_type(values: Sequence[Any], kind: type) -> tuple[Column, bool]:
     if kind is int:
         return _integers(values), False
     if kind is str:
-        return np.asarray(values, dtype=TEXT), False
+        return _texts(values), False
     if kind in (list, tuple, np.ndarray):
         return _arrays(values)
     if issubclass(kind, (np.bool_, np.number)) and not issubclass(kind, np.timedelta64):
@@ -69,6 +69,13 @@ def _one_type(values: Sequence[Any], kind: type) -> tuple[Column, bool]:
     if issubclass(kind, (np.str_, np.bytes_)):
         return column([v.item() for v in values])
     return objects(values), False
+
+
+def _texts(values: Sequence[str]) -> Array:
+    try:
+        return np.asarray(values, dtype=TEXT)
+    except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 has no form for, and Python has
+        return objects(values)
 
 
 def _integers(values: Sequence[int]) -> Array:
@@ -98,15 +105,19 @@ def _mixed(values: Sequence[Any]) -> Array:
 def _with_gaps(values: Sequence[Any]) -> Column:
     present = [v for v in values if v is not None]
     if not present:
-        return np.full(len(values), np.nan)
+        # Not NaN, which is a value: what is missing may turn out to be a text, or an array.
+        return objects(values)
     inner, _ = column(present)
     where = np.array([v is not None for v in values])
     seen = observe(inner, nulls=True)
+    if isinstance(inner, np.ndarray) and inner.ndim > 1 and not inner.size:  # as such, null would be an empty array
+        inner = Ragged(inner.ravel(), np.tile(np.asarray(inner.shape[1:], np.int64), (len(inner), 1)))
     if isinstance(inner, Ragged):
         shapes = np.zeros((len(values), inner.shapes.shape[1]), np.int64)
         shapes[where] = inner.shapes
-        return Ragged(inner.values, shapes)
-    out = missing((len(values), *inner.shape[1:]), seen.dtype)
+        return Ragged(inner.values, shapes, ~where)
+    # Among texts None, not "", which is a value: the column of the whole stream may be of objects.
+    out = missing((len(values), *inner.shape[1:]), OBJECT if seen.dtype == TEXT else seen.dtype)
     out[where] = inner
     return out
 

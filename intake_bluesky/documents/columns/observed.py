@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from intake_bluesky.documents.columns.arrays import OBJECT, TEXT, Array, Column, Ragged, all_missing
+from intake_bluesky.documents.columns.arrays import OBJECT, TEXT, Array, Column, Ragged
 from intake_bluesky.integers import FLOAT_EXACT, INT64_END, UINT64_END
 
 
@@ -22,7 +22,7 @@ class Observed:
     kinds : frozenset of str
         numpy dtype strings (``"<i8"``, ``"|b1"``) and the marks ``text``, ``null`` (null, or key missing),
         ``big`` (integers past 64 bits), ``wide`` (past 2**53), ``negative``, ``empty`` (arrays without
-        elements), ``other`` (dicts, bytes, mixtures).
+        elements, or of nulls alone), ``other`` (dicts, bytes, mixtures, texts that UTF-8 has no form for).
     shape : tuple of int
         Shape of one event's value; the largest one where `ragged`.
     ragged : bool
@@ -106,11 +106,11 @@ def observe(col: Column, *, nulls: bool = False) -> Observed:
     nulls : bool
         Whether values were null or missing before the column was made.
     """
-    if isinstance(col, Ragged):
-        return Observed(_marks(col.values, nulls=nulls), col.largest, ragged=True)
-    if nulls and all_missing(col):
-        return NULLS
-    return Observed(_marks(col, nulls=nulls), tuple(col.shape[1:]))
+    ragged = isinstance(col, Ragged)
+    kinds = _marks(col.values if isinstance(col, Ragged) else col, nulls=nulls)
+    shape = col.largest if isinstance(col, Ragged) else tuple(col.shape[1:])
+    # Arrays of nulls are values: they have a shape.
+    return Observed(kinds | {"empty"} if shape and kinds == NULLS.kinds else kinds, shape, ragged=ragged)
 
 
 def _marks(values: Array, *, nulls: bool) -> frozenset[str]:
@@ -136,6 +136,8 @@ def _object_marks(values: Array) -> set[str]:
     types = set(map(type, flat))
     names = {bool: "|b1", float: "<f8", str: "text", type(None): "null"}
     marks = {names.get(t, "other") for t in types - {int}}
+    if str in types and not encodable("".join(v for v in flat if type(v) is str)):
+        marks.add("other")
     if int in types:
         ints = [v for v in flat if type(v) is int]
         low, high = min(ints), max(ints)
@@ -144,6 +146,32 @@ def _object_marks(values: Array) -> set[str]:
         held = low >= -INT64_END and high < UINT64_END
         marks |= _integer_marks(low, high) | (signed | unsigned if held else {"big"})
     return marks
+
+
+def encodable(text: str) -> bool:
+    """Whether UTF-8 has a form for it, as for all but halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def add_observed(known: dict[str, Observed], seen: Mapping[str, Observed], *, first: bool) -> None:
+    """Add what was observed of the next events, at least one; a key that only some events have is null in others.
+
+    Parameters
+    ----------
+    known : dict of key to Observed
+        Of the events before; changed.
+    seen : mapping of key to Observed
+    first : bool
+        Whether there are no events before.
+    """
+    for key, one in seen.items():
+        known[key] = known.get(key, Observed() if first else NULLS) | one
+    for key in known.keys() - seen.keys():
+        known[key] |= NULLS
 
 
 def merge_observed(parts: Iterable[Observed]) -> Observed:

@@ -8,7 +8,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from intake_bluesky.documents.columns import Observed, observe
+from intake_bluesky.documents.columns import Observed, add_observed, observe
 from intake_bluesky.documents.model import Document, EventPage
 from intake_bluesky.documents.pages import datum_page, event_page, gather, normalise
 from intake_bluesky.documents.running_statistics import FLOAT, INT, ODD, TEXT, Measuring
@@ -177,11 +177,8 @@ class BlockBuilder:
         first = page.descriptor not in self._layout.observed
         known = self._layout.observed.setdefault(page.descriptor, {})
         seen = {key: observe(col, nulls=key in nulls) for key, col in page.data.items()}
-        for key, observed in seen.items():
-            known[key] = known.get(key, Observed() if first else NULL) | observed
+        add_observed(known, seen, first=first)
         self._measuring.add_page(page, seen)
-        for key in known.keys() - page.data.keys():
-            known[key] |= NULL
 
 
 def check_datums(name: str, doc: Document) -> None:
