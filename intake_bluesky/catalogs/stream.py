@@ -125,7 +125,8 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
             raise TypeError(f"a stream has no option {unknown}; it has {', '.join(sorted(OPTIONS))}")
         found = checked_options(options)
         for name in ("include", "exclude"):
-            check_keys(found.get(name) or (), self.keys, what="key", where=self._where)
+            if self._layout.observed is not None:  # else events may have keys that are not known yet
+                check_keys(found.get(name) or (), self.keys, what="key", where=self._where)
         assets = replace(assets, **{name: found.pop(name) for name in OF_ASSETS & found.keys()})
         return DatasetOptions(**found, assets=assets)
 

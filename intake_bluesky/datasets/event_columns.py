@@ -6,7 +6,7 @@ block is never parsed twice in one compute, and a graph's size follows the block
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,48 +16,25 @@ import numpy as np
 from dask.base import tokenize
 
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
+from intake_bluesky.datasets.event_blocks import EventBlock, EventColumn, EventSource, load, pick, values_of
 from intake_bluesky.datasets.rows import Rows
 from intake_bluesky.documents.columns import (
-    OBJECT,
     TEXT,
     Array,
     Observed,
-    conform,
+    add_observed,
     merge_observed,
     missing,
     observe,
-    take,
 )
-from intake_bluesky.documents.model import Document, EventPage, RunHeader, StreamLayout
+from intake_bluesky.documents.model import Document, EventPage, Keys, RunHeader, StreamLayout
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
 from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["BLOCK_BYTES", "EventColumn", "InlineColumns", "Stored", "declared"]
+__all__ = ["BLOCK_BYTES", "AllBut", "EventColumn", "InlineColumns", "Stored", "declared"]
 
 BLOCK_BYTES = 2**24
 """Default size of a block's columns together, in bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class EventColumn:
-    """One column: its dtype and shape, the same whatever part of it is computed.
-
-    Attributes
-    ----------
-    key : str
-    dtype : numpy.dtype
-    shape : tuple of int
-        Of one event.
-    """
-
-    key: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...] = ()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes an event."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
 def declared(key: str, spec: Mapping[str, Any]) -> EventColumn:
@@ -81,12 +58,40 @@ class Stored:
     ----------
     seq_num : numpy.ndarray, shape (stored events,), dtype int64
     time : numpy.ndarray, shape (stored events,), dtype float64
+    descriptor : numpy.ndarray, shape (stored events,), dtype int64
+        The place of each event's descriptor among those of the stream.
     columns : mapping of key to numpy.ndarray, shape ``(stored events, *field.shape)``
     """
 
     seq_num: Array
     time: Array
+    descriptor: Array
     columns: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class AllBut:
+    """Contains every key but some."""
+
+    excluded: tuple[str, ...]
+
+    def __contains__(self, key: object) -> bool:
+        return key not in self.excluded
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """What was found by looking at all values of a stream.
+
+    Attributes
+    ----------
+    observed : mapping of key to Observed
+    pages : sequence of (int, EventPage)
+        The pages that were read, each with the position of its first event; empty if they were not to be held.
+    """
+
+    observed: Mapping[str, Observed]
+    pages: Sequence[tuple[int, EventPage]] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +108,8 @@ class InlineColumns:
     fill : bool
         Whether rows without an event get missing values whatever the dtype; else only floats do, and computing
         others raises.
+    held : sequence of (int, EventPage)
+        Pages with all events that were read already.
     """
 
     store: RunStore
@@ -110,8 +117,21 @@ class InlineColumns:
     layout: StreamLayout
     part: str = "data"
     fill: bool = False
+    held: Sequence[tuple[int, EventPage]] = ()
 
-    def fields(self, specs: Mapping[str, Document], *, as_object: bool = False) -> list[EventColumn]:
+    def look(self, keys: Keys, *, hold: bool) -> Looked:
+        """Look at the values of some keys of all events, as a store does that observes them."""
+        observed: dict[str, Observed] = {}
+        pages = []
+        for start, page in self.source.read(keys, slice(0, self.layout.events)):
+            columns = page.data if self.part == "data" else page.timestamps
+            if len(page):
+                add_observed(observed, {key: observe(col) for key, col in columns.items()}, first=start == 0)
+            if hold:
+                pages.append((start, page))
+        return Looked(observed, pages)
+
+    def fields(self, specs: Mapping[str, Document]) -> list[EventColumn]:
         """Decide dtype and shape of the keys given with their descriptor's specs, from what was observed if it was.
 
         Reads data only where neither the store nor the descriptor knows the length of an array.
@@ -123,8 +143,6 @@ class InlineColumns:
             # A lazy array needs its shape before anything is computed, so these keys, and only these, are read now.
             open_keys = {key for key, spec in specs.items() if -1 in declared(key, spec).shape}
             seen = self._look(open_keys)
-            if as_object:
-                return [EventColumn(key, OBJECT) for key in specs]
         return [self._field(key, spec, seen.get(key)) for key, spec in specs.items()]
 
     def _field(self, key: str, spec: Document, seen: Observed | None) -> EventColumn:
@@ -150,14 +168,18 @@ class InlineColumns:
         """Read columns, seq_num and time in one pass over the pages, straight into preallocated arrays."""
         events = self.layout.events
         seq_num, time = np.empty(events, np.int64), np.empty(events)
+        descriptor = np.zeros(events, np.int64)
+        places = {doc["uid"]: place for place, doc in enumerate(self.layout.descriptors)}
         # Preallocated: joining the parts of all pages at the end would need twice the memory.
         columns = {f.key: np.empty((events, *f.shape), f.dtype) for f in fields}
-        for start, page in self.source.pages(fields, slice(0, events)):
+        for start, page in self.held or self.source.pages(fields, slice(0, events)):
             part = slice(start, start + len(page))
             seq_num[part], time[part] = page.seq_num, page.time
+            if len(places) > 1:
+                descriptor[part] = _place(places, page, self.header.uid)
             for field in fields:
-                columns[field.key][part] = _values(self.part, page, field, self.header.uid)
-        return Stored(seq_num, time, columns)
+                columns[field.key][part] = values_of(self.part, page, field, self.header.uid)
+        return Stored(seq_num, time, descriptor, columns)
 
     def arrange(self, fields: Sequence[EventColumn], stored: Stored, rows: Rows) -> dict[str, Array]:
         """Bring stored columns to the rows: arrays of shape ``(rows, *field.shape)``.
@@ -179,11 +201,11 @@ class InlineColumns:
         return out
 
     @property
-    def source(self) -> _Source:
+    def source(self) -> EventSource:
         """The part of this that tasks need."""
         # A run that goes on has another version with each event; its events so far stay what they are.
         version = None if self.header.stop is None else self.header.version
-        return _Source(self.store, self.header.uid, self.layout.name, self.part, version)
+        return EventSource(self.store, self.header.uid, self.layout.name, self.part, version)
 
     def bounds(self, fields: Sequence[EventColumn], target: int = BLOCK_BYTES) -> list[int]:
         """Where blocks begin and end among the stored events: whole pages of the store, merged up to `target` bytes."""
@@ -207,16 +229,16 @@ class InlineColumns:
         if not full:
             return {f.key: self._spread(f, None, rows) for f in fields}
         sizes = tuple(int(cuts[i + 1] - cuts[i]) for i in full)
-        blocks = tuple(_Block.of(bounds[i], bounds[i + 1], kept[cuts[i] : cuts[i + 1]]) for i in full)
+        blocks = tuple(EventBlock.of(bounds[i], bounds[i + 1], kept[cuts[i] : cuts[i + 1]]) for i in full)
         run = (self.store, self.header.uid, self.header.version)
         token = tokenize(*run, self.layout.name, self.part, tuple(fields), bounds, kept)
         # One plan, which the graph holds once: a part of it with every task would grow with the number of blocks.
-        load = partial(_load, (self.source, tuple(fields), blocks))
+        parse = partial(load, (self.source, tuple(fields), blocks))
         # dask arrays have no notion of a record, so a block is an object array of one element, a dict of columns.
         pages = da.map_blocks(
-            load, chunks=((1,) * len(blocks),), dtype=object, meta=np.empty(0, object), name=f"events-{token}"
+            parse, chunks=((1,) * len(blocks),), dtype=object, meta=np.empty(0, object), name=f"events-{token}"
         )
-        return {f.key: self._spread(f, _pick(pages, f, sizes, token), rows) for f in fields}
+        return {f.key: self._spread(f, pick(pages, f, sizes, token), rows) for f in fields}
 
     def on_rows(self, key: str, array: da.Array, rows: Rows) -> da.Array:
         """Bring an array of the stored events, shape ``(stored events, ...)``, to the rows."""
@@ -251,82 +273,10 @@ class InlineColumns:
         return refused
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where the events of one stream come from; small, for it travels with every task."""
-
-    store: RunStore
-    uid: str
-    stream: str
-    part: str
-    version: str | None
-
-    def pages(self, fields: Sequence[EventColumn], events: slice) -> Iterator[tuple[int, EventPage]]:
-        """Yield (position of its first event, page) with the fields' keys.
-
-        Raises
-        ------
-        DamagedRun
-            When a run that was complete has changed: two versions are never mixed. One that was not may have grown.
-        """
-        # Asked again by every task: a worker may run hours after the graph was made, over a file that was replaced.
-        if self.version is not None and self.store.header(self.uid).version != self.version:
-            raise DamagedRun(f"run {self.uid} was replaced since it was opened: open it again, or refresh() it")
-        keys = frozenset(f.key for f in fields) or ()
-        wanted: dict[str, Any] = {"data": keys} if self.part == "data" else {"data": (), "timestamps": keys}
-        position = events.start
-        for page in self.store.event_pages(self.uid, self.stream, events=events, **wanted):
-            yield position, page
-            position += len(page)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Block:
-    """Stored events start to stop; `keep`, the positions within that survived a rewind, None for all."""
-
-    start: int
-    stop: int
-    keep: Array | None
-
-    @classmethod
-    def of(cls, start: int, stop: int, kept: Array) -> _Block:
-        return cls(start, stop, None if len(kept) == stop - start else kept - start)
-
-
-def _load(plan: tuple[_Source, tuple[EventColumn, ...], tuple[_Block, ...]], block_id: tuple[int]) -> Array:
-    """Parse one block: a 1-element object array with its columns by key."""
-    source, fields, blocks = plan
-    block = blocks[block_id[0]]
-    parts: dict[str, list[Array]] = {f.key: [] for f in fields}
-    for _, page in source.pages(fields, slice(block.start, block.stop)):
-        for field in fields:
-            parts[field.key].append(_values(source.part, page, field, source.uid))
-    columns = {}
-    for field in fields:
-        own = parts[field.key]
-        # The empty array gives dtype and shape where the store yields no page at all.
-        whole = own[0] if len(own) == 1 else np.concatenate([missing((0, *field.shape), field.dtype), *own])
-        columns[field.key] = whole if block.keep is None else whole[block.keep]
-    out = np.empty(1, dtype=object)
-    out[0] = columns
-    return out
-
-
-def _pick(pages: da.Array, field: EventColumn, sizes: tuple[int, ...], token: str) -> da.Array:
-    chunks = (sizes, *((n,) for n in field.shape))
-    axes = list(range(1, len(chunks)))
-    meta = missing((0,) * len(chunks), field.dtype)
-    name = f"column-{tokenize(token, field.key)}"
-    picker = partial(_take_key, field.key)
-    picked: da.Array = da.map_blocks(
-        picker, pages, chunks=chunks, new_axis=axes, dtype=field.dtype, meta=meta, name=name
-    )
-    return picked
-
-
-def _take_key(key: str, block: Array) -> Array:
-    columns: dict[str, Array] = block[0]
-    return columns[key]
+def _place(places: Mapping[str, int], page: EventPage, uid: str) -> int:
+    if page.descriptor not in places:
+        raise DamagedRun(f"run {uid} has events of descriptor {page.descriptor!r}, which its header lacks: reopen it")
+    return places[page.descriptor]
 
 
 def _refuse(message: str) -> Array:
@@ -338,34 +288,4 @@ def _no_event(key: str, rows: Rows) -> str:
     return (
         f"{key!r} has no value at seq_num {int(lost[0])} ({len(lost)} of {len(rows)} rows): frames were recorded there "
         'and no event was. Ask for on_missing="fill", or trim=True to keep the rows that are whole'
-    )
-
-
-def _values(part: str, page: EventPage, field: EventColumn, uid: str) -> Array:
-    """One page's values of one key in the dtype and shape declared for the stream."""
-    source = page.data if part == "data" else page.timestamps
-    col = source.get(field.key)
-    if col is None:
-        return missing((len(page), *field.shape), field.dtype)
-    try:
-        return conform(col, field.dtype, field.shape)
-    except (ValueError, TypeError) as error:
-        raise DamagedRun(_mismatch(page, field, uid, str(error))) from error
-
-
-def _mismatch(page: EventPage, field: EventColumn, uid: str, reason: str) -> str:
-    col = page.data[field.key] if field.key in page.data else page.timestamps[field.key]
-    for row in range(len(page)):
-        one = take(col, slice(row, row + 1))
-        try:
-            conform(one, field.dtype, field.shape)
-        except (ValueError, TypeError):
-            value = repr(one.values if not isinstance(one, np.ndarray) else one[0])
-            at = f"event {int(page.seq_num[row])} holds {value[:60]}"
-            break
-    else:
-        at = f"events {int(page.seq_num[0])} to {int(page.seq_num[-1])}"
-    return (
-        f"run {uid}: {field.key!r} was declared {field.dtype} of shape {field.shape}, but {at} ({reason}). "
-        'Ask for on_mismatch="object" to read it as Python objects'
     )

@@ -36,8 +36,8 @@ class DatasetOptions:
         What computing does where a row has no value: floats are NaN in either case; others raise
         `AssetUnavailable`, or become 0, False, ``""``.
     on_mismatch : {"raise", "object"}
-        Whether a value other than declared raises `DamagedRun`, or columns not observed before are read as
-        Python objects.
+        Whether a column with a value other than declared raises `DamagedRun` when it is computed, or all values
+        are looked at before dtypes are decided; only of stores that observe no values, in long lazy Datasets.
     trim : bool
         Keep only the rows that all parts of the stream have.
     text_dtype : {"object", "string"}

@@ -1,7 +1,7 @@
 """The rows of a stream's Dataset, from stored events and frames.
 
-The one place that knows about rewinds: the RunEngine emits a seq_num again after a pause and a checkpoint, and the last
-event of each seq_num is the one that counts.
+The RunEngine emits a seq_num again after a pause and a checkpoint, and the last event of each seq_num is the one that
+counts; `datasets.repeats` knows when it is not.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ ROW: Final = 24
 ROW_OF_KEY: Final = 16
 
 
-def last_of_each(seq_num: Array) -> Array:
+def last_of_each(seq_num: Array, preferred: Array | None = None) -> Array:
     """Positions of the last event of each seq_num, by rising seq_num.
 
     Parameters
     ----------
     seq_num : numpy.ndarray, shape (stored events,), dtype int64
+    preferred : numpy.ndarray, shape (stored events,), dtype bool, optional
+        Events that count rather than others of their seq_num, wherever they are stored.
 
     Returns
     -------
@@ -40,16 +42,19 @@ def last_of_each(seq_num: Array) -> Array:
     --------
     >>> last_of_each(np.array([1, 2, 3, 1, 2, 3, 4]))
     array([3, 4, 5, 6])
+    >>> last_of_each(np.array([1, 1, 2, 2]), np.array([True, False, True, False]))
+    array([0, 2])
     """
-    if _rises(seq_num):
+    if rises(seq_num):
         return np.arange(len(seq_num))
-    # `np.unique` gives the first place of each value: of the reversed array, that is the last.
-    _, from_end = np.unique(seq_num[::-1], return_index=True)
-    positions: Array = len(seq_num) - 1 - from_end
-    return positions
+    # Sorting is stable: among equals the stored order stays.
+    order = np.lexsort((seq_num,) if preferred is None else (preferred, seq_num))
+    last: Array = order[np.append(np.diff(seq_num[order]) != 0, True)]
+    return last
 
 
-def _rises(seq_num: Array) -> bool:
+def rises(seq_num: Array) -> bool:
+    """Whether each seq_num is larger than the one before."""
     return bool((seq_num[1:] > seq_num[:-1]).all())
 
 
@@ -121,7 +126,7 @@ def believed(spans: Mapping[str, Iterable[Span]], asked: Container[str], where: 
 
 def _distinct(seq_num: Array) -> Array:
     """The values, rising and each once; nothing is sorted where they rise already, as those of long streams do."""
-    return seq_num if _rises(seq_num) else np.unique(seq_num)
+    return seq_num if rises(seq_num) else np.unique(seq_num)
 
 
 def _joined(a: Array, b: Array, *, common: bool) -> Array:
@@ -181,7 +186,7 @@ class Rows:
             Keep only the rows that events (if there are any) and every streamed key have.
         """
         # Most streams: no rewind, nothing streamed. The arrays are used as they are, without sorting.
-        if not frames and _rises(seq_num):
+        if not frames and rises(seq_num):
             return cls(seq_num, np.arange(len(seq_num)), time, len(seq_num), {})
         chosen = last_of_each(seq_num)
         own = seq_num[chosen]
@@ -206,6 +211,13 @@ class Rows:
         """The rows but those of these seq_nums."""
         kept = ~_found_in(self.seq_num, _distinct(np.sort(seq_nums)))
         return replace(self, seq_num=self.seq_num[kept], event=self.event[kept], time=self.time[kept])
+
+    def preferring(self, seq_num: Array, preferred: Array) -> Rows:
+        """The same rows with the events that count for some keys; takes what `last_of_each` does."""
+        chosen = last_of_each(seq_num, preferred)
+        event, has = self.event.copy(), self.event >= 0
+        event[has] = chosen[np.searchsorted(seq_num[chosen], self.seq_num[has])]
+        return replace(self, event=event)
 
     def __len__(self) -> int:
         return len(self.seq_num)

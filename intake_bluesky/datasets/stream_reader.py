@@ -6,7 +6,7 @@ it to dask or reads it; both give the same Dataset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,14 +16,23 @@ import xarray as xr
 
 from intake_bluesky.assets import AssetArray, datum_array, stream_asset_array
 from intake_bluesky.cached import cached_property
-from intake_bluesky.datasets.event_columns import BLOCK_BYTES, EventColumn, InlineColumns, Stored
+from intake_bluesky.datasets.event_columns import (
+    BLOCK_BYTES,
+    AllBut,
+    EventColumn,
+    InlineColumns,
+    Looked,
+    Stored,
+    declared,
+)
 from intake_bluesky.datasets.filled_documents import Datums
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.presentation import present
+from intake_bluesky.datasets.repeats import Repeats
 from intake_bluesky.datasets.rows import Rows, believed, seq_nums_of
 from intake_bluesky.datasets.stored_arrays import stored_arrays
-from intake_bluesky.datasets.variables import Dimensions, attribute, attributes, variable_names
-from intake_bluesky.documents.columns import OBJECT, Array, column, conform, observe
+from intake_bluesky.datasets.variables import Dimensions, agreed, attribute, attributes, datetimes, variable_names
+from intake_bluesky.documents.columns import OBJECT, Array, Observed, column, conform, observe
 from intake_bluesky.documents.model import (
     MAX_TIME,
     Document,
@@ -38,6 +47,8 @@ from intake_bluesky.storage.contract import RunStore
 
 __all__ = ["StreamReader", "configuration"]
 
+UNSEEN = Looked({})
+AT_ONCE = 2**20  # bytes of a stream, by what its descriptors declare, that are read as quickly as its times alone
 EPOCH = "seconds since 1970-01-01 00:00:00"
 
 
@@ -59,6 +70,8 @@ class StreamReader:
         When nobody can tell what its events hold: a descriptor's data keys are not of event-model's form.
     """
 
+    _hold = False  # whether all values may be read and held before the Dataset is made
+
     def __init__(self, store: RunStore, header: RunHeader, stream: str, options: DatasetOptions | None = None) -> None:
         if stream not in header.streams:
             raise StreamNotFound(f"run {header.uid} has no stream {stream!r}; it has {sorted(header.streams)}")
@@ -69,13 +82,35 @@ class StreamReader:
         self.options = options or DatasetOptions()
 
     @cached_property
+    def _looked(self) -> Looked:
+        """What is known of the values: what the store observed, else what a look at them shows where one is taken.
+
+        None is taken at a long stream, unless all of it is to be read anyway, or it is asked for.
+        """
+        if self.layout.observed is not None:
+            return Looked(self.layout.observed)
+        width = sum(abs(declared(key, spec).nbytes) for key, spec in self.layout.data_keys.items())
+        hold = self._hold or 0 < self.layout.events * width <= AT_ONCE
+        if not hold and self.options.on_mismatch != "object":
+            return UNSEEN
+        opt = self.options
+        wanted = AllBut(opt.exclude) if opt.include is None else opt.include
+        return InlineColumns(self.store, self.header, self.layout, part=opt.sub_dict).look(wanted, hold=hold)
+
+    @property
+    def _observed(self) -> Mapping[str, Observed] | None:
+        return None if self._looked is UNSEEN else self._looked.observed
+
+    @cached_property
     def specs(self) -> dict[str, Document]:
         """Data key by key, without excluded ones: the descriptors', then those that only events have."""
         specs = dict(self.layout.data_keys)
-        for key in self.layout.observed or ():
+        for key in self._observed or ():
             specs.setdefault(key, {})
         opt = self.options
-        unknown = [k for k in (*(opt.include or ()), *opt.exclude) if k not in specs]
+        # What is excluded was not looked at: whether events have it is only known of a store that observes.
+        excluded = opt.exclude if self.layout.observed is not None else ()
+        unknown = [k for k in (*(opt.include or ()), *excluded) if k not in specs]
         if unknown:
             raise KeyError(f"stream {self.layout.name!r} has no key {unknown}; it has {sorted(specs)}")
         wanted = specs if opt.include is None else {k: s for k, s in specs.items() if k in opt.include}
@@ -99,6 +134,36 @@ class StreamReader:
         return rows.without(self._short) if self.options.trim else rows
 
     @cached_property
+    def _repeats(self) -> Repeats:
+        stored, keys = self._index, self.layout.data_keys
+        found = Repeats(stored.seq_num, stored.descriptor, self.layout.descriptors)
+        undeclared = frozenset(self._observed or ()) - keys.keys()
+        if not (found.joined and undeclared):
+            return found
+        having: dict[str, set[int]] = {key: set() for key in undeclared}
+        for start, page in self._inline.held or self._inline.source.read(undeclared, slice(0, self.layout.events)):
+            for key in undeclared & (page.data or page.timestamps).keys():
+                having[key].add(int(stored.descriptor[start]))
+        return replace(found, undeclared={key: frozenset(places) for key, places in having.items()})
+
+    @property
+    def unclear(self) -> int:
+        """The rows of which it is unclear which of their events count; see `Repeats.unclear`."""
+        return self._repeats.unclear
+
+    def _on_rows(self, fields: Sequence[EventColumn]) -> Iterator[tuple[list[EventColumn], Rows]]:
+        """Yield columns, with the rows of the events that count for them; all at once in nearly every stream."""
+        if not self._repeats.joined:
+            yield list(fields), self.rows
+            return
+        groups = dict[bytes, tuple[list[EventColumn], Array]]()
+        for field in fields:
+            preferred = self._repeats.preferred(field.key)
+            groups.setdefault(preferred.tobytes(), ([], preferred))[0].append(field)
+        for own, preferred in groups.values():
+            yield own, self.rows.preferring(self._index.seq_num, preferred)
+
+    @cached_property
     def _short(self) -> Array:
         """The seq_nums for which the files hold less than the documents declare; reads the files' headers."""
         options = replace(self.options, trim=False, sub_dict="data")
@@ -110,13 +175,15 @@ class StreamReader:
     @cached_property
     def _inline(self) -> InlineColumns:
         fill = self.options.on_missing == "fill"
-        return InlineColumns(self.store, self.header, self.layout, part=self.options.sub_dict, fill=fill)
+        layout = replace(self.layout, observed=self._observed)
+        held = self._looked.pages
+        return InlineColumns(self.store, self.header, layout, part=self.options.sub_dict, fill=fill, held=held)
 
     @cached_property
     def _fields(self) -> list[EventColumn]:
         elsewhere = {*self._held, *(field.key for field in self._datum_fields)}
         specs = {k: s for k, s in self.specs.items() if k not in elsewhere and not self._is_streamed(k, s)}
-        return self._inline.fields(specs, as_object=self.options.on_mismatch == "object")
+        return self._inline.fields(specs)
 
     @cached_property
     def _held(self) -> Mapping[str, da.Array]:
@@ -138,7 +205,7 @@ class StreamReader:
         """Whether events may hold datum_ids under this key: text was seen there, or nothing was, or nobody looked."""
         if self.options.sub_dict == "timestamps" or key in self._held or key in self._asset_keys:
             return False
-        seen = (self.layout.observed or {}).get(key)
+        seen = (self._observed or {}).get(key)
         if is_external(spec):
             return seen is None or not seen.valued or "text" in seen.kinds
         # A key of numbers that holds text, in a run with resources: a descriptor that forgot to say "external".
@@ -159,8 +226,8 @@ class StreamReader:
             return True
         if not is_streamed(spec):
             return False
-        if self.layout.observed is not None:
-            seen = self.layout.observed.get(key)
+        if self._observed is not None and (self.layout.observed is not None or key in self.specs):
+            seen = self._observed.get(key)
             return seen is None or not seen.valued
         column = self._index.columns.get(key)  # None of keys that are not wanted
         if column is None:
@@ -198,30 +265,44 @@ class StreamReader:
     def _datum_ids(self) -> dict[str, list[Any]]:
         """datum_id of each row, or what it holds in the place of one; None where it has nothing, by key."""
         # A row without an event has no datum_id, which is no error: the array then has a gap there.
-        ids = replace(self._inline, fill=True).arrange(self._datum_fields, self._index, self.rows)
+        inline, ids = replace(self._inline, fill=True), dict[str, Array]()
+        for fields, rows in self._on_rows(self._datum_fields):
+            ids |= inline.arrange(fields, self._index, rows)
         return {key: list(own) for key, own in ids.items() if not self._is_streamed(key, self.specs[key])}
 
     def to_dask(self) -> xr.Dataset:
         """Describe the Dataset; seq_num, time and the headers of asset files are read, no event data and no array."""
         target = self.options.target_chunk or BLOCK_BYTES
-        arrays: dict[str, Any] = self._inline.dask(self._fields, self.rows, target=target)
-        arrays |= {key: self._inline.on_rows(key, self._held[key], self.rows) for key in self._held_keys}
+        arrays: dict[str, Any] = {}
+        for fields, rows in self._on_rows(self._fields):
+            arrays |= self._inline.dask(fields, rows, target=target)
+        arrays |= self._held_on_rows()
         arrays |= {key: asset.dask() for key, asset in self.assets.items()}
         return self._assemble(arrays)
 
     def read(self) -> xr.Dataset:
         """Read the Dataset into memory, without dask, the events in one pass."""
+        if self._observed is None:
+            whole = StreamReader(self.store, self.header, self.layout.name, self.options)
+            whole._hold = True
+            return whole.read()
         stored = self._inline.stored([*self._fields, *self._datum_fields])
         # `rows` needs seq_num and time, which were just read: the cached property takes them, and reads no page again.
         self.__dict__.setdefault("_index", stored)
-        arrays = self._inline.arrange(self._fields, stored, self.rows)
-        arrays |= {key: self._inline.on_rows(key, self._held[key], self.rows).compute() for key in self._held_keys}
+        arrays: dict[str, Any] = {}
+        for fields, rows in self._on_rows(self._fields):
+            arrays |= self._inline.arrange(fields, stored, rows)
+        arrays |= {key: array.compute() for key, array in self._held_on_rows().items()}
         arrays |= {key: asset.read() for key, asset in self.assets.items()}
         return self._assemble(arrays)
 
-    @property
-    def _held_keys(self) -> list[str]:
-        return [key for key in self.specs if key in self._held]
+    def _held_on_rows(self) -> dict[str, da.Array]:
+        held = [EventColumn(key, array.dtype) for key, array in self._held.items() if key in self.specs]
+        return {
+            field.key: self._inline.on_rows(field.key, self._held[field.key], rows)
+            for fields, rows in self._on_rows(held)
+            for field in fields
+        }
 
     @property
     def npartitions(self) -> int:
@@ -257,7 +338,8 @@ class StreamReader:
         for key, spec in self.specs.items():
             if key in arrays:
                 dims = (leading.get(key, "time"), *dimensions.of(spec, arrays[key].shape[1:]))
-                attrs = attributes(key, names[key], spec, device=owner.get(key))
+                given = [d["data_keys"][key] for d in self.layout.descriptors if key in d["data_keys"]]
+                attrs = attributes(key, names[key], agreed(given), device=owner.get(key))
                 variables[names[key]] = (dims, arrays[key], attrs)
         dataset = xr.Dataset(variables, coords=self._coordinates(), attrs=self._attributes())
         return present(dataset, self.options)
@@ -269,7 +351,7 @@ class StreamReader:
             return coords
         if not self.options.decode_times:
             return {"time": ("time", self.rows.time, {"units": EPOCH, "long_name": "event time"}), **coords}
-        return {"time": ("time", _datetimes(self.rows.time), {"long_name": "event time"}), **coords}
+        return {"time": ("time", datetimes(self.rows.time), {"long_name": "event time"}), **coords}
 
     def _attributes(self) -> dict[str, Any]:
         attrs: dict[str, Any] = {"stream": attribute(self.layout.name), "uid": attribute(self.header.uid)}
@@ -278,18 +360,13 @@ class StreamReader:
                 attrs[name] = attribute(self.header.start[name])
         short = {key: len(array.missing) for key, array in self.assets.items()}
         lacking = {**self.rows.lacking, **{key: n for key, n in short.items() if n}}
-        if lacking:
-            total = len(self.rows)
-            attrs["incomplete"] = "; ".join(f"{k}: {total - n} of {total} rows" for k, n in lacking.items())
+        total = len(self.rows)
+        notes = [f"{k}: {total - n} of {total} rows" for k, n in lacking.items()]
+        if self.unclear:
+            notes.append(f"events: {self.unclear} of {total} rows have several, of unlike descriptors; the last counts")
+        if notes:
+            attrs["incomplete"] = "; ".join(notes)
         return attrs
-
-
-def _datetimes(seconds: Array) -> Array:
-    """Float seconds to datetime64[ns], to the microsecond that a float of today's epoch holds; NaN to NaT."""
-    out = np.full(len(seconds), np.datetime64("NaT", "ns"), dtype="datetime64[ns]")
-    known = np.isfinite(seconds)
-    out[known] = np.round(seconds[known] * 1e6).astype("datetime64[us]").astype("datetime64[ns]")
-    return out
 
 
 def _seconds(time: Any) -> float:
@@ -332,7 +409,6 @@ def configuration(header: RunHeader, stream: str, device: str, options: DatasetO
     options = options or DatasetOptions()
     part = options.sub_dict
     keys = list(dict.fromkeys(key for block in blocks for key in block.get(part, {})))
-    specs = {key: spec for block in blocks for key, spec in block.get("data_keys", {}).items()}
     names = variable_names(dict.fromkeys(keys))
     dimensions = Dimensions(taken=set(names.values()))
     variables = {}
@@ -340,7 +416,7 @@ def configuration(header: RunHeader, stream: str, device: str, options: DatasetO
         values, nulls = column([block.get(part, {}).get(key) for block in blocks])
         seen = observe(values, nulls=nulls)
         array = conform(values, seen.dtype, seen.shape)
-        spec = specs.get(key, {})
+        spec = agreed([block["data_keys"][key] for block in blocks if key in block.get("data_keys", {})])
         attrs = attributes(key, names[key], spec, device=device)
         variables[names[key]] = (("time", *dimensions.of(spec, array.shape[1:])), array, attrs)
     times = np.array([_seconds(to_plain(d.get("time"))) for d in header.streams[stream].descriptors], dtype=np.float64)

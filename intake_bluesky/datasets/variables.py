@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
+from intake_bluesky.documents.columns import Array
 from intake_bluesky.documents.exact_json import json_text
 from intake_bluesky.documents.model import Document, to_plain
 from intake_bluesky.integers import INT64_END
 
-__all__ = ["RESERVED", "Dimensions", "attribute", "attributes", "storable", "variable_names"]
+__all__ = [
+    "MEANINGS", "RESERVED", "Dimensions", "agreed", "attribute", "attributes", "datetimes", "in_turn", "storable",
+    "variable_names",
+]  # fmt: skip
 
 RESERVED = frozenset({"time", "seq_num"})
 """Names of the Dataset's own coordinates; a key of that name gets a trailing underscore."""
+MEANINGS: Final = ("units", "choices")
+"""What of a data key says what its numbers mean."""
 
 UNWRITABLE: Final = re.compile("[\0\ud800-\udfff]")
 """What no text in files holds."""
@@ -104,6 +112,31 @@ def _reordered(declared: Any, shape: tuple[int, ...]) -> bool:
     return sorted(map(str, declared)) == sorted(map(str, shape))
 
 
+def agreed(specs: Sequence[Document]) -> Document:
+    """One data key for all values, of those that the descriptors of a stream give in turn; the last one's counts.
+
+    Units and choices that change would be wrong of some values: all are told, in the words of no unit.
+
+    Examples
+    --------
+    >>> agreed([{"source": "a", "units": "mm"}, {"source": "b", "units": "um"}])
+    {'source': 'b', 'units': 'mm, then um'}
+    """
+    spec = dict(specs[-1]) if specs else {}
+    for field in MEANINGS:
+        told = in_turn(specs, field)
+        if len(told) > 1:
+            spec[field] = ", then ".join(told)
+    return spec
+
+
+def in_turn(specs: Sequence[Document], field: str) -> list[str]:
+    """What several data keys say in a field, as text, each once."""
+    found = [spec.get(field) for spec in specs]
+    texts = [", ".join(map(str, v)) if isinstance(v, (list, tuple)) else "none" if v is None else str(v) for v in found]
+    return list(dict.fromkeys(texts))
+
+
 def attributes(key: str, name: str, spec: Document, *, device: str | None = None) -> dict[str, Any]:
     """Attributes of one variable, all of a form that netCDF and Zarr take: text, numbers, lists of them.
 
@@ -118,8 +151,8 @@ def attributes(key: str, name: str, spec: Document, *, device: str | None = None
     for kind, sides in limits.items() if isinstance(limits, Mapping) else ():
         for side, value in sides.items() if isinstance(sides, Mapping) else ():
             found[f"limits_{kind}_{side}"] = value
-    if isinstance(choices := spec.get("choices"), (list, tuple)) and choices:
-        found["choices"] = [str(choice) for choice in choices]
+    if isinstance(choices := spec.get("choices"), (list, tuple, str)) and choices:
+        found["choices"] = choices if isinstance(choices, str) else [str(choice) for choice in choices]
     known = {field: attribute(value) for field, value in found.items() if value is not None and value != ""}
     return known if name == key else {**known, "key": attribute(key)}
 
@@ -140,3 +173,11 @@ def attribute(value: Any) -> Any:
     else:
         held = kinds <= {int, float} and all(isinstance(v, float) or -INT64_END <= v < INT64_END for v in values)
     return plain if held else json_text(plain)
+
+
+def datetimes(seconds: Array) -> Array:
+    """Float seconds to datetime64[ns], to the microsecond that a float of today's epoch holds; NaN to NaT."""
+    out = np.full(len(seconds), np.datetime64("NaT", "ns"), dtype="datetime64[ns]")
+    known = np.isfinite(seconds)
+    out[known] = np.round(seconds[known] * 1e6).astype("datetime64[us]").astype("datetime64[ns]")
+    return out

@@ -15,8 +15,9 @@ import numpy as np
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.cached import cached_property
 from intake_bluesky.datasets.options import DatasetOptions
+from intake_bluesky.datasets.repeats import Repeats
 from intake_bluesky.datasets.rows import last_of_each
-from intake_bluesky.documents.columns import Array, Column, Ragged, take
+from intake_bluesky.documents.columns import Array, Column, Ragged, all_missing, take
 from intake_bluesky.documents.model import EventPage, RunHeader, RunSummary, StreamLayout, is_external
 from intake_bluesky.documents.statistics import Statistics, lies
 from intake_bluesky.errors import (
@@ -78,7 +79,7 @@ class StoredRun:
         origin = run.origin or Origin(store, assets or AssetOptions(trusted=store.trusts_paths))
         self._store, self._assets, self._run = origin.store, origin.assets, run
         self._search = search or Search(origin.store)
-        self._pieces_of: dict[str, Array] = {}
+        self._repeats_of: dict[str, Repeats] = {}
 
     @property
     def start(self) -> Mapping[str, Any]:
@@ -186,8 +187,9 @@ class StoredRun:
         pages: Iterable[EventPage] = self._pages(layout, (key,))
         if len(layout.pages) == 1:  # as most have: it has the seq_nums, too
             pages = list(pages)
-            self._pieces_of.setdefault(layout.name, _pieces_of(pages))
-        pieces, size, position = self._pieces(layout), _size(layout, key), 0
+            self._repeats_of.setdefault(layout.name, Repeats.of_pages(pages, layout.descriptors))
+        repeats = self._repeats(layout)
+        pieces, size, position = _pieces(repeats.seq_num, repeats.preferred(key)), _size(layout, key), 0
         for page in pages:
             own = pieces[position : position + len(page)]
             position += len(page)
@@ -198,24 +200,21 @@ class StoredRun:
         # Only what the header counts: a run that goes on may have grown since.
         return self._store.event_pages(self._run.uid, layout.name, data=keys, events=slice(0, layout.events))
 
-    def _pieces(self, layout: StreamLayout) -> Array:
-        """The piece of each stored event, -1 where a later event replaced it."""
-        if layout.name not in self._pieces_of:
-            self._pieces_of[layout.name] = _pieces_of(self._pages(layout, ()))
-        return self._pieces_of[layout.name]
+    def _repeats(self, layout: StreamLayout) -> Repeats:
+        if layout.name not in self._repeats_of:
+            self._repeats_of[layout.name] = Repeats.of_pages(self._pages(layout, ()), layout.descriptors)
+        return self._repeats_of[layout.name]
 
 
-def _pieces_of(pages: Iterable[EventPage]) -> Array:
-    return _pieces(np.concatenate([np.empty(0, np.int64), *(page.seq_num for page in pages)]))
-
-
-def _pieces(seq_num: Array) -> Array:
+def _pieces(seq_num: Array, preferred: Array | None = None) -> Array:
     """Put stored events into pieces, so that events in order of piece and place are in order of seq_num.
+
+    The piece is -1 where another event of the same seq_num counts, as `last_of_each` has it.
 
     >>> _pieces(np.array([1, 2, 3, 4, 2]))
     array([ 0, -1,  1,  1,  0])
     """
-    chosen = last_of_each(seq_num)
+    chosen = last_of_each(seq_num, preferred)
     pieces = np.full(len(seq_num), -1)
     # A new piece begins where the next seq_num is stored before the last one.
     pieces[chosen] = np.cumsum(np.diff(chosen, prepend=0) < 0)
@@ -243,8 +242,7 @@ def _values(page: EventPage, key: str, wanted: Array, size: int) -> Column:
 
 def _is_nothing(column: Column) -> bool:
     """Whether all events of a page are null, which leaves no trace of how many values each should have."""
-    flat = isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind == "f"
-    return flat and bool(np.isnan(column).all())  # type: ignore[arg-type]
+    return isinstance(column, np.ndarray) and column.ndim == 1 and all_missing(column)
 
 
 def _blocks(array: AssetArray) -> Iterator[Array]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from intake_bluesky.datasets import stream_reader
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.stream_reader import StreamReader, configuration
 from intake_bluesky.documents.model import Document
@@ -284,13 +285,19 @@ class BlindStore(MemoryStore):
 
 
 def blind(documents: Documents, **options: Any) -> StreamReader:
-    store = BlindStore()
+    store = BlindStore(page_size=1)
     with store.insert(documents[0][1]) as run:
         for name, doc in documents[1:]:
             run.write(name, doc)
     return StreamReader(store, store.header("run"), "primary", DatasetOptions(**options))
 
 
+@pytest.fixture
+def all_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_reader, "AT_ONCE", 0)
+
+
+@pytest.mark.usefixtures("all_are_long")
 def test_what_was_not_observed_is_as_the_descriptor_says() -> None:
     keys = {"x": NUMBER, "n": {**INTEGER, "dtype_numpy": "<u2"}, "a": {"dtype": "array", "shape": [None]}}
     lazy = blind(run_of([{"x": 1, "n": 2, "a": [1.0, 2.0]}, {"x": 2, "n": 3, "a": [3.0]}], keys)).to_dask()
@@ -300,14 +307,29 @@ def test_what_was_not_observed_is_as_the_descriptor_says() -> None:
     assert computed.x.values.tolist() == [1.0, 2.0]
 
 
-@pytest.mark.parametrize("value", [2.5, "text", True, None, [1, 2]])
-def test_a_page_that_disagrees_names_key_event_and_value(value: Any) -> None:
-    documents = run_of([{"n": 1}, {"n": value}], {"n": INTEGER})
-    with pytest.raises(DamagedRun, match=r"run run: 'n' was declared int64 .*event"):
-        blind(documents).read()
-    with pytest.raises(DamagedRun, match="on_mismatch"):
-        blind(documents).to_dask().compute()
-    assert blind(documents, on_mismatch="object").read().n.dtype == object
+ODD_VALUES = (2.5, "text", True, None, [1, 2], [[1]], {"a": 1}, 2**70, "half \ud800")
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_an_odd_key_is_read_as_where_it_was_observed(value: Any) -> None:
+    documents = run_of([{"n": 1, "x": 0.5}, {"n": value, "x": 1.5, "late": 7}], {"n": INTEGER, "x": NUMBER})
+    expected = reader(documents).read()
+    for observed in (blind(documents).read(), blind(documents).to_dask().compute()):
+        xr.testing.assert_identical(observed, expected)
+        assert {name: column.dtype for name, column in observed.items()} == {n: c.dtype for n, c in expected.items()}
+
+
+@pytest.mark.usefixtures("all_are_long")
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_an_odd_key_of_a_long_stream_costs_no_other(value: Any) -> None:
+    documents = run_of([{"n": 1, "x": 0.5}, {"n": value, "x": 1.5, "late": 7}], {"n": INTEGER, "x": NUMBER})
+    expected = reader(documents).read()
+    for observed in (blind(documents).read(), blind(documents, on_mismatch="object").to_dask().compute()):
+        xr.testing.assert_identical(observed, expected)
+    lazy = blind(documents).to_dask()
+    np.testing.assert_array_equal(lazy.x.compute(), [0.5, 1.5])
+    with pytest.raises(DamagedRun, match=r"run run: 'n' was declared int64 .*event 2 .*on_mismatch"):
+        lazy.n.compute()
 
 
 def test_rows_that_only_frames_have_are_nan_or_refused(tmp_path: Path) -> None:
@@ -391,3 +413,11 @@ def test_partitions_cover_the_rows() -> None:
     assert parts.npartitions == 4
     joined = xr.concat([parts.partition(i) for i in range(4)], "time")
     np.testing.assert_array_equal(joined.x.values, np.arange(100.0))
+
+
+def test_a_key_that_no_descriptor_declares_is_taken_and_left_out() -> None:
+    documents = run_of([{"x": 0.5}, {"x": 1.5, "late": 7}], {"x": NUMBER})
+    assert list(blind(documents, include=("late",)).read()) == ["late"]
+    assert list(blind(documents, exclude=("late",)).read()) == ["x"]
+    with pytest.raises(KeyError, match="no key"):
+        blind(documents, include=("misspelt",)).read()

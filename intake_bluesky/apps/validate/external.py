@@ -50,11 +50,17 @@ def check_external(
     for name, layout in header.streams.items():
         if "data_keys" in layout.damage:  # which is a finding of its own
             continue
+        reader = StreamReader(store, header, name, DatasetOptions(assets=options))
         try:
-            rows = StreamReader(store, header, name, DatasetOptions(assets=options)).rows
+            rows = reader.rows
         except IntakeBlueskyError as error:
             yield finding(f"{header.uid}/{name}", "unreadable", str(error))
             continue
+        if reader.unclear:
+            message = (
+                f"{reader.unclear} of {len(rows)} rows have events of several descriptors, of which the last counts"
+            )
+            yield finding(f"{header.uid}/{name}", "seq-num-repeated", message)
         for part, lacking in rows.lacking.items():
             where, what = (name, "event") if part == "events" else (f"{name}/{part}", "frames")
             yield finding(f"{header.uid}/{where}", "incomplete", f"{lacking} of {len(rows)} rows have no {what}")

@@ -46,6 +46,14 @@ CODES: Final[dict[str, tuple[Level, str]]] = {
     "no-stop": ("warning", "The run has no stop: it is going on, or was cut off."),
     "schema": ("warning", "A document does not conform to event-model's schema."),
     "seq-num-gap": ("warning", "Some seq_nums between 1 and the last were never recorded."),
+    "seq-num-repeated": (
+        "warning",
+        "Several descriptors of a stream have one seq_num, and it is unclear whether its events were taken again.",
+    ),
+    "changed-key": (
+        "warning",
+        "Descriptors of one stream give a key, of data or of configuration, different units or choices.",
+    ),
     "incomplete": (
         "warning",
         "The parts of a stream disagree: rows lack their event, or the frames of a key.",

@@ -14,6 +14,7 @@ from intake_bluesky.apps.validate.findings import Finding, Tally, finding
 from intake_bluesky.apps.validate.values import wrong_dtype, wrong_shape
 from intake_bluesky.assets.build import listed_datum_ids
 from intake_bluesky.datasets.rows import count, joined
+from intake_bluesky.datasets.variables import MEANINGS, in_turn
 from intake_bluesky.documents.model import Document, is_external, is_streamed, stream_name, to_plain
 from intake_bluesky.documents.pages import normalise
 from intake_bluesky.documents.untyped import event_counts, span_of, uid_of, well_formed
@@ -71,6 +72,7 @@ class DocumentChecks:
         self._stop: Document | None = None
         self._descriptors: dict[str, Document] = {}
         self._resources: dict[str, tuple[str, str | None]] = {}  # kind, and data key if it is streamed
+        self._specs: dict[str, dict[str, Document]] = {}  # of each descriptor, by key
         self._used: set[str] = set()
         self._streams: dict[str, _RecordedStream] = {}
         self._early: list[tuple[str, Document]] = []  # that came before the descriptor they name
@@ -108,7 +110,9 @@ class DocumentChecks:
             case "stop":
                 self._stop = doc
             case "descriptor":
-                self._descriptors[uid_of(doc)], wrong = well_formed(doc)
+                descriptor, wrong = well_formed(doc)
+                self._descriptors[uid_of(doc)] = descriptor
+                self._specs[uid_of(doc)] = dict(_specs_of(descriptor))
                 for why in wrong.values():
                     self._tally.add(f"{self.uid}/{stream_name(doc)}", "unreadable", f"descriptor {doc['uid']}: {why}")
                 self._streams.setdefault(stream_name(doc), _RecordedStream())
@@ -224,6 +228,7 @@ class DocumentChecks:
                 yield finding(f"{self.uid}/{stream}/{key}", "unknown-datum", message)
         for name, met in self._streams.items():
             yield from self._numbers(name, met)
+            yield from self._changes(name)
         yield from self._ending()
 
     def _unused(self) -> Iterator[Finding]:
@@ -249,6 +254,19 @@ class DocumentChecks:
         if counts and counts.get(name, 0) not in right:
             yield finding(where, "num-events", f"the stop counts {counts.get(name, 0)} events, {right[-1]} are stored")
 
+    def _changes(self, stream: str) -> Iterator[Finding]:
+        given: dict[str, list[Document]] = {}
+        for uid, specs in self._specs.items():
+            if uid in self._used and stream_name(self._descriptors[uid]) == stream:
+                for key, spec in specs.items():
+                    given.setdefault(key, []).append(spec)
+        for key, several in given.items():
+            told = {field: in_turn(several, field) for field in MEANINGS}
+            changes = [f"{field} {', then '.join(map(repr, one))}" for field, one in told.items() if len(one) > 1]
+            if changes:
+                message = f"its descriptors give {'; '.join(changes)}"
+                yield finding(f"{self.uid}/{stream}/{key}", "changed-key", message)
+
     def _ending(self) -> Iterator[Finding]:
         if self._stop is None:
             yield finding(self.uid, "no-stop", "the run has no stop: it is going on, or was cut off")
@@ -267,6 +285,13 @@ def _datum_id(value: Any) -> str | list[str]:
     if listed_datum_ids(value):
         return list(value)
     return value if isinstance(value, str) else ""
+
+
+def _specs_of(descriptor: Document) -> Iterator[tuple[str, Document]]:
+    """The data keys of a descriptor, and of the configuration in it as ``device/key``."""
+    for device, block in (("", descriptor), *(descriptor.get("configuration") or {}).items()):
+        for key, spec in (block.get("data_keys") or {}).items():
+            yield f"{device}/{key}" if device else key, dict(spec)
 
 
 def _violation(error: Any) -> str:
