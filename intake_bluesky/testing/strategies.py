@@ -11,7 +11,7 @@ from intake_bluesky.documents.model import Document
 from intake_bluesky.testing.compose import EPOCH, RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 
-__all__ = ["KINDS", "columns", "kinds", "metadata", "runs", "values"]
+__all__ = ["KINDS", "columns", "kinds", "metadata", "odd_runs", "runs", "values"]
 
 Values: TypeAlias = st.SearchStrategy[Any]
 
@@ -129,3 +129,67 @@ def _step(draw: Any, run: RunComposer, descriptor: str, keys: dict[str, str]) ->
         run.page(descriptor, data, seq_nums=None if first is None else range(first, first + events))
     else:
         run.event(descriptor, {key: column[0] for key, column in data.items()}, seq_num=first)
+
+
+@st.composite
+def odd_runs(draw: Callable[[st.SearchStrategy[Any]], Any], *, max_steps: int = 6) -> Run:
+    """Draw a run that event-model's schemas accept, and that no RunEngine of today makes.
+
+    Values are not as declared, keys lack, or are declared nowhere, or change their units; descriptors of a stream have
+    some keys in common or none, and count their events together or each by itself; seq_nums go back and skip.
+
+    Parameters
+    ----------
+    max_steps : int
+        The most pages or single events of the run.
+
+    Returns
+    -------
+    list of (name, document)
+        All plain Python.
+    """
+    run = RunComposer(str(draw(st.uuids())), scan_id=draw(st.integers(1, 99)), **draw(metadata()))
+    pool = draw(st.lists(FIELD | st.sampled_from(ODD_NAMES), min_size=1, max_size=4, unique=True))
+    actual = {key: draw(kinds() | st.just("half text")) for key in pool}
+    uids, counts, alone = [], dict[str, int](), draw(st.booleans())
+    for _ in range(draw(st.integers(1, 3))):
+        keys = draw(st.lists(st.sampled_from(pool), min_size=1, unique=True))
+        specs = {key: draw(_odd_specs(actual[key])) for key in keys}
+        block = {key: draw(values(draw(kinds()))) for key in keys[:1]}
+        configuration = {"det": {"data": block, "timestamps": dict.fromkeys(block, EPOCH), "data_keys": specs}}
+        stream = draw(st.sampled_from(["primary", "primary", "other"]))
+        uids.append((run.descriptor(specs, stream=stream, configuration=configuration), keys))
+    for _ in range(draw(st.integers(0, max_steps))):
+        uid, declared = draw(st.sampled_from(uids))
+        keys = draw(st.sampled_from([declared, declared, pool, declared[:-1]]))
+        events = draw(st.integers(1, 4))
+        first = counts.get(uid, 0) + 1 if alone else draw(st.none() | st.integers(1, 3))
+        counts[uid] = (first or 0) + events - 1
+        data = {key: draw(_odd_columns(actual[key], events)) for key in keys}
+        if data and draw(st.booleans()):
+            run.page(uid, data, seq_nums=None if first is None else range(first, first + events))
+        else:
+            for row in range(events):
+                run.event(uid, {k: c[row] for k, c in data.items()}, seq_num=None if first is None else first + row)
+    if draw(st.booleans()):
+        run.stop()
+    return run.documents
+
+
+ODD_NAMES: Final = ("time", "seq_num", "time_", "dim_0", "uid")
+HALF: Final = st.sampled_from(["whole", "half \ud800", ""])
+
+
+def _odd_specs(kind: str) -> st.SearchStrategy[Document]:
+    """Draw a data key: that of the values, or another."""
+    own = st.just(KINDS[kind][0]) if kind in KINDS else st.nothing()
+    more = st.fixed_dictionaries({}, optional={"units": st.sampled_from(["mm", "um"]), "precision": st.integers(0, 5)})
+    return st.builds(lambda spec, added: {**spec, **added}, own | st.sampled_from([s for s, _ in KINDS.values()]), more)
+
+
+def _odd_columns(kind: str, events: int) -> Values:
+    """Draw the values of some events, now and then with one of another kind among them."""
+    one = HALF if kind == "half text" else values(kind)
+    usual = st.lists(one, min_size=events, max_size=events)
+    odd = st.lists(one | st.none() | values("mixed") | values("image"), min_size=events, max_size=events)
+    return usual | usual | usual | odd
