@@ -255,3 +255,39 @@ def test_observed_is_stored_and_pickled(seen: Observed) -> None:
 def test_slices_of_a_column_are_columns_of_the_slice(values: list[Any], start: int, stop: int) -> None:
     col, _ = column(values)
     assert all(map(same_value, values_of(take(col, slice(start, stop))), values[start:stop]))
+
+
+ANYTHING = st.sampled_from(
+    [
+        None,
+        True,
+        1,
+        -2,
+        2**63,
+        0.5,
+        math.nan,
+        "",
+        "a",
+        "half \ud800",
+        [],
+        [1, 2],
+        [None, 2.5],
+        [None, None],
+        ["a"],
+        [[1]],
+    ]
+)
+
+
+@pytest.mark.hypothesis
+@given(st.lists(ANYTHING, min_size=1, max_size=6), st.data())
+def test_values_do_not_depend_on_how_they_were_cut_into_pages(values: list[Any], data: st.DataObject) -> None:
+    def read(pages: list[list[Any]]) -> tuple[Any, Any]:
+        made = [column(page) for page in pages]
+        seen = merge_observed(observe(col, nulls=nulls) for col, nulls in made)
+        return seen.dtype, np.concatenate([conform(col, seen.dtype, seen.shape) for col, _ in made]).tolist()
+
+    cut = data.draw(st.integers(1, len(values)))
+    (one, whole), (other, apart) = read([values]), read([part for part in (values[:cut], values[cut:]) if part])
+    assert one == other
+    np.testing.assert_equal(apart, whole)

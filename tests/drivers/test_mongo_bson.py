@@ -133,3 +133,12 @@ def test_what_bson_does_not_hold() -> None:
     with pytest.raises(UnsupportedOperation, match="more than the 34 digits"):
         ready("start", {"uid": "abc", "n": 10**34})
     assert pickle.loads(pickle.dumps(from_bson(ready("start", {"uid": "abc"})))) == {"uid": "abc"}
+
+
+@pytest.mark.parametrize("value", ["half \ud800", "\udc00", 10**34, -(10**40), [1, "\ud800", 2**70], "plain é"])
+def test_what_bson_has_no_form_for_is_kept_in_events_and_refused_elsewhere(value: Any) -> None:
+    event = {"uid": "e", "data": {"x": value, "y": 1.5}}
+    assert identical(from_bson(ready("event", event)), event)
+    if value != "plain é":
+        with pytest.raises(UnsupportedOperation, match="x"):
+            ready("start", {"uid": "a", "x": value})
