@@ -9,7 +9,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from intake_bluesky.documents.columns.arrays import NUMBERS, OBJECT, TEXT, Array, Column, Ragged, missing, objects
+from intake_bluesky.documents.columns.arrays import (
+    NUMBERS,
+    OBJECT,
+    TEXT,
+    Array,
+    Column,
+    Ragged,
+    all_missing,
+    missing,
+    objects,
+)
 from intake_bluesky.documents.columns.observed import observe
 from intake_bluesky.integers import FLOAT_EXACT, UINT64_END
 
@@ -116,8 +126,9 @@ def _with_gaps(values: Sequence[Any]) -> Column:
         shapes = np.zeros((len(values), inner.shapes.shape[1]), np.int64)
         shapes[where] = inner.shapes
         return Ragged(inner.values, shapes, ~where)
-    # Among texts None, not "", which is a value: the column of the whole stream may be of objects.
-    out = missing((len(values), *inner.shape[1:]), OBJECT if seen.dtype == TEXT else seen.dtype)
+    # Among texts None, not "", which is a value: the column of the stream may be of objects. Among nulls alone, too.
+    plain = seen.dtype == TEXT or all_missing(inner)
+    out = missing((len(values), *inner.shape[1:]), OBJECT if plain else seen.dtype)
     out[where] = inner
     return out
 
