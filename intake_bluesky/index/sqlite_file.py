@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+import time
 import warnings
 import weakref
 from collections import deque
@@ -260,14 +261,14 @@ class IndexFile:
 
     def _connect(self) -> sqlite3.Connection:
         _make_folder(self.path.parent)
-        if _size_of(self.path) == 0 and _size_of(f"{self.path}-wal") > 0:
+        if _size_of(self.path) == 0 and os.path.exists(f"{self.path}-wal"):
             self._unlink()  # it was cut to nothing, and SQLite would wait for whoever has it open
         db = sqlite3.connect(self.path, timeout=self._seconds, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA page_size = 8192")  # of which start documents of a kilobyte or two leave less empty
             # The usual 2 MiB hold 250 of these pages, and a page of runs lies on more: each search read them anew.
             db.execute("PRAGMA cache_size = -16384")
-            db.execute("PRAGMA journal_mode = WAL")
+            self._use_log(db)
             db.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the last entries at most
             db.execute("PRAGMA foreign_keys = ON")
             if db.execute("PRAGMA user_version").fetchone() != (VERSION,):
@@ -278,6 +279,19 @@ class IndexFile:
             db.close()
             raise
         return db
+
+    def _use_log(self, db: sqlite3.Connection) -> None:
+        """Make it a file with a write-ahead log, which SQLite does not wait for where several begin at once."""
+        until = time.monotonic() + self._seconds
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _note(self, number: int) -> None:
         """Note which file is open now; where another was before, what was put into that is not in this."""

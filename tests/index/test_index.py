@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -264,6 +265,23 @@ def test_processes_share_an_index(path: Path) -> None:
     index = Index(path)
     assert len(_uids(index)) == 80
     assert max(counts) == 80
+    index.close()
+
+
+def test_waits_for_another_that_begins_the_same_file(path: Path) -> None:
+    """SQLite itself does not wait for who makes a file one with a log."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path, check_same_thread=False, isolation_level=None)) as db:
+        db.execute("CREATE TABLE something(else_)")
+        db.execute("DROP TABLE something")
+        db.execute("BEGIN IMMEDIATE")
+        timer = Timer(0.3, db.execute, ["COMMIT"])
+        timer.start()
+        index = Index(path)
+        index.put([_entry("a", 1.0)])
+        timer.join()
+    assert _uids(index) == ["a"]
+    assert index.path == path
     index.close()
 
 

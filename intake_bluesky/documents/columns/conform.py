@@ -60,8 +60,8 @@ def _has_missing(dtype: np.dtype[Any]) -> bool:
 def _as_object(value: Any) -> Any:
     """A value among objects: the same, whether others of its page made an array of it or not."""
     # Lists, since xarray cannot compare arrays of arrays; None is what is missing, NaN is not equal to itself.
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
+    if isinstance(value, np.ndarray):  # Python would make integers of dates
+        value = list(value) if value.dtype.kind in "mMV" and value.ndim else value.tolist()
     if isinstance(value, (list, tuple)):
         # Where others of its page are arrays, a null came here as an array of nulls.
         found = [_as_object(v) for v in value]
