@@ -113,7 +113,8 @@ class DocumentWriter:
             return next(iter(self._runs.values()))
         raise DamagedRun(
             f"a {name} document belongs to {field} {uid!r}, which is of no run being written (there are "
-            f"{', '.join(self._runs) or 'none'}): subscribe the writer before the run starts"
+            f"{', '.join(self._runs) or 'none'}): either that was refused, with an error of its own, or it came before "
+            "the writer was there, which must be subscribed before the run starts"
         )
 
     def _end(self, run: _Run) -> None:
