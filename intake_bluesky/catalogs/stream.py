@@ -192,7 +192,7 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         return self._configuration() if self._device is not None else self._reader.read()
 
     def _configuration(self) -> xr.Dataset:
-        from intake_bluesky.datasets.stream_reader import configuration
+        from intake_bluesky.datasets.configuration import configuration
 
         return configuration(self._header, self._stream, str(self._device), self._options)
 

@@ -31,25 +31,25 @@ from intake_bluesky.datasets.presentation import present
 from intake_bluesky.datasets.repeats import Repeats
 from intake_bluesky.datasets.rows import Rows, believed, seq_nums_of
 from intake_bluesky.datasets.stored_arrays import stored_arrays
-from intake_bluesky.datasets.variables import Dimensions, agreed, attribute, attributes, datetimes, variable_names
-from intake_bluesky.documents.columns import OBJECT, Array, Observed, column, conform, observe
-from intake_bluesky.documents.model import (
-    MAX_TIME,
-    Document,
-    RunHeader,
-    StreamLayout,
-    is_external,
-    is_streamed,
-    to_plain,
+from intake_bluesky.datasets.variables import (
+    EPOCH,
+    Dimensions,
+    agreed,
+    attribute,
+    attributes,
+    datetimes,
+    variable_names,
 )
-from intake_bluesky.errors import DamagedRun, StreamNotFound
+from intake_bluesky.documents.columns import OBJECT, Array, Observed, conform
+from intake_bluesky.documents.model import Document, RunHeader, StreamLayout, is_external, is_streamed
+from intake_bluesky.documents.untyped import check_descriptors
+from intake_bluesky.errors import StreamNotFound
 from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["StreamReader", "configuration"]
+__all__ = ["StreamReader"]
 
 UNSEEN = Looked({})
 AT_ONCE = 2**20  # bytes of a stream, by what its descriptors declare, that are read as quickly as its times alone
-EPOCH = "seconds since 1970-01-01 00:00:00"
 
 
 class StreamReader:
@@ -367,58 +367,3 @@ class StreamReader:
         if notes:
             attrs["incomplete"] = "; ".join(notes)
         return attrs
-
-
-def _seconds(time: Any) -> float:
-    return float(time) if isinstance(time, (int, float)) and abs(time) < MAX_TIME else np.nan
-
-
-def check_descriptors(uid: str, layout: StreamLayout, field: str) -> None:
-    """Raise `DamagedRun` where this field of a descriptor is not of event-model's form."""
-    if field in layout.damage:
-        raise DamagedRun(
-            f"stream {layout.name!r} of run {uid} cannot be read: {layout.damage[field]}. The documents are in "
-            "run.documents(), and other streams can be read"
-        )
-
-
-def configuration(header: RunHeader, stream: str, device: str, options: DatasetOptions | None = None) -> xr.Dataset:
-    """Configuration of one device, a row a descriptor.
-
-    Parameters
-    ----------
-    header : RunHeader
-    stream, device : str
-        A device without configuration gives a Dataset without variables.
-    options : DatasetOptions, optional
-        Of which ``sub_dict`` and the form of columns count.
-
-    Returns
-    -------
-    xarray.Dataset
-        ``time`` is the descriptors' time, float seconds since the epoch; arrays of any number of dimensions keep
-        them.
-
-    Raises
-    ------
-    DamagedRun
-        When the configuration in a descriptor is not of event-model's form.
-    """
-    check_descriptors(header.uid, header.streams[stream], "configuration")
-    blocks = [d.get("configuration", {}).get(device, {}) for d in header.streams[stream].descriptors]
-    options = options or DatasetOptions()
-    part = options.sub_dict
-    keys = list(dict.fromkeys(key for block in blocks for key in block.get(part, {})))
-    names = variable_names(dict.fromkeys(keys))
-    dimensions = Dimensions(taken=set(names.values()))
-    variables = {}
-    for key in keys:
-        values, nulls = column([block.get(part, {}).get(key) for block in blocks])
-        seen = observe(values, nulls=nulls)
-        array = conform(values, seen.dtype, seen.shape)
-        spec = agreed([block["data_keys"][key] for block in blocks if key in block.get("data_keys", {})])
-        attrs = attributes(key, names[key], spec, device=device)
-        variables[names[key]] = (("time", *dimensions.of(spec, array.shape[1:])), array, attrs)
-    times = np.array([_seconds(to_plain(d.get("time"))) for d in header.streams[stream].descriptors], dtype=np.float64)
-    coords = {"time": ("time", times, {"units": EPOCH})}
-    return present(xr.Dataset(variables, coords=coords, attrs={"object": attribute(device)}), options)

@@ -14,12 +14,14 @@ from intake_bluesky.documents.model import Document, to_plain
 from intake_bluesky.integers import INT64_END
 
 __all__ = [
-    "MEANINGS", "RESERVED", "Dimensions", "agreed", "attribute", "attributes", "datetimes", "in_turn", "storable",
-    "variable_names",
+    "EPOCH", "MEANINGS", "RESERVED", "Dimensions", "agreed", "attribute", "attributes", "datetimes", "in_turn",
+    "storable", "variable_names",
 ]  # fmt: skip
 
 RESERVED = frozenset({"time", "seq_num"})
 """Names of the Dataset's own coordinates; a key of that name gets a trailing underscore."""
+EPOCH: Final = "seconds since 1970-01-01 00:00:00"
+"""The units of times, as CF's conventions have them."""
 MEANINGS: Final = ("units", "choices")
 """What of a data key says what its numbers mean."""
 

@@ -11,10 +11,20 @@ from typing import Any, Final
 
 import numpy as np
 
-from intake_bluesky.documents.model import Document, Span
+from intake_bluesky.documents.model import Document, Span, StreamLayout
+from intake_bluesky.errors import DamagedRun
 from intake_bluesky.integers import is_int64
 
-__all__ = ["DEEPEST", "all_well_formed", "event_counts", "span_of", "too_deep", "uid_of", "well_formed"]
+__all__ = [
+    "DEEPEST",
+    "all_well_formed",
+    "check_descriptors",
+    "event_counts",
+    "span_of",
+    "too_deep",
+    "uid_of",
+    "well_formed",
+]
 
 DEEPEST: Final = 100
 """Levels of a document that describes a run; MongoDB takes no more, and Python's own recursion ends soon after."""
@@ -93,6 +103,15 @@ def all_well_formed(descriptors: Iterable[Document]) -> tuple[tuple[Document, ..
         sound.append(doc)
         damage |= {field: f"descriptor {doc['uid']} cannot be understood: {why}" for field, why in wrong.items()}
     return tuple(sound), damage
+
+
+def check_descriptors(uid: str, layout: StreamLayout, field: str) -> None:
+    """Raise `DamagedRun` where this field of a descriptor is not of event-model's form."""
+    if field in layout.damage:
+        raise DamagedRun(
+            f"stream {layout.name!r} of run {uid} cannot be read: {layout.damage[field]}. The documents are in "
+            "run.documents(), and other streams can be read"
+        )
 
 
 def _data_keys(found: Any, wrong: dict[str, str]) -> Mapping[str, Any]:

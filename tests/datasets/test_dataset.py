@@ -13,8 +13,9 @@ import pytest
 import xarray as xr
 
 from intake_bluesky.datasets import stream_reader
+from intake_bluesky.datasets.configuration import configuration
 from intake_bluesky.datasets.options import DatasetOptions
-from intake_bluesky.datasets.stream_reader import StreamReader, configuration
+from intake_bluesky.datasets.stream_reader import StreamReader
 from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, StreamNotFound
 from intake_bluesky.testing.memory import MemoryStore
