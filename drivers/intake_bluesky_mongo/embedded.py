@@ -14,7 +14,12 @@ from intake_bluesky_mongo.connections import Connection
 from intake_bluesky_mongo.events import EventReader
 from intake_bluesky_mongo.find import EMBEDDED
 from intake_bluesky_mongo.indexes import MongoIndex
-from intake_bluesky_mongo.legacy_resources import datums_in_pages, resources_in, with_resources
+from intake_bluesky_mongo.legacy_resources import (
+    datums_in_pages,
+    resources_in,
+    stored_datum_pages,
+    with_resources,
+)
 from intake_bluesky_mongo.normalized_pipelines import stream_datums_of
 from intake_bluesky_mongo.removal.normalized_belongings import large_values, statistics
 from intake_bluesky_mongo.removal.removable_runs import Belongings, Deletion, on_primary
@@ -101,8 +106,7 @@ class EmbeddedStore(MongoStore):
 
     def _datums(self, resource: str) -> Iterator[DatumPage]:
         found = self.connection.database["datum"].find({"resource": resource}, sort=[("first_index", 1)])
-        for page in map(from_bson, found):
-            yield DatumPage(resource, list(page["datum_id"]), dict(page.get("datum_kwargs") or {}))
+        yield from stored_datum_pages(found)
 
     def find_datums(self, datum_ids: Sequence[str]) -> Iterator[tuple[Document, DatumPage]]:
         """Yield datums by their ids, of whichever run, with their resources."""

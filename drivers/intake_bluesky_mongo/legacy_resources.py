@@ -10,6 +10,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from intake_bluesky.documents.model import DatumPage, Document, is_external, is_streamed
+from intake_bluesky.documents.pages import datum_pages
 from intake_bluesky.documents.untyped import well_formed
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Stored
@@ -62,14 +63,26 @@ def names_of(uid: Any) -> list[Any]:
     return [uid, ObjectId(uid)] if isinstance(uid, str) and ObjectId.is_valid(uid) else [uid]
 
 
+def is_datum(doc: Mapping[str, Any]) -> bool:
+    """Whether it can be read; one that cannot costs itself, and is not found by its id."""
+    return "datum_id" in doc and "resource" in doc and isinstance(doc.get("datum_kwargs") or {}, Mapping)
+
+
 def datums_in_pages(pages: Iterable[Stored], datum_ids: Sequence[str]) -> Iterator[DatumPage]:
     """The datums of some ids out of pages that hold others, too."""
     wanted = set(datum_ids)
-    for page in map(from_bson, pages):
-        rows = [row for row, datum_id in enumerate(page["datum_id"]) if datum_id in wanted]
+    for page in stored_datum_pages(pages):
+        rows = [row for row, datum_id in enumerate(page.datum_id) if datum_id in wanted]
         if rows:
-            kwargs = {key: [column[row] for row in rows] for key, column in (page.get("datum_kwargs") or {}).items()}
-            yield DatumPage(str(page["resource"]), [str(page["datum_id"][row]) for row in rows], kwargs)
+            kwargs = {key: [column[row] for row in rows] for key, column in page.datum_kwargs.items()}
+            yield DatumPage(page.resource, [page.datum_id[row] for row in rows], kwargs)
+
+
+def stored_datum_pages(pages: Iterable[Stored]) -> Iterator[DatumPage]:
+    """The pages of datums that can be read, as they are stored; some writers leave out ``datum_kwargs``."""
+    for page in map(from_bson, pages):
+        doc = {**page, "resource": str(page.get("resource")), "datum_kwargs": page.get("datum_kwargs") or {}}
+        yield from datum_pages([("datum_page", doc)], doc["resource"])
 
 
 def with_resources(

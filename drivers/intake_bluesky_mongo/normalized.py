@@ -21,9 +21,11 @@ from intake_bluesky_mongo.legacy_resources import (
     chunks,
     datums_in_pages,
     external_keys,
+    is_datum,
     names_of,
     old_resources,
     resources_in,
+    stored_datum_pages,
     uid_of_resource,
     with_resources,
 )
@@ -165,12 +167,11 @@ class NormalizedStore(MongoStore):
         database = self.assets.database
         names = names_of(resource)
         found = database["datum"].find({"resource": {"$in": names} if len(names) > 1 else resource})
-        for some in chunks(map(from_bson, found), DATUMS):
+        for some in chunks(filter(is_datum, map(from_bson, found)), DATUMS):
             keys = dict.fromkeys(key for datum in some for key in datum.get("datum_kwargs") or {})
             columns = {key: [(datum.get("datum_kwargs") or {}).get(key) for datum in some] for key in keys}
             yield DatumPage(resource, [str(datum["datum_id"]) for datum in some], columns)
-        for page in map(from_bson, database["datum_page"].find({"resource": resource})):
-            yield DatumPage(resource, list(page["datum_id"]), dict(page["datum_kwargs"]))
+        yield from stored_datum_pages(database["datum_page"].find({"resource": resource}))
 
     def find_datums(self, datum_ids: Sequence[str]) -> Iterator[tuple[Document, DatumPage]]:
         """Yield datums by their ids, of whichever run, with their resources."""
@@ -179,7 +180,7 @@ class NormalizedStore(MongoStore):
 
     def _datums_of_ids(self, datum_ids: Sequence[str]) -> Iterator[DatumPage]:
         database, ids = self.assets.database, list(datum_ids)
-        for datum in map(from_bson, database["datum"].find({"datum_id": {"$in": ids}})):
+        for datum in filter(is_datum, map(from_bson, database["datum"].find({"datum_id": {"$in": ids}}))):
             kwargs = {key: [value] for key, value in (datum.get("datum_kwargs") or {}).items()}
             yield DatumPage(str(datum["resource"]), [str(datum["datum_id"])], kwargs)
         pages = database["datum_page"].find({"resource": {"$in": resources_in(ids)}})

@@ -14,7 +14,7 @@ from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.columns import Observed, observe
 from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader
-from intake_bluesky.documents.pages import event_page, gather, normalise
+from intake_bluesky.documents.pages import datum_pages, event_page, gather, normalise
 from intake_bluesky.errors import DamagedRun, RunNotFound
 from intake_bluesky.index.search_form import code_text
 from intake_bluesky_sql import document_blocks
@@ -240,9 +240,7 @@ class SQLRun:
             if isinstance(found, DocumentBlock):
                 yield document_blocks.datum_page(resource, found.events, self._whole(found).columns)
                 continue
-            for name, doc in normalise(found[2], self._doc(found)):
-                if doc.get("resource") == resource:
-                    yield _datums(name, doc)
+            yield from datum_pages([(found[2], self._doc(found))], resource)
 
     @property
     def has_datums_alone(self) -> bool:
@@ -324,9 +322,3 @@ def _observed(unit: BlockUnit) -> dict[str, Observed]:
         return dict(unit.block.layout.observed)
     page, nulls = unit.alone(ALL_KEYS, ())
     return {key: observe(col, nulls=key in nulls) for key, col in page.data.items()}
-
-
-def _datums(name: str, doc: Document) -> DatumPage:
-    if name == "datum_page":
-        return DatumPage(doc["resource"], list(doc["datum_id"]), dict(doc["datum_kwargs"]))
-    return DatumPage(doc["resource"], [doc["datum_id"]], {key: [value] for key, value in doc["datum_kwargs"].items()})

@@ -121,6 +121,8 @@ class Location:
             For a pipe, a socket or a device: reading one may wait for ever.
         """
         if self.is_local:
+            if not _is_path(self.path):  # names of sequences are made of what datums say
+                raise AssetUnavailable(f"{self.path!r} is no path")
             if not self.may_lead_to(self.path):
                 raise UntrustedName(
                     f"{self.path} is a link to {os.path.realpath(self.path)}, which is under no root_map target and no "
@@ -188,8 +190,15 @@ def _check_names(resource: Mapping[str, Any]) -> None:
     if not given.keys() - {"root"}:
         raise AssetUnavailable(f"resource {resource.get('uid')!r} names no file: it has neither uri nor resource_path")
     for part, name in given.items():
-        if not isinstance(name, (str, os.PathLike)) or "\0" in unquote(str(name)):
+        if not isinstance(name, (str, os.PathLike)) or not _is_path(unquote(str(name))):
             raise AssetUnavailable(f"the {part} of resource {resource.get('uid')!r}, {repr(name)[:80]}, is no path")
+
+
+def _is_path(name: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
 
 
 def _storage_options(url: str, options: AssetOptions) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from intake_bluesky.documents.columns import Array, column
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys
 from intake_bluesky.errors import DamagedRun
 
-__all__ = ["datum_page", "event_page", "events_of", "gather", "normalise"]
+__all__ = ["datum_page", "datum_pages", "event_page", "events_of", "gather", "normalise"]
 
 TOGETHER: Final = 64  # events joined at once: what was parsed just now is still in the processor's cache
 
@@ -114,6 +114,16 @@ def datum_page(name: str, doc: Mapping[str, Any]) -> DatumPage:
         return DatumPage(resource, list(ids), kwargs)
     except (LookupError, TypeError, ValueError) as error:
         raise DamagedRun(f"a {name} cannot be read ({type(error).__name__}: {error}): {repr(doc)[:100]}") from error
+
+
+def datum_pages(documents: Iterable[tuple[str, Document]], resource: str) -> Iterator[DatumPage]:
+    """Those of a resource, of whatever form; one that cannot be read costs itself, and is not found by its id."""
+    for name, doc in documents:
+        try:
+            found = [datum_page(*today) for today in normalise(name, doc) if today[1].get("resource") == resource]
+        except (DamagedRun, AttributeError, LookupError, TypeError, ValueError):
+            continue
+        yield from found
 
 
 def event_page(doc: Mapping[str, Any], *, data: Keys = ALL_KEYS, timestamps: Keys = ()) -> tuple[EventPage, set[str]]:

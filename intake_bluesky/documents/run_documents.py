@@ -19,10 +19,11 @@ from intake_bluesky.documents.model import (
     RunSummary,
     stream_name,
 )
-from intake_bluesky.documents.pages import datum_page, event_page, gather, normalise
+from intake_bluesky.documents.pages import datum_pages, event_page, gather, normalise
 from intake_bluesky.documents.untyped import uid_of
 from intake_bluesky.errors import DamagedRun, StreamNotFound
 
+DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
 PAGED: Final = frozenset({"event", "event_page", "bulk_events", "datum", "datum_page", "bulk_datum"})
 PAGE_SIZE: Final = 1000  # neighbouring single events that are read together
 
@@ -173,6 +174,4 @@ class RunDocuments:
 
     def datum_pages(self, resource: str) -> Iterator[DatumPage]:
         """Yield the datums of one resource, page by page as they were emitted."""
-        for name, doc in self._today():
-            if name in ("datum", "datum_page") and doc.get("resource") == resource:
-                yield datum_page(name, doc)
+        return datum_pages((pair for pair in self.documents if pair[0] in DATUMS), resource)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import DatumPage, Document, EventPage, Keys, RunHeader, StreamLayout
-from intake_bluesky.documents.pages import datum_page, event_page, gather, normalise
+from intake_bluesky.documents.pages import datum_pages, event_page, gather, normalise
 from intake_bluesky.errors import DamagedRun, StreamNotFound
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import Content
@@ -125,9 +125,7 @@ class RunFile:
         place = self._layout.uids.index(resource)
         blocks = [(b.start, b.stop) for b in self._layout.blocks if place in b.resources]
         for raw in self._content.pick(blocks):
-            for name, doc in self._decoded(raw, DATUMS):
-                if doc["resource"] == resource:
-                    yield datum_page(name, doc)
+            yield from datum_pages(self._decoded(raw, DATUMS), resource)
 
     def documents(self) -> Iterator[Named]:
         """Yield every document that can be decoded, in order; the others are in `FileLayout.problems`."""

@@ -274,3 +274,29 @@ def test_queries_have_one_answer_in_every_store(stores: Stores) -> None:
         found = {kind: [uid for uid in catalog.search(query) if uid in common] for kind, catalog in catalogs.items()}
         for kind, answer in found.items():
             assert answer == found["JSONL"], (kind, query)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        ("datum", {"datum_id": "r/1", "resource": "r"}),
+        ("datum", {"datum_id": "r/1", "resource": "r", "datum_kwargs": 5}),
+        ("datum", {"resource": "r", "datum_kwargs": {}}),
+        ("datum_page", {"datum_id": ["r/1", "r/3"], "resource": "r", "datum_kwargs": {"frame": [1]}}),
+        ("bulk_datum", {"datum_ids": ["r/1"], "resource": "r", "datum_kwarg_list": 5}),
+    ],
+    ids=repr,
+)
+def test_a_datum_that_cannot_be_read_costs_itself(stores: Stores, odd: tuple[str, dict[str, Any]]) -> None:
+    first, *others = EXAMPLES["count"](Path("unused"))
+    uid = first[1]["uid"]
+    resource = {"uid": "r", "run_start": uid, "spec": "S", "root": "/", "resource_path": "x", "resource_kwargs": {}}
+    one, other = (("datum", {"datum_id": f"r/{n}", "resource": "r", "datum_kwargs": {"frame": n}}) for n in (0, 2))
+    for kind, store in stores.items():
+        try:
+            write(store, [first, ("resource", resource), one, odd, other, *others])
+        except UnsupportedOperation:
+            assert kind.startswith("MongoDB")
+            continue
+        found = [datum_id for page in store.datum_pages(uid, "r") for datum_id in page.datum_id]
+        assert found == ["r/0", "r/2"], kind
