@@ -16,8 +16,7 @@ from uuid import NAMESPACE_URL, uuid5
 import pytest
 import xarray as xr
 from event_model import DocumentNames, schema_validators
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 from pymongo import MongoClient
 
 from intake_bluesky import BlueskyCatalog
@@ -36,6 +35,7 @@ from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from intake_bluesky_mongo import EmbeddedStore, NormalizedStore
 from intake_bluesky_msgpack import BlueskyMsgpackCatalog
 from intake_bluesky_sql import SQLStore
+from tests.drawn import drawn
 from tests.drivers.mongo_stores import EAGER
 from tests.servers.mongo import new_database, uri_of
 from tests.servers.postgres import Postgres
@@ -51,23 +51,6 @@ AT_LENGTH: Final = frozenset({"long", "fuzz"})
 def number(few: int, many: int) -> int:
     """How many examples: few in every test run, many in those at length."""
     return many if settings.get_current_profile_name() in AT_LENGTH else few
-
-
-def drawn(strategy: st.SearchStrategy[T], how_many: int) -> list[T]:
-    """So many examples: the same each time, or others each time in the profile for that."""
-    found: list[T] = []
-
-    @seed(0 if settings.get_current_profile_name() != "fuzz" else time.time_ns())
-    @settings(
-        max_examples=how_many, database=None, deadline=None, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(strategy)
-    def collect(one: T) -> None:
-        found.append(one)
-
-    collect()
-    return found[:how_many]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from intake_bluesky.documents.model import RunSummary
@@ -36,6 +36,7 @@ from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.queries import Run, data_queries, queries, runs
 from intake_bluesky_sql import SQLStore
 from intake_bluesky_sql.postgres_search import POSTGRESQL
+from tests.drawn import drawn
 from tests.index.values_at_paths import HELD, KEYS, ODD, QUERIES, check_told, with_values
 from tests.servers.postgres import Postgres
 
@@ -45,22 +46,6 @@ AWKWARD = (
     "'", '"', "');DROP TABLE runs;--", "\" OR 1=1 --", "$", "a.b", "[0]", "\\", "\0", "%", "%s", "?", "", "x'", "`",
     "\ud7ff", "\ud800", "\udc00x", "\x7f", "é", "{}", "{0}", "*", "NOT", "\n", ":x", "-1", "01", "+1", " 1", "1",
 )  # fmt: skip
-
-
-def drawn(strategy: st.SearchStrategy[T], number: int) -> list[T]:
-    """So many examples, the same each time."""
-    found: list[T] = []
-
-    @settings(
-        max_examples=number, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(strategy)
-    def collect(one: T) -> None:
-        found.append(one)
-
-    collect()
-    return found[:number]
 
 
 class Stored:
