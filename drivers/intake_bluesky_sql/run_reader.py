@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from intake_bluesky.documents import exact_json
-from intake_bluesky.documents.columns import Observed, observe
+from intake_bluesky.documents.columns import observe
 from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader
 from intake_bluesky.documents.pages import datum_pages, event_page, gather, normalise
@@ -24,6 +24,7 @@ from intake_bluesky_sql.document_blocks import BlockLayout, DocumentBlock, Place
 
 EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
 DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
+ODD: Final = (DamagedRun, AttributeError, LookupError, TypeError, ValueError)  # what odd documents raise
 NEAR: Final = 1 << 21  # bytes of columns that one statement fetches, about: they stay in the processor's cache
 FAR: Final = 1 << 23  # and of a server, to which each statement is a way there and back
 UNIT: Final = 1 << 20  # bytes of single events that are one unit
@@ -105,6 +106,7 @@ class SQLRun:
         last = max([row[4] for row in self._alone] + [block.last for block in self._blocks], default=-1)
         self.version = version_of(self.number, last)
         self.units: dict[str, list[BlockUnit]] = {}
+        self.problems: list[str] = []  # what is passed over
         if described:
             self.header = self._header()
 
@@ -133,52 +135,99 @@ class SQLRun:
         builder = HeaderBuilder()
         for row in self._alone:
             if row[2] not in EVENTS and row[2] not in DATUMS:
-                builder.add(row[2], self._doc(row))
+                self._add_head(builder, row)
         for block in self._blocks:
             if block.name == "stream_datum":
                 for descriptor, span in block.layout.spans:
                     builder.add_span(block.owner, descriptor, span)
         if builder.start is None:
             raise DamagedRun(f"run {self.uid} has no start document")
-        for unit in self._all_units(builder):
-            builder.add_page(unit.descriptor, unit.events, _observed(unit))
+        for unit in self._units_in_order(builder):
+            self._add(builder, unit)
         header = builder.header(self.version)
         # Streams without events, too, in the order of the header.
         self.units = {name: self.units.get(name, []) for name in header.streams}
         return header
 
-    def _all_units(self, builder: HeaderBuilder) -> Iterator[BlockUnit]:
-        """The units of all streams, in stored order; each is put into the list of its stream."""
+    def _add_head(self, builder: HeaderBuilder, row: Any) -> None:
+        try:
+            builder.add(row[2], self._doc(row))
+        except DamagedRun as error:
+            if row[2] == "start":
+                raise
+            self.problems.append(str(error))
+
+    def _units_in_order(self, builder: HeaderBuilder) -> Iterator[BlockUnit]:
+        """The units of all streams, in stored order; of documents that stand alone several a unit."""
         alone = [(row[1], row) for row in self._alone if row[2] in EVENTS]
         packed = [(block.place, block) for block in self._blocks if block.name in EVENTS]
+        waiting: dict[str, BlockUnit] = {}  # by stream
         for _, found in heapq.merge(alone, packed, key=itemgetter(0)):
             if isinstance(found, DocumentBlock):
-                self._add(builder, BlockUnit(found.owner, 0, found.events, found.nbytes, found))
+                yield from _taken(waiting, builder.stream_of(found.owner))
+                yield BlockUnit(found.owner, 0, found.events, found.nbytes, found)
                 continue
-            for name, doc in normalise(found[2], self._doc(found)):
-                self._add_alone(builder, name, doc, found[7])
-        for units in self.units.values():
-            yield from units
+            for name, doc in self._normalised(found):
+                descriptor = str(doc.get("descriptor"))
+                stream = str(builder.stream_of(descriptor))
+                last = waiting.get(stream)
+                if name == "event" and last is not None and last.takes(descriptor):
+                    last.docs.append(doc)
+                    last.size += found[7]
+                    continue
+                yield from _taken(waiting, stream)
+                unit = BlockUnit(descriptor, 0, 0, found[7], None, name, [doc])
+                if name == "event":
+                    waiting[stream] = unit
+                else:
+                    yield unit
+        yield from waiting.values()
 
-    def _add_alone(self, builder: HeaderBuilder, name: str, doc: Document, size: int) -> None:
-        descriptor = str(doc.get("descriptor"))
-        units = self.units.get(builder.stream_of(descriptor) or "", [])
-        last = units[-1] if units else None
-        if name == "event" and last is not None and last.name == name and last.takes(descriptor):
-            last.docs.append(doc)
-            last.events += 1
-            last.size += size
-            return
-        events = 1 if name == "event" else len(doc.get("seq_num", ()))
-        self._add(builder, BlockUnit(descriptor, 0, events, size, None, name, [doc]))
+    def _normalised(self, row: Any) -> list[tuple[str, Document]]:
+        try:
+            return list(normalise(row[2], self._doc(row)))
+        except ODD as error:
+            self.problems.append(f"run {self.uid}: document {row[1]}, a {row[2]}, cannot be read: {error}")
+            return []
 
     def _add(self, builder: HeaderBuilder, unit: BlockUnit) -> None:
+        """Add a unit, without those of its documents that cannot be read: they cost themselves."""
         stream = builder.stream_of(unit.descriptor)
         if stream is None:
-            builder.add_page(unit.descriptor, unit.events, None)  # which raises what is wrong
-        units = self.units.setdefault(str(stream), [])
+            count = len(unit.docs) or unit.events
+            self.problems.append(
+                f"{count} events belong to descriptor {unit.descriptor!r}, which the run does not have"
+            )
+            return
+        if unit.block is not None:
+            observed = dict(unit.block.layout.observed)
+        else:
+            page, nulls = self._sound(unit)
+            if page is None:
+                return
+            unit.events = len(page)
+            observed = {key: observe(col, nulls=key in nulls) for key, col in page.data.items()}
+        units = self.units.setdefault(stream, [])
         unit.first = units[-1].first + units[-1].events if units else 0
         units.append(unit)
+        builder.add_page(unit.descriptor, unit.events, observed)
+
+    def _sound(self, unit: BlockUnit) -> tuple[EventPage | None, set[str]]:
+        """The page of documents that stand alone; those that cannot be read leave the unit."""
+        try:
+            return unit.alone(ALL_KEYS, ())
+        except ODD:
+            pass
+        sound = []
+        for doc in unit.docs:
+            try:
+                event_page(doc, timestamps=ALL_KEYS)
+            except ODD as error:
+                self.problems.append(str(error))
+            else:
+                sound.append(doc)
+        unit.docs = sound
+        return unit.alone(ALL_KEYS, ()) if sound else (None, set())
 
     def event_pages(self, stream: str, data: Keys, timestamps: Keys, events: slice) -> Iterator[EventPage]:
         """Yield the stored events of a stream, cut to `events`."""
@@ -270,6 +319,12 @@ class SQLRun:
         yield from _before(None, open_blocks)
 
 
+def _taken(waiting: dict[str, BlockUnit], stream: str | None) -> Iterator[BlockUnit]:
+    unit = waiting.pop(str(stream), None)
+    if unit is not None:
+        yield unit
+
+
 Open = list[tuple[int, str, Document, Iterator[tuple[int, str, Document]]]]
 
 
@@ -315,10 +370,3 @@ def _page(uid: str, row: DocumentBlock, columns: dict[Place, Packed]) -> EventPa
         raise DamagedRun(
             f"run {uid}: the block of events at place {row.place} cannot be read: {type(error).__name__}: {error}"
         ) from error
-
-
-def _observed(unit: BlockUnit) -> dict[str, Observed]:
-    if unit.block is not None:
-        return dict(unit.block.layout.observed)
-    page, nulls = unit.alone(ALL_KEYS, ())
-    return {key: observe(col, nulls=key in nulls) for key, col in page.data.items()}

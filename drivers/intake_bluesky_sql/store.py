@@ -39,6 +39,7 @@ from intake_bluesky_sql.statistics import StatisticsTables
 
 LISTED: Final = 256  # runs that a first statement fetches
 MOST: Final = 2048  # and those after it
+SHOWN: Final = 3  # documents that a problem names
 ENDS: Final = (
     "SELECT uid, (SELECT body FROM documents AS d WHERE d.run = runs.id AND d.place = 0), "
     "(SELECT body FROM documents AS d WHERE d.run = runs.id AND d.place = runs.stop_place), {key} FROM runs "
@@ -195,9 +196,10 @@ class SQLStore(RunStore):
             return None
         return found
 
-    def _note(self, uid: str, error: Exception) -> None:
+    def _note(self, uid: str, what: str | Exception) -> None:
+        told = what if isinstance(what, str) else f"{what}: remove it, or write it again"
         with self._lock:
-            self._problems[uid] = Problem(self.database.address.text, f"{error}: remove it, or write it again", uid)
+            self._problems[uid] = Problem(self.database.address.text, told, uid)
 
     def count(self, plan: Plan = ALL_RUNS) -> int:
         """Count the runs that match."""
@@ -233,6 +235,9 @@ class SQLStore(RunStore):
             raise
         if run is None:
             raise self._not_found(uid)
+        if run.problems:
+            more = f"; and {len(run.problems) - SHOWN} more" if len(run.problems) > SHOWN else ""
+            self._note(uid, f"passed over: {'; '.join(run.problems[:SHOWN])}{more}")
         return run
 
     def _not_found(self, uid: str) -> RunNotFound:

@@ -192,6 +192,8 @@ def _numbers(values: Sequence[Any], name: str, dtype: np.dtype[Any]) -> Array:
     """As `numpy.asarray`, but exact: that takes text for numbers and cuts fractions off without a word."""
     # An empty list has no type of its own.
     raw = np.asarray(values, dtype=None if len(values) else dtype)
+    if not isinstance(values, np.ndarray) and bool in set(map(type, values)):  # numpy makes 1 of it among numbers
+        raise ValueError(f"{name} must be numbers, not true or false")
     if raw.ndim != 1 or raw.dtype.kind not in "iuf":
         raise ValueError(f"{name} must be numbers, not such as {values[0]!r}")
     with np.errstate(invalid="ignore"):

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import Connection
 
 from intake_bluesky.documents.model import identical
-from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.errors import IntakeBlueskyError, RunNotFound, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_sql import SQLStore, run_reader
@@ -241,17 +241,35 @@ def test_name_of_no_document_is_refused_and_the_run_goes_on(uri: str) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("odd", [{"data": [1, 2]}, {"filled": [1, 2]}, {"descriptor": "nobody's"}])
-def test_documents_of_a_damaged_run_are_read(uri: str, odd: dict[str, Any]) -> None:
-    store, run = SQLStore(uri), RunComposer("odd event")
-    primary = run.descriptor({"x": data_key("number")})
-    run.add("event", run.make_event(primary, {"x": 1.0}) | odd)
-    run.stop()
-    put(store, run.documents)
-    for ask in (store.header, lambda uid: list(store.event_pages(uid, "primary"))):
-        with pytest.raises(DamagedRun, match=r"cannot be read|does not have"):
-            ask(run.run_uid)
-    assert identical(list(store.documents(run.run_uid)), run.documents)
+ODD_EVENTS: list[dict[str, Any]] = [
+    {"data": [1, 2]}, {"filled": [1, 2]}, {"descriptor": "nobody's"}, {"time": None}, {"time": "12:00"},
+    {"seq_num": 1.5}, {"seq_num": "2"}, {"seq_num": True}, {"seq_num": 2**70},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("flush_seconds", [0.0, 60.0])
+def test_an_event_that_cannot_be_read_costs_itself(uri: str, flush_seconds: float) -> None:
+    store = SQLStore(uri, flush_seconds=flush_seconds)
+    for number, odd in enumerate(ODD_EVENTS):
+        run = RunComposer(f"odd event {number}")
+        primary, baseline = (
+            run.descriptor({"x": data_key("number")}),
+            run.descriptor({"p": data_key("number")}, stream="b"),
+        )
+        run.event(baseline, {"p": 5.0})
+        for value in (1.0, 2.0, 3.0):
+            run.event(primary, {"x": value})
+        run.documents[5][1].update(odd)
+        run.stop()
+        put(store, run.documents)
+        kept = [value for page in store.event_pages(run.run_uid, "primary") for value in page.data["x"].tolist()]
+        assert kept == [1.0, 3.0], odd
+        [page] = store.event_pages(run.run_uid, "b")
+        assert page.data["p"].tolist() == [5.0]
+        assert store.header(run.run_uid).streams["primary"].events == 2
+        assert identical(list(store.documents(run.run_uid)), run.documents)
+        [problem] = [one for one in store.problems() if one.uid == run.run_uid]
+        assert problem.message.startswith("passed over: ")
     store.close()
 
 
