@@ -28,6 +28,7 @@ from intake_bluesky.files.scan.pool import look_at_all
 from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import FoundRun, Index, IndexEntry, IndexLost, index_path, storable
 from intake_bluesky.runtime.progress import track
+from intake_bluesky.runtime.sizes import is_of_another_limit, largest
 from intake_bluesky.storage.contract import Problem
 from intake_bluesky.storage.order import Order
 
@@ -159,7 +160,7 @@ class IndexedFiles:
         turn = self._rhythm.begin(self.index.generation)
         listed, whole = self._list()
         self._rhythm.measured(turn)
-        token = digest(listed)
+        token = f"{digest(listed)} {largest()}"
         if deep or unscanned or not whole or self.index.fact(LISTING) != token:
             self._compare(listed, token if whole else "", executor, deep=deep, unscanned=unscanned)
         self._rhythm.end(turn)
@@ -177,6 +178,8 @@ class IndexedFiles:
         if adopted:
             changes, known = int(self.index.fact("changes")), self.index.stamps()
         changed = {path for path, stamp in stamps.items() if deep or not is_same(known.get(path), stamp)}
+        # What was too large for another limit may not be for this one.
+        changed |= {path for path, _, why in self.index.problems() if is_of_another_limit(why)} & stamps.keys()
         todo = changed | ({path for path, _ in self.index.unscanned()} & stamps.keys() if unscanned else set())
         uids: set[str] = set()
         if not self.locations.local or sum(size_of(stamps[path]) for path in todo) < PAYS:

@@ -187,11 +187,13 @@ class FileStore(RunStore):
         entry, content, layout = self.files.index.again(lambda: self.files.open(uid, files))
         run = RunFile(self.codec, content, layout)
         # A file that may change without changing its stamp is described anew.
-        header = self._headers.get(uid, entry.stamp) if is_certain(entry.stamp) else None
+        # How far it is understood depends on the largest document that is believed, too.
+        known = f"{entry.stamp} {layout.scanned}"
+        header = self._headers.get(uid, known) if is_certain(entry.stamp) else None
         if header is None:
             assert entry.start is not None  # open() gives runs only
             header = run.header(entry.start, entry.stop, version_of(entry.stamp))
-            self._headers.put(uid, header, entry.stamp)
+            self._headers.put(uid, header, known)
         return run, header
 
     def refresh(self, *, deep: bool = False) -> None:

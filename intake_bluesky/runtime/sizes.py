@@ -8,7 +8,7 @@ from typing import Final
 
 from intake_bluesky.errors import UnsupportedOperation
 
-__all__ = ["LIMIT", "byte_count", "largest", "to_raise_it"]
+__all__ = ["LIMIT", "byte_count", "is_of_another_limit", "largest", "to_raise_it"]
 
 LIMIT: Final = "INTAKE_BLUESKY_LARGEST"
 """The environment variable that sets it: the bytes of one document, or that the rows of one stream take in memory."""
@@ -41,11 +41,19 @@ def _limit(text: str) -> int:
     if not text:
         return 1 << 28  # 256 MiB, without dask
     try:
-        return byte_count(text)
-    except ValueError as error:
-        raise UnsupportedOperation(f"{LIMIT} is a size such as {DEFAULT}, not {text!r}") from error
+        size = byte_count(text)
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise UnsupportedOperation(f"the environment variable {LIMIT} is a size such as {DEFAULT}, not {text!r}")
+    return size
 
 
 def to_raise_it() -> str:
     """What a message says of the limit: its value, and how to set another."""
     return f"more than the {largest():,} bytes that are believed: the environment variable {LIMIT} sets another limit"
+
+
+def is_of_another_limit(message: str) -> bool:
+    """Whether a message says that something was too large, for another limit than today's."""
+    return LIMIT in message and to_raise_it() not in message

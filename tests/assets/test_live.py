@@ -18,6 +18,7 @@ from intake_bluesky.assets import stream_asset_array
 from intake_bluesky.assets.hdf5.open_files import open_files
 from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import RunHeader
+from intake_bluesky.errors import AssetUnavailable
 from tests.assets.by_hand import DATASET, Array, asset, both, frames, key, opened, write
 
 
@@ -92,6 +93,19 @@ def _grow(file: h5py.File, count: int) -> None:
         data.resize(number + 1, axis=0)
         data[number] = frames(1, first=number)[0]
         data.flush()
+
+
+@pytest.mark.parametrize("swmr", [True, False])
+@pytest.mark.parametrize("part", [0.99, 0.9, 0.5, 0.1])
+def test_a_file_that_was_cut_off_after_it_was_written(tmp_path: Path, swmr: bool, part: float) -> None:
+    path = tmp_path / "cut.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        _grow(file, 50)
+    os.truncate(path, int(path.stat().st_size * part))
+    array = opened(asset(path, [(1, 51, 0, 50)], swmr=swmr), key(4, 6), 50)
+    for ask in (array.read, array.dask().compute):
+        with pytest.raises(AssetUnavailable, match="does not open as HDF5"):
+            ask()
 
 
 WRITER = textwrap.dedent(

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from intake_bluesky.documents.model import identical
-from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable
+from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.files.content.decompress import content_of
 from intake_bluesky.files.content.source import LocalSource
 from intake_bluesky.files.run_reader import RunFile
@@ -343,8 +343,14 @@ class TestSizes:
         [problem] = store.problems()
         assert "4,194,304 bytes" in problem.message
         assert "INTAKE_BLUESKY_LARGEST" in problem.message
+        monkeypatch.setenv("INTAKE_BLUESKY_LARGEST", "many")
+        with pytest.raises(UnsupportedOperation, match="INTAKE_BLUESKY_LARGEST is a size"):
+            store.refresh()
+        # Another limit is believed without being asked to look at all files again.
         monkeypatch.delenv("INTAKE_BLUESKY_LARGEST")
-        store.refresh(deep=True)
+        store.refresh()
+        assert not store.problems()
+        assert store.header(uid_of(run)).streams
         assert identical(list(store.documents(uid_of(run))), run)
 
     def test_many_damaged_items_take_little_time(self, folder: Path, store: JSONLStore) -> None:

@@ -7,10 +7,12 @@ and so would a writer.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from struct import unpack
+from typing import Any, Final, TypeVar
 
 from intake_bluesky.assets.location import Location
 from intake_bluesky.runtime.optional import optional_import
@@ -19,6 +21,8 @@ from intake_bluesky.runtime.shared import Shared
 __all__ = ["OpenFile", "SharedFiles", "import_h5py", "open_files"]
 
 T = TypeVar("T")
+SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+WRITING: Final = 0b101  # flags of the superblock: open for writing, and in SWMR mode
 
 
 def import_h5py() -> Any:
@@ -111,6 +115,8 @@ def _open(location: Location, *, swmr: bool, locking: bool | None) -> Any:
     # open already, HDF5 opens it only in the same mode and with the same locking, which `None` leaves to HDF5.
     for as_swmr, lock in ((swmr, locking), (not swmr, locking), (swmr, None), (not swmr, None)):
         try:
+            if as_swmr:
+                _check_length(location.path)
             # Blocks are whole chunks, read once: through HDF5's chunk cache they would be copied once more.
             return h5py.File(
                 location.path, "r", libver="latest" if as_swmr else None, swmr=as_swmr, locking=lock, rdcc_nbytes=0
@@ -120,6 +126,22 @@ def _open(location: Location, *, swmr: bool, locking: bool | None) -> Any:
         except (OSError, ValueError, RuntimeError) as error:
             refused = refused or error
     raise OSError(f"{location.path} does not open as HDF5: {refused}") from refused
+
+
+def _check_length(path: str) -> None:
+    """Refuse a file that was closed and is shorter than it was then: in SWMR mode HDF5 reads zeros, or waits for ever.
+
+    The superblock of format 2 and 3 has whether a writer has the file open, and where the file ended when it was
+    written (HDF5 File Format Specification 3.0, section II.A).
+    """
+    with open(path, "rb") as file:
+        head = file.read(36)
+        length = file.seek(0, os.SEEK_END)
+    if len(head) < 36 or not head.startswith(SIGNATURE) or head[8] not in (2, 3) or head[9] != 8 or head[11] & WRITING:
+        return
+    base, _, end = unpack("<QQQ", head[12:36])
+    if base == 0 and length < end:
+        raise OSError(f"it is cut off: it had {end:,} bytes when it was closed, and has {length:,}")
 
 
 open_files = SharedFiles()
