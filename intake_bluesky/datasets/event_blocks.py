@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
-from intake_bluesky.documents.columns import Array, conform, missing, take
+from intake_bluesky.documents.columns import OBJECT, Array, column, conform, missing, take
 from intake_bluesky.documents.model import EventPage, Keys
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["EventBlock", "EventColumn", "EventSource", "load", "pick", "values_of"]
+__all__ = ["EventBlock", "EventColumn", "EventSource", "check_events", "load", "pick", "values_of"]
+
+
+LARGE: Final = 2**24  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +33,26 @@ class EventColumn:
     dtype : numpy.dtype
     shape : tuple of int
         Of one event.
+    valued : bool
+        False where it is known that no event has a value.
     """
 
     key: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...] = ()
+    valued: bool = True
 
     @property
     def nbytes(self) -> int:
         """Bytes an event."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def nothing(self, events: int) -> Array:
+        """An array of what is missing; a large one takes no memory, and cannot be written to."""
+        shape = (events, *self.shape)
+        if events * self.nbytes <= LARGE:
+            return missing(shape, self.dtype)
+        return np.broadcast_to(missing((1,) * len(shape), self.dtype), shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +106,15 @@ def load(plan: tuple[EventSource, tuple[EventColumn, ...], tuple[EventBlock, ...
     block = blocks[block_id[0]]
     parts: dict[str, list[Array]] = {f.key: [] for f in fields}
     columns: dict[str, Array | DamagedRun] = {}
-    for _, page in source.pages(fields, slice(block.start, block.stop)):
+    stop = block.start
+    for position, page in source.pages(fields, slice(block.start, block.stop)):
+        stop = position + len(page)
         for field in fields:
             try:
                 parts[field.key].append(values_of(source.part, page, field, source.uid))
             except DamagedRun as error:  # raised where this column is picked: the others are whole
                 columns.setdefault(field.key, error)
+    check_events(stop, block.stop, source.uid)
     for field in fields:
         if field.key in columns:
             continue
@@ -108,6 +125,12 @@ def load(plan: tuple[EventSource, tuple[EventColumn, ...], tuple[EventBlock, ...
     out = np.empty(1, dtype=object)
     out[0] = columns
     return out
+
+
+def check_events(found: int, known: int, uid: str) -> None:
+    """Refuse a run that has fewer events than when it was opened: others were written in its place."""
+    if found != known:
+        raise DamagedRun(f"run {uid} was replaced since it was opened ({found} events of {known}): open it again")
 
 
 def pick(pages: da.Array, field: EventColumn, sizes: tuple[int, ...], token: str) -> da.Array:
@@ -147,6 +170,8 @@ def _mismatch(page: EventPage, field: EventColumn, uid: str, reason: str) -> str
     col = page.data[field.key] if field.key in page.data else page.timestamps[field.key]
     for row in range(len(page)):
         one = take(col, slice(row, row + 1))
+        if isinstance(one, np.ndarray) and one.dtype == OBJECT and one.ndim == 1:  # of which others are to blame
+            one, _ = column(one.tolist())
         try:
             conform(one, field.dtype, field.shape)
         except (ValueError, TypeError):

@@ -7,7 +7,7 @@ block is never parsed twice in one compute, and a graph's size follows the block
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,9 +16,18 @@ import numpy as np
 from dask.base import tokenize
 
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
-from intake_bluesky.datasets.event_blocks import EventBlock, EventColumn, EventSource, load, pick, values_of
+from intake_bluesky.datasets.event_blocks import (
+    EventBlock,
+    EventColumn,
+    EventSource,
+    check_events,
+    load,
+    pick,
+    values_of,
+)
 from intake_bluesky.datasets.rows import Rows
 from intake_bluesky.documents.columns import (
+    OBJECT,
     TEXT,
     Array,
     Observed,
@@ -29,6 +38,7 @@ from intake_bluesky.documents.columns import (
 )
 from intake_bluesky.documents.model import Document, EventPage, Keys, RunHeader, StreamLayout
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
+from intake_bluesky.runtime.sizes import largest, to_raise_it
 from intake_bluesky.storage.contract import RunStore
 
 __all__ = ["BLOCK_BYTES", "AllBut", "EventColumn", "InlineColumns", "Stored", "declared"]
@@ -151,10 +161,20 @@ class InlineColumns:
         said = declared(key, spec)
         # A length that is open and was never seen: there is no value to have it.
         shape = tuple(max(n, 0) for n in said.shape)
-        if self.layout.observed is None or not self.layout.events or said.dtype == TEXT:
+        self._check_size(replace(said, shape=shape))
+        if self.layout.observed is None or not self.layout.events:
             return EventColumn(key, said.dtype, shape)
         gaps = Observed(frozenset({said.dtype.str, "null"})).dtype  # declared, and never once in the events
-        return EventColumn(key, gaps, shape)
+        return EventColumn(key, said.dtype if said.dtype == TEXT else gaps, shape, valued=False)
+
+    def _check_size(self, column: EventColumn) -> None:
+        """Refuse a shape that no event of any document can have."""
+        if column.nbytes > largest():
+            raise DamagedRun(
+                f"stream {self.layout.name!r} of run {self.header.uid} declares {column.key!r} of shape "
+                f"{column.shape}: an event of it takes {column.nbytes:,} bytes, {to_raise_it()}. "
+                "Or leave it out, with exclude"
+            )
 
     def _look(self, keys: set[str]) -> dict[str, Observed]:
         found: dict[str, list[Observed]] = {key: [] for key in keys}
@@ -171,15 +191,32 @@ class InlineColumns:
         descriptor = np.zeros(events, np.int64)
         places = {doc["uid"]: place for place, doc in enumerate(self.layout.descriptors)}
         # Preallocated: joining the parts of all pages at the end would need twice the memory.
-        columns = {f.key: np.empty((events, *f.shape), f.dtype) for f in fields}
+        columns = {f.key: np.empty((events, *f.shape), f.dtype) if f.valued else f.nothing(events) for f in fields}
+        fields = [field for field in fields if field.valued]
+        stop = 0
         for start, page in self.held or self.source.pages(fields, slice(0, events)):
-            part = slice(start, start + len(page))
+            stop = start + len(page)
+            if stop > events:
+                break
+            part = slice(start, stop)
             seq_num[part], time[part] = page.seq_num, page.time
             if len(places) > 1:
                 descriptor[part] = _place(places, page, self.header.uid)
             for field in fields:
-                columns[field.key][part] = values_of(self.part, page, field, self.header.uid)
+                columns[field.key][part] = self._values(columns, page, field)
+        check_events(stop, events, self.header.uid)
         return Stored(seq_num, time, descriptor, columns)
+
+    def _values(self, columns: dict[str, Array], page: EventPage, field: EventColumn) -> Array:
+        """The values of a page. A time stamp that is no number costs no other: its column turns to objects."""
+        found = columns[field.key]
+        try:
+            return values_of(self.part, page, replace(field, dtype=found.dtype), self.header.uid)
+        except DamagedRun:
+            if self.part == "data" or found.dtype == OBJECT:
+                raise
+            columns[field.key] = found.astype(OBJECT)
+            return values_of(self.part, page, replace(field, dtype=OBJECT), self.header.uid)
 
     def arrange(self, fields: Sequence[EventColumn], stored: Stored, rows: Rows) -> dict[str, Array]:
         """Bring stored columns to the rows: arrays of shape ``(rows, *field.shape)``.
@@ -196,6 +233,9 @@ class InlineColumns:
         for field in fields:
             if not (self.fill or field.dtype.kind in "fc" or has.all()):
                 raise AssetUnavailable(_no_event(field.key, rows))
+            if not field.valued:
+                out[field.key] = field.nothing(len(rows))
+                continue
             out[field.key] = missing((len(rows), *field.shape), field.dtype)
             out[field.key][has] = stored.columns[field.key][rows.event[has]]
         return out
@@ -220,6 +260,8 @@ class InlineColumns:
 
     def dask(self, fields: Sequence[EventColumn], rows: Rows, *, target: int = BLOCK_BYTES) -> dict[str, da.Array]:
         """Make the columns as dask arrays of shape ``(rows, *field.shape)`` that share their parsed blocks."""
+        absent = {f.key: self._absent(f, rows) for f in fields if not f.valued}
+        fields = [f for f in fields if f.valued]
         bounds = self.bounds(fields, target) if fields else [0]
         # In stored order, so that each block is a range of pages; `_spread` brings them into the order of the rows.
         kept = np.sort(rows.event[rows.event >= 0])
@@ -227,7 +269,7 @@ class InlineColumns:
         # Blocks whose events were all replaced after a rewind, or trimmed, have no task.
         full = [i for i in range(len(bounds) - 1) if cuts[i + 1] > cuts[i]]
         if not full:
-            return {f.key: self._spread(f, None, rows) for f in fields}
+            return absent | {f.key: self._spread(f, None, rows) for f in fields}
         sizes = tuple(int(cuts[i + 1] - cuts[i]) for i in full)
         blocks = tuple(EventBlock.of(bounds[i], bounds[i + 1], kept[cuts[i] : cuts[i + 1]]) for i in full)
         run = (self.store, self.header.uid, self.header.version)
@@ -238,7 +280,15 @@ class InlineColumns:
         pages = da.map_blocks(
             parse, chunks=((1,) * len(blocks),), dtype=object, meta=np.empty(0, object), name=f"events-{token}"
         )
-        return {f.key: self._spread(f, pick(pages, f, sizes, token), rows) for f in fields}
+        return absent | {f.key: self._spread(f, pick(pages, f, sizes, token), rows) for f in fields}
+
+    def _absent(self, field: EventColumn, rows: Rows) -> da.Array:
+        """A column that no event has a value of: nothing is read for it, however large it is."""
+        count = int((rows.event >= 0).sum())
+        each = max(BLOCK_BYTES // max(field.nbytes, 1), 1)
+        value = missing((), field.dtype)[()]
+        whole = da.full((count, *field.shape), value, dtype=field.dtype, chunks=(each, *field.shape))
+        return self._spread(field, whole if count else None, rows)
 
     def on_rows(self, key: str, array: da.Array, rows: Rows) -> da.Array:
         """Bring an array of the stored events, shape ``(stored events, ...)``, to the rows."""

@@ -169,10 +169,10 @@ def _naming_damage(event: Mapping[str, Any]) -> Iterator[None]:
 def _event_page(doc: Mapping[str, Any], data: Keys, timestamps: Keys) -> tuple[EventPage, set[str]]:
     single = not isinstance(doc["seq_num"], (list, tuple, np.ndarray))
     wrap = (lambda v: [v]) if single else (lambda v: v)
-    odd = next((key for key in doc.get("data") or () if not isinstance(key, str)), None)
+    odd = next((key for key in doc["data"] if not isinstance(key, str)), None)
     if odd is not None:
         raise ValueError(f"{odd!r} is no name of a data key")
-    columns = {k: column(wrap(v)) for k, v in (doc.get("data") or {}).items() if k in data}
+    columns = {k: column(wrap(v)) for k, v in doc["data"].items() if k in data}
     stamps = {k: column(wrap(v))[0] for k, v in (doc.get("timestamps") or {}).items() if k in timestamps}
     filled = {k: wrap(v) for k, v in (doc.get("filled") or {}).items()}
     seq_num = _numbers(wrap(doc["seq_num"]), "seq_num", np.dtype(np.int64))
@@ -225,7 +225,7 @@ def _joined(events: Iterator[Document], data: Keys, timestamps: Keys) -> Documen
         page["time"] += [e["time"] for e in some]
         for name, part in parts.items():
             if part.wanted != ():
-                part.add([e.get(name) or {} for e in some])
+                part.add([e["data"] if name == "data" else e.get(name) or {} for e in some])
     return page | {name: part.columns for name, part in parts.items()}
 
 

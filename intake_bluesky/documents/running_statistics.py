@@ -20,7 +20,7 @@ from intake_bluesky.documents.columns.observed import encodable
 from intake_bluesky.documents.model import Document, EventPage, is_external, stream_name, to_plain
 from intake_bluesky.documents.pages import event_page, normalise
 from intake_bluesky.documents.statistics import Fields, Statistics, of_floats, of_integers
-from intake_bluesky.integers import FLOAT_EXACT
+from intake_bluesky.integers import FLOAT_EXACT, INT64_END
 
 Found: TypeAlias = Mapping[str, Mapping[str, Fields | None]]
 """Of each data key that a descriptor declares, by stream and key; None in the place of what is not known."""
@@ -167,6 +167,8 @@ def _whole(parts: Sequence[DescriptorEvents], key: str, spec: Document) -> Field
     if seen.ragged or UNEVEN in seen.kinds:
         return None if absent or "null" in seen.kinds else whole.fields
     size = math.prod(seen.shape) if seen.valued else _declared_size(spec)
+    if absent * size >= INT64_END:  # by what it declares: there is no such array to be counted
+        return None
     return Statistics.merged(whole, Statistics.missing(absent * size)).fields
 
 

@@ -239,3 +239,78 @@ def test_integers_of_more_digits_than_python_shows(store: str, tmp_path: Path) -
         written(NEW[store](tmp_path), 1 << 20_000)
     cat = NEW[store](tmp_path / "other") if store != "sqlite" else BlueskySQLCatalog(f"sqlite:///{tmp_path}/o.db")
     assert written(cat, 1 << 14_000)["data"]["x"] == 1 << 14_000
+
+
+def test_a_run_that_has_fewer_events_than_when_it_was_opened(tmp_path: Path) -> None:
+    def written(events: int) -> BlueskyCatalog:
+        run = RunComposer("shrinks")
+        primary = run.descriptor({"x": X})
+        for number in range(events):
+            run.event(primary, {"x": float(number)})
+        return in_files(tmp_path, run.documents)
+
+    stream = written(50)[-1].primary
+    before = stream.to_dask()
+    written(3)
+    for ask in (stream.read, lambda: stream.to_dask().compute(), before.compute):
+        with pytest.raises(DamagedRun, match="was replaced since it was opened"):
+            ask()
+
+
+@pytest.mark.parametrize("store", NEW)
+def test_shapes_that_are_declared_of_what_no_event_has(store: str, tmp_path: Path) -> None:
+    cat, uid_of = NEW[store](tmp_path), dict[str, str]()
+    for uid, shape in (("large", [4096, 4096]), ("absurd", [2**40, 2**40])):
+        run = RunComposer(uid)
+        uid_of[uid] = run.run_uid
+        primary = run.descriptor({"image": data_key("array", shape), "x": X})
+        for number in range(1000):
+            run.event(primary, {"x": float(number)})
+        run.stop()
+        with cat.writer() as write:
+            for name, doc in run.documents:
+                write(name, doc)
+    cat.refresh()
+    assert len(cat.search(Data("x").max() > 900)) == 2
+    large, absurd = cat[uid_of["large"]].primary, cat[uid_of["absurd"]].primary
+    for dataset in (large.read(), large.to_dask()):
+        assert dataset["image"].nbytes == 1000 * 4096 * 4096 * 8
+        assert np.isnan(dataset["image"][500, 5, 5].compute())
+        assert dataset["x"].compute().values[-1] == 999.0
+    for ask in (absurd.read, absurd.to_dask):
+        with pytest.raises(DamagedRun, match="exclude"):
+            ask()
+    assert absurd(exclude=["image"]).read()["x"].values[-1] == 999.0
+    assert absurd(include=["x"]).to_dask()["x"].compute().values[-1] == 999.0
+
+
+@pytest.mark.parametrize("store", NEW)
+def test_a_time_stamp_that_is_no_number_costs_its_column(store: str, tmp_path: Path) -> None:
+    cat, run = NEW[store](tmp_path), RunComposer("stamps")
+    primary = run.descriptor({"x": X, "y": X})
+    for stamps in ({"x": 1.0, "y": 2.0}, {"x": "12:01", "y": 5.0}, {"x": 6.0, "y": 6.5}):
+        run.event(primary, {"x": 1.0, "y": 2.0}, timestamps=stamps)
+    run.stop()
+    with cat.writer() as write:
+        for name, doc in run.documents:
+            write(name, doc)
+    cat.refresh()
+    stamps = cat[-1].primary.timestamps
+    assert stamps.read()["x"].values.tolist() == [1.0, "12:01", 6.0]
+    for found in (stamps.read(), stamps.to_dask()):
+        assert found["y"].values.tolist() == [2.0, 5.0, 6.5]
+    with pytest.raises(DamagedRun, match="12:01"):
+        stamps.to_dask()["x"].compute()
+
+
+@pytest.mark.parametrize("without", ["data", "seq_num", "time", "descriptor"])
+def test_an_event_that_lacks_what_each_has_costs_itself(tmp_path: Path, without: str) -> None:
+    run = RunComposer("lacks")
+    primary = run.descriptor({"x": X})
+    for number in range(3):
+        run.event(primary, {"x": float(number)})
+    del run.documents[3][1][without]
+    cat = in_files(tmp_path, run.documents)
+    assert cat[-1].primary.read()["x"].values.tolist() == [0.0, 2.0]
+    [problem, *_] = cat.problems
+    assert without in problem.message

@@ -290,3 +290,11 @@ def test_values_do_not_depend_on_how_they_were_cut_into_pages(values: list[Any],
     (one, whole), (other, apart) = read([values]), read([part for part in (values[:cut], values[cut:]) if part])
     assert one == other
     np.testing.assert_equal(apart, whole)
+
+
+def test_lists_of_arrays_are_arrays() -> None:
+    values, nulls = column([[np.array([1, 2]), np.array([3, 4])], [[5, 6], [7, 8]]])
+    assert isinstance(values, np.ndarray)
+    assert values.tolist() == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
+    assert values.dtype == np.int64
+    assert not nulls

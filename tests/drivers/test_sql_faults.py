@@ -262,10 +262,10 @@ def test_an_event_that_cannot_be_read_costs_itself(uri: str, flush_seconds: floa
         run.documents[5][1].update(odd)
         run.stop()
         put(store, run.documents)
-        kept = [value for page in store.event_pages(run.run_uid, "primary") for value in page.data["x"].tolist()]
+        kept = [value for page in store.event_pages(run.run_uid, "primary") for value in np.asarray(page.data["x"])]
         assert kept == [1.0, 3.0], odd
         [page] = store.event_pages(run.run_uid, "b")
-        assert page.data["p"].tolist() == [5.0]
+        assert np.asarray(page.data["p"]) == [5.0]
         assert store.header(run.run_uid).streams["primary"].events == 2
         assert identical(list(store.documents(run.run_uid)), run.documents)
         [problem] = [one for one in store.problems() if one.uid == run.run_uid]

@@ -173,4 +173,6 @@ def _leaves(value: Any) -> Iterable[Any]:
         return list(value.ravel()) if value.dtype.kind in "mM" else value.ravel().tolist()
     while value and isinstance(value[0], (list, tuple)):
         value = list(chain.from_iterable(value))
+    if value and isinstance(value[0], np.ndarray):
+        return chain.from_iterable(map(_leaves, value))
     return value  # type: ignore[no-any-return]
