@@ -25,6 +25,8 @@ def byte_count(size: int | str) -> int:
     """
     from dask.utils import parse_bytes  # dask is not loaded before it is needed: it takes longer than all of ours
 
+    if isinstance(size, str) and not any(map(str.isdigit, size)):
+        raise ValueError(f"{size!r} is no size")  # of nothing but a unit dask makes one
     return int(parse_bytes(size))
 
 

@@ -13,7 +13,7 @@ __all__ = ["CODES", "Finding", "Level", "Tally", "finding"]
 Level: TypeAlias = Literal["error", "warning"]
 
 CODES: Final[dict[str, tuple[Level, str]]] = {
-    "unreadable": ("error", "A file, a run or a document cannot be read at all."),
+    "unreadable": ("error", "A file, a run or a document cannot be read, or a part of a file is passed over."),
     "unknown-descriptor": (
         "error",
         "An event or stream datum belongs to a descriptor that the run does not have.",
