@@ -166,7 +166,8 @@ def test_rows_that_a_stream_datum_claims(monkeypatch: pytest.MonkeyPatch) -> Non
     ("options", "said"),
     [
         ({"target_chunk": "large"}, "10 MiB"), ({"target_chunk": 0}, "bytes"), ({"target_chunk": True}, "bytes"),
-        ({"target_chunk": 1.5}, "bytes"), ({"target_chunk": ""}, "bytes"), ({"trim": "yes"}, "True"), ({"on_missing": "skip"}, "'fill'"),
+        ({"target_chunk": 1.5}, "bytes"), ({"target_chunk": ""}, "bytes"),
+        ({"trim": "yes"}, "True"), ({"on_missing": "skip"}, "'fill'"),
         ({"on_mismatch": None}, "'object'"), ({"decode_times": "UTC"}, "True"), ({"sub_dict": "filled"}, "timestamps"),
         ({"join_method": "glue"}, "'concat'"), ({"squeeze": 2}, "True"), ({"include": 5}, "list of keys"),
         ({"exclude": [None]}, "list of keys"),
