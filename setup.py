@@ -24,6 +24,7 @@ CORE = [
     "orjson>=3.10",
     "msgpack>=1.1",
     "zstandard>=0.23",
+    "packaging>=24.0",
     "platformdirs>=4.2",
     "tqdm>=4.66",  # a bar of progress
     'pysimdjson>=6.0; python_version < "3.14"',  # no wheel for 3.14; orjson does the same work, slower
@@ -119,7 +120,7 @@ core_packages = find_packages(str(HERE), include=["intake_bluesky", "intake_blue
 driver_packages = find_packages(str(HERE / "drivers"), include=["intake_bluesky_*"])
 
 setup(
-    name="intake-bluesky",
+    name="bluesky-intake",
     version=version(),
     description="Bluesky runs as Intake catalogs, opened as lazy xarray Datasets; no server needed",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),

@@ -49,6 +49,7 @@ __all__ = [
     "printable",
 ]
 
+DISTRIBUTION: Final = "bluesky-intake"  # its name for pip
 KEPT: Final = frozenset("\n\t\xa0\u2007\u202f\u3000")  # line ends, and spaces that Python does not call printable
 
 
@@ -136,18 +137,48 @@ class StoreUnavailable(IntakeBlueskyError, OSError):
 
 
 class MissingDependency(IntakeBlueskyError, ImportError):
-    """An optional package is needed; the message names the extra that brings it."""
+    """An optional package is needed; the message ends with the command that installs it."""
 
     @classmethod
     def of(cls, package: str, *, extra: str, purpose: str) -> MissingDependency:
-        """Build the error that names the cure.
+        """Build the error that names the cure: the package, and others of the extra that are not installed.
 
         Examples
         --------
-        >>> print(MissingDependency.of("h5py", extra="assets", purpose="to read HDF5 files"))
-        h5py is needed to read HDF5 files and is not installed: pip install "intake-bluesky[assets]"
+        >>> print(MissingDependency.of("zarr", extra="zarr", purpose="to read Zarr arrays"))
+        zarr is needed to read Zarr arrays and is not installed: pip install "zarr>=3.0"
         """
-        return cls(f'{package} is needed {purpose} and is not installed: pip install "intake-bluesky[{extra}]"')
+        lacking = " ".join(f'"{one}"' for one in _lacking(package, extra))
+        return cls(f"{package} is needed {purpose} and is not installed: pip install {lacking}")
+
+
+def _lacking(package: str, extra: str) -> list[str]:
+    """What of an extra is to be installed, as `setup.py` requires it.
+
+    Not the extra by its name: that works for none who installed a checkout, or a copy of it.
+    """
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    try:
+        declared = [Requirement(one) for one in metadata.requires(DISTRIBUTION) or ()]
+    except metadata.PackageNotFoundError:  # it is on sys.path, and not installed
+        declared = []
+    brought = [one for one in declared if one.marker is not None and one.marker.evaluate({"extra": extra})]
+    found = []
+    for one in brought:
+        if canonicalize_name(one.name) != canonicalize_name(package):
+            try:
+                metadata.version(one.name)
+            except metadata.PackageNotFoundError:
+                pass
+            else:
+                continue
+        one.marker = None
+        found.append(str(one))
+    return found or [package]
 
 
 class UntrustedName(IntakeBlueskyError, PermissionError):

@@ -88,7 +88,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def driver_entry_points() -> dict[str, EntryPoint]:
-    announced = distribution("intake-bluesky").entry_points.select(group="intake.drivers")
+    announced = distribution("bluesky-intake").entry_points.select(group="intake.drivers")
     return {each.name: each for each in announced}
 
 
@@ -129,7 +129,7 @@ def test_open_catalog_is_that_of_intake_with_an_environment_kept_to_itself(tmp_p
 
 
 def test_the_version_is_that_of_the_installed_distribution() -> None:
-    assert distribution("intake-bluesky").version == intake_bluesky.__version__
+    assert distribution("bluesky-intake").version == intake_bluesky.__version__
 
 
 def test_importing_loads_nothing_heavy_that_intake_does_not_load() -> None:
@@ -195,16 +195,16 @@ def test_no_other_package_takes_our_driver_names() -> None:
         for each in entry_points(group="intake.drivers")
         if each.name in DRIVERS and each.dist is not None
     }
-    assert owners == {"intake-bluesky"}
+    assert owners == {"bluesky-intake"}
 
 
 def test_the_source_folder_of_the_drivers_is_not_a_package() -> None:
-    installed = distribution("intake-bluesky").read_text("top_level.txt") or ""
+    installed = distribution("bluesky-intake").read_text("top_level.txt") or ""
     assert "drivers" not in installed.split()
 
 
 def test_every_installed_package_says_that_it_is_typed() -> None:
-    installed = (distribution("intake-bluesky").read_text("top_level.txt") or "").split()
+    installed = (distribution("bluesky-intake").read_text("top_level.txt") or "").split()
     assert "intake_bluesky" in installed
     for name in installed:
         spec = importlib.util.find_spec(name)

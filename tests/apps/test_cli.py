@@ -287,7 +287,7 @@ def test_missing_rich_is_named(
     for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "rich", None)
-    assert 'pip install "intake-bluesky[cli]"' in complaint(capsys, "ls", "runs")
+    assert 'pip install "rich>=13.7"' in complaint(capsys, "ls", "runs")
     assert json.loads(printed(capsys, "ls", "runs", "--json"))["total"] == 4
 
 
@@ -299,8 +299,7 @@ def test_missing_bluesky_is_named(
     monkeypatch.setitem(sys.modules, "bluesky", None)
     observed = complaint(capsys, "demo", str(tmp_path))
     assert observed == (
-        "intake-bluesky: bluesky is needed for the demonstration and is not installed: "
-        'pip install "intake-bluesky[demo]"\n'
+        'intake-bluesky: bluesky is needed for the demonstration and is not installed: pip install "bluesky>=1.14"\n'
     )
 
 

@@ -188,7 +188,7 @@ def test_without_the_decompressor(tmp_path: Path, way: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("(4, 6)\n"), done.stderr
     assert "hdf5plugin is needed to decompress" in done.stdout
-    assert 'pip install "intake-bluesky[assets]"' in done.stdout
+    assert 'pip install "hdf5plugin>=4.4"' in done.stdout
 
 
 def test_every_way_of_reading_unpacks(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_without_the_decompressor(tmp_path: Path) -> None:
     path = write(tmp_path / "z.h5", frames(3), **hdf5plugin.Bitshuffle())
     done = subprocess.run([sys.executable, "-c", WITHOUT_PLUGIN, str(path)], capture_output=True, text=True, check=True)
     assert "hdf5plugin is needed to decompress" in done.stdout
-    assert 'pip install "intake-bluesky[assets]"' in done.stdout
+    assert 'pip install "hdf5plugin>=4.4"' in done.stdout
 
 
 def test_importing_assets_loads_neither_h5py_nor_handlers() -> None:

@@ -510,7 +510,7 @@ class TestCommand:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "rich", None)
         assert main(["catalogs"]) == 2
-        assert 'pip install "intake-bluesky[cli]"' in capsys.readouterr().err
+        assert 'pip install "rich>=13.7"' in capsys.readouterr().err
         assert main(["catalogs", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["catalogs"][0]["name"] == "mine"
 

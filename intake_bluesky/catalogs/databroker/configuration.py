@@ -13,7 +13,13 @@ import yaml
 
 from intake_bluesky.catalogs.databroker.mongo_address import DatabrokerAddress, mongo_address
 from intake_bluesky.catalogs.offered import Offered
-from intake_bluesky.errors import IntakeBlueskyError, MissingDependency, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.errors import (
+    DISTRIBUTION,
+    IntakeBlueskyError,
+    MissingDependency,
+    StoreUnavailable,
+    UnsupportedOperation,
+)
 
 __all__ = ["Configuration", "is_configuration", "read_configuration"]
 
@@ -75,8 +81,8 @@ class InMongo(Configuration):
         if not self.installed:
             raise MissingDependency(
                 f"{self.name!r} is a configuration file of databroker ({self.where}) for MongoDB, and its driver, "
-                f'{self.driver}, is not installed: pip install --upgrade "intake-bluesky[mongo]", in a version that '
-                f"has this driver. {self._advice()}:\n{self.yaml()}"
+                f"{self.driver}, is not installed: install {DISTRIBUTION} again, in a version that has this driver. "
+                f"{self._advice()}:\n{self.yaml()}"
             )
         given = {
             "description": self.description,
