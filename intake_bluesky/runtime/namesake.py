@@ -11,6 +11,7 @@ from intake_bluesky.errors import DISTRIBUTION
 __all__ = ["warn_of_namesake"]
 
 NAMESAKE: Final = "intake-bluesky"
+PROTOTYPES: Final = "0.1.0a"
 
 
 def warn_of_namesake() -> None:
@@ -18,6 +19,8 @@ def warn_of_namesake() -> None:
     try:
         version = metadata.version(NAMESAKE)
     except metadata.PackageNotFoundError:
+        return
+    if not version.startswith(PROTOTYPES):  # an older checkout of this package
         return
     warnings.warn(
         f"the package {NAMESAKE} {version} is installed here, too: a prototype of 2019, whose files are in the same "
