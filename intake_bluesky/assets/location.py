@@ -136,7 +136,10 @@ class Location:
         if not self.is_local:
             import fsspec
 
-            return fsspec.open(self.path, "rb", **self.storage_options).open()
+            try:
+                return fsspec.open(self.path, "rb", **self.storage_options).open()
+            except ValueError as error:
+                raise AssetUnavailable(f"{self.path} is at no place that fsspec knows: {error}") from error
         self.check()
         return open(self.path, "rb")
 

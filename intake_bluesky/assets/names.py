@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PureWindowsPath
 from typing import Any, Final, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 __all__ = ["Place", "moved", "names_of", "plain"]
 
@@ -69,7 +69,7 @@ def names_of(resource: Mapping[str, Any]) -> list[str]:
     if not uri.startswith("file:"):
         return [uri]
     host, stands = _after_host(uri)
-    names = [unquote(stands), stands, unquote(urlsplit(uri).path)]
+    names = [unquote(stands), stands, unquote(stands.partition("#")[0].partition("?")[0])]
     # `\\server\share` as a URI, which elsewhere is a path of that machine.
     shared = [f"//{host}{name}" for name in names] if host not in ("", "localhost") else []
     return list(dict.fromkeys(names + shared))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -204,3 +205,16 @@ def test_files_that_documents_may_not_name_are_not_looked_at(tmp_path: Path) -> 
     path = write(tmp_path / "x.h5", frames(2))
     observed = asset_files(asset(path, []).resource, untrusted(tmp_path))
     assert observed == [AssetFile(f"file://localhost{path}", exists=False, size=None)]
+
+
+RESOURCE = asset("", []).resource
+ODD_URIS = [
+    "file://[", "file:", "file://", "http://[", "http://[::1", "http://a b/c", "s3://", "s3:///", "://", "data:,x",
+    "memory://", "nowhere://x", "simplecache::http://[", "C:\\", "//", "~", "\n", "\udcff", "\ud800",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("uri", ODD_URIS)
+def test_uris_that_name_nothing(uri: str) -> None:
+    with pytest.raises(AssetUnavailable):
+        opened(replace(asset("", [(1, 3, 0, 2)]), resource=RESOURCE | {"uri": uri}), key(4, 6), 2).read()
