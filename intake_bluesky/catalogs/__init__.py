@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from intake_bluesky.runtime.installed_packages import check_installed_packages
+
 if TYPE_CHECKING:
     from intake_bluesky.catalogs.installed.mapping import InstalledCatalogs
     from intake_bluesky.catalogs.installed.search_path import CatalogLocation, search_path
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     catalog: InstalledCatalogs
 
 __all__ = ["CatalogLocation", "InstalledCatalogs", "Offered", "catalog", "search_path"]
+
+check_installed_packages()
 
 _MODULES = {
     "InstalledCatalogs": "installed.mapping",

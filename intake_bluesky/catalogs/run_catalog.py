@@ -23,7 +23,6 @@ from intake_bluesky.catalogs.yaml_files.catalog import open_catalog
 from intake_bluesky.documents.model import RunHeader, RunSummary
 from intake_bluesky.errors import RunNotFound
 from intake_bluesky.query import Query, documents_needed
-from intake_bluesky.runtime.namesake import warn_of_namesake
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.runtime.sizes import byte_count
 from intake_bluesky.search.ordering import Arrangement, Sorting
@@ -32,8 +31,6 @@ from intake_bluesky.storage.contract import Problem, RunStore
 from intake_bluesky.storage.origin import Origin
 
 __all__ = ["BlueskyCatalog", "open_catalog"]
-
-warn_of_namesake()
 
 SHOWN: Final = 10  # runs in a table
 COMPLETED: Final = 100  # runs offered by tab completion
