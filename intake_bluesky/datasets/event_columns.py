@@ -236,7 +236,7 @@ class InlineColumns:
             if not field.valued:
                 out[field.key] = field.nothing(len(rows))
                 continue
-            out[field.key] = missing((len(rows), *field.shape), field.dtype)
+            out[field.key] = missing((len(rows), *field.shape), stored.columns[field.key].dtype)
             out[field.key][has] = stored.columns[field.key][rows.event[has]]
         return out
 

@@ -44,4 +44,7 @@ def cells(values: Array) -> Array:
 def _cell(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.view(ArrayCell)
-    return to_plain(value) if isinstance(value, (dict, list, tuple)) else value
+    try:
+        return to_plain(value) if isinstance(value, (dict, list, tuple)) else value
+    except RecursionError:  # nested deeper than Python follows
+        return value

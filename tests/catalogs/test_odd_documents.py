@@ -289,8 +289,11 @@ def test_shapes_that_are_declared_of_what_no_event_has(store: str, tmp_path: Pat
 def test_a_time_stamp_that_is_no_number_costs_its_column(store: str, tmp_path: Path) -> None:
     cat, run = NEW[store](tmp_path), RunComposer("stamps")
     primary = run.descriptor({"x": X, "y": X})
-    for stamps in ({"x": 1.0, "y": 2.0}, {"x": "12:01", "y": 5.0}, {"x": 6.0, "y": 6.5}):
+    for stamps in ({"x": 9.0, "y": 9.0}, {"x": 1.0, "y": 2.0}, {"x": "12:01", "y": 5.0}, {"x": 6.0, "y": 6.5}):
         run.event(primary, {"x": 1.0, "y": 2.0}, timestamps=stamps)
+    run.documents[2][1]["seq_num"] = 1  # taken again
+    for number, (_, doc) in enumerate(run.documents[3:], 1):
+        doc["seq_num"] = number
     run.stop()
     with cat.writer() as write:
         for name, doc in run.documents:
@@ -298,6 +301,7 @@ def test_a_time_stamp_that_is_no_number_costs_its_column(store: str, tmp_path: P
     cat.refresh()
     stamps = cat[-1].primary.timestamps
     assert stamps.read()["x"].values.tolist() == [1.0, "12:01", 6.0]
+    assert stamps.to_dataframe()["x"].tolist() == [1.0, "12:01", 6.0]
     for found in (stamps.read(), stamps.to_dask()):
         assert found["y"].values.tolist() == [2.0, 5.0, 6.5]
     with pytest.raises(DamagedRun, match="12:01"):
@@ -315,3 +319,14 @@ def test_an_event_that_lacks_what_each_has_costs_itself(tmp_path: Path, without:
     assert cat[-1].primary.read()["x"].values.tolist() == [0.0, 2.0]
     [problem, *_] = cat.problems
     assert without in problem.message
+
+
+def test_values_nested_past_what_python_follows(tmp_path: Path) -> None:
+    value: Any = 1
+    for _ in range(480):
+        value = [value]
+    run = RunComposer("deep")
+    primary = run.descriptor({"x": X})
+    run.event(primary, {"x": value})
+    frame = in_files(tmp_path, run.documents)[-1].primary.to_dataframe()
+    assert len(frame) == 1

@@ -10,6 +10,7 @@ import errno
 import glob
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from intake_bluesky.errors import AssetUnavailable, UntrustedName
 __all__ = ["VirtualSource", "check_source", "find_dataset", "lead", "list_group", "locate_source", "sources_of"]
 
 MOST_LINKS: Final = 32
+UNNAMEABLE: Final = re.compile("[\0\ud800-\udfff]")
 # Environment variables in which HDF5 looks for the files of links, of virtual datasets and of raw storage. With them it
 # may find another file than the one beside the file that names it, and that one has to be checked, too.
 LINKS: Final = "HDF5_EXT_PREFIX"
@@ -122,6 +124,8 @@ def find_dataset(handle: OpenFile, name: str) -> tuple[OpenFile, Any]:
     UntrustedName
         When a link leads to a file that documents from elsewhere may not name.
     """
+    if UNNAMEABLE.search(name):
+        raise AssetUnavailable(f"{name!r} is no name of a dataset in {handle.location.path}")
     owner, path = handle, name
     for _ in range(MOST_LINKS):
         location, path = lead(owner, path)
