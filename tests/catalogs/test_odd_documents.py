@@ -319,14 +319,3 @@ def test_an_event_that_lacks_what_each_has_costs_itself(tmp_path: Path, without:
     assert cat[-1].primary.read()["x"].values.tolist() == [0.0, 2.0]
     [problem, *_] = cat.problems
     assert without in problem.message
-
-
-def test_values_nested_past_what_python_follows(tmp_path: Path) -> None:
-    value: Any = 1
-    for _ in range(480):
-        value = [value]
-    run = RunComposer("deep")
-    primary = run.descriptor({"x": X})
-    run.event(primary, {"x": value})
-    frame = in_files(tmp_path, run.documents)[-1].primary.to_dataframe()
-    assert len(frame) == 1
