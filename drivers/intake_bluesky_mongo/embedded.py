@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from bson.raw_bson import RawBSONDocument
+
 from intake_bluesky.documents.model import DatumPage, Document
-from intake_bluesky.errors import DuplicateRun
+from intake_bluesky.errors import RunNotFound
 from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import RunInsert
 from intake_bluesky_mongo.bson_documents import from_bson
@@ -34,7 +36,7 @@ from intake_bluesky_mongo.writing.page_writer import (
     pages_of,
     stored_page,
 )
-from intake_bluesky_mongo.writing.storable_documents import uid_of
+from intake_bluesky_mongo.writing.storable_documents import same, uid_of
 from intake_bluesky_mongo.writing.writer import MongoInsert, Writes, begin, sized
 
 FIELDS: Final = ("start", "stop", "descriptors", "resources", "stream_resources")
@@ -246,13 +248,10 @@ class _EmbeddedInsert(MongoInsert):
             self.writes.insert("stream_datum", [raw], what)
             return
         field = PLURALS.get(name, name)
-        change = {"$push": {field: sized(name, doc)}}
-        if name == "stop":
-            change["$set"] = self._counts()
+        change = {"$set": self._counts()} if name == "stop" else {}
+        self._push(field, sized(name, doc), change, what)
         if name == "descriptor":
             self._events.introduce(doc)
-        # Only where it is not there yet, so that a write which is repeated pushes nothing twice.
-        self._update({f"{field}.uid": {"$ne": doc["uid"]}}, change, what)
 
     def _counts(self) -> Any:
         """What databroker reads of a header instead of counting."""
@@ -265,13 +264,21 @@ class _EmbeddedInsert(MongoInsert):
             "datum_count": sum(self._datums.counts.values()),
         }
 
-    def _update(self, unless: Mapping[str, Any], change: Mapping[str, Any], what: str) -> None:
-        def write(tried: bool) -> None:  # as `again` says
-            done = self.writes.collection("header").update_one({"_id": self.uid, **unless}, change)
-            if not (done.matched_count or tried):
-                raise DuplicateRun(
-                    f"{self.writes.connection.shown} has {what} already, or the run was taken away while it was written"
+    def _push(self, field: str, doc: RawBSONDocument, also: Mapping[str, Any], what: str) -> None:
+        """Add a document to the header, unless it is there: so a write that is repeated pushes nothing twice."""
+        this = {"_id": self.uid}
+        new = {**this, f"{field}.uid": {"$ne": doc["uid"]}}
+
+        def write() -> None:
+            if self.writes.collection("header").update_one(new, {"$push": {field: doc}, **also}).matched_count:
+                return
+            found = self.writes.stored("header").find_one(this, {field: 1})
+            if found is None:
+                raise RunNotFound(
+                    f"run {self.uid} was removed from {self.writes.connection.shown} while it was written"
                 )
+            if not any(same(one, doc) for one in found.get(field, ())):
+                raise self.writes.other_there(what)
 
         self.writes.again(f"to write {what}", write)
 

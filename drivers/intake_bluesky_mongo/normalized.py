@@ -9,7 +9,6 @@ from typing import Any, Final
 from bson.raw_bson import RawBSONDocument
 
 from intake_bluesky.documents.model import DatumPage, Document
-from intake_bluesky.errors import DuplicateRun
 from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import RunInsert
 from intake_bluesky_mongo.bson_documents import from_bson
@@ -263,19 +262,15 @@ class _SinglesInsert(MongoInsert):
         writes.insert(COLLECTIONS.get(name, name), [raw], f"the {name} {doc['uid']} of run {self.uid}")
 
     def _send(self) -> None:
-        _insert(self.assets, "datum", self._waiting_datums, f"datums of run {self.uid}")
-        _insert(self.writes, "event", self._events, f"events of run {self.uid}")
+        self._insert(self.assets, "datum", self._waiting_datums)
+        self._insert(self.writes, "event", self._events)
 
-
-def _insert(writes: Writes, collection: str, docs: list[RawBSONDocument], what: str) -> None:
-    """Insert documents, and hold them no more."""
-    try:
+    def _insert(self, writes: Writes, kind: str, docs: list[RawBSONDocument]) -> None:
+        """Insert documents, and hold them no more: those that are refused, too."""
         if docs:
-            writes.insert(collection, docs, what)
-    except DuplicateRun:
-        docs.clear()  # the others are written
-        raise
-    docs.clear()
+            with self.noting_refused():
+                writes.insert(kind, docs, f"the {kind}s of run {self.uid}")
+        docs.clear()
 
 
 class _PagedInsert(_SinglesInsert):

@@ -125,7 +125,7 @@ class RemovableRuns(RunStore):
         there = on_primary(deletion.connection)[deletion.collection]
         ids: list[Any] = []
 
-        def delete(_: bool) -> None:  # as `Writes.again` says
+        def delete() -> None:
             writes.collection(deletion.collection).delete_many({"_id": {"$in": ids}})
 
         more = True
@@ -197,12 +197,12 @@ class _Note:
         own = {"_id": self._name, "owner": self._owner}
         self._writes.again(
             f"to delete the note on the removal of {self._name}",
-            lambda _: self._writes.collection(COLLECTION).delete_one(own),
+            lambda: self._writes.collection(COLLECTION).delete_one(own),
         )
 
     def _change(self, condition: Mapping[str, Any], values: Mapping[str, Any], *, upsert: bool = False) -> int:
         change = {"$set": dict(values), "$currentDate": {"seen": True}}
         return self._writes.again(
             f"to note the removal of {self._name}",
-            lambda _: self._writes.collection(COLLECTION).update_one(condition, change, upsert=upsert).matched_count,
+            lambda: self._writes.collection(COLLECTION).update_one(condition, change, upsert=upsert).matched_count,
         )

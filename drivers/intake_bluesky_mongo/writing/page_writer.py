@@ -13,6 +13,7 @@ from intake_bluesky_mongo.bson_documents import LARGEST
 from intake_bluesky_mongo.connections import Stored
 from intake_bluesky_mongo.run_layout import PAGE_BYTES, StoredPage
 from intake_bluesky_mongo.union_query import Section, wrapped
+from intake_bluesky_mongo.writing.storable_documents import ordered
 from intake_bluesky_mongo.writing.writer import Writes, sized
 
 PARTS: Final = ("data", "timestamps", "filled")
@@ -61,6 +62,7 @@ class _Pages:
     collection: str
     owner: str
     kind: str
+    name: str  # the key that tells a row from others
 
     def __init__(self, writes: Writes, run: str) -> None:
         self._writes = writes
@@ -68,16 +70,30 @@ class _Pages:
         self._filling: dict[str, _Page] = {}
         self._full: list[_Page] = []
         self.counts: dict[str, int] = {}
+        # Of each row, by that of its name, a hash of what it is: little memory, for a run may have millions.
+        self._known: dict[int, int] = {}
 
     def hold(self, doc: Mapping[str, Any]) -> int:
-        """Add a row; gives its bytes."""
-        size = len(sized(self.kind, doc, limit=LARGEST - MARGIN).raw)
+        """Add a row, unless it came before; gives its bytes.
+
+        Raises
+        ------
+        DuplicateRun
+            When another came by that name.
+        """
+        raw = sized(self.kind, ordered(doc), limit=LARGEST - MARGIN).raw
+        name, content, size = hash(doc[self.name]), hash(raw), len(raw)
+        if self._known.get(name) == content:
+            return 0
+        if name in self._known:
+            raise self._writes.other_there(f"the {self.kind} {doc[self.name]} of run {self._run}")
         owner, keys = str(doc[self.owner]), self._keys(doc)
         page = self._filling.get(owner)
         if page is None or page.keys != keys or page.size + size > PAGE_BYTES:
             self._end(page)
             page = self._filling[owner] = _Page(owner, keys, self.counts.get(owner, 0))
         page.rows.append(to_plain(doc))  # whose owner may change it before it is written
+        self._known[name] = content
         page.size += size
         self.counts[owner] = self.counts.get(owner, 0) + 1
         return size
@@ -108,14 +124,14 @@ class _Pages:
         replacing: list[ReplaceOne[Stored]] = [ReplaceOne({"_id": known}, raw, upsert=True)]
         self._writes.again(
             f"to write {self.kind}s of run {self._run}",
-            lambda _: self._writes.collection(self.collection).bulk_write(replacing),
+            lambda: self._writes.collection(self.collection).bulk_write(replacing),
         )
 
 
 class PagedEvents(_Pages):
     """Events of a run; those of one stream by several descriptors stay in order, by their times."""
 
-    owner, kind = "descriptor", "event"
+    owner, kind, name = "descriptor", "event", "uid"
 
     def __init__(self, writes: Writes, collection: str, run: str) -> None:
         super().__init__(writes, run)
@@ -147,7 +163,7 @@ class PagedEvents(_Pages):
 class PagedDatums(_Pages):
     """Datums of a run."""
 
-    owner, kind, collection = "resource", "datum", "datum"
+    owner, kind, name, collection = "resource", "datum", "datum_id", "datum"
 
     def _keys(self, doc: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(doc["datum_kwargs"])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from intake_bluesky.documents.model import Document
+from intake_bluesky.documents.model import Document, identical
 from intake_bluesky.documents.pages import events_of, normalise
 from intake_bluesky.errors import UnsupportedOperation
+from intake_bluesky_mongo.bson_documents import from_bson
 
 TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
     "descriptor": ("uid", "run_start"), "event": ("uid", "descriptor"), "resource": ("uid",),
@@ -79,3 +80,21 @@ def _check(run: str, name: str, doc: Mapping[str, Any]) -> None:
         raise UnsupportedOperation(f"this {name} document would not be found again, with {told}: it was not written")
     if doc.get("run_start", run) != run:
         raise UnsupportedOperation(f"this {name} document is of run {doc['run_start']!r:.80}, and not of run {run}")
+
+
+def ordered(doc: Mapping[str, Any]) -> Document:
+    """A document as it is whether it came alone or in a page: in the order of its keys, without what is empty."""
+    return {
+        key: dict(sorted(value.items(), key=_key)) if isinstance(value, Mapping) else value
+        for key, value in sorted(doc.items(), key=_key)
+        if not (isinstance(value, Mapping) and not value)
+    }
+
+
+def _key(item: tuple[Any, Any]) -> str:
+    return str(item[0])
+
+
+def same(stored: Mapping[str, Any], doc: Mapping[str, Any]) -> bool:
+    """Whether a document in the database, by whatever ``_id``, is one that was delivered."""
+    return identical(ordered(from_bson(stored)), ordered(from_bson(doc)))

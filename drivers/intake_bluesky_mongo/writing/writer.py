@@ -1,7 +1,8 @@
 """Writing one run: events are held back for a moment and written together, all else at once.
 
 Every write is acknowledged, and may be sent again: the ``_id`` of a document follows from what it is, so that one sent
-twice, because the server went away before it answered, is there once.
+or delivered twice is there once. Where one of that ``_id`` is there already, it is looked at: it is this one, or this
+one is refused. What is refused costs itself; who writes or closes next is told.
 """
 
 from __future__ import annotations
@@ -9,25 +10,29 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 
 from bson.raw_bson import RawBSONDocument
-from pymongo import WriteConcern
+from pymongo import ReadPreference, WriteConcern
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError
 
-from intake_bluesky.documents.model import Document
-from intake_bluesky.errors import DuplicateRun, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.documents.model import Document, identical, to_plain
+from intake_bluesky.errors import DuplicateRun, IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.storage.buffered_insert import BufferedInsert, Buffering, try_again
 from intake_bluesky_mongo.bson_documents import LARGEST, ready
 from intake_bluesky_mongo.connections import Connection, Stored
 from intake_bluesky_mongo.large_values import COLLECTION, divided
-from intake_bluesky_mongo.writing.storable_documents import rows_of
+from intake_bluesky_mongo.legacy_resources import chunks
+from intake_bluesky_mongo.writing.storable_documents import rows_of, same
 
 T = TypeVar("T")
 Row: TypeAlias = tuple[str, Mapping[str, Any]]
 
 DUPLICATE: Final = 11000
+ROWS: Final = frozenset({"event", "datum"})
+SHOWN: Final = 5  # of several errors
 
 
 class TooLarge(UnsupportedOperation):
@@ -40,7 +45,6 @@ class Writes:
     def __init__(self, connection: Connection, patience: float) -> None:
         self.connection = connection
         self.patience = patience
-        self._unsure: set[str] = set()  # what was sent when the server went away for longer than that
 
     def collection(self, name: str) -> Collection[Stored]:
         """A collection whose writes are acknowledged when they are in the server's journal, unless the URI says more.
@@ -55,8 +59,13 @@ class Writes:
             said["j"] = True
         return found.with_options(write_concern=WriteConcern(**said))
 
-    def again(self, what: str, write: Callable[[bool], T]) -> T:
-        """Do what is harmless twice until the server answers; `write` is called with whether it was tried before.
+    def stored(self, name: str) -> Collection[Stored]:
+        """A collection as it is, and not as one of its copies was a moment ago; its documents as they are stored."""
+        raw = self.connection.database.codec_options.with_options(document_class=RawBSONDocument)
+        return self.connection.database[name].with_options(codec_options=raw, read_preference=ReadPreference.PRIMARY)
+
+    def again(self, what: str, write: Callable[[], T]) -> T:
+        """Do what is harmless twice until the server answers.
 
         Raises
         ------
@@ -64,56 +73,56 @@ class Writes:
         """
 
         def attempt() -> T:
-            try:
-                with self.connection.asking(what):
-                    done = write(what in self._unsure)
-            except StoreUnavailable as error:
-                if went_away(error):
-                    self._unsure.add(what)
-                raise
-            self._unsure.discard(what)
-            return done
+            with self.connection.asking(what):
+                return write()
 
         return try_again(attempt, went_away, self.patience)
 
     def insert(self, name: str, docs: Sequence[RawBSONDocument], what: str) -> None:
-        """Insert documents that have their ``_id``.
+        """Insert documents that have their ``_id``; one that is there as it is was sent, or delivered, twice.
 
         Raises
         ------
         DuplicateRun
-            When some were there before this was tried; the others are written.
+            When others are there by the uids of some; all the rest is written.
         """
 
-        def write(tried: bool) -> None:  # as `again` says
+        def write() -> list[RawBSONDocument]:
             try:
                 self.collection(name).insert_many(docs, ordered=False)
             except BulkWriteError as error:
                 problems = error.details["writeErrors"]
-                others = [one for one in problems if one["code"] != DUPLICATE]
-                if others or error.details.get("writeConcernErrors"):
+                if error.details.get("writeConcernErrors") or any(one["code"] != DUPLICATE for one in problems):
                     raise
-                if not tried:
-                    raise DuplicateRun(
-                        f"{self.connection.shown} has {what} already, or one of its uid: {problems[0]['errmsg'][:200]}"
-                    ) from error
+                return self._others(name, [(docs[one["index"]], one.get("keyValue")) for one in problems])
+            return []
 
-        self.again(f"to write {what}", write)
+        others = self.again(f"to write {what}", write)
+        if others:
+            uids = [str(doc.get("uid", doc.get("datum_id", doc["_id"]))) for doc in others]
+            raise self.other_there(f"{', '.join(uids[:SHOWN])}{', ...' * (len(uids) > SHOWN)} ({len(uids)} of {what})")
 
-    def insert_again(self, name: str, doc: RawBSONDocument, what: str) -> None:
-        """Insert a document that may be there as it is.
+    def _others(
+        self, name: str, twice: Sequence[tuple[RawBSONDocument, Mapping[str, Any] | None]]
+    ) -> list[RawBSONDocument]:
+        """Those of some documents that an index took for ones that are there, and that are not these."""
+        others: list[RawBSONDocument] = []
+        for some in chunks(twice):
+            ids = {"_id": {"$in": [doc["_id"] for doc, _ in some]}}
+            there = {found["_id"]: found for found in self.stored(name).find(ids)}
+            for doc, key in some:
+                # By a unique index of another writer, whose ``_id`` is another.
+                found = there.get(doc["_id"]) or (self.stored(name).find_one(key) if key else None)
+                if found is None or not same(found, doc):
+                    others.append(doc)
+        return others
 
-        Raises
-        ------
-        DuplicateRun
-            When there is another of its ``_id``.
-        """
-        try:
-            self.insert(name, [doc], what)
-        except DuplicateRun:
-            with self.connection.asking(f"for {what}"):
-                if not _is_there(self.collection(name), doc):
-                    raise
+    def other_there(self, what: str) -> DuplicateRun:
+        """The error of what came with the uid of another."""
+        return DuplicateRun(
+            f"{self.connection.shown} has another document by the uid of {what}: what came second was not written, "
+            "everything else was. Two documents of one uid are the same one, or somebody numbers them wrongly"
+        )
 
 
 def went_away(error: StoreUnavailable) -> bool:
@@ -132,33 +141,73 @@ class MongoInsert(BufferedInsert):
         self._given: deque[Iterator[Row]] = deque()  # of documents that came, what is not taken yet
         self._row: Row | None = None  # the first of that
         self._descriptors: set[str] = set()
+        self._stop: Document | None = None
+        self._refused: list[IntakeBlueskyError] = []  # of documents that waited; for whoever writes or closes next
 
     def _went_away(self, error: StoreUnavailable) -> bool:
         return went_away(error)
 
+    def write(self, name: str, doc: Document) -> None:
+        with self._lock:
+            if name == "stop" and self._state == "closed" and identical(doc, self._stop):
+                return  # delivered twice
+            super().write(name, doc)
+            self._tell_refused()
+
+    def close(self) -> None:
+        with self._lock:
+            super().close()
+            self._tell_refused()
+
+    @contextmanager
+    def noting_refused(self) -> Iterator[None]:
+        """Keep an error of some documents in mind, to go on with all others."""
+        try:
+            yield
+        except StoreUnavailable:
+            raise
+        except IntakeBlueskyError as error:
+            self._refused.append(error)
+
+    def _tell_refused(self) -> None:
+        refused, self._refused = self._refused, []
+        if refused:
+            more = [f"... and {len(refused) - SHOWN} more"] * (len(refused) > SHOWN)
+            raise type(refused[0])("\n".join([*map(str, refused[:SHOWN]), *more])) from refused[0]
+
     def _take(self, name: str, doc: Document) -> None:
         self._given.append(rows_of(self.uid, name, doc))
-        self._take_given()
+        self._take_waiting(but=1)
+        self._take_first()
 
-    def _take_given(self) -> None:
+    def _take_waiting(self, but: int = 0) -> None:
         """Take what came, in order; what cannot be for want of a server stays."""
-        while self._given:
-            try:
-                self._take_rows(self._given[0])
-            except StoreUnavailable:
-                raise
-            except BaseException:  # refused: the rest of this document is dropped, and the next one may be taken
-                self._row = None
-                self._given.popleft()
-                raise
+        while len(self._given) > but:
+            with self.noting_refused():
+                self._take_first()
+
+    def _take_first(self) -> None:
+        try:
+            self._take_rows(self._given[0])
+        except StoreUnavailable:
+            raise
+        except BaseException:  # refused: the rest of this document is dropped, and the next one may be taken
+            self._row = None
             self._given.popleft()
+            raise
+        self._given.popleft()
 
     def _take_rows(self, rows: Iterator[Row]) -> None:
         while True:
             self._row = self._row or next(rows, None)
             if self._row is None:
                 return
-            self._take_row(*self._row)
+            try:
+                self._take_row(*self._row)
+            except DuplicateRun as error:
+                if self._row[0] not in ROWS:
+                    raise
+                self._refused.append(error)  # the other rows of a page are taken
             self._row = None
             if self._held >= self.buffering.flush_bytes:
                 self._send_held()
@@ -174,16 +223,12 @@ class MongoInsert(BufferedInsert):
         elif name == "datum":
             self._held += self._datum(doc)
         else:
-            twice = None
-            try:
-                self._send_held()
-            except DuplicateRun as error:  # the others are written, and so is this
-                twice = error
+            self._send_held()
             self._write(name, doc)
             if name == "descriptor":
                 self._descriptors.add(doc["uid"])
-            if twice is not None:
-                raise twice
+            if name == "stop":
+                self._stop = to_plain(doc)
 
     def _event_in_pieces(self, event: Mapping[str, Any]) -> int:
         """Hold an event; where it is too large, its largest values are written before it, in pieces."""
@@ -192,7 +237,7 @@ class MongoInsert(BufferedInsert):
         except TooLarge:
             rest, pieces = divided(event)
         for piece in pieces:
-            self.writes.insert_again(COLLECTION, piece, f"a large value of event {event['uid']} of run {self.uid}")
+            self.writes.insert(COLLECTION, [piece], f"a large value of event {event['uid']} of run {self.uid}")
         return self._event(rest)
 
     @abstractmethod
@@ -209,19 +254,15 @@ class MongoInsert(BufferedInsert):
 
     @abstractmethod
     def _send(self) -> None:
-        """Write what is held; what is written is held no more."""
+        """Write what is held; what is written, or refused, is held no more."""
 
     def _flush(self) -> None:
-        self._take_given()
+        self._take_waiting()
         self._send_held()
 
     def _send_held(self) -> None:
         if self._held:
-            try:
-                self._send()
-            except DuplicateRun:
-                self._held = 0  # the others are written
-                raise
+            self._send()
             self._held = 0
 
 
@@ -256,18 +297,16 @@ def begin(writes: Writes, collection: str, start: RawBSONDocument, uid_path: str
         if writes.collection(collection).find_one({uid_path: uid}, {"_id": 1}) is not None:
             raise taken
 
-    def write(tried: bool) -> None:
+    tries = 0
+
+    def write() -> None:
+        nonlocal tries
+        tries += 1
         try:
             writes.collection(collection).insert_one(start)
         except DuplicateKeyError as error:
-            if not (tried and _is_there(writes.collection(collection), start)):
+            found = writes.stored(collection).find_one({"_id": start["_id"]}) if tries > 1 else None
+            if found is None or not same(found, start):  # else the first try wrote it, whose answer was lost
                 raise taken from error
 
     writes.again(f"to write the start of run {uid}", write)
-
-
-def _is_there(collection: Collection[Stored], doc: RawBSONDocument) -> bool:
-    """Whether a document is there just as it was to be written: by the try whose answer was lost."""
-    raw = collection.with_options(codec_options=collection.codec_options.with_options(document_class=RawBSONDocument))
-    found: Any = raw.find_one({"_id": doc["_id"]})
-    return found is not None and bool(found.raw == doc.raw)
