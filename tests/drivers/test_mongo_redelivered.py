@@ -208,3 +208,30 @@ def test_another_document_is_told_also_after_a_lost_answer(
     assert len(told) == 1
     check(store, run)
     store.close()
+
+
+@pytest.mark.parametrize("odd", ["event", "datum", "resource"])
+def test_what_the_server_refuses_costs_itself(
+    database: Database[dict[str, Any]], database_uri: str, seconds: float, odd: str
+) -> None:
+    """By its validation, between a datum that comes twice and another of its uid."""
+    database.create_collection(odd, validator={"odd": {"$ne": True}})
+    store, run = open_store("normalized", database_uri, seconds), every_kind()
+    names = [name for name, _ in run.documents]
+    doc, datum = run.documents[names.index(odd)][1], run.documents[names.index("datum")]
+    field = "datum_id" if odd == "datum" else "uid"
+    between = [(odd, {**doc, field: "the odd one", "odd": True}), datum, ("datum", others(*datum))]
+    told = []
+    with store.insert(run.documents[0][1]) as insert:
+        place = names.index("event") + 1
+        for pair in [*run.documents[1:place], *between, *run.documents[place:]]:
+            try:
+                insert.write(*pair)
+            except (DuplicateRun, UnsupportedOperation) as error:
+                told.append(str(error))
+    text = "\n".join(told)
+    assert "refused the odd one" in text
+    assert "validation" in text
+    assert f"by the uid of {datum[1]['datum_id']}" in text
+    check(store, run)
+    store.close()

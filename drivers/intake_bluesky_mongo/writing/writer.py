@@ -31,6 +31,8 @@ T = TypeVar("T")
 Row: TypeAlias = tuple[str, Mapping[str, Any]]
 
 DUPLICATE: Final = 11000
+INVALID: Final = frozenset({2, 52, 56, 57, 121, 10334, 17280})
+"""Codes of a server that refuses a document: for its values, the names of its keys, by validation, for its size."""
 ROWS: Final = frozenset({"event", "datum"})
 SHOWN: Final = 5  # of several errors
 
@@ -85,22 +87,32 @@ class Writes:
         ------
         DuplicateRun
             When others are there by the uids of some; all the rest is written.
+        UnsupportedOperation
+            When the server refused some for what they are, as its validation may; all the rest is written.
         """
 
-        def write() -> list[RawBSONDocument]:
+        def write() -> tuple[list[RawBSONDocument], list[Mapping[str, Any]]]:
             try:
                 self.collection(name).insert_many(docs, ordered=False)
             except BulkWriteError as error:
                 problems = error.details["writeErrors"]
-                if error.details.get("writeConcernErrors") or any(one["code"] != DUPLICATE for one in problems):
+                twice = [(docs[one["index"]], one.get("keyValue")) for one in problems if one["code"] == DUPLICATE]
+                refused = [one for one in problems if one["code"] in INVALID]
+                if error.details.get("writeConcernErrors") or len(twice) + len(refused) < len(problems):
                     raise
-                return self._others(name, [(docs[one["index"]], one.get("keyValue")) for one in problems])
-            return []
+                return self._others(name, twice), refused
+            return [], []
 
-        others = self.again(f"to write {what}", write)
-        if others:
-            uids = [str(doc.get("uid", doc.get("datum_id", doc["_id"]))) for doc in others]
-            raise self.other_there(f"{', '.join(uids[:SHOWN])}{', ...' * (len(uids) > SHOWN)} ({len(uids)} of {what})")
+        others, refused = self.again(f"to write {what}", write)
+        told = str(self.other_there(f"{_uids(others)} ({len(others)} of {what})")) if others else ""
+        if refused:
+            uids = _uids([docs[one["index"]] for one in refused])
+            raise UnsupportedOperation(
+                f"{self.connection.shown} refused {uids} ({len(refused)} of {what}): {refused[0]['errmsg'][:200]}. "
+                f"These were not written, everything else was. {told}".rstrip()
+            )
+        if told:
+            raise DuplicateRun(told)
 
     def _others(
         self, name: str, twice: Sequence[tuple[RawBSONDocument, Mapping[str, Any] | None]]
@@ -123,6 +135,11 @@ class Writes:
             f"{self.connection.shown} has another document by the uid of {what}: what came second was not written, "
             "everything else was. Two documents of one uid are the same one, or somebody numbers them wrongly"
         )
+
+
+def _uids(docs: Sequence[RawBSONDocument]) -> str:
+    uids = [str(doc.get("uid", doc.get("datum_id", doc["_id"]))) for doc in docs]
+    return ", ".join([*uids[:SHOWN], *["..."] * (len(uids) > SHOWN)])
 
 
 def went_away(error: StoreUnavailable) -> bool:
