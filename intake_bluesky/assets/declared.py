@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from intake_bluesky.assets.whole_numbers import whole
 from intake_bluesky.documents.columns import TEXT
 
 __all__ = ["declared_dtype", "declared_shape", "explicit_dtype"]
@@ -72,6 +73,8 @@ def _fields(value: Any) -> Any:
 def declared_shape(spec: Mapping[str, Any]) -> tuple[int | None, ...]:
     """The shape of one event's value; None for each length that is not known (null, or the 0 of some devices).
 
+    Nor is one known that is no integer.
+
     Examples
     --------
     >>> declared_shape({"shape": [None, 4]}), declared_shape({})
@@ -80,4 +83,12 @@ def declared_shape(spec: Mapping[str, Any]) -> tuple[int | None, ...]:
     shape = spec.get("shape")
     if not isinstance(shape, (list, tuple)):
         return ()
-    return tuple(int(n) if isinstance(n, (int, np.integer)) and n > 0 else None for n in shape)
+    return tuple(map(_length, shape))
+
+
+def _length(value: Any) -> int | None:
+    try:
+        length = whole("a length", value)
+    except ValueError:
+        return None
+    return length if length > 0 else None

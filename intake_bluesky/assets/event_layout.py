@@ -13,6 +13,7 @@ import numpy as np
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.assets.options import JoinMethod
 from intake_bluesky.assets.reader import FrameStructure
+from intake_bluesky.assets.whole_numbers import whole
 from intake_bluesky.errors import AssetUnavailable
 
 __all__ = ["EventLayout"]
@@ -141,6 +142,8 @@ class EventLayout:
             dtype = declared_dtype(spec) if structure.parsed else structure.dtype
             if structure.parsed and (dtype.names or frame == (1,)):
                 frame = (1,) if len(declared) > 1 else ()  # columns are fields, or there is but one
+            if not multiplier:
+                _refuse_odd_count(spec, frame)
             frames = multiplier or _frames_of(declared, frame)
             held = structure.frames or 0
             if frames == 1 and events in (None, 1) and _is_one_frame(declared, held, frame):
@@ -189,6 +192,16 @@ def _frames_of(declared: tuple[int | None, ...], frame: tuple[int, ...]) -> int:
     if len(declared) != len(frame) + 1 or Counter(_long(known)) == Counter(_long(frame)):
         return 1
     return declared[0] or 1
+
+
+def _refuse_odd_count(spec: Mapping[str, Any], frame: tuple[int, ...]) -> None:
+    """Refuse a data key that counts the frames of an event, with what is no number of frames."""
+    shape = spec.get("shape")
+    if isinstance(shape, (list, tuple)) and len(shape) == len(frame) + 1 and shape[0] is not None:
+        try:
+            whole("the first length of the data key's shape, which counts frames,", shape[0])
+        except ValueError as error:
+            raise AssetUnavailable(str(error)) from error
 
 
 def _is_one_frame(declared: tuple[int | None, ...], held: int, frame: tuple[int, ...]) -> bool:

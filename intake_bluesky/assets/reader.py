@@ -13,10 +13,11 @@ import numpy as np
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import JoinMethod
 from intake_bluesky.assets.region import WHOLE, Region
+from intake_bluesky.assets.whole_numbers import positive, whole
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
 
-__all__ = ["AssetReader", "FrameStructure", "LocatedReader", "UnreadableReader", "positive"]
+__all__ = ["AssetReader", "FrameStructure", "LocatedReader", "UnreadableReader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ class AssetReader(ABC):
             raise KeyError("datum_kwargs")
         if not cls.numbered_by:
             return 0
-        number = int(datum_kwargs[cls.numbered_by])
+        number = whole(cls.numbered_by, datum_kwargs[cls.numbered_by])
         if number < 0:
             raise ValueError(f"{cls.numbered_by} is {number}, and counts from 0")
         return number
@@ -194,12 +195,17 @@ class LocatedReader(AssetReader):
     join_method: JoinMethod | None = field(default=None, kw_only=True)
 
     @staticmethod
-    def of_events(parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields `frames_per_event` and `join_method`, from the parameters of a resource."""
-        given = [parameters[name] for name in ("multiplier", "frame_per_point") if parameters.get(name) is not None]
-        frames, join = next((number for number in given if number), 0 if given else None), parameters.get("join_method")
+    def of_events(parameters: Mapping[str, Any], *further: str) -> dict[str, Any]:
+        """The fields `frames_per_event` and `join_method`, from the parameters of a resource.
+
+        The first of ``multiplier``, ``frame_per_point`` and `further` ones that is not 0 counts.
+        """
+        names = [name for name in ("multiplier", "frame_per_point", *further) if parameters.get(name) is not None]
+        given = {name: whole(name, parameters[name]) for name in names}
+        frames = next((positive(name, number) for name, number in given.items() if number), 0 if given else None)
+        join = parameters.get("join_method")
         return {
-            "frames_per_event": positive("frames per event", frames) if frames else frames,
+            "frames_per_event": frames,
             "join_method": join if join in ("stack", "concat") else None,
         }
 
@@ -210,19 +216,6 @@ class LocatedReader(AssetReader):
     def files(self) -> Sequence[Location]:
         """What is at the location."""
         return [self.location]
-
-
-def positive(name: str, value: Any) -> int:
-    """A parameter that counts something.
-
-    Raises
-    ------
-    ValueError
-    """
-    number = int(value)
-    if number < 1:
-        raise ValueError(f"{name} is {value!r}, and counts something")
-    return number
 
 
 @dataclass(frozen=True, slots=True)

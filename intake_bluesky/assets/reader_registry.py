@@ -210,7 +210,7 @@ def _made(
         return _unreadable(resource, error)
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         wrong = f"{reader.__name__} cannot make sense of the parameters {dict(parameters)}: {error}"
-        return _unreadable(resource, AssetUnavailable(wrong))
+        return replace(_unreadable(resource, AssetUnavailable(wrong)), known=True)
 
 
 def _unreadable(resource: Mapping[str, Any], error: IntakeBlueskyError) -> UnreadableReader:

@@ -10,6 +10,7 @@ from typing import Any, Final, Self, TypeAlias, cast
 
 import numpy as np
 
+from intake_bluesky.assets.whole_numbers import whole
 from intake_bluesky.documents.columns import Array
 
 __all__ = ["WHOLE", "AxisIndex", "Positions", "Region", "Subarray", "as_slice", "cover", "parse_slice", "pick"]
@@ -256,8 +257,10 @@ def parse_slice(value: Any) -> tuple[AxisIndex, ...]:
 
 
 def _part(part: Any) -> AxisIndex:
-    if isinstance(part, int) or part is ...:
+    if part is ...:
         return part
+    if isinstance(part, (int, float, np.integer)):
+        return whole("a position", part)
     if part is None:
         return _WHOLE_AXIS
     if isinstance(part, Mapping):
@@ -273,7 +276,7 @@ def _part(part: Any) -> AxisIndex:
         if re.fullmatch(r"[+-]?\d+", text):
             return int(text)
         part = [int(n) if n.strip() not in ("", "None") else None for n in text.split(":")]
-    start, stop, step = (*part, None, None, None)[:3]
+    start, stop, step = (None if n is None else whole("a bound", n) for n in (*part, None, None, None)[:3])
     if step == 0 or len(part) > 3:
         raise ValueError(f"{part} is no slice")
     return start, stop, step

@@ -97,11 +97,70 @@ def test_datum_of_no_document(one_file: Path) -> None:
         array.read()
 
 
-@pytest.mark.parametrize("number", [-1, "-2"])
-def test_datum_before_the_first(one_file: Path, number: Any) -> None:
-    array = opened(resource("AD_HDF5", str(one_file)), [{"point_number": number}], key(4, 6))
+def test_datum_before_the_first(one_file: Path) -> None:
+    array = opened(resource("AD_HDF5", str(one_file)), [{"point_number": -1}], key(4, 6))
     with pytest.raises(AssetUnavailable, match="counts from 0"):
         array.read()
+
+
+ODD_NUMBERS: list[Any] = [1.5, True, False, "1", float("nan"), float("inf"), np.float32(0.5), np.True_, [1], None]
+
+
+@pytest.mark.parametrize("number", ODD_NUMBERS, ids=repr)
+def test_the_number_of_a_point_is_an_integer(one_file: Path, number: Any) -> None:
+    array = opened(resource("AD_HDF5", str(one_file)), [*points(0), {"point_number": number}, *points(2)], key(4, 6))
+    with pytest.raises(AssetUnavailable, match=r"point_number is .*, not an integer"):
+        array.read()
+    np.testing.assert_array_equal(array[[0, 2]], frames(3)[[0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("spec", "datum", "field"),
+    [
+        ("AD_TIFF", {"point_number": 0.5}, "point_number"),
+        ("NPY_SEQ", {"index": True}, "index"),
+        ("AD_EIGER", {"seq_id": 1, "frame_num": 0.5}, "frame_num"),
+        ("AD_EIGER_SLICE", {"seq_id": 1, "image_slice": True}, "image_slice"),
+        ("XSP3", {"frame": 1.5, "channel": 1}, "frame"),
+        ("XSP3", {"frame": 1, "channel": 1.5}, "channel"),
+        ("XSP3_BULK", {"channel": True}, "channel"),
+        ("PIL100k_HDF5", {"data_type": "roi", "roi_num": 2.5}, "roi_num"),
+    ],
+)
+def test_each_number_of_a_datum_is_an_integer(tmp_path: Path, spec: str, datum: dict[str, Any], field: str) -> None:
+    with pytest.raises(AssetUnavailable, match=f"{field} is .*, not an integer"):
+        opened(resource(spec, "one", root=tmp_path), [datum], key(4, 6)).read()
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ("AD_HDF5", "frame_per_point"), ("AD_HDF5", "multiplier"), ("AD_TIFF", "chunk_shape"),
+        ("AD_TIFF", "files_per_datum"), ("IMM", "frames_per_point"), ("AD_CBF", "initial_number"),
+        ("AD_SPE", "region"), ("AD_SPE", "frame_per_point"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("number", [2.5, False, "2"], ids=repr)
+def test_each_number_of_a_resource_is_an_integer(tmp_path: Path, spec: str, field: str, number: Any) -> None:
+    datums: list[dict[str, Any] | None] = [{"point_number": 0, "index": 0}]
+    with pytest.raises(AssetUnavailable, match=f"{field} is {number!r}, not an integer"):
+        opened(resource(spec, "one", root=tmp_path, **{field: number}), datums, key(4, 6)).read()
+
+
+def test_a_float_may_be_an_integer(one_file: Path) -> None:
+    two: Any = 2.0
+    one = resource("AD_HDF5", str(one_file), frame_per_point=two)
+    array = opened(one, [{"point_number": 1.0}, {"point_number": np.float64(3)}], key(2, 4, 6))
+    np.testing.assert_array_equal(both(array), frames(10).reshape(5, 2, 4, 6)[[1, 3]])
+    np.testing.assert_array_equal(
+        both(opened(resource("AD_HDF5", str(one_file)), points(1), key(two, 4, 6))), [frames(4)[2:]]
+    )
+
+
+@pytest.mark.parametrize("length", [2.5, True, "2"], ids=repr)
+def test_a_shape_that_counts_frames_has_an_integer(one_file: Path, length: Any) -> None:
+    with pytest.raises(AssetUnavailable, match=r"counts frames, is .*, not an integer"):
+        opened(resource("AD_HDF5", str(one_file)), points(0), key(length, 4, 6)).read()
 
 
 def test_resource_of_no_document() -> None:

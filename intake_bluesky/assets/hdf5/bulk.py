@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Self
 from intake_bluesky.assets.hdf5.reader import AREA_DETECTOR_DATASET, HDF5Reader
 from intake_bluesky.assets.hdf5.xspress import channel_slice
 from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.whole_numbers import whole
 
 __all__ = ["ColumnReader", "ColumnStreamReader", "FrameReader", "Pilatus100kReader", "WholeReader", "XspressBulkReader"]
 
@@ -74,7 +75,7 @@ class XspressBulkReader(WholeReader):
         if target != "data":
             return {"dataset": f"/entry/instrument/detector/NDAttributes/{target}"}
         channel = datum_kwargs.get("channel")
-        return {} if channel is None else {"channel": int(channel)}
+        return {} if channel is None else {"channel": whole("channel", channel)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ class Pilatus100kReader(WholeReader):
             raise ValueError(f"{dict(datum_kwargs)} is neither of data_type 'image' nor of 'roi'")
         if kind == "image":
             return {"dataset": AREA_DETECTOR_DATASET}
-        return {"dataset": f"/entry/instrument/NDAttributes/_ROI{int(datum_kwargs['roi_num'])}Total"}
+        number = whole("roi_num", datum_kwargs["roi_num"])
+        return {"dataset": f"/entry/instrument/NDAttributes/_ROI{number}Total"}
 
 
 def _column(datum_kwargs: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.reader import FrameStructure, LocatedReader
 from intake_bluesky.assets.region import WHOLE, Region
+from intake_bluesky.assets.whole_numbers import whole
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
@@ -163,5 +164,5 @@ def _datasets(handle: OpenFile) -> tuple[str, ...]:
 def _number(datum_kwargs: Mapping[str, Any]) -> int | None:
     for name in ("frame_num", "image_slice"):
         if datum_kwargs.get(name) is not None:
-            return int(datum_kwargs[name])
+            return whole(name, datum_kwargs[name])
     return None

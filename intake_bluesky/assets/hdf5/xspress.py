@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.region import AxisIndex
+from intake_bluesky.assets.whole_numbers import whole
 
 __all__ = ["Xspress3Reader", "channel_slice"]
 
@@ -28,7 +29,7 @@ class Xspress3Reader(HDF5Reader):
     @classmethod
     def parameters_of(cls, datum_kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The channel, from 1."""
-        return {"channel": int(datum_kwargs["channel"])}
+        return {"channel": whole("channel", datum_kwargs["channel"])}
 
 
 def channel_slice(channel: Any) -> tuple[AxisIndex, ...]:
@@ -38,7 +39,7 @@ def channel_slice(channel: Any) -> tuple[AxisIndex, ...]:
     ------
     ValueError
     """
-    number = int(channel)
+    number = whole("channel", channel)
     if number < 1:
         raise ValueError(f"channel {number}: Xspress3 counts channels from 1")
     return (None, None, None), number - 1

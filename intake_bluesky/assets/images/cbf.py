@@ -15,6 +15,7 @@ import numpy as np
 from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.region import Region
+from intake_bluesky.assets.whole_numbers import whole
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 from intake_bluesky.runtime.optional import optional_import
@@ -40,7 +41,8 @@ class CbfReader(SequenceReader):
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make the reader; its files are numbered from 1 unless the resource has an ``initial_number``."""
-        return replace(super(CbfReader, cls).of(location, parameters), first=int(parameters.get("initial_number", 1)))
+        first = whole("initial_number", parameters.get("initial_number", 1))
+        return replace(super(CbfReader, cls).of(location, parameters), first=first)
 
     @contextmanager
     def opened(self, location: Location) -> Iterator[FrameFile]:

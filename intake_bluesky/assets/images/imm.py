@@ -48,7 +48,7 @@ class ImmReader(LocatedReader):
     @classmethod
     def of(cls, location: Location, parameters: Mapping[str, Any]) -> Self:
         """Make the reader; ``frames_per_point`` is the only parameter of such resources."""
-        return cls(location, **cls.of_events({"frame_per_point": parameters.get("frames_per_point"), **parameters}))
+        return cls(location, **cls.of_events(parameters, "frames_per_point"))
 
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape and number of frames, from their headers."""

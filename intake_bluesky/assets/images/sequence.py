@@ -15,8 +15,9 @@ import numpy as np
 from intake_bluesky.assets.images.name_template import NameTemplate
 from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.options import AssetOptions
-from intake_bluesky.assets.reader import FrameStructure, LocatedReader, positive
+from intake_bluesky.assets.reader import FrameStructure, LocatedReader
 from intake_bluesky.assets.region import WHOLE, Region
+from intake_bluesky.assets.whole_numbers import positive, whole
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
 from intake_bluesky.runtime.threads import run_all
@@ -85,12 +86,14 @@ class SequenceReader(LocatedReader):
         names = NameTemplate.parse(str(template), filename) if template else NameTemplate(numbered=False)
         # The name of any number will do: what it may climb or lead to does not depend on the number.
         _refuse_elsewhere(location, names.path(location.path, 0))
-        chunk = parameters.get("chunk_shape") or (1,)
-        per_file = positive("chunk_shape", chunk if isinstance(chunk, int) else chunk[0])
+        chunk, files = parameters.get("chunk_shape"), parameters.get("files_per_datum")
+        lengths = chunk if isinstance(chunk, (list, tuple)) else () if chunk is None else (chunk,)
+        per_file = positive("chunk_shape", lengths[0]) if lengths else 1
+        told = 0 if files is None else whole("files_per_datum", files)
         reader = cls(location, names, per_file, **cls.of_events(parameters))
-        if not reader.frames_per_event and parameters.get("files_per_datum"):
-            told = positive("files_per_datum", parameters["files_per_datum"]) * per_file
-            return replace(reader, frames_per_event=told if told > 1 else None)
+        if told and not reader.frames_per_event:
+            frames = positive("files_per_datum", told) * per_file
+            return replace(reader, frames_per_event=frames if frames > 1 else None)
         return reader
 
     @abstractmethod

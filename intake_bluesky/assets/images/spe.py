@@ -19,8 +19,8 @@ import numpy as np
 from intake_bluesky.assets.images.raw_array import RawArray
 from intake_bluesky.assets.images.sequence import FrameFile, SequenceReader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.assets.reader import positive
 from intake_bluesky.assets.region import Region
+from intake_bluesky.assets.whole_numbers import positive, whole
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable
 
@@ -67,7 +67,7 @@ class SpeReader(SequenceReader):
             made,
             per_file=per_file,
             frames_per_event=made.frames_per_event or None,
-            region=None if region is None else int(region),
+            region=None if region is None else whole("region", region),
         )
 
     @contextmanager

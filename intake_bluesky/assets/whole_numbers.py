@@ -1,0 +1,46 @@
+"""Numbers that documents give where something is counted: of a frame, of frames in an event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["positive", "whole"]
+
+
+def whole(name: str, value: Any) -> int:
+    """An integer, or a float that is one; a fraction that was cut off would be another frame's number.
+
+    Raises
+    ------
+    ValueError
+        When it is a fraction, NaN, a boolean, text or anything else.
+
+    Examples
+    --------
+    >>> whole("point_number", 2.0)
+    2
+    >>> whole("point_number", 1.5)
+    Traceback (most recent call last):
+    ...
+    ValueError: point_number is 1.5, not an integer
+    """
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return int(value)
+    raise ValueError(f"{name} is {repr(value)[:60]}, not an integer")
+
+
+def positive(name: str, value: Any) -> int:
+    """As `whole`, of what counts from 1.
+
+    Raises
+    ------
+    ValueError
+    """
+    number = whole(name, value)
+    if number < 1:
+        raise ValueError(f"{name} is {value!r}, and counts something")
+    return number
