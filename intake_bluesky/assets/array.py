@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from intake_bluesky.assets.chunking import cut_event, cut_rows, follows_file
-from intake_bluesky.assets.event_layout import EventLayout
+from intake_bluesky.assets.event_layout import EventLayout, joinable
 from intake_bluesky.assets.fill_events import NEVER_FILLED, fill_events
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.read_events import read_events
@@ -280,9 +280,14 @@ class AssetArray:
     def _clipped(self, number: int, region: Region) -> Region:
         """The part of a region that a file has, where the values of other files are larger."""
         own, most = self.layouts[number].event_shape, self.layout.event_shape
+        path, dtype = self.readers[number].path, self.layouts[number].dtype
+        if not joinable(dtype, self.dtype):
+            raise AssetUnavailable(
+                f"{self.key!r} has values of {dtype} in {path}, others of {self.dtype}: no array holds both. Take "
+                "apart the rows, which `seq_num` tells"
+            )
         if own == most:
             return region
-        path = self.readers[number].path
         if len(own) != len(most):
             raise AssetUnavailable(
                 f"{self.key!r} has values of shape {own} in {path}, others of {most}: no array holds both. Take apart "

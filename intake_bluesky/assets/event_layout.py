@@ -16,7 +16,7 @@ from intake_bluesky.assets.reader import FrameStructure
 from intake_bluesky.assets.whole_numbers import whole
 from intake_bluesky.errors import AssetUnavailable
 
-__all__ = ["EventLayout"]
+__all__ = ["EventLayout", "joinable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,18 +166,24 @@ class EventLayout:
 
     @classmethod
     def around(cls, layouts: Sequence[EventLayout]) -> EventLayout:
-        """The layout of an array that holds the values of all: of the largest shape, of a dtype that holds all dtypes.
+        """The layout of an array for the values of all: of the largest shape, of the dtype that numpy joins theirs to.
 
-        Where numbers of dimensions differ, that of the first.
+        Where numbers of dimensions differ, that of the first; as the dtype, where some are of numbers and others not.
         """
         first = layouts[0]
         shapes = {own.event_shape for own in layouts if len(own.event_shape) == len(first.event_shape)}
         shape = tuple(max(lengths) for lengths in zip(*shapes, strict=True))
-        dtypes = {own.dtype for own in layouts}
+        dtypes = {own.dtype for own in layouts if joinable(own.dtype, first.dtype)}
         dtype = first.dtype if len(dtypes) == 1 else np.result_type(*dtypes)
         # Chunks and frames of the layout that has this shape, so that blocks are planned by the largest events.
         like = next((own for own in layouts if own.event_shape == shape), first)
         return replace(like, event_shape=shape, dtype=dtype, join=first.join)
+
+
+def joinable(a: np.dtype[Any], b: np.dtype[Any]) -> bool:
+    """Whether values of two dtypes may be in one array: numpy would also make text of numbers, and join fields."""
+    kinds = {"number" if dtype.kind in "biufc" else {"U": "T"}.get(dtype.kind, dtype.kind) for dtype in (a, b)}
+    return a == b or "O" in kinds or kinds in ({"number"}, {"T"}, {"S"})
 
 
 def _long(shape: Iterable[int | None]) -> list[int | None]:

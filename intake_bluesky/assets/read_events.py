@@ -12,7 +12,9 @@ import numpy as np
 from intake_bluesky.assets.event_layout import EventLayout
 from intake_bluesky.assets.reader import AssetReader
 from intake_bluesky.assets.region import Region
+from intake_bluesky.assets.whole_numbers import changed, holds_all
 from intake_bluesky.documents.columns import Array
+from intake_bluesky.errors import DamagedRun
 
 __all__ = ["read_events"]
 
@@ -40,6 +42,8 @@ def read_events(reader: AssetReader, layout: EventLayout, events: Array, out: Ar
     ------
     OSError
         As the reader does.
+    DamagedRun
+        When the dtype of `out`, which is that of several files, does not hold an integer of this one.
     """
     part = _EventFrames.of(layout, region)
     with reader.session():
@@ -99,10 +103,23 @@ class _EventFrames:
         start = first * self.layout.frames + self.region[0].start
         stop = last * self.layout.frames + self.region[0].stop
         straight = last - first + 1 == len(numbers) and (np.diff(numbers) == 1).all() and (np.diff(rows) == 1).all()
-        if straight:
+        own = out.dtype if holds_all(out.dtype, self.layout.dtype) else self.layout.dtype
+        if straight and own == out.dtype:
             target = out[rows[0] : rows[-1] + 1].reshape(-1, *self.region.shape[1:])
             reader.read_into(start, stop, target, self._of_frame)
             return
-        cover: Array = np.empty((last - first + 1, *out.shape[1:]), out.dtype)
+        cover: Array = np.empty((last - first + 1, *out.shape[1:]), own)
         reader.read_into(start, stop, cover.reshape(-1, *self.region.shape[1:]), self._of_frame)
-        out[rows] = cover[numbers - first]
+        values = cover[numbers - first]
+        out[rows] = values
+        if own != out.dtype:
+            _check(reader, values, out[rows])
+
+
+def _check(reader: AssetReader, values: Array, joined: Array) -> None:
+    lost = changed(values, joined)
+    if lost.any():
+        raise DamagedRun(
+            f"{reader.path} holds {values[lost][0]}, as {values.dtype}, and other files of the key hold another dtype: "
+            f"the {joined.dtype} that all would be does not hold that number. Read the file by itself"
+        )

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["positive", "whole"]
+from intake_bluesky.documents.columns import Array
+
+__all__ = ["changed", "holds_all", "positive", "whole"]
 
 
 def whole(name: str, value: Any) -> int:
@@ -44,3 +46,24 @@ def positive(name: str, value: Any) -> int:
     if number < 1:
         raise ValueError(f"{name} is {value!r}, and counts something")
     return number
+
+
+def holds_all(dtype: np.dtype[Any], own: np.dtype[Any]) -> bool:
+    """Whether one dtype holds each value of another; to numpy, float64 holds those of int64.
+
+    Examples
+    --------
+    >>> holds_all(np.dtype("f8"), np.dtype("i8")), holds_all(np.dtype("f8"), np.dtype("u4"))
+    (False, True)
+    """
+    if own.kind in "iu" and dtype.kind in "fc":
+        return own.itemsize * 8 - (own.kind == "i") <= np.finfo(dtype).nmant + 1
+    return True
+
+
+def changed(integers: Array, floats: Array) -> Array:
+    """Which integers are other numbers as the floats that numpy made of them."""
+    real, end = floats.real, float(np.iinfo(integers.dtype).max)
+    # The largest integers are rounded up to one that no integer of the dtype is, and casting that back means nothing.
+    fits = real < end
+    return ~fits | (np.where(fits, real, 0).astype(integers.dtype) != integers)

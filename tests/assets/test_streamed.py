@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 import pytest
 
-from intake_bluesky.assets import AssetOptions, locate, stream_asset_array
+from intake_bluesky.assets import AssetArray, AssetOptions, locate, stream_asset_array
 from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.documents.model import StreamAsset
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
-from tests.assets.by_hand import DATASET, asset, both, frames, key, opened, write
+from tests.assets.by_hand import DATASET, Array, asset, both, frames, key, opened, write
 
 
 def test_values_dtype_and_shape_are_those_of_the_file(one_file: Path) -> None:
@@ -188,6 +188,70 @@ def detector_that_changed(folder: Path, dtype: str = "<u2") -> list[StreamAsset]
     """Two frames of 4 x 6, then two of 5 x 3."""
     parts = [write(folder / "a.h5", frames(2, dtype=dtype)), write(folder / "b.h5", frames(2, (5, 3), dtype=dtype))]
     return [asset(p, [(2 * i + 1, 2 * i + 3, 0, 2)]) for i, p in enumerate(parts)]
+
+
+BIG = 2**60
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "common"),
+    [
+        (np.array([2**31 - 1, -3], "i4"), np.array([0.5, 1.5]), "f8"),
+        (np.array([0.1, 0.2], "f4"), np.array([0.1, 0.2]), "f8"),
+        (np.array([BIG, -3]), np.array([0.5, 1.5]), "f8"),
+        (np.array([2**53, -(2**63)]), np.array([2**63, 1], "u8"), "f8"),
+        (np.array([True, False]), np.array([5, 6]), "i8"),
+        (np.array([1, 2], "u1"), np.array([-1, -2], "i1"), "i2"),
+    ],
+)
+def test_what_a_common_dtype_holds_is_read_as_it_is(tmp_path: Path, first: Array, second: Array, common: str) -> None:
+    observed = both(_of_two_files(tmp_path, first, second))
+    assert observed.dtype == common
+    assert [int(x) if x == int(x) else x for x in observed.tolist()] == [*first.tolist(), *second.tolist()]
+
+
+@pytest.mark.parametrize("on_missing", ["raise", "fill"])
+@pytest.mark.parametrize(
+    ("first", "second", "lost"),
+    [
+        (np.array([BIG + 1, 1]), np.array([0.5, 1.5]), BIG + 1),
+        (np.array([0.5, 1.5]), np.array([2, -BIG - 1]), -BIG - 1),
+        (np.array([1, 2**63 - 1]), np.array([1, 2], "u8"), 2**63 - 1),
+        (np.array([-1, 1]), np.array([1, 2**64 - 1], "u8"), 2**64 - 1),
+        (np.array([0.5j, 1]), np.array([BIG + 1, 2]), BIG + 1),
+        (np.array([0.5, 1], "f4"), np.array([BIG + 1, 2]), BIG + 1),
+    ],
+)
+def test_no_integer_is_rounded_to_join_files(
+    tmp_path: Path, first: Array, second: Array, lost: int, on_missing: str
+) -> None:
+    array = _of_two_files(tmp_path, first, second, on_missing=on_missing)
+    for read in (array.read, lambda: array.dask().compute(scheduler="sync"), lambda: array[::-1]):
+        with pytest.raises(DamagedRun, match=f"holds {lost}, as u?int64"):
+            read()
+    sound = [row for row, value in enumerate([*first.tolist(), *second.tolist()]) if value != lost]
+    assert array[sound].tolist() == [value for value in [*first.tolist(), *second.tolist()] if value != lost]
+
+
+def test_an_integer_that_is_not_asked_for_costs_no_other(tmp_path: Path) -> None:
+    array = _of_two_files(tmp_path, np.array([1, BIG + 1, 3, 4]), np.array([0.5, 1.5, 2.5, 3.5]))
+    assert array[[2, 0, 5]].tolist() == [3, 1, 1.5]
+
+
+@pytest.mark.parametrize("second", [np.array([b"a", b"b"]), np.array([(1,), (2,)], [("x", "i8")])], ids=str)
+def test_numbers_are_not_joined_with_text_nor_with_records(tmp_path: Path, second: Array) -> None:
+    array = _of_two_files(tmp_path, np.array([1, 2]), second)
+    assert array[:2].tolist() == [1, 2]
+    with pytest.raises(AssetUnavailable, match="no array holds both"):
+        array.read()
+
+
+def _of_two_files(folder: Path, first: Array, second: Array, **options: Any) -> AssetArray:
+    assets, count = [], len(first)
+    for number, values in enumerate((first, second)):
+        path = write(folder / f"{number}.h5", values)
+        assets.append(asset(path, [(1 + count * number, 1 + count * (number + 1), 0, count)]))
+    return opened(assets, key(), 2 * count, **options)
 
 
 def test_files_of_different_shape(tmp_path: Path) -> None:
