@@ -83,6 +83,7 @@ def stream_asset_array(
     if not assets and len(seq_num):
         lacking = f"the data key {key!r} declares stream resources, and none of the stream's is of it"
         rows.add(range(len(seq_num)), spec, [UnreadableReader(Location(""), AssetUnavailable, lacking, known=True)])
+    rows.refuse_negative()
     rows.look()
     layouts = rows.layouts(spec, options)
     for number in range(1, len(ranges)):
@@ -204,6 +205,15 @@ class _Rows:
         self.readers.extend(readers)
         self.specs.extend([spec] * len(readers))
 
+    def refuse_negative(self) -> None:
+        """Leave rows without frames whose index is below 0, where no file has any, and note it."""
+        negative = (self.index < 0) & (self.reader >= 0)
+        for number in np.unique(self.reader[negative]).tolist():
+            lowest = self.index[negative & (self.reader == number)].min()
+            path = self.readers[number].path
+            self.notes.append(f"the documents speak of event {lowest} of {path}, where events count from 0")
+        self.reader[negative] = self.index[negative] = -1
+
     def look(self) -> None:
         """Read the headers; None where one could not be read."""
         self.headers[:] = [None] * len(self.readers)
@@ -311,6 +321,8 @@ class _Rows:
 
 
 def _header(reader: AssetReader, first: int) -> FrameStructure | None:
+    if isinstance(reader, UnreadableReader):
+        return None
     try:
         return reader.structure(first)
     except (OSError, MissingDependency, PluginError):

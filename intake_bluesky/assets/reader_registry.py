@@ -12,6 +12,7 @@ from intake_bluesky.assets.handlers import HandlerReader, find_handler
 from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.options import HANDLERS, AssetOptions
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
+from intake_bluesky.documents.model import CONTRADICTED
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, IntakeBlueskyError, PluginError
 from intake_bluesky.runtime.plugins import Registry
 
@@ -192,6 +193,8 @@ def _native_of_spec(spec: str, options: AssetOptions) -> type[AssetReader] | Non
 
 
 def _mapping(resource: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if CONTRADICTED in resource:
+        raise DamagedRun(f"{resource[CONTRADICTED]}: which file holds the values is in run.documents()")
     found = resource.get(name)
     if found is not None and not isinstance(found, Mapping):
         raise DamagedRun(f"the {name} of resource {resource.get('uid')!r} is {repr(found)[:60]}, not a mapping")
@@ -215,4 +218,4 @@ def _made(
 
 def _unreadable(resource: Mapping[str, Any], error: IntakeBlueskyError) -> UnreadableReader:
     path = str(resource.get("uri") or resource.get("resource_path") or "")
-    return UnreadableReader(Location(path), type(error), str(error))
+    return UnreadableReader(Location(path), type(error), str(error), known=isinstance(error, DamagedRun))

@@ -66,4 +66,5 @@ def changed(integers: Array, floats: Array) -> Array:
     real, end = floats.real, float(np.iinfo(integers.dtype).max)
     # The largest integers are rounded up to one that no integer of the dtype is, and casting that back means nothing.
     fits = real < end
-    return ~fits | (np.where(fits, real, 0).astype(integers.dtype) != integers)
+    lost: Array = ~fits | (np.where(fits, real, 0).astype(integers.dtype) != integers)
+    return lost

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from operator import itemgetter
+from typing import Any, Final
 
 from intake_bluesky.documents.columns import Observed, add_observed
-from intake_bluesky.documents.model import Document, RunHeader, Span, StreamAsset, StreamLayout, stream_name
+from intake_bluesky.documents.model import (
+    CONTRADICTED,
+    Document,
+    RunHeader,
+    Span,
+    StreamAsset,
+    StreamLayout,
+    identical,
+    stream_name,
+)
 from intake_bluesky.documents.pages import normalise
 from intake_bluesky.documents.untyped import DEEPEST, all_well_formed, span_of, too_deep, uid_of
 from intake_bluesky.errors import DamagedRun
 
-__all__ = ["HeaderBuilder", "add_span", "merge_spans"]
+__all__ = ["HeaderBuilder", "add_span", "contradict", "merge_spans"]
+
+BESIDES: Final = frozenset({"run_start", CONTRADICTED})
+"""What says nothing of the data."""
 
 
 @dataclass
@@ -21,6 +35,16 @@ class _HeaderStream:
     pages: list[int] = field(default_factory=list)
     observed: dict[str, Observed] = field(default_factory=dict)
     known: bool = True
+
+
+@dataclass
+class _Segment:
+    """Stream datums of one resource and descriptor that follow each other, as far as no others claimed their frames."""
+
+    resource: str
+    descriptor: str
+    in_order: bool
+    spans: list[Span]
 
 
 class HeaderBuilder:
@@ -45,7 +69,8 @@ class HeaderBuilder:
         self._descriptors: dict[str, Document] = {}
         self._resources: dict[str, Document] = {}
         self._stream_resources: dict[str, Document] = {}
-        self._spans: dict[tuple[str, str], list[Span]] = {}
+        self._segments: list[_Segment] = []
+        self._rivals: dict[tuple[str | None, str], list[_Segment]] = {}  # by stream and data key, in order
         self._streams: dict[str, _HeaderStream] = {}
 
     def add(self, name: str, doc: Document) -> None:
@@ -73,11 +98,11 @@ class HeaderBuilder:
             case "descriptor":
                 self._add_descriptor(doc)
             case "resource":
-                self._resources[uid_of(doc)] = doc
+                _define(self._resources, doc)
             case "stream_resource":
-                self._stream_resources[uid_of(doc)] = doc
+                _define(self._stream_resources, doc)
             case "stream_datum":
-                self.add_span(doc["stream_resource"], doc["descriptor"], span_of(doc))
+                self.add_span(doc["stream_resource"], doc["descriptor"], span_of(doc), in_order=True)
 
     def _add_descriptor(self, doc: Document) -> None:
         uid = uid_of(doc)
@@ -86,9 +111,28 @@ class HeaderBuilder:
             stream.descriptors.append(doc)
         self._descriptors.setdefault(uid, doc)
 
-    def add_span(self, resource: str, descriptor: str, span: Span) -> None:
-        """Note what one stream datum tells, or several that follow each other."""
-        add_span(self._spans.setdefault((resource, descriptor), []), span)
+    def add_span(self, resource: str, descriptor: str, span: Span, *, in_order: bool = False) -> None:
+        """Note what one stream datum tells, or several that follow each other.
+
+        A later one wins where several claim a seq_num, so that one begins a segment where another was added in between.
+        Where some are not given `in_order`, that of their stream datums, it is that of the resource declared later.
+        """
+        rivals = self._rivals.setdefault(self._group(resource, descriptor), [])
+        later: list[_Segment] = []
+        for segment in reversed(rivals):
+            if (segment.resource, segment.descriptor) == (resource, descriptor):
+                if not any(_overlaps(other.spans, span) for other in later):
+                    add_span(segment.spans, span)
+                    segment.in_order &= in_order
+                    return
+                break
+            later.append(segment)
+        rivals.append(_Segment(resource, descriptor, in_order, [span]))
+        self._segments.append(rivals[-1])
+
+    def _group(self, resource: str, descriptor: str) -> tuple[str | None, str]:
+        """The stream and the data key of frames; in place of the key the resource, while that is not known."""
+        return self.stream_of(descriptor), str((self._stream_resources.get(resource) or {}).get("data_key") or resource)
 
     def stream_of(self, descriptor: str) -> str | None:
         """Name of the stream of a descriptor's uid; None when that descriptor was not met."""
@@ -143,13 +187,52 @@ class HeaderBuilder:
         return StreamLayout(name, descriptors, sum(stream.pages), tuple(stream.pages), observed, damage)
 
     def _assets(self) -> list[StreamAsset]:
-        assets = []
-        for (resource, descriptor), spans in self._spans.items():
-            # Frames of a resource that the run lacks are of no key; that there were some is not lost.
-            doc: dict[str, Any] = self._stream_resources.get(resource) or {"uid": resource}
-            assets.append(StreamAsset(doc, str(doc.get("data_key") or ""), descriptor, tuple(spans)))
+        """In the order of the resources; those of one key that claim the same seq_nums in the order of their datums."""
         order = {uid: place for place, uid in enumerate(self._stream_resources)}
-        return sorted(assets, key=lambda a: order.get(a.resource["uid"], len(order)))
+        groups: dict[tuple[str | None, str], list[_Segment]] = {}
+        for segment in self._segments:
+            groups.setdefault(self._group(segment.resource, segment.descriptor), []).append(segment)
+        ranked: list[tuple[int, StreamAsset]] = []
+        for own in groups.values():
+            spans = sorted(span for segment in own for span in segment.spans)
+            placed = [(order.get(segment.resource, len(order)), segment) for segment in own]
+            apart = all(before[1] <= after[0] for before, after in pairwise(spans))
+            if apart or not all(segment.in_order for segment in own):
+                placed.sort(key=itemgetter(0))
+            rank = 0
+            for place, segment in placed:
+                rank = max(rank, place)
+                ranked.append((rank, self._asset(segment)))
+        return [asset for _, asset in sorted(ranked, key=itemgetter(0))]
+
+    def _asset(self, segment: _Segment) -> StreamAsset:
+        # Frames of a resource that the run lacks are of no key; that there were some is not lost.
+        doc: dict[str, Any] = self._stream_resources.get(segment.resource) or {"uid": segment.resource}
+        return StreamAsset(doc, str(doc.get("data_key") or ""), segment.descriptor, tuple(segment.spans))
+
+
+def _define(known: dict[str, Document], doc: Document) -> None:
+    """Take a resource in; one that came before and says another thing leaves open which of the two is meant."""
+    uid = uid_of(doc)
+    before = known.get(uid)
+    known[uid] = doc
+    if before is not None and (CONTRADICTED in before or contradict(before, doc)):
+        known[uid] = {**doc, CONTRADICTED: f"the run defines {uid!r} several times, and not as the same"}
+
+
+def contradict(a: Document, b: Document) -> bool:
+    """Whether two documents of one uid differ in what they say; which run they belong to, and order, aside."""
+    return not identical(*(_ordered({k: v for k, v in doc.items() if k not in BESIDES}) for doc in (a, b)))
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _ordered(value[key]) for key in sorted(value, key=str)}
+    return [_ordered(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _overlaps(spans: list[Span], span: Span) -> bool:
+    return any(own[0] < span[1] and span[0] < own[1] for own in spans)
 
 
 def add_span(spans: list[Span], span: Span) -> None:

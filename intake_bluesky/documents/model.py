@@ -24,6 +24,8 @@ Keys: TypeAlias = Container[str]
 STREAM_EXTERNAL: Final = "STREAM:"
 DEFAULT_STREAM: Final = "primary"
 MAX_TIME: Final = 1e300  # seconds; what lies beyond is no time, and may be an integer that no float holds
+CONTRADICTED: Final = "__contradicted__"
+"""In a resource of a header: why nobody can tell what it is. The run has several of its uid, which differ."""
 NAMES: Final = frozenset(
     {
         "start", "descriptor", "event", "event_page", "bulk_events", "resource", "datum", "datum_page",
@@ -161,7 +163,9 @@ Span: TypeAlias = tuple[int, int, int, int]
 class StreamAsset:
     """One stream resource of one data key, with its stream datums merged into spans.
 
-    Where spans overlap in seq_num (a rewind), the later one wins.
+    Where spans overlap in seq_num (a rewind), the later one wins; so does the later asset of a key, and a resource may
+    have several assets for that. Files and SQL tables keep the order of datums for one resource and descriptor; between
+    these, that in which each first had datums.
     """
 
     resource: Document
@@ -212,7 +216,8 @@ class RunHeader:
     stop : dict or None
         None while the run goes on, or where it was cut off.
     descriptors, resources : tuple of dict
-        As they are stored, whatever is in them; those of `streams` are of event-model's form.
+        As they are stored, whatever is in them; those of `streams` are of event-model's form. Of several resources of
+        one uid the last, and where they differ it says so under ``CONTRADICTED``.
     stream_assets : tuple of StreamAsset
     streams : mapping of name to StreamLayout
     version : str

@@ -184,6 +184,64 @@ def test_descriptors_that_come_late(tmp_path: Path, place: int) -> None:
     assert found(run) == []
 
 
+def test_stream_resources_that_come_late(tmp_path: Path) -> None:
+    run = streamed(tmp_path).documents
+    run.insert(-1, run.pop(2))
+    assert [name for name, _ in run] == ["start", "descriptor", "stream_datum", "stream_resource", "stop"]
+    assert found(run) == []
+
+
+def test_a_descriptor_that_comes_again_under_another_name() -> None:
+    run = scan()
+    run.documents.insert(3, ("descriptor", {**run.documents[1][1], "name": "other"}))
+    observed = only(found(run.documents))
+    assert (observed.code, observed.where) == ("contradiction", run.run_uid)
+
+
+CHANGES: dict[str, Document] = {
+    "datum": {"datum_kwargs": {"index": 1}},
+    "resource": {"resource_path": "other"},
+    "descriptor": {"hints": {"a": {}}},
+    "stream_resource": {"parameters": {"dataset": "/other"}},
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_documents_of_one_uid(tmp_path: Path, kind: str) -> None:
+    """Delivered once more they are no finding, and changed they are one, whichever of the two is read."""
+    run = (streamed(tmp_path) if kind == "stream_resource" else sequence(tmp_path)).documents
+    place = [name for name, _ in run].index(kind)
+    again = {key: run[place][1][key] for key in reversed(run[place][1])}
+    assert found([*run[:-1], (kind, again), run[-1]]) == []
+    other: Document = {**again, **CHANGES[kind]}
+    observed = found([*run[:-1], (kind, other), run[-1]])
+    told = [one.message for one in observed if one.code == "contradiction"]
+    uid = other.get("uid") or other["datum_id"]
+    assert told == [f"{kind.replace('_', ' ')} {uid} is defined several times, and not as the same"]
+    unread = kind in ("resource", "stream_resource")
+    assert {one.code for one in observed} - {"contradiction"} == ({"file-unreadable"} if unread else set())
+
+
+def test_frames_of_one_seq_num_in_several_files(tmp_path: Path) -> None:
+    run = streamed(tmp_path)
+    assert found(run.documents) == []
+    uri = write_hdf5(tmp_path / "more.h5", frames(2))
+    [descriptor] = [doc["uid"] for name, doc in run.documents if name == "descriptor"]
+    stop = run.documents.pop()
+    run.stream_datum(run.stream_resource("image", mimetype=HDF5, uri=uri, dataset=DATASET), descriptor, (3, 5))
+    stop[1]["num_events"] = {"primary": 4}
+    [observed] = [one for one in found([*run.documents, stop]) if one.code == "frames-repeated"]
+    assert observed.where == f"{run.run_uid}/primary/image"
+    assert observed.message.startswith("1 frames are of seq_nums that other")
+
+
+def test_frames_before_the_first(tmp_path: Path) -> None:
+    run = change(streamed(tmp_path), "stream_datum", 0, lambda doc: doc.update(indices={"start": -2, "stop": 1}))
+    observed = {one.code: one.message for one in found(run)}
+    assert set(observed) == {"file-short", "file-long"}
+    assert observed["file-short"].startswith("the documents speak of event -2 of ")
+
+
 def test_a_file_that_streams_share_is_not_long(tmp_path: Path) -> None:
     uri = write_hdf5(tmp_path / "shared.h5", frames(5))
     run = RunComposer("shared", scan_id=2)

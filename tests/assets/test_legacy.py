@@ -14,6 +14,7 @@ import tifffile
 
 from intake_bluesky.assets import AssetArray, AssetOptions, datum_array, discover_handlers
 from intake_bluesky.assets.images.tiff import TiffReader
+from intake_bluesky.documents.model import CONTRADICTED
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, PluginError, UntrustedName
 from tests.assets.by_hand import DATASET, both, frames, key, write
 
@@ -416,3 +417,15 @@ def test_other_datasets_of_area_detector_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         both(opened(resource("AD_HDF5", str(path), path="/elsewhere"), points(0, 1), key(4, 6))), frames(2)
     )
+
+
+@pytest.mark.parametrize("on_missing", ["raise", "fill"])
+def test_a_resource_that_the_run_contradicts_is_neither_read_nor_filled(one_file: Path, on_missing: str) -> None:
+    why = "the run defines 'r' several times, and not as the same"
+    doubtful = {**resource("AD_HDF5", str(one_file)), CONTRADICTED: why}
+    sound = resource("AD_HDF5", str(one_file), uid="s")
+    array = opened([doubtful, sound], points(0, 1), key(4, 6), of=["r", "s"], on_missing=on_missing)
+    for read in (array.read, lambda: array.dask().compute(scheduler="sync")):
+        with pytest.raises(DamagedRun, match=why):
+            read()
+    np.testing.assert_array_equal(array[1:], frames(2)[1:])

@@ -306,6 +306,23 @@ def test_rewind_takes_the_later_frames(one_file: Path) -> None:
     np.testing.assert_array_equal(observed[:, 0], frames(10)[[0, 4, 5, 6, 7]])
 
 
+def test_indices_before_the_first_frame_are_noted(one_file: Path) -> None:
+    array = opened(asset(one_file, [(1, 5, -2, 2)]), key(4, 6), 4)
+    assert array.missing.tolist() == [0, 1]
+    with pytest.raises(
+        AssetUnavailable, match=r"2 of 4 rows: the documents speak of event -2 of .*count from 0"
+    ):
+        array.read()
+    np.testing.assert_array_equal(array[2:], frames(2))
+
+
+def test_of_two_assets_of_a_seq_num_the_later_wins_whatever_their_resource(tmp_path: Path) -> None:
+    one, other = (write(tmp_path / f"{first}.h5", frames(4, first=first)) for first in (0, 10))
+    spans = [asset(one, [(1, 5, 0, 4)]), asset(other, [(2, 4, 0, 2)]), asset(one, [(3, 4, 0, 1)])]
+    observed = both(opened(spans, key(4, 6), 4))
+    np.testing.assert_array_equal(observed, frames(20)[[0, 10, 0, 3]])
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_any_map_of_rows_to_frames(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)

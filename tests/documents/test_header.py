@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from intake_bluesky.documents.columns import Observed, column, observe
 from intake_bluesky.documents.header import HeaderBuilder, merge_spans
-from intake_bluesky.documents.model import Document, Span, to_plain
+from intake_bluesky.documents.model import CONTRADICTED, Document, RunHeader, Span, to_plain
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.testing.asset_runs import old_stream_resource, skipped_frames, stream_hdf5, two_files
 from intake_bluesky.testing.examples import Run
@@ -216,6 +216,76 @@ def test_span_with_more_frames_than_events_is_not_joined() -> None:
         (4, 6, 3, 8),
         (6, 7, 8, 9),
     ]
+
+
+NAMES = st.sampled_from("ab"), st.sampled_from("de")
+DATUMS = st.tuples(*NAMES, st.integers(1, 8), st.integers(1, 3), st.integers(0, 9))
+
+
+@given(st.lists(DATUMS, max_size=12), st.permutations(range(4)), st.booleans())
+def test_the_last_stream_datum_of_a_seq_num_wins(
+    datums: list[tuple[str, str, int, int, int]], order: list[int], late: bool
+) -> None:
+    """Whatever resource and descriptor it is of, and wherever their documents are."""
+    declared: Run = [(("stream_resource"), {"uid": uid, "uri": uid, "data_key": "x"}) for uid in "ab"]
+    declared += [("descriptor", _descriptor(uid)) for uid in "de"]
+    items: Run = []
+    expected: dict[int, tuple[str, int]] = {}
+    for resource, descriptor, seq_num, length, index in datums:
+        ends = {"seq_nums": (seq_num, seq_num + length), "indices": (index, index + length)}
+        ranges = {name: {"start": start, "stop": stop} for name, (start, stop) in ends.items()}
+        items.append(("stream_datum", {"stream_resource": resource, "descriptor": descriptor, **ranges}))
+        expected |= {seq_num + n: (resource, index + n) for n in range(length)}
+    places: Run = [declared[number] for number in order]
+    header = _built([("start", START), *(items + places if late else places + items)]).header("v")
+    assert _frames(header) == expected
+
+
+def _frames(header: RunHeader) -> dict[int, tuple[str, int]]:
+    """What each seq_num has, where the later span of the later asset wins."""
+    assets = header.assets_of("primary", "x")
+    return {seq: (one.resource["uid"], index) for one in assets for seq, index in _expand(list(one.spans))}
+
+
+def test_frames_of_several_keys_are_kept_in_one_piece() -> None:
+    declared: Run = [("stream_resource", {"uid": uid, "uri": uid, "data_key": uid}) for uid in "ab"]
+    builder = _built([("start", START), ("descriptor", _descriptor("d")), *declared])
+    for number in range(100):
+        for resource in "ba":
+            builder.add_span(resource, "d", (number + 1, number + 2, number, number + 1), in_order=True)
+    assets = builder.header("v").stream_assets
+    assert [(asset.data_key, asset.spans) for asset in assets] == [(uid, ((1, 101, 0, 100),)) for uid in "ab"]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_without_an_order_the_resource_that_was_declared_later_wins(in_order: bool) -> None:
+    declared: Run = [("stream_resource", {"uid": uid, "uri": uid, "data_key": "x"}) for uid in "ab"]
+    builder = _built([("start", START), ("descriptor", _descriptor("d")), *declared])
+    for resource in "ba":
+        builder.add_span(resource, "d", (1, 2, 0, 1), in_order=in_order)
+    assert _frames(builder.header("v")) == {1: ("a" if in_order else "b", 0)}
+
+
+@pytest.mark.parametrize("kind", ["resource", "stream_resource"])
+def test_resources_of_one_uid_that_differ_say_so(kind: str) -> None:
+    one = {"uid": "r", "uri": "file:///a", "data_key": "x", "parameters": {"a": 1, "b": float("nan")}, "spec": "S"}
+    same = {"parameters": {"b": float("nan"), "a": 1}, **{k: v for k, v in one.items() if k != "parameters"}}
+    other = {**one, "parameters": {"a": 2, "b": float("nan")}}
+    datum = {"stream_resource": "r", "descriptor": "d", "seq_nums": RANGE, "indices": RANGE}
+    before: Run = [("start", START), ("descriptor", _descriptor("d")), ("stream_datum", datum)]
+
+    def told(*docs: Document) -> bool:
+        header = _built([*before, *((kind, doc) for doc in docs)]).header("v")
+        [doc] = header.resources if kind == "resource" else [a.resource for a in header.stream_assets]
+        return CONTRADICTED in doc
+
+    assert not told(one, same, {**one, "run_start": "r"})
+    assert told(one, other)
+    assert told(one, other, one)
+    assert told(other, one, one)
+
+
+RANGE = {"start": 1, "stop": 2}
 
 
 def test_documents_are_kept_as_they_are() -> None:

@@ -24,8 +24,9 @@ from intake_bluesky.assets.handlers import HandlerReader
 from intake_bluesky.assets.reader import LocatedReader, UnreadableReader
 from intake_bluesky.datasets.filled_documents import Datums
 from intake_bluesky.datasets.options import DatasetOptions
+from intake_bluesky.datasets.rows import count, joined, ranges_of
 from intake_bluesky.datasets.stream_reader import StreamReader
-from intake_bluesky.documents.model import RunHeader, is_streamed
+from intake_bluesky.documents.model import RunHeader, Span, StreamAsset, is_streamed
 from intake_bluesky.errors import IntakeBlueskyError
 from intake_bluesky.storage.contract import RunStore
 
@@ -69,6 +70,7 @@ def check_external(
             assets, ids = header.assets_of(name, key), checks.datum_ids.get((name, key), [])
             try:
                 if assets:
+                    yield from _repeated(where, assets)
                     array = stream_asset_array(assets, key, spec, rows.seq_num, options)
                     yield from _ExternalFiles(where, spec, array, usage).findings()
                 elif any(ids):
@@ -81,6 +83,17 @@ def check_external(
             except IntakeBlueskyError as error:
                 yield finding(where, "unreadable", str(error))
     yield from usage.findings()
+
+
+def _repeated(where: str, assets: Sequence[StreamAsset]) -> Iterator[Finding]:
+    spans: dict[tuple[str, str], list[Span]] = {}
+    for asset in assets:
+        spans.setdefault((asset.resource["uid"], asset.descriptor), []).extend(asset.spans)
+    ranges = [span for own in spans.values() for span in ranges_of(own)]
+    repeated = count(ranges) - count(joined(ranges))
+    if repeated:
+        message = f"{repeated} frames are of seq_nums that other resources or descriptors have frames of, too"
+        yield finding(where, "frames-repeated", message)
 
 
 class _Usage:

@@ -25,6 +25,10 @@ CODES: Final[dict[str, tuple[Level, str]]] = {
     "unknown-datum": ("error", "An event names a datum that neither the run has nor the store finds by its id."),
     "no-resource": ("error", "A streamed key has no stream resource, though its stream has rows."),
     "no-data-key": ("error", "A stream resource does not say which data key its frames are of."),
+    "contradiction": (
+        "error",
+        "Descriptors, (stream) resources or datums of one uid differ: nobody can tell which is meant.",
+    ),
     "num-events": (
         "error",
         "The stop counts other events than are stored (repeats after a rewind count once).",
@@ -49,6 +53,10 @@ CODES: Final[dict[str, tuple[Level, str]]] = {
     "seq-num-repeated": (
         "warning",
         "Several descriptors of a stream have one seq_num, and it is unclear whether its events were taken again.",
+    ),
+    "frames-repeated": (
+        "warning",
+        "Several stream resources, or one under several descriptors, have frames of a key for one seq_num.",
     ),
     "changed-key": (
         "warning",

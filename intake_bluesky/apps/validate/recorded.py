@@ -15,6 +15,7 @@ from intake_bluesky.apps.validate.values import wrong_dtype, wrong_shape
 from intake_bluesky.assets.build import listed_datum_ids
 from intake_bluesky.datasets.rows import count, joined
 from intake_bluesky.datasets.variables import MEANINGS, in_turn
+from intake_bluesky.documents.header import contradict
 from intake_bluesky.documents.model import Document, is_external, is_streamed, stream_name, to_plain
 from intake_bluesky.documents.pages import normalise
 from intake_bluesky.documents.untyped import event_counts, span_of, uid_of, well_formed
@@ -75,7 +76,8 @@ class DocumentChecks:
         self._specs: dict[str, dict[str, Document]] = {}  # of each descriptor, by key
         self._used: set[str] = set()
         self._streams: dict[str, _RecordedStream] = {}
-        self._early: list[tuple[str, Document]] = []  # that came before the descriptor they name
+        self._defined: dict[tuple[str, str], Document] = {}  # by name and uid, as they came first
+        self._early: list[tuple[str, Document]] = []  # that came before the descriptor or resource they name
 
     def add(self, name: str, doc: Document) -> None:
         """Look at one document."""
@@ -110,13 +112,16 @@ class DocumentChecks:
             case "stop":
                 self._stop = doc
             case "descriptor":
+                self._streams.setdefault(stream_name(doc), _RecordedStream())
+                if not self._defines("descriptor", uid_of(doc), doc):
+                    return
                 descriptor, wrong = well_formed(doc)
                 self._descriptors[uid_of(doc)] = descriptor
                 self._specs[uid_of(doc)] = dict(_specs_of(descriptor))
                 for why in wrong.values():
                     self._tally.add(f"{self.uid}/{stream_name(doc)}", "unreadable", f"descriptor {doc['uid']}: {why}")
-                self._streams.setdefault(stream_name(doc), _RecordedStream())
             case "resource" | "stream_resource":
+                self._defines(name, uid_of(doc), doc)
                 self._resources[uid_of(doc)] = name, doc.get("data_key")
             case "datum":
                 self._datum(doc["resource"], [doc["datum_id"]], [doc["datum_kwargs"]])
@@ -126,8 +131,21 @@ class DocumentChecks:
                 self._datum(doc["resource"], doc["datum_id"], rows)
             case "stream_datum" | "event" | "event_page" if doc["descriptor"] not in self._descriptors:
                 self._early.append((name, doc))
+            case "stream_datum" if doc["stream_resource"] not in self._resources:
+                self._early.append((name, doc))
             case "stream_datum" | "event" | "event_page":
                 self._of_stream(name, doc)
+
+    def _defines(self, name: str, uid: str, doc: Document) -> bool:
+        """Whether no document of this name had this uid before; a finding where that one was another."""
+        before = self._defined.setdefault((name, uid), doc)
+        if before is not doc and contradict(before, doc):
+            self._contradiction(name, uid)
+        return before is doc
+
+    def _contradiction(self, name: str, uid: str) -> None:
+        message = f"{name.replace('_', ' ')} {uid} is defined several times, and not as the same"
+        self._tally.add(self.uid, "contradiction", message)
 
     def _of_stream(self, name: str, doc: Document) -> None:
         match name:
@@ -141,7 +159,12 @@ class DocumentChecks:
 
     def _datum(self, resource: str, ids: Iterable[str], kwargs: Iterable[Mapping[str, Any]]) -> None:
         self._used.add(resource)
-        self.datums.update((datum_id, (resource, dict(own))) for datum_id, own in zip(ids, kwargs, strict=True))
+        for datum_id, own in zip(ids, kwargs, strict=True):
+            datum = resource, dict(own)
+            before = self.datums.setdefault(datum_id, datum)
+            if before is not datum and contradict({"datum": before}, {"datum": datum}):
+                self._contradiction("datum", datum_id)
+            self.datums[datum_id] = datum
 
     def _stream_datum(self, doc: Document) -> None:
         resource, descriptor = doc["stream_resource"], doc["descriptor"]
@@ -210,7 +233,7 @@ class DocumentChecks:
 
     def findings(self) -> Iterator[Finding]:
         """The findings; call it when all documents were added."""
-        # Some writers store a descriptor after what belongs to it: what is not known by now is of no descriptor.
+        # Some writers store a descriptor or a resource after what belongs to it: what is not known by now is of none.
         early, self._early = self._early, []
         for name, doc in early:
             self._guarded(name, doc, self._of_stream)
