@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Final
@@ -114,25 +114,24 @@ class HeaderBuilder:
     def add_span(self, resource: str, descriptor: str, span: Span, *, in_order: bool = False) -> None:
         """Note what one stream datum tells, or several that follow each other.
 
-        A later one wins where several claim a seq_num, so that one begins a segment where another was added in between.
-        Where some are not given `in_order`, that of their stream datums, it is that of the resource declared later.
+        A later one wins where several claim a seq_num. Where some are not given `in_order`, that of their stream
+        datums, it is that of the resource declared later.
         """
-        rivals = self._rivals.setdefault(self._group(resource, descriptor), [])
-        later: list[_Segment] = []
-        for segment in reversed(rivals):
-            if (segment.resource, segment.descriptor) == (resource, descriptor):
-                if not any(_overlaps(other.spans, span) for other in later):
-                    add_span(segment.spans, span)
-                    segment.in_order &= in_order
-                    return
-                break
-            later.append(segment)
-        rivals.append(_Segment(resource, descriptor, in_order, [span]))
-        self._segments.append(rivals[-1])
+        one = _Segment(resource, descriptor, in_order, [span])
+        known = resource in self._stream_resources and descriptor in self._descriptors
+        if known:
+            rivals = self._rivals.setdefault(self._group(one), [])
+        else:
+            # Of any key: nothing that comes later may join what came before it, until all keys are known.
+            self._rivals.clear()
+            rivals = self._segments[-1:]
+        if _add(rivals, one):
+            self._segments.append(one)
 
-    def _group(self, resource: str, descriptor: str) -> tuple[str | None, str]:
-        """The stream and the data key of frames; in place of the key the resource, while that is not known."""
-        return self.stream_of(descriptor), str((self._stream_resources.get(resource) or {}).get("data_key") or resource)
+    def _group(self, segment: _Segment) -> tuple[str | None, str]:
+        """The stream and the data key of frames; in place of a key that is not known the resource."""
+        resource = self._stream_resources.get(segment.resource) or {}
+        return self.stream_of(segment.descriptor), str(resource.get("data_key") or segment.resource)
 
     def stream_of(self, descriptor: str) -> str | None:
         """Name of the stream of a descriptor's uid; None when that descriptor was not met."""
@@ -191,7 +190,8 @@ class HeaderBuilder:
         order = {uid: place for place, uid in enumerate(self._stream_resources)}
         groups: dict[tuple[str | None, str], list[_Segment]] = {}
         for segment in self._segments:
-            groups.setdefault(self._group(segment.resource, segment.descriptor), []).append(segment)
+            for span in segment.spans:
+                _add(groups.setdefault(self._group(segment), []), replace(segment, spans=[span]))
         ranked: list[tuple[int, StreamAsset]] = []
         for own in groups.values():
             spans = sorted(span for segment in own for span in segment.spans)
@@ -229,6 +229,20 @@ def _ordered(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _ordered(value[key]) for key in sorted(value, key=str)}
     return [_ordered(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _add(rivals: list[_Segment], one: _Segment) -> bool:
+    """Join one span to the segment of its resource and descriptor; append it if others of its seq_nums came since."""
+    [span] = one.spans
+    for segment in reversed(rivals):
+        if (segment.resource, segment.descriptor) == (one.resource, one.descriptor):
+            add_span(segment.spans, span)
+            segment.in_order &= one.in_order
+            return False
+        if _overlaps(segment.spans, span):
+            break
+    rivals.append(one)
+    return True
 
 
 def _overlaps(spans: list[Span], span: Span) -> bool:

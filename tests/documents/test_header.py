@@ -222,9 +222,9 @@ NAMES = st.sampled_from("ab"), st.sampled_from("de")
 DATUMS = st.tuples(*NAMES, st.integers(1, 8), st.integers(1, 3), st.integers(0, 9))
 
 
-@given(st.lists(DATUMS, max_size=12), st.permutations(range(4)), st.booleans())
+@given(st.lists(DATUMS, max_size=12), st.permutations(range(4)), st.integers(0, 16))
 def test_the_last_stream_datum_of_a_seq_num_wins(
-    datums: list[tuple[str, str, int, int, int]], order: list[int], late: bool
+    datums: list[tuple[str, str, int, int, int]], order: list[int], late: int
 ) -> None:
     """Whatever resource and descriptor it is of, and wherever their documents are."""
     declared: Run = [(("stream_resource"), {"uid": uid, "uri": uid, "data_key": "x"}) for uid in "ab"]
@@ -236,8 +236,10 @@ def test_the_last_stream_datum_of_a_seq_num_wins(
         ranges = {name: {"start": start, "stop": stop} for name, (start, stop) in ends.items()}
         items.append(("stream_datum", {"stream_resource": resource, "descriptor": descriptor, **ranges}))
         expected |= {seq_num + n: (resource, index + n) for n in range(length)}
-    places: Run = [declared[number] for number in order]
-    header = _built([("start", START), *(items + places if late else places + items)]).header("v")
+    run: Run = [*(declared[number] for number in order), *items]
+    run.insert(late, run.pop(0))
+    run.insert(late, run.pop(0))
+    header = _built([("start", START), *run]).header("v")
     assert _frames(header) == expected
 
 
