@@ -309,9 +309,7 @@ def test_rewind_takes_the_later_frames(one_file: Path) -> None:
 def test_indices_before_the_first_frame_are_noted(one_file: Path) -> None:
     array = opened(asset(one_file, [(1, 5, -2, 2)]), key(4, 6), 4)
     assert array.missing.tolist() == [0, 1]
-    with pytest.raises(
-        AssetUnavailable, match=r"2 of 4 rows: the documents speak of event -2 of .*count from 0"
-    ):
+    with pytest.raises(AssetUnavailable, match=r"2 of 4 rows: the documents speak of event -2 of .*count from 0"):
         array.read()
     np.testing.assert_array_equal(array[2:], frames(2))
 
