@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from intake_bluesky.apps.validate import CODES, Finding, validate, validate_run
+from intake_bluesky.apps.validate.recorded import DocumentChecks
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.documents.model import Document
@@ -194,7 +195,10 @@ def test_stream_resources_that_come_late(tmp_path: Path) -> None:
 def test_a_descriptor_that_comes_again_under_another_name() -> None:
     run = scan()
     run.documents.insert(3, ("descriptor", {**run.documents[1][1], "name": "other"}))
-    observed = only(found(run.documents))
+    checks = DocumentChecks(run.run_uid)
+    for name, doc in run.documents:
+        checks.add(name, doc)
+    observed = only(list(checks.findings()))
     assert (observed.code, observed.where) == ("contradiction", run.run_uid)
 
 
