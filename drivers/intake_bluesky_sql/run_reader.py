@@ -133,13 +133,16 @@ class SQLRun:
 
     def _header(self) -> RunHeader:
         builder = HeaderBuilder()
-        for row in self._alone:
-            if row[2] not in EVENTS and row[2] not in DATUMS:
-                self._add_head(builder, row)
-        for block in self._blocks:
-            if block.name == "stream_datum":
-                for descriptor, span in block.layout.spans:
-                    builder.add_span(block.owner, descriptor, span)
+        alone = [(row[1], row) for row in self._alone if row[2] not in EVENTS and row[2] not in DATUMS]
+        packed = [(block.place, block) for block in self._blocks if block.name == "stream_datum"]
+        for _, found in heapq.merge(alone, packed, key=itemgetter(0)):
+            if not isinstance(found, DocumentBlock):
+                self._add_head(builder, found)
+                continue
+            # A block keeps the spans of each descriptor, and not where between others of the run they are.
+            straight = found.layout.places is None and len({descriptor for descriptor, _ in found.layout.spans}) == 1
+            for descriptor, span in found.layout.spans:
+                builder.add_span(found.owner, descriptor, span, in_order=straight)
         if builder.start is None:
             raise DamagedRun(f"run {self.uid} has no start document")
         for unit in self._units_in_order(builder):

@@ -98,7 +98,7 @@ class RunDocuments:
         try:
             # First, for a descriptor may come late.
             for doc in (doc for name, doc in self.documents if name == "descriptor"):
-                stream_of[uid_of(doc)] = stream_name(doc)
+                stream_of.setdefault(uid_of(doc), stream_name(doc))
                 units.setdefault(stream_name(doc), [])
             for name, doc in self._today():
                 if name in ("event", "event_page"):
