@@ -142,7 +142,7 @@ class TestPlans:
         grid = stream.to_grid()
         assert tuple(grid.sizes.values()) == documents[0][1]["shape"]
         assert tuple(grid.sizes) == documents[0][1]["motors"]
-        assert stream._store.reads == 1  # type: ignore[attr-defined]
+        assert stream._store.reads <= math.ceil(len(events) / 4)  # type: ignore[attr-defined]
         whole = grid.compute()
         for event in events:
             at = {axis: event["data"][axis] for axis in grid.sizes}
@@ -379,13 +379,13 @@ class TestReading:
         xr.testing.assert_identical(pickle.loads(pickle.dumps(grid)).compute(), grid.compute())
         assert stream.to_grid()["image"].data.name == grid["image"].data.name
 
-    def test_pages_are_parsed_once_and_none_but_the_first_before(self) -> None:
+    def test_pages_are_parsed_once_and_only_the_first_two_lines_before(self) -> None:
         stream = stream_of(mapped(shape=(6, 4)), target_chunk=1)
         store: Any = stream._store
         grid = stream.to_grid()
-        assert store.parsed == [(stream.metadata["start"]["uid"], "primary", 0)]
+        assert sorted(store.parsed) == [(stream.metadata["start"]["uid"], "primary", page) for page in (0, 1)]
         grid.compute()
-        assert store.reads == 1 + 6
+        assert store.reads == 2 + 6
 
     def test_only_the_points_asked_for_are_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         reads: list[tuple[int, int]] = []

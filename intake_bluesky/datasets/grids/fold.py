@@ -12,9 +12,10 @@ from intake_bluesky.assets import AssetArray
 from intake_bluesky.datasets.grids.files import GridOfFiles
 from intake_bluesky.datasets.grids.gather import gather, gather_dask, with_gaps
 from intake_bluesky.datasets.grids.order import GridOrder
-from intake_bluesky.datasets.grids.positions import axis_positions
+from intake_bluesky.datasets.grids.positions import located
 from intake_bluesky.datasets.grids.scanned import Grid
 from intake_bluesky.datasets.variables import variable_names
+from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import UnsupportedOperation
 
 __all__ = ["gridded"]
@@ -41,9 +42,9 @@ def gridded(
     Raises
     ------
     UnsupportedOperation
-        When the rows are not points of the grid.
+        When the rows are not points of the grid, or the motors' readings contradict it.
     """
-    order = _order(flat, grid)
+    order, positions = located(grid, _order(flat, grid), motors, _by_key(motors))
     names = _axis_names(flat, grid)
     dims = tuple(names.values())
     renamed, renamed_dims = _new_names(flat, names), _new_dims(flat, dims)
@@ -65,7 +66,7 @@ def gridded(
             values = gather(rows, variable.values, dtype)
         variables[name] = ((*dims, *own), values, attrs)
     coords = {str(name): variables.pop(str(name)) for name in flat.coords}
-    return xr.Dataset(variables, {**_axes(grid, order, motors, names), **coords}, _attributes(flat, order))
+    return xr.Dataset(variables, {**_axes(positions, motors, names), **coords}, _attributes(flat, order))
 
 
 def _order(flat: xr.Dataset, grid: Grid) -> GridOrder:
@@ -83,7 +84,8 @@ def _order(flat: xr.Dataset, grid: Grid) -> GridOrder:
             f"{grid.size} points of a grid of shape {grid.shape}. If the grid has another shape say so, "
             "to_grid(shape=(...), axes=(...)); if a point has several events, read() gives them as they came"
         )
-    return GridOrder.of(grid.shape, grid.snaking, seq_num)
+    # Whether an axis snakes that nobody says it of, the readings will tell.
+    return GridOrder.of(grid.shape, [snakes is True for snakes in grid.snaking], seq_num)
 
 
 def _by_key(dataset: xr.Dataset) -> dict[str, str]:
@@ -121,13 +123,13 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def _axes(grid: Grid, order: GridOrder, motors: xr.Dataset, names: Mapping[str, str]) -> dict[str, Any]:
+def _axes(positions: Mapping[str, Array], motors: xr.Dataset, names: Mapping[str, str]) -> dict[str, Any]:
     """The coordinates along the axes, with the attributes of the motors."""
     of_motors = _by_key(motors)
     coords = {}
-    for axis, positions in axis_positions(grid, order, motors, of_motors).items():
+    for axis, own in positions.items():
         attrs = {field: value for field, value in motors[of_motors[axis]].attrs.items() if field != "key"}
-        coords[names[axis]] = (names[axis], positions, attrs)
+        coords[names[axis]] = (names[axis], own, attrs)
     return coords
 
 

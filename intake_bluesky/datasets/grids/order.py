@@ -10,7 +10,7 @@ import numpy as np
 
 from intake_bluesky.documents.columns import Array
 
-__all__ = ["GridOrder", "visits"]
+__all__ = ["GridOrder", "passes", "visits"]
 
 
 def visits(shape: Sequence[int], snaking: Sequence[bool], places: Sequence[range | Array] | None = None) -> Array:
@@ -32,6 +32,18 @@ def visits(shape: Sequence[int], snaking: Sequence[bool], places: Sequence[range
         backwards = snake & (number % 2 == 1)
         number = number * points + np.where(backwards, points - 1 - place, place)
     return number
+
+
+def passes(shape: Sequence[int], axis: int, visit: Array) -> tuple[Array, Array]:
+    """Number the passes of an axis, and the steps within each, in which visits of a grid fall, both from 0.
+
+    Examples
+    --------
+    >>> passes((2, 3), 1, np.array([0, 2, 3, 5]))
+    (array([0, 0, 1, 1]), array([0, 2, 0, 2]))
+    """
+    steps = visit // math.prod(shape[axis + 1 :])
+    return steps // shape[axis], steps % shape[axis]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +84,11 @@ class GridOrder:
     def measured(self) -> int:
         """How many points have a row."""
         return self.reached - len(self.lost)
+
+    @property
+    def visited(self) -> Array:
+        """Number of the visit of each row, from 0."""
+        return np.delete(np.arange(self.reached), self.lost)
 
     def rows(self, places: Sequence[range | Array] | None = None) -> Array:
         """Row of each point, of the whole grid or at some places along each axis; -1 where there is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import Any, Final
@@ -30,17 +30,20 @@ class Grid:
     shape : tuple of int
     axes : tuple of str
         Data key of the motor of each axis.
-    snaking : tuple of bool
-        Whether the axis is passed in alternating directions.
+    snaking : tuple of (bool or None)
+        Whether the axis is passed in alternating directions; None where the start document does not say it clearly.
     planned : tuple of (numpy.ndarray, dtype float64) or None
         Positions that the plan was to go to, along each axis, from the start document; None where it has none, or where
         they do not apply.
+    given : bool
+        Whether arguments made it what it is: these are taken at their word or refused, never corrected.
     """
 
     shape: tuple[int, ...]
     axes: tuple[str, ...]
-    snaking: tuple[bool, ...]
+    snaking: tuple[bool | None, ...]
     planned: tuple[Array | None, ...]
+    given: bool
 
     @property
     def size(self) -> int:
@@ -74,13 +77,15 @@ def scanned(
     strange = [axis for axis in own_axes if axis not in keys]
     if strange:
         raise start.no_grid(f"its axis {strange[0]!r} is no key of the stream, which has {', '.join(keys)}")
-    turns = start.snaking(own_axes) if snaking is None else tuple(map(bool, snaking))
+    turns = start.snaking(own_axes) if snaking is None else _booleans(snaking)
+    if snaking is not None and None in turns:
+        raise start.no_grid(f"the snaking {snaking!r} is not True or False for each axis")
     if len(turns) != len(own_shape):
         raise start.no_grid(f"its shape {own_shape} does not go with the snaking {turns}")
     # The plan's positions are for the plan's own grid: of another shape or order they would be wrong coordinates.
     as_told = shape is None and snaking is None and (axes is None or start.axes(keys) == own_axes)
     planned = start.planned(own_shape) if as_told else (None,) * len(own_shape)
-    return Grid(own_shape, own_axes, turns, planned)
+    return Grid(own_shape, own_axes, turns, planned, given=not as_told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +141,12 @@ class _Start:
         named = (fields or motors[place : place + 1] or [""] for place, (fields, _) in enumerate(dimensions))
         return tuple(str(next((field for field in fields if field in keys), fields[0])) for fields in named)
 
-    def snaking(self, axes: Sequence[str]) -> tuple[bool, ...]:
+    def snaking(self, axes: Sequence[str]) -> tuple[bool | None, ...]:
         if self.doc.get("plan_pattern") != LIST_PRODUCT:
-            return tuple(map(bool, self._list("snaking"))) or (False,) * len(axes)
+            told = self.doc.get("snaking")
+            if told is None or told == []:
+                return (False,) * len(axes)
+            return _booleans(told) if isinstance(told, list) else (None,) * len(axes)
         # list_grid_scan records its argument as text: a truth value, or the repr of a list of motors.
         text = str(self.doc.get("snake_axes"))
         if text in ("True", "False", "None", "[]", "()"):
@@ -163,6 +171,12 @@ class _Start:
         pattern = self.doc.get("plan_pattern_args")
         args = pattern.get("args") if isinstance(pattern, Mapping) else None
         return args if isinstance(args, list) else []
+
+
+def _booleans(told: Any) -> tuple[bool | None, ...]:
+    """Each axis's truth value; None for what is none: the text "False" would be true."""
+    each = told if isinstance(told, Iterable) and not isinstance(told, str) else [told]
+    return tuple(bool(one) if isinstance(one, (bool, np.bool_)) else None for one in each)
 
 
 def _line(extent: Any, points: int) -> Any:
