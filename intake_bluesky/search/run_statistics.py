@@ -43,9 +43,10 @@ def measured(store: RunStore, header: RunHeader) -> tuple[Measured, int]:
     run = StoredRun(reader, RunSummary.of(header.start, header.stop))
     found: Measured = {}
     for layout in header.streams.values():
-        for key, spec in layout.data_keys.items():
+        for key in layout.data_keys:
             try:
-                found[layout.name, key] = None if is_external(spec) else run.statistics(layout.name, key)
+                files = run.may_be_files(layout.name, key)
+                found[layout.name, key] = None if files else run.statistics(layout.name, key)
             except (AssetUnavailable, DamagedRun):
                 found[layout.name, key] = None
     return found, reader.read

@@ -17,7 +17,7 @@ from intake_bluesky.cached import cached_property
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.repeats import Repeats
 from intake_bluesky.datasets.rows import last_of_each
-from intake_bluesky.documents.columns import Array, Column, Ragged, all_missing, take
+from intake_bluesky.documents.columns import Array, Column, Ragged, all_missing, observe, take
 from intake_bluesky.documents.model import EventPage, RunHeader, RunSummary, StreamLayout, is_external
 from intake_bluesky.documents.statistics import Statistics, lies
 from intake_bluesky.errors import (
@@ -36,6 +36,7 @@ from intake_bluesky.storage.statistics import Answer, Recorded
 if TYPE_CHECKING:
     from intake_bluesky.assets import AssetArray
 
+LARGEST: Final = 2**53  # values that events may lack; stores of statistics count no further than 2**63
 REMEMBERED: Final = 65_536  # statistics of a store's runs that are kept; one takes some 300 bytes
 
 
@@ -80,6 +81,7 @@ class StoredRun:
         self._store, self._assets, self._run = origin.store, origin.assets, run
         self._search = search or Search(origin.store)
         self._repeats_of: dict[str, Repeats] = {}
+        self._texts: dict[tuple[str, str], bool] = {}
 
     @property
     def start(self) -> Mapping[str, Any]:
@@ -125,7 +127,8 @@ class StoredRun:
         if values is None:
             return False
         with self._readable():
-            found = any(lies(part, low, high) for _, part in self._parts(stream, key))
+            parts = (part for _, part in self._parts(stream, key) if not isinstance(part, int))
+            found = any(lies(part, low, high) for part in parts)
         if self._header.stop is not None:
             self._search.keep(values, Answer(low, high, found))
         return found
@@ -136,8 +139,31 @@ class StoredRun:
         spec = None if layout is None else layout.data_keys.get(key)
         if spec is None:
             return None
-        reading = reading_of(self._assets) if is_external(spec) else ""
+        reading = reading_of(self._assets) if self.may_be_files(stream, key) else ""
         return Recorded(self._run.uid, self._header.version, stream, key, reading)
+
+    def may_be_files(self, stream: str, key: str) -> bool:
+        """Whether the values of a declared key may lie in files, as only a `StreamReader` can tell, which takes dask.
+
+        They may where the descriptor says so, where stream resources name the key, and where its events hold text
+        that no descriptor declares, in a run with resources: datum_ids, of a key that forgot to say "external".
+        """
+        layout = self._header.streams[stream]
+        spec = layout.data_keys[key]
+        uids = {descriptor["uid"] for descriptor in layout.descriptors}
+        named = (asset.data_key == key and asset.descriptor in uids for asset in self._header.stream_assets)
+        if is_external(spec) or any(named):
+            return True
+        if not self._header.resources or spec.get("dtype") == "string":
+            return False
+        if (stream, key) not in self._texts:
+            seen = (layout.observed or {}).get(key)
+            if layout.observed is None:
+                with self._readable():
+                    parts = (observe(page.data[key]) for page in self._pages(layout, (key,)) if key in page.data)
+                    seen = next((part for part in parts if part.valued), None)
+            self._texts[stream, key] = seen is not None and "text" in seen.kinds
+        return self._texts[stream, key]
 
     def _compute(self, values: Recorded) -> Statistics:
         # By piece: `first`, `last` and `gap` follow the order of seq_num, in which events are not stored after a
@@ -145,7 +171,8 @@ class StoredRun:
         pieces: dict[int, Statistics] = {}
         with self._readable():
             for piece, part in self._parts(values.stream, values.key):
-                pieces[piece] = Statistics.merged(pieces.get(piece, Statistics()), Statistics.of(part))
+                own = Statistics.missing(part) if isinstance(part, int) else Statistics.of(part)
+                pieces[piece] = Statistics.merged(pieces.get(piece, Statistics()), own)
         found = Statistics.merged(*(pieces[piece] for piece in sorted(pieces)))
         if self._header.stop is not None:
             self._search.keep(values, found)
@@ -158,32 +185,40 @@ class StoredRun:
             yield
         except (DamagedRun, AssetUnavailable, StoreUnavailable, SearchTooLarge):
             raise
-        except (IntakeBlueskyError, OSError) as error:
+        except (IntakeBlueskyError, OSError, MemoryError, OverflowError) as error:
             raise AssetUnavailable(f"run {self._run.uid} cannot be read: {error}") from error
 
-    def _parts(self, stream: str, key: str) -> Iterator[tuple[int, Column]]:
-        """The values, as they are stored, and which of the pieces that follow each other they belong to."""
+    def _parts(self, stream: str, key: str) -> Iterator[tuple[int, Column | int]]:
+        """The values, as they are stored, and which of the pieces that follow each other they belong to.
+
+        A number is that of values that events lack: a key may declare more than memory holds.
+        """
         array = self._asset(stream, key)
         if array is None:
-            parts = self._event_parts(self._header.streams[stream], key)
+            parts: Iterable[tuple[int, Column | int]] = self._event_parts(self._header.streams[stream], key)
         else:
             # The size is known: a search that may not read all of it fails before it reads a part.
             self._search.check(math.prod(array.shape) * array.dtype.itemsize, self._run.uid)
             parts = ((0, block) for block in _blocks(array))
         for piece, values in parts:
+            if isinstance(values, int):
+                yield piece, values
+                continue
             flat = values.values if isinstance(values, Ragged) else values
             self._search.take(flat.nbytes, self._run.uid)
             yield piece, values
 
     def _asset(self, stream: str, key: str) -> AssetArray | None:
-        if not is_external(self._header.streams[stream].data_keys[key]):
+        if not self.may_be_files(stream, key):
             return None
         from intake_bluesky.datasets.stream_reader import StreamReader  # and dask, for few searches
 
-        options = DatasetOptions(include=(key,), assets=self._assets)
+        # "object", so that it looks at what a long stream holds, too.
+        hold = is_external(self._header.streams[stream].data_keys[key])
+        options = DatasetOptions(include=(key,), assets=self._assets, on_mismatch="raise" if hold else "object")
         return StreamReader(self._store, self._header, stream, options).assets.get(key)
 
-    def _event_parts(self, layout: StreamLayout, key: str) -> Iterator[tuple[int, Column]]:
+    def _event_parts(self, layout: StreamLayout, key: str) -> Iterator[tuple[int, Column | int]]:
         pages: Iterable[EventPage] = self._pages(layout, (key,))
         if len(layout.pages) == 1:  # as most have: it has the seq_nums, too
             pages = list(pages)
@@ -225,18 +260,21 @@ def _size(layout: StreamLayout, key: str) -> int:
     """How many values each event has; 1 where that differs."""
     seen = (layout.observed or {}).get(key)
     if seen is not None and seen.valued:
-        return 1 if seen.ragged else int(np.prod(seen.shape, dtype=np.int64))
+        return 1 if seen.ragged else math.prod(seen.shape)
     from intake_bluesky.datasets.event_columns import declared
 
     shape = declared(key, layout.data_keys[key]).shape
-    return 1 if -1 in shape else int(np.prod(shape, dtype=np.int64))
+    return 1 if -1 in shape else math.prod(shape)
 
 
-def _values(page: EventPage, key: str, wanted: Array, size: int) -> Column:
-    """Some events' values of a page; NaN for all that an event should have where none has any."""
+def _values(page: EventPage, key: str, wanted: Array, size: int) -> Column | int:
+    """Some events' values of a page; the number of those that they should have where none has any."""
     column = page.data.get(key)
     if column is None or (size != 1 and _is_nothing(column)):
-        return np.full(int(wanted.sum()) * size, np.nan)
+        lacking = int(wanted.sum()) * size
+        if abs(lacking) > LARGEST:
+            raise DamagedRun(f"{key!r} is declared to have {size:,} values an event, which none can have")
+        return lacking
     return column if wanted.all() else take(column, wanted)
 
 
