@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
 
+from intake_bluesky.assets.images.sequence import SequenceReader
 from intake_bluesky.assets.location import Location, locate
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader_registry import datum_readers, stream_reader
 from intake_bluesky.documents.model import RunHeader
 from intake_bluesky.errors import IntakeBlueskyError
 from intake_bluesky.runtime.secrets import shown
+from intake_bluesky.runtime.threads import run_all
 
-__all__ = ["AssetFile", "asset_files", "looked_at"]
+__all__ = ["MOST", "AssetFile", "asset_files", "looked_at", "sequence_files"]
+
+MOST: Final = 10**6
+"""Frames of one sequence whose files are listed: documents may claim any number."""
 
 
 class AssetFile(NamedTuple):
@@ -34,7 +40,8 @@ def asset_files(what: RunHeader | Mapping[str, Any], options: AssetOptions | Non
     Returns
     -------
     list of AssetFile
-        Of a sequence the files that exist. What an untrusted document may not read is listed with ``exists=False``.
+        Of a sequence the files that exist (which there should be its datums say, see `sequence_files`). What an
+        untrusted document may not read is listed with ``exists=False``.
 
     Examples
     --------
@@ -62,6 +69,24 @@ def _files(resource: Mapping[str, Any], options: AssetOptions) -> list[AssetFile
     # An unreadable resource has the path of the document, before `root_map`: its location is the better answer.
     listed = reader.files() if reader.path == here.path else [here]
     return [looked_at(location) for location in listed or [here]]
+
+
+def sequence_files(reader: SequenceReader, frames: Sequence[range]) -> list[AssetFile]:
+    """List the files that hold some frames of a sequence, existing or not.
+
+    Of more than `MOST` frames only the files that exist, and the last.
+    """
+    if sum(map(len, frames)) > MOST:
+        last = max(part.stop for part in frames)
+        files = [*reader.files(), *reader.files_of([range(last - 1, last)])]
+    else:
+        files = reader.files_of(frames)
+        if not reader.location.is_local:
+            with suppress(OSError):  # a server is asked once for all names, which fsspec then knows
+                reader.files()
+    found: dict[str, AssetFile] = {}
+    run_all(lambda file: found.update({file.path: looked_at(file)}), files)
+    return [found[file.path] for file in {file.path: file for file in files}.values()]
 
 
 def looked_at(location: Location) -> AssetFile:

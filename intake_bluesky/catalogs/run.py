@@ -242,17 +242,16 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
         KeyError
             When the run has no resource of that uid.
         """
-        from intake_bluesky.assets import asset_files
-        from intake_bluesky.datasets.run_files import resource_files
+        from intake_bluesky.datasets.run_files import resource_files, stream_resource_files
 
         uid = resource if isinstance(resource, str) else resource.get("uid")
         for own in self.header.resources:
             if own["uid"] == uid:
-                return [file.path for file in resource_files(self._store, self.uid, own, self._assets)]
+                return [file.path for file in resource_files(self._store, self.header, own, self._assets)]
         streamed = [a.resource for a in self.header.stream_assets if a.resource["uid"] == uid]
         if not streamed:
             raise KeyError(f"run {self.uid} has no resource {uid!r}")
-        return [file.path for file in asset_files(streamed[0], self._assets)]
+        return [file.path for file in stream_resource_files(self.header, streamed[0], self._assets)]
 
     def to_datatree(self, streams: Iterable[str] | None = None, **options: Any) -> xr.DataTree:
         """All of the run in one tree, lazily, in a form that its ``to_netcdf`` and ``to_zarr`` can write.

@@ -25,6 +25,9 @@ from intake_bluesky.testing.asset_runs import frames
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES
+from tests.assets.formats import TIFF, tiffs
+
+IMAGE = data_key("array", [1, 4, 6], dtype_numpy="<u2", external="STREAM:")
 
 
 def opened(name: str, folder: Path, **kwargs: Any) -> BlueskyRun:
@@ -236,6 +239,49 @@ class TestFiles:
     def test_sequences(self, tmp_path: Path) -> None:
         run = opened("npy_seq", tmp_path)
         assert {Path(file.path).name for file in run.files()} == {f"npy_{n}.npy" for n in range(3)}
+
+    @pytest.mark.parametrize("gone", [(), (0,), (1,), (2,), (0, 1), (0, 1, 2)])
+    def test_sequences_that_lack_files(self, tmp_path: Path, gone: tuple[int, ...]) -> None:
+        documents = EXAMPLES["npy_seq"](tmp_path)
+        np.save(tmp_path / "npy_3.npy", 0)  # of no datum
+        for number in gone:
+            (tmp_path / f"npy_{number}.npy").unlink()
+        run = BlueskyCatalog(MemoryStore([documents]))[-1]
+        observed = [(Path(file.path).name, file.exists, file.size is not None) for file in run.files()]
+        assert observed == [(f"npy_{n}.npy", n not in gone, n not in gone) for n in range(3)]
+        assert [Path(path).name for path in run.get_file_list(run.header.resources[0])] == [
+            f"npy_{n}.npy" for n in range(3)
+        ]
+
+    @pytest.mark.parametrize("gone", [(2,), (0, 1, 2, 3, 4, 5)])
+    def test_streamed_sequences_that_lack_files(self, tmp_path: Path, gone: tuple[int, ...]) -> None:
+        tiffs(tmp_path, frames(8))
+        composed = RunComposer("streamed")
+        primary = composed.descriptor({"image": {**IMAGE, "shape": [2, 4, 6]}})
+        parameters = {"template": "img_{:06d}.tiff", "multiplier": 2}
+        image = composed.stream_resource("image", mimetype=TIFF, uri=f"file://localhost{tmp_path}/", **parameters)
+        composed.stream_datum(image, primary, (1, 3))
+        composed.stream_datum(image, primary, (2, 4), (1, 3))  # a rewind
+        composed.stop()
+        for number in gone:
+            (tmp_path / f"img_{number:06d}.tiff").unlink()
+        run = BlueskyCatalog(MemoryStore([composed.documents]))[-1]
+        expected = [(f"img_{n:06d}.tiff", n not in gone) for n in range(6)]
+        assert [(Path(file.path).name, file.exists) for file in run.files()] == expected
+
+    def test_sequences_of_which_documents_claim_too_much(self, tmp_path: Path) -> None:
+        tiffs(tmp_path, frames(2))
+        composed = RunComposer("claimed")
+        primary = composed.descriptor({"image": {**IMAGE, "shape": [1, 4, 6]}})
+        where = {"uri": f"file://localhost{tmp_path}/", "template": "img_{:06d}.tiff"}
+        image = composed.stream_resource("image", mimetype=TIFF, **where)
+        composed.stream_datum(image, primary, (1, 2))
+        claimed = {"seq_nums": {"start": 1, "stop": 2 * 10**9 + 1}, "indices": {"start": 0, "stop": 2 * 10**9}}
+        composed.documents[-1][1].update(claimed)
+        composed.stop()
+        files = BlueskyCatalog(MemoryStore([composed.documents]))[-1].files()
+        expected = [("img_000000.tiff", True), ("img_000001.tiff", True), ("img_1999999999.tiff", False)]
+        assert [(Path(file.path).name, file.exists) for file in files] == expected
 
     def test_missing(self, tmp_path: Path) -> None:
         (file,) = opened("missing_file", tmp_path).files()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
@@ -103,6 +103,15 @@ class SequenceReader(LocatedReader):
     def file(self, number: int) -> Location:
         """The file of a number."""
         return self.location.with_path(self.template.path(self.path, number))
+
+    def files_of(self, frames: Iterable[range]) -> list[Location]:
+        """The files of some frames, whether they exist or not."""
+        if not self.template.numbered:
+            return [self.file(0)]
+        numbers = {
+            number for part in frames for number in range(part.start // self.per_file, -(-part.stop // self.per_file))
+        }
+        return [self.file(self.first + number) for number in sorted(numbers)]
 
     def files(self) -> Sequence[Location]:
         """The files that exist (a resource does not declare how many there should be)."""
