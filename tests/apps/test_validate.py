@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from intake_bluesky.apps.validate.recorded import DocumentChecks
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.documents.model import Document
-from intake_bluesky.errors import DamagedRun
+from intake_bluesky.errors import AssetUnavailable, DamagedRun
 from intake_bluesky.storage.contract import Problem
 from intake_bluesky.testing.asset_runs import DATASET, HDF5, frames, write_hdf5
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES, Run
+from tests.assets.files_by_hand import cbfs, jpegs, spes
+from tests.assets.formats import numpy_files, smooth, tiffs
 from tests.assets.hdf5_by_hand import eiger
 
 X = data_key("number")
@@ -381,6 +384,73 @@ def test_one_file_of_a_sequence_is_gone(tmp_path: Path) -> None:
     (tmp_path / "seq_1.npy").unlink()
     observed = only(found(run.documents))
     assert (observed.code, observed.message) == ("file-missing", f"{tmp_path / 'seq_1.npy'} is not there")
+
+
+SEQUENCES: dict[str, tuple[str, str, Callable[[Path], list[Path]]]] = {
+    "numpy": ("NPY_SEQ", "", lambda folder: numpy_files(folder, frames(3))),
+    "tiff": ("AD_TIFF", "%s%s_%06d.tiff", lambda folder: tiffs(folder, frames(3))),
+    "packed tiff": ("AD_TIFF", "%s%s_%06d.tiff", lambda folder: tiffs(folder, frames(3), compression="zlib")),
+    "jpeg": ("AD_JPEG", "%s%s_%06d.jpg", lambda folder: jpegs(folder, smooth(3, (32, 48)))),
+    "cbf": ("AD_CBF", "%s%s_%05d.cbf", lambda folder: cbfs(folder, frames(3).astype("i4"))),
+    "spe": ("AD_SPE", "%s%s_%03d.spe", lambda folder: spes(folder, frames(3))),
+}
+"""Spec, template, and how the files are written."""
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut at the end": lambda content: content[:-20],
+    "cut by half": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "no such file": lambda content: b"theta looks odd",
+}
+
+
+# A CBF file goes on after its image.
+@pytest.mark.parametrize(
+    ("kind", "damage"), [pair for pair in product(SEQUENCES, DAMAGE) if pair != ("cbf", "cut at the end")]
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_files_of_a_sequence_that_are_damaged(tmp_path: Path, kind: str, damage: str, place: int) -> None:
+    spec, template, write = SEQUENCES[kind]
+    files = write(tmp_path)
+    shape, dtype = {"jpeg": ([32, 48], "|u1"), "cbf": ([4, 6], "<i4")}.get(kind, ([4, 6], "<u2"))
+    run = RunComposer("validate", scan_id=3)
+    primary = run.descriptor({"image": data_key("array", shape, dtype_numpy=dtype, external="FILESTORE:")})
+    kwargs = {"template": template, "filename": "img"} if template else {}
+    resource = run.resource(spec, root=str(tmp_path), path="" if template else "img", **kwargs)
+    number = "index" if spec == "NPY_SEQ" else "point_number"
+    for point in range(3):
+        run.event(primary, {"image": run.datum(resource, point, **{number: point})}, filled={"image": False})
+    run.stop()
+    assert found(run.documents) == []
+    files[place].write_bytes(DAMAGE[damage](files[place].read_bytes()))
+    with pytest.raises(AssetUnavailable, match=files[place].name):
+        BlueskyCatalog(MemoryStore([run.documents]))[-1].primary.read()
+    observed = only(found(run.documents))
+    assert observed.code in {"file-short", "file-unreadable"}
+    assert str(files[place]) in observed.message
+    assert "more" not in observed.message
+    for file in files[:2]:
+        file.write_bytes(DAMAGE[damage](file.read_bytes()))
+    assert {finding.code for finding in found(run.documents)} <= {"file-short", "file-unreadable"}
+
+
+@pytest.mark.parametrize("other", [frames(1)[0][:3], frames(1)[0].astype("f8")])
+def test_a_file_of_a_sequence_that_is_of_another_shape_or_dtype(tmp_path: Path, other: Any) -> None:
+    run = sequence(tmp_path)
+    np.save(tmp_path / "seq_1.npy", other)
+    observed = only(found(run.documents))
+    assert (observed.code, observed.level) == ("file-mismatch", "warning")
+    assert f"{tmp_path / 'seq_1.npy'} has {other.dtype} of shape {list(other.shape)}, where uint16" in observed.message
+
+
+def test_all_files_of_a_sequence_are_looked_at_where_the_first_is_gone(tmp_path: Path) -> None:
+    run = sequence(tmp_path)
+    (tmp_path / "seq_0.npy").unlink()
+    (tmp_path / "seq_2.npy").write_bytes((tmp_path / "seq_2.npy").read_bytes()[:-1])
+    observed = {finding.code: finding.message for finding in found(run.documents)}
+    assert observed == {
+        "file-missing": f"{tmp_path / 'seq_0.npy'} is not there",
+        "file-short": f"{tmp_path / 'seq_2.npy'} is too short: 1 bytes of an array are not there",
+    }
 
 
 def test_events_that_name_datums_not_in_the_run(tmp_path: Path) -> None:

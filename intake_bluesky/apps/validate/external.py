@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from intake_bluesky.assets import (
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.assets.given_events import GivenEvents
 from intake_bluesky.assets.handlers import HandlerReader
+from intake_bluesky.assets.images.sequence import SequenceReader
 from intake_bluesky.assets.reader import LocatedReader, UnreadableReader
 from intake_bluesky.datasets.filled_documents import Datums
 from intake_bluesky.datasets.options import DatasetOptions
@@ -32,6 +34,7 @@ from intake_bluesky.storage.contract import RunStore
 
 __all__ = ["check_external"]
 
+T = TypeVar("T")
 UNREADABLE = (OSError, ValueError, LookupError, ImportError, IntakeBlueskyError)
 
 
@@ -139,7 +142,10 @@ class _ExternalFiles:
 
     def _check(self, reader: AssetReader, used: Sequence[int]) -> None:
         per_event = self.array.layout.frames
-        header = self._structure(reader, used[0] * per_event if used else 0)
+        if isinstance(reader, SequenceReader):
+            header = self._sequence(reader, used, reader.frames_per_event or per_event)
+        else:
+            header = self._structure(lambda: reader.structure(used[0] * per_event if used else 0), reader)
         if header is None:
             return
         self._check_declared(reader, header)
@@ -150,14 +156,32 @@ class _ExternalFiles:
             self.tally.add(self.where, "file-odd", f"{reader.path}: {header.odd}")
         if isinstance(reader, HandlerReader):
             self._read_some(reader, header, used)
-        elif header.frames is None:
-            for index in used[1:]:  # a sequence of files: each is opened, to find out whether it exists
-                for frame in range(index * per_event, (index + 1) * per_event):
-                    self._structure(reader, frame)
-        elif used:
+        elif used and header.frames is not None:
             self.usage.add(self.where, reader, header.frames, (used[-1] + 1) * per_event)
         if used:
             self._look_for_sources(reader, used[0] * per_event, (used[-1] + 1) * per_event)
+
+    def _sequence(self, reader: SequenceReader, used: Sequence[int], per_event: int) -> FrameStructure | None:
+        """Look at each file that holds frames of events; give the first header that can be read."""
+        frames = [frame for index in used for frame in range(index * per_event, (index + 1) * per_event)] or [0]
+        first: FrameStructure | None = None
+        # One frame of each file: the only one, where all are in one file.
+        one_each = {frame // reader.per_file if reader.template.numbered else 0: frame for frame in reversed(frames)}
+        for frame in sorted(one_each.values()):
+            found = self._structure(partial(reader.checked, frame), reader)
+            if found is None:
+                continue
+            header, lacking = found
+            path = reader.files_of([range(frame, frame + 1)])[0].path
+            first = first or header
+            if lacking:
+                self.tally.add(self.where, "file-short", lacking)
+            if header.frame_shape != first.frame_shape or not np.can_cast(header.dtype, first.dtype, "safe"):
+                self._mismatch(
+                    f"{path} has {header.dtype} of shape {list(header.frame_shape)}, where {first.dtype} of shape "
+                    f"{list(first.frame_shape)} was found in the sequence before"
+                )
+        return first
 
     def _look_for_sources(self, reader: AssetReader, start: int, stop: int) -> None:
         try:
@@ -166,9 +190,9 @@ class _ExternalFiles:
         except UNREADABLE as error:
             self.tally.add(self.where, "file-unreadable", f"{reader.path}: {error}")
 
-    def _structure(self, reader: AssetReader, frame: int) -> FrameStructure | None:
+    def _structure(self, look: Callable[[], T], reader: AssetReader) -> T | None:
         try:
-            return reader.structure(frame)
+            return look()
         except FileNotFoundError as error:
             self.tally.add(self.where, "file-missing", f"{error.filename or reader.path} is not there")
         except UNREADABLE as error:

@@ -39,9 +39,12 @@ CODES: Final[dict[str, tuple[Level, str]]] = {
         "error",
         "A file is there and cannot be read, or the documents leave open which part of it an event is.",
     ),
-    "file-short": ("error", "A file has fewer frames than the documents refer to."),
+    "file-short": ("error", "A file has fewer frames than the documents refer to, or ends within one."),
     "file-long": ("warning", "A file has more frames than the documents refer to."),
-    "file-mismatch": ("warning", "A file holds another dtype or shape than its data key declares."),
+    "file-mismatch": (
+        "warning",
+        "A file holds another dtype or shape than its data key declares, or than other files of its sequence.",
+    ),
     "frames-per-event": (
         "warning",
         "A resource gives 0 frames per event: how many an event has is taken from the data key or the file.",

@@ -56,7 +56,12 @@ class CbfReader(SequenceReader):
                 file.seek(0)
                 out[...] = _decoded(cbf, _BytesWithEnd(file.read()), location.path).reshape(shape)[region.slices]
 
-            yield FrameFile(1, shape, dtype, read)
+            def lacking() -> str:
+                file.seek(0)
+                packed, found = _packed(cbf, _BytesWithEnd(file.read()), location.path)
+                return _short(packed, found)
+
+            yield FrameFile(1, shape, dtype, read, lacking)
 
 
 HEADER_AT_MOST: Final = 64 * 2**10
@@ -88,14 +93,29 @@ def _described(
     return shape, np.dtype(dtypes[kind])
 
 
-def _decoded(cbf: Any, stream: _BytesWithEnd, path: str) -> Array:
+def _packed(cbf: Any, stream: _BytesWithEnd, path: str) -> tuple[bytes, Mapping[str, str]]:
+    """The image as it is stored, and its header."""
     image = cbf.CbfImage()
     packed = image.read(stream, only_raw=True)
-    shape, dtype = _described(image.header, cbf.DATA_TYPES, path)
-    said, size = image.header.get("Content-MD5"), int(image.header["X-Binary-Size"])
-    if len(packed) < size:
-        raise AssetUnavailable(f"{path} is too short: it has {len(packed)} of the {size} bytes of its image")
-    if said and said != base64.b64encode(hashlib.md5(packed, usedforsecurity=False).digest()).decode():
+    said = image.header.get("Content-MD5")
+    if (
+        not _short(packed, image.header)
+        and said
+        and said != base64.b64encode(hashlib.md5(packed, usedforsecurity=False).digest()).decode()
+    ):
         raise AssetUnavailable(f"{path} is damaged: the checksum of its image is not the one in its header")
+    return packed, image.header
+
+
+def _short(packed: bytes, header: Mapping[str, str]) -> str:
+    size = int(header["X-Binary-Size"])
+    return f"it has {len(packed)} of the {size} bytes of its image" if len(packed) < size else ""
+
+
+def _decoded(cbf: Any, stream: _BytesWithEnd, path: str) -> Array:
+    packed, header = _packed(cbf, stream, path)
+    shape, dtype = _described(header, cbf.DATA_TYPES, path)
+    if short := _short(packed, header):
+        raise AssetUnavailable(f"{path} is too short: {short}")
     value: Array = np.asarray(cbf.decByteOffset(packed, size=shape[0] * shape[1], dtype=dtype))
     return value

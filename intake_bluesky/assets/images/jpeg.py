@@ -39,4 +39,8 @@ class JpegReader(SequenceReader):
             def read(number: int, out: Array, region: Region) -> None:
                 out[...] = np.asarray(image)[region.slices]
 
-            yield FrameFile(1, shape, np.dtype(np.uint8), read)
+            def lacking() -> str:
+                image.load()  # raises: no header of the format tells how long the file is
+                return ""
+
+            yield FrameFile(1, shape, np.dtype(np.uint8), read, lacking)

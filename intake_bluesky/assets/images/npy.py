@@ -55,7 +55,8 @@ class NpySequenceReader(SequenceReader):
                 RawArray(file, location.path, offset, whole.shape, dtype).read(whole)
                 out[...] = (whole.T[number] if several else whole.T)[region.slices]
 
-            yield FrameFile(shape[0] if several else 1, frame, dtype, read)
+            stored = RawArray(file, location.path, offset, shape, dtype)
+            yield FrameFile(shape[0] if several else 1, frame, dtype, read, stored.lacking)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -40,6 +41,12 @@ class RawArray:
         whole: Array = np.empty(lines, self.dtype)
         self._fill(whole)
         out[...] = whole[:, *region.slices[1:]].reshape(out.shape)
+
+    def lacking(self) -> str:
+        """Say what is not there of the array, for messages; empty where all is."""
+        size = math.prod(self.shape) * self.dtype.itemsize
+        absent = min(self.offset + size - self.file.seek(0, os.SEEK_END), size)
+        return f"{absent} bytes of an array are not there" if absent > 0 else ""
 
     def _fill(self, out: Array) -> None:
         left = out.reshape(-1).view(np.uint8).data if out.size else memoryview(b"")

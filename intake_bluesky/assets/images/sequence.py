@@ -33,6 +33,8 @@ class FrameFile(NamedTuple):
     dtype: np.dtype[Any]
     read: Callable[[int, Array, Region], None]
     """Reads the frame of a number in the file, or a region of it, into an array of that shape."""
+    lacking: Callable[[], str] = str
+    """Says what is not there of the values that the header speaks of, for messages; empty where all are."""
 
 
 class _FramesOfFile(NamedTuple):
@@ -122,15 +124,32 @@ class SequenceReader(LocatedReader):
 
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape and dtype, from the header of the one file that holds the frame `first`."""
+        return self._looked_at(first, values=False)[0]
+
+    def checked(self, first: int) -> tuple[FrameStructure, str]:
+        """As `structure`, and what the file lacks of its values, for messages; empty where it is whole.
+
+        Raises
+        ------
+        OSError
+            As `structure` does, and where values can be told to be damaged without reading more than the file.
+        """
+        return self._looked_at(first, values=True)
+
+    def _looked_at(self, first: int, *, values: bool) -> tuple[FrameStructure, str]:
         location = next(self._parts(first, first + 1)).file
         with _naming(location, self.format), self.opened(location) as file:
             version = location.status()[0]
+            lacking = file.lacking() if values else ""
+            if lacking:
+                lacking = f"{location.path} is too short: {lacking}"
             if not self.template.numbered:
                 each = None if self.numbered_by else file.frames
-                return FrameStructure(file.frames, file.shape, file.dtype, 1, version, frames_per_event=each)
+                found = FrameStructure(file.frames, file.shape, file.dtype, 1, version, frames_per_event=each)
+                return found, lacking
             if file.frames < self.per_file:
                 raise AssetUnavailable(f"{location.path} has {file.frames} frames, and was to have {self.per_file}")
-            return FrameStructure(None, self._frame_shape(file), file.dtype, self.per_file, version)
+            return FrameStructure(None, self._frame_shape(file), file.dtype, self.per_file, version), lacking
 
     def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Read the frames from their files, several files at once."""

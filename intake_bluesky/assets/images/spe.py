@@ -79,7 +79,13 @@ class SpeReader(SequenceReader):
                 offset = layout.begin + number * layout.stride
                 RawArray(file, location.path, offset, layout.shape, layout.dtype).read(out, region)
 
-            yield FrameFile(layout.frames, layout.shape, layout.dtype, read)
+            def lacking() -> str:
+                last = layout.begin + (layout.frames - 1) * layout.stride
+                return (
+                    RawArray(file, location.path, last, layout.shape, layout.dtype).lacking() if layout.frames else ""
+                )
+
+            yield FrameFile(layout.frames, layout.shape, layout.dtype, read, lacking)
 
 
 class _Layout(NamedTuple):

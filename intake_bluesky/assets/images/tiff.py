@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import add
 from typing import Any, BinaryIO, ClassVar
 
 from intake_bluesky.assets.images.raw_array import RawArray
@@ -45,7 +47,12 @@ class TiffReader(SequenceReader):
             def read(number: int, out: Array, region: Region) -> None:
                 _read_page(pages[number], file, location.path, out, region)
 
-            yield FrameFile(len(pages), first.shape, first.dtype.newbyteorder("="), read)
+            def lacking() -> str:
+                size = file.seek(0, os.SEEK_END)
+                short = [number for number, page in enumerate(pages) if _end(page) > size]
+                return f"{len(short)} of {len(pages)} pages end after its {size} bytes" if short else ""
+
+            yield FrameFile(len(pages), first.shape, first.dtype.newbyteorder("="), read, lacking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,13 @@ class TiffFileReader(TiffReader):
 
 def _alike(page: Any, first: Any) -> bool:
     return bool(page.shape == first.shape and page.dtype == first.dtype)
+
+
+def _end(page: Any) -> int:
+    """The byte after the last that the page has."""
+    if page.is_final and page.dataoffsets[0]:
+        return int(page.dataoffsets[0] + page.nbytes)
+    return int(max(map(add, page.dataoffsets, page.databytecounts), default=0))
 
 
 def _read_page(page: Any, file: BinaryIO, path: str, out: Array, region: Region) -> None:
