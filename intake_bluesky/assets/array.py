@@ -321,10 +321,13 @@ class AssetArray:
             return AssetUnavailable(f"{self.key!r} cannot be read from {shown(str(file))}: {git_lfs.ADVICE}")
         told = getattr(getattr(reader, "location", None), "told", "")
         where = f"{file} ({told})" if told else file
-        return AssetUnavailable(
-            f"{self.key!r} cannot be read from {shown(where)}: {shown(what)}. If the data moved, say where to with "
-            'root_map={old: new}; with on_missing="fill" what is missing is filled'
+        gone = isinstance(error, FileNotFoundError) or ("://" not in str(file) and not os.path.exists(file))
+        advice = (
+            'If the data moved, say where to with root_map={old: new}; with on_missing="fill" what is missing is filled'
+            if gone
+            else 'With on_missing="fill" what cannot be read is filled'
         )
+        return AssetUnavailable(f"{self.key!r} cannot be read from {shown(where)}: {shown(what)}. {advice}")
 
 
 def _runs(reader: Array, index: Array) -> tuple[Array, Array, Array]:

@@ -153,10 +153,12 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
             values.append(row)
     rows = _Rows.none(len(datum_ids))
     for uid, own in by_resource.items():
-        kwargs = [datums[datum_ids[row]][1] for row in own]
-        # A resource that is lacking becomes a spec that nobody reads: the stream opens, and reading this key raises.
-        absent = {"spec": f"of the resource {uid!r}, which is not in the run", "resource_path": ""}
-        rows.add(own, spec, *datum_readers(resources.get(uid, absent), kwargs, spec, options))
+        if uid in resources:
+            kwargs = [datums[datum_ids[row]][1] for row in own]
+            rows.add(own, spec, *datum_readers(resources[uid], kwargs, spec, options))
+            continue
+        lacking = f"{len(own)} datums are of the resource {uid!r}, which is not in the run"
+        rows.add(own, spec, [UnreadableReader(Location(""), AssetUnavailable, lacking, known=True)])
     if unknown:
         lacking = f"{len(unknown)} datum_ids are of no datum that is found, {datum_ids[unknown[0]]!r} first"
         rows.add(unknown, spec, [UnreadableReader(Location(""), AssetUnavailable, lacking, known=True)])

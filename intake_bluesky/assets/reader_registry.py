@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pkgutil import resolve_name
 from typing import Any, Final
 
@@ -117,7 +116,7 @@ def stream_reader(resource: Mapping[str, Any], options: AssetOptions) -> AssetRe
         f"nothing installed reads the {kind} {name!r}; those read are {known_names()}. "
         f"Install a package that offers a reader for it under the entry point group {GROUP!r}"
     )
-    return _unreadable(resource, AssetUnavailable(lacking))
+    return _unreadable(resource, AssetUnavailable(lacking), known=False)
 
 
 def datum_readers(
@@ -137,9 +136,11 @@ def datum_readers(
         return [_unreadable(resource, error)], [0] * len(datums), list(range(len(datums)))
     native = _native_of_spec(name, options)
     if native is None:
+        known = True
         try:
             handler = find_handler(name, options)
             if handler is None:
+                known = False
                 raise AssetUnavailable(
                     f"nothing installed reads the spec {name!r}; those read are {known_names()}. Install a package "
                     f"that offers a handler for it under the entry point group {HANDLERS!r}, or give one as "
@@ -147,12 +148,12 @@ def datum_readers(
                 )
             reader: AssetReader = HandlerReader(locate(resource, options), handler, kwargs, tuple(datums), dict(spec))
         except IntakeBlueskyError as error:
-            reader = _unreadable(resource, error)
+            reader = _unreadable(resource, error, known=known)
         return [reader], [0] * len(datums), list(range(len(datums)))
     if not datums:  # one reader all the same, which lists the files of the resource
         return [_made(native, resource, _with_dataset(name, kwargs), options)], [], []
     readers: list[AssetReader] = []
-    known: dict[Any, int] = {}
+    made: dict[Any, int] = {}
     places, events = [], []
     for own in datums:
         kind: Any
@@ -160,16 +161,16 @@ def datum_readers(
             event, kind = native.event_of(own), tuple(native.parameters_of(own).items())
             if not 0 <= event < MOST_EVENTS:
                 raise ValueError(f"{event} is the number of no event")
-            if kind not in known:
-                known[kind] = len(readers)
+            if kind not in made:
+                made[kind] = len(readers)
                 readers.append(_made(native, resource, _with_dataset(name, {**kwargs, **dict(kind)}), options))
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             # A datum that says too little costs its own row; those that lack the same share what raises it.
             event, kind = 0, f"a datum of spec {name!r} does not say what {native.__name__} needs: {error!r}"
-            if kind not in known:
-                known[kind] = len(readers)
-                readers.append(replace(_unreadable(resource, AssetUnavailable(kind)), known=True))
-        places.append(known[kind])
+            if kind not in made:
+                made[kind] = len(readers)
+                readers.append(_unreadable(resource, AssetUnavailable(kind)))
+        places.append(made[kind])
         events.append(event)
     return readers, places, events
 
@@ -213,9 +214,9 @@ def _made(
         return _unreadable(resource, error)
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         wrong = f"{reader.__name__} cannot make sense of the parameters {dict(parameters)}: {error}"
-        return replace(_unreadable(resource, AssetUnavailable(wrong)), known=True)
+        return _unreadable(resource, AssetUnavailable(wrong))
 
 
-def _unreadable(resource: Mapping[str, Any], error: IntakeBlueskyError) -> UnreadableReader:
+def _unreadable(resource: Mapping[str, Any], error: IntakeBlueskyError, *, known: bool = True) -> UnreadableReader:
     path = str(resource.get("uri") or resource.get("resource_path") or "")
-    return UnreadableReader(Location(path), type(error), str(error), known=isinstance(error, DamagedRun))
+    return UnreadableReader(Location(path), type(error), str(error), known=known)

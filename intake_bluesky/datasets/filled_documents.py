@@ -100,6 +100,10 @@ class Datums:
     def __post_init__(self) -> None:
         self.resources.update((resource["uid"], resource) for resource in self.header.resources)
 
+    def knows(self, datum_id: str) -> bool:
+        """Whether a datum was found, and its resource."""
+        return datum_id in self.datums and self.datums[datum_id][0] in self.resources
+
     def find(self, values: Iterable[Any]) -> None:
         """Look for the datums that values name: in the run first, then wherever the store finds them by their ids."""
         lists = [value if listed_datum_ids(value) else [value] for value in values]

@@ -464,7 +464,26 @@ def test_unknown_spec_and_datums_of_an_unknown_resource(tmp_path: Path) -> None:
     observed = only(found(sequence(tmp_path, "UNHEARD_OF").documents))
     assert observed.code == "unknown-format"
     run = change(sequence(tmp_path), "resource", 0, lambda doc: doc.update(uid="other"))
-    assert {"unknown-resource", "unused-resource"} <= {finding.code for finding in found(run)}
+    observed = [finding for finding in found(run) if finding.level == "error"]
+    assert [finding.code for finding in observed] == ["unknown-resource"]
+
+
+@pytest.mark.parametrize(
+    ("resource", "options", "words"),
+    [
+        ({"resource_path": "../seq"}, {}, "'..' in paths"),
+        ({}, {"trusted": False}, "documents from elsewhere name"),
+        ({"spec": "THEIRS"}, {"handlers": {"THEIRS": "no.such:Handler"}}, "cannot be imported"),
+        ({"resource_kwargs": {"template": "%s%s_%x.tiff"}}, {}, "cannot make sense"),
+    ],
+)
+def test_formats_that_are_known_and_cannot_be_read(
+    tmp_path: Path, resource: Document, options: dict[str, Any], words: str
+) -> None:
+    run = change(sequence(tmp_path), "resource", 0, lambda doc: doc.update(resource))
+    observed = [finding for finding in found(run, options=AssetOptions(**options)) if finding.code != "schema"]
+    assert only(observed).code == "file-unreadable"
+    assert words in only(observed).message
 
 
 class Handler:

@@ -539,3 +539,15 @@ def test_files_that_were_not_asked_for_may_be_gone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(array.dask()[::2, 0].compute(scheduler="sync"), frames(3)[::2])
     with pytest.raises(AssetUnavailable, match=r"img_001\.tiff"):
         array[:2]
+
+
+def test_only_files_that_are_not_there_may_have_moved(tmp_path: Path) -> None:
+    file = tiffs(tmp_path, frames(2))[1]
+    array = opened(sequence(tmp_path, 2), key(4, 6), 2)
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(AssetUnavailable, match=r"too short.*on_missing") as damaged:
+        array.read()
+    assert "root_map" not in str(damaged.value)
+    file.unlink()
+    with pytest.raises(AssetUnavailable, match=r"no such file.*moved.*root_map.*on_missing"):
+        array.read()

@@ -77,8 +77,8 @@ def check_external(
                     array = stream_asset_array(assets, key, spec, rows.seq_num, options)
                     yield from _ExternalFiles(where, spec, array, usage).findings()
                 elif any(ids):
-                    # Unknown datums have a finding of their own.
-                    known = [one if isinstance(one, list) or one in datums.datums else "" for one in ids]
+                    # Unknown datums and resources have findings of their own.
+                    known = [one if isinstance(one, list) or datums.knows(one) else "" for one in ids]
                     array = datum_array(known, key, spec, datums.resources, datums.datums, options)
                     yield from _ExternalFiles(where, spec, array, usage).findings()
                 elif is_streamed(spec) and not ids and len(rows):

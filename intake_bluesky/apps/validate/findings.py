@@ -37,7 +37,7 @@ CODES: Final[dict[str, tuple[Level, str]]] = {
     "file-missing": ("error", "A file that the documents name is not there."),
     "file-unreadable": (
         "error",
-        "A file is there and cannot be read, or the documents leave open which part of it an event is.",
+        "A file cannot or may not be read, or the documents say too little of how to read it, or what makes no sense.",
     ),
     "file-short": ("error", "A file has fewer frames than the documents refer to, or ends within one."),
     "file-long": ("warning", "A file has more frames than the documents refer to."),
