@@ -338,17 +338,48 @@ def test_resource_that_gives_no_frames_an_event(tmp_path: Path) -> None:
         ("1,2\n3,4\n5,6\n", set()),
         ("1,2\n3,4\n5,6", {"file-odd"}),
         ("1,2\n3,4\n5", {"file-odd", "file-short"}),
-        ("1,2\n3,4,5\n5,6\n", {"file-odd"}),
+        ("1,2\n3,4,5\n5,6\n", {"file-odd", "file-unreadable"}),
     ],
 )
 def test_text_files_with_something_odd(tmp_path: Path, text: str, codes: set[str]) -> None:
-    (tmp_path / "x.csv").write_text(text)
+    assert {finding.code for finding in found(text_run(tmp_path, text, "<f8"))} == codes
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype", "words"),
+    [
+        ("1,2\n3,four\n5,6\n", "<f8", "column 1 of row 1 is 'four'"),
+        ("1,2\n3,four\n5,6\n", "<i8", "column 1 of row 1 is 'four'"),
+        ("1,2\n3,4.5\n5,6\n", "<i8", "column 1 of row 1 is"),
+        ("1,2\n3\n5,6\n", "<i8", "row 1 has fewer than 2 fields"),
+        ("1,2\n3\n5,6\n", "<f8", "row 1 has fewer than 2 fields"),
+        ("1,2\n3\n5,x\n", "<f8", "row 1 has fewer than 2 fields"),
+    ],
+)
+def test_text_that_is_not_of_the_dtype_declared(tmp_path: Path, text: str, dtype: str, words: str) -> None:
+    documents = text_run(tmp_path, text, dtype)
+    observed = only(found(documents))
+    assert observed.code == "file-unreadable"
+    assert words in observed.message
+    with pytest.raises(DamagedRun, match=words):
+        BlueskyCatalog(MemoryStore([documents]))[-1].primary.read()
+
+
+def test_an_empty_field_is_a_float_that_is_missing(tmp_path: Path) -> None:
+    documents = text_run(tmp_path, "1,2\n3,\n5,6\n", "<f8")
+    assert found(documents) == []
+    values = BlueskyCatalog(MemoryStore([documents]))[-1].primary.read()["rows"].values
+    np.testing.assert_array_equal(values.reshape(3, 2), [[1, 2], [3, np.nan], [5, 6]])
+
+
+def text_run(folder: Path, text: str, dtype: str) -> Run:
+    (folder / "x.csv").write_text(text)
     run = RunComposer("validate", scan_id=2)
-    primary = run.descriptor({"rows": data_key("array", [2], dtype_numpy="<f8", external="STREAM:")})
-    uri = f"file://localhost{tmp_path}/x.csv"
+    primary = run.descriptor({"rows": data_key("array", [2], dtype_numpy=dtype, external="STREAM:")})
+    uri = f"file://localhost{folder}/x.csv"
     run.stream_datum(run.stream_resource("rows", mimetype="text/csv;header=absent", uri=uri), primary, (1, 4))
     run.stop()
-    assert {finding.code for finding in found(run.documents)} == codes
+    return run.documents
 
 
 def test_streamed_key_without_a_stream_resource() -> None:
@@ -461,8 +492,7 @@ def test_events_that_name_datums_not_in_the_run(tmp_path: Path) -> None:
 
 
 def test_unknown_spec_and_datums_of_an_unknown_resource(tmp_path: Path) -> None:
-    observed = only(found(sequence(tmp_path, "UNHEARD_OF").documents))
-    assert observed.code == "unknown-format"
+    assert only(found(sequence(tmp_path, "UNHEARD_OF").documents)).code == "unknown-format"
     run = change(sequence(tmp_path), "resource", 0, lambda doc: doc.update(uid="other"))
     observed = [finding for finding in found(run) if finding.level == "error"]
     assert [finding.code for finding in observed] == ["unknown-resource"]

@@ -105,7 +105,7 @@ def test_words(tmp_path: Path) -> None:
         ("<i8", "1,99999999999999999999\n3,4\n", "column 1 of row 0 is .*99999999999999999999"),
         ("<i8", "1,1e300\n3,4\n", r"column 1 of row 0 is .*1e300"),
         ("<i8", "1,2\n3,\n", "column 1 of row 1 is missing, which int64"),
-        ("<i8", "1,2\n3\n", "column 1 of row 1 is missing"),
+        ("<i8", "1,2\n3\n", "row 1 has fewer than 2 fields"),
         ("|b1", "True,False\nTrue,\n", "column 1 of row 1 is missing"),
         ("|b1", "1,0\n1,2\n", "column 1 of row 1 is .*2"),
         ("<f8", "1,2\n3,four\n", "column 1 of row 1 is 'four', which float64"),
@@ -165,8 +165,32 @@ def test_numbers_are_written_alike_where_a_column_has_words(tmp_path: Path) -> N
 
 
 def test_missing_floats_are_nan(tmp_path: Path) -> None:
-    observed = both(array("1,NA,3\n4,-,6\n7\n,nan,null\n", floats(3), 4, tmp_path, na_values="-"))
+    observed = both(array("1,NA,3\n4,-,6\n7,,\n,nan,null\n", floats(3), 4, tmp_path, na_values="-"))
     np.testing.assert_array_equal(observed, [[1, np.nan, 3], [4, np.nan, 6], [7, np.nan, np.nan], [np.nan] * 3])
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters"),
+    [
+        ("1,2,3\n4,5,|\n7,8,9\n", {}),
+        ("1,2,3\r\n4,5,|\r\n\r\n7,8,9\r\n", {}),
+        ("1,2,3\n\n4,5,|\n  \n7,8,9\n", {}),
+        ("1;2;3\n4;5;|\n7;8;9\n", {"sep": ";"}),
+        ("1,2,3\n4,5,|# , and so on\n# a comment, of three, fields\n7,8,9\n", {"comment": "#"}),
+        ("1,2,3\n'4',5,|\n7,8,9\n", {"quotechar": "'"}),
+        ("1,2,3\n4,5,|\n7,8,9\n10,11,12\n", {"nrows": 3}),
+        ("a,b\nx,y,z\n1,2,3\n4,5,|\n7,8,9\n", {"skiprows": 1, "header": 0}),
+        ("1,2,3\n4,5,|\n7,8,9\nso,far\n", {"skipfooter": 1}),
+    ],
+)
+def test_fewer_fields_are_an_error_and_empty_ones_are_nan(
+    tmp_path: Path, text: str, parameters: dict[str, Any]
+) -> None:
+    values = both(array(text.replace("|", ""), floats(3), 3, tmp_path, **parameters))
+    np.testing.assert_array_equal(values, [[1, 2, 3], [4, 5, np.nan], [7, 8, 9]])
+    short = text.replace(";|", "").replace(",|", "")
+    with pytest.raises(DamagedRun, match="row 1 has fewer than 3 fields"):
+        array(short, floats(3), 3, tmp_path, **parameters).read()
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,13 @@ from intake_bluesky.assets import (
     stream_asset_array,
 )
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
+from intake_bluesky.assets.event_layout import EventLayout
 from intake_bluesky.assets.given_events import GivenEvents
 from intake_bluesky.assets.handlers import HandlerReader
 from intake_bluesky.assets.images.sequence import SequenceReader
+from intake_bluesky.assets.read_events import read_events
 from intake_bluesky.assets.reader import LocatedReader, UnreadableReader
+from intake_bluesky.assets.region import Region
 from intake_bluesky.datasets.filled_documents import Datums
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.rows import count, joined, ranges_of
@@ -34,6 +37,8 @@ from intake_bluesky.storage.contract import RunStore
 
 __all__ = ["check_external"]
 
+TEXT_BYTES = 16 * 2**20
+"""Values of text that are read at once."""
 T = TypeVar("T")
 UNREADABLE = (OSError, ValueError, LookupError, ImportError, IntakeBlueskyError)
 
@@ -135,12 +140,12 @@ class _ExternalFiles:
             if isinstance(reader, UnreadableReader):
                 self.tally.add(self.where, "file-unreadable" if reader.known else "unknown-format", reader.message)
             elif not isinstance(reader, GivenEvents):
-                self._check(reader, np.unique(index).tolist())
+                self._check(number, reader, np.unique(index).tolist())
         if self.array.note:
             self.tally.add(self.where, "file-short", self.array.note)
         return self.tally
 
-    def _check(self, reader: AssetReader, used: Sequence[int]) -> None:
+    def _check(self, number: int, reader: AssetReader, used: Sequence[int]) -> None:
         per_event = self.array.layout.frames
         if isinstance(reader, SequenceReader):
             header = self._sequence(reader, used, reader.frames_per_event or per_event)
@@ -154,6 +159,8 @@ class _ExternalFiles:
             self.tally.add(self.where, "frames-per-event", taken)
         if header.odd:
             self.tally.add(self.where, "file-odd", f"{reader.path}: {header.odd}")
+        if header.parsed and used:
+            self._read_text(reader, self.array.layouts[number], used)
         if isinstance(reader, HandlerReader):
             self._read_some(reader, header, used)
         elif used and header.frames is not None:
@@ -211,6 +218,17 @@ class _ExternalFiles:
         inner = shape[len(shape) - len(frame) :]
         if len(inner) < len(frame) or any(a not in (None, b) for a, b in zip(inner, frame, strict=True)):
             self._mismatch(f"{reader.path} has frames of shape {list(frame)} where {list(shape)} is declared")
+
+    def _read_text(self, reader: AssetReader, layout: EventLayout, used: Sequence[int]) -> None:
+        """Read all rows of a text file, which was parsed: only then a value is known to be of the dtype declared."""
+        step = max(1, TEXT_BYTES // layout.event_bytes)
+        whole = Region.whole(layout.event_shape)
+        for start in range(0, len(used), step):
+            events = np.array(used[start : start + step])
+            try:
+                read_events(reader, layout, events, np.empty((len(events), *whole.shape), layout.dtype), whole)
+            except UNREADABLE as error:
+                self.tally.add(self.where, "file-unreadable", str(error))
 
     def _mismatch(self, message: str) -> None:
         self.tally.add(self.where, "file-mismatch", message)

@@ -47,6 +47,9 @@ def fill(  # noqa: PLR0917  # where from, and where to
     wrong = found.get(TOO_WIDE, np.zeros(part.rows, bool))[rows]
     if wrong.any():
         raise DamagedRun(f"{file.path}: row {first + int(np.argmax(wrong))} has more than {file.width} fields")
+    wrong = _too_narrow(file, part, found, rows)
+    if wrong.any():
+        raise DamagedRun(f"{file.path}: row {first + int(np.argmax(wrong))} has fewer than {file.width} fields")
     # Parsed again as text, and cell by cell: slow, and so only for columns whose numbers may have been rounded.
     doubtful = [c.number for c in wanted if c.is_number and not c.is_exact(found, rows)]
     text = file.values(part, sorted([*words, *doubtful])) if doubtful else found
@@ -57,6 +60,20 @@ def fill(  # noqa: PLR0917  # where from, and where to
             column.fill(found[column.number][rows])
         else:
             column.fill_words(found[column.number][rows])
+
+
+def _too_narrow(file: ParsedFile, part: FilePart, found: dict[int, Array], rows: slice) -> Array:
+    """Which rows have fewer fields than the others; looked for only where the last field of one may be missing."""
+    values = found.get(file.width - 1)
+    if values is not None and (values.dtype.kind in "biu" or (values.dtype.kind == "f" and not _nan(values[rows]))):
+        return np.zeros(1, bool)
+    if values is not None and all(isinstance(value, str) and value for value in values[rows].tolist()):
+        return np.zeros(1, bool)
+    return file.too_narrow(part)[rows]
+
+
+def _nan(values: Array) -> bool:
+    return bool(np.isnan(values).any())
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,6 +219,25 @@ class Grammar:
             if wide > width + MOST_BEYOND:
                 raise DamagedRun(f"a row has {wide} fields, where others have {width}")
 
+    def too_narrow(self, text: bytes, width: int, *, begins: bool, rows: int) -> list[bool]:
+        """Say which of so many rows have fewer fields than a width.
+
+        Pandas takes what they lack for empty. So a field more is put at the end of every line, to see where it lands.
+        """
+        said = self._settled(text) if begins else self
+        more = next(one for one in "!?~^" if one not in dict(self.options).values())
+        separator = " " if self.option("sep") == SPACES else self.option("sep")
+        comment = self.option("comment").encode()
+
+        def longer(line: bytes) -> bytes:
+            body, mark, note = line.partition(comment) if comment else (line, b"", b"")
+            return body.rstrip(b"\r") + f"{separator}{more}".encode() + mark + note if body.strip() else line
+
+        # In a quoted field of several lines nothing but its text changes.
+        ends = b"\n".join(map(longer, text.split(b"\n")))
+        frame, _ = said.parse(ends, width + 1, [width], begins=begins, rows=rows)
+        return [not isinstance(field, str) or not field for field in frame[width].tolist()]
+
     def _read(self, text: bytes, width: int, words: Sequence[int], *, begins: bool, rows: int | None) -> Any:
         pd = _pandas()
         names = range(width)

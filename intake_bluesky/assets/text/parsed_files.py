@@ -112,6 +112,13 @@ class ParsedFile:
             kept.append(_columns(frame, self.width))
         return kept[0]
 
+    def too_narrow(self, part: FilePart) -> Array:
+        """Which rows of a part have fewer fields than the others."""
+        with self.location.open() as file:
+            file.seek(part.start)
+            text = file.read(part.stop - part.start)
+        return np.array(self.grammar.too_narrow(text, self.width, begins=not part.start, rows=part.rows), bool)
+
     def looked_through(self) -> ParsedFile:
         """Parse all of it once, and find where its rows are."""
         found, text, start = self, b"", 0

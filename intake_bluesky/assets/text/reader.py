@@ -29,7 +29,7 @@ class CSVReader(LocatedReader):
 
     What follows the last line break is no row while the run goes on: it may be half of one. In a run that has ended it
     is one, if it has as many fields as the others. Lines that are empty or of a comment alone are none. A row of more
-    fields than the first is an error where it is read, and only there.
+    or fewer fields than the first is an error where it is read, and only there.
 
     Attributes
     ----------
