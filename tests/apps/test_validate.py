@@ -473,6 +473,21 @@ def test_a_file_of_a_sequence_that_is_of_another_shape_or_dtype(tmp_path: Path, 
     assert f"{tmp_path / 'seq_1.npy'} has {other.dtype} of shape {list(other.shape)}, where uint16" in observed.message
 
 
+def test_files_of_events_that_list_several_datums(tmp_path: Path) -> None:
+    for number, frame in enumerate(frames(4)):
+        np.save(tmp_path / f"seq_{number}.npy", frame)
+    run = RunComposer("validate", scan_id=3)
+    primary = run.descriptor({"image": data_key("array", [2, 4, 6], dtype_numpy="<u2", external="FILESTORE:")})
+    resource = run.resource("NPY_SEQ", root=str(tmp_path), path="seq")
+    ids = [run.datum(resource, number, index=number) for number in range(4)]
+    for own in (ids[:2], ids[2:]):
+        run.event(primary, {"image": own}, filled={"image": False})
+    run.stop()
+    assert found(run.documents, schema=False) == []
+    (tmp_path / "seq_3.npy").write_bytes((tmp_path / "seq_3.npy").read_bytes()[:-1])
+    assert only(found(run.documents, schema=False)).code == "file-short"
+
+
 def test_all_files_of_a_sequence_are_looked_at_where_the_first_is_gone(tmp_path: Path) -> None:
     run = sequence(tmp_path)
     (tmp_path / "seq_0.npy").unlink()

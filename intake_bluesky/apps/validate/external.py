@@ -21,7 +21,7 @@ from intake_bluesky.assets import (
 )
 from intake_bluesky.assets.declared import declared_dtype, declared_shape
 from intake_bluesky.assets.event_layout import EventLayout
-from intake_bluesky.assets.given_events import GivenEvents
+from intake_bluesky.assets.given_events import DatumLists, GivenEvents
 from intake_bluesky.assets.handlers import HandlerReader
 from intake_bluesky.assets.images.sequence import SequenceReader
 from intake_bluesky.assets.read_events import read_events
@@ -139,6 +139,9 @@ class _ExternalFiles:
             index = self.array.index[self.array.reader == number]
             if isinstance(reader, UnreadableReader):
                 self.tally.add(self.where, "file-unreadable" if reader.known else "unknown-format", reader.message)
+            elif isinstance(reader, DatumLists):
+                one = {**self.spec, "shape": (self.spec.get("shape") or ())[1:]}
+                replace(self, spec=one, array=reader.array).findings()
             elif not isinstance(reader, GivenEvents):
                 self._check(number, reader, np.unique(index).tolist())
         if self.array.note:
