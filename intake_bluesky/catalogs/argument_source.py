@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
+from intake_bluesky.catalogs.yaml_files.entries import YAMLEntry
 from intake_bluesky.runtime.trust import is_local
 from intake_bluesky.storage.contract import RunStore
 
@@ -21,14 +23,45 @@ class ArgumentSource:
     folder : str or None
         Folder or URL of the YAML file; None where Python code gave the arguments.
     trusted : bool
-        Whether they may name Python objects and folders of this machine.
+        Whether those of the file may name Python objects and folders of this machine.
     said : bool
         Whether the user gave ``trust=True``: then documents, too, may name any file.
+    users : frozenset of str
+        Names of the arguments that the user's own call passed: they are the user's word, whatever the file is.
     """
 
     folder: str | None = None
     trusted: bool = True
     said: bool = False
+    users: frozenset[str] = frozenset()
+
+    def trusts(self, argument: str) -> bool:
+        """Whether an argument may name Python objects and folders of this machine."""
+        return self.trusted or argument in self.users
+
+    def passing(self, arguments: Mapping[str, Any]) -> ArgumentSource:
+        """The source of a catalog that is made of this one's arguments and those that the user passes now."""
+        said = self.said or bool(arguments.get("trust"))
+        users = self.users | (arguments.keys() - MIXED)
+        return replace(self, trusted=self.trusted or said, said=said, users=users)
+
+
+MIXED: Final = frozenset({"metadata"})
+"""Arguments into which what the file says is put beside what the user passes."""
+
+
+def _passed_by_user(entry: Any, names: Iterable[str]) -> frozenset[str]:
+    """Those of the arguments passed to an entry that have the user's values, and not the file's."""
+    passed = frozenset(names) - MIXED
+    if entry is None or isinstance(entry, YAMLEntry):
+        return passed
+    # Intake's own entries keep the value of the file where it declares a parameter of that name, or uses it in a
+    # template; and Intake tells the names alone.
+    file = repr([getattr(entry, part, None) for part in ("_open_args", "_metadata", "_driver")])
+    declared = {getattr(one, "name", None) for one in getattr(entry, "_user_parameters", None) or ()}
+    used = {name for name in passed if re.search(rf"{{[{{%].*\b{re.escape(name)}\b", file, re.DOTALL)}
+    several = passed if isinstance(getattr(entry, "_driver", None), dict) else set()  # each has arguments of its own
+    return passed - declared - used - several
 
 
 class KnowsItsSource:
@@ -74,7 +107,7 @@ class KnowsItsSource:
 
     def _store_from_elsewhere(self) -> RunStore:
         given = {**self._captured_init_kwargs, **self._secrets}
-        passed = {name: given.pop(name) for name in self.__dict__.get("_passed_kwargs", ()) if name in given}
+        passed = {name: given.pop(name) for name in self._source.users if name in given}
         allowed = type(self).from_elsewhere(dict(given))
         # One that changes nothing is the store that was made.
         return self._made_store if allowed == given else type(self)(**{**allowed, **passed})._made_store
@@ -96,5 +129,6 @@ class KnowsItsSource:
         trusted_file = getattr(entry, "trust", False)  # by the user's word to `open_catalog`
         # `_passed_kwargs` are Intake's record of what the user's own call passed: a file from elsewhere cannot trust
         # itself by an argument of its own.
-        said = trusted_file or (bool(self._trust) and (local or "trust" in self.__dict__.get("_passed_kwargs", ())))
-        return ArgumentSource(places[0] if places else None, local or said, said)
+        users = _passed_by_user(entry, self.__dict__.get("_passed_kwargs", ()))
+        said = trusted_file or (bool(self._trust) and (local or "trust" in users))
+        return ArgumentSource(places[0] if places else None, local or said, said, users)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import yaml
 
+from intake_bluesky.catalogs.argument_source import ArgumentSource
 from intake_bluesky.catalogs.entries import IntakeObject
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.query import Query, to_json
@@ -31,6 +32,7 @@ class KeepsArguments(IntakeObject):
 
     root_map: Any
     _entry: Any
+    _source: ArgumentSource
     _captured_init_args: Any
     _captured_init_kwargs: Any
     _secrets: Mapping[str, Any] = {}  # arguments as given, of those that are shown otherwise
@@ -54,7 +56,10 @@ class KeepsArguments(IntakeObject):
         # Intake would pass on what it captured, without secrets. A catalog of a YAML file is made again from its entry,
         # which has its own secrets; then only those that the user passed are missing.
         again = self._secrets if self._entry is None else self._secrets.keys() & self.__dict__.get("_passed_kwargs", ())
-        return super().configure_new(**{**{name: self._secrets[name] for name in again}, **kwargs})  # type: ignore[misc]
+        new = super().configure_new(**{**{name: self._secrets[name] for name in again}, **kwargs})  # type: ignore[misc]
+        if self._entry is None and not self._source.trusted:  # of a search, or unpickled: the arguments are of a file
+            new._source_kept = self._source.passing(kwargs)
+        return new
 
     __call__ = get = configure_new
 

@@ -71,10 +71,15 @@ class FileCatalog(BlueskyCatalog):
     def from_elsewhere(cls, arguments: dict[str, Any]) -> dict[str, Any]:
         """Files on servers of one kind alone, read without this user's credentials; none are written."""
         paths = _where_packed(arguments.get("metadata") or {}) or arguments.get("paths")
-        if paths is None:  # the user's own
-            return arguments
         if arguments.get("directory") is not None:
             raise UntrustedName(f"a catalog from elsewhere names a folder to write to, by 'directory'. {TRUST}")
+        if paths is None:  # the user's own, which options of the file could send to another server
+            if arguments.get("storage_options"):
+                raise UntrustedName(
+                    "a catalog from elsewhere gives storage_options, which are for its own paths: pass "
+                    "storage_options, too, with the paths that you pass ({} for none)"
+                )
+            return arguments
         several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
         places = [check_remote(os.fspath(path), "its paths") for path in several]
         if len({place.partition("://")[0] for place in places}) > 1:

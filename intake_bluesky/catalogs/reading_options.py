@@ -122,7 +122,7 @@ class Settings:
             When a YAML file from elsewhere names a folder of this machine.
         """
         resolved = {str(root): _resolved(source.folder, str(path)) for root, path in self._root_map.items()}
-        if not source.trusted:
+        if not source.trusts("root_map"):
             for root, path in resolved.items():
                 check_remote(path, f"the place of {root!r} in root_map")
         return resolved
@@ -138,14 +138,14 @@ class Settings:
         """How external files are found and read; `trusted`: whether documents may name any local file."""
         own = frozenset(self._own) if self._own is not None else None
         # Copies: a run that is open reads on with the handlers it was opened with, whatever is registered later.
-        handlers = CatalogHandlers(self.registry.copy(), source.trusted, own)
+        handlers = CatalogHandlers(self.registry.copy(), source.trusts("handler_registry"), own)
         return AssetOptions(
             root_map=self.root_map(source),
             handlers=handlers,
             trusted=trusted,
             storage_options=dict(storage_options or {}),
             servers=servers,
-            anonymous=not source.trusted,
+            anonymous=not source.trusts("storage_options"),
         )
 
     def view(self, store: RunStore, source: ArgumentSource) -> RunStore:
@@ -159,7 +159,7 @@ class Settings:
         if not self._transforms:
             return self._searched
         functions = {
-            name: import_dotted(function, purpose=f"transform of {name}", trusted=source.trusted)
+            name: import_dotted(function, purpose=f"transform of {name}", trusted=source.trusts("transforms"))
             if isinstance(function, str)
             else function
             for name, function in self._transforms.items()

@@ -25,6 +25,7 @@ from intake_bluesky.errors import RunNotFound
 from intake_bluesky.query import Query, documents_needed
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.runtime.sizes import byte_count
+from intake_bluesky.runtime.trust import import_dotted
 from intake_bluesky.search.ordering import Arrangement, Sorting
 from intake_bluesky.search.selection import Selection, as_query
 from intake_bluesky.storage.contract import Problem, RunStore
@@ -73,7 +74,8 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
     trust : bool
         Whether a YAML file from elsewhere may name Python objects to import, and places on this machine, and its
         servers are sent credentials of this user. It counts only when the user passes it,
-        ``cat["name"](trust=True)``: in a YAML file it does nothing.
+        ``cat["name"](trust=True)``: in a YAML file it does nothing. What else the user passes,
+        ``cat["name"](root_map={"/old": "/mine"})``, is the user's own, and needs no trust.
     **intake_kwargs
         Of `intake.catalog.Catalog`: ``name``, ``description``, ``metadata``, ``ttl`` (seconds after which an
         access looks for new runs, by default what the store needs: 1, or 10 of a bucket), ``storage_options`` ...
@@ -168,7 +170,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
     @property
     def handler_registry(self) -> Mapping[str, Any]:
         """Handlers of legacy resources by spec, read-only: see `register_handler`."""
-        return MappingProxyType(CatalogHandlers(self._settings.registry, self._source.trusted))
+        return MappingProxyType(CatalogHandlers(self._settings.registry, self._source.trusts("handler_registry")))
 
     def register_handler(self, spec: str, handler: Any, overwrite: bool = False) -> None:
         """Add a handler for runs opened from now on; a catalog and its searches share their handlers.
@@ -178,6 +180,9 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
         PluginError
             When there is another for this spec and `overwrite` is false.
         """
+        if isinstance(handler, str) and not self._source.trusts("handler_registry"):
+            # Now, since the names that the file gave are never imported.
+            handler = import_dotted(handler, purpose=f"handler of {spec!r}", trusted=True)
         self._settings.register_handler(spec, handler, overwrite=overwrite)
 
     def deregister_handler(self, spec: str) -> None:

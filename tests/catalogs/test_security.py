@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
-from intake_bluesky.errors import UntrustedName
+from intake_bluesky.errors import StoreUnavailable, UntrustedName
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES
 
@@ -172,6 +173,72 @@ class TestFiles:
         root = str(tmp_path.resolve())
         assert BlueskyCatalog(store, root_map={root: root})[-1].primary.read()["image"].shape[0] == 3
         assert BlueskyCatalog(store, trust=True)[-1].primary.read()["image"].shape[0] == 3
+
+
+class TestWhatTheUserPasses:
+    """It is the user's own, whatever the file is; and nothing that a file gives counts as passed."""
+
+    OPENERS = (intake.open_catalog, open_catalog)
+
+    @pytest.mark.parametrize("opener", OPENERS)
+    def test_it_needs_no_trust(self, opener: Any, probe: str, tmp_path: Path) -> None:
+        root, handlers = str(tmp_path.resolve()), {"NPY_SEQ": f"{probe}.Handler"}
+        elsewhere(root_map={"/data": "/etc"}, handler_registry={"OTHER": "os.system"})
+        cat = opener(URL)["runs"](root_map={root: root})
+        assert dict(cat.root_map) == {root: root}
+        found = cat.search({"scan_id": 67})
+        again = pickle.loads(pickle.dumps(cat))
+        for one in (cat, found, again, cat(label="x"), found(label="x"), again(label="x")):
+            assert one[-1].primary.read()["image"].shape[0] == 3
+            with pytest.raises(UntrustedName):
+                one.handler_registry["OTHER"]
+        own = opener(URL)["runs"](
+            root_map={root: root}, handler_registry=handlers, transforms={"start": f"{probe}.same"}
+        )
+        assert own.handler_registry["NPY_SEQ"].__name__ == "Handler"
+        assert len(own) == 1
+        with pytest.raises(UntrustedName):
+            len(
+                opener(URL)["runs"](label="x", root_map={root: root})(root_map=None, handler_registry=None)[
+                    -1
+                ].primary.read()
+            )
+
+    def test_handlers_registered_by_hand(self, probe: str) -> None:
+        cat = elsewhere(handler_registry={"OTHER": "os.system"})
+        cat.register_handler("NPY_SEQ", f"{probe}.Handler")
+        assert cat.handler_registry["NPY_SEQ"].__name__ == "Handler"
+        with pytest.raises(UntrustedName):
+            cat.handler_registry["OTHER"]
+
+    @pytest.mark.parametrize("opener", OPENERS)
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"metadata": {"note": "{{ root_map }}"}},
+            {"args": {"label": "{{ root_map }}"}},
+            {"args": {"label": "{% if root_map %}x{% endif %}"}},
+            {"args": {"metadata": {}, "trust": True}},
+            {"parameters": {"root_map": {"description": "", "type": "dict", "default": {}}}},
+        ],
+    )
+    def test_a_file_keeps_no_value_in_place_of_the_users(self, opener: Any, more: dict[str, Any], probe: str) -> None:
+        args = {"root_map": {"/data": "/etc"}, "transforms": {"start": f"{probe}.same"}, **more.pop("args", {})}
+        with fsspec.open(URL, "w") as file:
+            yaml.safe_dump({"sources": {"runs": {"driver": DRIVER, "args": args, **more}}}, file)
+        try:
+            cat = opener(URL)["runs"](root_map={"/mine": "/my"})
+        except StoreUnavailable:  # a template of a file from elsewhere knows declared parameters alone
+            assert opener is open_catalog
+            return
+        for one in (cat, cat(label="x"), cat.search({}), cat.search({})(label="x"), pickle.loads(pickle.dumps(cat))):
+            with suppress(UntrustedName):
+                assert dict(one.root_map) == {"/mine": "/my"}
+            with pytest.raises(UntrustedName):
+                len(one)
+        with pytest.raises(UntrustedName):
+            len(pickle.loads(pickle.dumps(opener(URL)["runs"]))(label="x"))
+        assert probe not in sys.modules
 
 
 class TestEnvironment:
