@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from intake_bluesky.catalogs.filesystems import check_filesystems
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UntrustedName
 from intake_bluesky.runtime.patterns import as_pattern
@@ -22,6 +23,7 @@ from intake_bluesky.runtime.trust import (
 )
 
 if TYPE_CHECKING:
+    from intake_bluesky.storage.contract import RunStore
     from intake_bluesky.files.store import FileStore
 
 __all__ = ["FileCatalog"]
@@ -66,6 +68,15 @@ class FileCatalog(BlueskyCatalog):
         super().__init__(store, storage_options=storage_options, **kwargs)
         if packed:  # for a YAML file that is saved elsewhere
             self._captured_init_kwargs = {**self._captured_init_kwargs, "paths": packed}
+
+    @property
+    def store(self) -> RunStore:
+        """The driver's store: all runs, without transforms."""
+        if self._checked_store is None:
+            for place in super().store.files.locations:  # type: ignore[attr-defined]
+                if "://" in place.pattern:
+                    check_filesystems(place.pattern)
+        return super().store
 
     @classmethod
     def from_elsewhere(cls, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -564,3 +564,8 @@ def test_no_control_character_of_documents_reaches_a_terminal(
     printed_forms = [repr(found), repr(found[stream]), repr(opened), str(caught.value), repr(found[stream].config)]
     printed_forms += [str(one) for one in validate(found)]
     assert not [text for text in printed_forms if any(c in text for c in "\x1b\x07\x9b\x7f\u202e")]
+
+
+def test_a_packed_folder_names_its_catalog(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "catalog.yml").write_text("sources: {}")
+    assert str(tmp_path / "catalog.yml") in complaint(capsys, "ls", str(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
-from intake_bluesky.errors import StoreUnavailable, UntrustedName
+from intake_bluesky.errors import MissingDependency, StoreUnavailable, UntrustedName
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES
 
@@ -259,3 +260,26 @@ class TestEnvironment:
     def test_no_shell(self, tmp_path: Path) -> None:
         for cat in (elsewhere(label="{{ shell('id') }}"), here(tmp_path, label="{{ shell('id') }}")):
             assert "uid=" not in cat.label
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "package"),
+    [
+        ("http://localhost/c.yml", "http", "fsspec[http]"),
+        ("simplecache::https://localhost/c.yml", "http", "fsspec[http]"),
+        ("s3://bucket/c.yml", "s3fs", "intake-bluesky[s3]"),
+        ("gs://bucket/c.yml", "gcsfs", "fsspec[gcs]"),
+        ("abfs://bucket/c.yml", "adlfs", "fsspec[abfs]"),
+    ],
+)
+def test_a_package_of_fsspec_that_is_missing(
+    url: str, module: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fsspec.registry import _registry
+
+    for protocol in ("http", "https", "s3", "gs", "abfs"):
+        monkeypatch.delitem(_registry, protocol, raising=False)
+    monkeypatch.setitem(sys.modules, "fsspec.implementations.http" if module == "http" else module, None)
+    for use in (open_catalog, lambda url: len(intake.open_bluesky_jsonl_catalog(url))):
+        with pytest.raises(MissingDependency, match=f'pip install "{re.escape(package)}"'):
+            use(url)

@@ -81,7 +81,7 @@ def _open_yaml(path: str) -> Any:
         raise StoreUnavailable(f"there is no file {path}")
     try:
         return open_catalog(path)
-    except OSError:
+    except (OSError, IntakeBlueskyError):
         raise
     except Exception as error:  # fsspec raises whatever it likes
         raise StoreUnavailable(
@@ -156,7 +156,10 @@ def _by_suffix(text: str) -> type[DriverCatalog]:
         return written[0]
     if written:
         raise StoreUnavailable(f"{text} has files of several kinds: give a pattern that ends with one of them")
-    raise StoreUnavailable(f"{text} is no catalog: it has no files of {_kinds()}")
+    yaml = sorted(name for name in names if name.endswith((".yml", ".yaml")))
+    named = ", ".join(os.path.join(text, name) if os.path.isdir(text) else name for name in yaml)
+    advice = f", but a catalog in YAML: give {named}" if named else ""
+    raise StoreUnavailable(f"{text} is no catalog: it has no files of {_kinds()}{advice}")
 
 
 def find_run(catalog: BlueskyCatalog, text: str) -> BlueskyRun:

@@ -13,6 +13,7 @@ import intake
 from intake.catalog.base import Catalog, VersionError
 from intake.catalog.local import UserParameter, YAMLFileCatalog, YAMLFilesCatalog
 
+from intake_bluesky.catalogs.filesystems import check_filesystems
 from intake_bluesky.catalogs.yaml_files.entries import SourceParser, opens_nested
 from intake_bluesky.catalogs.yaml_files.text import load, what_is_wrong
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UntrustedName
@@ -50,6 +51,8 @@ class YAMLCatalog(YAMLFileCatalog):  # type: ignore[misc]  # Intake ships no typ
         super().__init__(path, **kwargs)
 
     def _load(self, reload: bool = False) -> None:
+        if isinstance(self.path, str) and not is_local(self.path):
+            check_filesystems(self.path)
         if self._trusted or self.access is False:
             super()._load(reload)
             return
@@ -159,6 +162,7 @@ def _urls(path: str | Sequence[str], options: dict[str, Any]) -> list[str]:
             one = os.path.expanduser(one)
             urls += sorted(glob.glob(as_pattern(one))) if is_pattern(one) else [one]
             continue
+        check_filesystems(one)
         files = fsspec.open_files(one, mode="rb", **options)
         urls += [file.path if is_local(place) else file.fs.unstrip_protocol(file.path) for file in files]
     return urls
