@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, Final
 
@@ -66,6 +67,8 @@ class YAMLEntry(LocalCatalogEntry):  # type: ignore[misc]
         self.trusted, self.trust = trusted, trust
 
     def _create_open_args(self, user_parameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if not self._plugin:
+            raise StoreUnavailable(f"{self._name!r} needs the driver {self._driver!r}, {_lacking_driver(self._driver)}")
         given, said = dict(user_parameters), self.trust or bool(user_parameters.get("trust"))
         try:
             plugin, args = super()._create_open_args(user_parameters) if self.trusted else self._rendered(given)
@@ -85,8 +88,6 @@ class YAMLEntry(LocalCatalogEntry):  # type: ignore[misc]
 
     def _rendered(self, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The class and its arguments, templates filled in from the declared parameters alone."""
-        if not self._plugin:
-            raise StoreUnavailable(f"{self._name!r} needs the driver {self._driver!r}, which no installed package has")
         plugin = given.pop("plugin", None) or next(iter(self._plugin))
         more: Mapping[str, Any] = {}
         if isinstance(self._plugin, dict):
@@ -137,6 +138,13 @@ def _check_nested(name: str, args: dict[str, Any], given: Mapping[str, Any]) -> 
         check_remote(str(path), f"the file of {name!r}")
     if several and "storage_options" not in given:
         args["storage_options"] = without_credentials(str(several[0]), args.get("storage_options"))
+
+
+def _lacking_driver(driver: Any) -> str:
+    known = sorted(name for name in intake.registry if "bluesky" in name and "_" not in name)
+    near = get_close_matches(str(driver), known, n=1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return f"which no installed package has: {meant}Those of Bluesky runs are {', '.join(known)}"
 
 
 _NESTED: Final[dict[type, type]] = {}
