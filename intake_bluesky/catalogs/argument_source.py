@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from intake_bluesky.catalogs.yaml_files.entries import YAMLEntry
 from intake_bluesky.runtime.trust import is_local
 from intake_bluesky.storage.contract import RunStore
 
@@ -53,7 +52,7 @@ MIXED: Final = frozenset({"metadata"})
 def _passed_by_user(entry: Any, names: Iterable[str]) -> frozenset[str]:
     """Those of the arguments passed to an entry that have the user's values, and not the file's."""
     passed = frozenset(names) - MIXED
-    if entry is None or isinstance(entry, YAMLEntry):
+    if entry is None or getattr(entry, "passed_wins", False):
         return passed
     # Intake's own entries keep the value of the file where it declares a parameter of that name, or uses it in a
     # template; and Intake tells the names alone.

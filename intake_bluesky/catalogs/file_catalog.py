@@ -23,8 +23,8 @@ from intake_bluesky.runtime.trust import (
 )
 
 if TYPE_CHECKING:
-    from intake_bluesky.storage.contract import RunStore
     from intake_bluesky.files.store import FileStore
+    from intake_bluesky.storage.contract import RunStore
 
 __all__ = ["FileCatalog"]
 

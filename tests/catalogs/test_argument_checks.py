@@ -48,5 +48,5 @@ def test_wrong_arguments_are_named(args: dict[str, Any], told: str, tmp_path: Pa
 def test_a_driver_that_is_not_installed(tmp_path: Path) -> None:
     path = tmp_path / "catalog.yml"
     path.write_text("sources: {runs: {driver: bluesky-json-catalog, args: {paths: x}}}")
-    with pytest.raises(StoreUnavailable, match="did you mean 'bluesky-jsonl-catalog'.*bluesky-sql-catalog"):
+    with pytest.raises(StoreUnavailable, match=r"did you mean 'bluesky-jsonl-catalog'.*bluesky-sql-catalog"):
         open_catalog(path)["runs"]

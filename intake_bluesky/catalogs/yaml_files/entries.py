@@ -62,6 +62,9 @@ class YAMLEntry(LocalCatalogEntry):  # type: ignore[misc]
         Whether the user said so.
     """
 
+    passed_wins = True
+    """What the user passes to an entry of a file from elsewhere replaces what the file gives, in every case."""
+
     def __init__(self, *args: Any, trusted: bool, trust: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.trusted, self.trust = trusted, trust
