@@ -36,7 +36,6 @@ class KeepsArguments(IntakeObject):
 
     root_map: Any
     _entry: Any
-    _source: ArgumentSource
     _captured_init_args: Any
     _captured_init_kwargs: Any
     _secrets: Mapping[str, Any] = {}  # arguments as given, of those that are shown otherwise
@@ -67,8 +66,9 @@ class KeepsArguments(IntakeObject):
         # which has its own secrets; then only those that the user passed are missing.
         again = self._secrets if self._entry is None else self._secrets.keys() & self.__dict__.get("_passed_kwargs", ())
         new = super().configure_new(**{**{name: self._secrets[name] for name in again}, **kwargs})  # type: ignore[misc]
-        if self._entry is None and not self._source.trusted:  # of a search, or unpickled: the arguments are of a file
-            new._source_kept = self._source.passing(kwargs)
+        source: ArgumentSource = self._source  # type: ignore[attr-defined]  # of `KnowsItsSource`
+        if self._entry is None and not source.trusted:  # of a search, or unpickled: the arguments are of a file
+            new._source_kept = source.passing(kwargs)
         return new
 
     __call__ = get = configure_new
