@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from intake_bluesky.assets.names import Place, moved, names_of, plain
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
+from intake_bluesky.runtime.filesystems import check_filesystems
 from intake_bluesky.runtime.trust import origin_of, without_credentials
 
 __all__ = ["Location", "check_regular", "locate"]
@@ -80,6 +81,7 @@ class Location:
     def _filesystem(self, url: str) -> tuple[Any, str]:
         import fsspec
 
+        check_filesystems(url)
         try:
             fs, path = fsspec.url_to_fs(url, **self.storage_options)
         except ValueError as error:
@@ -136,6 +138,7 @@ class Location:
         if not self.is_local:
             import fsspec
 
+            check_filesystems(self.path)
             try:
                 return fsspec.open(self.path, "rb", **self.storage_options).open()
             except ValueError as error:

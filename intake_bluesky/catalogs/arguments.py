@@ -13,7 +13,8 @@ import yaml
 from intake_bluesky.catalogs.argument_checks import ARGUMENTS, Kind, check_arguments
 from intake_bluesky.catalogs.argument_source import ArgumentSource
 from intake_bluesky.catalogs.entries import IntakeObject
-from intake_bluesky.errors import UnsupportedOperation
+from intake_bluesky.catalogs.older_packages import OLDER_HANDLERS
+from intake_bluesky.errors import UnsupportedOperation, UntrustedName
 from intake_bluesky.query import Query, to_json
 from intake_bluesky.runtime.secrets import without_secrets
 from intake_bluesky.storage.contract import RunStore
@@ -88,12 +89,28 @@ class KeepsArguments(IntakeObject):
             raise UnsupportedOperation(
                 f"{self!r} was made of a store object, which YAML cannot name: open it by a driver"
             )
+        if not self._source.trusted:  # type: ignore[attr-defined]  # of `KnowsItsSource`
+            source["args"] |= self._of_this_machine(source["args"])
         if "root_map" in source["args"]:  # resolved: relative values are of the file that it was read from
             source["args"]["root_map"] = self.WITHOUT_SECRETS["root_map"](self.root_map)
         source["args"] = {name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"}
         # `catalog_dir` is added by Intake when it opens the file, and would be of another place in a saved one.
         source["metadata"] = plain_argument({k: v for k, v in source["metadata"].items() if k != "catalog_dir"})
         return {"sources": {self.name or type(self).name: source}}
+
+    def _of_this_machine(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """What a file from elsewhere gave, as a file of this machine may have it, which will be trusted."""
+        source: ArgumentSource = self._source  # type: ignore[attr-defined]
+        given = {name: value for name, value in args.items() if name not in source.users}
+        for name in ("handler_registry", "transforms"):
+            objects = [one for one in (given.get(name) or {}).values() if isinstance(one, str)]
+            unknown = [one for one in objects if one.replace(":", ".") not in OLDER_HANDLERS]
+            if unknown:
+                raise UntrustedName(
+                    f"a catalog from elsewhere names {', '.join(map(repr, unknown))} in {name}, which would run once "
+                    f"saved in a file of this machine: pass {name} yourself, or open the catalog with trust=True"
+                )
+        return dict(type(self).from_elsewhere(given))  # type: ignore[attr-defined]
 
     def serialize(self) -> str:
         """YAML of a file with this catalog as its one source, query included, secrets left out: `save` writes it."""

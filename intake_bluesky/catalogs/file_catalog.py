@@ -8,9 +8,9 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from intake_bluesky.catalogs.filesystems import check_filesystems
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UntrustedName
+from intake_bluesky.runtime.filesystems import check_filesystems
 from intake_bluesky.runtime.patterns import as_pattern
 from intake_bluesky.runtime.secrets import without_secrets
 from intake_bluesky.runtime.trust import (

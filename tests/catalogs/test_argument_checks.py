@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def test_wrong_arguments_are_named(args: dict[str, Any], told: str, tmp_path: Pa
     right = {"driver": "bluesky-jsonl-catalog", "args": {"paths": str(tmp_path)}}
     (tmp_path / "right.yml").write_text(yaml.safe_dump({"sources": {"runs": right}}))
     for use in (
-        lambda: intake.open_bluesky_jsonl_catalog(str(tmp_path), **args),
+        partial(intake.open_bluesky_jsonl_catalog, str(tmp_path), **args),
         lambda: open_catalog(path)["runs"],
         lambda: intake.open_catalog(str(path))["runs"],
         lambda: open_catalog(tmp_path / "right.yml")["runs"](**args),

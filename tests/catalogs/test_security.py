@@ -96,6 +96,26 @@ class TestDottedNames:
             cat[-1].primary.read()
         assert probe not in sys.modules
 
+    @pytest.mark.parametrize("argument", ["transforms", "handler_registry"])
+    def test_nor_are_they_saved_where_they_would_be(self, argument: str, probe: str, tmp_path: Path) -> None:
+        cat = elsewhere(**{argument: {"start": f"{probe}.same"}})
+        for one in (cat, cat.search({"scan_id": 67}), pickle.loads(pickle.dumps(cat))):
+            for save in (one.yaml, lambda one=one: one.save(str(tmp_path / "saved.yml"))):
+                with pytest.raises(UntrustedName, match=f"{probe}.same"):
+                    save()
+        assert probe in cat(trust=True).yaml()
+        assert (
+            "databroker.assets"
+            in elsewhere(handler_registry={"AD_HDF5": "databroker.assets.handlers.AreaDetectorHDF5Handler"}).yaml()
+        )
+
+    def test_what_is_saved_sends_nothing_of_this_user(self) -> None:
+        args = {"paths": "s3://bucket/runs", "storage_options": {"endpoint_url": "https://evil"}}
+        with fsspec.open(URL, "w") as file:
+            file.write(yaml.safe_dump({"sources": {"runs": {"driver": "bluesky-jsonl-catalog", "args": args}}}))
+        saved = yaml.safe_load(intake.open_catalog(URL)["runs"].yaml())["sources"]["runs"]["args"]
+        assert saved["storage_options"]["anon"] is True
+
     def test_a_filler_class_is_never_imported(self, probe: str, tmp_path: Path) -> None:
         for cat in (elsewhere(filler_class=f"{probe}.Handler"), here(tmp_path, filler_class=f"{probe}.Handler")):
             assert cat[-1].scan_id == 67
@@ -267,7 +287,7 @@ class TestEnvironment:
     [
         ("http://localhost/c.yml", "http", "fsspec[http]"),
         ("simplecache::https://localhost/c.yml", "http", "fsspec[http]"),
-        ("s3://bucket/c.yml", "s3fs", "intake-bluesky[s3]"),
+        ("s3://bucket/c.yml", "s3fs", "s3fs>=2024.6"),
         ("gs://bucket/c.yml", "gcsfs", "fsspec[gcs]"),
         ("abfs://bucket/c.yml", "adlfs", "fsspec[abfs]"),
     ],

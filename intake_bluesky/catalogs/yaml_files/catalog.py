@@ -13,10 +13,10 @@ import intake
 from intake.catalog.base import Catalog, VersionError
 from intake.catalog.local import UserParameter, YAMLFileCatalog, YAMLFilesCatalog
 
-from intake_bluesky.catalogs.filesystems import check_filesystems
 from intake_bluesky.catalogs.yaml_files.entries import SourceParser, opens_nested
 from intake_bluesky.catalogs.yaml_files.text import load, what_is_wrong
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UntrustedName
+from intake_bluesky.runtime.filesystems import check_filesystems
 from intake_bluesky.runtime.patterns import as_pattern, is_pattern
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.runtime.trust import TRUST, is_local

@@ -10,7 +10,7 @@ from intake_bluesky.runtime.secrets import shown
 __all__ = ["check_filesystems"]
 
 PACKAGES: Final = {
-    "s3": "intake-bluesky[s3]", "s3a": "intake-bluesky[s3]", "http": "fsspec[http]", "https": "fsspec[http]",
+    "s3": "s3fs>=2024.6", "s3a": "s3fs>=2024.6", "http": "fsspec[http]", "https": "fsspec[http]",
     "gs": "fsspec[gcs]", "gcs": "fsspec[gcs]", "abfs": "fsspec[abfs]", "az": "fsspec[abfs]", "adl": "fsspec[abfs]",
     "sftp": "fsspec[ssh]", "ssh": "fsspec[ssh]", "smb": "fsspec[smb]", "github": "fsspec[github]",
     "webdav": "webdav4",
