@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,13 @@ def test_wrong_arguments_are_named(args: dict[str, Any], told: str, tmp_path: Pa
     path.write_text(yaml.safe_dump({"sources": {"runs": source}}))
     right = {"driver": "bluesky-jsonl-catalog", "args": {"paths": str(tmp_path)}}
     (tmp_path / "right.yml").write_text(yaml.safe_dump({"sources": {"runs": right}}))
-    for use in (
+    uses: list[Callable[[], object]] = [
         partial(intake.open_bluesky_jsonl_catalog, str(tmp_path), **args),
         lambda: open_catalog(path)["runs"],
         lambda: intake.open_catalog(str(path))["runs"],
         lambda: open_catalog(tmp_path / "right.yml")["runs"](**args),
-    ):
+    ]
+    for use in uses:
         with pytest.raises(WrongArgument, match=told) as caught:
             use()
         assert "hunter2" not in str(caught.value)
