@@ -35,7 +35,9 @@ FLOAT, INT, TEXT = frozenset({float}), frozenset({int}), frozenset({str})
 NOTHING: Final = Statistics().fields
 SCALARS: Final = frozenset({float, int, bool, str})
 PLAIN: Final = "biufUT"  # kinds of arrays that every format gives back as what they were
-SCALAR: Final[Document] = {"shape": []}  # a data key, as far as the number of values depends on it
+# Data keys, as far as it depends on them what values there are, and how many.
+SCALAR: Final[Document] = {"shape": []}
+SCALAR_TEXT: Final[Document] = {"shape": [], "dtype": "string"}
 GROUP: Final = 200  # events of a run being written that are looked at together
 
 
@@ -99,6 +101,15 @@ class Measuring:
         self.sound = True
         self._descriptors: dict[str, Document] = {}
         self._parts: dict[str, DescriptorEvents] = {}
+        self._streamed: set[str] = set()  # keys that stream resources name, whatever their descriptors say
+        self._has_resources = False
+
+    def add_resource(self, resource: Document) -> None:
+        """Take a resource or stream resource: the values of some keys may be in files, and not in the events."""
+        if "data_key" in resource:
+            self._streamed.add(resource["data_key"])
+        else:
+            self._has_resources = True
 
     def describe(self, descriptor: Document) -> None:
         """Take a descriptor; of several with one uid the first counts."""
@@ -143,7 +154,10 @@ class Measuring:
             and known[1] is FLOATS
             and known[0] == events
             and not spec.get("external")
-            else _whole(parts, key, spec)
+            and key not in self._streamed
+            else None
+            if key in self._streamed
+            else _whole(parts, key, spec, has_resources=self._has_resources)
             for key, spec in specs.items()
         }
 
@@ -156,13 +170,17 @@ class Measuring:
         return parts if self.sound and apart and all(part.sound for part in parts) else None
 
 
-def _whole(parts: Sequence[DescriptorEvents], key: str, spec: Document) -> Fields | None:
+def _whole(
+    parts: Sequence[DescriptorEvents], key: str, spec: Document, *, has_resources: bool = False
+) -> Fields | None:
     """All values of a key in a stream, with those that are missing; None where one pass does not give them."""
     if is_external(spec):
         return None
     having = [part.keys[key] for part in parts if key in part.keys]
     absent = sum(part.events for part in parts) - sum(events for events, _, _ in having)
     seen = merge_observed(seen for _, seen, _ in having)
+    if has_resources and "text" in seen.kinds and spec.get("dtype") != "string":
+        return None  # perhaps datum_ids, of a key that forgot to say "external"
     whole = Statistics.merged(*(Statistics(*found) for _, _, found in having))
     if seen.ragged or UNEVEN in seen.kinds:
         return None if absent or "null" in seen.kinds else whole.fields
@@ -194,6 +212,8 @@ class Watching:
                 self._event(doc)
             elif name == "descriptor":
                 self._describe(doc)
+            elif name in ("resource", "stream_resource"):
+                self._measuring.add_resource(doc)
             elif name in ("event_page", "bulk_events"):
                 for _, page in normalise(name, doc):
                     self._page(page)
@@ -208,9 +228,9 @@ class Watching:
 
     def _describe(self, doc: Document) -> None:
         wanted = {
-            key: SCALAR
+            key: (SCALAR_TEXT if spec.get("dtype") == "string" else SCALAR)
             if type(spec.get("shape")) is list and not spec["shape"] and "external" not in spec  # nearly all are
-            else {"external": spec.get("external"), "shape": to_plain(spec.get("shape"))}
+            else {name: to_plain(spec.get(name)) for name in ("external", "shape", "dtype")}
             for key, spec in doc["data_keys"].items()
         }
         _check_names(wanted)

@@ -32,7 +32,7 @@ def _has_fts5() -> bool:
 
 
 HAS_FTS5: Final = _has_fts5()  # of nearly every SQLite; without it full text is searched by Python
-VERSION: Final = 8 if HAS_FTS5 else 7  # with words, or without: neither Python writes for the other
+VERSION: Final = 10 if HAS_FTS5 else 9  # with words, or without: neither Python writes for the other
 # Columns without a type hold ints as ints and floats as floats; a type would convert them.
 TABLES: Final = """
 CREATE TABLE files(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import run as run_process
 
@@ -11,10 +12,13 @@ import pytest
 from intake_bluesky import Data
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.search.run_statistics import measured
+from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.testing.asset_runs import DATASET, HDF5, frames, write_hdf5
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.memory import MemoryStore
+from intake_bluesky_jsonl import BlueskyJSONLCatalog
+from intake_bluesky_sql import SQLStore
 
 
 def streamed(folder: Path) -> Run:
@@ -36,6 +40,25 @@ def datums(folder: Path) -> Run:
         run.event(primary, {"image": run.datum(resource, n, point_number=n)})
     run.stop()
     return run.documents
+
+
+@pytest.mark.parametrize("documents", [streamed, datums])
+@pytest.mark.parametrize("way", ["written", "scanned", "sqlite"])
+def test_nor_do_stores_measure_it_as_they_write(documents: Callable[[Path], Run], way: str, tmp_path: Path) -> None:
+    store: RunStore
+    if way == "sqlite":
+        store = SQLStore(tmp_path / "runs.db")
+    else:
+        store = BlueskyJSONLCatalog(str(tmp_path / "runs")).store
+    first, *others = documents(tmp_path)
+    with store.insert(first[1]) as insert:
+        for name, doc in others:
+            insert.write(name, doc)
+    store.refresh(deep=way == "scanned")
+    catalog = BlueskyCatalog(store)
+    most = catalog[-1].primary.read()["image"].values.max()
+    assert [len(catalog.search(Data("image").max() >= limit)) for limit in (most, most + 1)] == [1, 0]
+    store.close()
 
 
 @pytest.mark.parametrize("documents", [streamed, datums])

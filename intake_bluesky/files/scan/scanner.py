@@ -240,6 +240,8 @@ class Scan:
             self._probe.add(name, doc)  # what no header can be made of is damage, met now and not by readers
             if name == "descriptor":
                 self._measuring.describe(well_formed(doc)[0])
+            else:
+                self._measuring.add_resource(doc)
             self.layout.heads.append((start, stop))
 
     def _add_span(self, doc: Document) -> None:
