@@ -46,10 +46,7 @@ def datums(folder: Path) -> Run:
 @pytest.mark.parametrize("way", ["written", "scanned", "sqlite"])
 def test_nor_do_stores_measure_it_as_they_write(documents: Callable[[Path], Run], way: str, tmp_path: Path) -> None:
     store: RunStore
-    if way == "sqlite":
-        store = SQLStore(tmp_path / "runs.db")
-    else:
-        store = BlueskyJSONLCatalog(str(tmp_path / "runs")).store
+    store = SQLStore(tmp_path / "runs.db") if way == "sqlite" else BlueskyJSONLCatalog(str(tmp_path / "runs")).store
     first, *others = documents(tmp_path)
     with store.insert(first[1]) as insert:
         for name, doc in others:
