@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,8 +15,12 @@ from intake_bluesky.assets.options import JoinMethod
 from intake_bluesky.assets.reader import FrameStructure
 from intake_bluesky.assets.whole_numbers import whole
 from intake_bluesky.errors import AssetUnavailable
+from intake_bluesky.runtime.sizes import largest
 
 __all__ = ["EventLayout", "joinable"]
+
+
+LARGEST_EVENT: Final = 2**44  # bytes of one event of a key; documents may claim more
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,20 @@ class EventLayout:
                 shape = _event_shape(declared, frames, frame, whole=whole or not multiplier)
             _refuse_unclear(declared, structure, frames, multiplier, events)
         kept = tuple(n for n in shape if n != 1) if squeeze else shape
-        return cls(frames, frame, () if kept == (1,) and join == "stack" else kept, dtype, chunk, join)
+        found = cls(frames, frame, () if kept == (1,) and join == "stack" else kept, dtype, chunk, join)
+        return found if found._is_possible(structure) else cls(1, (), (), dtype, 1, join)
+
+    def _is_possible(self, structure: FrameStructure | None) -> bool:
+        """Whether a file may hold an event of this layout; raises for one that its header says it does not hold."""
+        held = None if structure is None else structure.frames or 0
+        if self.event_bytes <= (LARGEST_EVENT if held is None or held >= self.frames else largest()):
+            return True
+        if held is None:  # nothing is known but what the documents claim
+            return False
+        raise AssetUnavailable(
+            f"{self.frames:,} frames per event are {self.event_bytes:,} bytes, and it has {held:,} frames: "
+            "no event is whole"
+        )
 
     @classmethod
     def given(

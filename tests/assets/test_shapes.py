@@ -16,7 +16,7 @@ from intake_bluesky.assets.event_layout import EventLayout
 from intake_bluesky.assets.reader import FrameStructure
 from intake_bluesky.documents.model import StreamAsset
 from intake_bluesky.errors import AssetUnavailable
-from tests.assets.by_hand import HDF5, both, frames, key
+from tests.assets.by_hand import HDF5, asset, both, frames, key, opened, write
 
 IMAGE = np.arange(20, dtype="<u2").reshape(4, 5)
 ZARR, TIFF, CSV = "application/x-zarr", "multipart/related;type=image/tiff", "text/csv;header=absent"
@@ -118,3 +118,22 @@ def test_values_have_the_axes_of_their_frames(
         return
     whole = (layout.frames, *layout.frame_shape)
     assert [n for n in layout.event_shape if n != 1] == [n for n in whole if n != 1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "more"),
+    [
+        (key(4, 6), {"multiplier": 10**12}), (key(4, 6), {"multiplier": 10**39}), (key(10**12, 4, 6), {}),
+        (key(2**70, 4, 6), {}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("there", [True, False])
+def test_frames_that_no_file_has_are_not_planned_for(
+    spec: dict[str, Any], more: dict[str, Any], there: bool, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.h5", frames(10)) if there else tmp_path / "gone.h5"
+    array = opened(asset(path, [(1, 3, 0, 2)], **more), spec, 2)
+    assert array.dask().npartitions < 10
+    for ask in (array.read, array.dask().compute):
+        with pytest.raises(AssetUnavailable):
+            ask()
