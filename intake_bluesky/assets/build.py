@@ -11,7 +11,7 @@ import numpy as np
 
 from intake_bluesky.assets.array import AssetArray
 from intake_bluesky.assets.event_layout import EventLayout
-from intake_bluesky.assets.given_events import DatumLists, EventValues, GivenEvents, grouped_values
+from intake_bluesky.assets.given_events import DatumLists, EventValues, GivenEvents, grouped_values, is_array
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, UnreadableReader
@@ -142,6 +142,7 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
     by_length: dict[int, list[int]] = {}
     unknown: list[int] = []
     values: list[int] = []
+    odd: list[int] = []
     for row, datum_id in enumerate(datum_ids):
         if isinstance(datum_id, str) and datum_id in datums:
             by_resource.setdefault(datums[datum_id][0], []).append(row)
@@ -150,7 +151,7 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
         elif listed_datum_ids(datum_id):
             by_length.setdefault(len(datum_id), []).append(row)
         elif datum_id is not None:
-            values.append(row)
+            (values if is_array(datum_id) else odd).append(row)
     rows = _Rows.none(len(datum_ids))
     for uid, own in by_resource.items():
         if uid in resources:
@@ -162,6 +163,9 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
     if unknown:
         lacking = f"{len(unknown)} datum_ids are of no datum that is found, {datum_ids[unknown[0]]!r} first"
         rows.add(unknown, spec, [UnreadableReader(Location(""), AssetUnavailable, lacking, known=True)])
+    if odd:
+        told = f"{len(odd)} events hold what is neither a datum_id nor an array, {repr(datum_ids[odd[0]])[:60]} first"
+        rows.add(odd, spec, [UnreadableReader(Location(""), AssetUnavailable, told, known=True)])
     for length, own in by_length.items():
         flat = [datum_id for row in own for datum_id in datum_ids[row]]
         one = {**spec, "shape": (spec.get("shape") or ())[1:]}  # the first axis of the value counts the datums

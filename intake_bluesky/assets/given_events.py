@@ -16,7 +16,7 @@ from intake_bluesky.documents.columns import Array
 if TYPE_CHECKING:
     from intake_bluesky.assets.array import AssetArray
 
-__all__ = ["DatumLists", "EventValues", "GivenEvents", "grouped_values"]
+__all__ = ["DatumLists", "EventValues", "GivenEvents", "grouped_values", "is_array"]
 
 
 class GivenEvents(AssetReader):
@@ -88,6 +88,15 @@ class DatumLists(GivenEvents):
         for row in range(start, stop):
             datums = slice(row * self.each + first.start, row * self.each + first.stop)
             out[row - start] = self.array[datums, *Region(inner).slices]
+
+
+def is_array(value: Any) -> bool:
+    """Whether an array can be made of a value: not of lists of several lengths, nor of very deep ones."""
+    try:
+        np.asarray(value)
+    except (RecursionError, ValueError):
+        return False
+    return True
 
 
 def grouped_values(values: Sequence[Any]) -> dict[tuple[Any, ...], tuple[Array, list[int]]]:

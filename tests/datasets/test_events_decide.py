@@ -158,3 +158,12 @@ def test_frames_that_are_of_no_key(file: str, change: dict[str, str | None]) -> 
     assert found.to_dask().attrs["incomplete"] == "img: 0 of 3 rows"
     with pytest.raises(AssetUnavailable, match="none of the stream's is of it"):
         found.read()
+
+
+def test_what_is_no_array_costs_its_row(file: str) -> None:
+    run = run_of("odd", file, image(), 0, [[[1, 2], [3]]], 2)
+    store = MemoryStore([run.documents])
+    found = StreamReader(store, store.header(run.run_uid), "primary").to_dask()["img"]
+    np.testing.assert_array_equal(found[[0, 2]].values[:, 0], FRAMES[[0, 2]])
+    with pytest.raises(AssetUnavailable, match="neither a datum_id nor an array"):
+        found[1].compute()
