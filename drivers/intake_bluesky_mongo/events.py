@@ -48,7 +48,8 @@ class Wanted:
 
     def page(self, page: Mapping[str, Any]) -> EventPage:
         """Make the columns."""
-        return event_page(page, data=self.data, timestamps=self.timestamps)[0]
+        # Where no data is asked for, the server sends none.
+        return event_page({"data": {}, **page}, data=self.data, timestamps=self.timestamps)[0]
 
 
 def _paths(part: str, keys: Keys) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class EventColumn:
     key: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...] = ()
-    valued: bool = True
+    valued: bool = dataclasses.field(default=True, repr=False)
 
     @property
     def nbytes(self) -> int:

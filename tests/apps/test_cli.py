@@ -135,7 +135,8 @@ def test_show_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "files" / "npy_1.npy").unlink()
     out = printed(capsys, "show", "catalog.yml", "67")
     assert "image  uint16 (time: 3, dim_0: 4, dim_1: 6)" in out
-    assert "files (2)" in out
+    assert "files (3)" in out
+    assert "npy_1.npy  missing" in out
     assert re.search(r"npy_0\.npy  \d+ bytes", out)
 
 

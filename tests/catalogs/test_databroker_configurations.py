@@ -185,9 +185,10 @@ class TestOpened:
         def refuse(uri: str, *_: Any, **__: Any) -> None:
             raise ValueError(f"cannot parse {uri}, password {PASSWORD} or {unquote(PASSWORD)}")
 
-        monkeypatch.setattr(
-            BlueskyMongoNormalizedCatalog, "__init__", lambda self, *args, **kwargs: refuse(*args, **kwargs)
-        )
+        def init(self: Any, metadatastore_db: str, asset_registry_db: str, **kwargs: Any) -> None:
+            refuse(metadatastore_db, asset_registry_db, **kwargs)
+
+        monkeypatch.setattr(BlueskyMongoNormalizedCatalog, "__init__", init)
         with pytest.raises(StoreUnavailable, match="cannot be opened: ValueError: cannot parse mongodb://") as caught:
             _ = put(tmp_path, with_secrets()).hxn
         assert str(caught.value).endswith("@xf03id-ca1:27017/datastore-2?authSource=users, password ... or ...")

@@ -18,6 +18,7 @@ from typing import Any
 import h5py
 import intake
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -290,6 +291,8 @@ def watched() -> Iterator[Watch]:
 
 def test_nothing_runs_and_nothing_leaves(server: Hostile, home: Path, files: list[str], watched: Watch) -> None:
     told: list[str] = []
+    # Clients of other tests' servers look now and then whether these are still there.
+    others = {tuple(one.raddr) for one in psutil.Process().net_connections() if one.raddr}
     for url in files:
         use(partial(open_catalog, url), told)
     use(lambda: open_catalog([url for url in files if url.endswith("/0.yml")] * 2), told)
@@ -301,7 +304,7 @@ def test_nothing_runs_and_nothing_leaves(server: Hostile, home: Path, files: lis
     assert "antigravity" not in sys.modules | {args[0]: None for args in watched.of("import")}
     assert not [args for args in watched.of("exec") if str(home) in getattr(args[0], "co_filename", str(args[0]))]
     addresses = {args[1][:2] for args in watched.of("socket.connect") if isinstance(args[1], tuple)}
-    assert addresses <= {("127.0.0.1", server.port), ("127.0.0.1", server.database), ("::1", server.port)}
+    assert addresses - others <= {("127.0.0.1", server.port), ("127.0.0.1", server.database), ("::1", server.port)}
     opened = {str(args[0]) for args in watched.of("open")}
     private = {str(home / name) for name in ("private.h5", "pipe.h5", "mine.yml", ".netrc", ".pgpass")}
     assert not opened & private
