@@ -205,8 +205,9 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
     ) -> xr.Dataset:
         """Describe lazily a scan over a grid of points (``grid_scan``, ``list_grid_scan`` ...) in the grid's shape.
 
-        Reads what `to_dask` reads, and the positions of the motors: the first page of them, or all where the start
-        document has no plan. The rest is read when it is computed.
+        Reads what `to_dask` reads, and the positions of the motors: the first page of them, and where the first two
+        passes of each axis begin and end; or all where the start document has no plan, or they are not as planned. The
+        rest is read when it is computed. Readings decide whether lines were snaked.
 
         Parameters
         ----------
@@ -230,7 +231,7 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         Raises
         ------
         UnsupportedOperation
-            When the stream is no grid.
+            When the stream is no grid, or plan and readings disagree.
         KeyError
             When an axis is no key of the stream.
 
