@@ -47,6 +47,34 @@ class _Segment:
     spans: list[Span]
 
 
+@dataclass
+class _Rivals:
+    """Segments of which a later one wins where they claim the same seq_nums: those of one data key of a stream."""
+
+    segments: list[_Segment] = field(default_factory=list)
+    _last: dict[tuple[str, str], int] = field(default_factory=dict)  # where the last of a resource and descriptor is
+    _end: int = 0  # no seq_num from here on is claimed
+
+    def add(self, one: _Segment) -> bool:
+        """Join spans to the last segment of their resource and descriptor; append them if others claim theirs since."""
+        first, end = min(span[0] for span in one.spans), max(span[1] for span in one.spans)
+        place = self._last.get((one.resource, one.descriptor))
+        # Nearly all streams go on from the end: nothing has to be looked at, however many files they have.
+        if place is not None and (
+            first >= self._end or not any(_overlaps(own.spans, one.spans) for own in self.segments[place + 1 :])
+        ):
+            joined = self.segments[place]
+            for span in one.spans:
+                add_span(joined.spans, span)
+            joined.in_order &= one.in_order
+        else:
+            self._last[one.resource, one.descriptor] = len(self.segments)
+            self.segments.append(one)
+            joined = one
+        self._end = max(self._end, end)
+        return joined is one
+
+
 class HeaderBuilder:
     """Collects what a header needs.
 
@@ -70,7 +98,7 @@ class HeaderBuilder:
         self._resources: dict[str, Document] = {}
         self._stream_resources: dict[str, Document] = {}
         self._segments: list[_Segment] = []
-        self._rivals: dict[tuple[str | None, str], list[_Segment]] = {}  # by stream and data key, in order
+        self._rivals: dict[tuple[str | None, str], _Rivals] = {}  # by stream and data key
         self._streams: dict[str, _HeaderStream] = {}
 
     def add(self, name: str, doc: Document) -> None:
@@ -120,12 +148,14 @@ class HeaderBuilder:
         one = _Segment(resource, descriptor, in_order, [span])
         known = resource in self._stream_resources and descriptor in self._descriptors
         if known:
-            rivals = self._rivals.setdefault(self._group(one), [])
+            rivals = self._rivals.setdefault(self._group(one), _Rivals())
         else:
             # Of any key: nothing that comes later may join what came before it, until all keys are known.
             self._rivals.clear()
-            rivals = self._segments[-1:]
-        if _add(rivals, one):
+            rivals = _Rivals()
+            for segment in self._segments[-1:]:
+                rivals.add(segment)
+        if rivals.add(one):
             self._segments.append(one)
 
     def _group(self, segment: _Segment) -> tuple[str | None, str]:
@@ -188,12 +218,12 @@ class HeaderBuilder:
     def _assets(self) -> list[StreamAsset]:
         """In the order of the resources; those of one key that claim the same seq_nums in the order of their datums."""
         order = {uid: place for place, uid in enumerate(self._stream_resources)}
-        groups: dict[tuple[str | None, str], list[_Segment]] = {}
+        groups: dict[tuple[str | None, str], _Rivals] = {}
         for segment in self._segments:
             for span in segment.spans:
-                _add(groups.setdefault(self._group(segment), []), replace(segment, spans=[span]))
+                groups.setdefault(self._group(segment), _Rivals()).add(replace(segment, spans=[span]))
         ranked: list[tuple[int, StreamAsset]] = []
-        for own in groups.values():
+        for own in (rivals.segments for rivals in groups.values()):
             spans = sorted(span for segment in own for span in segment.spans)
             placed = [(order.get(segment.resource, len(order)), segment) for segment in own]
             apart = all(before[1] <= after[0] for before, after in pairwise(spans))
@@ -231,22 +261,8 @@ def _ordered(value: Any) -> Any:
     return [_ordered(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def _add(rivals: list[_Segment], one: _Segment) -> bool:
-    """Join one span to the segment of its resource and descriptor; append it if others of its seq_nums came since."""
-    [span] = one.spans
-    for segment in reversed(rivals):
-        if (segment.resource, segment.descriptor) == (one.resource, one.descriptor):
-            add_span(segment.spans, span)
-            segment.in_order &= one.in_order
-            return False
-        if _overlaps(segment.spans, span):
-            break
-    rivals.append(one)
-    return True
-
-
-def _overlaps(spans: list[Span], span: Span) -> bool:
-    return any(own[0] < span[1] and span[0] < own[1] for own in spans)
+def _overlaps(some: list[Span], others: list[Span]) -> bool:
+    return any(one[0] < other[1] and other[0] < one[1] for one in some for other in others)
 
 
 def add_span(spans: list[Span], span: Span) -> None:
