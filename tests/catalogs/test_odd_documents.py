@@ -207,7 +207,7 @@ def written(cat: BlueskyCatalog, value: Any) -> Document:
 @pytest.mark.parametrize(
     "value",
     [
-        np.datetime64("2026-01-01T00:00:00", "ns"), np.datetime64("NaT"), np.timedelta64(5, "ns"),
+        np.datetime64("2026-01-01T00:00:00", "ns"), np.datetime64("NaT", "s"), np.timedelta64(5, "ns"),
         np.timedelta64(5, "s"), np.array(["2026-01-01"], "M8[ns]"), np.zeros(2, [("when", "M8[ns]")]),
     ],
     ids=repr,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
@@ -49,6 +49,8 @@ def misplaced(stream: BlueskyStream, **given_: Any) -> int:
     return int(sum(own.sum() for own in far))
 
 
+@pytest.mark.slow
+@settings(max_examples=settings.default.max_examples // 5)  # each is a store, of which much is read
 @given(st.data())
 def test_readings_decide_whether_axes_snaked(data: st.DataObject) -> None:
     shape = tuple(data.draw(st.lists(st.integers(2, 5), min_size=1, max_size=3)))

@@ -305,6 +305,7 @@ class TestBadInput:
         assert "secret" not in str(caught.value) + repr(store)
 
 
+@pytest.mark.slow
 class TestSizes:
     """What a few bytes claim to be costs neither memory nor time, nor other runs."""
 

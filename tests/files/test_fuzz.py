@@ -32,8 +32,8 @@ from intake_bluesky_msgpack import BlueskyMsgpackCatalog
 from tests.files.damage_by_chance import WRAP, damaged, plain
 
 # Of each example of hypothesis: 500 of them are 20,000 files for `make fuzz`.
-CATALOGS: Final = {"fuzz": 8, "long": 2}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 1)
-FILES: Final = 5 if os.environ.get("HYPOTHESIS_PROFILE") in ("fuzz", "long") else 2  # in one catalog
+CATALOGS: Final = 8 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 1
+FILES: Final = 5 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 2  # in one catalog
 SECONDS: Final = 10.0  # of a processor, a file
 MEMORY: Final = 1 << 30  # bytes more than before
 FORMATS: Final[list[type[FileCatalog]]] = [BlueskyJSONLCatalog, BlueskyMsgpackCatalog]
@@ -52,6 +52,7 @@ def detectors() -> Iterator[str]:
         yield folder
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 @given(seed=st.integers(0, 2**32 - 1))
 def test_damaged_files(seed: int, detectors: str) -> None:
