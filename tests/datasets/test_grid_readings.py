@@ -50,7 +50,7 @@ def misplaced(stream: BlueskyStream, **given_: Any) -> int:
 
 
 @pytest.mark.slow
-@settings(max_examples=settings.default.max_examples // 5)  # each is a store, of which much is read
+@settings(max_examples=settings().max_examples // 5)  # each is a store, of which much is read
 @given(st.data())
 def test_readings_decide_whether_axes_snaked(data: st.DataObject) -> None:
     shape = tuple(data.draw(st.lists(st.integers(2, 5), min_size=1, max_size=3)))
