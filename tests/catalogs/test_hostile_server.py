@@ -27,6 +27,8 @@ from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import IntakeBlueskyError, UntrustedName
 from intake_bluesky.testing.compose import RunComposer, data_key
 
+pytestmark = pytest.mark.slow  # what a file may do is alike on each Python
+
 SECRET = "hunter2"
 JSONL, SQL, MONGO = "bluesky-jsonl-catalog", "bluesky-sql-catalog", "bluesky-mongo-normalized-catalog"
 RUNNING = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.startfile", "pty.spawn")

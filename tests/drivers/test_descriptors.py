@@ -19,7 +19,10 @@ from intake_bluesky_mongo import BlueskyMongoEmbeddedCatalog
 from intake_bluesky_sql import BlueskySQLCatalog
 from tests.files.runs import uid_of
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
+pytestmark = [
+    pytest.mark.slow,  # of processes and servers, alike on each Python
+    pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc"),
+]
 
 
 @pytest.fixture(params=["jsonl", "sqlite", "postgresql", "mongodb"])

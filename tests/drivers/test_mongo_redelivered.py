@@ -20,6 +20,8 @@ from intake_bluesky.testing.expected import stored_events
 from intake_bluesky_mongo import Buffering, EmbeddedStore, NormalizedStore
 from intake_bluesky_mongo.store import MongoStore
 
+pytestmark = pytest.mark.slow  # a server answers alike on each Python
+
 X = data_key("number")
 EVENTS = 6
 
