@@ -217,7 +217,7 @@ def test_odd_runs_give_the_values_of_their_documents_in_every_store(stores: Stor
                     check_values(run, stream, dataset)
                     found[kind, way, stream] = told(dataset)
                     assert found[kind, way, stream] == found["JSONL", "read", stream], (kind, way, stream)
-            assert time.monotonic() - begun < MOST_SECONDS, kind
+            assert number(0, 1) == 0 or time.monotonic() - begun < MOST_SECONDS, kind  # in `make fuzz`
             store.remove(uid, permanent=True)  # the server that stands in for MongoDB is slow where it holds many
     for kind, store in stores.items():
         assert told(read_both_ways(store, kept[0][1]["uid"])["primary"][0]) == expected[kind], "another run changed"
