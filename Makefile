@@ -16,6 +16,9 @@ BIN := .venvs/test/bin
 # What shares something stays in one process: a class its store, a module its servers, a page of the docs its names.
 WORKERS := -n auto --dist loadscope
 
+# Tests start a hundred processes: each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test test-all lint style types imports docs unit test-others test-long fuzz bench clean
 .SECONDARY:
 
@@ -62,7 +65,7 @@ test-on-%:
 	else $(MAKE) --no-print-directory .venvs/py$*/.installed PYTHON='$(call of_version,$*)' \
 		&& .venvs/py$*/bin/python -m pytest $(WORKERS) -m 'not slow' tests; fi
 
-# Those that hypothesis draws examples for, four times as many as `make test` has.
+# Those that hypothesis draws examples for, eight times as many as CI has for `make test`.
 test-long: .venvs/test/.installed
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest $(WORKERS) -m hypothesis --timeout=1200 tests
 

@@ -67,7 +67,6 @@ EXTRAS["test"] = [
     "moto[server]>=5.0",
     "mypy>=1.13",
     "pandas-stubs>=2.2",
-    "psutil>=6.0",
     "pytest>=8.3",
     "pytest-benchmark>=5.0",
     "pytest-timeout>=2.3",

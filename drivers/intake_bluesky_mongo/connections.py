@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeAlias
 
 from pymongo import MongoClient
@@ -35,14 +37,36 @@ class _Clients:
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[MongoClient[Stored], int]] = {}
+        self._lock = threading.Lock()
+        self._returned: deque[MongoClient[Stored]] = deque()
 
     def take(self, address: MongoAddress) -> MongoClient[Stored]:
         uri = address.server
-        client, users = self._open.get(uri) or (self._make(uri), 0)
-        self._open[uri] = client, users + 1
-        return client
+        try:
+            with self._lock:
+                client, users = self._open.get(uri) or (self._make(uri), 0)
+                self._open[uri] = client, users + 1
+                return client
+        finally:
+            self._sweep()
 
     def give_back(self, client: MongoClient[Stored]) -> None:
+        """Let go of a client, which whoever takes one meanwhile does instead."""
+        self._returned.append(client)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        # Never waits for the lock. The garbage collector gives back from any thread, also from one that a client which
+        # is being made has just started and waits for, with the lock held.
+        while self._returned and self._lock.acquire(blocking=False):
+            try:
+                with suppress(IndexError):
+                    while True:
+                        self._release(self._returned.popleft())
+            finally:
+                self._lock.release()
+
+    def _release(self, client: MongoClient[Stored]) -> None:
         for uri, (known, users) in list(self._open.items()):
             if known is client and users > 1:
                 self._open[uri] = client, users - 1
@@ -62,8 +86,7 @@ _clients: Final[PerProcess[_Clients]] = PerProcess()
 
 def _take(address: MongoAddress) -> MongoClient[Stored]:
     try:
-        with _clients.lock:
-            return _clients.get(_Clients).take(address)
+        return _clients.get(_Clients).take(address)
     except (PyMongoError, ValueError) as error:
         if isinstance(error, IntakeBlueskyError):
             raise
@@ -72,8 +95,7 @@ def _take(address: MongoAddress) -> MongoClient[Stored]:
 
 
 def _give_back(client: MongoClient[Stored]) -> None:
-    with _clients.lock:  # the garbage collector may come here in the midst of taking
-        _clients.get(_Clients).give_back(client)
+    _clients.get(_Clients).give_back(client)
 
 
 class Connection:

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import pickle
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ import intake
 import numpy as np
 import pytest
 from dask.base import tokenize
-from pymongo import monitoring
+from pymongo import MongoClient, monitoring
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect, InvalidOperation
 
@@ -366,6 +367,29 @@ def test_one_client_of_a_process(database: Database[dict[str, Any]], database_ur
         client.admin.command("ping")
     assert one.count() == 0, "a closed store opens anew"
     one.close()
+
+
+def test_collected_by_a_thread_that_a_client_being_made_waits_for(
+    database_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The garbage collector runs in any thread, also in one that pymongo has just started."""
+    forgotten = [NormalizedStore(database_uri)]
+    first = forgotten[0].connection.database.client
+
+    class Client(MongoClient[dict[str, Any]]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            thread = threading.Thread(target=forgotten.clear, daemon=True)
+            thread.start()
+            thread.join(10)
+            assert not thread.is_alive()
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr("intake_bluesky_mongo.connections.MongoClient", Client)
+    store = NormalizedStore(f"{database_uri}{'&' if '?' in database_uri else '?'}maxPoolSize=8")
+    assert store.count() == 0
+    with pytest.raises(InvalidOperation, match="Cannot use MongoClient after close"):
+        first.admin.command("ping")
+    store.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

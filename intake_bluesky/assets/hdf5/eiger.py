@@ -104,15 +104,18 @@ class EigerReader(LocatedReader):
 
     def lost_files(self, start: int, stop: int) -> Iterator[str]:
         """Those of the data files that hold these images, and of their sources."""
+        lost: list[str] = []
         with open_files.lend(self.master) as handle:
             series = self._series(handle)
             each = series.per_file
             for number in range(start // each, min(-(-stop // each), len(series.names))):
                 begin, end = max(start - number * each, 0), min(stop - number * each, each)
                 try:
-                    yield from series.file(handle, number).lost_files(begin, end)
+                    lost.extend(series.file(handle, number).lost_files(begin, end))
                 except FileNotFoundError as error:
-                    yield str(error.filename or series.names[number])
+                    lost.append(str(error.filename or series.names[number]))
+        # After the file is given back: an iterator that is left half-way is collected in any thread.
+        yield from lost
 
     def _series(self, handle: OpenFile) -> _Series:
         return open_files.keep(handle, "series", lambda: _Series.of(handle))
