@@ -13,7 +13,7 @@ from typing import Any, Final
 from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.columns import observe
 from intake_bluesky.documents.header import HeaderBuilder
-from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader
+from intake_bluesky.documents.model import ALL_KEYS, ODD_DOCUMENT, DatumPage, Document, EventPage, Keys, RunHeader
 from intake_bluesky.documents.pages import datum_pages, event_page, gather, normalise
 from intake_bluesky.errors import DamagedRun, RunNotFound
 from intake_bluesky.index.search_form import code_text
@@ -24,7 +24,6 @@ from intake_bluesky_sql.document_blocks import BlockLayout, DocumentBlock, Place
 
 EVENTS: Final = frozenset({"event", "event_page", "bulk_events"})
 DATUMS: Final = frozenset({"datum", "datum_page", "bulk_datum"})
-ODD: Final = (DamagedRun, AttributeError, LookupError, TypeError, ValueError)  # what odd documents raise
 NEAR: Final = 1 << 21  # bytes of columns that one statement fetches, about: they stay in the processor's cache
 FAR: Final = 1 << 23  # and of a server, to which each statement is a way there and back
 UNIT: Final = 1 << 20  # bytes of single events that are one unit
@@ -189,7 +188,7 @@ class SQLRun:
     def _normalised(self, row: Any) -> list[tuple[str, Document]]:
         try:
             return list(normalise(row[2], self._doc(row)))
-        except ODD as error:
+        except ODD_DOCUMENT as error:
             self.problems.append(f"run {self.uid}: document {row[1]}, a {row[2]}, cannot be read: {error}")
             return []
 
@@ -219,13 +218,13 @@ class SQLRun:
         """The page of documents that stand alone; those that cannot be read leave the unit."""
         try:
             return unit.alone(ALL_KEYS, ())
-        except ODD:
+        except ODD_DOCUMENT:
             pass
         sound = []
         for doc in unit.docs:
             try:
                 event_page(doc, timestamps=ALL_KEYS)
-            except ODD as error:
+            except ODD_DOCUMENT as error:
                 self.problems.append(str(error))
             else:
                 sound.append(doc)

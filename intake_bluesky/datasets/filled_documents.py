@@ -10,9 +10,8 @@ import numpy as np
 
 from intake_bluesky.assets import AssetOptions, datum_array
 from intake_bluesky.assets.build import listed_datum_ids
-from intake_bluesky.documents.model import DatumPage, Document, RunHeader, is_external
+from intake_bluesky.documents.model import ODD_DOCUMENT, DatumPage, Document, RunHeader, is_external
 from intake_bluesky.documents.pages import normalise
-from intake_bluesky.documents.running_statistics import ODD
 from intake_bluesky.errors import DamagedRun, IntakeBlueskyError
 from intake_bluesky.storage.contract import RunStore
 
@@ -60,7 +59,7 @@ def _filled(filler: _Filler, uid: str) -> Iterator[Named]:
         yield from filler.documents()
     except (IntakeBlueskyError, OSError):
         raise
-    except ODD as error:  # what documents of an odd form make Python raise
+    except ODD_DOCUMENT as error:
         raise DamagedRun(
             f"run {uid} has documents that cannot be filled ({type(error).__name__}: {error}): ask for them as they "
             'are stored, with fill="no"'

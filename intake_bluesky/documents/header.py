@@ -11,6 +11,7 @@ from typing import Any, Final
 from intake_bluesky.documents.columns import Observed, add_observed
 from intake_bluesky.documents.model import (
     CONTRADICTED,
+    ODD_DOCUMENT,
     Document,
     RunHeader,
     Span,
@@ -114,7 +115,7 @@ class HeaderBuilder:
         try:
             for today, new in normalise(name, doc) if name == "stream_resource" else ((name, doc),):
                 self._add(today, new)
-        except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        except ODD_DOCUMENT as error:
             raise DamagedRun(f"a {name} document cannot be read: {type(error).__name__}: {error}") from error
 
     def _add(self, name: str, doc: Document) -> None:

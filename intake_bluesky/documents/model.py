@@ -24,6 +24,8 @@ Keys: TypeAlias = Container[str]
 STREAM_EXTERNAL: Final = "STREAM:"
 DEFAULT_STREAM: Final = "primary"
 MAX_TIME: Final = 1e300  # seconds; what lies beyond is no time, and may be an integer that no float holds
+ODD_DOCUMENT: Final = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
+"""What Python raises where a document has another form than its kind should; `DamagedRun` is a `ValueError`."""
 CONTRADICTED: Final = "__contradicted__"
 """In a resource of a header: why nobody can tell what it is. The run has several of its uid, which differ."""
 NAMES: Final = frozenset(

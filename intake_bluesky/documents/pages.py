@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from intake_bluesky.documents.columns import Array, column
-from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys
+from intake_bluesky.documents.model import ALL_KEYS, ODD_DOCUMENT, DatumPage, Document, EventPage, Keys
 from intake_bluesky.errors import DamagedRun
 
 __all__ = ["datum_page", "datum_pages", "event_page", "events_of", "gather", "normalise"]
@@ -112,7 +112,7 @@ def datum_page(name: str, doc: Mapping[str, Any]) -> DatumPage:
         if any(len(column) != len(ids) for column in kwargs.values()):
             raise ValueError("its columns differ in length")
         return DatumPage(resource, list(ids), kwargs)
-    except (LookupError, TypeError, ValueError) as error:
+    except ODD_DOCUMENT as error:
         raise DamagedRun(f"a {name} cannot be read ({type(error).__name__}: {error}): {repr(doc)[:100]}") from error
 
 
@@ -121,7 +121,7 @@ def datum_pages(documents: Iterable[tuple[str, Document]], resource: str) -> Ite
     for name, doc in documents:
         try:
             found = [datum_page(*today) for today in normalise(name, doc) if today[1].get("resource") == resource]
-        except (DamagedRun, AttributeError, LookupError, TypeError, ValueError):
+        except ODD_DOCUMENT:
             continue
         yield from found
 
@@ -159,7 +159,7 @@ def _naming_damage(event: Mapping[str, Any]) -> Iterator[None]:
         yield
     except DamagedRun:
         raise
-    except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
+    except ODD_DOCUMENT as error:
         raise DamagedRun(
             f"event or page {event.get('uid')} of descriptor {event.get('descriptor')} cannot be read: "
             f"{type(error).__name__}: {error}"

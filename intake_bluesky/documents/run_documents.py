@@ -11,6 +11,7 @@ from intake_bluesky.documents.columns import observe
 from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import (
     ALL_KEYS,
+    ODD_DOCUMENT,
     DatumPage,
     Document,
     EventPage,
@@ -105,7 +106,9 @@ class RunDocuments:
                     if doc["descriptor"] not in stream_of:
                         raise DamagedRun(f"run {self._uid}: an event of unknown descriptor {doc['descriptor']!r}")
                     self._add(units[stream_of[doc["descriptor"]]], name, doc)
-        except (AttributeError, LookupError, TypeError) as error:
+        except DamagedRun:
+            raise
+        except ODD_DOCUMENT as error:
             raise DamagedRun(f"run {self._uid}: a document lacks what each has: {error!r}") from error
         return units
 

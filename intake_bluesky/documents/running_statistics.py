@@ -17,7 +17,14 @@ import numpy as np
 
 from intake_bluesky.documents.columns import Column, Observed, Ragged, column, merge_observed, observe
 from intake_bluesky.documents.columns.observed import encodable
-from intake_bluesky.documents.model import Document, EventPage, is_external, stream_name, to_plain
+from intake_bluesky.documents.model import (
+    ODD_DOCUMENT,
+    Document,
+    EventPage,
+    is_external,
+    stream_name,
+    to_plain,
+)
 from intake_bluesky.documents.pages import event_page, normalise
 from intake_bluesky.documents.statistics import Fields, Statistics, of_floats, of_integers
 from intake_bluesky.integers import FLOAT_EXACT, INT64_END
@@ -25,7 +32,6 @@ from intake_bluesky.integers import FLOAT_EXACT, INT64_END
 Found: TypeAlias = Mapping[str, Mapping[str, Fields | None]]
 """Of each data key that a descriptor declares, by stream and key; None in the place of what is not known."""
 
-ODD: Final = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
 # What `observe` says of columns of one type, whatever the values.
 FLOATS, TEXTS = observe(column([0.0])[0]), observe(column([""])[0])
 NATURAL, NEGATIVE = observe(column([0])[0]), observe(column([-1])[0])
@@ -136,7 +142,7 @@ class Measuring:
             for descriptor in self._descriptors.values():
                 streams.setdefault(stream_name(descriptor), []).append(descriptor)
             return {name: self._of_stream(descriptors) for name, descriptors in streams.items()}
-        except ODD:
+        except ODD_DOCUMENT:
             return None  # no stream can be made of them
 
     def _of_stream(self, descriptors: Sequence[Document]) -> dict[str, Fields | None]:

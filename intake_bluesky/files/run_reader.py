@@ -113,10 +113,12 @@ class RunFile:
             else:
                 yield from (event_page(doc, data=data, timestamps=timestamps)[0] for doc in docs)
 
+    def _stored(self, raw: bytes, names: frozenset[str]) -> Iterator[Named]:
+        items = (item for item in self._codec.split(raw) if item.name in names)
+        return (self._codec.decode(raw[item.start : item.stop]) for item in items)
+
     def _decoded(self, raw: bytes, names: frozenset[str]) -> Iterator[Named]:
-        for item in self._codec.split(raw):
-            if item.name in names:
-                yield from normalise(*self._codec.decode(raw[item.start : item.stop]))
+        return (pair for name, doc in self._stored(raw, names) for pair in normalise(name, doc))
 
     def datum_pages(self, resource: str) -> Iterator[DatumPage]:
         """Yield the datums of one resource as they were inserted."""
@@ -125,7 +127,7 @@ class RunFile:
         place = self._layout.uids.index(resource)
         blocks = [(b.start, b.stop) for b in self._layout.blocks if place in b.resources]
         for raw in self._content.pick(blocks):
-            yield from datum_pages(self._decoded(raw, DATUMS), resource)
+            yield from datum_pages(self._stored(raw, DATUMS), resource)
 
     def documents(self) -> Iterator[Named]:
         """Yield every document that can be decoded, in order; the others are in `FileLayout.problems`."""

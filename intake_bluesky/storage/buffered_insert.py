@@ -104,7 +104,8 @@ class BufferedInsert(RunInsert):
         Raises
         ------
         UnsupportedOperation
-            For what the database cannot hold, or would not find again; and when the run is closed.
+            For what the database cannot hold, or would not find again; and when the run is closed. What an earlier
+            document was refused for, when its time had come, is raised after this one is taken.
         DuplicateRun
             When the database has something of this uid; the others are written.
         StoreUnavailable
@@ -114,7 +115,6 @@ class BufferedInsert(RunInsert):
             When somebody removed the run meanwhile.
         """
         with self._lock:
-            self._raise_failure()
             if self._state != "open":
                 raise UnsupportedOperation(f"run {self.uid} is closed: it has ended with its stop, or was removed")
             # Before it is taken: a stop that cannot be written now stays in memory, and nothing may follow it.
@@ -129,6 +129,8 @@ class BufferedInsert(RunInsert):
                 self._state = "open"
                 raise
             self._write_when_due()
+            # Last, for this document is none of those that the timer could not write.
+            self._raise_failure()
 
     def _write_when_due(self) -> None:
         if self._state == "ending":
@@ -210,6 +212,6 @@ class BufferedInsert(RunInsert):
             When that cannot be done: call it again once the database is back.
         """
         with self._lock:
-            self._raise_failure()
             if self._state != "closed":
                 self._end()
+            self._raise_failure()

@@ -144,15 +144,16 @@ def test_documents_that_waited_too_long_are_tried_with_the_next() -> None:
     assert insert.written == ["a", "b"]
 
 
-@pytest.mark.parametrize("use", [lambda insert: put(insert, "b"), Insert.close], ids=["write", "close"])
-def test_an_error_of_the_timer_reaches_who_comes_next(use: Callable[[Insert], None]) -> None:
+@pytest.mark.parametrize("uses", ["close", "event", "stop"])
+def test_an_error_of_the_timer_reaches_who_comes_next_and_costs_no_document(uses: str) -> None:
     insert = Insert(flush_seconds=0.001)
     insert.fail = failing(RunNotFound("removed"), 1)
     put(insert, "a")
     assert insert.flushed.wait(60)
     with pytest.raises(RunNotFound, match="removed"):
-        use(insert)
+        insert.close() if uses == "close" else insert.write(uses, {"uid": "b"})
     insert.close()
+    assert insert.written == (["a"] if uses == "close" else ["a", "b"])
 
 
 def test_a_cancelled_timer_that_waited_for_its_turn_does_nothing() -> None:

@@ -9,9 +9,9 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from intake_bluesky.documents.columns import Observed, add_observed, observe
-from intake_bluesky.documents.model import Document, EventPage
+from intake_bluesky.documents.model import ODD_DOCUMENT, Document, EventPage
 from intake_bluesky.documents.pages import datum_page, event_page, gather, normalise
-from intake_bluesky.documents.running_statistics import FLOAT, INT, ODD, TEXT, Measuring
+from intake_bluesky.documents.running_statistics import FLOAT, INT, TEXT, Measuring
 from intake_bluesky.documents.statistics import SAMPLE
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.scan.file_layout import FileBlock, FileLayout
@@ -61,7 +61,7 @@ class BlockBuilder:
                 return False
             for descriptor, docs in events.items():
                 self._observe_singles(descriptor, docs)
-        except ODD:
+        except ODD_DOCUMENT:
             self._measuring.sound = False  # what was observed till now will be observed once more
             return False
         self._extend(start, stop, {descriptor: len(docs) for descriptor, docs in events.items()}, resources)
@@ -72,7 +72,7 @@ class BlockBuilder:
         try:
             page, nulls = gather([doc])
             self._observe(page, nulls)
-        except ODD as error:
+        except ODD_DOCUMENT as error:
             self._pass_over(start, stop, f"an event cannot be read: {type(error).__name__}: {error}")
         else:
             self._extend(start, stop, {page.descriptor: 1})

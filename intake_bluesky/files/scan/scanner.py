@@ -9,9 +9,9 @@ from itertools import groupby
 from typing import Any, Final
 
 from intake_bluesky.documents.header import HeaderBuilder, add_span
-from intake_bluesky.documents.model import Document
+from intake_bluesky.documents.model import ODD_DOCUMENT, Document
 from intake_bluesky.documents.pages import normalise
-from intake_bluesky.documents.running_statistics import ODD, Found, Measuring
+from intake_bluesky.documents.running_statistics import Found, Measuring
 from intake_bluesky.documents.untyped import DEEPEST, span_of, too_deep, well_formed
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.codec import Codec
@@ -212,7 +212,7 @@ class Scan:
             self._place(name, doc, base + begin, base + stop)
         except DamagedRun:
             raise
-        except ODD as error:
+        except ODD_DOCUMENT as error:
             raise DamagedRun(f"a {name} document lacks what each has: {type(error).__name__}: {error}") from error
         if name == "stop" and too_deep(doc):
             raise DamagedRun(f"the run stop document is nested in more than {DEEPEST} levels")
