@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any, Final
@@ -28,6 +28,11 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, (str, os.PathLike)) and bool(str(value))
 
 
+def _are_paths(value: Any) -> bool:
+    several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return all(map(_is_path, value)) if several else _is_path(value)
+
+
 def _moved(value: Any) -> bool:
     return isinstance(value, Mapping) and all(_is_path(one) for pair in value.items() for one in pair)
 
@@ -43,6 +48,11 @@ def _options(value: Any) -> bool:
 PATH: Final[Kind] = ("a path", _is_path)
 ARGUMENTS: Final[Mapping[str, Kind]] = {
     "handler_registry": ("a mapping of specs to classes or dotted names", _named),
+    "paths": ("a path or a list of paths", _are_paths),
+    "directory": PATH,
+    "compression": ("a name", lambda value: isinstance(value, str)),
+    "writable": ("True or False", lambda value: isinstance(value, bool)),
+    "find_kwargs": ("a mapping of options by name", _options),
     "root_map": ("a mapping of folders to the folders or URLs that they are now", _moved),
     "transforms": ("a mapping of names of documents to functions or dotted names", _named),
     "storage_options": ("a mapping of options by name", _options),

@@ -24,6 +24,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"transforms": "a"}, "'transforms'"),
     ({"storage_options": "hunter2"}, "'storage_options' .* given as a str"),
     ({"ttl": "x"}, "'ttl' .* number of seconds"),
+    ({"paths": 7}, "'paths' .* a path or a list of paths, and was given as a int"),
+    ({"paths": [None]}, "'paths' .* given as a list"),
+    ({"directory": True}, "'directory' .* a path, and was given as a bool"),
+    ({"compression": 1}, "'compression'"),
     ({"rootmap": {}}, "no argument 'rootmap': did you mean 'root_map'"),
     ({"pats": "x"}, "no argument 'pats': did you mean 'paths'"),
 ]
@@ -37,7 +41,7 @@ def test_wrong_arguments_are_named(args: dict[str, Any], told: str, tmp_path: Pa
     right = {"driver": "bluesky-jsonl-catalog", "args": {"paths": str(tmp_path)}}
     (tmp_path / "right.yml").write_text(yaml.safe_dump({"sources": {"runs": right}}))
     uses: list[Callable[[], object]] = [
-        partial(intake.open_bluesky_jsonl_catalog, str(tmp_path), **args),
+        partial(intake.open_bluesky_jsonl_catalog, **{"paths": str(tmp_path), **args}),
         lambda: open_catalog(path)["runs"],
         lambda: intake.open_catalog(str(path))["runs"],
         lambda: open_catalog(tmp_path / "right.yml")["runs"](**args),
@@ -46,6 +50,15 @@ def test_wrong_arguments_are_named(args: dict[str, Any], told: str, tmp_path: Pa
         with pytest.raises(WrongArgument, match=told) as caught:
             use()
         assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [({"writable": "no"}, "'writable' .* True or False, and was given as a str"), ({"find_kwargs": [1]}, "find_kwargs")],
+)
+def test_wrong_arguments_of_a_database_reach_no_server(args: dict[str, Any], told: str) -> None:
+    with pytest.raises(WrongArgument, match=told):
+        intake.open_bluesky_mongo_normalized_catalog("mongodb://nowhere/runs", "mongodb://nowhere/runs", **args)
 
 
 def test_a_driver_that_is_not_installed(tmp_path: Path) -> None:
