@@ -54,7 +54,10 @@ def test_wrong_arguments_are_named(args: dict[str, Any], told: str, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("args", "told"),
-    [({"writable": "no"}, "'writable' .* True or False, and was given as a str"), ({"find_kwargs": [1]}, "find_kwargs")],
+    [
+        ({"writable": "no"}, "'writable' .* True or False, and was given as a str"),
+        ({"find_kwargs": [1]}, "'find_kwargs' .* mapping of options by name"),
+    ],
 )
 def test_wrong_arguments_of_a_database_reach_no_server(args: dict[str, Any], told: str) -> None:
     with pytest.raises(WrongArgument, match=told):
