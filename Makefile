@@ -65,7 +65,7 @@ test-on-%:
 	else $(MAKE) --no-print-directory .venvs/py$*/.installed PYTHON='$(call of_version,$*)' \
 		&& .venvs/py$*/bin/python -m pytest $(WORKERS) -m 'not slow' tests; fi
 
-# Those that hypothesis draws examples for, eight times as many as CI has for `make test`.
+# Those that hypothesis draws examples for, eight times as many as in `make test`.
 test-long: .venvs/test/.installed
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest $(WORKERS) -m hypothesis --timeout=1200 tests
 

@@ -10,9 +10,9 @@ from tests.servers.mongo import database, database_uri, mongo_client, mongodb  #
 from tests.servers.postgres import postgres  # noqa: F401  # a fixture of all tests
 
 # Two shared cores and a cold cache make any deadline a coin toss, and drawing slow. What decides whether a change is
-# taken draws the same examples each time: few in `make test`, and eight times as many in `make test-all`, which the
-# same checks run before it. `make fuzz` draws others, at length.
-settings.register_profile("dev", deadline=None, max_examples=50)
+# taken draws the same examples each time, in `make test-all` eight times as many as in `make test`. `make fuzz` draws
+# others, at length.
+settings.register_profile("dev", deadline=None, max_examples=25)
 checks = settings(
     deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow], database=None
 )
