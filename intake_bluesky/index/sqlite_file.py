@@ -67,17 +67,22 @@ def index_path(key: str) -> Path:
     return Path(folder) / f"files-{host}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.sqlite"
 
 
+class _Connection(sqlite3.Connection):
+    seconds: float
+    """How long a statement waits for another process's transaction."""
+
+
 class _Connections:
     """Those of one process, each lent to one thread at a time, so that a thread which ended leaves none behind."""
 
     def __init__(self) -> None:
         # Deques, for generators give back whenever they are collected: in any thread, and while it holds any lock.
-        self.free: deque[sqlite3.Connection] = deque()
+        self.free: deque[_Connection] = deque()
         self.streams = deque(range(STREAMS))  # one taken for each reading that goes on
         self.turns = threading.BoundedSemaphore(AT_ONCE)
         self._closed = False
 
-    def give_back(self, db: sqlite3.Connection) -> None:
+    def give_back(self, db: _Connection) -> None:
         if len(self.free) < KEPT:
             self.free.append(db)
         else:
@@ -206,13 +211,15 @@ class IndexFile:
                     db.execute("ROLLBACK")
                 own.give_back(db)
 
-    def _taken(self, own: _Connections) -> sqlite3.Connection:
+    def _taken(self, own: _Connections) -> _Connection:
         self._check()
         try:
             db = own.free.pop()
         except IndexError:
             return self._connect()
-        db.execute(f"PRAGMA busy_timeout = {int(self._seconds * 1000)}")
+        if db.seconds != self._seconds:
+            db.execute(f"PRAGMA busy_timeout = {int(self._seconds * 1000)}")
+            db.seconds = self._seconds
         return db
 
     @property
@@ -242,7 +249,7 @@ class IndexFile:
         with self._connections.lock:
             if self._is_same():  # as another thread found
                 return
-            known, now = self._files, _files_at(self.path)
+            known, (now, _) = self._files, _files_at(self.path)
             # Parts of the one that was open would be taken for parts of the new one.
             if known is None or now[0] in (None, known[0]) or any(map(_same, known, now)):
                 self._unlink()
@@ -253,17 +260,20 @@ class IndexFile:
         known = self._files
         if known is None:
             return True
-        now, size = _files_at(self.path), _size_of(self.path)
+        now, size = _files_at(self.path)
         if now != known or size < self._size:
             return False
         self._size = size
         return True
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> _Connection:
         _make_folder(self.path.parent)
-        if _size_of(self.path) == 0 and os.path.exists(f"{self.path}-wal"):
+        if _files_at(self.path)[1] == 0 and os.path.exists(f"{self.path}-wal"):
             self._unlink()  # it was cut to nothing, and SQLite would wait for whoever has it open
-        db = sqlite3.connect(self.path, timeout=self._seconds, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(
+            self.path, timeout=self._seconds, isolation_level=None, check_same_thread=False, factory=_Connection
+        )
+        db.seconds = self._seconds
         try:
             db.execute("PRAGMA page_size = 8192")  # of which start documents of a kilobyte or two leave less empty
             # The usual 2 MiB hold 250 of these pages, and a page of runs lies on more: each search read them anew.
@@ -296,12 +306,12 @@ class IndexFile:
     def _note(self, number: int) -> None:
         """Note which file is open now; where another was before, what was put into that is not in this."""
         with self._connections.lock:
-            files = _files_at(self.path)
+            files, size = _files_at(self.path)
             other = self._number not in (None, number) or (self._files is not None and files != self._files)
             if other:
                 self._lose()
             self._number, self._files = number, None if other else files
-            self._size = max(self._size, _size_of(self.path))
+            self._size = max(self._size, size)
         if other:
             raise IndexLost("it was taken away or replaced")
 
@@ -347,27 +357,22 @@ class IndexFile:
                 os.unlink(f"{self.path}{end}")
 
 
-def _files_at(path: Path) -> list[Identity]:
-    return [_identity(f"{path}{end}") for end in ENDS]
+def _files_at(path: Path) -> tuple[list[Identity], int]:
+    """Which files are there under each of the names, and the size of the first."""
+    found = [_status(f"{path}{end}") for end in ENDS]
+    size = 0 if found[0] is None else found[0].st_size
+    return [None if one is None else (one.st_dev, one.st_ino) for one in found], size
 
 
-def _identity(path: str) -> Identity:
+def _status(path: str) -> os.stat_result | None:
     try:
-        found = os.stat(path)
+        return os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
 
 
 def _same(one: Identity, other: Identity) -> bool:
     return one == other is not None
-
-
-def _size_of(path: str | Path) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
 
 
 def _make_folder(path: Path) -> None:

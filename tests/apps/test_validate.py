@@ -205,6 +205,16 @@ def test_a_descriptor_that_comes_again_under_another_name() -> None:
     assert (observed.code, observed.where) == ("contradiction", run.run_uid)
 
 
+@pytest.mark.parametrize("kind", ["descriptor", "stop"])
+def test_a_document_of_another_run(kind: str) -> None:
+    run = scan()
+    odd = next(doc for name, doc in run.documents if name == kind)
+    odd["run_start"] = "another"
+    observed = only(found(run.documents))
+    assert (observed.code, observed.where) == ("other-run", run.run_uid)
+    assert observed.message == f"{kind} {odd['uid']} names run 'another'"
+
+
 CHANGES: dict[str, Document] = {
     "datum": {"datum_kwargs": {"index": 1}},
     "resource": {"resource_path": "other"},

@@ -29,6 +29,10 @@ CODES: Final[dict[str, tuple[Level, str]]] = {
         "error",
         "Descriptors, (stream) resources or datums of one uid differ: nobody can tell which is meant.",
     ),
+    "other-run": (
+        "error",
+        "A descriptor or stop names another run than the one that it is stored with, and is read with.",
+    ),
     "num-events": (
         "error",
         "The stop counts other events than are stored (repeats after a rewind count once).",

@@ -87,6 +87,7 @@ class DocumentChecks:
         for today, whole in normalise(name, doc):
             if self.schema:
                 self._check_schema(today, whole)
+            self._check_run(today, whole)
             self._look(today, whole)
 
     def _guarded(self, name: str, doc: Document, look: Callable[[str, Document], None]) -> None:
@@ -106,6 +107,12 @@ class DocumentChecks:
         if errors:
             message = "; ".join(map(_violation, errors))
             self._tally.add(f"{self.uid}/{name}", "schema", f"{name} {_identity(doc)}: {message}")
+
+    def _check_run(self, name: str, doc: Document) -> None:
+        # Not of resources: several runs may refer to one.
+        named = doc.get("run_start", self.uid) if name in ("descriptor", "stop") else self.uid
+        if named != self.uid:
+            self._tally.add(self.uid, "other-run", f"{name} {_identity(doc)} names run {named!r}")
 
     def _look(self, name: str, doc: Document) -> None:
         match name:
