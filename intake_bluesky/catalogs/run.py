@@ -11,6 +11,7 @@ from intake.catalog.base import Catalog
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs import display
 from intake_bluesky.catalogs.entries import IntakeObject, StreamEntry, shown_documents
+from intake_bluesky.catalogs.plots.methods import plot_run
 from intake_bluesky.catalogs.stream import BlueskyStream
 from intake_bluesky.documents.dimensions import Dimension, dimensions
 from intake_bluesky.documents.exact_json import json_text
@@ -285,6 +286,7 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
             frame["time"] = frame["time"].dt.tz_localize("UTC")
         return frame  # type: ignore[no-any-return]
 
+    plot = plot_run
 
     def read(self) -> NoReturn:
         """Not for a run: it holds several streams.

@@ -14,6 +14,7 @@ from intake_bluesky.cached import cached_property
 from intake_bluesky.catalogs.argument_checks import check_keys
 from intake_bluesky.catalogs.display import on_one_line
 from intake_bluesky.catalogs.entries import IntakeObject, shown_documents
+from intake_bluesky.catalogs.plots.methods import plot_stream
 from intake_bluesky.datasets.options import DatasetOptions, checked_options
 from intake_bluesky.documents.model import ReadOnlyDocument, RunHeader, is_external
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation, printable
@@ -288,6 +289,7 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         index = pd.Index(dataset["seq_num"].values, name="seq_num") if "seq_num" in dataset.coords else None
         return pd.DataFrame(found, index=index)
 
+    plot = plot_stream
 
     @property
     def timestamps(self) -> Self:
