@@ -27,7 +27,7 @@ from intake_bluesky.catalogs.plots.choice import Panel, chosen, title
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import AssetUnavailable, MissingDependency, UnsupportedOperation
-from intake_bluesky.testing.asset_runs import missing_file
+from intake_bluesky.testing.asset_runs import DATASET, HDF5, IMAGE, frames, missing_file, write_hdf5
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.memory import MemoryStore
@@ -377,6 +377,39 @@ class TestOddRuns:
         documents = [pair for pair in session.emitted["scan"] if pair[0] != "stop"][:-3]
         axes = BlueskyCatalog(MemoryStore([documents]))[-1].plot()
         assert drawn(axes)[0] == session.values("scan", "motor1")[:4]
+
+
+class TestFilesThatLag:
+    """A detector whose files are behind the events, in a run that goes on."""
+
+    @pytest.fixture
+    def primary(self, tmp_path: Path) -> Any:
+        hints = {"gridding": "rectilinear", "dimensions": [[["y"], "primary"], [["x"], "primary"]]}
+        run = RunComposer("lags", shape=[2, 3], extents=[[0, 1], [0, 2]], snaking=[False, True], hints=hints)
+        total = data_key("integer", [1], dtype_numpy="<i8", external="STREAM:")
+        keys = {"y": data_key("number"), "x": data_key("number"), "image": IMAGE, "sum": total}
+        descriptor = run.descriptor(keys)
+        image_uri = write_hdf5(tmp_path / "frames.h5", frames(3))
+        sum_uri = write_hdf5(tmp_path / "sums.h5", np.arange(3) + 10, dataset="/sums")
+        image = run.stream_resource("image", mimetype=HDF5, uri=image_uri, dataset=DATASET, chunk_shape=[1, 4, 6])
+        sums = run.stream_resource("sum", mimetype=HDF5, uri=sum_uri, dataset="/sums", chunk_shape=[1])
+        run.page(descriptor, {"y": [0, 0, 0, 1, 1], "x": [0, 1, 2, 2, 1]})
+        for asset in (image, sums):
+            run.stream_datum(asset, descriptor, (1, 4))
+        return BlueskyCatalog(MemoryStore([run.documents]))[-1].primary
+
+    def test_the_last_frame_is_the_last_that_there_is(self, primary: Any) -> None:
+        axes = primary.plot("image")
+        assert axes.images[0].get_array().tolist() == frames(3)[2].tolist()
+        assert axes.get_title().endswith("image 3 of 3")
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("column", "row")
+        with pytest.raises(AssetUnavailable):
+            primary.plot("image", index=4)
+
+    def test_a_map_has_gaps_where_integers_are_missing(self, primary: Any) -> None:
+        observed = mesh_of(primary.plot("sum")).get_array()
+        assert observed.tolist() == [[10, 11, 12], [None, None, None]]
+        assert drawn(primary.plot("sum", x="seq_num")) == ([1, 2, 3], [10, 11, 12])
 
 
 class TestMistakes:
