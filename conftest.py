@@ -21,6 +21,7 @@ CACHE = pytest.StashKey[str]()
 def pytest_configure(config: pytest.Config) -> None:
     """Doctests open stores before any fixture could."""
     config.stash[CACHE] = os.environ["INTAKE_BLUESKY_CACHE"] = tempfile.mkdtemp(prefix="intake-bluesky-cache-")
+    os.environ["MPLBACKEND"] = "Agg"  # no windows
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -38,14 +38,15 @@ EXTRAS = {
     "s3": ["s3fs>=2024.6"],
     "simulation": [],
     "cli": ["rich>=13.7"],
+    "plot": ["matplotlib>=3.9"],
 }
 EXTRAS["demo"] = [
     *EXTRAS["assets"],
     *EXTRAS["cli"],
+    *EXTRAS["plot"],
     "bluesky>=1.14",
     "ophyd>=1.9",
     "ophyd-async[sim]>=0.13",
-    "matplotlib>=3.9",
 ]
 EXTRAS["docs"] = ["sphinx>=8.1", "myst-parser>=4.0", "numpydoc>=1.8", "pydata-sphinx-theme>=0.16"]
 EXTRAS["test"] = [

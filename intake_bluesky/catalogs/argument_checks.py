@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from intake_bluesky.errors import PluginError
 
-__all__ = ["ARGUMENTS", "PATH", "Kind", "WrongArgument", "check_arguments"]
+__all__ = ["ARGUMENTS", "PATH", "Kind", "WrongArgument", "check_arguments", "check_keys"]
 
 Kind = tuple[str, Callable[[Any], bool]]
 """What an argument may be, in words and as a function; None is what an argument has that is not given."""
@@ -100,3 +100,14 @@ def _names(driver: type) -> Iterator[str]:
         yield from (one.name for one in parameters if one.kind not in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL))
         if all(one.kind is not Parameter.VAR_KEYWORD for one in parameters):
             return
+
+
+def check_keys(asked: Sequence[str], known: Sequence[str], *, what: str, where: str) -> None:
+    """Raise `KeyError`, naming similar keys, for the first key that is not known."""
+    for key in asked:
+        if key not in known:
+            close = get_close_matches(str(key), known, n=3, cutoff=0.5)
+            meant = (
+                f"did you mean {' or '.join(map(repr, close))}?" if close else f"it has {', '.join(known) or 'none'}"
+            )
+            raise KeyError(f"{where} has no {what} {key!r}; {meant}")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from intake.catalog.base import Catalog
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs import display
 from intake_bluesky.catalogs.entries import IntakeObject, StreamEntry, shown_documents
+from intake_bluesky.catalogs.plots.methods import plot_run
 from intake_bluesky.catalogs.stream import BlueskyStream
+from intake_bluesky.documents.dimensions import Dimension, dimensions
 from intake_bluesky.documents.exact_json import json_text
 from intake_bluesky.documents.model import Document, ReadOnlyDocument, RunHeader, RunSummary, to_plain
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
@@ -25,13 +27,6 @@ if TYPE_CHECKING:
     from intake_bluesky.datasets.filled_documents import Fill
 
 __all__ = ["BlueskyRun", "Dimension"]
-
-
-class Dimension(NamedTuple):
-    """One dimension of a scan: the fields that moved along it, together, and the stream that has them."""
-
-    fields: tuple[str, ...]
-    stream: str
 
 
 class StreamEntries(Mapping[str, StreamEntry]):
@@ -150,15 +145,9 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
     def dimensions(self) -> tuple[Dimension, ...]:
         """The dimensions of the scan, slowest first, as the plan's hints name them.
 
-        ``dataset.set_coords(dimension.fields)`` makes coordinates of the motors.
+        Their fields are coordinates of the stream's Dataset: ``ds["det"].plot(x="theta")``.
         """
-        hints = to_plain(self.header.start.get("hints") or {})
-        given = hints.get("dimensions") if isinstance(hints, dict) else None
-        return tuple(
-            Dimension(tuple(map(str, part[0])), str(part[1]))
-            for part in given or ()
-            if isinstance(part, list) and len(part) == 2 and isinstance(part[0], list)
-        )
+        return dimensions(self.header.start)
 
     def _no_stream(self, name: object) -> StreamNotFound:
         return StreamNotFound(
@@ -296,6 +285,8 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
             # xarray's datetime64 has no time zone; a naive column would be taken for local time.
             frame["time"] = frame["time"].dt.tz_localize("UTC")
         return frame  # type: ignore[no-any-return]
+
+    plot = plot_run
 
     def read(self) -> NoReturn:
         """Not for a run: it holds several streams.

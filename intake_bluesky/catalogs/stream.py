@@ -5,15 +5,16 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from intake.source.base import DataSource
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.cached import cached_property
+from intake_bluesky.catalogs.argument_checks import check_keys
 from intake_bluesky.catalogs.display import on_one_line
 from intake_bluesky.catalogs.entries import IntakeObject, shown_documents
+from intake_bluesky.catalogs.plots.methods import plot_stream
 from intake_bluesky.datasets.options import DatasetOptions, checked_options
 from intake_bluesky.documents.model import ReadOnlyDocument, RunHeader, is_external
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation, printable
@@ -30,17 +31,6 @@ __all__ = ["BlueskyStream", "Configurations"]
 OF_DATASET: Final = frozenset(f.name for f in fields(DatasetOptions)) - {"assets"}
 OF_ASSETS: Final = frozenset({"join_method", "squeeze"})
 OPTIONS: Final = OF_DATASET | OF_ASSETS | {"configuration_for"}
-
-
-def check_keys(asked: Sequence[str], known: Sequence[str], *, what: str, where: str) -> None:
-    """Raise `KeyError`, naming similar keys, for the first key that is not known."""
-    for key in asked:
-        if key not in known:
-            close = get_close_matches(str(key), known, n=3, cutoff=0.5)
-            meant = (
-                f"did you mean {' or '.join(map(repr, close))}?" if close else f"it has {', '.join(known) or 'none'}"
-            )
-            raise KeyError(f"{where} has no {what} {key!r}; {meant}")
 
 
 class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake ships no types
@@ -171,7 +161,8 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         -------
         xarray.Dataset
             Variables have the dimension ``time`` first, one row a seq_num; coordinates are ``time`` (float64, seconds
-            since 1970 UTC) and ``seq_num`` (int64). Dtypes and shapes are those that computing gives.
+            since 1970 UTC), ``seq_num`` (int64) and the motors of the scan's dimensions. Dtypes and shapes are those
+            that computing gives.
 
         Raises
         ------
@@ -203,7 +194,7 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         axes: Sequence[str] | None = None,
         snaking: Sequence[bool] | None = None,
     ) -> xr.Dataset:
-        """Describe lazily a scan over a grid of points (``grid_scan``, ``list_grid_scan`` ...) in the grid's shape.
+        """Describe lazily a scan over a grid of points (``grid_scan`` ...), or along a line, in the grid's shape.
 
         Reads what `to_dask` reads, and the positions of the motors: the first page of them, and where the first two
         passes of each axis begin and end; or all where the start document has no plan, or they are not as planned. The
@@ -231,7 +222,7 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         Raises
         ------
         UnsupportedOperation
-            When the stream is no grid, or plan and readings disagree.
+            When the stream is no grid, plan and readings disagree, or a scan along a line came to a position twice.
         KeyError
             When an axis is no key of the stream.
 
@@ -258,15 +249,17 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         from intake_bluesky.datasets.grids.scanned import scanned
         from intake_bluesky.datasets.presentation import present
 
-        grid = scanned(self._header, self._stream, self.keys, shape=shape, axes=axes, snaking=snaking)
+        # Objects do not say that they are text, whose gaps are "".
+        flat = self(text_dtype="string")
+        points = int(flat._reader.rows.seq_num.max(initial=0))
+        given: dict[str, Any] = {"shape": shape, "axes": axes, "snaking": snaking}
+        grid = scanned(self._header, self._stream, self.keys, **given, points=points)
         positions = [key for axis in grid.axes for key in (axis, position_key(axis, self.keys))]
         # What the user excluded or trimmed is for the result; the grid needs all positions. `target_chunk=1` makes each
         # page a block, so that the first page alone is read to compare with the plan.
         plain = {"exclude": (), "sub_dict": "data", "on_missing": "fill", "trim": False, "decode_times": False}
         motors = self(include=positions, target_chunk=1, **plain).to_dask()
         fill = self._options.on_missing == "fill"
-        # Objects do not say that they are text, whose gaps are "".
-        flat = self(text_dtype="string")
         gridding = gridded(flat.to_dask(), grid, motors, files=flat._reader.assets, fill=fill)
         return present(gridding, self._options)
 
@@ -281,6 +274,7 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         """
         import pandas as pd
 
+        from intake_bluesky.datasets.presentation import columns
         from intake_bluesky.datasets.table_cells import cells
 
         # pandas takes numpy's variable-width strings only as objects.
@@ -289,11 +283,13 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
             specs = self._layout.data_keys
             external = (key for key, spec in specs.items() if is_external(spec) and key not in asked)
             source = source(exclude=[*self._options.exclude, *external])
-        dataset = source.read()
+        dataset = columns(source.read())
         names = ["time", *dataset.data_vars] if "time" in dataset.coords else [*dataset.data_vars]
-        columns = {str(name): cells(dataset[name].values) for name in names}
+        found = {str(name): cells(dataset[name].values) for name in names}
         index = pd.Index(dataset["seq_num"].values, name="seq_num") if "seq_num" in dataset.coords else None
-        return pd.DataFrame(columns, index=index)
+        return pd.DataFrame(found, index=index)
+
+    plot = plot_stream
 
     @property
     def timestamps(self) -> Self:
@@ -338,10 +334,13 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
 
     def discover(self) -> dict[str, Any]:
         """Describe the result of `read`: dtype and shape by variable, number of partitions, and metadata."""
+        from intake_bluesky.datasets.presentation import columns
+
         dataset = self.to_dask()
+        keys = columns(dataset).data_vars.items()
         return {
-            "dtype": {str(name): str(v.dtype) for name, v in dataset.data_vars.items()},
-            "shape": {str(name): v.shape for name, v in dataset.data_vars.items()},
+            "dtype": {str(name): str(v.dtype) for name, v in keys},
+            "shape": {str(name): v.shape for name, v in keys},
             "npartitions": self.npartitions,
             "metadata": self.metadata | {"dims": dict(dataset.sizes), "coords": [str(c) for c in dataset.coords]},
         }

@@ -6,7 +6,7 @@ numpy's `StringDType`, which columns have until here, holds text well and works 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 import dask.array as da
@@ -14,19 +14,38 @@ import numpy as np
 import xarray as xr
 
 from intake_bluesky.datasets.options import DatasetOptions
-from intake_bluesky.datasets.variables import storable
+from intake_bluesky.datasets.variables import RESERVED, storable
 from intake_bluesky.documents.columns import OBJECT, TEXT, Array
 from intake_bluesky.documents.exact_json import json_text
 
-__all__ = ["present"]
+__all__ = ["columns", "present"]
 
 LAZY_TEXT: Final = np.dtype("O", metadata={"element_type": str})
 """As xarray itself marks text: on writing, it then need not load a lazy column to learn that it is text."""
 PIECE: Final = 2**12  # texts
 
 
-def present(dataset: xr.Dataset, options: DatasetOptions) -> xr.Dataset:
-    """Bring the columns of a Dataset, eager or of dask arrays, to the form that the options ask for."""
+def present(dataset: xr.Dataset, options: DatasetOptions, scanned: Collection[str] = ()) -> xr.Dataset:
+    """Bring the columns of a Dataset, eager or of dask arrays, to the form that the options ask for.
+
+    Those of the keys `scanned` that have one value an event become coordinates, so that what was measured can be drawn
+    against them and selected by them; `columns` undoes that.
+    """
+    found = {
+        str(v.attrs.get("key", name)): name
+        for name, v in dataset.data_vars.items()
+        # xarray warns of coordinates with a space in their name when it writes them, and writes them as variables.
+        if v.dims == ("time",) and v.dtype.kind != "V" and not (options.portable and " " in str(name))
+    }
+    return _in_form(dataset, options).set_coords([found[key] for key in scanned if key in found])
+
+
+def columns(dataset: xr.Dataset) -> xr.Dataset:
+    """The Dataset of events with every key as a data variable, in the order of the descriptors."""
+    return dataset.reset_coords([name for name in dataset.coords if name not in RESERVED])
+
+
+def _in_form(dataset: xr.Dataset, options: DatasetOptions) -> xr.Dataset:
     if options.portable:
         columns = {name: _stored(variable) for name, variable in _columns(dataset)}
         dataset = xr.Dataset(columns, dataset.coords, dataset.attrs)

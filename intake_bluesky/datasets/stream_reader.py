@@ -41,6 +41,7 @@ from intake_bluesky.datasets.variables import (
     variable_names,
 )
 from intake_bluesky.documents.columns import OBJECT, Array, Observed, conform
+from intake_bluesky.documents.dimensions import moved
 from intake_bluesky.documents.model import Document, RunHeader, StreamLayout, is_external, is_streamed
 from intake_bluesky.documents.untyped import check_descriptors
 from intake_bluesky.errors import StreamNotFound
@@ -342,7 +343,9 @@ class StreamReader:
                 attrs = attributes(key, names[key], agreed(given), device=owner.get(key))
                 variables[names[key]] = (dims, arrays[key], attrs)
         dataset = xr.Dataset(variables, coords=self._coordinates(), attrs=self._attributes())
-        return present(dataset, self.options)
+        # When a motor was read is no position.
+        positions = moved(self.header.start, self.layout.name) if self.options.sub_dict == "data" else ()
+        return present(dataset, self.options, positions)
 
     def _coordinates(self) -> dict[str, Any]:
         coords: dict[str, Any] = {"seq_num": ("time", self.rows.seq_num, {"long_name": "sequence number"})}

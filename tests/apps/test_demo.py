@@ -126,6 +126,13 @@ def test_it_says_what_it_does(demo: Demo) -> None:
     assert "Traceback" not in demo.printed
 
 
+def test_what_it_says_to_type_next_draws_the_map(demo: Demo) -> None:
+    assert ".demo[-1].plot().figure.savefig('map.png')" in re.sub(r"\n", "", demo.printed)
+    (mesh,) = demo.catalog[-1].plot().collections
+    sums = demo.run("map")["primary"].read()["blob-sum"].to_numpy().reshape(SIDE, SIDE)
+    np.testing.assert_array_equal(mesh.get_array(), sums)
+
+
 def test_picture(demo: Demo) -> None:
     from matplotlib.image import imread
 

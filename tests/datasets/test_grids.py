@@ -169,8 +169,7 @@ class TestPlans:
         ("plan", "found"),
         [
             (lambda d: bp.count([d.det], 3), "plan 'count', .* no shape of a grid.*to_grid\\(shape="),
-            (lambda d: bp.scan([d.det], d.motor1, 0, 1, 3), "no shape of a grid"),
-            (lambda d: bp.x2x_scan([d.det], d.motor1, d.motor2, 0, 1, 3), "no shape of a grid"),
+            (lambda d: bp.list_scan([d.det], d.motor1, [0, 1, 1]), "'motor1' was at 1 2 times.*groupby"),  # type: ignore[arg-type]
             (lambda d: bp.spiral([d.det], d.motor1, d.motor2, 0, 0, 1, 1, 0.5, 3), "no shape of a grid"),
             (lambda d: bp.spiral_square([d.det], d.motor1, d.motor2, 0, 0, 1, 1, 3, 3), "an order of its own"),
         ],

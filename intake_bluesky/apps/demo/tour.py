@@ -160,7 +160,8 @@ def _next(yaml: Path, runs: Runs) -> str:
         f"  {command} ls {yaml}\n"
         f"  {command} show {yaml} {uid}\n"
         f"  {command} validate {yaml}\n"
-        f"  {python} -c \"import intake; print(intake.open_catalog('{yaml}').demo[-1].primary.read())\""
+        f"  {python} -c \"import intake; print(intake.open_catalog('{yaml}').demo[-1].primary.read())\"\n"
+        f"  {python} -c \"import intake; intake.open_catalog('{yaml}').demo[-1].plot().figure.savefig('map.png')\""
     )
 
 

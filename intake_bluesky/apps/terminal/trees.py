@@ -35,6 +35,8 @@ def describe_run(run: BlueskyRun) -> dict[str, Any]:
 
 
 def _describe_stream(run: BlueskyRun, name: str) -> dict[str, Any]:
+    from intake_bluesky.datasets.presentation import columns  # late, as all that takes dask
+
     stream = run[name]
     try:
         dataset = stream(text_dtype="string").to_dask()
@@ -42,7 +44,7 @@ def _describe_stream(run: BlueskyRun, name: str) -> dict[str, Any]:
         return {"events": None, "variables": {}, "configuration": {}, "error": str(error)}
     return {
         "events": dataset.sizes["time"],
-        "variables": {str(key): _describe_variable(variable) for key, variable in dataset.data_vars.items()},
+        "variables": {str(key): _describe_variable(variable) for key, variable in columns(dataset).data_vars.items()},
         "configuration": _describe_configuration(stream.metadata["descriptors"]),
     }
 

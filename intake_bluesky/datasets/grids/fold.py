@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import dask.array as da
+import numpy as np
 import xarray as xr
 
 from intake_bluesky.assets import AssetArray
@@ -14,6 +15,7 @@ from intake_bluesky.datasets.grids.gather import gather, gather_dask, with_gaps
 from intake_bluesky.datasets.grids.order import GridOrder
 from intake_bluesky.datasets.grids.positions import located
 from intake_bluesky.datasets.grids.scanned import Grid
+from intake_bluesky.datasets.presentation import columns
 from intake_bluesky.datasets.variables import variable_names
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import UnsupportedOperation
@@ -44,7 +46,10 @@ def gridded(
     UnsupportedOperation
         When the rows are not points of the grid, or the motors' readings contradict it.
     """
+    flat, motors = columns(flat), columns(motors)
     order, positions = located(grid, _order(flat, grid), motors, _by_key(motors))
+    if len(grid.axes) == 1:
+        _check_function(positions)
     names = _axis_names(flat, grid)
     dims = tuple(names.values())
     renamed, renamed_dims = _new_names(flat, names), _new_dims(flat, dims)
@@ -67,6 +72,18 @@ def gridded(
         variables[name] = ((*dims, *own), values, attrs)
     coords = {str(name): variables.pop(str(name)) for name in flat.coords}
     return xr.Dataset(variables, {**_axes(positions, motors, names), **coords}, _attributes(flat, order))
+
+
+def _check_function(positions: Mapping[str, Array]) -> None:
+    """Refuse a scan along one axis that was at one position more than once: nothing could be selected by it."""
+    for axis, own in positions.items():
+        found, times = np.unique(own[np.isfinite(own)], return_counts=True)
+        if (times > 1).any():
+            raise UnsupportedOperation(
+                f"{axis!r} was at {found[times > 1][0]:g} {times[times > 1][0]} times: what was measured is no "
+                f"function of its position. read() gives the events as they came, with {axis!r} as a coordinate: "
+                f"ds.groupby({axis!r}).mean() makes one of those at each position"
+            )
 
 
 def _order(flat: xr.Dataset, grid: Grid) -> GridOrder:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from intake_bluesky.documents.columns import Array
+from intake_bluesky.documents.dimensions import dimensions
 from intake_bluesky.documents.model import RunHeader, to_plain
 from intake_bluesky.errors import UnsupportedOperation
 
@@ -59,8 +60,12 @@ def scanned(
     shape: Sequence[int] | None = None,
     axes: Sequence[str] | None = None,
     snaking: Sequence[bool] | None = None,
+    points: int = 0,
 ) -> Grid:
     """Find the grid of a stream with these keys; arguments take precedence over the start document.
+
+    A scan along one dimension is a grid of one axis. Without a plan of its positions, it has as many `points` as were
+    measured: nobody knows where the others would have been.
 
     Raises
     ------
@@ -68,6 +73,8 @@ def scanned(
         When the run is no grid, or the facts about it do not fit together.
     """
     start = _Start(to_plain(header.start), stream, header.uid)
+    if shape is None and (line := start.line(keys, axes, points)) is not None:
+        return line
     own_shape = start.shape() if shape is None else tuple(map(index, shape))
     if min(own_shape, default=0) < 1:
         raise start.no_grid(f"it would have the shape {own_shape}")
@@ -127,18 +134,41 @@ class _Start:
             raise self.no_grid(f"its start document contradicts itself: shape {tuple(shape)}, num_points {points}")
         return tuple(shape)
 
-    def axes(self, keys: Collection[str]) -> tuple[str, ...]:
-        hinted = self._hint("dimensions") or ()
-        dimensions = [
-            part for part in hinted if isinstance(part, list) and len(part) == 2 and isinstance(part[0], list)
-        ]
+    def line(self, keys: Collection[str], axes: Sequence[str] | None, points: int) -> Grid | None:
+        """The scan as a grid of one axis; None where it has several, or none."""
+        if self.doc.get("shape") not in (None, []):
+            return None
+        own = tuple(axes or self.axes(keys))
+        if len(own) != 1 or own[0] not in keys or (own == ("time",) and axes is None):
+            return None
+        number = self.doc.get("num_points")
+        planned = self._line_planned(own[0], number) if type(number) is int and number > 0 else None
+        shape = (max(points, 1) if planned is None else len(planned),)
+        return Grid(shape, own, (False,), (planned,), given=False)
+
+    def _line_planned(self, axis: str, points: int) -> Array | None:
+        """Positions that the plan was to go to, of bluesky's patterns along one motor."""
         motors = self._list("motors")
-        if not dimensions:
+        # Of several motors moved together, the first is the one whose positions come first.
+        if not motors or not re.fullmatch(rf"{re.escape(str(motors[0]))}([-_].*)?", axis):
+            return None
+        pattern, args = self.doc.get("plan_pattern"), self._pattern_args()
+        if pattern == "inner_product":
+            return _positions(_line(args[1:3], points), points)
+        if pattern == "inner_list_product":
+            return _positions(args[1] if len(args) > 1 else None, points)
+        extents = self._list("extents")
+        return _positions(_line(extents[0], points), points) if len(extents) == 1 else None
+
+    def axes(self, keys: Collection[str]) -> tuple[str, ...]:
+        found = dimensions(self.doc)
+        motors = self._list("motors")
+        if not found:
             return tuple(map(str, motors))
-        streams = {str(stream) for _, stream in dimensions}
+        streams = {own.stream for own in found}
         if streams != {self.stream}:
             raise self.no_grid(f"its dimensions are in the stream {' and '.join(sorted(streams))}")
-        named = (fields or motors[place : place + 1] or [""] for place, (fields, _) in enumerate(dimensions))
+        named = (own.fields or motors[place : place + 1] or [""] for place, own in enumerate(found))
         return tuple(str(next((field for field in fields if field in keys), fields[0])) for fields in named)
 
     def snaking(self, axes: Sequence[str]) -> tuple[bool | None, ...]:

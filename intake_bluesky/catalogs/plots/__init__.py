@@ -1,0 +1,1 @@
+"""Plots of streams: what is drawn, as the documents hint, and how matplotlib draws it."""
