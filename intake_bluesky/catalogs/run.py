@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 from intake.catalog.base import Catalog
 
 from intake_bluesky.assets import AssetOptions
-from intake_bluesky.catalogs.completion import OffersNames
+from intake_bluesky.catalogs.display.completion import OffersNames
 from intake_bluesky.catalogs.display.displayed import Displayed
 from intake_bluesky.catalogs.display.files import seen_files
 from intake_bluesky.catalogs.display.run import run_html, run_line, run_text

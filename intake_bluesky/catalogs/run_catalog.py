@@ -13,7 +13,7 @@ from intake.catalog.base import Catalog
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs.argument_source import KnowsItsSource
 from intake_bluesky.catalogs.arguments import KeepsArguments
-from intake_bluesky.catalogs.completion import OffersNames
+from intake_bluesky.catalogs.display.completion import OffersNames
 from intake_bluesky.catalogs.display.displayed import Displayed
 from intake_bluesky.catalogs.display.listing import Listing, catalog_line, listing_html, listing_text
 from intake_bluesky.catalogs.drivers import DriverCatalog

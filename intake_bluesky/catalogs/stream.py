@@ -11,7 +11,7 @@ from intake.source.base import DataSource
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.cached import cached_property
-from intake_bluesky.catalogs.completion import OffersNames
+from intake_bluesky.catalogs.display.completion import OffersNames
 from intake_bluesky.catalogs.display.displayed import Displayed
 from intake_bluesky.catalogs.display.stream import StreamView
 from intake_bluesky.catalogs.entries import IntakeObject, shown_documents

@@ -260,6 +260,20 @@ class TestRun:
             assert "cannot be shown" not in repr(thing) + text_of(thing) + html_of(thing)
             assert max(map(text_width, text_of(thing).splitlines())) <= 80
 
+    def test_many_keys_and_long_values_are_cut(self) -> None:
+        composed = RunComposer("many", sample="s" * 10_000, plan_name="p" * 10_000)
+        keys = {f"key{number}": data_key("number", units="u" * 10_000) for number in range(2000)}
+        block = {"data": {"spectrum": [0.5] * 10_000}, "timestamps": {"spectrum": 1.0}, "data_keys": {}}
+        composed.descriptor(keys, configuration={f"device{number}": block for number in range(500)})
+        composed.stop("fail", reason="r" * 10_000)
+        cat = of(composed.documents)
+        stream = cat[-1].primary
+        for thing in (cat, cat[-1], stream, stream.config["device1"]):
+            assert len(html_of(thing)) < 300_000
+            assert len(text_of(thing).splitlines()) < 80
+        assert "and 1970 more" in text_of(cat[-1])
+        assert "and 1700 more" in html_of(cat[-1])
+
 
 class TestFiles:
     def test_missing_files_are_red(self, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from intake_bluesky.catalogs.display.page import code, escaped, grid, page, state
+from intake_bluesky.catalogs.display.page import code, escaped, grid, page, shortened, state
 from intake_bluesky.catalogs.display.text import cut, fitted, is_fitting, lines_of
 from intake_bluesky.catalogs.display.values import (
     LOCAL,
@@ -29,6 +29,7 @@ __all__ = ["Listing", "RunsTable", "catalog_line", "listing_html", "listing_text
 
 TO_THE_MINUTE: Final = "%Y-%m-%d %H:%M"
 OF_THE_YEAR: Final = "%m-%d %H:%M"
+WIDEST: Final = 80  # characters of a cell in a notebook
 FLEXIBLE: Final = frozenset({"plan", "sample", "purpose"})
 NUMBERS: Final = frozenset({"scan_id", "took", "events"})
 
@@ -183,6 +184,11 @@ def listing_text(listing: Listing, width: int) -> str:
     return "\n".join([*lines, *([f"({listing.more})"] if listing.more else [])])
 
 
+def _in_html(cell: str, column: int, of_status: int) -> str:
+    short = shortened(cell, WIDEST)
+    return state(short) if column == of_status else escaped(short) if column else code(short)
+
+
 def listing_html(listing: Listing) -> str:
     """A notebook's view of a catalog."""
     head = f"{escaped(listing.name)} <span class='ib-note'>{listing.number}</span>"
@@ -190,10 +196,7 @@ def listing_html(listing: Listing) -> str:
     if listing.runs:
         names, *rows = RunsTable(listing.runs).cells()
         place = names.index("status")
-        made = [
-            [code(row[0]), *(state(cell) if n == place else escaped(cell) for n, cell in enumerate(row) if n)]
-            for row in rows
-        ]
+        made = [[_in_html(cell, n, place) for n, cell in enumerate(row)] for row in rows]
         wrap = [n for n, name in enumerate(names) if name in FLEXIBLE]
         parts.append(grid(names, made, right_aligned(names), wrap))
     if listing.more:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from intake_bluesky.catalogs.display.values import local_time, outcome, plain_text
 from intake_bluesky.errors import printable
 
-__all__ = ["code", "escaped", "fold", "grid", "metadata_fold", "page", "problem", "state"]
+__all__ = ["code", "escaped", "fold", "grid", "metadata_fold", "page", "problem", "shortened", "state"]
 
 # Text has the colour of the page around it, so that it is readable on any. Only marks have colours of their own: those
 # of a theme that the page names; where it names none, by what the user prefers, in tones that either background bears.
@@ -108,7 +108,7 @@ def metadata_fold(name: str, document: Mapping[str, Any], *, unfolded: bool) -> 
 
 def _mapping(document: Mapping[Any, Any], depth: int) -> str:
     shown = list(document.items())[:MOST]
-    rows = [(escaped(_shortened(plain_text(key))), _value(key, value, depth - 1)) for key, value in shown]
+    rows = [(escaped(shortened(plain_text(key))), _value(key, value, depth - 1)) for key, value in shown]
     if len(document) > len(shown):
         rows.append((f"{len(document) - len(shown)} more", ""))
     return grid((), rows, wrap={1})
@@ -118,10 +118,11 @@ def _value(key: Any, value: Any, depth: int) -> str:
     text = plain_text(value)
     if isinstance(value, Mapping) and len(text) > SMALL and depth > 0:
         names = ", ".join(map(plain_text, value))
-        return f"<details><summary>{escaped(_shortened(names, SMALL))}</summary>{_mapping(value, depth)}</details>"
+        return f"<details><summary>{escaped(shortened(names, SMALL))}</summary>{_mapping(value, depth)}</details>"
     when = local_time(value) if key == "time" and isinstance(value, (int, float)) else ""
-    return escaped(_shortened(text)) + (f" <span class='ib-note'>{escaped(when)}</span>" if when else "")
+    return escaped(shortened(text)) + (f" <span class='ib-note'>{escaped(when)}</span>" if when else "")
 
 
-def _shortened(text: str, most: int = LONGEST) -> str:
+def shortened(text: str, most: int = LONGEST) -> str:
+    """Text of at most so many characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

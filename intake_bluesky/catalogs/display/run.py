@@ -7,7 +7,17 @@ from typing import Any, Final
 
 from intake_bluesky.catalogs.display.files import FilesSeen
 from intake_bluesky.catalogs.display.keys import HEAD, KeyRow, events_of, key_rows, streams_of
-from intake_bluesky.catalogs.display.page import code, escaped, fold, grid, metadata_fold, page, problem, state
+from intake_bluesky.catalogs.display.page import (
+    code,
+    escaped,
+    fold,
+    grid,
+    metadata_fold,
+    page,
+    problem,
+    shortened,
+    state,
+)
 from intake_bluesky.catalogs.display.text import cut, fitted, lines_of, wrapped
 from intake_bluesky.catalogs.display.values import (
     SHORT,
@@ -24,6 +34,7 @@ __all__ = ["keys_html", "keys_text", "run_html", "run_line", "run_text"]
 
 OF_PRIMARY: Final = 30  # keys shown in a terminal
 OF_OTHERS: Final = 6
+IN_A_NOTEBOOK: Final = 300
 SHOWN_AS_FACTS: Final = frozenset({"uid", "time", "scan_id", "plan_name"})
 
 
@@ -102,14 +113,16 @@ def keys_html(layout: StreamLayout, keys: Sequence[str] | None = None, part: str
     if not rows:
         return wrong
     used = _used(rows)
-    table = [[code(row.key) if place == 0 else escaped(row[place]) for place in used] for row in rows]
-    return wrong + grid([HEAD[place] for place in used], table, wrap={0})
+    shown = rows[:IN_A_NOTEBOOK]
+    table = [[escaped(shortened(row[n])) if n else code(shortened(row.key)) for n in used] for row in shown]
+    more = f"<div class='ib-note'>and {len(rows) - len(shown)} more</div>" if len(rows) > len(shown) else ""
+    return wrong + grid([HEAD[place] for place in used], table, wrap={0}) + more
 
 
 def run_html(header: RunHeader, files: FilesSeen) -> str:
     """A notebook's view of a run."""
     word = status(header.stop)
-    facts = [(escaped(label), escaped(value)) for label, value in _facts(header) if label != "status"]
+    facts = [(escaped(label), escaped(shortened(value))) for label, value in _facts(header) if label != "status"]
     parts = [grid((), facts, wrap={1}), metadata_fold("start", header.start, unfolded=True)]
     parts += [metadata_fold("stop", header.stop, unfolded=False)] if header.stop else []
     for layout in streams_of(header):
@@ -120,4 +133,4 @@ def run_html(header: RunHeader, files: FilesSeen) -> str:
     if files.note:
         missing = [f"<div><span class='ib-bad'>missing</span> {code(path)}</div>" for path in files.missing]
         parts.append(fold("files", files.note, "".join(missing), unfolded=bool(missing)))
-    return page("BlueskyRun", f"{code(header.uid)} {state(word)}", *parts)
+    return page("BlueskyRun", f"{code(shortened(header.uid))} {state(shortened(word))}", *parts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from intake_bluesky.catalogs.display.keys import events_of
-from intake_bluesky.catalogs.display.page import code, escaped, fold, grid, page
+from intake_bluesky.catalogs.display.page import code, escaped, fold, grid, page, shortened
 from intake_bluesky.catalogs.display.run import keys_html, keys_text
 from intake_bluesky.catalogs.display.text import cut, fitted, lines_of
 from intake_bluesky.catalogs.display.values import SHORT, local_time, on_one_line, plain_text
@@ -17,6 +17,7 @@ __all__ = ["StreamView", "configurations_html", "configurations_line", "configur
 
 IN_A_LINE: Final = 6
 IN_A_TERMINAL: Final = 60
+IN_A_NOTEBOOK: Final = 100  # devices
 READ: Final = "read() or to_dask() gives an xarray.Dataset"
 
 
@@ -80,7 +81,7 @@ class StreamView:
             parts = [_configuration_html(self.layout, self.device, self.part)]
         else:
             parts = [keys_html(self.layout, self.keys, self.part)]
-            for device in _devices(self.layout):
+            for device in _devices(self.layout)[:IN_A_NOTEBOOK]:
                 if table := _configuration_html(self.layout, device, "data"):
                     parts.append(fold(device, "configuration", table, unfolded=False))
         parts.append(f"<div class='ib-note'>{escaped(READ)}</div>")
@@ -109,7 +110,7 @@ def _configuration(layout: StreamLayout, device: str, part: str) -> list[tuple[s
         texts = list(dict.fromkeys(map(plain_text if part == "data" else local_time, values)))
         spec = (having[-1].get("data_keys") or {}).get(key) or {}
         units = "" if part != "data" or spec.get("units") is None else plain_text(spec["units"])
-        rows.append((key, ", then ".join(texts), units))
+        rows.append((key, shortened(", then ".join(texts)), units))
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from intake_bluesky.catalogs.completion import OffersNames
+from intake_bluesky.catalogs.display.completion import OffersNames
 from intake_bluesky.catalogs.display.displayed import Displayed
 from intake_bluesky.catalogs.display.entries import EntryRow, entries_html, entries_text, entry_row
 from intake_bluesky.catalogs.display.values import on_one_line
