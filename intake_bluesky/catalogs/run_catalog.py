@@ -15,7 +15,7 @@ from intake_bluesky.catalogs.argument_source import KnowsItsSource
 from intake_bluesky.catalogs.arguments import KeepsArguments
 from intake_bluesky.catalogs.display.completion import OffersNames
 from intake_bluesky.catalogs.display.displayed import Displayed
-from intake_bluesky.catalogs.display.listing import Listing, catalog_line, listing_html, listing_text
+from intake_bluesky.catalogs.display.listing import RunsListing, catalog_line, listing_html, listing_text
 from intake_bluesky.catalogs.drivers import DriverCatalog
 from intake_bluesky.catalogs.reading_options import CatalogHandlers, Settings
 from intake_bluesky.catalogs.removal import RemovesRuns
@@ -369,9 +369,9 @@ class BlueskyCatalog(
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return type(self).__name__, self._made_store, repr(self.query), *self._sorting.texts
 
-    def _listing(self, *, read: bool = True) -> Listing:
+    def _listing(self, *, read: bool = True) -> RunsListing:
         """What there is to show; without `read` only what is known without asking the store."""
-        found = Listing(
+        found = RunsListing(
             type(self).__name__, self.name or "", self.query if self._stages else None, ", ".join(self._sorting.texts)
         )
         if not read:

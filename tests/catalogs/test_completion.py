@@ -11,8 +11,8 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
-from intake_bluesky.testing.examples import EXAMPLES
 from intake_bluesky.testing.memory import MemoryStore
+from intake_bluesky.testing.runs import EXAMPLES
 
 LEFTOVERS = {
     "auth", "cat", "classname", "entry", "force_reload", "from_dict", "getenv", "getshell", "gui", "is_persisted",

@@ -16,7 +16,7 @@ from IPython.core.formatters import DisplayFormatter
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs.display import files, values
-from intake_bluesky.catalogs.display.listing import Listing, RunsTable, listing_html, listing_text
+from intake_bluesky.catalogs.display.listing import RunsListing, RunsTable, listing_html, listing_text
 from intake_bluesky.catalogs.display.run import run_html, run_line, run_text
 from intake_bluesky.catalogs.display.text import cut, fitted, lines_of, text_width
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
@@ -377,7 +377,7 @@ def test_odd_values_of_the_run_start_are_shown() -> None:
         start = {"uid": "odd", **dict.fromkeys(("sample", "x", "scan_id", "time", "plan_name", "hints"), value)}
         stop = {"time": value, "exit_status": value, "reason": value, "num_events": value}
         header = RunHeader(start, stop, (), (), (), {}, "1")
-        listing = Listing("C", "c", runs=[RunSummary("odd", None, None, start, stop)], total=1)
+        listing = RunsListing("C", "c", runs=[RunSummary("odd", None, None, start, stop)], total=1)
         texts = [listing_text(listing, 80), run_text(header, files.FilesSeen(0), 80), run_line(header)]
         assert all("odd" in view for view in (*texts, listing_html(listing), run_html(header, files.FilesSeen(0))))
         assert all(text_width(line) <= 80 for text in texts[:2] for line in text.splitlines())

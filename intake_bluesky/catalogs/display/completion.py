@@ -5,7 +5,8 @@ from __future__ import annotations
 import keyword
 import sys
 from collections.abc import Iterable
-from typing import Any, ClassVar, Final
+from functools import cache
+from typing import ClassVar, Final
 
 __all__ = ["OffersNames"]
 
@@ -29,6 +30,8 @@ class OffersNames:
         return ()
 
     def __dir__(self) -> list[str]:
+        if "IPython" in sys.modules:  # which asks `dir` before it completes
+            _tell_ipython()
         names = {name for name in object.__dir__(self) if name.startswith("_") or self._is_offered(name)}
         return sorted(
             {*names, *(name for name in self._more_names() if name.isidentifier() and not keyword.iskeyword(name))}
@@ -43,10 +46,9 @@ class OffersNames:
         return owner is not None and owner.__module__.partition(".")[0] not in ("intake", "dask")
 
 
-if "IPython" in sys.modules:  # else nobody completes
+@cache
+def _tell_ipython() -> None:
+    """Have IPython offer what `dir` gives, without all that the class has."""
     from IPython.utils.generics import complete_object
 
-    @complete_object.register(OffersNames)
-    def _offered(one: Any, _: list[str]) -> list[str]:
-        """The names for IPython, which else adds all that the class has."""
-        return dir(one)
+    complete_object.register(OffersNames, lambda one, _: dir(one))

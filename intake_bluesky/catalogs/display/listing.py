@@ -25,7 +25,7 @@ from intake_bluesky.query import Query, to_text
 from intake_bluesky.query.nodes import replace_leaves
 from intake_bluesky.query.path_nodes import PathQuery
 
-__all__ = ["Listing", "RunsTable", "catalog_line", "listing_html", "listing_text"]
+__all__ = ["RunsListing", "RunsTable", "catalog_line", "listing_html", "listing_text"]
 
 TO_THE_MINUTE: Final = "%Y-%m-%d %H:%M"
 OF_THE_YEAR: Final = "%m-%d %H:%M"
@@ -106,7 +106,7 @@ def right_aligned(head: Sequence[str]) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class RunsListing:
     """A catalog to be shown.
 
     Attributes
@@ -163,7 +163,7 @@ def _plainly(leaf: Query) -> Query:
     return replace(leaf, path=replace(leaf.path, descend=False)) if isinstance(leaf, PathQuery) else leaf
 
 
-def catalog_line(listing: Listing) -> str:
+def catalog_line(listing: RunsListing) -> str:
     """A catalog in one line, of which nothing is read."""
     name = f" {listing.name}" if listing.name else ""
     asked = listing.asked
@@ -172,7 +172,7 @@ def catalog_line(listing: Listing) -> str:
     return on_one_line(f"<{listing.kind}{name}{where}{order}>")
 
 
-def listing_text(listing: Listing, width: int) -> str:
+def listing_text(listing: RunsListing, width: int) -> str:
     """A table of runs for a terminal."""
     title = " ".join(filter(None, (listing.kind, listing.name)))
     lines = [cut(on_one_line(f"{title}: {listing.number}"), width)]
@@ -189,7 +189,7 @@ def _in_html(cell: str, column: int, of_status: int) -> str:
     return state(short) if column == of_status else escaped(short) if column else code(short)
 
 
-def listing_html(listing: Listing) -> str:
+def listing_html(listing: RunsListing) -> str:
     """A notebook's view of a catalog."""
     head = f"{escaped(listing.name)} <span class='ib-note'>{listing.number}</span>"
     parts = [f"<div class='ib-note'>where {code(listing.asked)}</div>"] if listing.asked else []
