@@ -21,7 +21,7 @@ from intake_bluesky.catalogs.display.values import (
 from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.documents.untyped import event_counts
 from intake_bluesky.errors import UnsupportedQuery
-from intake_bluesky.query import Query, to_text
+from intake_bluesky.query import Query
 from intake_bluesky.query.nodes import replace_leaves
 from intake_bluesky.query.path_nodes import PathQuery
 
@@ -135,6 +135,8 @@ class RunsListing:
         """The query in the text form, which `search` takes after ``text:``; what has none as code."""
         if self.query is None:
             return ""
+        from intake_bluesky.query import to_text  # late: the text form is its own parser
+
         for query, note in ((self.query, ""), (replace_leaves(self.query, _plainly), " (as MongoDB compares)")):
             try:
                 return to_text(query) + note
