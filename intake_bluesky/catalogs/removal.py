@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, overload
 
-from intake_bluesky.catalogs.display import local_time, on_one_line
+from intake_bluesky.catalogs.display.values import local_time, on_one_line
 from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.documents.untyped import event_counts
 from intake_bluesky.errors import (

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from intake.catalog.base import Catalog
 
 from intake_bluesky.assets import AssetOptions
-from intake_bluesky.catalogs import display
+from intake_bluesky.catalogs.display.completion import OffersNames
+from intake_bluesky.catalogs.display.displayed import Displayed
+from intake_bluesky.catalogs.display.files import seen_files
+from intake_bluesky.catalogs.display.run import run_html, run_line, run_text
+from intake_bluesky.catalogs.display.values import SHORT
 from intake_bluesky.catalogs.entries import IntakeObject, StreamEntry, shown_documents
 from intake_bluesky.catalogs.plots.methods import plot_run
 from intake_bluesky.catalogs.stream import BlueskyStream
@@ -47,7 +50,7 @@ class StreamEntries(Mapping[str, StreamEntry]):
         return len(self._run.header.streams)
 
 
-class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships no types
+class BlueskyRun(Displayed, OffersNames, IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships no types
     """One run: a catalog of streams, with the run's documents.
 
     It shows the run as it was when it was opened; `refresh` reads it again.
@@ -77,6 +80,7 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
     """
 
     name = "bluesky-run"
+    _not_offered = frozenset({"read", "to_dask"})  # which name what to call instead
 
     def __init__(
         self,
@@ -160,7 +164,7 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
         stream.cat = self
         return stream
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: Any) -> BlueskyStream:
         """One stream by name."""
         if isinstance(key, (tuple, list)) and len(key) == 1:
             return self[key[0]]
@@ -168,15 +172,14 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
             raise self._no_stream(key)
         return self._open(key)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> BlueskyStream:
         # Intake's own message would not name the streams there are.
         if name.startswith("_") or name in self.header.streams:
-            return super().__getattr__(name)
+            return super().__getattr__(name)  # type: ignore[no-any-return]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, and {self._no_stream(name)}")
 
-    def __dir__(self) -> list[str]:
-        names = [name for name in self.header.streams if name.isidentifier() and not keyword.iskeyword(name)]
-        return sorted({*object.__dir__(self), *names})
+    def _more_names(self) -> Iterable[str]:
+        return self.header.streams
 
     def configure_new(self, **kwargs: Any) -> Self:
         """The run itself, or with arguments of the constructor a copy that has them."""
@@ -276,15 +279,11 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
                 dataset = source.read()
                 if dataset.data_vars:
                     tree[f"/config/{nodes[name]}/{devices[device]}"] = dataset
-        return xr.DataTree.from_dict(tree, name=self.uid[: display.SHORT].replace("/", "_"))
+        return xr.DataTree.from_dict(tree, name=self.uid[:SHORT].replace("/", "_"))
 
-    def table(self, stream: str = "primary") -> pd.DataFrame:
-        """One stream in pandas: a row an event, ``time`` as UTC times. See `BlueskyStream.to_dataframe`."""
-        frame = self[stream](decode_times=True).to_dataframe()
-        if "time" in frame:
-            # xarray's datetime64 has no time zone; a naive column would be taken for local time.
-            frame["time"] = frame["time"].dt.tz_localize("UTC")
-        return frame  # type: ignore[no-any-return]
+    def table(self, stream: str = "primary", *, decode_times: bool = True) -> pd.DataFrame:
+        """One stream in pandas, a row an event: `BlueskyStream.to_dataframe` of it."""
+        return self[stream].to_dataframe(decode_times=decode_times)
 
     plot = plot_run
 
@@ -320,13 +319,11 @@ class BlueskyRun(IntakeObject, Catalog):  # type: ignore[misc]  # Intake ships n
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return type(self).__name__, self._store, self.uid, self.header.version
 
-    def __repr__(self) -> str:
-        return display.run_line(self.header)
+    def _line(self) -> str:
+        return run_line(self.header)
 
-    _ipython_display_ = None  # Intake's shows YAML; IPython takes the two below
+    def _lines(self, width: int) -> str:
+        return run_text(self.header, seen_files(self.header, self._assets), width)
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self) if cycle else display.run_text(self.header))
-
-    def _repr_html_(self) -> str:
-        return display.run_html(self.header)
+    def _html(self) -> str:
+        return run_html(self.header, seen_files(self.header, self._assets))

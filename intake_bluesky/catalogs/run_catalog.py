@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, overload
 
 from intake.catalog.base import Catalog
 
 from intake_bluesky.assets import AssetOptions
-from intake_bluesky.catalogs import display
 from intake_bluesky.catalogs.argument_source import KnowsItsSource
 from intake_bluesky.catalogs.arguments import KeepsArguments
+from intake_bluesky.catalogs.display.completion import OffersNames
+from intake_bluesky.catalogs.display.displayed import Displayed
+from intake_bluesky.catalogs.display.listing import RunsListing, catalog_line, listing_html, listing_text
 from intake_bluesky.catalogs.drivers import DriverCatalog
 from intake_bluesky.catalogs.reading_options import CatalogHandlers, Settings
 from intake_bluesky.catalogs.removal import RemovesRuns
@@ -41,7 +44,16 @@ def _shown_targets(root_map: Mapping[str, Any]) -> dict[str, str]:
     return {str(root): shown(str(target)) for root, target in root_map.items()}
 
 
-class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsArguments, Catalog):  # type: ignore[misc]
+class BlueskyCatalog(
+    Displayed,
+    OffersNames,
+    DriverCatalog,
+    Results,
+    RemovesRuns,
+    KnowsItsSource,
+    KeepsArguments,
+    Catalog,  # type: ignore[misc]
+):
     """The runs of a store; drivers subclass it to make the store of a YAML file's arguments.
 
     ``cat[uid]`` (or the beginning of a uid), ``cat[scan_id]`` (the newest of that scan_id) and ``cat[-1]``
@@ -277,6 +289,14 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
         run.cat = self
         return run
 
+    # By these, tab completion knows what `cat[-1].primary` is. Without one of slices: jedi does not take -1 for an int,
+    # and then offers the names of all results that there may be.
+    @overload
+    def __getitem__(self, key: int) -> BlueskyRun: ...
+    @overload
+    def __getitem__(self, key: str) -> BlueskyRun: ...
+    @overload
+    def __getitem__(self, key: Any) -> Any: ...
     def __getitem__(self, key: Any) -> Any:
         """One run, a stream of it, or a narrowed catalog.
 
@@ -332,10 +352,6 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
         """Entries by dotted name: of runs, which opens none; with ``depth=2`` of streams too, which opens all."""
         return super().walk(sofar, prefix, depth)  # type: ignore[no-any-return]
 
-    def __dir__(self) -> list[str]:
-        # Without the uids, of which there may be a million.
-        return sorted(object.__dir__(self))
-
     def _ipython_key_completions_(self) -> list[str]:
         self.reload()
         return list(self.arrangement.uids(limit=COMPLETED))
@@ -353,22 +369,25 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return type(self).__name__, self._made_store, repr(self.query), *self._sorting.texts
 
-    def __repr__(self) -> str:
-        name = f" {self.name}" if self.name else ""
-        asked = repr(self.query)
-        where = f" where {asked[:77]}..." if len(asked) > 80 else f" where {asked}"
-        order = f" by {', '.join(self._sorting.texts)}" if self._sorting else ""
-        return f"<{type(self).__name__}{name}{where if self._stages else ''}{order}>"
-
-    _ipython_display_ = None  # Intake's shows YAML; IPython takes the two below
-
-    def _shown(self) -> tuple[str, list[RunSummary], int, str]:
+    def _listing(self, *, read: bool = True) -> RunsListing:
+        """What there is to show; without `read` only what is known without asking the store."""
+        found = RunsListing(
+            type(self).__name__, self.name or "", self.query if self._stages else None, ", ".join(self._sorting.texts)
+        )
+        if not read:
+            return found
         self.reload()
-        shown = list(self.arrangement.runs(limit=SHOWN))
-        return repr(self).strip("<>"), shown, self.selection.count(), ", ".join(self._sorting.texts)
+        # Where the query has to be tested run by run, counting all would read all.
+        counted = self.selection.plan().whole is not None
+        runs = list(self.arrangement.runs(limit=SHOWN if counted else SHOWN + 1))
+        total = self.selection.count() if counted else len(runs) if len(runs) <= SHOWN else None
+        return replace(found, runs=runs[:SHOWN], total=total)
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self) if cycle else display.listing_text(*self._shown()))
+    def _line(self) -> str:
+        return catalog_line(self._listing(read=False))
 
-    def _repr_html_(self) -> str:
-        return display.listing_html(*self._shown())
+    def _lines(self, width: int) -> str:
+        return listing_text(self._listing(), width)
+
+    def _html(self) -> str:
+        return listing_html(self._listing())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -12,28 +11,33 @@ from intake.source.base import DataSource
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.cached import cached_property
 from intake_bluesky.catalogs.argument_checks import check_keys
-from intake_bluesky.catalogs.display import on_one_line
+from intake_bluesky.catalogs.display.completion import OffersNames
+from intake_bluesky.catalogs.display.displayed import Displayed
+from intake_bluesky.catalogs.display.stream import StreamView
 from intake_bluesky.catalogs.entries import IntakeObject, shown_documents
 from intake_bluesky.catalogs.plots.methods import plot_stream
 from intake_bluesky.datasets.options import DatasetOptions, checked_options
 from intake_bluesky.documents.model import ReadOnlyDocument, RunHeader, is_external
-from intake_bluesky.errors import StreamNotFound, UnsupportedOperation, printable
+from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
 from intake_bluesky.storage.contract import RunStore
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from intake_bluesky.catalogs.configurations import Configurations
     from intake_bluesky.datasets.stream_reader import StreamReader
 
-__all__ = ["BlueskyStream", "Configurations"]
+__all__ = ["BlueskyStream"]
 
 OF_DATASET: Final = frozenset(f.name for f in fields(DatasetOptions)) - {"assets"}
 OF_ASSETS: Final = frozenset({"join_method", "squeeze"})
+SHOWN_OTHERWISE: Final = frozenset({"assets", "configuration_for", "exclude", "include", "sub_dict"})
+"""Arguments that a repr does not list: it has the keys, and says that they are timestamps or configuration."""
 OPTIONS: Final = OF_DATASET | OF_ASSETS | {"configuration_for"}
 
 
-class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake ships no types
+class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: ignore[misc]  # Intake ships no types
     """One stream of a run: `read` and `to_dask` give an `xarray.Dataset`.
 
     Calling it with options gives a copy that has them: ``stream(include=["det"])``.
@@ -263,8 +267,14 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
         gridding = gridded(flat.to_dask(), grid, motors, files=flat._reader.assets, fill=fill)
         return present(gridding, self._options)
 
-    def to_dataframe(self) -> pd.DataFrame:
+    def to_dataframe(self, *, decode_times: bool | None = None) -> pd.DataFrame:
         """Read into pandas, a row an event.
+
+        Parameters
+        ----------
+        decode_times : bool, optional
+            Whether ``time`` is datetime64[ns, UTC], or float64 seconds since 1970 UTC as in a Dataset. By default the
+            former, unless the stream itself was given ``decode_times=False``.
 
         Returns
         -------
@@ -272,22 +282,17 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
             Index ``seq_num``, first column ``time``. In-line arrays are objects, one array a cell, which ``to_csv``
             writes whole, as JSON. External data (images) is left out, but for keys named in ``include``.
         """
-        import pandas as pd
-
         from intake_bluesky.datasets.presentation import columns
-        from intake_bluesky.datasets.table_cells import cells
+        from intake_bluesky.datasets.table_cells import data_frame
 
         # pandas takes numpy's variable-width strings only as objects.
-        source, asked = self(text_dtype="object"), self._options.include or ()
+        decoded = self._given.get("decode_times", True) if decode_times is None else decode_times
+        source, asked = self(text_dtype="object", decode_times=False), self._options.include or ()
         if self._device is None:
             specs = self._layout.data_keys
             external = (key for key, spec in specs.items() if is_external(spec) and key not in asked)
             source = source(exclude=[*self._options.exclude, *external])
-        dataset = columns(source.read())
-        names = ["time", *dataset.data_vars] if "time" in dataset.coords else [*dataset.data_vars]
-        found = {str(name): cells(dataset[name].values) for name in names}
-        index = pd.Index(dataset["seq_num"].values, name="seq_num") if "seq_num" in dataset.coords else None
-        return pd.DataFrame(found, index=index)
+        return data_frame(columns(source.read()), decode_times=decoded)
 
     plot = plot_stream
 
@@ -299,12 +304,17 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
     @property
     def config(self) -> Configurations:
         """The configuration of each device, as sources: ``.config["det"].read()``."""
-        return Configurations(self, self._devices, "data")
+        return self._configurations("data")
 
     @property
     def config_timestamps(self) -> Configurations:
         """When each value of the configuration was taken: ``.config_timestamps["det"].read()``."""
-        return Configurations(self, self._devices, "timestamps")
+        return self._configurations("timestamps")
+
+    def _configurations(self, part: str) -> Configurations:
+        from intake_bluesky.catalogs.configurations import Configurations
+
+        return Configurations(self, self._devices, part)
 
     @property
     def npartitions(self) -> int:
@@ -365,34 +375,18 @@ class BlueskyStream(IntakeObject, DataSource):  # type: ignore[misc]  # Intake s
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return type(self).__name__, self._store, *self._identity()
 
-    def __repr__(self) -> str:
-        shown = ", ".join([*self.keys[:6], *(["..."] if len(self.keys) > 6 else [])])
-        of = f"{self._stream} of run {self._header.uid[:8]}: {self._layout.events:,} stored events"
-        return on_one_line(f"<BlueskyStream {of}, keys=[{shown}]>")
+    @property
+    def _view(self) -> StreamView:
+        asked = self._options
+        keys = [key for key in asked.include or self.keys if key in self.keys and key not in asked.exclude]
+        shown = {name: value for name, value in self._given.items() if name not in SHOWN_OTHERWISE}
+        return StreamView(self._header, self._layout, keys, asked.sub_dict, self._device, shown)
 
-    _ipython_display_ = None  # Intake's shows YAML; IPython takes the two below
+    def _line(self) -> str:
+        return self._view.line()
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self) if cycle else printable(f"{self!r}\n{self.to_dask()!r}"))
+    def _lines(self, width: int) -> str:
+        return self._view.text(width)
 
-    def _repr_html_(self) -> str:
-        return f"<div><code>{html.escape(repr(self))}</code>{self.to_dask()._repr_html_()}</div>"
-
-
-class Configurations(Mapping[str, BlueskyStream]):
-    """The configuration of a stream's devices, each a source; of a device that has none a Dataset without variables."""
-
-    def __init__(self, stream: BlueskyStream, devices: Sequence[str], part: str) -> None:
-        self._stream, self._devices, self._part = stream, devices, part
-
-    def __getitem__(self, device: str) -> BlueskyStream:
-        return self._stream(configuration_for=device, sub_dict=self._part)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._devices)
-
-    def __len__(self) -> int:
-        return len(self._devices)
-
-    def __repr__(self) -> str:
-        return on_one_line(f"<configuration of {', '.join(self._devices) or 'no device'}>")
+    def _html(self) -> str:
+        return self._view.html()

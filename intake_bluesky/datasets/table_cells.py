@@ -1,8 +1,8 @@
-"""Columns of tables, in which an array is one cell, and stays whole as text."""
+"""Tables in pandas, in which an array is one cell, and stays whole as text."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,11 @@ from intake_bluesky.documents.columns.arrays import objects
 from intake_bluesky.documents.exact_json import json_text
 from intake_bluesky.documents.model import to_plain
 
-__all__ = ["ArrayCell", "cells"]
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+__all__ = ["ArrayCell", "cells", "data_frame"]
 
 
 class ArrayCell(np.ndarray[Any, Any]):
@@ -48,3 +52,18 @@ def _cell(value: Any) -> Any:
         return to_plain(value) if isinstance(value, (dict, list, tuple)) else value
     except RecursionError:  # nested deeper than Python follows
         return value
+
+
+def data_frame(dataset: xr.Dataset, *, decode_times: bool) -> pd.DataFrame:
+    """A Dataset as a table: a row an event, ``time`` first, as datetime64[ns, UTC] or in float seconds."""
+    import pandas as pd
+
+    from intake_bluesky.datasets.variables import datetimes
+
+    names = ["time", *dataset.data_vars] if "time" in dataset.coords else [*dataset.data_vars]
+    columns: dict[str, Any] = {str(name): cells(dataset[name].values) for name in names}
+    if decode_times and "time" in dataset.coords:
+        # xarray's datetime64 has no time zone; a naive column would be taken for local time.
+        columns["time"] = pd.DatetimeIndex(datetimes(columns["time"])).tz_localize("UTC")
+    index = pd.Index(dataset["seq_num"].values, name="seq_num") if "seq_num" in dataset.coords else None
+    return pd.DataFrame(columns, index=index)

@@ -79,9 +79,9 @@ def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 def test_ls(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     header, *rows, total = printed(capsys, "ls", "catalog.yml").splitlines()
-    assert header.split() == ["uid", "scan_id", "started", "plan", "status", "events"]
+    assert header.split() == ["uid", "scan_id", "plan", "sample", "started", "took", "status", "events"]
     assert [row.split()[1] for row in rows] == ["2", "6", "67", "1"]
-    assert " ".join(rows[0].split()).endswith("success primary 11, baseline 2, ring_current_monitor 3")
+    assert " ".join(rows[0].split()).endswith("success 11")
     assert "unfinished" in rows[1]
     assert re.search(r"2023-11-14 \d\d:13:23 \S+", rows[0])  # local time with its zone
     assert total == "4 runs"
@@ -372,7 +372,7 @@ SCANS = '{"plan_name": {"$in": ["scan", "count"]}}'
 
 def test_search(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     header, *rows, total = search(capsys, "catalog.yml", "--mongo", '{"plan_name": "scan"}')
-    assert header.split() == ["uid", "scan_id", "started", "plan", "status", "events"]
+    assert header.split() == ["uid", "scan_id", "plan", "sample", "started", "took", "status", "events"]
     assert rows
     assert all(" scan " in row for row in rows)
     assert total == f"{len(rows)} run" + ("s" if len(rows) > 1 else "")

@@ -362,7 +362,7 @@ def test_scan_id_opened(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
 
 
 def _read(catalog: BlueskyJSONLCatalog, uid: str) -> xr.Dataset:
-    return catalog[uid].primary.read()  # type: ignore[no-any-return]
+    return catalog[uid].primary.read()
 
 
 def test_known_run_opened_and_11_events_read(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:

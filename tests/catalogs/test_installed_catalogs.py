@@ -188,7 +188,7 @@ class TestMapping:
         with pytest.raises(AttributeError, match="'tender'"):
             _ = catalog.tender
         with pytest.raises(AttributeError):
-            _ = catalog._repr_html_
+            _ = catalog._repr_latex_
         assert catalog.get("tender") is None
         assert isinstance(CatalogNotFound(), KeyError)
 
@@ -264,6 +264,8 @@ class TestMapping:
             f"  soft_xray  {folder / 'beamlines.yml'}",
             f"  problem: {folder / 'broken.yml'}: {NOT_YAML}",
         ]
+        html = InstalledCatalogs([folder], group=None)._repr_html_()
+        assert all(text in html for text in (">hard_xray<", JSONL, str(folder / "beamlines.yml"), "broken.yml"))
         put(folder, "many.yml", yaml_of(*(f"beamline_{number:02}" for number in range(60))))
         assert repr(InstalledCatalogs([folder], group=None)).count("beamline_") == 40
 

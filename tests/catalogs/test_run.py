@@ -32,7 +32,7 @@ IMAGE = data_key("array", [1, 4, 6], dtype_numpy="<u2", external="STREAM:")
 
 def opened(name: str, folder: Path, **kwargs: Any) -> BlueskyRun:
     """An example run, out of a catalog."""
-    return BlueskyCatalog(MemoryStore([EXAMPLES[name](folder)]), **kwargs)[-1]  # type: ignore[no-any-return]
+    return BlueskyCatalog(MemoryStore([EXAMPLES[name](folder)]), **kwargs)[-1]
 
 
 class TestDocuments:

@@ -485,11 +485,11 @@ class TestHandlers:
         cat = BlueskyCatalog(store)
         cat._settings.registry.register("OTHER", dict)  # as if it were installed
         assert {"NPY_SEQ", "OTHER"} <= set(cat.handler_registry)  # the first is ophyd's
-        for_assets = cat[-1]._assets.handlers
+        for_assets = cat[-1]._assets.handlers or {}
         assert "OTHER" in for_assets
         assert "NPY_SEQ" not in for_assets
         cat.register_handler("NPY_SEQ", dict, overwrite=True)
-        assert cat[-1]._assets.handlers["NPY_SEQ"] is dict
+        assert (cat[-1]._assets.handlers or {})["NPY_SEQ"] is dict
         assert "NPY_SEQ" not in for_assets
 
     def test_views_are_read_only(self, store: CountingStore) -> None:

@@ -85,7 +85,7 @@ class TestWritten:
 
     def test_rewound_events_count_once(self, kind: str, session: Session) -> None:
         [uid] = session.runs["rewound"]
-        run = session.cats[kind][uid]
+        run: Any = session.cats[kind][uid]
         assert sum(name == "event" for name, _ in session.emitted[uid]) > 9
         assert run.primary.read()["seq_num"].values.tolist() == list(range(1, 10))
         assert run.stop["num_events"]["primary"] == 9
@@ -95,7 +95,7 @@ class TestWritten:
         assert set(run) == {"primary", "baseline", "ring_current_monitor"}
         assert run.baseline.read().sizes["time"] == 2
         assert (np.diff(run.ring_current_monitor.read()["ring_current"].values[1:]) < 0).all()
-        assert session.cats[kind][session.runs["failed"][0]].stop["exit_status"] == "fail"
+        assert session.cats[kind][session.runs["failed"][0]].metadata["stop"]["exit_status"] == "fail"
         assert len(session.cats[kind].search({"stop.exit_status": "fail"})) == 1
 
     def test_npy_images(self, kind: str, session: Session) -> None:
@@ -185,7 +185,7 @@ def test_a_run_of_another_process_is_seen_grows_and_completes(
             ask(process, "", "ready")
             ask(process, "2\n", "written")
             within_a_second(lambda: len(cat) == 1)
-            run = cat[-1]
+            run: Any = cat[-1]
             assert not run.is_complete
             stream = run.primary
             assert stream.read().sizes["time"] == 2
@@ -206,6 +206,6 @@ def test_a_run_of_another_process_is_seen_grows_and_completes(
     within_a_second(lambda: len(cat.search({"stop.exit_status": "success"})) == 1)
     assert run.refresh().is_complete
     assert run.metadata["stop"]["exit_status"] == "success"
-    assert cat[-1].stop["num_events"] == {"primary": 5}
+    assert cat[-1].metadata["stop"]["num_events"] == {"primary": 5}
     assert run.primary.read().sizes["time"] == 5
     assert cat.problems == ()

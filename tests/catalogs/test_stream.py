@@ -20,7 +20,7 @@ from intake_bluesky.testing.runs import EXAMPLES
 
 def opened(name: str, folder: Path, stream: str = "primary") -> BlueskyStream:
     """A stream of an example run, out of a catalog."""
-    return BlueskyCatalog(MemoryStore([EXAMPLES[name](folder)]))[-1][stream]  # type: ignore[no-any-return]
+    return BlueskyCatalog(MemoryStore([EXAMPLES[name](folder)]))[-1][stream]
 
 
 class TestReading:
@@ -215,6 +215,18 @@ class TestDataFrame:
         assert list(frame.columns) == ["time", "theta", "det", "counts"]
         assert frame["counts"].dtype == np.int64
         assert frame["det"].tolist() == stream.read()["det"].values.tolist()
+
+    def test_times(self, tmp_path: Path) -> None:
+        run = BlueskyCatalog(MemoryStore([EXAMPLES["scan"](tmp_path)]))[-1]
+        stream, seconds = run.primary, run.primary.read()["time"].values.tolist()
+        decoding = [stream, stream(decode_times=True), stream.config["det"]]
+        for decoded in (run.table(), *(one.to_dataframe() for one in decoding)):
+            assert str(decoded["time"].dtype) == "datetime64[ns, UTC]"
+        assert [time.timestamp() for time in run.table()["time"]] == pytest.approx(seconds, abs=1e-6)
+        assert run.table().equals(stream.to_dataframe())
+        plain_ones = [stream.to_dataframe(decode_times=False), stream(decode_times=False).to_dataframe()]
+        for plain in (run.table(decode_times=False), *plain_ones):
+            assert plain["time"].tolist() == seconds
 
     def test_text_and_booleans(self, tmp_path: Path) -> None:
         stream = opened("strings_and_booleans", tmp_path)

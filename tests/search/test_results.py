@@ -227,7 +227,7 @@ class TestSort:
 
     def test_nothing_is_read_until_it_is_used(self, store: NotingStore) -> None:
         arranged = BlueskyCatalog(store).sort("scan_id").search("Ni")
-        assert repr(arranged) == "<BlueskyCatalog where FullText('Ni') by scan_id>"
+        assert repr(arranged) == "<BlueskyCatalog where text('Ni') by scan_id>"
         assert store.found == []
         assert list(arranged) == ["b"]
         assert store.opened == 0
@@ -363,7 +363,7 @@ class TestSort:
     def test_a_table_says_its_order(self, cat: BlueskyCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("intake_bluesky.catalogs.run_catalog.SHOWN", 2)
         text = cat.sort("scan_id")._repr_html_()
-        assert text.index(">b</td>") < text.index(">d</td>")
+        assert text.index(">b</code>") < text.index(">d</code>")
         assert "the first 2 by scan_id of 5" in text
         assert "the 2 newest of 5" in cat._repr_html_()
 

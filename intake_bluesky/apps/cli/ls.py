@@ -23,6 +23,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     page = console()
-    page.print(runs_table(runs))
+    page.print(runs_table(runs, page.width))
     page.print(summary_line(len(runs), total, unread=len(catalog.problems)))
     return 0

@@ -171,21 +171,21 @@ def find_run(catalog: BlueskyCatalog, text: str) -> BlueskyRun:
     """
     try:
         if re.fullmatch(r"-\d+", text):
-            return catalog[int(text)]  # type: ignore[no-any-return]
+            return catalog[int(text)]
         # Digits alone may be a scan_id or the beginning of a uid: people mostly type the former.
         if text.isdecimal():
             return _numbered(catalog, text)
     except IndexError as error:
         raise RunNotFound(str(error)) from error
-    return catalog[text]  # type: ignore[no-any-return]
+    return catalog[text]
 
 
 def _numbered(catalog: BlueskyCatalog, text: str) -> BlueskyRun:
     """The run of that scan_id, else the one whose uid begins so."""
     try:
-        return catalog[int(text)]  # type: ignore[no-any-return]
+        return catalog[int(text)]
     except RunNotFound as error:
         try:
-            return catalog[text]  # type: ignore[no-any-return]
+            return catalog[text]
         except RunNotFound:
             raise error from None

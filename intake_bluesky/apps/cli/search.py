@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_json({"catalog": shown(arguments.catalog), "query": asked, "total": total, "runs": runs_shown})
         return 0
     page = console()
-    page.print(values_table([one.uid for one in runs], columns, values) if columns else runs_table(runs))
+    page.print(values_table([one.uid for one in runs], columns, values) if columns else runs_table(runs, page.width))
     line = summary_line(len(runs), total, unread=len(hits.problems))
     page.print(f"{line}; saved as {arguments.save}" if arguments.save else line)
     return 0

@@ -120,7 +120,7 @@ def _open(page: Console, yaml: Path) -> BlueskyCatalog:
     page.print(f'>>> cat = intake.open_catalog("{yaml.as_posix()}").demo', style="cyan")
     catalog: BlueskyCatalog = open_catalog(str(yaml)).demo
     page.print(f"{counted(len(catalog), 'run')}; the newest:")
-    page.print(runs_table(list(catalog.selection.runs(limit=12))))
+    page.print(runs_table(list(catalog.selection.runs(limit=12)), page.width))
     return catalog
 
 

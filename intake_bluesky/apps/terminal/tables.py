@@ -7,44 +7,34 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from intake_bluesky.apps.terminal.page import counted
-from intake_bluesky.catalogs.display import local_time, on_one_line, status
+from intake_bluesky.catalogs.display.listing import RunsTable, right_aligned
+from intake_bluesky.catalogs.display.text import GAP
+from intake_bluesky.catalogs.display.values import local_time, on_one_line, outcome, status
 from intake_bluesky.documents.model import RunSummary, to_plain
-from intake_bluesky.documents.untyped import event_counts
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["describe_summary", "runs_table", "summary_line", "values_table"]
 
+COLOURS: Final = {"good": "green", "open": "yellow", "bad": "red"}
 TIMES: Final = frozenset({"time", "start.time", "stop.time"})
 
 
-def runs_table(runs: Sequence[RunSummary]) -> Table:
-    """A table of runs, made of their start and stop alone."""
+def runs_table(runs: Sequence[RunSummary], width: int) -> Table:
+    """A table of runs as catalogs show it, made of their start and stop alone."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("uid", "scan_id", "started", "plan", "status"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("events", overflow="fold")
-    for one in runs:
-        outcome = status(one.stop)
-        table.add_row(
-            on_one_line(one.uid[:8]),
-            "-" if one.scan_id is None else str(one.scan_id),
-            local_time(one.time),
-            Text(on_one_line(str(one.start.get("plan_name", "-")))),
-            Text(on_one_line(outcome), style={"success": "green", "unfinished": "yellow"}.get(outcome, "red")),
-            Text(on_one_line(_events(one))),
-        )
+    head, *rows = RunsTable(runs).fitted(width)
+    right, place = right_aligned(head), head.index("status")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for number, name in enumerate(head):
+        table.add_column(name, no_wrap=True, justify="right" if number in right else "left")
+    for row, one in zip(rows, runs, strict=True):
+        styles = ["" if number != place else COLOURS[outcome(status(one.stop))] for number in range(len(row))]
+        table.add_row(*(Text(cell, style=style) for cell, style in zip(row, styles, strict=True)))
     return table
-
-
-def _events(summary: RunSummary) -> str:
-    # `primary` first, the stream that people look for.
-    ordered = sorted(event_counts(summary.stop).items(), key=lambda pair: (pair[0] != "primary", pair[0]))
-    return ", ".join(f"{name} {count}" for name, count in ordered)
 
 
 def summary_line(listed: int, total: int, *, unread: int) -> str:

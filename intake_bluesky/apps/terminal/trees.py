@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from intake_bluesky.apps.terminal.page import counted
-from intake_bluesky.catalogs.display import local_time, status
+from intake_bluesky.catalogs.display.values import local_time, status
 from intake_bluesky.errors import IntakeBlueskyError
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from intake_bluesky.catalogs.display.entries import EntryRow, entries_html
 from intake_bluesky.catalogs.installed.search_path import CatalogLocation, search_path, yaml_files
 from intake_bluesky.catalogs.installed.yaml_file import Contents, read_file
 from intake_bluesky.catalogs.offered import Offered, installed
@@ -186,6 +187,12 @@ class InstalledCatalogs(Mapping[str, Any]):
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)
+
+    def _repr_html_(self) -> str:
+        listing = self._listing()
+        offered = sorted(listing.offered.values(), key=lambda one: one.name)
+        rows = [EntryRow(one.name, one.driver or "", one.description or "", one.where) for one in offered]
+        return entries_html("installed catalogs", "", rows, [f"{one.where}: {one.message}" for one in listing.problems])
 
     def __repr__(self) -> str:
         listing = self._listing()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from intake_bluesky.catalogs.display import on_one_line
+from intake_bluesky.catalogs.display.values import on_one_line
 from intake_bluesky.catalogs.plots.values import PlottedValues
 from intake_bluesky.datasets.variables import datetimes
 from intake_bluesky.documents.columns import Array

@@ -13,6 +13,7 @@ import intake
 from intake.catalog.base import Catalog, VersionError
 from intake.catalog.local import UserParameter, YAMLFileCatalog, YAMLFilesCatalog
 
+from intake_bluesky.catalogs.yaml_files.display import ListsEntries
 from intake_bluesky.catalogs.yaml_files.entries import SourceParser, opens_nested
 from intake_bluesky.catalogs.yaml_files.text import load, what_is_wrong
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UntrustedName
@@ -27,7 +28,7 @@ LARGEST: Final = 16 * 2**20
 """Bytes of a YAML file from elsewhere."""
 
 
-class YAMLCatalog(YAMLFileCatalog):  # type: ignore[misc]  # Intake ships no types
+class YAMLCatalog(ListsEntries, YAMLFileCatalog):  # type: ignore[misc]  # Intake ships no types
     """The sources of one YAML file; one from elsewhere imports, runs and sends nothing of this machine.
 
     Parameters
@@ -114,7 +115,7 @@ def _parsed(data: Any, catalog: YAMLCatalog) -> dict[str, Any]:
     return parser.data  # type: ignore[no-any-return]
 
 
-class YAMLCatalogs(Catalog):  # type: ignore[misc]
+class YAMLCatalogs(ListsEntries, Catalog):  # type: ignore[misc]
     """The sources of several YAML files together.
 
     Parameters

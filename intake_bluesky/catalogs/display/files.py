@@ -1,0 +1,106 @@
+"""Whether the files of a run are there, for its view: a quick look that cannot hang.
+
+`BlueskyRun.files` lists every file, asks remote servers, and may list folders of a million images. A repr may do none
+of that: it looks only for what local resources name, for few of them, and gives up when the disk does not answer. It
+opens no file and calls no handler.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+from intake_bluesky.assets.location import Location, locate
+from intake_bluesky.assets.options import AssetOptions
+from intake_bluesky.documents.model import RunHeader
+from intake_bluesky.runtime.secrets import shown
+
+__all__ = ["FilesSeen", "seen_files"]
+
+MOST: Final = 20
+"""Resources that are looked for."""
+PATIENCE: Final = 0.5
+"""Seconds; a network mount whose server is away answers never."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSeen:
+    """What a quick look at the files of a run found.
+
+    Attributes
+    ----------
+    total : int
+        Resources that name files.
+    found : int
+    missing : tuple of str
+        Paths.
+    remote : int
+        At places that are asked only on reading.
+    refused : int
+        Not to be looked for: of documents from elsewhere, or without a sound path.
+    slow : bool
+        Whether the disk did not answer.
+    """
+
+    total: int
+    found: int = 0
+    missing: tuple[str, ...] = ()
+    remote: int = 0
+    refused: int = 0
+    slow: bool = False
+
+    @property
+    def note(self) -> str:
+        """What was found, in words; "" where the run has no files."""
+        if not self.total:
+            return ""
+        parts = [f"{self.found} found"] if self.found else []
+        parts += [f"{len(self.missing)} missing"] if self.missing else []
+        parts += [f"{self.remote} remote"] if self.remote else []
+        parts += [f"{self.refused} outside of what the catalog may read"] if self.refused else []
+        rest = self.total - self.found - len(self.missing) - self.remote - self.refused
+        parts += [f"{rest} not looked for{': the disk does not answer' if self.slow else ''}"] if rest else []
+        return ", ".join(parts)
+
+
+def seen_files(header: RunHeader, options: AssetOptions) -> FilesSeen:
+    """Look for the files of a run.
+
+    A sequence of images counts as found where any file of it is there.
+    """
+    streamed = {str(asset.resource.get("uid", id(asset))): asset.resource for asset in header.stream_assets}
+    resources = [one for one in (*header.resources, *streamed.values()) if {"uri", "resource_path"} & one.keys()]
+    outcomes: list[tuple[str, str]] = []
+
+    def look() -> None:
+        for resource in resources[:MOST]:
+            try:
+                outcomes.append(_looked_for(locate(resource, options)))
+            except Exception:  # noqa: BLE001  # untrusted or odd: `run.files()` and reading say what is wrong
+                outcomes.append(("refused", ""))
+
+    if resources:
+        # A thread, since nothing interrupts a system call on a mount that is gone.
+        looking = threading.Thread(target=look, daemon=True, name="intake-bluesky-files-of-a-repr")
+        looking.start()
+        looking.join(PATIENCE)
+    now = list(outcomes)
+    return FilesSeen(
+        len(resources),
+        found=sum(what == "found" for what, _ in now),
+        missing=tuple(path for what, path in now if what == "missing"),
+        remote=sum(what == "remote" for what, _ in now),
+        refused=sum(what == "refused" for what, _ in now),
+        slow=len(now) < min(len(resources), MOST),
+    )
+
+
+def _looked_for(location: Location) -> tuple[str, str]:
+    if not location.is_local:
+        return "remote", ""
+    location.check()
+    # Of sequences, documents name the beginning of the files' names.
+    there = os.path.exists(location.path) or location.beginning_with(location.path)
+    return ("found", "") if there else ("missing", shown(location.path))
