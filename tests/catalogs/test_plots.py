@@ -328,6 +328,13 @@ class TestOddRuns:
         np.testing.assert_array_equal(panels[0].lines[0].get_ydata(), [1, 2, np.nan])
         np.testing.assert_array_equal(panels[1].lines[0].get_ydata(), [1, np.nan, 0])
 
+    def test_a_key_called_time_is_not_the_time_of_events(self) -> None:
+        run = composed({"time": data_key("number", units="ps"), "det": data_key("number")}, [{"time": 5.0, "det": 1.0}])
+        (first, second) = run.plot()
+        assert (first.get_ylabel(), list(first.lines[0].get_ydata())) == ("time (ps)", [5])
+        assert second.lines[0].get_xdata()[0] == np.datetime64(round(run.primary.read()["time"].values[0] * 1e6), "us")
+        assert second.get_xlabel() == "time"
+
     def test_arrays_in_events(self) -> None:
         keys = {
             "mca": data_key("array", [3]),

@@ -9,6 +9,7 @@ import pytest
 
 from intake_bluesky import BlueskyCatalog
 from intake_bluesky.apps.demo.experiments import Experiments
+from intake_bluesky.datasets.presentation import columns
 from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.query import Config, Data, DataKey, Device, Query, Start, Stream
@@ -36,7 +37,7 @@ def test_statistics_are_those_of_the_datasets(cat: BlueskyCatalog) -> None:
         run = cat[uid]
         view = StoredRun(cat.store, RunSummary.of(run.start, run.stop))
         for stream in run:
-            for key, values in run[stream].read().data_vars.items():
+            for key, values in columns(run[stream].read()).data_vars.items():
                 observed, expected = view.statistics(stream, str(key)), Statistics.of(values.values)
                 assert observed is not None
                 assert observed.sum == pytest.approx(expected.sum, rel=1e-12, abs=1e-12)

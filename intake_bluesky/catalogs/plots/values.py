@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from intake_bluesky.catalogs.plots.choice import OWN, Panel
+from intake_bluesky.datasets.variables import RESERVED
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import AssetUnavailable, UnsupportedOperation
 
@@ -92,16 +93,23 @@ def _no_events(stream: BlueskyStream) -> UnsupportedOperation:
 
 
 def _variable(dataset: xr.Dataset, key: str) -> xr.Variable:
-    """The variable of a key, or a coordinate of the Dataset itself."""
-    if key in OWN and key not in {v.attrs.get("key") for v in dataset.variables.values()}:
-        return dataset["seq_num" if key not in dataset.coords else key].variable
-    return next(v for name, v in dataset.variables.items() if v.attrs.get("key", name) == key)
+    """The variable of a key, which may be called as a coordinate of the Dataset's own."""
+    own = ((name, v) for name, v in dataset.variables.items() if name not in RESERVED)
+    return next(v for name, v in own if v.attrs.get("key", name) == key)
+
+
+def _axis(dataset: xr.Dataset, name: str) -> tuple[xr.Variable, str]:
+    """What lines are drawn against, and its label: the time of events, where they have any, their number, or a key."""
+    if name not in OWN:
+        variable = _variable(dataset, name)
+        return variable, _label(variable, name)
+    variable = dataset.variables["time" if name == "time" and "time" in dataset.coords else "seq_num"]
+    return variable, str(variable.attrs["long_name"])
 
 
 def _label(variable: xr.Variable, key: str) -> str:
-    name = variable.attrs.get("long_name", key) if key in OWN else key
     units = variable.attrs.get("units")
-    return f"{name} ({units})" if units and key not in OWN else str(name)
+    return f"{key} ({units})" if units else key
 
 
 def _numbers(variable: xr.Variable, key: str, *, text: bool = False) -> Array:
@@ -124,12 +132,12 @@ def _numbers(variable: xr.Variable, key: str, *, text: bool = False) -> Array:
 
 
 def _points(stream: BlueskyStream, panel: Panel) -> PlottedValues:
-    places = [place for place in (panel.x, panel.y) if place]
-    dataset = _events(stream, [key for key in (panel.key, *places) if key not in OWN or key in stream.keys])
-    x = _variable(dataset, panel.x)
+    places = [place for place in (panel.x, panel.y) if place and place not in OWN]
+    dataset = _events(stream, [panel.key, *places])
+    x, against = _axis(dataset, panel.x)
     value = _variable(dataset, panel.key)
     y = _variable(dataset, panel.y) if panel.y else value
-    labels = {"x": _label(x, panel.x), "y": _label(y, panel.y or panel.key), "values": _label(value, panel.key)}
+    labels = {"x": against, "y": _label(y, panel.y or panel.key), "values": _label(value, panel.key)}
     return PlottedValues(
         panel,
         _numbers(x, panel.x, text=panel.kind == "line"),
@@ -178,8 +186,7 @@ def _of_one_event(stream: BlueskyStream, panel: Panel, index: int) -> PlottedVal
         # Counted from the last frame that there is: the last events of a run that goes on may have none yet.
         trimmed = plain(trim=True).to_dask()
         dataset = trimmed if trimmed["seq_num"].size else dataset
-    name = next(str(n) for n, v in dataset.variables.items() if v.attrs.get("key", n) == panel.key)
-    events = dataset[name].variable
+    events = _variable(dataset, panel.key)
     number = len(events)
     if not -number <= index < number:
         raise IndexError(f"{stream._where} has {number} events of {panel.key!r}: there is none of index {index}")
