@@ -36,7 +36,6 @@ EXTRAS = {
     "sql": ["sqlalchemy>=2.1", "psycopg[binary]>=3.2"],
     "zarr": ["zarr>=3.0"],
     "s3": ["s3fs>=2024.6"],
-    "simulation": [],
     "cli": ["rich>=13.7"],
 }
 EXTRAS["demo"] = [
@@ -115,6 +114,14 @@ def version() -> str:
     return found[1]
 
 
+def long_description() -> str:
+    """Give the README as PyPI can show it: without what is beside it in a clone, and without hidden comments."""
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"<!---.*?--->\n*", "", text, flags=re.DOTALL)
+    text = re.sub(r"!\[[^\]]*\]\((?!https?://)[^)]*\)\n*", "", text)
+    return re.sub(r"\[([^\]]*)\]\((?!https?://)[^)]*\)", r"\1", text)
+
+
 core_packages = find_packages(str(HERE), include=["intake_bluesky", "intake_bluesky.*"])
 driver_packages = find_packages(str(HERE / "drivers"), include=["intake_bluesky_*"])
 
@@ -122,7 +129,7 @@ setup(
     name="bluesky-intake",
     version=version(),
     description="Bluesky runs as Intake catalogs, opened as lazy xarray Datasets; no server needed",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
     author="intake-bluesky developers",
     license_expression="BSD-3-Clause",
