@@ -46,9 +46,8 @@ EXTRAS["demo"] = [
     "ophyd-async[sim]>=0.13",
     "matplotlib>=3.9",
 ]
-EXTRAS["docs"] = ["sphinx>=8.1", "myst-parser>=4.0", "numpydoc>=1.8", "pydata-sphinx-theme>=0.16"]
+EXTRAS["docs"] = [*EXTRAS["demo"], "sphinx>=8.1", "myst-nb>=1.4", "numpydoc>=1.8", "pydata-sphinx-theme>=0.16"]
 EXTRAS["test"] = [
-    *EXTRAS["demo"],
     *EXTRAS["docs"],
     *EXTRAS["mongo"],
     *EXTRAS["s3"],
