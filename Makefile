@@ -19,13 +19,14 @@ WORKERS := -n auto --dist loadscope
 # Tests start a hundred processes: each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-all lint style types imports docs unit test-others test-long fuzz bench clean
+.PHONY: help demo test test-all lint style types imports docs unit distribution test-others test-long fuzz bench clean
 .SECONDARY:
 
 help:
 	@echo 'make demo         run real experiments, open them as a catalog, draw a picture'
 	@echo 'make test         lint, documentation, and all tests'
-	@echo 'make test-all     unit tests on Python $(OTHERS), where installed, and property tests at length'
+	@echo 'make test-all     the distribution, unit tests on Python $(OTHERS), where installed, property tests at length'
+	@echo 'make distribution build wheel and sdist, and use them as users do'
 	@echo 'make fuzz         property tests on examples not seen before'
 	@echo 'make bench        measure, and write docs/reference/benchmarks.md'
 	@echo 'make docs         build the documentation in docs/_build/html'
@@ -56,7 +57,10 @@ docs: .venvs/test/.installed
 unit: .venvs/test/.installed
 	$(BIN)/python -m pytest $(WORKERS)
 
-test-all: test-others test-long
+test-all: distribution test-others test-long
+
+distribution: .venvs/test/.installed
+	$(BIN)/python -m tests.packaging.check_distribution
 
 test-others: $(OTHERS:%=test-on-%)
 

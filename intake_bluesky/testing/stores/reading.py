@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from intake_bluesky.documents.model import Document, RunSummary, StreamAsset, identical, to_plain
+from intake_bluesky.documents.model import Document, RunSummary, StreamAsset, to_plain
 from intake_bluesky.errors import RunNotFound, StreamNotFound
 from intake_bluesky.query import ALL, FullText, PartialUID, Path, Query, Start, Stop, TimeRange, matches
 from intake_bluesky.query.paths import MISSING, lookup
 from intake_bluesky.storage.contract import Plan, RunStore
 from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.compose import EPOCH, RunComposer
+from intake_bluesky.testing.differences import assert_documents, assert_identical
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import stored_datums, stored_events
 from intake_bluesky.testing.plain_runs import count, rewound, scan
@@ -176,18 +177,18 @@ class StoreReadingTests(StoreHooks[S]):
         for name, example in examples.items():
             observed, expected = found[uid_of(example)], _summary(example)
             assert (observed.time, observed.scan_id) == (expected.time, expected.scan_id), name
-            assert identical(observed.start, expected.start), name
-            assert identical(observed.stop, expected.stop), name
+            assert_identical(observed.start, expected.start, f"summary of {name}, start")
+            assert_identical(observed.stop, expected.stop, f"summary of {name}, stop")
 
     @of_each_example
     def test_header_documents(self, stored: S, example: Run) -> None:
         header = stored.header(uid_of(example))
         stops = documents_of(example, "stop")
         assert header.uid == uid_of(example)
-        assert identical(header.start, example[0][1])
-        assert identical(header.stop, stops[0] if stops else None)
-        assert identical(header.descriptors, documents_of(example, "descriptor"))
-        assert identical(header.resources, documents_of(example, "resource"))
+        assert_identical(header.start, example[0][1], "start")
+        assert_identical(header.stop, stops[0] if stops else None, "stop")
+        assert_identical(header.descriptors, documents_of(example, "descriptor"), "descriptors")
+        assert_identical(header.resources, documents_of(example, "resource"), "resources")
 
     @of_each_example
     def test_header_streams(self, stored: S, example: Run) -> None:
@@ -198,8 +199,8 @@ class StoreReadingTests(StoreHooks[S]):
             assert layout.name == name
             assert layout.events == len(expected[name]), f"stored events of {name}, repeats included"
             assert sum(layout.pages) == layout.events, f"pages of {name} sum to its events"
-            descriptors = documents_of(example, "descriptor")
-            assert identical(layout.descriptors, [d for d in descriptors if (d.get("name") or "primary") == name])
+            descriptors = [d for d in documents_of(example, "descriptor") if (d.get("name") or "primary") == name]
+            assert_identical(layout.descriptors, descriptors, f"descriptors of {name}")
 
     @of_each_example
     def test_header_stream_assets(self, stored: S, example: Run) -> None:
@@ -213,7 +214,7 @@ class StoreReadingTests(StoreHooks[S]):
         assert [asset.resource["uid"] for asset in observed] == [doc["uid"] for doc in resources]
         for asset, doc in zip(observed, resources, strict=True):
             assert asset.data_key == doc["data_key"]
-            assert identical({key: asset.resource[key] for key in doc}, doc)
+            assert_identical({key: asset.resource[key] for key in doc}, doc, f"stream_resource {doc['uid']}")
             assert {"mimetype", "uri", "parameters"} <= set(asset.resource), "brought to today's form"
             expected = [
                 pair
@@ -229,14 +230,12 @@ class StoreReadingTests(StoreHooks[S]):
         if not stored.exact_documents:
             assert observed[0][0] == "start"
             return
-        assert [name for name, _ in observed] == [name for name, _ in example]
-        for place, ((name, doc), (_, expected)) in enumerate(zip(observed, example, strict=True)):
-            assert identical(doc, expected), f"document {place}, a {name}"
+        assert_documents(observed, example)
 
     @of_each_example
     def test_documents_hold_the_events(self, stored: S, example: Run) -> None:
         observed = stored_events(stored.documents(uid_of(example)))
-        assert identical(observed, stored_events(example))
+        assert_identical(observed, stored_events(example), "events of the stream")
 
     @of_each_example
     def test_datum_pages(self, stored: S, example: Run) -> None:
@@ -247,7 +246,7 @@ class StoreReadingTests(StoreHooks[S]):
                 kwargs = page.datum_kwargs
                 rows = [{key: kwargs[key][row] for key in kwargs} for row in range(len(page))]
                 observed += zip(page.datum_id, rows, strict=True)
-            assert identical(observed, expected)
+            assert_identical(observed, expected, f"datums of {resource}")
 
     @pytest.mark.parametrize("uid", ["0000-no-such-run", "", count()[0][1]["uid"][:8]])
     def test_unknown_run(self, store: S, uid: str) -> None:

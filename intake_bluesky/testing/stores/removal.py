@@ -17,6 +17,7 @@ from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import Recorded
 from intake_bluesky.testing.compose import RunComposer, data_key
+from intake_bluesky.testing.differences import assert_documents, assert_identical
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import stored_events
 from intake_bluesky.testing.plain_runs import count, failed, interleaved, scan, unfinished
@@ -88,7 +89,7 @@ class StoreRemovalTests(StoreHooks[S]):
         store.remove(uid_of(scan()))
         for run, (header, documents) in zip(runs, before, strict=True):
             assert store.header(uid_of(run)) == header
-            assert identical(_documents(store, uid_of(run)), documents)
+            assert_documents(_documents(store, uid_of(run)), documents)
         assert sorted(run.uid for run in store.find()) == sorted(map(uid_of, runs))
 
     def test_datums_go_with_their_run(self, store: S) -> None:
@@ -112,7 +113,9 @@ class StoreRemovalTests(StoreHooks[S]):
             store.remove(uid_of(scan()))
             write(store, scan())
             assert identical((_documents(store, uid_of(scan())), store.header(uid_of(scan())).streams), before)
-        assert identical(stored_events(_documents(store, uid_of(count()))), stored_events(count()))
+        assert_identical(
+            stored_events(_documents(store, uid_of(count()))), stored_events(count()), "events of the stream"
+        )
 
     # With fewer documents than before: whatever the removal left behind would come back in the new run.
     def test_a_foreign_run_can_be_written_after_its_removal(self, store: S) -> None:
@@ -120,7 +123,8 @@ class StoreRemovalTests(StoreHooks[S]):
         store.remove(uid_of(scan()))
         write(store, scan()[:4])
         assert store.header(uid_of(scan())).stop is None, "the stop of the run that was removed came back"
-        assert identical(stored_events(_documents(store, uid_of(scan()))), stored_events(scan()[:4]))
+        observed = stored_events(_documents(store, uid_of(scan())))
+        assert_identical(observed, stored_events(scan()[:4]), "events of the stream")
 
     @pytest.mark.parametrize("uid", ["0000-no-such-run", "", uid_of(count())[:8]])
     def test_no_run_but_the_one_of_a_full_uid_is_removed(self, store: S, uid: str) -> None:

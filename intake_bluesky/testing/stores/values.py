@@ -9,6 +9,7 @@ import numpy as np
 
 from intake_bluesky.documents.columns import conform
 from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage
+from intake_bluesky.testing.differences import first_difference
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import cells, same_value, stored_events
 from intake_bluesky.testing.stores.hooks import S, StoreHooks, of_each_example
@@ -24,8 +25,13 @@ def _check(pages: Sequence[EventPage], events: Sequence[Document], part: str, ke
         assert row.keys() <= keys, f"{part} of event {place}: keys nobody asked for or the page cannot have"
         for key in keys:
             observed, expected = row.get(key), event[part].get(key)
-            message = f"{part} {key!r} of stored event {place}: {observed!r}, inserted {expected!r}"
-            assert same_value(observed, expected), message
+            assert same_value(observed, expected), (
+                f"{part} of stored event {place}: {_difference(key, observed, expected)}"
+            )
+
+
+def _difference(key: str, observed: Any, expected: Any) -> str | None:
+    return first_difference({key: observed}, {key: expected}, same=same_value)
 
 
 def _slices(events: int) -> list[slice]:
@@ -125,9 +131,11 @@ class StoreValueTests(StoreHooks[S]):
                     rows = [None] * len(page) if known is None else conform(known, seen.dtype, seen.shape).tolist()
                     values += rows
             for key, values in columns.items():
-                for observed, event in zip(values, events, strict=True):
+                for place, (observed, event) in enumerate(zip(values, events, strict=True)):
                     expected = event["data"].get(key)
-                    assert same_value(_trimmed(observed, expected), expected), f"{key!r}: {observed!r}"
+                    cut = _trimmed(observed, expected)
+                    message = f"data of stored event {place}: {_difference(key, cut, expected)}"
+                    assert same_value(cut, expected), message
 
 
 def _trimmed(observed: Any, expected: Any) -> Any:

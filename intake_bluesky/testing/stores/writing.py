@@ -7,9 +7,9 @@ import copy
 
 import pytest
 
-from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import DuplicateRun
 from intake_bluesky.storage.contract import RunInsert, RunStore
+from intake_bluesky.testing.differences import assert_documents, assert_identical
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import stored_events
 from intake_bluesky.testing.plain_runs import count, interleaved, scan
@@ -35,9 +35,9 @@ def write(store: RunStore, *runs: Run) -> None:
 
 def _check(store: RunStore, run: Run) -> None:
     observed = list(store.documents(uid_of(run)))
-    assert identical(stored_events(observed), stored_events(run))
+    assert_identical(stored_events(observed), stored_events(run), "events of the stream")
     if store.exact_documents:
-        assert identical(observed, run)
+        assert_documents(observed, run)
 
 
 class StoreWritingTests(StoreHooks[S]):
@@ -48,7 +48,7 @@ class StoreWritingTests(StoreHooks[S]):
             write(store, copy.deepcopy(run))
             _check(store, run)
             stops = [doc for name, doc in run if name == "stop"]
-            assert identical(store.header(uid_of(run)).stop, stops[0] if stops else None)
+            assert_identical(store.header(uid_of(run)).stop, stops[0] if stops else None, "stop")
 
         self.check_each("test_written_run_is_read_back", examples, check)
 
