@@ -21,7 +21,8 @@ a caller who has never heard of this package would catch::
     ├── UntrustedName          (PermissionError)
     └── PluginError            (LookupError)
 
-A message names what was wanted, what was found, and what to do about it.
+A message names what was wanted, what was found, and what to do about it. `UnknownKeyWarning` is no error: it is a
+`UserWarning` about a search that found nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ __all__ = [
     "SearchTooLarge",
     "StoreUnavailable",
     "StreamNotFound",
+    "UnknownKeyWarning",
     "UnsupportedOperation",
     "UnsupportedQuery",
     "UntrustedName",
@@ -187,3 +189,7 @@ class UntrustedName(IntakeBlueskyError, PermissionError):
 
 class PluginError(IntakeBlueskyError, LookupError):
     """A plugin is unknown, or registered and broken."""
+
+
+class UnknownKeyWarning(UserWarning):
+    """A search found nothing, and asked for a key that no run has; the message names those that are near."""

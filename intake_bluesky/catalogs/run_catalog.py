@@ -26,8 +26,10 @@ from intake_bluesky.query import Query, documents_needed
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.runtime.sizes import byte_count
 from intake_bluesky.runtime.trust import import_dotted
+from intake_bluesky.search.given_queries import lasting_query
 from intake_bluesky.search.ordering import Arrangement, Sorting
-from intake_bluesky.search.selection import Selection, as_query
+from intake_bluesky.search.selection import Selection
+from intake_bluesky.search.unknown_keys import UnknownKeys
 from intake_bluesky.storage.contract import Problem, RunStore
 from intake_bluesky.storage.origin import Origin
 
@@ -117,10 +119,11 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
         self._keep_arguments()
         self._made_store = store
         self._settings = Settings(handler_registry, root_map, transforms)
-        self._stages: tuple[Query, ...] = Selection(store).narrowed(as_query(query)).stages
+        self._stages: tuple[Query, ...] = Selection(store).narrowed(lasting_query(query)).stages
         self._sorting = Sorting.of(sort)
         self._read_at_most = None if read_at_most is None else byte_count(read_at_most)
         self._trust = trust
+        self._unknown_keys = UnknownKeys()
         self._is_open = False
         super().__init__(**{"ttl": store.ttl, **intake_kwargs})
         self._is_open = True
@@ -150,7 +153,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
         # Only then: making the options resolves folders, which a catalog that is not trusted may not name.
         looks_into_data = any("data" in documents_needed(stage) for stage in self._stages)
         assets = self._assets() if looks_into_data else None
-        return Selection(self._view, self._stages, assets, self._read_at_most)
+        return Selection(self._view, self._stages, assets, self._read_at_most, self._unknown_keys)
 
     @property
     def arrangement(self) -> Arrangement:
@@ -218,26 +221,6 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
         from intake_bluesky.storage.writer import DocumentWriter
 
         return DocumentWriter(self.store, **options)
-
-    def search(
-        self, query: Query | Mapping[str, Any] | str | None = None, *, read_at_most: int | str | None = None
-    ) -> Self:
-        """The runs that match, among those of this catalog; nothing is read until it is used.
-
-        Parameters
-        ----------
-        query : Query, dict in MongoDB's form, or str
-            A str is words that all have to occur in the run start document, see `FullText`; or, after ``text:``, what
-            `from_text` reads.
-        read_at_most : int or str, optional
-            As of the catalog itself, in place of its own.
-
-        Raises
-        ------
-        UnsupportedQuery, QuerySyntaxError
-        """
-        found = self._narrowed(Selection(self._made_store, self._stages).narrowed(as_query(query)))
-        return found if read_at_most is None else found._changed(read_at_most=byte_count(read_at_most))
 
     def _changed(self, **changes: Any) -> Self:
         changed = {f"_{name}": value for name, value in changes.items()}
