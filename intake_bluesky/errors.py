@@ -13,6 +13,7 @@ a caller who has never heard of this package would catch::
     ├── UnsupportedQuery       (ValueError)
     │   └── QuerySyntaxError
     ├── UnsupportedOperation   (NotImplementedError)
+    ├── WrongSetting           (ValueError)
     ├── RemovalFailed          (RuntimeError)
     ├── SearchTooLarge         (RuntimeError)
     ├── AssetUnavailable       (OSError)
@@ -48,6 +49,7 @@ __all__ = [
     "UnsupportedOperation",
     "UnsupportedQuery",
     "UntrustedName",
+    "WrongSetting",
     "printable",
 ]
 
@@ -116,6 +118,10 @@ class QuerySyntaxError(UnsupportedQuery):
 
 class UnsupportedOperation(IntakeBlueskyError, NotImplementedError):
     """The store or the object does not offer this operation."""
+
+
+class WrongSetting(IntakeBlueskyError, ValueError):
+    """The user's configuration file, or an environment variable, has what it cannot have."""
 
 
 class RemovalFailed(IntakeBlueskyError, RuntimeError):

@@ -43,6 +43,10 @@ def _shown_targets(root_map: Mapping[str, Any]) -> dict[str, str]:
     return {str(root): shown(str(target)) for root, target in root_map.items()}
 
 
+def _shown_roots(data_roots: Sequence[Any]) -> list[str]:
+    return [shown(str(root)) for root in data_roots]
+
+
 class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsArguments, Catalog):  # type: ignore[misc]
     """The runs of a store; drivers subclass it to make the store of a YAML file's arguments.
 
@@ -61,6 +65,9 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
         ``databroker.handlers``.
     root_map : mapping of str to str, optional
         Where data moved, see `AssetOptions`; relative values are relative to the YAML file.
+    data_roots : list of str, optional
+        Folders, or beginnings of URLs, in which documents of a store on another machine may name files; relative ones
+        as in `root_map`.
     transforms : mapping of str to callable or dotted name, optional
         Functions that mend documents as they are read; keys ``start``, ``stop``, ``resource``,
         ``descriptor``, ``datum``.
@@ -97,7 +104,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
 
     container = "catalog"
     name = "bluesky-catalog"
-    WITHOUT_SECRETS = {**KeepsArguments.WITHOUT_SECRETS, "root_map": _shown_targets}  # noqa: RUF012
+    WITHOUT_SECRETS = {**KeepsArguments.WITHOUT_SECRETS, "root_map": _shown_targets, "data_roots": _shown_roots}  # noqa: RUF012
     _servers: tuple[str, ...] = ()  # those that `storage_options` are meant for
     # Without `_secrets`: a pickle has only those with which its store connects.
     FORGOTTEN: ClassVar[frozenset[str]] = KeepsArguments.FORGOTTEN | {"cat", "_seen", "_secrets"}
@@ -109,6 +116,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
         handler_registry: Mapping[str, Any] | None = None,
         root_map: Mapping[str, Any] | None = None,
         transforms: Mapping[str, Any] | None = None,
+        data_roots: Sequence[str] | None = None,
         query: Query | Mapping[str, Any] | str | None = None,
         sort: str | Sequence[str] | None = None,
         read_at_most: int | str | None = None,
@@ -118,7 +126,7 @@ class BlueskyCatalog(DriverCatalog, Results, RemovesRuns, KnowsItsSource, KeepsA
     ) -> None:
         self._keep_arguments()
         self._made_store = store
-        self._settings = Settings(handler_registry, root_map, transforms)
+        self._settings = Settings(handler_registry, root_map, transforms, data_roots)
         self._stages: tuple[Query, ...] = Selection(store).narrowed(lasting_query(query)).stages
         self._sorting = Sorting.of(sort)
         self._read_at_most = None if read_at_most is None else byte_count(read_at_most)
