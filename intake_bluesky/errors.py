@@ -13,6 +13,7 @@ a caller who has never heard of this package would catch::
     ├── UnsupportedQuery       (ValueError)
     │   └── QuerySyntaxError
     ├── UnsupportedOperation   (NotImplementedError)
+    ├── WrongSetting           (ValueError)
     ├── RemovalFailed          (RuntimeError)
     ├── SearchTooLarge         (RuntimeError)
     ├── AssetUnavailable       (OSError)
@@ -21,7 +22,8 @@ a caller who has never heard of this package would catch::
     ├── UntrustedName          (PermissionError)
     └── PluginError            (LookupError)
 
-A message names what was wanted, what was found, and what to do about it.
+A message names what was wanted, what was found, and what to do about it. `UnknownKeyWarning` is no error: it is a
+`UserWarning` about a search that found nothing.
 """
 
 from __future__ import annotations
@@ -43,9 +45,11 @@ __all__ = [
     "SearchTooLarge",
     "StoreUnavailable",
     "StreamNotFound",
+    "UnknownKeyWarning",
     "UnsupportedOperation",
     "UnsupportedQuery",
     "UntrustedName",
+    "WrongSetting",
     "printable",
 ]
 
@@ -114,6 +118,10 @@ class QuerySyntaxError(UnsupportedQuery):
 
 class UnsupportedOperation(IntakeBlueskyError, NotImplementedError):
     """The store or the object does not offer this operation."""
+
+
+class WrongSetting(IntakeBlueskyError, ValueError):
+    """The user's configuration file, or an environment variable, has what it cannot have."""
 
 
 class RemovalFailed(IntakeBlueskyError, RuntimeError):
@@ -187,3 +195,7 @@ class UntrustedName(IntakeBlueskyError, PermissionError):
 
 class PluginError(IntakeBlueskyError, LookupError):
     """A plugin is unknown, or registered and broken."""
+
+
+class UnknownKeyWarning(UserWarning):
+    """A search found nothing, and asked for a key that no run has; the message names those that are near."""

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from intake_bluesky.errors import StoreUnavailable, UntrustedName
 from intake_bluesky.runtime.secrets import Secrets, ServerURL
-from intake_bluesky.runtime.trust import TRUST
+from intake_bluesky.runtime.trust import TRUST, is_here
 
 PASSWORD: Final = "MONGO_PASSWORD"  # noqa: S105  # the name of a variable
 """The environment variable with the password of an address that was unpickled in another process."""
@@ -124,6 +124,12 @@ class MongoAddress:
     def database(self) -> str:
         """The name of the database."""
         return self.url.path
+
+    @property
+    def remote(self) -> bool:
+        """Whether one of its servers is on another machine."""
+        hosts = [unquote(re.sub(r":\d+$", "", host)) for host in self.url.hosts.split(",")]
+        return self.url.scheme == "mongodb+srv" or not all(map(is_here, hosts))
 
     @property
     def shown(self) -> str:

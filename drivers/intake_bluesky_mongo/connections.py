@@ -22,6 +22,7 @@ from pymongo.errors import (
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.runtime.secrets import Secrets
+from intake_bluesky.runtime.trust import is_here
 from intake_bluesky_mongo.address import MongoAddress
 
 Stored: TypeAlias = dict[str, Any]
@@ -132,6 +133,14 @@ class Connection:
         hosts = ",".join(host if port is None else f"{host}:{port}" for host, port in known)
         return f"mongodb://{hosts}/{self._given.name}"
 
+    @property
+    def remote(self) -> bool:
+        """Whether the database is on another machine; asks nothing."""
+        if self.address is not None:
+            return self.address.remote
+        assert self._given is not None
+        return not all(is_here(host) for host, _ in self._given.client.topology_description.server_descriptions())
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown!r})"
 
@@ -159,6 +168,26 @@ class Connection:
             secrets = Secrets() if self.address is None else self.address.secrets
             message = f"{self.shown} was asked {what}: {_reason(error, secrets.hide(str(error)))}"
             raise StoreUnavailable(message) from None if secrets.are_in(error) else error
+
+    def check_writable(self, collection: str) -> None:
+        """Refuse a user who may change nothing in a collection, by a change of no document.
+
+        Raises
+        ------
+        StoreUnavailable
+            Only where the server refuses: one that does not answer is met by who writes, and may wait for it.
+        """
+        try:
+            self.database[collection].update_one({"_id": {"$in": []}}, {"$set": {"nothing": None}})
+        except OperationFailure as error:
+            if error.code not in DENIED:
+                return
+            secrets = Secrets() if self.address is None else self.address.secrets
+            raise StoreUnavailable(
+                f"{self.shown} cannot be written: {_reason(error, secrets.hide(str(error)))}, of which readWrite is one"
+            ) from None
+        except PyMongoError:
+            return
 
     def close(self) -> None:
         """Let go of the client; the next use takes one anew."""

@@ -101,9 +101,19 @@ class MongoStore(RemovableRuns):
         return self.connections[0]
 
     @property
+    def trusts_paths(self) -> bool:
+        """Whether all of the databases are on this machine."""
+        return not any(connection.remote for connection in self.connections)
+
+    @property
     def writable(self) -> bool:
         """Whether it was asked for: a facility's database is only read."""
         return self._writable
+
+    def check_writable(self) -> None:
+        """Ask the servers what this user may do."""
+        for connection, collection in zip(self.connections, (self.schema.collection, "resource"), strict=False):
+            connection.check_writable(collection)
 
     @property
     def cache_key(self) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation
 from intake_bluesky.runtime.secrets import Secrets, ServerURL
+from intake_bluesky.runtime.trust import is_here
 
 DRIVERS: Final = {
     "sqlite": "sqlite",
@@ -34,7 +35,8 @@ SHOWN: Final = re.compile(
 ALMOST: Final = re.compile(r"(?i)[a-z][a-z+]+:/|.*\bpassword\s*=")  # a URL short of a slash, or libpq's own form
 FROM_ELSEWHERE: Final = "require_auth=password"
 """In addresses of catalogs from elsewhere that have a password of their own: this user's is not sent in its place."""
-HERE: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
+HOSTS: Final = ("PGHOST", "PGHOSTADDR")
+"""What libpq asks where an address names no host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,10 @@ class SQLAddress:
     @property
     def remote(self) -> bool:
         """Whether the database is on another machine."""
-        return _is_remote(self.text)
+        hosts, elsewhere = _hosts(self.text)
+        named = hosts or [host for name in HOSTS for host in os.environ.get(name, "").split(",")]
+        unknown = elsewhere or (not hosts and self.path is None and "PGSERVICE" in os.environ)
+        return unknown or not all(is_here(host) for host in named if host)
 
     def masked(self, text: str) -> str:
         """A text without any password of this database."""
@@ -153,10 +158,11 @@ def _path(text: str) -> Path | None:
 
 
 @lru_cache
-def _is_remote(text: str) -> bool:
+def _hosts(text: str) -> tuple[list[str], bool]:
+    """The hosts that the address of a server names, and whether a service file may name others."""
     url = make_url(text)
-    hosts = [url.host or "", *_several(url.query.get("host")), *_several(url.query.get("hostaddr"))]
-    return _path(text) is None and not all(host in HERE or host.startswith("/") for host in hosts)
+    given = [url.host or "", *_several(url.query.get("host")), *_several(url.query.get("hostaddr"))]
+    return [host for one in given for host in one.split(",") if host], "service" in url.query
 
 
 def _several(value: str | tuple[str, ...] | None) -> list[str]:

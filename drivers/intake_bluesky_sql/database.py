@@ -156,6 +156,26 @@ class Database:
                 self._attempt(self._writing, lambda connection: migrate(connection, str(self.address)))
             self._ready = True
 
+    def check_writable(self) -> None:
+        """Refuse a user who may not write runs; writes nothing.
+
+        Raises
+        ------
+        StoreUnavailable
+            Not where the server cannot be asked: who writes meets that, and may wait for it.
+        """
+        if self.path is not None:
+            if place := _not_writable(self.path):
+                raise StoreUnavailable(f"{self.path} cannot be written: this user may not write {place}")
+            return
+        try:
+            lacking = ", ".join(self._attempt(self._reading, tables.lacking_rights))
+        except StoreUnavailable:
+            return
+        if lacking:
+            advice = self._advice("permission denied")
+            raise StoreUnavailable(f"{self.address} cannot be written: this user lacks {lacking}. {advice}")
+
     def _prepare(self) -> None:
         """Make sure that there is something to read."""
         with self._lock:
@@ -312,6 +332,14 @@ def _is_about_data(error: DBAPIError) -> bool:
 def _is_busy(error: Exception) -> bool:
     """Whether another connection was writing for as long as SQLite waits."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # which Python's own errors lack
+
+
+def _not_writable(path: Path) -> Path | None:
+    """What of an SQLite file and the folder of its log may not be written; of a file to be made, its folder."""
+    folder = next(place for place in path.parents if place.exists())
+    effective = os.access in os.supports_effective_ids
+    there = [path, folder] if path.exists() else [folder]
+    return next((one for one in there if not os.access(one, os.W_OK, effective_ids=effective)), None)
 
 
 def _make_file(path: Path) -> None:

@@ -123,6 +123,10 @@ class SQLStore(RunStore):
         """True: what the user may do is the database's to say."""
         return True
 
+    def check_writable(self) -> None:
+        """Ask the database what this user may do; of a file, whether it and its folder may be written."""
+        self.database.check_writable()
+
     @property
     def statistics(self) -> StatisticsCache:
         """Those beside the runs."""

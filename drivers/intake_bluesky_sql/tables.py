@@ -182,11 +182,40 @@ READABLE: Final = 1
 """The oldest version that is read as it is by whoever may not change it: what later steps add are indexes."""
 
 
+WRITTEN: Final = {
+    "runs": ("INSERT", "UPDATE"), "documents": ("INSERT", "DELETE"), "blocks": ("INSERT",),
+    "block_columns": ("INSERT",), "keys": ("INSERT",), "statistics": ("INSERT", "DELETE"),
+}  # fmt: skip
+"""The rights to tables that writing runs takes."""
+
+
 def version_of(connection: Connection) -> int:
     """The version of a database; 0 where it is none of ours."""
     if not inspect(connection).has_table("intake_bluesky_schema"):
         return 0
     return int(connection.exec_driver_sql("SELECT version FROM intake_bluesky_schema").scalar_one_or_none() or 0)
+
+
+def lacking_rights(connection: Connection) -> list[str]:
+    """What a user of PostgreSQL would need to write runs and has no right to; nothing where all is there."""
+    ask = connection.exec_driver_sql
+    if ask("SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'").scalar_one():
+        return ["transactions that write: they are read-only here"]
+    if not version_of(connection):
+        return [] if ask("SELECT has_schema_privilege(current_schema(), 'CREATE')").scalar_one() else ["CREATE"]
+    # A right to some columns may be to all that are written: rather let that fail later than refuse it now.
+    rights = {
+        "INSERT": "has_any_column_privilege",
+        "UPDATE": "has_any_column_privilege",
+        "DELETE": "has_table_privilege",
+    }
+    numbers = ask("SELECT has_sequence_privilege(pg_get_serial_sequence('runs', 'id'), 'USAGE')").scalar_one()
+    return ([] if numbers else ["USAGE on the sequence of runs"]) + [
+        f"{right} on {table}"
+        for table, needed in WRITTEN.items()
+        for right in needed
+        if not ask(f"SELECT {rights[right]}('{table}', '{right}')").scalar_one()  # names are ours
+    ]
 
 
 def migrate(connection: Connection, where: str) -> None:

@@ -14,7 +14,9 @@ from urllib.parse import unquote
 from intake_bluesky.assets.names import Place, moved, names_of, plain
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
+from intake_bluesky.runtime.data_roots import advice
 from intake_bluesky.runtime.filesystems import check_filesystems
+from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.runtime.trust import origin_of, without_credentials
 
 __all__ = ["Location", "check_regular", "locate"]
@@ -128,7 +130,7 @@ class Location:
             if not self.may_lead_to(self.path):
                 raise UntrustedName(
                     f"{self.path} is a link to {os.path.realpath(self.path)}, which is under no root_map target and no "
-                    "allowed root: add its folder to root_map, or trust the catalog"
+                    f"allowed root: {advice(os.path.realpath(self.path))}, or trust the catalog"
                 )
             with suppress(FileNotFoundError, NotADirectoryError):
                 check_regular(self.path, os.stat(self.path).st_mode)
@@ -267,9 +269,13 @@ def _check(path: str, options: AssetOptions) -> None:
             return
     elif any(_within(path, root) for root in roots if "://" not in root):
         return
+    # Under a root by its name, and not by where links on the way lead: to name the root again would not help.
+    linked = any(path.startswith(f"{root.rstrip('/')}/") for root in roots)
+    place = os.path.realpath(path) if linked else path
+    leads = f"{path!r}, a link to {place!r}" if linked else repr(path)
     raise UntrustedName(
-        f"documents from elsewhere name {path!r}, which is under no root_map target and no allowed root "
-        f"({', '.join(roots) or 'none given'}): add its folder to root_map, or trust the catalog"
+        f"documents from elsewhere name {leads}, which is under no root_map target and no allowed root "
+        f"({', '.join(map(shown, roots)) or 'none given'}): {advice(place)}, or trust the catalog"
     )
 
 

@@ -37,6 +37,10 @@ def _moved(value: Any) -> bool:
     return isinstance(value, Mapping) and all(_is_path(one) for pair in value.items() for one in pair)
 
 
+def _listed(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(map(_is_path, value))
+
+
 def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
 
@@ -54,6 +58,7 @@ ARGUMENTS: Final[Mapping[str, Kind]] = {
     "writable": ("True or False", lambda value: isinstance(value, bool)),
     "find_kwargs": ("a mapping of options by name", _options),
     "root_map": ("a mapping of folders to the folders or URLs that they are now", _moved),
+    "data_roots": ("a list of folders or URLs, data_roots: [/data]", _listed),
     "transforms": ("a mapping of names of documents to functions or dotted names", _named),
     "storage_options": ("a mapping of options by name", _options),
     "metadata": ("a mapping", lambda value: isinstance(value, Mapping)),

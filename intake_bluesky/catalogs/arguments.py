@@ -93,6 +93,9 @@ class KeepsArguments(IntakeObject):
             source["args"] |= self._of_this_machine(source["args"])
         if "root_map" in source["args"]:  # resolved: relative values are of the file that it was read from
             source["args"]["root_map"] = self.WITHOUT_SECRETS["root_map"](self.root_map)
+        if "data_roots" in source["args"]:
+            roots = self._settings.data_roots(self._source)  # type: ignore[attr-defined]
+            source["args"]["data_roots"] = self.WITHOUT_SECRETS["data_roots"](roots)
         source["args"] = {name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"}
         # `catalog_dir` is added by Intake when it opens the file, and would be of another place in a saved one.
         source["metadata"] = plain_argument({k: v for k, v in source["metadata"].items() if k != "catalog_dir"})

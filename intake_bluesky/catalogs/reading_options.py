@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from intake_bluesky.assets.options import HANDLERS, AssetOptions, Handler
 from intake_bluesky.catalogs.argument_source import ArgumentSource
 from intake_bluesky.catalogs.older_packages import OLDER_HANDLERS
 from intake_bluesky.errors import PluginError, UntrustedName
+from intake_bluesky.runtime.data_roots import users_data_roots
 from intake_bluesky.runtime.plugins import Registry
 from intake_bluesky.runtime.trust import check_remote, import_dotted, resolve_against
 from intake_bluesky.storage.contract import RunStore
@@ -86,6 +87,7 @@ class Settings:
         None takes the installed ones.
     root_map : mapping of str to str, or None
     transforms : mapping of str to callable or dotted name, or None
+    data_roots : sequence of str, or None
     """
 
     def __init__(
@@ -93,10 +95,12 @@ class Settings:
         handlers: Mapping[str, Any] | None = None,
         root_map: Mapping[str, Any] | None = None,
         transforms: Mapping[str, Any] | None = None,
+        data_roots: Sequence[Any] | None = None,
     ) -> None:
         self.registry: Registry[Any] = Registry(HANDLERS) if handlers is None else Registry(values=dict(handlers))
         self._own: frozenset[str] | None = frozenset() if handlers is None else None
         self._root_map = dict(root_map or {})
+        self._data_roots = tuple(map(str, data_roots or ()))
         self._transforms = check_transforms(transforms)
         self._searched: RunStore | None = None  # of a catalog and its searches, which share these settings
 
@@ -127,6 +131,14 @@ class Settings:
                 check_remote(path, f"the place of {root!r} in root_map")
         return resolved
 
+    def data_roots(self, source: ArgumentSource) -> tuple[str, ...]:
+        """Folders that documents of another machine may name, as `root_map`; raises as it does."""
+        resolved = tuple(_resolved(source.folder, root) for root in self._data_roots)
+        if not source.trusts("data_roots"):
+            for root in resolved:
+                check_remote(root, "one of its data_roots")
+        return resolved
+
     def assets(
         self,
         source: ArgumentSource,
@@ -143,6 +155,10 @@ class Settings:
             root_map=self.root_map(source),
             handlers=handlers,
             trusted=trusted,
+            # What the user's environment and configuration name is for the user's own catalogs.
+            allowed_roots=()
+            if trusted
+            else (*self.data_roots(source), *(users_data_roots() if source.trusted else ())),
             storage_options=dict(storage_options or {}),
             servers=servers,
             anonymous=not source.trusts("storage_options"),

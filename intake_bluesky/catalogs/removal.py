@@ -19,7 +19,8 @@ from intake_bluesky.errors import (
 )
 from intake_bluesky.query import Everything, Query
 from intake_bluesky.runtime.progress import track
-from intake_bluesky.search.selection import Selection, as_query
+from intake_bluesky.search.given_queries import as_query
+from intake_bluesky.search.selection import Selection
 
 __all__ = ["Removal", "RemovedRun", "RemovesRuns", "Wanted"]
 

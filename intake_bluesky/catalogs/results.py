@@ -8,8 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from intake_bluesky.errors import UnsupportedQuery
+from intake_bluesky.query import Query
+from intake_bluesky.runtime.sizes import byte_count
+from intake_bluesky.search.given_queries import as_query
 from intake_bluesky.search.ordering import Arrangement, Sorting
 from intake_bluesky.search.selection import Selection
+from intake_bluesky.storage.contract import RunStore
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +30,9 @@ class Results(ABC):
     of the run stop. No method opens a run.
     """
 
+    _made_store: RunStore
+    _stages: tuple[Query, ...]
+
     @property
     @abstractmethod
     def arrangement(self) -> Arrangement:
@@ -34,6 +41,35 @@ class Results(ABC):
     @abstractmethod
     def _changed(self, **changes: Any) -> Self:
         """The same catalog but for `stages`, `sorting` or `read_at_most`."""
+
+    def search(
+        self,
+        query: Query | Mapping[str, Any] | str | None = None,
+        *,
+        read_at_most: int | str | None = None,
+        **equal: Any,
+    ) -> Self:
+        """The runs that match, among those of this catalog; nothing is read until it is used.
+
+        Where none match, an `UnknownKeyWarning` tells, once for each key, of those that no run has.
+
+        Parameters
+        ----------
+        query : Query, dict in MongoDB's form, or str
+            A str is a query in text form, ``"plan_name == 'scan'"``, see `from_text`; any other, ``"nickel foil"``, is
+            words that all have to occur in the run start document, see `FullText`.
+        read_at_most : int or str, optional
+            As of the catalog itself, in place of its own.
+        **equal
+            Values of keys of the run start document that runs have, too: ``search(plan_name="scan")``. A key that is
+            named as a parameter is asked for in a dict.
+
+        Raises
+        ------
+        UnsupportedQuery, QuerySyntaxError
+        """
+        found = self._narrowed(Selection(self._made_store, self._stages).narrowed(as_query(query, equal)))
+        return found if read_at_most is None else found._changed(read_at_most=byte_count(read_at_most))
 
     def _narrowed(self, selection: Selection) -> Self:
         return self._changed(stages=selection.stages)

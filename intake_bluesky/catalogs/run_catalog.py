@@ -29,8 +29,10 @@ from intake_bluesky.query import Query, documents_needed
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.runtime.sizes import byte_count
 from intake_bluesky.runtime.trust import import_dotted
+from intake_bluesky.search.given_queries import lasting_query
 from intake_bluesky.search.ordering import Arrangement, Sorting
-from intake_bluesky.search.selection import Selection, as_query
+from intake_bluesky.search.selection import Selection
+from intake_bluesky.search.unknown_keys import UnknownKeys
 from intake_bluesky.storage.contract import Problem, RunStore
 from intake_bluesky.storage.origin import Origin
 
@@ -42,6 +44,10 @@ COMPLETED: Final = 100  # runs offered by tab completion
 
 def _shown_targets(root_map: Mapping[str, Any]) -> dict[str, str]:
     return {str(root): shown(str(target)) for root, target in root_map.items()}
+
+
+def _shown_roots(data_roots: Sequence[Any]) -> list[str]:
+    return [shown(str(root)) for root in data_roots]
 
 
 class BlueskyCatalog(
@@ -71,6 +77,9 @@ class BlueskyCatalog(
         ``databroker.handlers``.
     root_map : mapping of str to str, optional
         Where data moved, see `AssetOptions`; relative values are relative to the YAML file.
+    data_roots : list of str, optional
+        Folders, or beginnings of URLs, in which documents of a store on another machine may name files; relative ones
+        as in `root_map`.
     transforms : mapping of str to callable or dotted name, optional
         Functions that mend documents as they are read; keys ``start``, ``stop``, ``resource``,
         ``descriptor``, ``datum``.
@@ -107,7 +116,7 @@ class BlueskyCatalog(
 
     container = "catalog"
     name = "bluesky-catalog"
-    WITHOUT_SECRETS = {**KeepsArguments.WITHOUT_SECRETS, "root_map": _shown_targets}  # noqa: RUF012
+    WITHOUT_SECRETS = {**KeepsArguments.WITHOUT_SECRETS, "root_map": _shown_targets, "data_roots": _shown_roots}  # noqa: RUF012
     _servers: tuple[str, ...] = ()  # those that `storage_options` are meant for
     # Without `_secrets`: a pickle has only those with which its store connects.
     FORGOTTEN: ClassVar[frozenset[str]] = KeepsArguments.FORGOTTEN | {"cat", "_seen", "_secrets"}
@@ -119,6 +128,7 @@ class BlueskyCatalog(
         handler_registry: Mapping[str, Any] | None = None,
         root_map: Mapping[str, Any] | None = None,
         transforms: Mapping[str, Any] | None = None,
+        data_roots: Sequence[str] | None = None,
         query: Query | Mapping[str, Any] | str | None = None,
         sort: str | Sequence[str] | None = None,
         read_at_most: int | str | None = None,
@@ -128,11 +138,12 @@ class BlueskyCatalog(
     ) -> None:
         self._keep_arguments()
         self._made_store = store
-        self._settings = Settings(handler_registry, root_map, transforms)
-        self._stages: tuple[Query, ...] = Selection(store).narrowed(as_query(query)).stages
+        self._settings = Settings(handler_registry, root_map, transforms, data_roots)
+        self._stages: tuple[Query, ...] = Selection(store).narrowed(lasting_query(query)).stages
         self._sorting = Sorting.of(sort)
         self._read_at_most = None if read_at_most is None else byte_count(read_at_most)
         self._trust = trust
+        self._unknown_keys = UnknownKeys()
         self._is_open = False
         super().__init__(**{"ttl": store.ttl, **intake_kwargs})
         self._is_open = True
@@ -162,7 +173,7 @@ class BlueskyCatalog(
         # Only then: making the options resolves folders, which a catalog that is not trusted may not name.
         looks_into_data = any("data" in documents_needed(stage) for stage in self._stages)
         assets = self._assets() if looks_into_data else None
-        return Selection(self._view, self._stages, assets, self._read_at_most)
+        return Selection(self._view, self._stages, assets, self._read_at_most, self._unknown_keys)
 
     @property
     def arrangement(self) -> Arrangement:
@@ -230,26 +241,6 @@ class BlueskyCatalog(
         from intake_bluesky.storage.writer import DocumentWriter
 
         return DocumentWriter(self.store, **options)
-
-    def search(
-        self, query: Query | Mapping[str, Any] | str | None = None, *, read_at_most: int | str | None = None
-    ) -> Self:
-        """The runs that match, among those of this catalog; nothing is read until it is used.
-
-        Parameters
-        ----------
-        query : Query, dict in MongoDB's form, or str
-            A str is words that all have to occur in the run start document, see `FullText`; or, after ``text:``, what
-            `from_text` reads.
-        read_at_most : int or str, optional
-            As of the catalog itself, in place of its own.
-
-        Raises
-        ------
-        UnsupportedQuery, QuerySyntaxError
-        """
-        found = self._narrowed(Selection(self._made_store, self._stages).narrowed(as_query(query)))
-        return found if read_at_most is None else found._changed(read_at_most=byte_count(read_at_most))
 
     def _changed(self, **changes: Any) -> Self:
         changed = {f"_{name}": value for name, value in changes.items()}

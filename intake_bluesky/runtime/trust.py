@@ -12,7 +12,7 @@ from intake_bluesky.errors import PluginError, UntrustedName
 from intake_bluesky.runtime.secrets import shown
 
 __all__ = [
-    "SERVERS", "TRUST", "check_remote", "import_dotted", "is_local", "origin_of", "resolve_against",
+    "SERVERS", "TRUST", "check_remote", "import_dotted", "is_here", "is_local", "origin_of", "resolve_against",
     "without_credentials",
 ]  # fmt: skip
 
@@ -46,6 +46,17 @@ def is_local(place: str) -> bool:
 def _is_path(place: str) -> bool:
     scheme, separator, _ = place.partition("://")
     return (not separator and not place.startswith("data:")) or scheme.lower() in LOCAL_SCHEMES
+
+
+def is_here(host: str) -> bool:
+    """Whether a server is on this machine: at a socket, or at the address by which a machine calls itself.
+
+    Examples
+    --------
+    >>> [is_here(host) for host in ("localhost", "127.0.0.1", "[::1]", "/run/postgresql", "db.example")]
+    [True, True, True, True, False]
+    """
+    return host.strip("[]").lower() in {"localhost", "127.0.0.1", "::1"} or host.startswith(("/", "@"))
 
 
 def check_remote(place: str, purpose: str) -> str:

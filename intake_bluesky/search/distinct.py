@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from intake_bluesky.documents.model import to_plain
-from intake_bluesky.query import Path
+from intake_bluesky.query import Exists, Path
 from intake_bluesky.query.paths import MISSING
 from intake_bluesky.search.ordering import TIME, Rank, as_path, rank, value_of
 from intake_bluesky.search.selection import Selection
@@ -35,6 +35,11 @@ class _Counts:
         known = self._found.get(key)
         self._found[key] = Facet(to_plain(value), count) if known is None else Facet(known.value, known.runs + count)
 
+    @property
+    def empty(self) -> bool:
+        """Whether no run has a value."""
+        return not self._found
+
     def ordered(self, *, missing: bool) -> list[Facet]:
         """The most frequent first, then by value."""
         if missing and self.absent:
@@ -58,6 +63,9 @@ def facets(selection: Selection, keys: Sequence[str], *, missing: bool = False) 
     for run in selection.runs() if by_runs else ():
         for count in by_runs:
             count.add(value_of(run, count.path))
+    for count in counts.values():
+        if count.empty:
+            selection.nothing_found(Exists(count.path))
     return {key: count.ordered(missing=missing) for key, count in counts.items()}
 
 

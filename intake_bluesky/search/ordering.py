@@ -236,7 +236,8 @@ class Arrangement:
         """Uids, times and values, as the store looks them up; None where documents have to be read."""
         plan = self.selection.plan(order=self.sorting.ties).whole
         # In order only: `Sorting.arrange` leaves runs that are equal by all keys as they come.
-        return self.selection.store.lookup(paths, plan) if plan is not None and plan.ordered else None
+        found = self.selection.store.lookup(paths, plan) if plan is not None and plan.ordered else None
+        return None if found is None else self.selection.watched(found)
 
     def _collected(self, keep: Callable[[RunSummary], T]) -> Iterator[T]:
         found = self.selection.runs(order=self.sorting.ties)

@@ -2,83 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents.model import RunHeader, RunSummary
-from intake_bluesky.errors import AmbiguousRun, RunNotFound, UnsupportedQuery
-from intake_bluesky.query import (
-    ALL,
-    Everything,
-    FullText,
-    PartialUID,
-    Query,
-    Start,
-    all_of,
-    from_json,
-    settle_scan_ids,
-)
-from intake_bluesky.query.json_form import FORMAT
+from intake_bluesky.errors import AmbiguousRun, RunNotFound
+from intake_bluesky.query import ALL, Everything, PartialUID, Query, Start, all_of, settle_scan_ids
 from intake_bluesky.search.plan import SearchPlan, plan_search
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.order import Order
 
 if TYPE_CHECKING:
     from intake_bluesky.search.residual import Finishing
+    from intake_bluesky.search.unknown_keys import UnknownKeys
 
-__all__ = ["Selection", "as_query"]
+__all__ = ["Selection"]
 
-TEXT = "text:"
+T = TypeVar("T")
+
 SHOWN = 5  # how many of several candidates a message names
-
-
-def as_query(query: Query | Mapping[str, Any] | str | None) -> Query:
-    """Make a query of what people write: a query, MongoDB's form, words, or None for all.
-
-    Text that begins with ``text:`` is the text form (see `from_text`), so that it can be written in a YAML file.
-
-    Raises
-    ------
-    UnsupportedQuery
-        When it is none of these, or asks for something that no query does.
-    QuerySyntaxError
-        When what follows ``text:`` cannot be read.
-
-    Examples
-    --------
-    >>> from intake_bluesky.query import from_mongo
-    >>> as_query({"plan_name": "scan"}) == from_mongo({"plan_name": "scan"})
-    True
-    >>> as_query("nickel foil")
-    FullText('nickel foil')
-    >>> as_query("text: plan_name == 'scan'")
-    Start('plan_name') == 'scan'
-    """
-    if query is None:
-        return ALL
-    if isinstance(query, Query):
-        return query
-    if isinstance(query, str):
-        if not query.startswith(TEXT):
-            return FullText(query)
-        from intake_bluesky.query import from_text  # late: the parser
-
-        return from_text(query.removeprefix(TEXT))
-    if isinstance(query, Mapping):
-        # YAML gives the JSON form of a query as a dict.
-        if FORMAT in query:
-            return from_json(json.dumps(query))
-        from intake_bluesky.query import from_mongo
-
-        return from_mongo(query)
-    raise UnsupportedQuery(
-        f"a search takes a query, a dict in MongoDB's form, or words, not {type(query).__name__}: {query!r}"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +44,8 @@ class Selection:
         How a query over data finds and reads files; None for the defaults, see `StoredRun`.
     read_at_most : int or None
         Bytes of data that one search reads; None for whatever it takes.
+    unknown : UnknownKeys or None
+        What looks for the keys of the query in the store where nothing was found, and warns; None looks for none.
 
     Examples
     --------
@@ -113,6 +61,7 @@ class Selection:
     stages: tuple[Query, ...] = ()
     assets: AssetOptions | None = None
     read_at_most: int | None = None
+    unknown: UnknownKeys | None = field(default=None, compare=False, repr=False)
 
     @property
     def query(self) -> Query:
@@ -167,6 +116,24 @@ class Selection:
         SearchTooLarge
             Where that is more than `read_at_most`.
         """
+        found = self._runs(query, order, offset, limit)
+        # Only of the searches of users: those that this package adds to them look for runs that need not be there.
+        yield from found if offset or limit == 0 or query is not ALL else self.watched(found)
+
+    def watched(self, found: Iterator[T]) -> Iterator[T]:
+        """Pass on what was found of these runs; where that is nothing, look for keys that no run has."""
+        for one in found:
+            yield one
+            yield from found
+            return
+        self.nothing_found()
+
+    def nothing_found(self, query: Query = ALL) -> None:
+        """Warn of keys of these runs' query, and of `query`, that no run has."""
+        if self.unknown is not None:
+            self.unknown.look(self.store, self.query & query)
+
+    def _runs(self, query: Query, order: Order, offset: int, limit: int | None) -> Iterator[RunSummary]:
         plan = self.plan(query, order)
         if plan.whole is not None and plan.ordered:
             yield from self.store.find(plan.whole, offset=offset, limit=limit)
@@ -181,7 +148,12 @@ class Selection:
         ------
         SearchTooLarge
         """
-        plan = self.plan(query)
+        counted = self._count(self.plan(query))
+        if not counted and query is ALL:
+            self.nothing_found()
+        return counted
+
+    def _count(self, plan: SearchPlan) -> int:
         if plan.whole is not None:
             return self.store.count(plan.whole)
         with self._finishing(plan.residual) as finishing:

@@ -278,6 +278,16 @@ class RunStore(ABC):
             with suppress(RunNotFound, DamagedRun):
                 yield self.header(uid), self
 
+    def check_writable(self) -> None:
+        """Refuse a user who has no right to write, before anything is to be written; by default nobody.
+
+        What cannot be asked, such as a server that does not answer, is left to `insert`.
+
+        Raises
+        ------
+        StoreUnavailable
+        """
+
     def insert(self, start: Document) -> RunInsert:
         """Begin a run with its start document, which is written at once.
 

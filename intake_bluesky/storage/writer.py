@@ -29,6 +29,11 @@ class DocumentWriter:
     on_duplicate : {"raise", "skip"}
         What to do with a run that is in the store already: raise `DuplicateRun`, or take its documents and drop them.
 
+    Raises
+    ------
+    UnsupportedOperation, StoreUnavailable
+        When the store, or this user, may not write.
+
     Examples
     --------
     >>> from intake_bluesky.testing.memory import MemoryStore
@@ -47,6 +52,7 @@ class DocumentWriter:
             )
         if on_duplicate not in ("raise", "skip"):
             raise ValueError(f'on_duplicate is "raise" or "skip", not {on_duplicate!r}')
+        store.check_writable()
         self._store = store
         self._on_duplicate = on_duplicate
         self._runs: dict[str, _Run] = {}

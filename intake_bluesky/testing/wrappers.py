@@ -27,6 +27,7 @@ CONTRACT: Final[Mapping[str, tuple[tuple[Any, ...], Mapping[str, Any]]]] = {
     "count": ((OLDEST,), {}),
     "datum_pages": (("uid", "resource"), {}),
     "distinct": ((KEY, OLDEST), {}),
+    "check_writable": ((), {}),
     "document": (("uid", "annotations"), {}),
     "documents": (("uid",), {}),
     "event_pages": (("uid", "primary"), {"data": ("x",), "timestamps": ("y",), "events": slice(1, 2)}),

@@ -424,7 +424,65 @@ def test_search_columns_sort_and_limit(folder: Path, capsys: pytest.CaptureFixtu
 def test_search_says_how_many_there_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert search(capsys, "runs", "{}", "--mongo", "-n", "3")[-1] == "3 runs, of 4 (--limit 0 shows all)"
     assert search(capsys, "runs", "{}", "--mongo", "-n", "4")[-1] == "4 runs"
-    assert search(capsys, "runs", '{"a": 1}', "--mongo", "-n", "0")[-1] == "0 runs"
+    assert search(capsys, "runs", '{"scan_id": -1}', "--mongo", "-n", "0")[-1] == "0 runs"
+
+
+@pytest.mark.parametrize(
+    ("query", "meant"),
+    [
+        ("exit_status == 'success'", "stop.exit_status"),
+        ("plan_nam == 'scan'", "plan_name"),
+        ("status == 'success'", "stop.exit_status"),
+        ("plan_name is scan", "plan_name =="),
+    ],
+)
+def test_a_search_for_what_no_run_has_names_what_is_near(
+    folder: Path, capsys: pytest.CaptureFixture[str], query: str, meant: str
+) -> None:
+    assert main(["search", "runs", query]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == "0 runs"
+    (line,) = err.splitlines()
+    assert line.startswith("intake-bluesky: ")
+    assert meant in line
+
+
+def test_query_text_and_words_are_those_of_python(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cat = find_catalog("runs")
+    for text in ("plan_name == 'scan'", "foil NI", "text: sample exists"):
+        found = json.loads(printed(capsys, "search", "runs", text, "--json"))
+        assert [run["uid"] for run in found["runs"]] == list(cat.search(text)) != []
+
+
+@pytest.mark.parametrize("command", [["ls"], ["search", "scan_id > 1"], ["index"]])
+def test_a_catalog_of_which_no_file_can_be_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    for file in (folder / "runs").iterdir():
+        file.write_text("no document\n")
+    name, *query = command
+    assert main([name, "runs", *query]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.match(
+        r"intake-bluesky: none of the runs can be read: .*\.jsonl: .*\(4 problems in all: see validate\)", err
+    )
+    assert len(err.splitlines()) == 1
+
+
+def test_some_files_that_cannot_be_read_are_no_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "runs" / "bad.jsonl").write_text("no document\n")
+    assert main(["search", "runs", "scan_id == -1"]) == 0
+
+
+def test_ls_of_a_folder_names_those_below_that_have_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder / "more" / "2026" / "jan", EXAMPLES["scan"](folder))
+    (folder / "more" / "empty").mkdir()
+    assert main(["ls", "more"]) == 2
+    assert "more/2026/jan: give one of these folders" in capsys.readouterr().err
+    (folder / "other" / "empty").mkdir(parents=True)
+    assert main(["ls", "other"]) == 2
+    assert "below" not in capsys.readouterr().err
 
 
 def test_search_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

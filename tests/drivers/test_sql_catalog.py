@@ -429,8 +429,10 @@ def test_read_only_file_is_read(closed: bool) -> None:
             other = BlueskySQLCatalog(path)
             np.testing.assert_array_equal(other[-1].primary.read().theta, expected.theta)
             assert len(other.search(Data("theta").between(0.1, 0.2))) == 0
+            with pytest.raises(StoreUnavailable, match=r"runs\.db cannot be written: this user may not write"):
+                other.writer()
             with pytest.raises(StoreUnavailable, match=r"runs\.db cannot be used"):
-                other.writer()("start", {"uid": "new", "time": 1.0})
+                other.store.insert({"uid": "new", "time": 1.0})
             other.store.close()
         Path(folder).chmod(0o755)
         catalog.store.close()
@@ -465,7 +467,7 @@ def test_database_that_may_only_be_read_is_read(postgres: Postgres) -> None:
     assert len(reader[-1].primary.read().time) == 11
     assert len(reader.search(Data("theta").between(0.1, 0.2))) == 0
     with pytest.raises(StoreUnavailable, match="permission denied"):
-        reader.writer()("start", {"uid": "new", "time": 1.0})
+        reader.store.insert({"uid": "new", "time": 1.0})
     reader.store.close()
     catalog.store.close()
 

@@ -6,12 +6,14 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 from intake_bluesky._version import __version__
-from intake_bluesky.errors import IntakeBlueskyError, QuerySyntaxError, printable
+from intake_bluesky.errors import IntakeBlueskyError, QuerySyntaxError, UnknownKeyWarning, printable
 
 __all__ = ["FINE", "FOUND", "UNUSABLE", "main"]
 
@@ -52,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     try:
         # Only the module of this command: `--help` and typing errors should not wait for dask and xarray.
-        code: int = import_module(f"intake_bluesky.apps.cli.{arguments.command}").run(arguments)
+        module = import_module(f"intake_bluesky.apps.cli.{arguments.command}")
+        with _warnings_of_searches():
+            code: int = module.run(arguments)
         # Now, while a closed pipe or a full disk is still an error of ours to report.
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` closed the pipe: no error, but Python would flush into it once more at exit
@@ -63,6 +67,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the edge of the program: a line for the user, a code for the script
         return _complain(error, debug=arguments.debug)
     return code
+
+
+@contextmanager
+def _warnings_of_searches() -> Iterator[None]:
+    """Write warnings of keys that no run has as errors are written; leave all others to Python."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UnknownKeyWarning)
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, UnknownKeyWarning):
+                sys.stderr.write(f"intake-bluesky: {printable(' '.join(str(message).split()))}\n")
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = tell
+        yield
 
 
 def _complain(error: Exception, *, debug: bool) -> int:
@@ -126,7 +147,9 @@ def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     search = _command(commands, "search", "list the runs that match a query", catalog=True)
-    search.add_argument("query", metavar="QUERY", help="conditions, such as \"plan_name == 'scan' and scan_id > 5\"")
+    search.add_argument(
+        "query", metavar="QUERY", help="conditions, such as \"plan_name == 'scan' and scan_id > 5\", or words"
+    )
     form = search.add_mutually_exclusive_group()
     form.add_argument("--words", action="store_true", help="QUERY is words that all occur in the run start")
     form.add_argument("--mongo", action="store_true", help='QUERY is JSON as MongoDB has it, \'{"plan_name": "scan"}\'')

@@ -11,7 +11,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, runtime_checkable
 
-from intake_bluesky.apps.cli.open_catalog import find_catalog
+from intake_bluesky.apps.cli.open_catalog import check_readable, find_catalog
 from intake_bluesky.apps.terminal.page import counted, write_json
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.runtime.secrets import shown
@@ -105,6 +105,7 @@ def _index(text: str, arguments: argparse.Namespace) -> dict[str, Any]:
             store.scan(executor)
     else:
         store.refresh()
+    check_readable(catalog)
     published = list(store.publish()) if arguments.publish else []
     return {
         "catalog": shown(text),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from intake_bluesky.apps.cli.open_catalog import find_catalog
+from intake_bluesky.apps.cli.open_catalog import check_readable, find_catalog
 from intake_bluesky.apps.terminal.page import console, write_json
 from intake_bluesky.apps.terminal.tables import describe_summary, runs_table, summary_line
 from intake_bluesky.runtime.secrets import shown
@@ -17,6 +17,8 @@ def run(arguments: argparse.Namespace) -> int:
     catalog = find_catalog(arguments.catalog)
     total = len(catalog)
     runs = list(catalog.arrangement.runs(limit=arguments.limit or None))
+    if not runs:
+        check_readable(catalog)
     if arguments.json:
         write_json(
             {"catalog": shown(arguments.catalog), "total": total, "runs": [describe_summary(one) for one in runs]}

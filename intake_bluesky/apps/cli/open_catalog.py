@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from intake_bluesky.catalogs import catalog
@@ -18,10 +19,12 @@ from intake_bluesky.runtime.secrets import shown
 if TYPE_CHECKING:
     from intake_bluesky.catalogs.run import BlueskyRun
 
-__all__ = ["find_catalog", "find_run"]
+__all__ = ["check_readable", "find_catalog", "find_run"]
 
 YAML: Final = re.compile(r"(?P<file>.+\.ya?ml)(?::(?P<entry>[^/\\]+))?")
 MOST: Final = 16  # first bytes of a file, as many as a signature of a driver may have
+LOOKED_INTO: Final = 2000  # folders in which runs are looked for below one that has none
+SHOWN: Final = 3  # of these that a message names
 COMPRESSION: Final = (".gz", ".zst")
 
 
@@ -54,6 +57,19 @@ def find_catalog(text: str) -> BlueskyCatalog:
     if _is_path(text):
         return _open(_by_suffix(text), text)
     return _installed(text)
+
+
+def check_readable(catalog: BlueskyCatalog) -> None:
+    """Refuse a catalog in which nothing was found because none of its runs can be read.
+
+    Raises
+    ------
+    StoreUnavailable
+    """
+    problems = catalog.problems
+    if problems and not catalog.store.count():
+        first, more = problems[0], f" ({len(problems)} problems in all: see validate)" if len(problems) > 1 else ""
+        raise StoreUnavailable(f"none of the runs can be read: {first.where}: {first.message}{more}")
 
 
 def _open(driver: type[DriverCatalog], text: str) -> BlueskyCatalog:
@@ -159,7 +175,21 @@ def _by_suffix(text: str) -> type[DriverCatalog]:
     yaml = sorted(name for name in names if name.endswith((".yml", ".yaml")))
     named = ", ".join(os.path.join(text, name) if os.path.isdir(text) else name for name in yaml)
     advice = f", but a catalog in YAML: give {named}" if named else ""
-    raise StoreUnavailable(f"{text} is no catalog: it has no files of {_kinds()}{advice}")
+    below = "" if named else _below(text)
+    raise StoreUnavailable(f"{text} is no catalog: it has no files of {_kinds()}{advice}{below}")
+
+
+def _below(folder: str) -> str:
+    """Name the folders with runs that are found below a folder, looking into `LOOKED_INTO` at most."""
+    written = [driver.suffixes[0] for driver in set(chain(*opened_by(lambda one: one.suffixes).values()))]
+    found = []
+    for place, folders, names in islice(os.walk(folder) if os.path.isdir(folder) else (), LOOKED_INTO):
+        folders.sort()
+        if any(_suffix(name, written) for name in names):
+            found.append(place)
+        folders[:] = [name for name in folders if not name.startswith(".") and place not in found]
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f", but below it are runs in {', '.join(found[:SHOWN])}{more}: give one of these folders" if found else ""
 
 
 def find_run(catalog: BlueskyCatalog, text: str) -> BlueskyRun:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from intake_bluesky.apps.cli.open_catalog import find_catalog
+from intake_bluesky.apps.cli.open_catalog import check_readable, find_catalog
 from intake_bluesky.apps.terminal.page import console, write_json
 from intake_bluesky.apps.terminal.tables import describe_summary, runs_table, summary_line, values_table
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
@@ -20,6 +20,7 @@ from intake_bluesky.query import FullText, Query, from_mongo, to_json
 from intake_bluesky.query.paths import MISSING
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.runtime.sizes import byte_count
+from intake_bluesky.search.given_queries import as_query
 from intake_bluesky.search.ordering import as_path, value_of
 
 __all__ = ["run"]
@@ -33,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     hits = found.search(query, read_at_most=_size(arguments.read_at_most)).sort(*_listed(arguments.sort))
     places = {column: as_path(column) for column in columns}
     runs = list(hits.arrangement.runs(limit=arguments.limit or None))
+    if not runs:
+        check_readable(found)
     # Counting may be a second search: not needed where the listing ended before its limit.
     total = len(hits) if len(runs) == arguments.limit else len(runs)
     if arguments.save:
@@ -57,9 +60,7 @@ def _query(arguments: argparse.Namespace) -> Query:
         return FullText(text)
     if arguments.mongo:
         return _from_mongo(text)
-    from intake_bluesky.query.text_form.text_form import from_text
-
-    return from_text(text)
+    return as_query(text)
 
 
 def _size(text: str | None) -> int | None:

@@ -22,6 +22,7 @@ from intake_bluesky.assets.hdf5.open_files import OpenFile, import_h5py, open_fi
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.region import Region
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
+from intake_bluesky.runtime.data_roots import advice
 
 __all__ = ["VirtualSource", "check_source", "find_dataset", "lead", "list_group", "locate_source", "sources_of"]
 
@@ -214,7 +215,7 @@ def _refuse(here: Location, found: list[str]) -> None:
         if not here.may_lead_to(path):
             raise UntrustedName(
                 f"{here.path} leads to {os.path.realpath(path)}, which is under no root_map target and no allowed "
-                "root: add its folder to root_map, or trust the catalog"
+                f"root: {advice(os.path.realpath(path))}, or trust the catalog"
             )
         here.with_path(path).check()
 

@@ -45,16 +45,19 @@ class Configuration(Offered):
     Attributes
     ----------
     root_map : mapping
+    data_roots : tuple of str
     transforms : mapping
     handlers : mapping of spec to dotted name
     """
 
     root_map: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    data_roots: tuple[str, ...] = field(default=(), kw_only=True)
     transforms: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     handlers: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def yaml(self) -> str:
-        arguments = {**self._shown(), "root_map": dict(self.root_map), "transforms": dict(self.transforms)}
+        arguments = {**self._shown(), "root_map": dict(self.root_map), "data_roots": list(self.data_roots)}
+        arguments["transforms"] = dict(self.transforms)
         arguments["handler_registry"] = dict(self.handlers)
         source = {
             "driver": self.driver,
@@ -87,6 +90,7 @@ class InMongo(Configuration):
         given = {
             "description": self.description,
             "root_map": dict(self.root_map),
+            "data_roots": list(self.data_roots),
             "transforms": dict(self.transforms),
         }
         options = {name: value for name, value in given.items() if value}
@@ -194,6 +198,7 @@ def read_configuration(name: str, path: str, data: Mapping[str, Any]) -> Configu
     facts: dict[str, Any] = {
         "description": None if description is None else str(description),
         "root_map": _mapping(data, "root_map"),
+        "data_roots": _roots(data),  # of this package: databroker has no such key
         "transforms": _mapping(data, "transforms"),
         "handlers": {spec: _handler(spec, handler) for spec, handler in _mapping(data, "handlers").items()},
     }
@@ -222,6 +227,13 @@ def _mapping(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"it is a configuration file of databroker whose {name!r} is no mapping")
     return value
+
+
+def _roots(data: Mapping[str, Any]) -> tuple[str, ...]:
+    roots = data.get("data_roots") or []
+    if not isinstance(roots, list) or not all(isinstance(root, str) for root in roots):
+        raise ValueError("it is a configuration file of databroker whose 'data_roots' is no list of folders")
+    return tuple(roots)
 
 
 def _handler(spec: str, handler: Any) -> str:

@@ -1,0 +1,212 @@
+"""Telling of keys in a query that no run has, where the query found nothing.
+
+A search that finds a run costs nothing more. Of one that finds none, each key is looked for once in the life of a
+catalog, and each look is bounded: the store is asked for one run that has the key where it answers that by itself, as
+it answered the search; else the newest `SAMPLE` runs are looked at, of which the near ones come, too. What was recorded
+is looked for in the headers of the newest `OPENED` runs.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher, get_close_matches
+from itertools import islice
+from typing import Any, Final
+
+from intake_bluesky.documents.model import RunHeader, RunSummary
+from intake_bluesky.errors import DamagedRun, RunNotFound, UnknownKeyWarning
+from intake_bluesky.query import (
+    AnyDescriptor,
+    CompareStatistic,
+    DataBetween,
+    DataWithin,
+    Exists,
+    FullText,
+    Path,
+    PathQuery,
+    Query,
+    leaves,
+    matches,
+    words,
+)
+from intake_bluesky.search.plan import plan_search
+from intake_bluesky.storage.contract import ALL_RUNS, RunStore
+from intake_bluesky.storage.order import Order
+
+__all__ = ["UnknownKeys"]
+
+SAMPLE: Final = 100  # runs of which start and stop are looked at
+OPENED: Final = 5  # runs that are opened for the names of what was recorded
+DEEPEST: Final = 4  # levels of dicts in which keys are looked for
+MOST: Final = 2000  # keys among which near ones are looked for
+ASKED: Final = 20  # keys of one query that are looked for
+NEAR: Final = 3  # near ones that are named
+ALIKE: Final = 0.6  # the ratio of `difflib` from which a key is near
+MEANT: Final = 0.85  # and from which a word may be meant for one
+
+OTHERWISE: Final[Mapping[str, str]] = {
+    "status": "stop.exit_status",
+    "plan": "plan_name",
+    **dict.fromkeys(("since", "until", "start_time", "stop_time"), "TimeRange(since=..., until=...)"),
+}
+"""What people call a key by another name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Names that some runs have: of keys in their documents as a query is written, and of what they recorded."""
+
+    runs: tuple[RunSummary, ...]
+    keys: frozenset[str]
+    opened: int
+    recorded: Mapping[str, str]  # name to code
+
+    @classmethod
+    def of(cls, store: RunStore, enough: frozenset[str] | None) -> _Known:
+        """Look; for what was recorded until all of `enough` are found, and of None, into all runs of the sample."""
+        runs = tuple(islice(store.find(ALL_RUNS, limit=SAMPLE), SAMPLE))
+        keys: set[str] = set()
+        for run in runs:
+            if len(keys) < MOST:
+                keys.update(islice(_keys(run.start), MOST))
+                keys.update(f"stop.{key}" for key in islice(_keys(run.stop or {}), MOST))
+        recorded: dict[str, str] = {}
+        opened = 0
+        for run in runs[:OPENED]:
+            if enough is not None and enough <= recorded.keys():
+                break
+            with suppress(DamagedRun, RunNotFound):
+                recorded.update(_recorded(store.header(run.uid)))
+                opened += 1
+        return cls(runs, frozenset(keys), opened, recorded)
+
+    def which(self, looked_at: int) -> str:
+        """Of which runs something is told that is so of as many of the sample."""
+        return "no run" if looked_at == len(self.runs) < SAMPLE else f"none of the {looked_at} runs looked at"
+
+    def near(self, name: str) -> list[str]:
+        """What may be meant, the likeliest first."""
+        last = name.rpartition(".")[2]
+        offered: dict[str, float] = {}
+        for key in self.keys:
+            same = key.rpartition(".")[2] == last
+            offered[key] = 2.0 if same else _likeness(name.removeprefix("stop."), key.removeprefix("stop."))
+        for own, code in self.recorded.items():
+            offered[code] = max(2.0 if own == last else _likeness(last, own), offered.get(code, 0.0))
+        if last in OTHERWISE:
+            offered[OTHERWISE[last]] = 3.0
+        found = sorted((-ratio, key) for key, ratio in offered.items() if ratio >= ALIKE)
+        best = found[0][0] if found else 0.0
+        # The same word elsewhere is better than any that is only spelled alike.
+        return [key for ratio, key in found if best > -2.0 or ratio <= -2.0][:NEAR]
+
+
+def _likeness(one: str, other: str) -> float:
+    matcher = SequenceMatcher(None, one, other)
+    return matcher.ratio() if matcher.real_quick_ratio() >= ALIKE and matcher.quick_ratio() >= ALIKE else 0.0
+
+
+def _keys(document: Mapping[str, Any], before: str = "", depth: int = 1) -> Iterator[str]:
+    for key, value in document.items():
+        yield f"{before}{key}"
+        if isinstance(value, Mapping) and depth < DEEPEST:
+            yield from _keys(value, f"{before}{key}.", depth + 1)
+
+
+def _recorded(header: RunHeader) -> Iterator[tuple[str, str]]:
+    """Names of data keys, devices and their configuration, with code that asks for them."""
+    for stream in header.streams.values():
+        for descriptor in stream.descriptors:
+            configured = descriptor.get("configuration") or {}
+            for device, block in configured.items():
+                yield from ((str(key), f"Config({device!r}, {key!r})") for key in (block.get("data") or {}))
+            devices = {*configured, *(descriptor.get("object_keys") or {}), *(descriptor.get("hints") or {})}
+            yield from ((str(device), f"Device({device!r})") for device in devices)
+        yield from ((str(key), f"Data({key!r})") for key in stream.data_keys)
+
+
+@dataclass(eq=False)
+class UnknownKeys:
+    """Warns, once for each key, of keys in queries that no run has; a catalog and its searches share one."""
+
+    _asked: set[object] = field(default_factory=set)
+
+    def look(self, store: RunStore, query: Query) -> None:
+        """Look for the keys of a query that found nothing, and warn of those that no run has."""
+        new = [one for one in _places(query) if one not in self._asked][:ASKED]
+        self._asked.update(new)
+        for message in _messages(store, new):
+            warnings.warn(message, UnknownKeyWarning, stacklevel=_callers_level())
+
+
+def _places(query: Query) -> Iterator[Path | str | FullText]:
+    """Keys of start and stop, names of what was recorded, and words, each once."""
+    found: dict[Path | str | FullText, None] = {}
+    for leaf in leaves(query):
+        if isinstance(leaf, PathQuery):
+            found[leaf.path] = None
+        elif isinstance(leaf, CompareStatistic | DataBetween | DataWithin):
+            found[leaf.key] = None
+        elif isinstance(leaf, AnyDescriptor):
+            # (data_keys, KEY, ...), (configuration, DEVICE, data, KEY), (object_keys, DEVICE): KEY implies the rest.
+            paths = [one.path.segments for one in leaves(leaf.query) if isinstance(one, PathQuery)]
+            found |= {s[3] if s[0] == "configuration" and len(s) > 3 else s[1]: None for s in paths if len(s) > 1}
+        elif isinstance(leaf, FullText):
+            found[leaf] = None
+    yield from found
+
+
+def _messages(store: RunStore, places: Iterable[Path | str | FullText]) -> list[str]:
+    places = list(places)
+    if not places:
+        return []
+    try:
+        # True: some run has it; False: none; None: the store cannot say.
+        answers = {one: _some_run_has(store, one) if isinstance(one, Path) else None for one in places}
+        doubtful = [one for one in places if not answers[one]]
+        if not doubtful:
+            return []
+        names = frozenset(one for one in doubtful if isinstance(one, str))
+        known = _Known.of(store, None if any(isinstance(one, Path) for one in doubtful) else names)
+        if not known.runs:  # of a catalog without runs there is nothing to tell
+            return []
+        return [text for one in doubtful for text in _told(one, known, sure=answers[one] is False)]
+    except Exception:  # noqa: BLE001 - the search itself is done; what fails here fails, and is told, where it is needed
+        return []
+
+
+def _some_run_has(store: RunStore, path: Path) -> bool | None:
+    if path.document not in ("start", "stop"):
+        return True  # a document of another package, which no listing has
+    plan = plan_search(store, Exists(path), Order.NEWEST).whole
+    return None if plan is None else next(iter(store.find(plan, limit=1)), None) is not None
+
+
+def _told(place: Path | str | FullText, known: _Known, *, sure: bool) -> Iterator[str]:
+    if isinstance(place, FullText):
+        for word in sorted(words(place.text)):
+            for key in get_close_matches(word, known.keys, n=1, cutoff=MEANT):
+                yield f"words were searched for, and {key!r} is a key of runs: as a query, write {key} == 'value'"
+    elif isinstance(place, str):
+        if place not in known.recorded and known.opened:
+            yield f"{known.which(known.opened)} recorded {place!r}{_advice(known.near(place))}"
+    elif sure or not any(matches(Exists(place), run) for run in known.runs):
+        name = ".".join(place.segments if place.document == "start" else (place.document, *place.segments))
+        which = "no run has" if sure else f"{known.which(len(known.runs))} has"
+        yield f"{which} the key {name!r} in its run {place.document}{_advice(known.near(name))}"
+
+
+def _advice(near: list[str]) -> str:
+    return f": did you mean {' or '.join(near)}?" if near else ", nor one that is spelled alike"
+
+
+def _callers_level() -> int:
+    """How far up the code is that searched: the first frame that is neither of this package nor of Intake."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("intake"):
+        frame, level = frame.f_back, level + 1
+    return level
