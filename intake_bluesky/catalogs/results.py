@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query import Query
@@ -18,6 +18,7 @@ from intake_bluesky.storage.contract import RunStore
 if TYPE_CHECKING:
     import pandas as pd
 
+    from intake_bluesky.catalogs.run import BlueskyRun
     from intake_bluesky.search.explain import Explanation
 
 __all__ = ["Results"]
@@ -37,6 +38,17 @@ class Results(ABC):
     @abstractmethod
     def arrangement(self) -> Arrangement:
         """The runs shown, in the order in which they are."""
+
+    # Here, for `cat.search(...)[-1].primary.` to complete: editors take `Self` for the class that returns it.
+    @overload
+    def __getitem__(self, key: int) -> BlueskyRun: ...
+    @overload
+    def __getitem__(self, key: str) -> BlueskyRun: ...
+    @overload
+    def __getitem__(self, key: Any) -> Any: ...
+    @abstractmethod
+    def __getitem__(self, key: Any) -> Any:
+        """One run, a stream of it, or a narrowed catalog."""
 
     @abstractmethod
     def _changed(self, **changes: Any) -> Self:

@@ -52,6 +52,7 @@ def offered(shell: Any, text: str, *, jedi: bool = True) -> set[str]:
     "text",
     [
         "cat[-1].primary.", "cat[2].primary.", "cat['d12f'].primary.", "cat.search({})[-1].primary.",
+            "cat.sort('time')[0].primary.",
         "cat[-1]['primary'].", "run.primary.", "run['baseline'].", "cat[-1].primary.timestamps.",
         "stream.config['det'].",
     ],

@@ -36,6 +36,7 @@ from intake_bluesky.testing.runs import EXAMPLES
 
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
+    plt.close("all")  # those of other tests, too
     yield
     plt.close("all")
 
