@@ -125,9 +125,11 @@ class SQLAddress:
     @property
     def remote(self) -> bool:
         """Whether the database is on another machine."""
+        if self.path is not None:
+            return False
         hosts, elsewhere = _hosts(self.text)
         named = hosts or [host for name in HOSTS for host in os.environ.get(name, "").split(",")]
-        unknown = elsewhere or (not hosts and self.path is None and "PGSERVICE" in os.environ)
+        unknown = elsewhere or (not hosts and "PGSERVICE" in os.environ)
         return unknown or not all(is_here(host) for host in named if host)
 
     def masked(self, text: str) -> str:

@@ -124,6 +124,8 @@ def test_hosts_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert store.trusts_paths
     monkeypatch.setenv("PGHOST", "db.example")
     assert not store.trusts_paths
+    monkeypatch.setenv("PGSERVICE", "theirs")
+    assert SQLStore("sqlite:///runs.db").trusts_paths, "a file is here, whatever PostgreSQL is told"
 
 
 def test_documents_and_assets_in_two_databases() -> None:
