@@ -24,6 +24,8 @@ from intake_bluesky.files.run_reader import RunFile
 from intake_bluesky.files.scan.index_entries import scan as scan_file
 from intake_bluesky.files.scan.inspect import Task, look
 from intake_bluesky.files.scan.scanner import NotARun
+from intake_bluesky.query import Stop
+from intake_bluesky.storage.order import Order
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_jsonl import JSONLCodec, JSONLStore
 from tests.files.runs import lines, two_monitors, uid_of, uids
@@ -138,10 +140,16 @@ class TestBadInput:
         assert identical(list(store.documents(uid_of(scan()))), scan())
         assert store.problems() == []
 
-    @pytest.mark.parametrize("ends", [b"\r\n", b"\n\n", b"\n \n"], ids=["CRLF", "blank", "spaces"])
+    @pytest.mark.parametrize(
+        "ends",
+        [b"\r\n", b"\n\n", b"\n \n", b"\n]\n", b"\n ,\n]\n\n"],
+        ids=["CRLF", "blank", "spaces", "end of an array", "ends of arrays"],
+    )
     def test_odd_line_ends(self, ends: bytes, folder: Path, store: JSONLStore) -> None:
         (folder / "run.jsonl").write_bytes(lines(scan()).replace(b"\n", ends))
         store.refresh(deep=True)
+        assert store.header(uid_of(scan())).stop == dict(scan()[-1:])["stop"]
+        assert store.count(store.plan(Stop("exit_status") == "success", Order.NEWEST)) == 1
         assert identical(list(store.documents(uid_of(scan()))), scan())
         assert store.problems() == []
 

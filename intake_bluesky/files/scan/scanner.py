@@ -151,6 +151,8 @@ class Scan:
             for item in self.codec.split(self._buffer, self._used):
                 if not stops:
                     self._used = item.start
+                elif item.start != stops[-1]:  # what lies between is none of either: the next ones begin after it
+                    break
                 pairs.append(self.codec.decode(self._buffer[item.start : item.stop]))
                 stops.append(item.stop)
                 if item.stop >= enough:
