@@ -67,7 +67,7 @@ test-others: $(OTHERS:%=test-on-%)
 test-on-%:
 	@if [ -z '$(call of_version,$*)' ]; then echo 'Python $* is not installed: nothing tested on it'; \
 	else $(MAKE) --no-print-directory .venvs/py$*/.installed PYTHON='$(call of_version,$*)' \
-		&& .venvs/py$*/bin/python -m pytest $(WORKERS) -m 'not slow' tests; fi
+		&& .venvs/py$*/bin/python -m pytest $(WORKERS) -m 'not slow and not hypothesis' tests; fi
 
 # Those that hypothesis draws examples for, eight times as many as in `make test`.
 test-long: .venvs/test/.installed
