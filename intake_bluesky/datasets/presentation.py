@@ -31,13 +31,20 @@ def present(dataset: xr.Dataset, options: DatasetOptions, scanned: Collection[st
     Those of the keys `scanned` that have one value an event become coordinates, so that what was measured can be drawn
     against them and selected by them; `columns` undoes that.
     """
+    shown = _in_form(dataset, options)
     found = {
         str(v.attrs.get("key", name)): name
-        for name, v in dataset.data_vars.items()
+        for name, v in (_data_variables(dataset) if scanned else ())
         # xarray warns of coordinates with a space in their name when it writes them, and writes them as variables.
         if v.dims == ("time",) and v.dtype.kind != "V" and not (options.portable and " " in str(name))
     }
-    return _in_form(dataset, options).set_coords([found[key] for key in scanned if key in found])
+    coordinates = [found[key] for key in scanned if key in found]
+    return shown.set_coords(coordinates) if coordinates else shown
+
+
+def _data_variables(dataset: xr.Dataset) -> Iterator[tuple[Any, xr.Variable]]:
+    # `data_vars` makes a DataArray of each, which takes longer than to read a small run.
+    return ((name, variable) for name, variable in dataset.variables.items() if name not in dataset.coords)
 
 
 def columns(dataset: xr.Dataset) -> xr.Dataset:
@@ -51,7 +58,9 @@ def _in_form(dataset: xr.Dataset, options: DatasetOptions) -> xr.Dataset:
         dataset = xr.Dataset(columns, dataset.coords, dataset.attrs)
     if options.text_dtype == "string":
         return dataset
-    text = {name: v.variable for name, v in dataset.data_vars.items() if v.dtype == TEXT}
+    text = {name: v for name, v in _data_variables(dataset) if v.dtype == TEXT}
+    if not text:
+        return dataset
     return dataset.assign({name: v.copy(data=_mapped(_as_objects, v.data, LAZY_TEXT)) for name, v in text.items()})
 
 
