@@ -39,16 +39,31 @@ class Results(ABC):
     def arrangement(self) -> Arrangement:
         """The runs shown, in the order in which they are."""
 
-    # Here, for `cat.search(...)[-1].primary.` to complete: editors take `Self` for the class that returns it.
+    # By these, tab completion knows what `cat[-1].primary` is; here, since jedi takes `Self` for the class that returns
+    # it. Without one of slices: jedi does not take -1 for an int, and then offers the names of all there may be.
     @overload
     def __getitem__(self, key: int) -> BlueskyRun: ...
     @overload
     def __getitem__(self, key: str) -> BlueskyRun: ...
     @overload
     def __getitem__(self, key: Any) -> Any: ...
-    @abstractmethod
     def __getitem__(self, key: Any) -> Any:
-        """One run, a stream of it, or a narrowed catalog."""
+        """One run, a stream of it, or a narrowed catalog.
+
+        Raises
+        ------
+        RunNotFound
+            When no run has this uid or scan_id.
+        AmbiguousRun
+            When several uids begin so.
+        IndexError
+            When there are not so many runs.
+        """
+        return self._item(key)
+
+    @abstractmethod
+    def _item(self, key: Any) -> Any:
+        """What `__getitem__` gives."""
 
     @abstractmethod
     def _changed(self, **changes: Any) -> Self:

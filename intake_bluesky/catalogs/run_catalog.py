@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, Self, overload
+from typing import Any, ClassVar, Final, Self
 
 from intake.catalog.base import Catalog
 
@@ -280,26 +280,7 @@ class BlueskyCatalog(
         run.cat = self
         return run
 
-    # By these, tab completion knows what `cat[-1].primary` is. Without one of slices: jedi does not take -1 for an int,
-    # and then offers the names of all results that there may be.
-    @overload
-    def __getitem__(self, key: int) -> BlueskyRun: ...
-    @overload
-    def __getitem__(self, key: str) -> BlueskyRun: ...
-    @overload
-    def __getitem__(self, key: Any) -> Any: ...
-    def __getitem__(self, key: Any) -> Any:
-        """One run, a stream of it, or a narrowed catalog.
-
-        Raises
-        ------
-        RunNotFound
-            When no run has this uid or scan_id.
-        AmbiguousRun
-            When several uids begin so.
-        IndexError
-            When there are not so many runs.
-        """
+    def _item(self, key: Any) -> Any:
         self.reload()  # which looks for new runs, if Intake did so more than `ttl` ago
         if isinstance(key, slice):
             return self._narrowed(self.arrangement.cut(key))
