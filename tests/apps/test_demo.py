@@ -148,12 +148,15 @@ def test_physics_repeats_exactly() -> None:
 
 
 def test_engine_leaves_no_event_loop() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with run_engine({}) as engine:
         loop = engine.loop
         assert loop.is_running()
+        started = [thread for thread in threading.enumerate() if thread not in before]
     assert loop.is_closed()
-    assert threading.active_count() <= before + 1  # the thread may still be on its way out
+    for thread in started:
+        thread.join(timeout=10)  # it may still be on its way out
+        assert not thread.is_alive() or thread.name.startswith("pymongo")  # clients of other tests start theirs anew
 
 
 @pytest.mark.slow
