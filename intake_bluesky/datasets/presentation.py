@@ -44,7 +44,8 @@ def present(dataset: xr.Dataset, options: DatasetOptions, scanned: Collection[st
 
 def _data_variables(dataset: xr.Dataset) -> Iterator[tuple[Any, xr.Variable]]:
     # `data_vars` makes a DataArray of each, which takes longer than to read a small run.
-    return ((name, variable) for name, variable in dataset.variables.items() if name not in dataset.coords)
+    coordinates = set(dataset.coords)
+    return ((name, variable) for name, variable in dataset.variables.items() if name not in coordinates)
 
 
 def columns(dataset: xr.Dataset) -> xr.Dataset:

@@ -118,6 +118,11 @@ class StreamReader:
         return {k: s for k, s in wanted.items() if k not in opt.exclude}
 
     @cached_property
+    def _names(self) -> dict[str, str]:
+        """The variable of each key."""
+        return variable_names(self.specs)
+
+    @cached_property
     def _index(self) -> Stored:
         """seq_num, time and datum_ids of all stored events, which a lazy Dataset needs before it is made."""
         return self._inline.stored(self._datum_fields)
@@ -326,11 +331,10 @@ class StreamReader:
     @property
     def _frame_dims(self) -> dict[str, str]:
         """Dimension of each key whose frames, several an event, are joined: its first axis does not count rows."""
-        names = variable_names(self.specs)
-        return {f"{names[key]}_frame": key for key, array in self.assets.items() if not array.on_rows}
+        return {f"{self._names[key]}_frame": key for key, array in self.assets.items() if not array.on_rows}
 
     def _assemble(self, arrays: Mapping[str, Any]) -> xr.Dataset:
-        names = variable_names(self.specs)
+        names = self._names
         dimensions = Dimensions(taken=set(names.values()))
         devices = (pair for d in self.layout.descriptors for pair in (d.get("object_keys") or {}).items())
         owner = {key: device for device, keys in devices for key in keys}

@@ -62,6 +62,8 @@ def storable(key: str) -> str:
     >>> storable("det/image"), storable("motor.user_readback"), storable("..")
     ('det_image', 'motor.user_readback', '.._')
     """
+    if len(key) * 4 <= LONGEST and key.isidentifier():  # as nearly all are, and a small run is read as fast as named
+        return key
     name = UNWRITABLE.sub("_", SEPARATORS.sub("_", key)).encode()[:LONGEST].decode(errors="ignore")
     return f"{name}_" if name in FILES_OF_ZARR or not name.strip(".") else name
 
@@ -124,6 +126,8 @@ def agreed(specs: Sequence[Document]) -> Document:
     >>> agreed([{"source": "a", "units": "mm"}, {"source": "b", "units": "um"}])
     {'source': 'b', 'units': 'mm, then um'}
     """
+    if len(specs) == 1:
+        return specs[0]
     spec = dict(specs[-1]) if specs else {}
     for field in MEANINGS:
         told = in_turn(specs, field)
@@ -167,6 +171,8 @@ def attribute(value: Any) -> Any:
     >>> attribute(1.5), attribute(["a", "b"]), attribute({"a": None}), attribute(True)
     (1.5, ['a', 'b'], '{"a": null}', 'true')
     """
+    if type(value) is str and not UNWRITABLE.search(value):
+        return value
     plain = to_plain(value)
     values = plain if isinstance(plain, list) else [plain]
     kinds = set(map(type, values))

@@ -21,7 +21,7 @@ from intake_bluesky.files.content.listing_schedule import Rhythm
 from intake_bluesky.files.content.source import ByteSource, is_certain, is_same, size_of
 from intake_bluesky.files.pending import Waiting, put_at_exit
 from intake_bluesky.files.published_index import adopt, publish
-from intake_bluesky.files.scan.file_layout import FileLayout
+from intake_bluesky.files.scan.file_layout import FileLayout, unpacked
 from intake_bluesky.files.scan.index_entries import END, scan
 from intake_bluesky.files.scan.inspect import Task, look, look_at_written
 from intake_bluesky.files.scan.pool import look_at_all
@@ -380,7 +380,7 @@ class IndexedFiles:
         """The entry and layout of a file as it is now."""
         if entry.stamp == source.stamp and is_certain(entry.stamp) and entry.layout is not None:
             try:
-                return entry, FileLayout.unpack(entry.layout, most_of(entry.path, source.size))
+                return entry, unpacked(entry.layout, most_of(entry.path, source.size))
             except ValueError:  # of another version, or published and wrong: a scan makes it anew
                 pass
         try:

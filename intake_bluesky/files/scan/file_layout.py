@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import msgpack
@@ -12,7 +13,7 @@ from intake_bluesky.documents.model import Span
 from intake_bluesky.files.content.decompress import Member
 from intake_bluesky.runtime.compression import squeezed, unsqueezed
 
-__all__ = ["FileBlock", "FileLayout"]
+__all__ = ["FileBlock", "FileLayout", "unpacked"]
 
 FORMAT: Final = 2
 LARGEST: Final = 1 << 28  # bytes of a layout: of a file of some terabytes
@@ -133,6 +134,12 @@ class FileLayout:
             [(start, stop, why) for start, stop, why in damage],
             rest,
         )
+
+
+@lru_cache(maxsize=32)
+def unpacked(packed: bytes, most: int | None) -> FileLayout:
+    """As `FileLayout.unpack`, remembered for a run that is asked for again and again: nobody may change it."""
+    return FileLayout.unpack(packed, most)
 
 
 def _deltas(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
