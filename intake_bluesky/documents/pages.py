@@ -14,8 +14,9 @@ from intake_bluesky.documents.columns import Array, column
 from intake_bluesky.documents.model import ALL_KEYS, ODD_DOCUMENT, DatumPage, Document, EventPage, Keys
 from intake_bluesky.errors import DamagedRun
 
-__all__ = ["datum_page", "datum_pages", "event_page", "events_of", "gather", "normalise"]
+__all__ = ["check_columns", "datum_page", "datum_pages", "event_page", "events_of", "gather", "normalise"]
 
+LISTS: Final = (list, tuple, np.ndarray)
 TOGETHER: Final = 64  # events joined at once: what was parsed just now is still in the processor's cache
 
 
@@ -107,13 +108,27 @@ def datum_page(name: str, doc: Mapping[str, Any]) -> DatumPage:
         resource, ids, kwargs = doc["resource"], doc["datum_id"], dict(doc["datum_kwargs"])
         if name == "datum":
             ids, kwargs = [ids], {key: [value] for key, value in kwargs.items()}
+        check_columns({"datum_id": ids, **kwargs}, len(ids))
         if not isinstance(resource, str) or not all(isinstance(one, str) for one in ids):
             raise ValueError("its resource and datum_id are texts")
-        if any(len(column) != len(ids) for column in kwargs.values()):
-            raise ValueError("its columns differ in length")
         return DatumPage(resource, list(ids), kwargs)
     except ODD_DOCUMENT as error:
         raise DamagedRun(f"a {name} cannot be read ({type(error).__name__}: {error}): {repr(doc)[:100]}") from error
+
+
+def check_columns(columns: Mapping[str, Any], rows: int) -> None:
+    """Refuse columns of a page that are no lists: a text and a dict have a length, too, and hold no values.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where one is no list, tuple or array, or has not so many `rows`.
+    """
+    for key, values in columns.items():
+        if not isinstance(values, LISTS):
+            raise TypeError(f"{type(values).__name__} under {key!r}, where a page has a list of values")
+        if len(values) != rows:
+            raise ValueError(f"{len(values)} values under {key!r}, in a page of {rows}")
 
 
 def datum_pages(documents: Iterable[tuple[str, Document]], resource: str) -> Iterator[DatumPage]:
@@ -167,7 +182,10 @@ def _naming_damage(event: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _event_page(doc: Mapping[str, Any], data: Keys, timestamps: Keys) -> tuple[EventPage, set[str]]:
-    single = not isinstance(doc["seq_num"], (list, tuple, np.ndarray))
+    single = not isinstance(doc["seq_num"], LISTS)
+    # Odd timestamps cost no data.
+    for part in () if single else ("data", "filled", *(() if timestamps == () else ("timestamps",))):
+        check_columns(doc.get(part) or {}, len(doc["seq_num"]))
     wrap = (lambda v: [v]) if single else (lambda v: v)
     odd = next((key for key in doc["data"] if not isinstance(key, str)), None)
     if odd is not None:
@@ -178,12 +196,8 @@ def _event_page(doc: Mapping[str, Any], data: Keys, timestamps: Keys) -> tuple[E
     seq_num = _numbers(wrap(doc["seq_num"]), "seq_num", np.dtype(np.int64))
     time = _numbers(wrap(doc["time"]), "time", np.dtype(np.float64))
     values = {k: col for k, (col, _) in columns.items()}
-    for key, col in chain([("time", time)], values.items(), stamps.items()):
-        if len(col) != len(seq_num):
-            raise DamagedRun(
-                f"event page {doc.get('uid')} of descriptor {doc['descriptor']} has {len(seq_num)} events, "
-                f"but {len(col)} values under {key!r}"
-            )
+    if len(time) != len(seq_num):
+        raise ValueError(f"{len(time)} values under 'time', in a page of {len(seq_num)}")
     page = EventPage(str(doc["descriptor"]), seq_num, time, values, stamps, filled)
     return page, {k for k, (_, gaps) in columns.items() if gaps}
 

@@ -22,9 +22,10 @@ from pymongo import MongoClient
 from intake_bluesky import BlueskyCatalog
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.stream_reader import StreamReader
-from intake_bluesky.documents.model import stream_name, to_plain
+from intake_bluesky.documents.model import ALL_KEYS, stream_name, to_plain
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.storage.contract import RunStore
+from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import same_value, stored_events
 from intake_bluesky.testing.queries import queries
@@ -265,6 +266,9 @@ def test_queries_have_one_answer_in_every_store(stores: Stores) -> None:
         ("datum", {"datum_id": "r/1", "resource": "r", "datum_kwargs": 5}),
         ("datum", {"resource": "r", "datum_kwargs": {}}),
         ("datum_page", {"datum_id": ["r/1", "r/3"], "resource": "r", "datum_kwargs": {"frame": [1]}}),
+        ("datum_page", {"datum_id": ["r/1"], "resource": "r", "datum_kwargs": {"frame": {"0": 1}}}),
+        ("datum_page", {"datum_id": ["r/1"], "resource": "r", "datum_kwargs": {"frame": "1"}}),
+        ("datum_page", {"datum_id": {"r/1": 0}, "resource": "r", "datum_kwargs": {"frame": [1]}}),
         ("bulk_datum", {"datum_ids": ["r/1"], "resource": "r", "datum_kwarg_list": 5}),
     ],
     ids=repr,
@@ -282,3 +286,26 @@ def test_a_datum_that_cannot_be_read_costs_itself(stores: Stores, odd: tuple[str
             continue
         found = [datum_id for page in store.datum_pages(uid, "r") for datum_id in page.datum_id]
         assert found == ["r/0", "r/2"], kind
+
+
+def test_a_page_whose_columns_are_no_lists_costs_itself(stores: Stores) -> None:
+    for part, values in product(("data", "filled"), ("ab", {"0": 1, "1": 2}, [1, 2, 3], 5)):
+        run = RunComposer(f"{part} {values}")
+        descriptor = run.descriptor({"x": data_key("number")})
+        run.stop()
+        start, described, stop = run.documents
+
+        def page(first: int, descriptor: str = descriptor, **odd: Any) -> tuple[str, dict[str, Any]]:
+            columns = {"data": {"x": [1.5, 2.5]}, "timestamps": {"x": [1.0, 2.0]}, "filled": {"x": [True, True]}} | odd
+            events = {"uid": [f"{descriptor} {first}", f"{descriptor} {first + 1}"], "seq_num": [first, first + 1]}
+            return "event_page", {"descriptor": descriptor, "time": [1.0, 2.0], **events, **columns}
+
+        odd = page(3, **{part: {"x": values}})
+        for kind, store in stores.items():
+            try:
+                write(store, [start, described, page(1), odd, page(5), stop])
+            except UnsupportedOperation:
+                assert "JSONL" not in kind
+                continue
+            found = store.event_pages(run.run_uid, "primary", timestamps=ALL_KEYS)
+            assert [n for one in found for n in one.seq_num] == [1, 2, 5, 6], (kind, part, values)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from intake_bluesky.documents.model import Document, identical
-from intake_bluesky.documents.pages import events_of, normalise
+from intake_bluesky.documents.pages import check_columns, events_of, normalise
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky_mongo.bson_documents import from_bson
 
@@ -62,8 +62,12 @@ def rows_of(run: str, name: str, doc: Document) -> Iterator[tuple[str, Mapping[s
 
 def _apart(name: str, doc: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if name == "event_page":
+        rows, parts = len(doc["uid"]), (doc.get(part) or {} for part in ("data", *MAYBE))
+        for columns in ({key: doc[key] for key in ("uid", "seq_num", "time")}, *parts):
+            check_columns(columns, rows)
         yield from events_of(doc)
     elif name == "datum_page":
+        check_columns({"datum_id": doc["datum_id"], **doc["datum_kwargs"]}, len(doc["datum_id"]))
         for row, datum_id in enumerate(doc["datum_id"]):
             kwargs = {key: values[row] for key, values in doc["datum_kwargs"].items()}
             yield {"resource": doc["resource"], "datum_id": datum_id, "datum_kwargs": kwargs}
