@@ -117,7 +117,8 @@ def test_what_is_there_is_not_told_of(cat: BlueskyCatalog) -> None:
 
 
 def test_a_key_that_has_a_dot_is_written_as_a_path() -> None:
-    run = RunComposer("a", **{"beam.size": 1, "sample": {"id.old": 2, "name": "Ni"}}).documents
+    metadata: dict[str, Any] = {"beam.size": 1, "sample": {"id.old": 2, "name": "Ni"}}
+    run = RunComposer("a", **metadata).documents
     cat = BlueskyCatalog(MemoryStore([run]))
     (message,) = told(lambda: list(cat.search({"beam.size": 5})))
     assert message.endswith("did you mean Start(('beam.size',))?")

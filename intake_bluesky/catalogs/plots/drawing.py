@@ -173,9 +173,9 @@ def _draw_image(axes: Axes, picture: PlottedValues) -> None:
 
 def _coloured(values: Array, low: float, high: float) -> Array:
     """A colour image between 0 and 1, as matplotlib takes it; transparent where there is no value."""
-    known = np.isfinite(values).all(axis=-1)
+    known = np.isfinite(values).all(axis=-1, keepdims=True)
     scaled = np.clip((values.astype(np.float64) - low) / ((high - low) or 1), 0, 1)
-    return np.dstack([np.where(known[..., np.newaxis], scaled, 0), known])
+    return np.concatenate([np.where(known, scaled, 0), known], axis=-1)
 
 
 def _colours(axes: Axes, drawn: Any, picture: PlottedValues) -> None:
