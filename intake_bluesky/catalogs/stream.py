@@ -378,7 +378,8 @@ class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: 
     @property
     def _view(self) -> StreamView:
         asked = self._options
-        keys = [key for key in asked.include or self.keys if key in self.keys and key not in asked.exclude]
+        shown_keys = dict.fromkeys(self.keys)
+        keys = [key for key in asked.include or shown_keys if key in shown_keys and key not in asked.exclude]
         shown = {name: value for name, value in self._given.items() if name not in SHOWN_OTHERWISE}
         return StreamView(self._header, self._layout, keys, asked.sub_dict, self._device, shown)
 

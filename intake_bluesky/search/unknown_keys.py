@@ -61,7 +61,7 @@ class _Known:
     """Names that some runs have: of keys in their documents as a query is written, and of what they recorded."""
 
     runs: tuple[RunSummary, ...]
-    keys: frozenset[str]
+    keys: Mapping[str, str]  # dotted to how it is written: one that has a dot itself, as a path
     opened: int
     recorded: Mapping[str, str]  # name to code
 
@@ -69,11 +69,11 @@ class _Known:
     def of(cls, store: RunStore, enough: frozenset[str] | None) -> _Known:
         """Look; for what was recorded until all of `enough` are found, and of None, into all runs of the sample."""
         runs = tuple(islice(store.find(ALL_RUNS, limit=SAMPLE), SAMPLE))
-        keys: set[str] = set()
+        keys: dict[str, str] = {}
         for run in runs:
             if len(keys) < MOST:
-                keys.update(islice(_keys(run.start), MOST))
-                keys.update(f"stop.{key}" for key in islice(_keys(run.stop or {}), MOST))
+                keys.update(islice(_keys("start", run.start), MOST))
+                keys.update(islice(_keys("stop", run.stop or {}), MOST))
         recorded: dict[str, str] = {}
         opened = 0
         for run in runs[:OPENED]:
@@ -82,7 +82,7 @@ class _Known:
             with suppress(DamagedRun, RunNotFound):
                 recorded.update(_recorded(store.header(run.uid)))
                 opened += 1
-        return cls(runs, frozenset(keys), opened, recorded)
+        return cls(runs, keys, opened, recorded)
 
     def which(self, looked_at: int) -> str:
         """Of which runs something is told that is so of as many of the sample."""
@@ -92,9 +92,9 @@ class _Known:
         """What may be meant, the likeliest first."""
         last = name.rpartition(".")[2]
         offered: dict[str, float] = {}
-        for key in self.keys:
+        for key, written in self.keys.items():
             same = key.rpartition(".")[2] == last
-            offered[key] = 2.0 if same else _likeness(name.removeprefix("stop."), key.removeprefix("stop."))
+            offered[written] = 2.0 if same else _likeness(name.removeprefix("stop."), key.removeprefix("stop."))
         for own, code in self.recorded.items():
             offered[code] = max(2.0 if own == last else _likeness(last, own), offered.get(code, 0.0))
         if last in OTHERWISE:
@@ -110,11 +110,13 @@ def _likeness(one: str, other: str) -> float:
     return matcher.ratio() if matcher.real_quick_ratio() >= ALIKE and matcher.quick_ratio() >= ALIKE else 0.0
 
 
-def _keys(document: Mapping[str, Any], before: str = "", depth: int = 1) -> Iterator[str]:
+def _keys(name: str, document: Mapping[str, Any], before: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     for key, value in document.items():
-        yield f"{before}{key}"
-        if isinstance(value, Mapping) and depth < DEEPEST:
-            yield from _keys(value, f"{before}{key}.", depth + 1)
+        segments = (*before, str(key))
+        dotted = ".".join(segments if name == "start" else (name, *segments))
+        yield dotted, str(Path(name, segments)) if any("." in segment for segment in segments) else dotted
+        if isinstance(value, Mapping) and len(segments) < DEEPEST:
+            yield from _keys(name, value, segments)
 
 
 def _recorded(header: RunHeader) -> Iterator[tuple[str, str]]:
@@ -152,9 +154,10 @@ def _places(query: Query) -> Iterator[Path | str | FullText]:
         elif isinstance(leaf, CompareStatistic | DataBetween | DataWithin):
             found[leaf.key] = None
         elif isinstance(leaf, AnyDescriptor):
-            # (data_keys, KEY, ...), (configuration, DEVICE, data, KEY), (object_keys, DEVICE): KEY implies the rest.
+            # (data_keys, KEY, ...), (configuration, DEVICE, data, KEY), (object_keys, DEVICE).
             paths = [one.path.segments for one in leaves(leaf.query) if isinstance(one, PathQuery)]
-            found |= {s[3] if s[0] == "configuration" and len(s) > 3 else s[1]: None for s in paths if len(s) > 1}
+            names = (s[1::2] if s[0] == "configuration" else s[1:2] for s in paths)
+            found |= {name: None for own in names for name in own[:2]}
         elif isinstance(leaf, FullText):
             found[leaf] = None
     yield from found
@@ -189,7 +192,7 @@ def _some_run_has(store: RunStore, path: Path) -> bool | None:
 def _told(place: Path | str | FullText, known: _Known, *, sure: bool) -> Iterator[str]:
     if isinstance(place, FullText):
         for word in sorted(words(place.text)):
-            for key in get_close_matches(word, known.keys, n=1, cutoff=MEANT):
+            for key in get_close_matches(word, known.keys.values(), n=1, cutoff=MEANT):
                 yield f"words were searched for, and {key!r} is a key of runs: as a query, write {key} == 'value'"
     elif isinstance(place, str):
         if place not in known.recorded and known.opened:

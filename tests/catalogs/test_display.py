@@ -261,18 +261,20 @@ class TestRun:
             assert max(map(text_width, text_of(thing).splitlines())) <= 80
 
     def test_many_keys_and_long_values_are_cut(self) -> None:
-        composed = RunComposer("many", sample="s" * 10_000, plan_name="p" * 10_000)
+        metadata = {f"note{number}": number for number in range(20_000)}  # seconds, if each were measured each time
+        composed = RunComposer("many", sample="s" * 10_000, plan_name="p" * 10_000, scan_id=10**1000, **metadata)
         keys = {f"key{number}": data_key("number", units="u" * 10_000) for number in range(2000)}
-        block = {"data": {"spectrum": [0.5] * 10_000}, "timestamps": {"spectrum": 1.0}, "data_keys": {}}
+        block = {"data": {"spectrum": [0.5] * 1000}, "timestamps": {"spectrum": 1.0}, "data_keys": {}}
         composed.descriptor(keys, configuration={f"device{number}": block for number in range(500)})
         composed.stop("fail", reason="r" * 10_000)
         cat = of(composed.documents)
-        stream = cat[-1].primary
-        for thing in (cat, cat[-1], stream, stream.config["device1"]):
+        run = cat[-1]
+        for thing in (cat, run, run.primary, run.primary.config["device1"]):
+            assert len(repr(thing)) < 1000
             assert len(html_of(thing)) < 300_000
             assert len(text_of(thing).splitlines()) < 80
-        assert "and 1970 more" in text_of(cat[-1])
-        assert "and 1700 more" in html_of(cat[-1])
+        assert "and 1970 more" in text_of(run)
+        assert "and 1700 more" in html_of(run)
 
 
 class TestFiles:

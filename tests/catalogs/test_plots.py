@@ -353,6 +353,25 @@ class TestOddRuns:
         panels = primary.plot()
         assert len(panels) == 3
 
+    @pytest.mark.parametrize("scale", [1.0, 1000])
+    def test_colours_of_any_numbers(self, scale: float) -> None:
+        """An image 3 wide is no image: the last axis is red, green and blue, of other numbers than bytes, too."""
+        image = np.arange(2 * 4 * 3).reshape(2, 4, 3) * scale
+        (drawn_image,) = composed({"rgb": data_key("array", [2, 4, 3])}, [{"rgb": image.tolist()}]).plot().images
+        shown = np.asarray(drawn_image.get_array())
+        assert shown.shape == (2, 4, 4)
+        assert (shown[..., 3] == 1).all()  # opaque
+        low, high = np.percentile(image, (1, 99))
+        np.testing.assert_allclose(shown[..., :3], np.clip((image - low) / (high - low), 0, 1))
+
+    def test_colours_are_left_out_where_there_are_none(self) -> None:
+        image = np.arange(2 * 4 * 3, dtype=float).reshape(2, 4, 3)
+        image[1, 2, 0] = np.nan
+        shown = np.asarray(composed({"rgb": data_key("array", [2, 4, 3])}, [{"rgb": image.tolist()}]).plot().images[0]
+                           .get_array())  # fmt: skip
+        assert shown[1, 2].tolist() == [0, 0, 0, 0]
+        assert (shown[..., 3] == 1).sum() == 7
+
     def test_text_is_what_lines_are_drawn_against_and_not_what_they_draw(self) -> None:
         keys = {"filter": data_key("string"), "det": data_key("number")}
         hints = {"dimensions": [[["filter"], "primary"]]}
@@ -363,8 +382,21 @@ class TestOddRuns:
 
     def test_values_that_are_no_numbers_in_a_key_of_numbers(self) -> None:
         run = composed({"det": data_key("number")}, [{"det": 1.0}, {"det": "high"}])
-        with pytest.raises(UnsupportedOperation, match=r"'det' has values that are no numbers, such as 'high'"):
+        with pytest.raises(UnsupportedOperation, match=r"'det' has values that are no numbers to draw, such as 'high'"):
             run.plot()
+        run = composed({"det": data_key("integer")}, [{"det": 1}, {"det": 10**400}])
+        with pytest.raises(UnsupportedOperation, match=r"'det' has values that are no numbers to draw, such as '1000"):
+            run.plot()
+
+    def test_more_numbers_than_a_figure_has_room_for(self) -> None:
+        keys = {f"motor{number}": data_key("number") for number in range(41)}
+        run = composed(keys, [dict.fromkeys(keys, 1.0)])
+        with pytest.raises(
+            UnsupportedOperation, match=r"has 41 keys to draw, more than 40 .*: name some, plot\('motor0'\)"
+        ):
+            run.plot()
+        assert plt.get_fignums() == []
+        assert len(run.primary.plot(*keys).lines) == 41
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
         primary = BlueskyCatalog(MemoryStore([missing_file(tmp_path)]))[-1].primary

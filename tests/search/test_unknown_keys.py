@@ -116,6 +116,26 @@ def test_what_is_there_is_not_told_of(cat: BlueskyCatalog) -> None:
         assert told(lambda query=query: list(cat.search(query))) == []  # type: ignore[misc]
 
 
+def test_a_key_that_has_a_dot_is_written_as_a_path() -> None:
+    metadata: dict[str, Any] = {"beam.size": 1, "sample": {"id.old": 2, "name": "Ni"}}
+    run = RunComposer("a", **metadata).documents
+    cat = BlueskyCatalog(MemoryStore([run]))
+    (message,) = told(lambda: list(cat.search({"beam.size": 5})))
+    assert message.endswith("did you mean Start(('beam.size',))?")
+    (message,) = told(lambda: list(cat.search({"sample.id.old": 5})))
+    assert message.endswith("did you mean Start('sample', 'id.old')?")
+    assert len(cat.search(Start(("beam.size",)) == 1)) == len(cat.search(Start("sample", "id.old") == 2)) == 1
+
+
+def test_a_device_that_no_run_has() -> None:
+    composed = RunComposer("a")
+    composed.descriptor({}, configuration={"camera": {"data": {"exposure": 1}, "timestamps": {}, "data_keys": {}}})
+    cat = BlueskyCatalog(MemoryStore([composed.documents]))
+    assert told(lambda: list(cat.search(Config("camera", "exposure") == 5))) == []
+    (message,) = told(lambda: list(cat.search(Config("camrea", "exposure") == 1)))
+    assert message == "no run recorded 'camrea': did you mean Device('camera')?"
+
+
 def test_an_empty_catalog_has_no_keys_to_tell_of() -> None:
     assert told(lambda: list(BlueskyCatalog(MemoryStore([])).search(plan_nam="scan"))) == []
 

@@ -30,11 +30,13 @@ from intake_bluesky.catalogs.display.values import (
 )
 from intake_bluesky.documents.model import RunHeader, StreamLayout
 
-__all__ = ["keys_html", "keys_text", "run_html", "run_line", "run_text"]
+__all__ = ["first_of", "keys_html", "keys_text", "run_html", "run_line", "run_text"]
 
 OF_PRIMARY: Final = 30  # keys shown in a terminal
 OF_OTHERS: Final = 6
 IN_A_NOTEBOOK: Final = 300
+OF_STREAMS: Final = 20  # names in one line
+OF_A_LINE: Final = 80  # characters of one name or value in a line
 SHOWN_AS_FACTS: Final = frozenset({"uid", "time", "scan_id", "plan_name"})
 
 
@@ -43,10 +45,16 @@ def run_line(header: RunHeader) -> str:
     start: Any = header.start
     words = [header.uid[:SHORT]]
     if start.get("scan_id") is not None:
-        words.append(f"scan_id={plain_text(start['scan_id'])}")
-    words += [plain_text(start["plan_name"])] if start.get("plan_name") else []
-    line = f"<BlueskyRun {' '.join(words)} {status(header.stop)} streams=[{', '.join(header.streams)}]>"
-    return on_one_line(line)
+        words.append(f"scan_id={shortened(plain_text(start['scan_id']), OF_A_LINE)}")
+    words += [shortened(plain_text(start["plan_name"]), OF_A_LINE)] if start.get("plan_name") else []
+    words.append(shortened(status(header.stop), OF_A_LINE))
+    return on_one_line(f"<BlueskyRun {' '.join(words)} streams=[{first_of(list(header.streams), OF_STREAMS)}]>")
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """The first names of several, for one line."""
+    shown = [shortened(name, OF_A_LINE) for name in names[:most]]
+    return ", ".join([*shown, *(["..."] if len(names) > most else [])])
 
 
 def _facts(header: RunHeader) -> list[tuple[str, str]]:

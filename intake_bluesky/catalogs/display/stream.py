@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from intake_bluesky.catalogs.display.keys import events_of
 from intake_bluesky.catalogs.display.page import code, escaped, fold, grid, page, shortened
-from intake_bluesky.catalogs.display.run import keys_html, keys_text
+from intake_bluesky.catalogs.display.run import first_of, keys_html, keys_text
 from intake_bluesky.catalogs.display.text import cut, fitted, lines_of
 from intake_bluesky.catalogs.display.values import SHORT, local_time, on_one_line, plain_text
 from intake_bluesky.documents.model import RunHeader, StreamLayout
@@ -58,10 +58,9 @@ class StreamView:
     def line(self) -> str:
         """One line."""
         keys = list(self.keys) if self.device is None else _configured_keys(self.layout, self.device, self.part)
-        shown = ", ".join([*keys[:IN_A_LINE], *(["..."] if len(keys) > IN_A_LINE else [])])
         events = "" if self.device is not None else f": {self.layout.events:,} stored events"
         of = f"{self._what} of run {self.header.uid[:SHORT]}{events}"
-        return on_one_line(f"<BlueskyStream {of}, keys=[{shown}]{self._options}>")
+        return on_one_line(f"<BlueskyStream {of}, keys=[{first_of(keys, IN_A_LINE)}]{self._options}>")
 
     def text(self, width: int) -> str:
         """Several lines for a terminal."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import unicodedata
 from collections.abc import Collection, Sequence
+from itertools import accumulate, takewhile
 from typing import Final
 
 from intake_bluesky.catalogs.display.values import on_one_line
@@ -111,8 +112,13 @@ def wrapped(words: Sequence[str], width: int, *, first: str, most: int) -> list[
 
 def _taken(words: Sequence[str], room: int, *, last: bool) -> int:
     """How many of the words go into a line, at least one; the last line has room for the number of the others."""
-    for count in range(len(words), 1, -1):
-        rest = len(f" and {len(words)} more") if last and count < len(words) else 0
-        if text_width(", ".join(words[:count])) + rest <= room:
-            return count
-    return 1
+    # How wide the first words are together; no further than is wider than the line.
+    widths = list(takewhile(lambda width: width <= room, accumulate(words, _joined_width, initial=-len(", "))))[1:]
+    if last and len(widths) < len(words):
+        rest = len(f" and {len(words)} more")
+        widths = [width for width in widths if width + rest <= room]
+    return max(len(widths), 1)
+
+
+def _joined_width(before: int, word: str) -> int:
+    return before + len(", ") + text_width(word)

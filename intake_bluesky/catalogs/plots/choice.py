@@ -25,6 +25,8 @@ FORMS: Final = ("number", "image", "spectrum")
 """What a key may have an event, for a plot to show it."""
 OWN: Final = ("time", "seq_num")
 """What lines may be drawn against that is no key."""
+MOST: Final = 40
+"""Panels that are drawn where no keys are named: a baseline may have thousands of numbers."""
 SHORT: Final = 40  # characters of a sample or a purpose that a title has
 
 
@@ -82,10 +84,15 @@ def chosen(
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind is {', '.join(map(repr, KINDS[:-1]))} or {KINDS[-1]!r}, not {kind!r}")
-    facts = _Facts(header, stream, tuple(all_keys))
+    facts = _Facts(header, stream, tuple(all_keys), header.streams[stream].data_keys)
     check_keys(asked, all_keys, what="key", where=facts.where)
     check_keys([] if x is None else [x], [*all_keys, *OWN], what="key", where=facts.where)
-    panels = [facts.panel(key, x, kind) for key in asked or facts.hinted(kind)]
+    drawn = asked or facts.hinted(kind)
+    if len(drawn) > MOST and not asked:
+        raise UnsupportedOperation(
+            f"{facts.where} has {len(drawn)} keys to draw, more than {MOST} panels: name some, plot({drawn[0]!r})"
+        )
+    panels = [facts.panel(key, x, kind) for key in drawn]
     if not panels:
         raise UnsupportedOperation(
             f"nothing of {facts.where} is hinted, and none of its keys is a number or an image"
@@ -101,6 +108,7 @@ class _Facts:
     header: RunHeader
     stream: str
     keys: tuple[str, ...]
+    specs: Mapping[str, Document]
 
     @property
     def where(self) -> str:
@@ -109,12 +117,9 @@ class _Facts:
     def told(self) -> str:
         return ", ".join(f"{key} ({self._form(key)})" for key in self.keys) or "no keys"
 
-    def _spec(self, key: str) -> Document:
-        return self.header.streams[self.stream].data_keys.get(key, {})
-
     def _form(self, key: str) -> str:
         """What an event has under a key: ``number``, ``spectrum``, ``image``, or what else it is."""
-        spec = to_plain(self._spec(key))
+        spec = to_plain(self.specs.get(key, {}))
         shape, dtype = spec.get("shape"), str(spec.get("dtype", "number"))
         lengths = shape if isinstance(shape, list) and dtype == "array" else []
         wide = [n for n in lengths if n != 1]
@@ -128,11 +133,12 @@ class _Facts:
         """The keys that are drawn where none is named: the first that there are, of those that tell most."""
         moved = {field for own in self._dimensions() for field in own.fields}
         rest = [key for key in self.keys if key not in moved]
-        hinted = [key for key in self._hints() if key in rest]
+        hinted = [key for key in self._hints() if key not in moved]
         # What belongs to the motors, such as their setpoints, is no reading of a detector.
-        others = [key for key in rest if key not in self._beside(moved)]
+        of_motors, of_hinted = self._beside(moved), self._beside(hinted)
+        others = [key for key in rest if key not in of_motors]
         # Numbers that a camera gives with its images, where it hints only these.
-        beside = [key for key in others if key in self._beside(hinted)]
+        beside = [key for key in others if key in of_hinted]
         orders = [
             (hinted, "number"), (beside, "number"), (hinted, "image"), (others, "number"), (others, "image"),
             (rest, "number"), (rest, "image"), (rest, "spectrum"),
@@ -145,7 +151,8 @@ class _Facts:
 
     def _beside(self, keys: Collection[str]) -> set[str]:
         """The keys of the devices that have one of some keys."""
-        return {key for _, own in self._owned() if not set(own).isdisjoint(keys) for key in own}
+        wanted = set(keys)
+        return {key for _, own in self._owned() if not wanted.isdisjoint(own) for key in own}
 
     def _descriptors(self) -> Sequence[Document]:
         return self.header.streams[self.stream].descriptors
@@ -153,7 +160,8 @@ class _Facts:
     def _hints(self) -> list[str]:
         """The fields that the devices hint, which are keys of the stream."""
         named = (fields for descriptor in self._descriptors() for _, fields in _fields_of(descriptor.get("hints")))
-        return [key for key in dict.fromkeys(key for fields in named for key in fields) if key in self.keys]
+        there = set(self.keys)
+        return [key for key in dict.fromkeys(key for fields in named for key in fields) if key in there]
 
     def _owned(self) -> Iterator[tuple[str, list[str]]]:
         """The keys of each device."""

@@ -163,10 +163,19 @@ def _draw_image(axes: Axes, picture: PlottedValues) -> None:
     low, high = np.percentile(known, ROBUST) if known.size else (0, 1)
     # Few bright pixels on nothing: percentiles would show nothing.
     low, high = (low, high) if low < high else (known.min(initial=low), known.max(initial=high))
+    if values.ndim == 3 and values.dtype != np.uint8:
+        values = _coloured(values, float(low), float(high))
     drawn = axes.imshow(values, vmin=float(low), vmax=float(high), interpolation="nearest")
     if values.ndim == 2:
         _colours(axes, drawn, picture)
     _label_axes(axes, picture)
+
+
+def _coloured(values: Array, low: float, high: float) -> Array:
+    """A colour image between 0 and 1, as matplotlib takes it; transparent where there is no value."""
+    known = np.isfinite(values).all(axis=-1, keepdims=True)
+    scaled = np.clip((values.astype(np.float64) - low) / ((high - low) or 1), 0, 1)
+    return np.concatenate([np.where(known, scaled, 0), known], axis=-1)
 
 
 def _colours(axes: Axes, drawn: Any, picture: PlottedValues) -> None:

@@ -41,7 +41,7 @@ def plot_run(self: BlueskyRun, stream: str | None = None, **options: Any) -> Any
     Raises
     ------
     UnsupportedOperation
-        When the stream has no events, or nothing that a plot shows.
+        When the stream has no events, nothing that a plot shows, or hints more than 40 panels: name keys then.
     StreamNotFound, MissingDependency
 
     Examples
@@ -69,7 +69,7 @@ def plot_stream(
     ----------
     *keys : str
         Lines of several keys are drawn together, with a legend; other plots have a panel each. Without keys, what the
-        detectors hint is drawn, a panel each; without hints, all numbers, or all images.
+        detectors hint is drawn, a panel each; without hints, all numbers, or all images; of more than 40, none.
     x : str, optional
         What lines are drawn against: a key, ``time`` or ``seq_num``; by default the motor that was scanned, or time.
     kind : {"line", "series", "map", "scatter", "image", "spectrum"}, optional

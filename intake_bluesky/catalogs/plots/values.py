@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from intake_bluesky.catalogs.display.values import plain_text
 from intake_bluesky.catalogs.plots.choice import OWN, Panel
 from intake_bluesky.datasets.variables import RESERVED
 from intake_bluesky.documents.columns import Array
@@ -26,7 +27,7 @@ PLAIN: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 """Whatever else a stream was opened with: what is missing is drawn as a gap, never as zeros."""
 COLOURS: Final = (3, 4)
-"""Lengths of the last axis of a colour image."""
+"""Lengths of the last axis of a colour image: red, green, blue, and of bytes how opaque."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +125,14 @@ def _numbers(variable: xr.Variable, key: str, *, text: bool = False) -> Array:
         return values.astype(np.int64)
     if text and all(isinstance(value, str) for value in values):
         return values
-    try:
-        return np.array([np.nan if value is None else float(value) for value in values])
-    except (TypeError, ValueError):
-        odd = next(value for value in values if not isinstance(value, (int, float, type(None))))
-        raise UnsupportedOperation(f"{key!r} has values that are no numbers, such as {odd!r:.60}") from None
+    numbers = np.full(len(values), np.nan)
+    for place, value in enumerate(values):
+        try:
+            numbers[place] = np.nan if value is None else float(value)
+        except (TypeError, ValueError, OverflowError):  # of an integer past what a float holds
+            told = f"{plain_text(value):.60}"
+            raise UnsupportedOperation(f"{key!r} has values that are no numbers to draw, such as {told!r}") from None
+    return numbers
 
 
 def _points(stream: BlueskyStream, panel: Panel) -> PlottedValues:
@@ -213,7 +217,8 @@ def _frame(array: xr.Variable, axes: int) -> tuple[xr.Variable | None, str]:
     """What of one event is drawn: of several frames the last, a colour image whole; None where it has no such thing."""
     single = [dim for dim, length in array.sizes.items() if length == 1][: max(array.ndim - axes, 0)]
     array = array.isel(dict.fromkeys(single, 0))
-    coloured = axes == 2 and array.ndim > 2 and array.shape[-1] in COLOURS and array.dtype == np.uint8
+    colours = COLOURS if array.dtype == np.uint8 else COLOURS[:1]
+    coloured = axes == 2 and array.ndim > 2 and array.shape[-1] in colours
     if array.ndim < axes or 0 in array.shape:
         return None, ""
     notes = [f"frame {length} of {length}" for length in array.shape[: array.ndim - axes - coloured]]
