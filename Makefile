@@ -52,7 +52,7 @@ imports: .venvs/test/.installed
 	$(BIN)/lint-imports
 
 docs: .venvs/test/.installed
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -j auto -b html docs docs/_build/html
 
 unit: .venvs/test/.installed
 	$(BIN)/python -m pytest $(WORKERS)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bluesky.plans import count, scan
+from bluesky.plans import count
 from matplotlib import pyplot as plt
 from ophyd.sim import hw
 from PIL import Image
@@ -19,20 +19,17 @@ PICTURES = Path(__file__).parent / "_static"
 
 
 def main() -> None:
-    """Run the experiments, and draw a rocking curve, a map, an image, a count, and the scan of the first tutorial."""
+    """Run the experiments, and draw a rocking curve, a map, an image and a count."""
     catalog = BlueskyCatalog(MemoryStore())
     with tempfile.TemporaryDirectory() as folder, catalog.writer() as writer:
         runs = Experiments(Path(folder), writer, grid_points=21).run()
         with run_engine({"scan_id": 9}) as engine:
             engine.subscribe(writer)
-            devices = hw()
-            [counted] = engine(count([devices.noisy_det], 25, delay=0.4))
-            [first] = engine(scan([devices.det], devices.motor, -2, 2, 5, md={"scan_id": 1, "sample": "silicon"}))
+            [counted] = engine(count([hw().noisy_det], 25, delay=0.4))
         _save(catalog[runs["rocking"][2]], "plot-line")
         _save(catalog[runs["map"][0]], "plot-map")
         _save(catalog[runs["images"][0]], "plot-image")
         _save(catalog[counted], "plot-time")
-        _save(catalog[first], "plot-first")
 
 
 def _save(run: Any, name: str) -> None:
