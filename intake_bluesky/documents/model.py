@@ -319,7 +319,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, np.longdouble):  # whose tolist() is itself
         return float(value)
     if isinstance(value, (np.ndarray, np.generic)):
-        return to_plain(value.tolist())
+        # Times would become dates, integers or None, by their unit: who holds them takes them as they are.
+        return value if value.dtype.kind in "mM" else to_plain(value.tolist())
     for base in (str, int, float):
         if isinstance(value, base):
             return base(value)

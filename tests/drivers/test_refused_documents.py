@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from bluesky import RunEngine
 from bluesky.plans import count
@@ -63,6 +64,15 @@ def test_metadata_are_refused_before_anything_moves(cat: BlueskyCatalog, odd: di
         run(count([signal(1.0, 2.0)]), **odd)
     run(count([signal(1.0, 2.0)]))
     assert [one().stop["exit_status"] for one in cat.values()] == ["success", "success"]
+
+
+@pytest.mark.parametrize("time", [np.datetime64(5, "ns"), np.datetime64("NaT"), np.array([5], "m8[ns]")])
+def test_times_of_numpy_become_no_integers_and_no_nulls(
+    request: pytest.FixtureRequest, tmp_path: Path, time: Any
+) -> None:
+    cat = STORES["mongo"](request, tmp_path)
+    with pytest.raises(UnsupportedOperation, match=r"start\['since'\]: "):
+        engine(cat)(count([signal(1.0)]), since=time)
 
 
 def test_a_reading_that_is_refused_leaves_those_before_it(cat: BlueskyCatalog) -> None:

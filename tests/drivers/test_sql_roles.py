@@ -20,6 +20,13 @@ def _statements() -> list[list[str]]:
     return [[line for line in block.splitlines() if line] for block in blocks]
 
 
+def _create(uri: str) -> None:
+    [code] = re.findall(r'python -c "\n(.*?)"\n', PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    shown = "postgresql+psycopg://beamline@db.example.org/runs"
+    assert shown in code
+    exec(code.replace(shown, uri), {})
+
+
 def _write(cat: BlueskySQLCatalog, run: list[tuple[str, dict[str, object]]]) -> None:
     with cat.writer() as write:
         for name, doc in run:
@@ -36,6 +43,8 @@ def test_readers_read_the_tables_that_come_and_change_none(postgres: Postgres) -
             db.execute(statement)
     uri = "postgresql+psycopg://{}@/runs?host=" + str(postgres.socket)
     owner, reader = (BlueskySQLCatalog(uri.format(role)) for role in ("beamline", "readers"))
+    _create(uri.format("beamline"))
+    assert len(reader) == 0
     _write(owner, scan())
     assert reader[-1].primary.read()["theta"].size == 11
     with pytest.raises(IntakeBlueskyError, match=r"this user lacks .*INSERT on runs"):
