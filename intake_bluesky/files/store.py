@@ -235,6 +235,15 @@ class FileStore(RunStore):
         found = ((place.pattern, runs_below(place.pattern, written)) for place in self.files.locations)
         return [Problem(shown(folder), f"has no files of *{written[0]}{below}") for folder, below in found if below]
 
+    def check_writable(self) -> None:
+        """Refuse where no path is a local folder, or this user may make no files in it.
+
+        Raises
+        ------
+        UnsupportedOperation, StoreUnavailable
+        """
+        self._target.check(self.files)
+
     def insert(self, start: Document) -> RunInsert:
         """Begin a file for a run; each document is one write, so that a crash loses at most the last.
 

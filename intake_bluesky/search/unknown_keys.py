@@ -156,7 +156,8 @@ class UnknownKeys:
             self._empty = True
             problems: Sequence[Problem] = ()
             with suppress(Exception):  # as of `_messages`
-                problems = store.problems()
+                # Not of places to which nothing was written yet: who begins there, or waits, is not to be warned.
+                problems = [one for one in store.problems() if not one.to_come]
             if problems:
                 warnings.warn(why_empty(problems, "cat.problems"), EmptyCatalogWarning, stacklevel=_callers_level())
 

@@ -181,10 +181,11 @@ class TestEmpty:
         written(cat, [EXAMPLES["scan"](tmp_path)])
         assert (len(cat), cat.problems) == (1, ())
 
-    def test_a_folder_for_runs_to_come(self, tmp_path: Path) -> None:
-        cat = BlueskyJSONLCatalog(tmp_path)
+    @pytest.mark.parametrize("name", ["", "not/there/yet"])
+    def test_a_folder_for_runs_to_come(self, tmp_path: Path, name: str) -> None:
+        cat = BlueskyJSONLCatalog(tmp_path / name)
         assert told(lambda: (len(cat), repr(cat), list(cat.search(plan_name="scan")))) == []
-        assert cat.problems == ()
+        assert all(problem.to_come for problem in cat.problems)
         assert len(written(cat, [EXAMPLES["scan"](tmp_path)])) == 1
 
 
