@@ -22,8 +22,8 @@ a caller who has never heard of this package would catch::
     ├── UntrustedName          (PermissionError)
     └── PluginError            (LookupError)
 
-A message names what was wanted, what was found, and what to do about it. `UnknownKeyWarning` is no error: it is a
-`UserWarning` about a search that found nothing.
+A message names what was wanted, what was found, and what to do about it. `UnknownKeyWarning` and
+`EmptyCatalogWarning` are no errors: they are `UserWarning`s about searches and catalogs in which nothing was found.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ __all__ = [
     "CatalogNotFound",
     "DamagedRun",
     "DuplicateRun",
+    "EmptyCatalogWarning",
     "IntakeBlueskyError",
     "MissingDependency",
     "PluginError",
@@ -198,4 +199,11 @@ class PluginError(IntakeBlueskyError, LookupError):
 
 
 class UnknownKeyWarning(UserWarning):
-    """A search found nothing, and asked for a key that no run has; the message names those that are near."""
+    """No run has a key that was asked for; the message names those that are near.
+
+    Of a search that found nothing, of a side of ``|``, of a key to sort by, or of a column of a table.
+    """
+
+
+class EmptyCatalogWarning(UserWarning):
+    """A catalog has no runs; the message says what could not be read, or in which folders below runs are."""

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleEr
 from intake_bluesky.errors import MissingDependency, StoreUnavailable
 from intake_bluesky.index.tables import prepare
 from intake_bluesky.runtime.processes import PerProcess
+from intake_bluesky.runtime.rights import why_not_writable
 from intake_bluesky_sql import tables
 from intake_bluesky_sql.address import SQLAddress
 from intake_bluesky_sql.tables import migrate, newer, version_of
@@ -165,8 +166,8 @@ class Database:
             Not where the server cannot be asked: who writes meets that, and may wait for it.
         """
         if self.path is not None:
-            if place := _not_writable(self.path):
-                raise StoreUnavailable(f"{self.path} cannot be written: this user may not write {place}")
+            if why := why_not_writable(self.path):
+                raise StoreUnavailable(f"{self.path} cannot be written: {why}")
             return
         try:
             lacking = ", ".join(self._attempt(self._reading, tables.lacking_rights))
@@ -332,14 +333,6 @@ def _is_about_data(error: DBAPIError) -> bool:
 def _is_busy(error: Exception) -> bool:
     """Whether another connection was writing for as long as SQLite waits."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # which Python's own errors lack
-
-
-def _not_writable(path: Path) -> Path | None:
-    """What of an SQLite file and the folder of its log may not be written; of a file to be made, its folder."""
-    folder = next(place for place in path.parents if place.exists())
-    effective = os.access in os.supports_effective_ids
-    there = [path, folder] if path.exists() else [folder]
-    return next((one for one in there if not os.access(one, os.W_OK, effective_ids=effective)), None)
 
 
 def _make_file(path: Path) -> None:

@@ -22,11 +22,16 @@ MOST: Final = 10**6
 
 
 class AssetFile(NamedTuple):
-    """One file: where it is after `root_map`, whether it exists, and its size in bytes (None if it is not)."""
+    """One file: where it is after `root_map`, whether it exists, and its size in bytes (None if it is not).
+
+    `problem` says why nothing is known of it: that its document may not name it and what to do about that, as reading
+    it says; or why it cannot be looked for. It is empty for a file that is there, and for one that just is not.
+    """
 
     path: str
     exists: bool
     size: int | None
+    problem: str = ""
 
 
 def asset_files(what: RunHeader | Mapping[str, Any], options: AssetOptions | None = None) -> list[AssetFile]:
@@ -41,12 +46,12 @@ def asset_files(what: RunHeader | Mapping[str, Any], options: AssetOptions | Non
     -------
     list of AssetFile
         Of a sequence the files that exist (which there should be its datums say, see `sequence_files`). What an
-        untrusted document may not read is listed with ``exists=False``.
+        untrusted document may not read is listed with ``exists=False``, and the reason.
 
     Examples
     --------
     >>> asset_files({"uri": "file://localhost/nowhere/x.h5", "mimetype": "application/x-hdf5"})
-    [AssetFile(path='/nowhere/x.h5', exists=False, size=None)]
+    [AssetFile(path='/nowhere/x.h5', exists=False, size=None, problem='')]
     """
     options = options or AssetOptions()
     if isinstance(what, RunHeader):
@@ -62,8 +67,8 @@ def _files(resource: Mapping[str, Any], options: AssetOptions) -> list[AssetFile
         return []  # it names no file: the run has stream datums of it, and not the resource
     try:
         here = locate(resource, options)
-    except IntakeBlueskyError:
-        return [AssetFile(str(resource.get("uri") or resource.get("resource_path")), exists=False, size=None)]
+    except IntakeBlueskyError as error:
+        return [_not_there(str(resource.get("uri") or resource.get("resource_path")), error)]
     streamed = "data_key" in resource or "mimetype" in resource
     reader = stream_reader(resource, options) if streamed else datum_readers(resource, [], {}, options)[0][0]
     # An unreadable resource has the path of the document, before `root_map`: its location is the better answer.
@@ -96,5 +101,10 @@ def looked_at(location: Location) -> AssetFile:
         return AssetFile(shown(location.path), exists=True, size=location.status()[1])
     # UntrustedName, which is an OSError: a link to where the document may not look, of which nothing is told.
     # ImportError: fsspec's package for the scheme, such as s3fs, is not installed. ValueError: it knows no such scheme.
-    except (OSError, ImportError, ValueError):
-        return AssetFile(shown(location.path), exists=False, size=None)
+    except (OSError, ImportError, ValueError) as error:
+        return _not_there(shown(location.path), error)
+
+
+def _not_there(path: str, error: Exception) -> AssetFile:
+    missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+    return AssetFile(path, exists=False, size=None, problem="" if missing else shown(str(error)))

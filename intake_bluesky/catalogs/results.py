@@ -78,7 +78,8 @@ class Results(ABC):
     ) -> Self:
         """The runs that match, among those of this catalog; nothing is read until it is used.
 
-        Where none match, an `UnknownKeyWarning` tells, once for each key, of those that no run has.
+        Where none match, or a side of ``|`` may not, an `UnknownKeyWarning` tells, once for each key, of those that no
+        run has.
 
         Parameters
         ----------
@@ -110,7 +111,7 @@ class Results(ABC):
             The first counts before the second; ``-`` before a key puts the largest first. None brings back the
             newest first. Values of different types come as false, true, numbers, text, lists, dicts. What has
             no value, null or NaN comes last whichever way. Equal ones come by (time, uid), the oldest first or,
-            with ``-`` before the last key, the newest.
+            with ``-`` before the last key, the newest. An `UnknownKeyWarning` tells of a key that no run has.
 
         Notes
         -----
@@ -182,7 +183,8 @@ class Results(ABC):
         Parameters
         ----------
         columns : list of keys, or mapping of name to key, optional
-            By default time, scan_id, plan_name, exit_status and num_events (of the primary stream).
+            By default time, scan_id, plan_name, exit_status and num_events (of the primary stream). An
+            `UnknownKeyWarning` tells of a key that no run has.
 
         Returns
         -------
@@ -200,9 +202,13 @@ class Results(ABC):
         stop.num_events.primary    15
         dtype: int64
         """
-        from intake_bluesky.search.dataframe import dataframe
+        from intake_bluesky.search.dataframe import dataframe, named
 
-        return dataframe(self.arrangement.runs(), columns)
+        frame = dataframe(self.arrangement.runs(), columns)
+        if columns is not None and len(frame):
+            absent = [path for name, path in named(columns).items() if frame[name].isna().all()]
+            self.arrangement.selection.none_has(absent)
+        return frame
 
     def explain(self, *, run: bool = False) -> Explanation:
         """Show the part of the query that the store answers itself, the part left to do run by run, and why.

@@ -221,7 +221,7 @@ class BlueskyRun(Displayed, OffersNames, IntakeObject, Catalog):  # type: ignore
     canonical = documents
 
     def files(self) -> list[AssetFile]:
-        """The files that the run refers to: path (after `root_map`), whether it exists, size in bytes."""
+        """The files that the run refers to: path (after `root_map`), whether it exists, size in bytes, any problem."""
         from intake_bluesky.datasets.run_files import run_files  # late, as all that reads arrays
 
         return run_files(self._store, self.header, self._assets)

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from zstandard import COMPRESSOBJ_FLUSH_BLOCK, ZstdCompressor
@@ -24,6 +25,7 @@ from intake_bluesky.files.scan.block_builder import BLOCK
 from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.index.index import IndexEntry
 from intake_bluesky.index.packed_statistics import pack
+from intake_bluesky.runtime.rights import why_not_writable
 from intake_bluesky.storage.contract import RunInsert
 
 __all__ = ["FileInsert", "Target", "is_being_written"]
@@ -71,6 +73,12 @@ class Target:
         if not os.path.isdir(folder):
             os.makedirs(folder, exist_ok=True)
         return path
+
+    def check(self, files: IndexedFiles) -> None:
+        """Refuse a folder in which this user may make no files, as far as that is known before one is made."""
+        folder = self._folder(files)
+        if why := why_not_writable(Path(folder, "new")):
+            raise StoreUnavailable(f"{folder} cannot be written: {why}. Write into another folder: directory=...")
 
     def _folder(self, files: IndexedFiles) -> str:
         if self.directory is not None:

@@ -12,6 +12,7 @@ from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventP
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.file_location import shown
+from intake_bluesky.files.content.folders_below import runs_below
 from intake_bluesky.files.content.source import is_certain, version_of
 from intake_bluesky.files.indexed_values import count_values, look_up
 from intake_bluesky.files.indexer import IndexedFiles
@@ -226,8 +227,22 @@ class FileStore(RunStore):
         return self.files.publish()
 
     def problems(self) -> Sequence[Problem]:
-        """What could not be read so far: files, or locations in them."""
-        return self.files.problems()
+        """What could not be read so far: files, or locations in them; of a store without any, runs in folders below."""
+        return self.files.problems() or ([] if self.count() else self._below())
+
+    def _below(self) -> list[Problem]:
+        written = self.codec.suffixes[:1]  # others may be of anything
+        found = ((place.pattern, runs_below(place.pattern, written)) for place in self.files.locations)
+        return [Problem(shown(folder), f"has no files of *{written[0]}{below}") for folder, below in found if below]
+
+    def check_writable(self) -> None:
+        """Refuse where no path is a local folder, or this user may make no files in it.
+
+        Raises
+        ------
+        UnsupportedOperation, StoreUnavailable
+        """
+        self._target.check(self.files)
 
     def insert(self, start: Document) -> RunInsert:
         """Begin a file for a run; each document is one write, so that a crash loses at most the last.

@@ -47,7 +47,7 @@ def dataframe(runs: Iterable[RunSummary], columns: Sequence[str] | Mapping[str, 
     """
     import pandas as pd  # late: a catalog that makes no DataFrame needs none
 
-    keys = _named(COLUMNS if columns is None else columns)
+    keys = named(COLUMNS if columns is None else columns)
     values: dict[str, list[Any]] = {name: [] for name in keys}
     uids = []
     for run in runs:
@@ -59,7 +59,8 @@ def dataframe(runs: Iterable[RunSummary], columns: Sequence[str] | Mapping[str, 
     return pd.DataFrame({name: _series(values[name], path, index) for name, path in keys.items()}, index=index)
 
 
-def _named(columns: Sequence[str] | Mapping[str, str]) -> dict[str, Path]:
+def named(columns: Sequence[str] | Mapping[str, str]) -> dict[str, Path]:
+    """The keys of columns, by their names."""
     if isinstance(columns, str) or not isinstance(columns, Sequence | Mapping):
         raise UnsupportedQuery(f"columns are a list of keys like ['scan_id', 'stop.exit_status'], not {columns!r}")
     pairs = columns.items() if isinstance(columns, Mapping) else ((key, key) for key in columns)

@@ -211,16 +211,20 @@ class Arrangement:
 
     def _by_time(self) -> Iterator[RunSummary]:
         order = Order.NEWEST if self.sorting.keys[0].descending else Order.OLDEST
+        absent: set[Path] | None = None
         for _, group in groupby(self.selection.runs(order=order), key=lambda run: run.time):
             same = list(group)
+            asked = {key.path for key in self.sorting.keys[1:]} if absent is None else absent
+            absent = {path for path in asked if all(value_of(run, path) is MISSING for run in same)}
             # Runs of one time come by uid in the direction of the time, and ties in that of the last key.
             if order is not self.sorting.ties:
                 same.reverse()
             yield from self.sorting.arrange((run, self.sorting.ranks(run)) for run in same) if len(same) > 1 else same
+        self.selection.none_has(absent or ())
 
     def _uids(self) -> Iterator[str]:
         told = self._told()
-        yield from self._collected(attrgetter("uid")) if told is None else self.sorting.arrange(told)
+        yield from self._collected(attrgetter("uid")) if told is None else self._arranged(told)
 
     def _told(self) -> Iterator[tuple[str, tuple[Rank | None, ...]]] | None:
         """Uids and ranks, as the store looks them up; None where documents have to be read."""
@@ -241,7 +245,14 @@ class Arrangement:
 
     def _collected(self, keep: Callable[[RunSummary], T]) -> Iterator[T]:
         found = self.selection.runs(order=self.sorting.ties)
-        yield from self.sorting.arrange((keep(run), self.sorting.ranks(run)) for run in found)
+        yield from self._arranged((keep(run), self.sorting.ranks(run)) for run in found)
+
+    def _arranged(self, items: Iterable[tuple[T, tuple[Rank | None, ...]]]) -> list[T]:
+        """Sort, and warn of keys that no run has where none of these has a value of them."""
+        found = list(items)
+        ranked = enumerate(self.sorting.keys) if found else ()
+        self.selection.none_has(key.path for place, key in ranked if all(ranks[place] is None for _, ranks in found))
+        return self.sorting.arrange(found)
 
     def _fetched(self, uids: Iterator[str]) -> Iterator[RunSummary]:
         whole = replace(self.selection, stages=())  # these uids did match: the query need not be put to them again

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents.model import RunHeader, RunSummary
 from intake_bluesky.errors import AmbiguousRun, RunNotFound
-from intake_bluesky.query import ALL, Everything, PartialUID, Query, Start, all_of, settle_scan_ids
+from intake_bluesky.query import ALL, Everything, Exists, PartialUID, Path, Query, Start, all_of, settle_scan_ids
 from intake_bluesky.search.plan import SearchPlan, plan_search
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.storage.order import Order
@@ -123,6 +123,7 @@ class Selection:
     def watched(self, found: Iterator[T]) -> Iterator[T]:
         """Pass on what was found of these runs; where that is nothing, look for keys that no run has."""
         for one in found:
+            self.some_found()
             yield one
             yield from found
             return
@@ -132,6 +133,17 @@ class Selection:
         """Warn of keys of these runs' query, and of `query`, that no run has."""
         if self.unknown is not None:
             self.unknown.look(self.store, self.query & query)
+
+    def some_found(self) -> None:
+        """Warn of keys that no run has and that make a side of `|` in these runs' query find nothing."""
+        if self.unknown is not None:
+            self.unknown.look_at_sides(self.store, self.query)
+
+    def none_has(self, paths: Iterable[Path]) -> None:
+        """Warn of those of some keys, which none of these runs has, that no run has."""
+        asked = all_of(Exists(path) for path in paths)
+        if self.unknown is not None and asked is not ALL:
+            self.unknown.look(self.store, asked)
 
     def _runs(self, query: Query, order: Order, offset: int, limit: int | None) -> Iterator[RunSummary]:
         plan = self.plan(query, order)
@@ -149,8 +161,8 @@ class Selection:
         SearchTooLarge
         """
         counted = self._count(self.plan(query))
-        if not counted and query is ALL:
-            self.nothing_found()
+        if query is ALL:
+            self.some_found() if counted else self.nothing_found()
         return counted
 
     def _count(self, plan: SearchPlan) -> int:

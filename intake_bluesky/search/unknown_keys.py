@@ -1,16 +1,18 @@
-"""Telling of keys in a query that no run has, where the query found nothing.
+"""Telling of keys that no run has: of a query that found nothing, of a side of `|`, of a sort, of a column.
 
-A search that finds a run costs nothing more. Of one that finds none, each key is looked for once in the life of a
-catalog, and each look is bounded: the store is asked for one run that has the key where it answers that by itself, as
-it answered the search; else the newest `SAMPLE` runs are looked at, of which the near ones come, too. What was recorded
-is looked for in the headers of the newest `OPENED` runs.
+A search that finds a run costs nothing more, unless it has a `|`. Of one that finds none, each key is looked for once
+in the life of a catalog, and each look is bounded: the store is asked for one run that has the key where it answers
+that by itself, as it answered the search; else the newest `SAMPLE` runs are looked at, of which the near ones come,
+too. What was recorded is looked for in the headers of the newest `OPENED` runs. A key to sort by, or of a column, is
+looked for where none of the runs that were gone through has it; one of a side of `|`, where the store answers by
+itself.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher, get_close_matches
@@ -18,26 +20,30 @@ from itertools import islice
 from typing import Any, Final
 
 from intake_bluesky.documents.model import RunHeader, RunSummary
-from intake_bluesky.errors import DamagedRun, RunNotFound, UnknownKeyWarning
+from intake_bluesky.errors import DamagedRun, EmptyCatalogWarning, RunNotFound, UnknownKeyWarning
 from intake_bluesky.query import (
+    ALL,
+    And,
     AnyDescriptor,
     CompareStatistic,
     DataBetween,
     DataWithin,
     Exists,
     FullText,
+    Or,
     Path,
     PathQuery,
     Query,
+    all_of,
     leaves,
     matches,
     words,
 )
 from intake_bluesky.search.plan import plan_search
-from intake_bluesky.storage.contract import ALL_RUNS, RunStore
+from intake_bluesky.storage.contract import ALL_RUNS, Plan, Problem, RunStore
 from intake_bluesky.storage.order import Order
 
-__all__ = ["UnknownKeys"]
+__all__ = ["UnknownKeys", "why_empty"]
 
 SAMPLE: Final = 100  # runs of which start and stop are looked at
 OPENED: Final = 5  # runs that are opened for the names of what was recorded
@@ -133,16 +139,51 @@ def _recorded(header: RunHeader) -> Iterator[tuple[str, str]]:
 
 @dataclass(eq=False)
 class UnknownKeys:
-    """Warns, once for each key, of keys in queries that no run has; a catalog and its searches share one."""
+    """Warns, once for each key, of keys that no run has; a catalog and its searches share one.
+
+    Of a catalog without any run it warns once, with what could not be read.
+    """
 
     _asked: set[object] = field(default_factory=set)
+    _empty: bool = False  # whether it was told why there are no runs
 
     def look(self, store: RunStore, query: Query) -> None:
         """Look for the keys of a query that found nothing, and warn of those that no run has."""
         new = [one for one in _places(query) if one not in self._asked][:ASKED]
         self._asked.update(new)
-        for message in _messages(store, new):
+        messages = None if query == ALL else _messages(store, new)
+        for message in messages or ():
             warnings.warn(message, UnknownKeyWarning, stacklevel=_callers_level())
+        if messages is None and not self._empty:
+            self._empty = True
+            problems: Sequence[Problem] = ()
+            with suppress(Exception):  # as of `_messages`
+                # Not of places to which nothing was written yet: who begins there, or waits, is not to be warned.
+                problems = [one for one in store.problems() if not one.to_come]
+            if problems:
+                warnings.warn(why_empty(problems, "cat.problems"), EmptyCatalogWarning, stacklevel=_callers_level())
+
+    def look_at_sides(self, store: RunStore, query: Query) -> None:
+        """Look for the keys of the sides of each `|` in a query that found something, if the store says by itself."""
+        places = (place for side in _sides(query) for place in _places(side))
+        asked = (one for one in places if isinstance(one, Path) and one not in self._asked)
+        new = [one for one in islice(asked, ASKED) if _plan(store, one) is not None]
+        if new:
+            self.look(store, all_of(Exists(path) for path in new))
+
+
+def why_empty(problems: Sequence[Problem], see: str) -> str:
+    """What a catalog without runs is told to have instead, and where the rest of it can be seen."""
+    first, more = problems[0], f" ({len(problems)} problems in all: see {see})" if len(problems) > 1 else ""
+    return f"no run can be read: {first.where}: {first.message}{more}"
+
+
+def _sides(query: Query) -> Iterator[Query]:
+    if isinstance(query, Or):
+        yield from query.children
+    elif isinstance(query, And):
+        for child in query.children:
+            yield from _sides(child)
 
 
 def _places(query: Query) -> Iterator[Path | str | FullText]:
@@ -163,8 +204,8 @@ def _places(query: Query) -> Iterator[Path | str | FullText]:
     yield from found
 
 
-def _messages(store: RunStore, places: Iterable[Path | str | FullText]) -> list[str]:
-    places = list(places)
+def _messages(store: RunStore, places: Sequence[Path | str | FullText]) -> list[str] | None:
+    """What is to be told; None of a store without runs."""
     if not places:
         return []
     try:
@@ -175,8 +216,8 @@ def _messages(store: RunStore, places: Iterable[Path | str | FullText]) -> list[
             return []
         names = frozenset(one for one in doubtful if isinstance(one, str))
         known = _Known.of(store, None if any(isinstance(one, Path) for one in doubtful) else names)
-        if not known.runs:  # of a catalog without runs there is nothing to tell
-            return []
+        if not known.runs:
+            return None
         return [text for one in doubtful for text in _told(one, known, sure=answers[one] is False)]
     except Exception:  # noqa: BLE001 - the search itself is done; what fails here fails, and is told, where it is needed
         return []
@@ -185,8 +226,12 @@ def _messages(store: RunStore, places: Iterable[Path | str | FullText]) -> list[
 def _some_run_has(store: RunStore, path: Path) -> bool | None:
     if path.document not in ("start", "stop"):
         return True  # a document of another package, which no listing has
-    plan = plan_search(store, Exists(path), Order.NEWEST).whole
+    plan = _plan(store, path)
     return None if plan is None else next(iter(store.find(plan, limit=1)), None) is not None
+
+
+def _plan(store: RunStore, path: Path) -> Plan | None:
+    return plan_search(store, Exists(path), Order.NEWEST).whole
 
 
 def _told(place: Path | str | FullText, known: _Known, *, sure: bool) -> Iterator[str]:

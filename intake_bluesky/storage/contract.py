@@ -85,11 +85,14 @@ class Problem:
         What is wrong and what to do.
     uid : str or None
         The run concerned, where known.
+    to_come : bool
+        Whether it may be that nothing is wrong: a place to which nothing was written yet.
     """
 
     where: str
     message: str
     uid: str | None = None
+    to_come: bool = False
 
 
 class RunStore(ABC):

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from intake_bluesky.documents.model import Document, identical, to_plain
 
-__all__ = ["assert_documents", "assert_identical", "first_difference"]
+__all__ = ["assert_arrays", "assert_documents", "assert_identical", "first_difference"]
 
 LONGEST: Final = 80  # characters of a value in a message
 
@@ -40,6 +42,22 @@ def first_difference(observed: Any, expected: Any, *, same: Callable[[Any, Any],
 def assert_identical(observed: Any, expected: Any, where: str) -> None:
     """Fail with the first difference; `where` says of what the path begins."""
     assert identical(observed, expected), f"{where} {first_difference(observed, expected)}"
+
+
+def assert_arrays(observed: Any, expected: Any, where: str) -> None:
+    """Fail with the first difference of two arrays, such as ``frames[3][0]: 2 (int) is stored, 1 (int) came back``.
+
+    Values are equal or not, whatever their dtypes; NaN equals NaN.
+    """
+    try:
+        np.testing.assert_array_equal(observed, expected)
+    except AssertionError as error:
+        difference = first_difference({where: observed}, {where: expected}, same=_equal)
+        raise AssertionError(difference or str(error)) from None
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return bool(one == other) or identical(one, other)
 
 
 def assert_documents(observed: Sequence[tuple[str, Document]], expected: Sequence[tuple[str, Document]]) -> None:

@@ -29,6 +29,7 @@ from intake_bluesky.assets import AssetArray, AssetOptions, datum_array, stream_
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.documents.model import StreamAsset
 from intake_bluesky.errors import AssetUnavailable
+from intake_bluesky.testing.differences import assert_arrays
 
 __all__ = ["EVENTS", "SHAPE", "FileFormat", "ReaderTests", "WrittenFiles", "distinct_frames"]
 
@@ -168,7 +169,7 @@ def read_both_ways(array: AssetArray) -> Array:
     assert (described.shape, described.dtype) == (array.shape, array.dtype)
     assert (computed.shape, computed.dtype) == (described.shape, described.dtype)
     assert (observed.shape, observed.dtype) == (array.shape, array.dtype)
-    np.testing.assert_array_equal(observed, computed)
+    assert_arrays(computed, observed, "computed by dask")
     return observed
 
 
@@ -210,15 +211,15 @@ class ReaderTests:
     def test_values_and_dtype_are_those_of_the_library(self, written: WrittenFiles, way: str) -> None:
         observed = read_both_ways(written.array(way))
         assert observed.dtype == written.expected.dtype
-        np.testing.assert_array_equal(observed, written.expected)
+        assert_arrays(observed, written.expected, "frames")
 
     def test_chunks_change_no_value(self, written: WrittenFiles, way: str) -> None:
         for target in (1, 60_000):
-            np.testing.assert_array_equal(read_both_ways(written.array(way, target_chunk=target)), written.expected)
+            assert_arrays(read_both_ways(written.array(way, target_chunk=target)), written.expected, "frames")
 
     def test_concatenated(self, written: WrittenFiles, way: str) -> None:
         expected = written.expected.reshape(-1, *written.expected.shape[2:])
-        np.testing.assert_array_equal(read_both_ways(written.array(way, join_method="concat")), expected)
+        assert_arrays(read_both_ways(written.array(way, join_method="concat")), expected, "frames")
 
     def test_both_ways_reach_the_same_reader(self, written: WrittenFiles) -> None:
         datum, stream = (written.array(way).readers[0] for way in ("datum", "stream"))
@@ -244,7 +245,7 @@ class ReaderTests:
     def test_part_of_each_frame(self, written: WrittenFiles, way: str) -> None:
         part = np.s_[1:5, :, 3:9, 2:-1]
         described = written.array(way).dask()[part]
-        np.testing.assert_array_equal(described.compute(scheduler="sync"), written.expected[part])
+        assert_arrays(described.compute(scheduler="sync"), written.expected[part], "frames")
 
     def test_part_of_each_frame_reads_part_of_the_files(self, written: WrittenFiles, way: str) -> None:
         described = written.array(way).dask()[:, :, :16]
@@ -258,7 +259,7 @@ class ReaderTests:
         array = written.array(way)
         with ThreadPoolExecutor(4) as pool:
             for observed in pool.map(lambda _: array.read(), range(4)):
-                np.testing.assert_array_equal(observed, written.expected)
+                assert_arrays(observed, written.expected, "frames")
 
     def test_everything_pickles(self, written: WrittenFiles, way: str) -> None:
         import cloudpickle  # type: ignore[import-untyped]
@@ -267,9 +268,9 @@ class ReaderTests:
         # dask.distributed takes cloudpickle where pickle fails.
         for package in (pickle, cloudpickle):
             assert package.loads(package.dumps(array.readers)) == array.readers
-            np.testing.assert_array_equal(package.loads(package.dumps(array)).read(), written.expected)
+            assert_arrays(package.loads(package.dumps(array)).read(), written.expected, "frames")
             described = package.loads(package.dumps(array.dask()))
-            np.testing.assert_array_equal(described.compute(scheduler="sync"), written.expected)
+            assert_arrays(described.compute(scheduler="sync"), written.expected, "frames")
 
     def test_damaged_file_is_named(self, written: WrittenFiles, way: str) -> None:
         for how in DAMAGES:
@@ -285,13 +286,13 @@ class ReaderTests:
                 event = written.files.index(file) * len(written.expected) // len(written.files)
                 observed = read_both_ways(written.array(way, on_missing="fill"))
                 expected = np.delete(written.expected, event, 0)
-                np.testing.assert_array_equal(np.delete(observed, event, 0), expected, err_msg=how)
+                assert_arrays(np.delete(observed, event, 0), expected, f"frames beside one that is {how}")
                 # Filling goes by frame: those of the event that are in other files are there.
                 frames = written.format.per_event
                 own, whole = (each[event].reshape(frames, -1) for each in (observed, written.expected))
                 filled = ~np.nan_to_num(own).any(axis=1)
                 assert filled.any(), how
-                np.testing.assert_array_equal(own[~filled], whole[~filled], err_msg=how)
+                assert_arrays(own[~filled], whole[~filled], f"frames beside one that is {how}")
 
 
 @cache

@@ -13,6 +13,7 @@ from intake_bluesky.assets import AssetOptions
 from intake_bluesky.documents import DatumPage
 from intake_bluesky.query import ALL, Path, Start
 from intake_bluesky.storage import ALL_RUNS, Order, Origin, Plan, Problem, RunStore, WrapperStore
+from intake_bluesky.testing.differences import first_difference
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.plain_runs import count
 
@@ -136,9 +137,11 @@ class WrapperTests:
         # A generator calls the store behind when its first item is taken.
         result = _listed(getattr(self.wrap(inner), name)(*arguments, **options))
         assert name in inner.called, f"{name}() of the wrapper does not ask the store behind it"
-        assert inner.called[name] == _bound(name, arguments, options), f"{name}() loses arguments on the way"
+        asked, expected = inner.called[name], _bound(name, arguments, options)
+        assert asked == expected, f"{name}() loses arguments on the way: {first_difference(asked, expected)}"
         if name not in ("close", "refresh", "remove"):  # which give nothing back
-            assert result == _listed(_result(name, inner.inner)), f"{name}() loses the result on the way"
+            behind = _listed(_result(name, inner.inner))
+            assert result == behind, f"{name}() loses the result on the way: {first_difference(result, behind)}"
 
     @pytest.mark.parametrize("name", ANSWERS)
     def test_an_answer_is_that_of_the_store_behind(self, name: str) -> None:

@@ -464,9 +464,7 @@ def test_a_catalog_of_which_no_file_can_be_read(
     assert main([name, "runs", *query]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert re.match(
-        r"intake-bluesky: none of the runs can be read: .*\.jsonl: .*\(4 problems in all: see validate\)", err
-    )
+    assert re.match(r"intake-bluesky: no run can be read: .*\.jsonl: .*\(4 problems in all: see validate\)", err)
     assert len(err.splitlines()) == 1
 
 
@@ -491,9 +489,14 @@ def test_search_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (observed["catalog"], observed["total"]) == ("runs", 1)
     assert from_json(json.dumps(observed["query"])) == from_mongo({"scan_id": 2})
     assert observed["runs"][0]["num_events"]["primary"] == 11
-    [own] = json.loads(printed(capsys, *argv, "--columns", "sample.name,stop.reason,nowhere"))["runs"]
+    assert main([*argv, "--columns", "sample.name,stop.reason,nowhere", "--sort", "scan"]) == 0
+    out, err = capsys.readouterr()
+    [own] = json.loads(out)["runs"]
     assert own.pop("uid")
     assert own == {"sample.name": "Ni foil", "stop.reason": "", "nowhere": None}
+    assert [re.findall("'(.*?)'|did you mean (.*)\\?", line) for line in err.splitlines()] == [
+        [("scan", ""), ("", "scan_id")], [("nowhere", "")],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("catalog", ["catalog.yml", "catalog.yml:runs", "runs", "runs/*.jsonl", "./runs/"])

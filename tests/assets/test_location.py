@@ -204,7 +204,9 @@ def test_files_of_resources(tmp_path: Path) -> None:
 def test_files_that_documents_may_not_name_are_not_looked_at(tmp_path: Path) -> None:
     path = write(tmp_path / "x.h5", frames(2))
     observed = asset_files(asset(path, []).resource, untrusted(tmp_path))
-    assert observed == [AssetFile(f"file://localhost{path}", exists=False, size=None)]
+    [(*told, problem)] = observed
+    assert told == [f"file://localhost{path}", False, None]
+    assert "documents from elsewhere name" in problem
 
 
 RESOURCE = asset("", []).resource

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,7 @@ from bluesky import plan_patterns
 from bluesky import plans as bp
 from hypothesis import given
 from hypothesis import strategies as st
-from ophyd.sim import hw
 
-from intake_bluesky.apps.demo.experiments import run_engine
 from intake_bluesky.assets.hdf5.reader import HDF5Reader
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.catalogs.stream import BlueskyStream
@@ -81,24 +78,6 @@ class TestOrder:
         np.testing.assert_array_equal(order.rows(), expected)
         places = [np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=4)), np.int64) for n in shape]
         np.testing.assert_array_equal(order.rows(places), expected[np.ix_(*places)])
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Run]]:
-    """Runs a plan on simulated motors and gives the documents of its run."""
-    devices = hw(save_path=str(tmp_path_factory.mktemp("images")))
-    with run_engine({}) as engine:
-
-        def measure(plan: Callable[[Any], Any]) -> Run:
-            documents: Run = []
-            token = engine.subscribe(lambda name, doc: documents.append((name, copy.deepcopy(doc))))
-            for motor in (devices.motor1, devices.motor2, devices.motor3):
-                motor.set(0.3)
-            engine(plan(devices))
-            engine.unsubscribe(token)
-            return documents
-
-        yield measure
 
 
 def stream_of(documents: Run, **options: Any) -> BlueskyStream:

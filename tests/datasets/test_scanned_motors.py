@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,7 @@ import pytest
 import xarray as xr
 from bluesky import plans as bp
 from matplotlib.figure import Figure
-from ophyd.sim import hw
 
-from intake_bluesky.apps.demo.experiments import run_engine
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.catalogs.stream import BlueskyStream
 from intake_bluesky.documents.model import Document
@@ -23,23 +20,6 @@ from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.memory import MemoryStore
 
 Measure = Callable[..., Run]
-
-
-@pytest.fixture(scope="module")
-def measured() -> Iterator[Measure]:
-    devices = hw()
-    with run_engine({}) as engine:
-
-        def measure(plan: Callable[[Any], Any]) -> Run:
-            documents: Run = []
-            token = engine.subscribe(lambda name, doc: documents.append((name, copy.deepcopy(doc))))
-            for motor in (devices.motor1, devices.motor2):
-                motor.set(0.5)
-            engine(plan(devices))
-            engine.unsubscribe(token)
-            return documents
-
-        yield measure
 
 
 def stream_of(documents: Run, **options: Any) -> BlueskyStream:

@@ -6,7 +6,8 @@ import json
 import math
 import resource
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
@@ -19,7 +20,7 @@ from event_model import DocumentNames, schema_validators
 from hypothesis import settings
 from pymongo import MongoClient
 
-from intake_bluesky import BlueskyCatalog
+from intake_bluesky import BlueskyCatalog, Data, Start, Stop
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.stream_reader import StreamReader
 from intake_bluesky.documents.model import ALL_KEYS, stream_name, to_plain
@@ -257,6 +258,41 @@ def test_queries_have_one_answer_in_every_store(stores: Stores) -> None:
         found = {kind: [uid for uid in catalog.search(query) if uid in common] for kind, catalog in catalogs.items()}
         for kind, answer in found.items():
             assert answer == found["JSONL"], (kind, query)
+
+
+UNKNOWN: Final[Mapping[str, Callable[[BlueskyCatalog], Any]]] = {
+    "no run has the key 'exit_status' in its run start: did you mean stop.exit_status?": (
+        lambda cat: len(cat.search({"exit_status": "success"}))
+    ),
+    "no run has the key 'plan_nam' in its run start: did you mean plan_name?": (
+        lambda cat: list(cat.search((Start("plan_nam") == "scan") | (Start("plan_name") == "count")))
+    ),
+    "no run has the key 'scan_idd' in its run start: did you mean scan_id?": lambda cat: list(cat.sort("-scan_idd")),
+    "no run has the key 'sample.nam' in its run start: did you mean sample.name or sample?": (
+        lambda cat: cat.to_dataframe(["sample.nam", "sample.name"])
+    ),
+    "no run has the key 'stop.reasn' in its run stop: did you mean stop.reason?": lambda cat: cat.distinct(
+        "stop.reasn"
+    ),
+    "no run recorded 'thta': did you mean Data('theta')?": lambda cat: list(cat.search(Data("thta").max() > 5)),
+}
+
+
+def test_keys_that_no_run_has_are_told_in_every_store(stores: Stores) -> None:
+    for kind, store in stores.items():
+        for name in ("count", "scan", "failed"):
+            write(store, EXAMPLES[name](Path("unused")))
+        cat = BlueskyCatalog(store)
+        for message, ask in UNKNOWN.items():
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                ask(cat)
+                ask(cat)
+            assert [str(one.message) for one in caught] == [message], kind
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            known = cat.search((Start("plan_name") == "scan") | (Stop("exit_status") == "fail")).sort("sample.name")
+            assert len(known.to_dataframe(["stop.reason"])) == 2
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ from pymongo.database import Database
 from intake_bluesky import open_catalog
 from intake_bluesky.apps.cli import main
 from intake_bluesky.apps.validate import validate
-from intake_bluesky.errors import StoreUnavailable, UntrustedName
+from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation, UntrustedName
 from intake_bluesky.testing.plain_runs import count
 from intake_bluesky.testing.runs import EXAMPLES
 from intake_bluesky_mongo import BlueskyMongoNormalizedCatalog, NormalizedStore
@@ -68,6 +69,20 @@ def far(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
         yield opened
 
 
+def refused(cat: Any, yaml_file: Path, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Reading, `files`, `validate`, a repr and `show` say the same of a file that may not be read, and what to do."""
+    run = cat[-1]
+    with pytest.raises(UntrustedName) as caught:
+        run.primary.read()
+    each = [file.problem for file in run.files()] + [one.message for one in validate(run)]
+    assert main(["show", str(yaml_file), "-1"]) == 0
+    words = (run._repr_html_(), run._lines(400), capsys.readouterr().out, str(caught.value), *each)
+    for said in (" ".join(html.unescape(text).split()) for text in words):
+        assert "documents from elsewhere name" in said
+        assert line in said
+    assert "missing" not in "".join(words)
+
+
 def look(cat: Any) -> tuple[list[bool], set[str]]:
     """What `files` and `validate` say of the files."""
     return [file.exists for file in cat[-1].files()], {one.code for one in validate(cat[-1])}
@@ -85,6 +100,7 @@ def test_files_of_the_documents_are_read_under_allowed_roots(
     exists, codes = look(far())
     assert not any(exists)
     assert codes
+    refused(far(), tmp_path / "far.yml", line[1], capsys)
     data_roots = yaml.safe_load(line[1])["data_roots"]
     assert [Path(root) in tmp_path.parents for root in data_roots] == [True]
     root = str(tmp_path / "detectors")
@@ -171,7 +187,9 @@ class TestWriters:
         BlueskyMongoNormalizedCatalog("mongodb://127.0.0.1:1/runs?serverSelectionTimeoutMS=50", writable=True).writer()
 
     @pytest.mark.slow
-    def test_mongodb(self) -> None:
+    def test_mongodb(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        """Also at another address than the own one of this machine, where a reader's own YAML says what may be read."""
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
         with server() as started:
             with MongoClient[dict[str, Any]](started.uri) as client:
                 for user, role in (("reader", "read"), ("writer", "readWrite")):
@@ -186,10 +204,25 @@ class TestWriters:
             assert "right" not in str(caught.value)
             writer.writer()
             assert len(writer) == 0
-            put(writer)
+            (tmp_path / "detectors").mkdir()
+            filled(writer, tmp_path / "detectors")
             assert len(reader) == 1
-            for cat in (reader, writer):
-                cat.store.close()
+            reader.store.close()
+            address, port = host.split(":")
+            with another_host((address, int(port))) as place:
+                theirs = {"metadatastore_db": f"mongodb://reader:right@{place}/runs?authSource=admin"}
+                for more in ({}, {"writable": True}, {"data_roots": ["detectors"]}):
+                    source = {"driver": "bluesky-mongo-normalized-catalog", "args": {**theirs, **more}}
+                    (tmp_path / "far.yml").write_text(yaml.safe_dump({"sources": {"far": source}}))
+                    cat = open_catalog(str(tmp_path / "far.yml"))["far"]
+                    if "data_roots" in more:
+                        assert look(cat) == ([True, True], set())
+                        assert cat[-1].primary.read()["image"].shape[0] > 0
+                    else:
+                        refused(cat, tmp_path / "far.yml", "add the line `data_roots: [", capsys)
+                        with pytest.raises((StoreUnavailable, UnsupportedOperation), match="cannot be written"):
+                            cat.writer()
+                    cat.store.close()
 
 
 def put(cat: Any) -> None:

@@ -12,6 +12,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,13 +25,56 @@ import zstandard
 from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import (
     DuplicateRun,
+    StoreUnavailable,
     UnsupportedOperation,
     UntrustedName,
 )
 from intake_bluesky.files import FileStore
 from intake_bluesky.testing.plain_runs import count, scan
-from intake_bluesky_jsonl import JSONLStore
+from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
 from tests.files.runs import lines, two_monitors, uid_of, uids
+
+AS_NOBODY = """\
+import os, sys
+from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky_jsonl import BlueskyJSONLCatalog
+cat = BlueskyJSONLCatalog(sys.argv[1])
+if os.geteuid() == 0:
+    os.setuid(65534)
+try:
+    cat.writer()
+except StoreUnavailable as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+class TestWhoMayWrite:
+    """It is told by `writer`, and not at the first start document, when the beam is on."""
+
+    def test_a_folder_of_another_user(self, tmp_path: Path) -> None:
+        with tempfile.TemporaryDirectory() as theirs:
+            os.chmod(theirs, 0o555)
+            for place in (theirs, f"{theirs}/runs/2026"):
+                command = [sys.executable, "-c", AS_NOBODY, place]
+                done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+                assert done.returncode == 1, done.stderr
+                told = f"refused: {place} cannot be written: this user may not write {theirs}."
+                assert done.stderr.startswith(told), done.stderr
+            os.chmod(theirs, 0o777)
+            command = [sys.executable, "-c", AS_NOBODY, f"{theirs}/runs"]
+            assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+            assert os.listdir(theirs) == [], "asking makes nothing"
+
+    def test_below_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "runs").write_text("")
+        below = BlueskyJSONLCatalog(tmp_path / "runs" / "2026")
+        for cat in (below, BlueskyJSONLCatalog(tmp_path, directory=tmp_path / "runs")):
+            with pytest.raises(StoreUnavailable, match=r"cannot be written: .*runs is no folder. .*directory="):
+                cat.writer()
+
+    def test_no_local_folder(self) -> None:
+        with pytest.raises(UnsupportedOperation, match="local folder"):
+            BlueskyJSONLCatalog("memory://runs/").writer()
 
 
 class TestWriting:

@@ -175,6 +175,7 @@ class TestRank:
 
 
 class TestSort:
+    @pytest.mark.filterwarnings("ignore::intake_bluesky.errors.UnknownKeyWarning")
     @pytest.mark.parametrize(
         ("keys", "expected"),
         [
@@ -329,6 +330,7 @@ class TestSort:
         assert cat.to_dataframe([key])[key].tolist() == [1, 2]
         assert len(cat) == 2
 
+    @pytest.mark.filterwarnings("ignore::intake_bluesky.errors.UnknownKeyWarning")
     @settings(max_examples=2 * settings().max_examples)
     @given(st.data())
     def test_any_values_sort_the_same_in_any_store(self, data: st.DataObject) -> None:
@@ -402,6 +404,7 @@ class TestHead:
 
 
 class TestDistinct:
+    @pytest.mark.filterwarnings("ignore::intake_bluesky.errors.UnknownKeyWarning")
     def test_values(self, cat: BlueskyCatalog) -> None:
         assert cat.distinct("plan_name", "stop.exit_status") == {
             "plan_name": ["scan", "count"],
@@ -699,6 +702,7 @@ class TestSavedViews:
             BlueskyCatalog(MemoryStore(RUNS), sort=sort)
 
 
+@pytest.mark.filterwarnings("ignore::intake_bluesky.errors.UnknownKeyWarning")
 @pytest.mark.parametrize("number", [100, 3000])
 def test_queries_of_thousands_of_conditions(tmp_path: Path, number: int) -> None:
     """What is more than a store takes is finished run by run."""

@@ -10,8 +10,15 @@ from typing import Any
 
 import pytest
 
-from intake_bluesky import BlueskyCatalog, Config, Data, FullText, Start, Stop
-from intake_bluesky.errors import QuerySyntaxError, StoreUnavailable, UnknownKeyWarning, UnsupportedQuery
+from intake_bluesky import BlueskyCatalog, Config, Data, FullText, Start, Stop, open_catalog
+from intake_bluesky.apps.cli import main
+from intake_bluesky.errors import (
+    EmptyCatalogWarning,
+    QuerySyntaxError,
+    StoreUnavailable,
+    UnknownKeyWarning,
+    UnsupportedQuery,
+)
 from intake_bluesky.query import Query
 from intake_bluesky.search.unknown_keys import SAMPLE
 from intake_bluesky.storage.contract import ALL_RUNS, Plan
@@ -48,11 +55,11 @@ def cat(request: pytest.FixtureRequest, tmp_path: Path) -> BlueskyCatalog:
     return make([EXAMPLES[name](tmp_path) for name in ("count", "scan", "failed")], tmp_path)
 
 
-def told(look: Callable[[], Any]) -> list[str]:
+def told(look: Callable[[], Any], category: type[Warning] = UnknownKeyWarning) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         look()
-    assert all(one.category is UnknownKeyWarning and one.filename == __file__ for one in caught)
+    assert all(one.category is category and one.filename == __file__ for one in caught)
     return [str(one.message) for one in caught]
 
 
@@ -104,8 +111,41 @@ def test_every_use_of_a_search_tells(cat: BlueskyCatalog, way: str) -> None:
     assert len(told(lambda: WAYS[way](cat.search(plan_nam="scan")))) == 1
 
 
-def test_values_of_a_key_that_no_run_has(cat: BlueskyCatalog) -> None:
-    assert len(told(lambda: cat.distinct("plan_nam"))) == 1
+ASKS: dict[str, Callable[[BlueskyCatalog, str], Any]] = {
+    "distinct": lambda cat, key: cat.distinct(key),
+    "sort": lambda cat, key: list(cat.sort(key)),
+    "sort by time and": lambda cat, key: list(cat.sort("-time", key).values()),
+    "place in a sort": lambda cat, key: cat.sort("scan_id", f"-{key}")[-1],
+    "head of a sort": lambda cat, key: cat.sort(key).head(1),
+    "column": lambda cat, key: cat.to_dataframe(["scan_id", key]),
+    "named column": lambda cat, key: cat.search(plan_name="scan").to_dataframe({"scan": key}),
+}
+
+
+@pytest.mark.parametrize("ask", ASKS)
+def test_keys_that_are_asked_for_and_that_no_run_has(cat: BlueskyCatalog, ask: str) -> None:
+    for known in ("plan_name", "stop.reason", "sample.name"):
+        assert told(lambda known=known: ASKS[ask](cat, known)) == []  # type: ignore[misc]
+    (message,) = told(lambda: ASKS[ask](cat, "plan_nam"))
+    assert message.startswith("no run has the key 'plan_nam' in its run start: did you mean plan_name?")
+    assert told(lambda: ASKS[ask](cat, "plan_nam")) == []
+
+
+SIDES = (Start("plan_nam") == "scan") | (Start("plan_name") == "count")
+
+
+@pytest.mark.parametrize("use", [len, list, lambda hits: hits[-1], lambda hits: list(hits.sort("scan_id"))])
+def test_a_side_that_can_find_nothing(cat: BlueskyCatalog, use: Callable[[BlueskyCatalog], Any]) -> None:
+    """As the other side finds something; told where the store says so by itself."""
+    hits = cat.search((Start("scan_id") > 0) & SIDES)
+    expected = [] if isinstance(cat.store, MemoryStore) else ["no run has the key 'plan_nam' in its run start"]
+    assert [message.partition(":")[0] for message in told(lambda: use(hits))] == expected
+    assert told(lambda: use(hits)) == []
+
+
+def test_what_a_query_excludes_need_not_be_there(cat: BlueskyCatalog) -> None:
+    for query in (~SIDES, ~Start("deprecated").exists(), (Start("plan_name") == "scan") & ~(Start("bad") == 1)):
+        assert told(lambda query=query: list(cat.search(query))) == []  # type: ignore[misc]
 
 
 def test_what_is_there_is_not_told_of(cat: BlueskyCatalog) -> None:
@@ -140,6 +180,61 @@ def test_an_empty_catalog_has_no_keys_to_tell_of() -> None:
     assert told(lambda: list(BlueskyCatalog(MemoryStore([])).search(plan_nam="scan"))) == []
 
 
+class TestEmpty:
+    """A catalog without runs says so if what could be runs is there."""
+
+    def test_damaged_files(self, tmp_path: Path) -> None:
+        (tmp_path / "bad.jsonl").write_text("no document\n")
+        for use in (len, list, lambda cat: len(cat.search(plan_nam="scan"))):
+            cat = BlueskyJSONLCatalog(tmp_path)
+            (message,) = told(lambda use=use, cat=cat: use(cat), EmptyCatalogWarning)  # type: ignore[misc]
+            assert message.startswith(f"no run can be read: {tmp_path / 'bad.jsonl'}: ")
+            assert told(lambda: len(cat)) == []  # noqa: B023
+
+    def test_runs_in_a_folder_below(self, tmp_path: Path) -> None:
+        in_files([EXAMPLES["count"](tmp_path)], tmp_path / "2026" / "jan")
+        found = f"has no files of *.jsonl, but below it are runs in {tmp_path}/2026/jan/runs: give one of these folders"
+        cat = BlueskyJSONLCatalog(tmp_path)
+        assert told(lambda: list(cat), EmptyCatalogWarning) == [f"no run can be read: {tmp_path}: {found}"]
+        with pytest.raises(IndexError, match=r"there are 0 runs; not read: .*/2026/jan/runs: give one"):
+            cat[-1]
+        written(cat, [EXAMPLES["scan"](tmp_path)])
+        assert (len(cat), cat.problems) == (1, ())
+
+    @pytest.mark.parametrize("name", ["", "not/there/yet"])
+    def test_a_folder_for_runs_to_come(self, tmp_path: Path, name: str) -> None:
+        cat = BlueskyJSONLCatalog(tmp_path / name)
+        assert told(lambda: (len(cat), repr(cat), list(cat.search(plan_name="scan")))) == []
+        assert all(problem.to_come for problem in cat.problems)
+        assert len(written(cat, [EXAMPLES["scan"](tmp_path)])) == 1
+
+
+class TestOpenCatalog:
+    """A folder without YAML is what the command line takes it for."""
+
+    def test_of_a_folder_with_runs(self, tmp_path: Path) -> None:
+        in_files([EXAMPLES["count"](tmp_path)], tmp_path)
+        cat = open_catalog(tmp_path / "runs", name="mine")
+        assert (type(cat), cat.name, len(cat)) == (BlueskyJSONLCatalog, "mine", 1)
+        (tmp_path / "runs" / "mine.yml").write_text("sources: {}\n")
+        assert list(open_catalog(tmp_path / "runs")) == []
+
+    @pytest.mark.parametrize("place", ["", "empty", "nowhere", "*.yml"])
+    def test_of_none(self, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+        in_files([EXAMPLES["count"](tmp_path)], tmp_path)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(StoreUnavailable, match="is no catalog: ") as caught:
+            open_catalog(tmp_path / place)
+        assert ("give one of these folders" in str(caught.value)) is (place == "")
+        if "*" not in place:
+            assert main(["ls", str(tmp_path / place)]) == 2
+            assert capsys.readouterr().err == f"intake-bluesky: {caught.value}\n"
+
+    def test_of_none_elsewhere(self) -> None:
+        with pytest.raises(StoreUnavailable, match="no catalog in YAML is at memory://none-here"):
+            open_catalog("memory://none-here/")
+
+
 class Counting(MemoryStore):
     """Counts the runs that it gives."""
 
@@ -152,7 +247,7 @@ class Counting(MemoryStore):
 
 
 def test_what_it_costs() -> None:
-    """Nothing where runs are found; of a store that answers nothing by itself one sample, once."""
+    """Nothing where runs are found, or have a key; of a store that answers nothing by itself one sample, once."""
     store = Counting(
         [RunComposer(str(number), time=float(number), plan_name="scan").documents for number in range(500)]
     )
@@ -164,6 +259,9 @@ def test_what_it_costs() -> None:
     assert store.given == 500 + 500 + SAMPLE
     assert told(lambda: len(cat.search(plan_nam="scan"))) == []
     assert store.given == 500 + 500 + SAMPLE + 500
+    store.given = 0
+    assert told(lambda: (set(cat.sort("plan_name", "-time")), cat.to_dataframe(["plan_name"]))) == []
+    assert store.given == 500 + 500
 
 
 def test_a_store_that_fails_meanwhile_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +321,4 @@ class TestKeywords:
         if not isinstance(cat.store, MemoryStore):
             hits = cat.search(plan_name="scan")
             (tmp_path / "hits.yml").write_text(hits(name="hits").serialize())
-            from intake_bluesky import open_catalog
-
             assert list(open_catalog(str(tmp_path / "hits.yml")).hits) == list(hits) != []

@@ -8,15 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-HOST: Final = "127.0.0.2"  # reaches this machine, and is none of the addresses by which a database is taken as here
+LOOPBACK: Final = "127.0.0.2"  # reaches this machine, and is none of the addresses by which a database is taken as here
+
+
+def own_address() -> str:
+    """The address of this machine in its network; where it is in none, one of the loopback device."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # which sends nothing, and chooses the device
+        return str(probe.getsockname()[0])
+    return LOOPBACK
 
 
 @contextmanager
 def another_host(server: tuple[str, int] | str) -> Iterator[str]:
     """Pass connections on to a port or a socket of this machine; gives host and port to connect to."""
-    with socket.create_server((HOST, 0)) as listener:
+    host = own_address()
+    with socket.create_server((host, 0)) as listener:
         threading.Thread(target=_serve, args=(listener, server), daemon=True).start()
-        yield f"{HOST}:{listener.getsockname()[1]}"
+        yield f"{host}:{listener.getsockname()[1]}"
 
 
 def _serve(listener: socket.socket, server: tuple[str, int] | str) -> None:

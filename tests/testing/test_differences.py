@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 
 from intake_bluesky.documents.model import identical
-from intake_bluesky.testing.differences import assert_documents, assert_identical, first_difference
+from intake_bluesky.testing.differences import assert_arrays, assert_documents, assert_identical, first_difference
 from intake_bluesky.testing.plain_runs import scan
 from intake_bluesky.testing.strategies import metadata
 
@@ -36,6 +38,18 @@ def test_the_first_difference_is_told_by_its_path(told: str) -> None:
     assert first_difference(observed, expected) == told
     with pytest.raises(AssertionError, match=r"^event 3 "):
         assert_identical(observed, expected, "event 3")
+
+
+def test_arrays_are_told_by_the_place_of_the_first_difference() -> None:
+    expected = np.arange(12, dtype="u2").reshape(2, 2, 3)
+    assert_arrays(expected.astype("f4"), expected, "frames")
+    assert_arrays([1.0, math.nan], [1, math.nan], "frames")
+    observed = expected.copy()
+    observed[1, 0, 2] = 99
+    with pytest.raises(AssertionError, match=r"^frames\[1\]\[0\]\[2\]: 8 \(int\) is stored, 99 \(int\) came back$"):
+        assert_arrays(observed, expected, "frames")
+    with pytest.raises(AssertionError, match=r"^frames: 2 values are stored, 1 came back$"):
+        assert_arrays(expected[:1], expected, "frames")
 
 
 def test_long_values_are_cut() -> None:

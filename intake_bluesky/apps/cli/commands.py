@@ -13,7 +13,13 @@ from importlib import import_module
 from typing import Any, Final
 
 from intake_bluesky._version import __version__
-from intake_bluesky.errors import IntakeBlueskyError, QuerySyntaxError, UnknownKeyWarning, printable
+from intake_bluesky.errors import (
+    EmptyCatalogWarning,
+    IntakeBlueskyError,
+    QuerySyntaxError,
+    UnknownKeyWarning,
+    printable,
+)
 
 __all__ = ["FINE", "FOUND", "UNUSABLE", "main"]
 
@@ -74,6 +80,7 @@ def _warnings_of_searches() -> Iterator[None]:
     """Write warnings of keys that no run has as errors are written; leave all others to Python."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UnknownKeyWarning)
+        warnings.simplefilter("ignore", EmptyCatalogWarning)  # of which each command makes an error
         show = warnings.showwarning
 
         def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:

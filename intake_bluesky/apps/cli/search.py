@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save:
         _save(hits, Path(arguments.save))
     values = [{column: _value(one, place) for column, place in places.items()} for one in runs]
+    absent = [place for column, place in places.items() if all(own[column] is None for own in values)]
+    hits.selection.none_has(absent if runs else ())
     if arguments.json:
         listed = [{"uid": one.uid, **own} for one, own in zip(runs, values, strict=True)]
         runs_shown = listed if columns else [describe_summary(one) for one in runs]

@@ -24,7 +24,7 @@ def describe_run(run: BlueskyRun) -> dict[str, Any]:
     """The facts of a run, its data unread: plain values, as JSON has them."""
     start, stop = run.metadata["start"], run.metadata["stop"]
     streams = {name: _describe_stream(run, name) for name in run}
-    files = [{"path": file.path, "exists": file.exists, "size": file.size} for file in run.files()]
+    files = [file._asdict() for file in run.files()]
     return {
         "uid": start["uid"],
         "start": dict(start),
@@ -115,12 +115,16 @@ def _short(value: Any) -> str:
 def _add_files(branch: Tree, files: list[Mapping[str, Any]]) -> None:
     from rich.text import Text
 
-    missing = [file for file in files if not file["exists"]]
+    missing = [file for file in files if not file["exists"] and not file["problem"]]
+    refused = [file for file in files if file["problem"]]
     # All that are missing, before any others: they are why somebody looks at the files.
-    listed = [*missing, *(file for file in files if file["exists"])]
-    for file in listed[: max(SHOWN, len(missing))]:
-        size = f"{file['size']:,} bytes" if file["exists"] else "missing"
+    first = [*missing, *refused[:SHOWN]]
+    listed = [*first, *(file for file in files if file["exists"])]
+    for file in listed[: max(SHOWN, len(first))]:
+        size = f"{file['size']:,} bytes" if file["exists"] else file["problem"] or "missing"
         branch.add(Text.assemble(file["path"], (f"  {size}", "" if file["exists"] else "red")))
-    if len(listed) > max(SHOWN, len(missing)):
+    if len(refused) > SHOWN:
+        branch.add(Text(f"... {len(refused) - SHOWN} more are not read (--json lists all)", style="red"))
+    if len(listed) > max(SHOWN, len(first)):
         total = sum(file["size"] or 0 for file in files)
         branch.add(Text(f"... {total:,} bytes together (--json lists all)"))

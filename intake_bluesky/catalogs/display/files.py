@@ -38,8 +38,8 @@ class FilesSeen:
         Paths.
     remote : int
         At places that are asked only on reading.
-    refused : int
-        Not to be looked for: of documents from elsewhere, or without a sound path.
+    refused : tuple of str
+        Why files are not to be looked for: of documents from elsewhere, or without a sound path.
     slow : bool
         Whether the disk did not answer.
     """
@@ -48,7 +48,7 @@ class FilesSeen:
     found: int = 0
     missing: tuple[str, ...] = ()
     remote: int = 0
-    refused: int = 0
+    refused: tuple[str, ...] = ()
     slow: bool = False
 
     @property
@@ -59,8 +59,8 @@ class FilesSeen:
         parts = [f"{self.found} found"] if self.found else []
         parts += [f"{len(self.missing)} missing"] if self.missing else []
         parts += [f"{self.remote} remote"] if self.remote else []
-        parts += [f"{self.refused} outside of what the catalog may read"] if self.refused else []
-        rest = self.total - self.found - len(self.missing) - self.remote - self.refused
+        parts += [f"{len(self.refused)} refused"] if self.refused else []
+        rest = self.total - self.found - len(self.missing) - self.remote - len(self.refused)
         parts += [f"{rest} not looked for{': the disk does not answer' if self.slow else ''}"] if rest else []
         return ", ".join(parts)
 
@@ -78,8 +78,8 @@ def seen_files(header: RunHeader, options: AssetOptions) -> FilesSeen:
         for resource in resources[:MOST]:
             try:
                 outcomes.append(_looked_for(locate(resource, options)))
-            except Exception:  # noqa: BLE001  # untrusted or odd: `run.files()` and reading say what is wrong
-                outcomes.append(("refused", ""))
+            except Exception as error:  # noqa: BLE001  # untrusted or odd, in whatever way
+                outcomes.append(("refused", shown(str(error))))
 
     if resources:
         # A thread, since nothing interrupts a system call on a mount that is gone.
@@ -92,7 +92,7 @@ def seen_files(header: RunHeader, options: AssetOptions) -> FilesSeen:
         found=sum(what == "found" for what, _ in now),
         missing=tuple(path for what, path in now if what == "missing"),
         remote=sum(what == "remote" for what, _ in now),
-        refused=sum(what == "refused" for what, _ in now),
+        refused=tuple(why for what, why in now if what == "refused"),
         slow=len(now) < min(len(resources), MOST),
     )
 

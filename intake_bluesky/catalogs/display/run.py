@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any, Final
 
 from intake_bluesky.catalogs.display.files import FilesSeen
@@ -91,6 +92,9 @@ def run_text(header: RunHeader, files: FilesSeen, width: int) -> str:
         lines.append("")
         lines.append(cut(f"files: {files.note}", width))
         lines += [cut(on_one_line(f"  missing: {path}"), width) for path in files.missing]
+        for why in files.refused[:1]:  # the others are mostly refused for the same reason
+            text = f"  refused: {on_one_line(why)}"
+            lines += [cut(line, width) for line in wrap(text, width, subsequent_indent="    ", break_on_hyphens=False)]
     return "\n".join(lines)
 
 
@@ -140,5 +144,6 @@ def run_html(header: RunHeader, files: FilesSeen) -> str:
         parts.append("<div class='ib-note'>no streams</div>")
     if files.note:
         missing = [f"<div><span class='ib-bad'>missing</span> {code(path)}</div>" for path in files.missing]
-        parts.append(fold("files", files.note, "".join(missing), unfolded=bool(missing)))
+        refused = [problem(why) for why in files.refused[:1]]
+        parts.append(fold("files", files.note, "".join([*missing, *refused]), unfolded=bool(missing or refused)))
     return page("BlueskyRun", f"{code(shortened(header.uid))} {state(shortened(word))}", *parts)

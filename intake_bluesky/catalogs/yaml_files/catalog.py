@@ -13,6 +13,7 @@ import intake
 from intake.catalog.base import Catalog, VersionError
 from intake.catalog.local import UserParameter, YAMLFileCatalog, YAMLFilesCatalog
 
+from intake_bluesky.catalogs.driver_of_files import driver_of_files
 from intake_bluesky.catalogs.yaml_files.display import ListsEntries
 from intake_bluesky.catalogs.yaml_files.entries import SourceParser, opens_nested
 from intake_bluesky.catalogs.yaml_files.text import load, what_is_wrong
@@ -139,7 +140,10 @@ class YAMLCatalogs(ListsEntries, Catalog):  # type: ignore[misc]
 
     def _load(self) -> None:
         found: dict[str, Any] = {}
-        for url in _urls(self.path, self.storage_options or {}):
+        urls = _urls(self.path, self.storage_options or {})
+        if not urls:
+            raise StoreUnavailable(f"no catalog in YAML is at {shown(str(self.path))}")
+        for url in urls:
             catalog = self._opened.get(url)
             if catalog is None:
                 catalog = self._opened[url] = YAMLCatalog(url, trust=self.trust, **self._options)
@@ -187,7 +191,7 @@ def open_catalog(uri: Any = None, *, trust: bool = False, **kwargs: Any) -> Any:
     Parameters
     ----------
     uri : str, Path or list of str
-        Files, a folder, a pattern, URLs.
+        Files, a folder, a pattern, URLs. A folder of this machine without YAML is opened as one of runs.
     trust : bool
         Open files from elsewhere as those of this machine: **they may run any code**.
     **kwargs
@@ -196,7 +200,7 @@ def open_catalog(uri: Any = None, *, trust: bool = False, **kwargs: Any) -> Any:
     Raises
     ------
     StoreUnavailable
-        When a file is no catalog; no message shows what is in it.
+        When a file is no catalog; no message shows what is in it. When there is neither YAML nor a run.
     UntrustedName
         When a file from elsewhere names what it may not.
     """
@@ -207,6 +211,9 @@ def open_catalog(uri: Any = None, *, trust: bool = False, **kwargs: Any) -> Any:
         raise UntrustedName(f"{shown(places[0])} is a server of Intake's, which names drivers of its choice. {TRUST}")
     if len(places) > 1 or _is_pattern(places[0]) or not places[0].endswith((".yml", ".yaml")):
         kwargs.pop("fs", None)
+        path = os.path.expanduser(places[0])
+        if len(places) == 1 and is_local(path) and not _urls(path, {}):
+            return driver_of_files(path).from_location(path, **kwargs)
         return YAMLCatalogs(places[0] if len(places) == 1 else places, trust=trust, **kwargs)
     try:
         return YAMLCatalog(places[0], trust=trust, **kwargs)

@@ -50,7 +50,8 @@ class FileLocations(tuple[FileLocation, ...]):
             try:
                 listed.append(location.listing())
             except FileNotFoundError:
-                troubles.append(Problem(shown(location.pattern), "there is no such file or folder (yet)"))
+                missing = "there is no such file or folder (yet)"
+                troubles.append(Problem(shown(location.pattern), missing, to_come=True))
             except Exception as error:  # noqa: BLE001  # each filesystem has errors of its own
                 why = f"cannot be listed: {type(error).__name__}: {error}"
                 troubles.append(Problem(shown(location.pattern), shown(why)))

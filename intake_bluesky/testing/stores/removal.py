@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from intake_bluesky.documents.model import Document, identical
+from intake_bluesky.documents.model import Document
 from intake_bluesky.documents.statistics import Statistics
 from intake_bluesky.errors import RunNotFound
 from intake_bluesky.query import ALL, Data, FullText, Path, Start
@@ -112,7 +112,9 @@ class StoreRemovalTests(StoreHooks[S]):
         for _ in range(2):
             store.remove(uid_of(scan()))
             write(store, scan())
-            assert identical((_documents(store, uid_of(scan())), store.header(uid_of(scan())).streams), before)
+            documents, streams = before
+            assert_documents(_documents(store, uid_of(scan())), documents)
+            assert_identical(store.header(uid_of(scan())).streams, streams, "streams")
         assert_identical(
             stored_events(_documents(store, uid_of(count()))), stored_events(count()), "events of the stream"
         )
