@@ -1,4 +1,7 @@
-"""Take the pictures of the page "Look at runs" with chromium: ``python docs/draw_reprs.py``."""
+"""Take the pictures of a terminal on the page "Look at runs" with chromium: ``python docs/draw_reprs.py``.
+
+`docs/draw_notebook.py` takes those of a notebook, of the same runs.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,6 @@ from intake_bluesky.testing import MemoryStore, RunComposer, data_key
 
 FOLDER = Path(__file__).parent / "_static"
 WIDTH = 860
-THEMES = {"light": ("#ffffff", "#1c1c1c", "true"), "dark": ("#111111", "#dedede", "false")}
 MORNING = 1_772_456_400.0  # 2 March 2026, 8:00 in New York
 SAMPLES = ["Ni foil", "LiFePO4, cell 7", "標準試料 Si", "Pt/Al2O3 after reduction at 450 °C"]
 PLANS = [("scan", 41, 62.0), ("count", 10, 31.0), ("grid_scan", 441, 1510.0), ("rel_scan", 21, 40.0)]
@@ -95,13 +97,6 @@ def _imaged(folder: Path, began: float) -> Any:
     run.event(baseline, {"cryo": 298.6, "ring": 399.8})
     run.stop(time=began + 66)
     return run.documents
-
-
-def notebook(view: str, theme: str) -> str:
-    """A page with a view as a notebook has it."""
-    ground, ink, light = THEMES[theme]
-    style = f"margin:14px;background:{ground};color:{ink};font-family:'DejaVu Sans',sans-serif"
-    return f"<meta charset='utf-8'><body data-jp-theme-light='{light}' style=\"{style}\">{view}</body>"
 
 
 def terminal(*parts: str) -> str:
@@ -177,14 +172,6 @@ def main() -> None:
     time.tzset()
     with tempfile.TemporaryDirectory() as folder:
         cat = catalog(Path(folder))
-        views = {
-            "catalog": cat._repr_html_(),
-            "run": cat[-1]._repr_html_(),
-            "stream": cat[-1].primary._repr_html_(),
-        }
-        for theme in THEMES:
-            for name, view in views.items():
-                photograph(notebook(view.replace(folder, "/data/2026-1/311942"), theme), f"look-{name}-{theme}")
         found = cat.search(Start("plan_name") == "scan")
         text = [prompt(1, "found"), pretty(found), prompt(2, "cat[-1]"), pretty(cat[-1])]
         photograph(terminal(listed(cat), "\n", *text).replace(folder, "/data/2026-1/311942"), "look-terminal")

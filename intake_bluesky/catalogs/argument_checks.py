@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from intake_bluesky.errors import PluginError
 
-__all__ = ["ARGUMENTS", "PATH", "Kind", "WrongArgument", "check_arguments", "check_keys"]
+__all__ = ["WrongArgument", "check_arguments", "check_keys"]
 
 Kind = tuple[str, Callable[[Any], bool]]
 """What an argument may be, in words and as a function; None is what an argument has that is not given."""
@@ -66,7 +66,7 @@ ARGUMENTS: Final[Mapping[str, Kind]] = {
 }
 
 
-def check_arguments(driver: type, given: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
+def check_arguments(driver: type, given: Mapping[str, Any]) -> None:
     """Check names and kinds of arguments.
 
     Raises
@@ -82,9 +82,9 @@ def check_arguments(driver: type, given: Mapping[str, Any], kinds: Mapping[str, 
             raise WrongArgument(
                 f"{driver.__name__} has no argument {name!r}: {told}It may have {', '.join(sorted(known))}"
             )
-        if name not in kinds or value is None:
+        if name not in ARGUMENTS or value is None:
             continue
-        what, fits = kinds[name]
+        what, fits = ARGUMENTS[name]
         if not fits(value):
             raise WrongArgument(f"{name!r} of {driver.__name__} is {what}, and was given as {_told(value)}")
 

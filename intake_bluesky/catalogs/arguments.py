@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import yaml
 
-from intake_bluesky.catalogs.argument_checks import ARGUMENTS, Kind, check_arguments
+from intake_bluesky.catalogs.argument_checks import check_arguments
 from intake_bluesky.catalogs.argument_source import ArgumentSource
 from intake_bluesky.catalogs.entries import IntakeObject
 from intake_bluesky.catalogs.older_packages import OLDER_HANDLERS
@@ -32,9 +32,6 @@ class KeepsArguments(IntakeObject):
     WITHOUT_SECRETS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"storage_options": without_secrets}
     """Arguments that may hold secrets, and what makes of each the form that is shown; a driver adds its own."""
 
-    ARGUMENTS: ClassVar[Mapping[str, Kind]] = ARGUMENTS
-    """What arguments may be; a driver adds its own."""
-
     root_map: Any
     _entry: Any
     _captured_init_args: Any
@@ -44,7 +41,7 @@ class KeepsArguments(IntakeObject):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         # Before any driver makes its store of them.
         names = list(signature(cls.__init__).parameters)[1:]
-        check_arguments(cls, {**dict(zip(names, args, strict=False)), **kwargs}, cls.ARGUMENTS)
+        check_arguments(cls, {**dict(zip(names, args, strict=False)), **kwargs})
         return super().__new__(cls, *args, **kwargs)
 
     def _keep_arguments(self) -> None:

@@ -15,14 +15,14 @@ __all__ = ["IntakeObject", "RunEntry", "StreamEntry", "shown_documents"]
 class IntakeObject:
     """Describes itself without reading, and pickles its state, where Intake would call its constructor again."""
 
-    FORGOTTEN: ClassVar[frozenset[str]] = frozenset({"_entries", "_entry", "_reader", "catalog_object"})
+    _forgotten: ClassVar[frozenset[str]] = frozenset({"_entries", "_entry", "_reader", "catalog_object"})
     name: Any
     description: Any
     container: Any
     metadata: Any
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in self.FORGOTTEN}
+        return {name: value for name, value in self.__dict__.items() if name not in self._forgotten}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

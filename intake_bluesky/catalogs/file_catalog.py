@@ -45,7 +45,7 @@ class FileCatalog(BlueskyCatalog):
     """
 
     WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "paths": without_secrets}  # noqa: RUF012
-    FORGOTTEN = BlueskyCatalog.FORGOTTEN - {"_secrets"}  # those of the store, by which workers read its files
+    _forgotten = BlueskyCatalog._forgotten - {"_secrets"}  # those of the store, by which workers read its files
 
     @staticmethod
     @abstractmethod

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, overload
 
-from intake_bluesky.catalogs.display.values import local_time, on_one_line
+from intake_bluesky.catalogs.display.listing import TO_THE_MINUTE, right_aligned
+from intake_bluesky.catalogs.display.text import fitted, lines_of
+from intake_bluesky.catalogs.display.values import local_time
 from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.documents.untyped import event_counts
 from intake_bluesky.errors import (
@@ -26,10 +28,11 @@ __all__ = ["Removal", "RemovedRun", "RemovesRuns", "Wanted"]
 
 SHOWN: Final = 20  # runs in a table, and reasons in a message
 LONG: Final = 100  # characters of a query that are shown
+WIDTH: Final = 80
 COLUMNS: Final = ("uid", "scan_id", "plan", "started", "events")
 WHERE: Final = (
-    "Files of runs {move} into a folder .removed beside the others, from where they can be moved back;\n"
-    "what is in a database {is_} deleted."
+    "Files of runs {move} into a folder .removed beside the others, from where\n"
+    "they can be moved back; what is in a database {is_} deleted."
 )
 
 
@@ -65,8 +68,7 @@ class RemovedRun:
     def _cells(self) -> tuple[str, ...]:
         events = "?" if self.events is None else f"{self.events:,}"
         scan_id = "" if self.scan_id is None else f"{self.scan_id}"
-        cells = self.uid, scan_id, self.plan_name or "", local_time(self.time), events
-        return tuple(map(on_one_line, cells))
+        return self.uid, scan_id, self.plan_name or "", local_time(self.time, TO_THE_MINUTE), events
 
 
 _One: TypeAlias = str | Query | Mapping[str, Any] | RemovedRun
@@ -117,8 +119,7 @@ class Removal(Sequence[RemovedRun]):
         if not self.runs:
             return f"no runs {'removed' if self.done else 'would be removed'}"
         rows = [COLUMNS, *(run._cells() for run in self.runs[:SHOWN])]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = lines_of(fitted(rows, WIDTH, [COLUMNS.index("plan")]), right_aligned(COLUMNS))
         more = [f"(the first {SHOWN} of {len(self):,})"] if len(self) > SHOWN else []
         return "\n".join([number, *lines, *more, *self._notes()])
 

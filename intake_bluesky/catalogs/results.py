@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeVar, overload
 
 from intake_bluesky.errors import UnsupportedQuery
 from intake_bluesky.query import Query
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Results"]
 
+KeyOfRun = TypeVar("KeyOfRun")
+
 
 class Results(ABC):
     """Results of a search; a `BlueskyCatalog` has all of these.
@@ -39,14 +41,17 @@ class Results(ABC):
     def arrangement(self) -> Arrangement:
         """The runs shown, in the order in which they are."""
 
-    # By these, tab completion knows what `cat[-1].primary` is; here, since jedi takes `Self` for the class that returns
-    # it. Without one of slices: jedi does not take -1 for an int, and then offers the names of all there may be.
+    # By these, tab completion knows what `cat[-1].primary` and `cat[-3:]` are; here, since jedi takes `Self` for the
+    # class that returns it. It takes the first that fits, or all of them together: -1 is no int to it, so the last fits
+    # whatever there is, which only a type variable without a bound does. Of lists and tuples it is told nothing.
     @overload
-    def __getitem__(self, key: int) -> BlueskyRun: ...
+    def __getitem__(self, key: int | str) -> BlueskyRun: ...
     @overload
-    def __getitem__(self, key: str) -> BlueskyRun: ...
+    def __getitem__(self, key: slice) -> Self: ...  # type: ignore[overload-overlap]  # with the last, which comes later
     @overload
-    def __getitem__(self, key: Any) -> Any: ...
+    def __getitem__(self, key: Iterable[Any]) -> Any: ...
+    @overload
+    def __getitem__(self, key: KeyOfRun) -> BlueskyRun: ...
     def __getitem__(self, key: Any) -> Any:
         """One run, a stream of it, or a narrowed catalog.
 

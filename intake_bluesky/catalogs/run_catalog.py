@@ -119,7 +119,7 @@ class BlueskyCatalog(
     WITHOUT_SECRETS = {**KeepsArguments.WITHOUT_SECRETS, "root_map": _shown_targets, "data_roots": _shown_roots}  # noqa: RUF012
     _servers: tuple[str, ...] = ()  # those that `storage_options` are meant for
     # Without `_secrets`: a pickle has only those with which its store connects.
-    FORGOTTEN: ClassVar[frozenset[str]] = KeepsArguments.FORGOTTEN | {"cat", "_seen", "_secrets"}
+    _forgotten: ClassVar[frozenset[str]] = KeepsArguments._forgotten | {"cat", "_seen", "_secrets"}
 
     def __init__(  # noqa: PLR0913  # databroker's, and ours
         self,

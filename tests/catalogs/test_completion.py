@@ -63,10 +63,28 @@ def test_jedi_knows_what_a_stream_is(shell: Any, text: str) -> None:
     assert "documents" not in names  # of a run
 
 
-def test_jedi_knows_what_a_run_is(shell: Any) -> None:
-    names = offered(shell, "cat[-1].")
+@pytest.mark.parametrize("key", ["-1", "2", "'d12f'"])
+def test_jedi_knows_what_a_run_is(shell: Any, key: str) -> None:
+    names = offered(shell, f"cat[{key}].")
     assert {"documents", "table", "start"} <= names
     assert "distinct" not in names  # of a catalog
+
+
+@pytest.mark.parametrize("key", ["-3:", ":2", "1:3"])
+def test_jedi_knows_that_a_slice_is_a_catalog(shell: Any, key: str) -> None:
+    names = offered(shell, f"cat[{key}].")
+    assert {"search", "sort", "head", "distinct", "to_dataframe"} <= names
+    assert "documents" not in names  # of a run
+
+
+@pytest.mark.parametrize("key", ["'d12f', 'primary'", "['d12f', -1]"])
+def test_jedi_says_nothing_where_only_the_value_tells(shell: Any, key: str) -> None:
+    assert offered(shell, f"cat[{key}].") == set()
+
+
+@pytest.mark.parametrize("text", ["cat[-1].", "cat[-3:].", "cat[-1].primary."])
+def test_jedi_offers_no_constants(shell: Any, text: str) -> None:
+    assert not any(map(str.isupper, offered(shell, text)))
 
 
 @pytest.mark.parametrize("jedi", [True, False])

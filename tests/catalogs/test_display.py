@@ -285,6 +285,17 @@ class TestFiles:
         assert f"<span class='ib-bad'>missing</span> <code class='ib-c'>{missing}</code>" in html_of(run)
         assert "files: 2 found" in text_of(of(EXAMPLES["stream_hdf5"](tmp_path / "there"))[-1])
 
+    def test_a_file_of_several_keys_counts_once(self) -> None:
+        composed = RunComposer("files")
+        keys = {key: data_key("array", [1], external="STREAM:") for key in ("image", "sum")}
+        primary = composed.descriptor(keys)
+        for key in keys:
+            uri = "file://localhost/no/x.h5"
+            resource = composed.stream_resource(key, mimetype="application/x-hdf5", uri=uri, dataset=key)
+            composed.stream_datum(resource, primary, (1, 2))
+            composed.resource("AD_HDF5", root="/no", path="y.h5")
+        assert "files: 2 missing" in text_of(of(composed.documents)[-1])
+
     def test_few_are_looked_for_and_none_of_a_server(self) -> None:
         composed = RunComposer("files")
         for number in range(25):

@@ -231,11 +231,14 @@ def test_the_table_and_the_line_that_does_it(cat: BlueskyCatalog) -> None:
     assert repr(cat.remove([COUNT] * 50)).endswith("cat.remove(..., dry_run=False)")
 
 
-def test_a_long_table_is_cut() -> None:
-    runs = [RunComposer(f"run {number}", scan_id=number).documents for number in range(30)]
-    shown = repr(BlueskyCatalog(MemoryStore(runs)).remove(ALL))
+def test_a_long_and_wide_table_is_cut() -> None:
+    runs = [RunComposer(f"run {number}", scan_id=number, plan_name="long" * 9) for number in range(30)]
+    would = BlueskyCatalog(MemoryStore(run.documents for run in runs)).remove(ALL)
+    shown = repr(would)
     assert "(the first 20 of 30)" in shown
+    assert shown.splitlines()[2].startswith(f"{would.uids[0]}  ")
     assert len(shown.splitlines()) == 27
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_it_is_a_sequence_that_pickles(cat: BlueskyCatalog) -> None:

@@ -1,7 +1,7 @@
 """Whether the files of a run are there, for its view: a quick look that cannot hang.
 
 `BlueskyRun.files` lists every file, asks remote servers, and may list folders of a million images. A repr may do none
-of that: it looks only for what local resources name, for few of them, and gives up when the disk does not answer. It
+of that: it looks only for what local resources name, for few places, and gives up when the disk does not answer. It
 opens no file and calls no handler.
 """
 
@@ -19,8 +19,10 @@ from intake_bluesky.runtime.secrets import shown
 
 __all__ = ["FilesSeen", "seen_files"]
 
+PLACE: Final = ("uri", "root", "resource_path")
+"""What of a resource says where it is."""
 MOST: Final = 20
-"""Resources that are looked for."""
+"""Places that are looked for."""
 PATIENCE: Final = 0.5
 """Seconds; a network mount whose server is away answers never."""
 
@@ -32,7 +34,7 @@ class FilesSeen:
     Attributes
     ----------
     total : int
-        Resources that name files.
+        Places that resources name.
     found : int
     missing : tuple of str
         Paths.
@@ -70,8 +72,10 @@ def seen_files(header: RunHeader, options: AssetOptions) -> FilesSeen:
 
     A sequence of images counts as found where any file of it is there.
     """
-    streamed = {str(asset.resource.get("uid", id(asset))): asset.resource for asset in header.stream_assets}
-    resources = [one for one in (*header.resources, *streamed.values()) if {"uri", "resource_path"} & one.keys()]
+    # Each place once: several keys of a detector are in one file, of which each has a resource.
+    named = (*header.resources, *(asset.resource for asset in header.stream_assets))
+    places = {repr([one.get(part) for part in PLACE]): one for one in named if {"uri", "resource_path"} & one.keys()}
+    resources = list(places.values())
     outcomes: list[tuple[str, str]] = []
 
     def look() -> None:

@@ -25,7 +25,9 @@ from intake_bluesky.query import Query
 from intake_bluesky.query.nodes import replace_leaves
 from intake_bluesky.query.path_nodes import PathQuery
 
-__all__ = ["RunsListing", "RunsTable", "catalog_line", "listing_html", "listing_text"]
+__all__ = [
+    "TO_THE_MINUTE", "RunsListing", "RunsTable", "catalog_line", "listing_html", "listing_text", "right_aligned",
+]  # fmt: skip
 
 TO_THE_MINUTE: Final = "%Y-%m-%d %H:%M"
 OF_THE_YEAR: Final = "%m-%d %H:%M"

@@ -35,6 +35,7 @@ STYLE: Final = (
     ".ib table.ib-t tr{background:none;border:0}"
     ".ib table.ib-t th,.ib table.ib-t td{text-align:left;vertical-align:top;padding:2px 18px 2px 0;border:0;"
     "white-space:nowrap;max-width:none;background:none}"
+    ".ib table.ib-t tr>:last-child{padding-right:0}"
     ".ib table.ib-t thead th{font-weight:600;opacity:.75;border-bottom:1px solid var(--ib-line)}"
     ".ib table.ib-t tbody th{font-weight:400;opacity:.7}"
     ".ib table.ib-t tbody tr:hover{background:var(--ib-shade)}"
