@@ -11,6 +11,7 @@ import numpy as np
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.documents.exact_json import json_text
 from intake_bluesky.documents.model import Document, to_plain
+from intake_bluesky.errors import DamagedRun
 from intake_bluesky.integers import INT64_END
 
 __all__ = [
@@ -184,8 +185,20 @@ def attribute(value: Any) -> Any:
 
 
 def datetimes(seconds: Array) -> Array:
-    """Float seconds to datetime64[ns], to the microsecond that a float of today's epoch holds; NaN to NaT."""
+    """Float seconds to datetime64[ns], to the microsecond that a float of today's epoch holds; NaN to NaT.
+
+    Raises
+    ------
+    DamagedRun
+        Where one is out of the years 1677 to 2262 that 64 bits of nanoseconds hold: of milliseconds, numpy makes a date
+        that looks right.
+    """
     out = np.full(len(seconds), np.datetime64("NaT", "ns"), dtype="datetime64[ns]")
-    known = np.isfinite(seconds)
+    known = ~np.isnan(seconds)
+    if (odd := seconds[known][~(np.abs(seconds[known]) < INT64_END / 1e9)]).size:
+        raise DamagedRun(
+            f"an event's time is {float(odd[0])!r}, as seconds since 1970 no date between the years 1677 and 2262: ask "
+            "for decode_times=False, which gives times as they are recorded, or draw against another key"
+        )
     out[known] = np.round(seconds[known] * 1e6).astype("datetime64[us]").astype("datetime64[ns]")
     return out

@@ -178,9 +178,14 @@ class TestLines:
 
     def test_runs_in_one_picture_are_told_apart(self, session: Session) -> None:
         axes = session.run("scan").plot()
-        assert session.run("two motors").plot(ax=axes) is axes
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["det, 101", "det, 103"]
         assert axes.get_title().startswith("101 scan")
+        for label in ("two motors", "one"):
+            assert session.run(label).plot(ax=axes) is axes
+            assert axes.get_title() == ""
+        assert [text.get_text() for text in axes.get_legend().get_texts()][:2] == ["det, 101", "det, 103"]
+        own = session.run("scan").plot()
+        own.set_title("both")
+        assert session.run("two motors").plot(ax=own).get_title() == "both"
 
     def test_what_it_is_drawn_against_may_be_said(self, session: Session) -> None:
         primary = session.run("two motors").primary

@@ -16,6 +16,7 @@ from intake_bluesky.datasets import stream_reader
 from intake_bluesky.datasets.configuration import configuration
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.stream_reader import StreamReader
+from intake_bluesky.datasets.variables import datetimes
 from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, StreamNotFound
 from intake_bluesky.testing.memory import MemoryStore
@@ -116,6 +117,12 @@ def test_decoded_times() -> None:
     ds = both(run_of([{"x": 1.0}], {"x": NUMBER}), decode_times=True)
     assert ds.time.dtype == np.dtype("datetime64[ns]")
     assert ds.time.values[0] == np.datetime64("1970-01-01T00:01:40", "ns")
+
+
+def test_a_time_that_is_no_date_is_made_none() -> None:
+    for seconds in (1.7e12, -1e300, float("inf")):  # the first are milliseconds, of which numpy makes the year 2061
+        with pytest.raises(DamagedRun, match="decode_times=False"):
+            datetimes(np.array([1.7e9, np.nan, seconds]))
 
 
 @pytest.mark.parametrize("page", [None, 2])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
 
 import numpy as np
 
@@ -44,10 +45,14 @@ def draw(pictures: Sequence[PlottedValues], title: str, ax: Any, *, together: bo
     for number, picture in enumerate(pictures):
         own = axes.flat[0 if together else number]
         _DRAWN[picture.panel.kind](own, picture)
-        if not own.get_title():
+        if _shows_several(own):
+            if own.title.get_gid() == _title_id(own.get_title()):  # that of the first run would stand over all
+                own.set_title("")
+        elif not own.get_title():
             # The title once: of several panels over the first.
             words = [title if number == 0 else "", picture.panel.note, picture.note]
-            own.set_title("\n".join(on_one_line(text) for text in words if text), parse_math=False, fontsize="medium")
+            text = "\n".join(on_one_line(text) for text in words if text)
+            own.set_title(text, parse_math=False, fontsize="medium").set_gid(_title_id(text))
     for own in axes.flat:
         _legend(own)
     return axes.flat[0] if axes.size == 1 else axes
@@ -107,6 +112,16 @@ def _clock(axes: Axes, seconds: Array) -> None:
     axes.set_xlabel("time")
 
 
+def _title_id(text: str) -> str:
+    """By which a title that was made here, and not changed since, is known."""
+    return f"title-{crc32(text.encode(errors='replace')):08x}"
+
+
+def _shows_several(axes: Axes) -> bool:
+    """Whether there are lines of several runs."""
+    return len({line.get_gid() for line in axes.lines} - {None}) > 1
+
+
 def _legend(axes: Axes) -> None:
     """Name the lines where there are several, with their runs where these differ."""
     lines = [line for line in axes.lines if line.get_gid()]
@@ -114,7 +129,7 @@ def _legend(axes: Axes) -> None:
         return
     labels = dict.fromkeys(str(line.get_label()) for line in lines)
     axes.set_ylabel(", ".join(labels) if len(labels) <= LABELLED else "", parse_math=False)
-    several = len({line.get_gid() for line in lines}) > 1
+    several = _shows_several(axes)
     names = [f"{line.get_label()}, {line.get_gid()}" if several else str(line.get_label()) for line in lines]
     for text in axes.legend(lines, names, frameon=False).get_texts():
         text.set_parse_math(False)
