@@ -336,7 +336,8 @@ def test_a_page_whose_columns_are_no_lists_costs_itself(stores: Stores) -> None:
             events = {"uid": [f"{descriptor} {first}", f"{descriptor} {first + 1}"], "seq_num": [first, first + 1]}
             return "event_page", {"descriptor": descriptor, "time": [1.0, 2.0], **events, **columns}
 
-        odd = page(3, **{part: {"x": values}})
+        wrong: dict[str, Any] = {part: {"x": values}}
+        odd = page(3, **wrong)
         for kind, store in stores.items():
             try:
                 write(store, [start, described, page(1), odd, page(5), stop])
