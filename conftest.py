@@ -78,6 +78,8 @@ def check_groups(example: Example) -> None:
     assert tomllib.loads(example.parsed)["project"]["entry-points"].keys() <= GROUPS
 
 
+collect_ignore = ["docs/draw_notebook.py"]  # which needs a browser
+
 pytest_collect_file = Sybil(
     parsers=[
         PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS),

@@ -10,7 +10,6 @@ from typing import Final
 
 from intake_bluesky.catalogs.drivers import DriverCatalog, driver_of, opened_by
 from intake_bluesky.errors import StoreUnavailable
-from intake_bluesky.files.content.folders_below import runs_below
 from intake_bluesky.runtime.patterns import as_pattern, is_pattern
 from intake_bluesky.runtime.secrets import shown
 
@@ -62,6 +61,8 @@ def driver_of_files(text: str) -> type[DriverCatalog]:
     if named:
         advice = f", but a catalog in YAML: give {named}"
     else:
+        from intake_bluesky.files.content.folders_below import runs_below  # late: a catalog needs no files to be made
+
         written_first = {driver.suffixes[0] for driver in chain.from_iterable(known.values())}
         advice = f" and no catalog in YAML{runs_below(text, written_first)}"
     raise StoreUnavailable(f"{text} is no catalog: it has no files of {kinds()}{advice}")

@@ -54,6 +54,11 @@ NEAR: Final = 3  # near ones that are named
 ALIKE: Final = 0.6  # the ratio of `difflib` from which a key is near
 MEANT: Final = 0.85  # and from which a word may be meant for one
 
+OF_THE_MODEL: Final = frozenset(
+    {("start", (name,)) for name in ("uid", "time")}
+    | {("stop", (name,)) for name in ("exit_status", "num_events", "reason", "run_start", "time", "uid")}
+)
+"""Keys of event-model's run start and stop, which are no mistakes while no run has them: as long as all go on."""
 OTHERWISE: Final[Mapping[str, str]] = {
     "status": "stop.exit_status",
     "plan": "plan_name",
@@ -191,7 +196,8 @@ def _places(query: Query) -> Iterator[Path | str | FullText]:
     found: dict[Path | str | FullText, None] = {}
     for leaf in leaves(query):
         if isinstance(leaf, PathQuery):
-            found[leaf.path] = None
+            if (leaf.path.document, leaf.path.segments) not in OF_THE_MODEL:
+                found[leaf.path] = None
         elif isinstance(leaf, CompareStatistic | DataBetween | DataWithin):
             found[leaf.key] = None
         elif isinstance(leaf, AnyDescriptor):
