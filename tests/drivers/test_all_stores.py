@@ -241,6 +241,7 @@ def test_examples_are_one_dataset_in_every_store(stores: Stores) -> None:
                     assert told(dataset) == told(found["JSONL"][stream][0]), (name, kind, stream)
 
 
+@pytest.mark.filterwarnings("ignore::intake_bluesky.errors.UnknownKeyWarning")
 def test_queries_have_one_answer_in_every_store(stores: Stores) -> None:
     refused = set()
     for place, run in enumerate(drawn(searched_runs(whole=True), number(25, 80))):
