@@ -17,7 +17,7 @@ import zarr
 from intake_bluesky.assets import AssetOptions, asset_files, locate
 from intake_bluesky.assets.handlers import HandlerReader
 from intake_bluesky.assets.location import Location
-from intake_bluesky.errors import EmptyCatalogWarning, AssetUnavailable, IntakeBlueskyError, UntrustedName
+from intake_bluesky.errors import AssetUnavailable, EmptyCatalogWarning, IntakeBlueskyError, UntrustedName
 from intake_bluesky.testing.readers import WrittenFiles
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from tests.assets.by_hand import DATASET, asset, frames, key, opened, write
