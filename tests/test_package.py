@@ -14,6 +14,7 @@ import pytest
 import intake_bluesky
 from intake_bluesky.assets.reader_registry import BUILT_IN
 from intake_bluesky.catalogs.file_catalog import FileCatalog
+from tests.packaging.check_distribution import lines_of_the_readme
 
 HEAVY = {"dask", "h5py", "numpy", "pandas", "pymongo", "sqlalchemy", "xarray"}
 
@@ -211,3 +212,10 @@ def test_every_installed_package_says_that_it_is_typed() -> None:
         assert spec is not None
         assert spec.origin is not None
         assert (Path(spec.origin).parent / "py.typed").is_file(), name
+
+
+def test_six_lines_of_the_readme_lead_to_a_picture() -> None:
+    typed, lines = lines_of_the_readme()  # which `make distribution` types
+    assert lines <= 6
+    assert typed.startswith("git clone")
+    assert ".plot()" in typed

@@ -266,7 +266,7 @@ def lines_of_the_readme() -> tuple[str, int]:
     section = readme.partition("\n## Your own runs\n")[2].partition("\n## ")[0]
     shell, python = (
         re.search(r"```sh\n(.*?)```", section, re.DOTALL),
-        re.search(r"```pycon\n(.*?)```", section, re.DOTALL),
+        re.search(r"```python\n(.*?)```", section, re.DOTALL),
     )
     assert shell is not None
     assert python is not None
