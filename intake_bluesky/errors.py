@@ -23,7 +23,7 @@ a caller who has never heard of this package would catch::
     └── PluginError            (LookupError)
 
 A message names what was wanted, what was found, and what to do about it. `UnknownKeyWarning` and
-`EmptyCatalogWarning` are no errors: they are `UserWarning`s about searches and catalogs in which nothing was found.
+`EmptyCatalogWarning` are no errors; each is a `UserWarning` about a search or a catalog in which nothing was found.
 """
 
 from __future__ import annotations
