@@ -108,7 +108,8 @@ def datum_page(name: str, doc: Mapping[str, Any]) -> DatumPage:
         resource, ids, kwargs = doc["resource"], doc["datum_id"], dict(doc["datum_kwargs"])
         if name == "datum":
             ids, kwargs = [ids], {key: [value] for key, value in kwargs.items()}
-        check_columns({"datum_id": ids, **kwargs}, len(ids))
+        check_columns({"datum_id": ids}, len(ids))  # by itself: an argument may have that name, too
+        check_columns(kwargs, len(ids))
         if not isinstance(resource, str) or not all(isinstance(one, str) for one in ids):
             raise ValueError("its resource and datum_id are texts")
         return DatumPage(resource, list(ids), kwargs)

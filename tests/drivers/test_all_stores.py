@@ -306,6 +306,7 @@ def test_keys_that_no_run_has_are_told_in_every_store(stores: Stores) -> None:
         ("datum_page", {"datum_id": ["r/1"], "resource": "r", "datum_kwargs": {"frame": {"0": 1}}}),
         ("datum_page", {"datum_id": ["r/1"], "resource": "r", "datum_kwargs": {"frame": "1"}}),
         ("datum_page", {"datum_id": {"r/1": 0}, "resource": "r", "datum_kwargs": {"frame": [1]}}),
+        ("datum_page", {"datum_id": {"r/1": 0}, "resource": "r", "datum_kwargs": {"datum_id": [1]}}),
         ("bulk_datum", {"datum_ids": ["r/1"], "resource": "r", "datum_kwarg_list": 5}),
     ],
     ids=repr,

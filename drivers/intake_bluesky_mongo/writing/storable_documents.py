@@ -67,7 +67,8 @@ def _apart(name: str, doc: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             check_columns(columns, rows)
         yield from events_of(doc)
     elif name == "datum_page":
-        check_columns({"datum_id": doc["datum_id"], **doc["datum_kwargs"]}, len(doc["datum_id"]))
+        for columns in ({"datum_id": doc["datum_id"]}, doc["datum_kwargs"]):
+            check_columns(columns, len(doc["datum_id"]))
         for row, datum_id in enumerate(doc["datum_id"]):
             kwargs = {key: values[row] for key, values in doc["datum_kwargs"].items()}
             yield {"resource": doc["resource"], "datum_id": datum_id, "datum_kwargs": kwargs}
