@@ -94,7 +94,6 @@ def test_describe(benchmark: Any, stack: Path) -> None:
     described = measured(benchmark, GRAPH, lambda: opened(stack).dask(), rounds=20)
     benchmark.extra_info["tasks"] = len(described.__dask_graph__())
     assert described.shape == (FRAMES, 1, SIDE, SIDE)
-    assert benchmark.stats.stats.median < 0.05
 
 
 def test_skips(benchmark: Any, stack: Path) -> None:

@@ -39,7 +39,6 @@ def test_import_intake_and_intake_bluesky(benchmark: BenchmarkFixture) -> None:
     added = min(float(run(ADDED)) for _ in range(5))
     benchmark.extra_info["added"] = f"{added * 1e3:.1f} ms"
     benchmark.pedantic(run, args=("import intake, intake_bluesky",), rounds=10, warmup_rounds=1)
-    assert added < 0.050
 
 
 @pytest.mark.benchmark(group="import")

@@ -21,7 +21,6 @@ from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from tests.benchmarks.test_files import RUNS, small_run
 
 SEARCH = Translator(COLUMNS)
-MOST = 0.150  # seconds a search may take
 MANY = 200_000
 
 
@@ -55,7 +54,6 @@ def test_equality_and_len(benchmark: Any, catalog: BlueskyJSONLCatalog, name: st
     benchmark.group = f"search {RUNS:,} runs and len"
     query, expected = COUNTED[name]
     assert benchmark.pedantic(lambda: len(catalog.search(query)), rounds=7, warmup_rounds=1) == expected
-    assert benchmark.stats.stats.median < MOST
 
 
 TENTH: dict[str, Any] = {
@@ -76,7 +74,6 @@ def test_range_and_metadata(benchmark: Any, catalog: BlueskyJSONLCatalog, name: 
         return sum(run.metadata["start"]["scan_id"] >= 0 for _, run in catalog.search(TENTH[name]).items())
 
     assert benchmark.pedantic(read, rounds=7, warmup_rounds=1) == RUNS // 10
-    assert benchmark.stats.stats.median < MOST
 
 
 @pytest.fixture(scope="module")

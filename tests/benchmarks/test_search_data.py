@@ -16,8 +16,6 @@ from intake_bluesky.query import Config, Data, Device, Query, Start
 from intake_bluesky_jsonl import BlueskyJSONLCatalog, JSONLStore
 from tests.benchmarks.test_files import RUNS, small_run
 
-MOST: Final = 0.300  # seconds a search may take
-
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BlueskyJSONLCatalog]:
@@ -42,7 +40,6 @@ def test_a_key_for_the_first_time(benchmark: Any, catalog: BlueskyJSONLCatalog) 
     keys = count()
     search = lambda: len(catalog.search(Data(f"motor_{next(keys)}_readback").max() > 0.5))  # noqa: E731
     assert benchmark.pedantic(search, rounds=5) == RUNS
-    assert benchmark.stats.stats.median < MOST
 
 
 COUNTED: dict[str, tuple[Query, int]] = {
@@ -60,7 +57,6 @@ def test_again(benchmark: Any, catalog: BlueskyJSONLCatalog, name: str) -> None:
     benchmark.group = SEARCHING
     query, expected = COUNTED[name]
     assert benchmark.pedantic(lambda: len(catalog.search(query)), rounds=7, warmup_rounds=1) == expected
-    assert benchmark.stats.stats.median < MOST
 
 
 def test_metadata_of_a_tenth(benchmark: Any, catalog: BlueskyJSONLCatalog) -> None:
@@ -68,7 +64,6 @@ def test_metadata_of_a_tenth(benchmark: Any, catalog: BlueskyJSONLCatalog) -> No
     hits = catalog.search(Data("det_3").between(1000, 3000))
     found = benchmark.pedantic(lambda: [run.start["scan_id"] for run in hits.arrangement.runs()], rounds=5)
     assert len(found) == 2001
-    assert benchmark.stats.stats.median < MOST
 
 
 @pytest.fixture(scope="module")
