@@ -11,7 +11,7 @@ from pymongo.database import Database
 
 from intake_bluesky.documents.model import DatumPage, Document, is_external, is_streamed
 from intake_bluesky.documents.pages import datum_pages
-from intake_bluesky.documents.untyped import well_formed
+from intake_bluesky.documents.untyped import data_keys_of
 from intake_bluesky_mongo.bson_documents import from_bson
 from intake_bluesky_mongo.connections import Stored
 
@@ -20,7 +20,7 @@ MANY: Final = 1000  # in one question
 
 def external_keys(descriptor: Mapping[str, Any]) -> list[str]:
     """The keys of a descriptor whose values are datum ids."""
-    specs = well_formed(dict(descriptor))[0]["data_keys"].items()
+    specs = data_keys_of(descriptor).items()
     return [key for key, spec in specs if is_external(spec) and not is_streamed(spec) and not {".", "$"} & set(key)]
 
 

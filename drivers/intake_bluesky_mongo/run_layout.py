@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import Document, RunHeader, is_streamed, stream_name
-from intake_bluesky.documents.untyped import well_formed
+from intake_bluesky.documents.untyped import data_keys_of
 from intake_bluesky.errors import DamagedRun
 
 PAGE_BYTES: Final = 2**20
@@ -182,7 +182,7 @@ def _batches(first: int, stop: int, batch: int) -> Iterator[PageUnit]:
 def _event_bytes(descriptor: Document) -> int:
     """About how large a single event is, by its descriptor."""
     total = EVENT_BYTES
-    for key, spec in well_formed(descriptor)[0]["data_keys"].items():
+    for key, spec in data_keys_of(descriptor).items():
         if not is_streamed(spec):
             # In the place of values in files an event has a datum id.
             shape = () if spec.get("external") else spec.get("shape")

@@ -19,6 +19,7 @@ __all__ = [
     "DEEPEST",
     "all_well_formed",
     "check_descriptors",
+    "data_keys_of",
     "event_counts",
     "span_of",
     "too_deep",
@@ -30,6 +31,19 @@ DEEPEST: Final = 100
 """Levels of a document that describes a run; MongoDB takes no more, and Python's own recursion ends soon after."""
 INNER: Final[Mapping[str, tuple[str, ...]]] = {"configuration": ("data", "timestamps", "data_keys"), "hints": ()}
 """Mappings of devices to mappings, and which fields of those are mappings again."""
+MAPPING: Final = (dict, Mapping)
+"""What `isinstance` asks for: nearly all are dicts, and asking an abstract class takes ten times as long."""
+
+
+class _Nesting(dict[type, bool]):
+    """By type whether its values hold others; each type is asked once, for values are asked by the thousand."""
+
+    def __missing__(self, one: type) -> bool:
+        self[one] = issubclass(one, (Mapping, list, tuple))
+        return self[one]
+
+
+NESTING: Final = _Nesting()
 
 
 def too_deep(doc: Document) -> bool:
@@ -40,10 +54,14 @@ def too_deep(doc: Document) -> bool:
     >>> too_deep({"sample": {"name": "Ni"}})
     False
     """
-    level: list[Any] = [doc] if isinstance(doc, Mapping) else []
+    level: list[Any] = [doc] if isinstance(doc, MAPPING) else []
     for _ in range(DEEPEST):
-        inner = [one.values() if isinstance(one, Mapping) else one for one in level]
-        level = [value for values in inner for value in values if isinstance(value, (Mapping, list, tuple))]
+        level = [
+            value
+            for one in level
+            for value in (one if isinstance(one, (list, tuple)) else one.values())
+            if NESTING[type(value)]
+        ]
         if not level:
             return False
     return True
@@ -94,6 +112,17 @@ def well_formed(descriptor: Document) -> tuple[Document, dict[str, str]]:
     return {**{name: value for name, value in descriptor.items() if name not in fields}, **sound}, wrong
 
 
+def data_keys_of(descriptor: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The data keys of a descriptor, those that are mappings.
+
+    Examples
+    --------
+    >>> data_keys_of({"uid": "d", "data_keys": {"x": None, "y": {"dtype": "number"}}})
+    {'y': {'dtype': 'number'}}
+    """
+    return _data_keys(descriptor.get("data_keys"), {})
+
+
 def all_well_formed(descriptors: Iterable[Document]) -> tuple[tuple[Document, ...], dict[str, str]]:
     """As `well_formed`, of the descriptors of one stream."""
     sound: list[Document] = []
@@ -115,10 +144,10 @@ def check_descriptors(uid: str, layout: StreamLayout, field: str) -> None:
 
 
 def _data_keys(found: Any, wrong: dict[str, str]) -> Mapping[str, Any]:
-    if not isinstance(found, Mapping):
+    if not isinstance(found, MAPPING):
         wrong["data_keys"] = f"its data_keys are {_short(found)}, not a mapping"
         return {}
-    kept = {key: spec for key, spec in found.items() if isinstance(key, str) and isinstance(spec, Mapping)}
+    kept = {key: spec for key, spec in found.items() if isinstance(key, str) and isinstance(spec, MAPPING)}
     odd = next((key for key in found if key not in kept), None)
     if len(kept) == len(found):
         return found
@@ -130,7 +159,7 @@ def _data_keys(found: Any, wrong: dict[str, str]) -> Mapping[str, Any]:
 def _object_keys(found: Any, wrong: dict[str, str]) -> Mapping[str, Any] | None:
     if found is None:
         return None
-    if not isinstance(found, Mapping):
+    if not isinstance(found, MAPPING):
         wrong["object_keys"] = f"its object_keys are {_short(found)}, not a mapping"
         return None
     kept = {device: keys for device, keys in found.items() if isinstance(device, str) and _are_names(keys)}
@@ -141,32 +170,44 @@ def _object_keys(found: Any, wrong: dict[str, str]) -> Mapping[str, Any] | None:
 
 
 def _are_names(keys: Any) -> bool:
-    return isinstance(keys, (list, tuple, np.ndarray)) and all(isinstance(key, str) for key in keys)
+    return isinstance(keys, (list, tuple, np.ndarray)) and _are_texts(keys)
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return {str}.issuperset(map(type, values)) or all(isinstance(value, str) for value in values)
 
 
 def _devices(name: str, found: Any, inner: tuple[str, ...], wrong: dict[str, str]) -> Mapping[str, Any] | None:
     if found is None:
         return None
-    if not isinstance(found, Mapping):
+    if not isinstance(found, MAPPING):
         wrong[name] = f"its {name} is {_short(found)}, not a mapping"
         return None
     kept = {}
+    alike = True
     for device, block in found.items():
-        if isinstance(device, str) and isinstance(block, Mapping) and all(_is_part(block, part) for part in inner):
+        if isinstance(device, str) and isinstance(block, MAPPING) and _are_parts(block, inner):
             # A null in it is a field that is not there.
             absent = [part for part in inner if part in block and block[part] is None]
             kept[device] = {k: v for k, v in block.items() if k not in absent} if absent else block
-        elif block is not None:
-            wrong[name] = f"the {name} of {_short(device)} is {_short(block)}, not of event-model's form"
-    return found if len(kept) == len(found) and all(kept[one] is found[one] for one in kept) else kept
+            alike = alike and not absent
+        else:
+            alike = False
+            if block is not None:
+                wrong[name] = f"the {name} of {_short(device)} is {_short(block)}, not of event-model's form"
+    return found if alike else kept
 
 
-def _is_part(block: Mapping[str, Any], part: str) -> bool:
-    found = block.get(part)
-    if found is None:
-        return True
-    named = isinstance(found, Mapping) and all(isinstance(key, str) for key in found)
-    return named and (part != "data_keys" or all(isinstance(spec, Mapping) for spec in found.values()))
+def _are_parts(block: Mapping[str, Any], parts: Iterable[str]) -> bool:
+    for part in parts:
+        found = block.get(part)
+        if found is None:
+            continue
+        if not isinstance(found, MAPPING) or not _are_texts(found):
+            return False
+        if part == "data_keys" and not all(isinstance(spec, MAPPING) for spec in found.values()):
+            return False
+    return True
 
 
 def _short(value: Any) -> str:
@@ -183,7 +224,7 @@ def event_counts(stop: Mapping[str, Any] | None) -> dict[str, int]:
     ({'primary': 5}, {})
     """
     found = (stop or {}).get("num_events")
-    counts = found.items() if isinstance(found, Mapping) else ()
+    counts = found.items() if isinstance(found, MAPPING) else ()
     return {name: int(count) for name, count in counts if isinstance(name, str) and _is_count(count)}
 
 

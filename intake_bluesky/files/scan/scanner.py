@@ -12,7 +12,7 @@ from intake_bluesky.documents.header import HeaderBuilder, add_span
 from intake_bluesky.documents.model import ODD_DOCUMENT, Document
 from intake_bluesky.documents.pages import normalise
 from intake_bluesky.documents.running_statistics import Found, Measuring
-from intake_bluesky.documents.untyped import DEEPEST, span_of, too_deep, well_formed
+from intake_bluesky.documents.untyped import DEEPEST, data_keys_of, span_of, too_deep
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import Content
@@ -241,7 +241,7 @@ class Scan:
         elif name in HEADS:
             self._probe.add(name, doc)  # what no header can be made of is damage, met now and not by readers
             if name == "descriptor":
-                self._measuring.describe(well_formed(doc)[0])
+                self._measuring.describe({**doc, "data_keys": data_keys_of(doc)})
             else:
                 self._measuring.add_resource(doc)
             self.layout.heads.append((start, stop))
