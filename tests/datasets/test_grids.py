@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 from collections.abc import Callable
@@ -137,6 +138,15 @@ class TestPlans:
         assert grid["motor2"].values.tolist() == [5, 3, 1]
         assert grid["motor2"].attrs == {"object": "motor2", "source": "SIM:motor2", "precision": 3}
         assert grid["motor2_readback"].attrs == {**grid["motor2"].attrs, "key": "motor2"}
+
+    @pytest.mark.parametrize("name", ["time", "seq_num", "uid"])
+    def test_axes_called_as_what_each_event_has(self, name: str, measured: Callable[..., Run]) -> None:
+        documents = measured(PLANS["snaked"])
+        renamed = [(kind, json.loads(json.dumps(doc).replace('"motor1"', f'"{name}"'))) for kind, doc in documents]
+        grid, expected = stream_of(renamed).to_grid(), stream_of(documents).to_grid()
+        assert list(grid.sizes.values()) == list(expected.sizes.values())
+        for one, other in (("det", "det"), ("time", "time"), ("seq_num", "seq_num"), (next(iter(grid.dims)), "motor1")):
+            np.testing.assert_array_equal(grid[one].values, expected[other].values)
 
     def test_images_in_files(self, measured: Callable[..., Run]) -> None:
         stream = stream_of(measured(lambda d: bp.grid_scan([d.img], d.motor1, 0, 1, 2, d.motor2, 0, 1, 3, True)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
+import dask.base
 import numpy as np
 import xarray as xr
 
@@ -104,12 +105,13 @@ def _readings(found: Mapping[str, xr.DataArray], motors: xr.Dataset, rows: Array
     """Readings of some rows, float64; NaN of the others. One compute for all."""
     if not found:
         return {}
-    computed: Any = xr.Dataset(dict(found)).isel(time=rows).compute()
+    # Variables, not a Dataset of them: an axis may be called "time", as the dimension is.
+    computed = dask.base.compute(*(array.variable.isel(time=rows).data for array in found.values()))
     # `motors` was filled: a row without an event may have zeros, which are no positions.
     there = np.isfinite(motors["time"].values[rows].astype(np.float64)) if "time" in motors.coords else np.True_
     readings = {axis: np.full(len(motors["seq_num"]), np.nan) for axis in found}
-    for axis, values in readings.items():
-        values[rows] = np.where(there, computed[axis].values, np.nan)
+    for values, found_values in zip(readings.values(), computed, strict=True):
+        values[rows] = np.where(there, found_values, np.nan)
     return readings
 
 
