@@ -73,7 +73,7 @@ def ready(name: str, doc: Mapping[str, Any]) -> RawBSONDocument:
     any_form = name in ("event", "event_page")
     try:
         return RawBSONDocument(_encoded(doc, any_form=any_form))
-    except (InvalidDocument, InvalidStringData, OverflowError, RecursionError, UnicodeError, TypeError) as error:
+    except (InvalidDocument, InvalidStringData, OverflowError, RecursionError, TypeError, ValueError) as error:
         where = place_refused(name, doc, lambda value: _encoded({"value": value}, any_form=any_form))
         raise UnsupportedOperation(
             f"MongoDB cannot hold this {name} document ({doc.get('uid', doc.get('datum_id'))}), nothing of it was "

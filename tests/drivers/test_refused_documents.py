@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from bluesky import RunEngine
 from bluesky.plans import count
@@ -55,6 +56,7 @@ def engine(cat: BlueskyCatalog) -> RunEngine:
         ({"sample": {"dir": Path("/data")}}, r"start\['sample'\]\['dir'\]: "),
         ({"sample": {"layers": [1, {"made": object()}]}}, r"start\['sample'\]\['layers'\]\[1\]\['made'\]: "),
         ({"tags": {1, "a"}}, r"start\['tags'\]: "),
+        ({"since": pd.NaT}, r"start\['since'\]: "),
     ],
 )
 def test_metadata_are_refused_before_anything_moves(cat: BlueskyCatalog, odd: dict[str, Any], where: str) -> None:
