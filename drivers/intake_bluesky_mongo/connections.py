@@ -157,7 +157,7 @@ class Connection:
         """Whether one pipeline can ask both."""
         if self.address is None or other.address is None:
             return self._given is not None and self._given == other._given
-        return self.address == other.address and self.address.server == other.address.server
+        return self.address == other.address and self.address.secrets == other.address.secrets
 
     @contextmanager
     def asking(self, what: str) -> Iterator[None]:

@@ -336,6 +336,18 @@ def test_what_is_refused_and_what_is_not(server: Hostile, home: Path, files: lis
         assert all((file.exists, file.size) == (False, None) for file in run.files())
 
 
+@pytest.mark.parametrize("password", [SECRET, None])
+def test_a_user_without_a_password(server: Hostile, home: Path, password: str | None, monkeypatch: Any) -> None:
+    monkeypatch.delenv("MONGO_PASSWORD")
+    if password is not None:
+        monkeypatch.setenv("MONGO_PASSWORD", password)
+    uri = f"mongodb://me@127.0.0.1:{server.database}"
+    arguments = {"metadatastore_db": f"{uri}/runs", "asset_registry_db": f"{uri}/runs"}
+    server.pages["/m.yml"] = yaml.safe_dump({"sources": {"runs": {"driver": MONGO, "args": arguments}}}).encode()
+    with pytest.raises(UntrustedName, match="metadatastore_db a user and no password"):
+        len(open_catalog(server.url("/m.yml"))["runs"])
+
+
 def test_what_entries_refuse_that_plain_intake_opens(server: Hostile, home: Path, files: list[str]) -> None:
     names = (
         "folder", "folder by a chain", "folder beside itself", "runs here", "written here", "database here", "postgres",
