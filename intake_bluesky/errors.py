@@ -16,6 +16,7 @@ a caller who has never heard of this package would catch::
     ├── WrongSetting           (ValueError)
     ├── RemovalFailed          (RuntimeError)
     ├── SearchTooLarge         (RuntimeError)
+    ├── ArrayTooLarge          (MemoryError)
     ├── AssetUnavailable       (OSError)
     ├── StoreUnavailable       (OSError)
     ├── MissingDependency      (ImportError)
@@ -32,6 +33,7 @@ from typing import Any, Final
 
 __all__ = [
     "AmbiguousRun",
+    "ArrayTooLarge",
     "AssetUnavailable",
     "CatalogNotFound",
     "DamagedRun",
@@ -135,6 +137,10 @@ class RemovalFailed(IntakeBlueskyError, RuntimeError):
 
 class SearchTooLarge(IntakeBlueskyError, RuntimeError):
     """A search would have to read more data than the user allows."""
+
+
+class ArrayTooLarge(IntakeBlueskyError, MemoryError):
+    """An external array does not fit into memory as a whole, or a descriptor declares a shape that no data have."""
 
 
 class AssetUnavailable(IntakeBlueskyError, OSError):

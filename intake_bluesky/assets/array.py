@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from intake_bluesky.assets.read_events import read_events
 from intake_bluesky.assets.reader import AssetReader, UnreadableReader
 from intake_bluesky.assets.region import Region, Subarray, cover, pick
 from intake_bluesky.documents.columns import Array, missing
-from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
+from intake_bluesky.errors import ArrayTooLarge, AssetUnavailable, IntakeBlueskyError
 from intake_bluesky.runtime.secrets import shown
 
 if TYPE_CHECKING:
@@ -174,8 +175,11 @@ class AssetArray:
         ------
         AssetUnavailable
             When frames are missing and not to be filled.
+        ArrayTooLarge
+            When it is larger than memory.
         """
-        out: Array = np.empty((len(self.index), *self.layout.event_shape), self.dtype)
+        self._check_lacking(self.index < 0)
+        out = self._allocate((len(self.index), *self.layout.event_shape))
         bounds, parts = self._cuts()
         whole = Region.whole(self.layout.event_shape)
         jobs = (
@@ -225,9 +229,20 @@ class AssetArray:
         return wanted.shaped(values)
 
     def _rows(self, rows: Array, region: Region) -> Array:
-        out: Array = np.empty((len(rows), *region.shape), self.dtype)
+        out = self._allocate((len(rows), *region.shape))
         self._read_into(rows, region, out)
         return out
+
+    def _allocate(self, shape: tuple[int, ...]) -> Array:
+        try:
+            return np.empty(shape, self.dtype)
+        except MemoryError as error:
+            size = math.prod(shape) * self.dtype.itemsize
+            raise ArrayTooLarge(
+                f"{self.key!r} takes {size / 2**30:,.0f} GiB, as {self.dtype} of shape {shape}: that does not fit into "
+                "memory. to_dask() describes it, and computes what you take of it. If the shape cannot be right, see "
+                "the descriptor in run.documents()"
+            ) from error
 
     def _joined_rows(self, wanted: range, region: Region) -> Array:
         """Read positions on the first axis, where events follow each other; of one event only the frames wanted."""
@@ -244,8 +259,9 @@ class AssetArray:
         """Read a part of some rows, file by file."""
         reader, index = self.reader[rows], self.index[rows]
         lacking = index < 0
+        self._check_lacking(lacking)
         if lacking.any():
-            self._lack(out, lacking)
+            out[lacking] = missing((int(lacking.sum()), *out.shape[1:]), out.dtype)
         there = np.flatnonzero(~lacking)
         # A new group wherever the file changes, not a group a file: rows keep their order, mostly one slice of `out`.
         for own in np.split(there, np.flatnonzero(np.diff(reader[there])) + 1):
@@ -303,14 +319,14 @@ class AssetArray:
             )
         return clipped
 
-    def _lack(self, out: Array, rows: Array) -> None:
-        if not self.fill and out.dtype.kind not in "fc":
-            lacking = f"has no frames for {len(self.missing)} of {len(self.index)} rows"
+    def _check_lacking(self, lacking: Array) -> None:
+        """Raise where rows have no frames, and neither their dtype nor the user has a value for those."""
+        if lacking.any() and not self.fill and self.dtype.kind not in "fc":
+            what = f"has no frames for {len(self.missing)} of {len(self.index)} rows"
             raise AssetUnavailable(
-                f"{self.key!r} {f'{lacking}: {self.note}' if self.note else lacking}; {out.dtype} has no value that "
+                f"{self.key!r} {f'{what}: {self.note}' if self.note else what}; {self.dtype} has no value that "
                 f"says so: {FILL}, or trim=True for the rows that have all"
             )
-        out[rows] = missing((int(rows.sum()), *out.shape[1:]), out.dtype)
 
     def _unavailable(self, reader: AssetReader, error: OSError) -> IntakeBlueskyError:
         if isinstance(reader, UnreadableReader):

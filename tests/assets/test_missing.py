@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from intake_bluesky.errors import AssetUnavailable, MissingDependency
+from intake_bluesky.errors import ArrayTooLarge, AssetUnavailable, MissingDependency
 from tests.assets.by_hand import asset, both, frames, key, opened, write
 
 
@@ -56,6 +56,17 @@ def test_shorter_than_declared(one_file: Path) -> None:
         array.read()
     filled = both(opened(streamed, key(4, 6), 12, on_missing="fill"))
     np.testing.assert_array_equal(filled, np.concatenate([frames(10), np.zeros((2, 4, 6))]))
+
+
+def test_shapes_that_fit_into_no_memory(one_file: Path) -> None:
+    huge = key(1_000_000_000, 4, 6, dtype_numpy="<u2")
+    with pytest.raises(AssetUnavailable, match="has no frames for 6 of 6 rows"):
+        opened(asset(one_file, []), huge, 6).read()
+    # More than a process may address: refused on every machine.
+    filled = opened(asset(one_file, []), key(2**30, 2**8, 4, dtype_numpy="<f8"), 100)
+    with pytest.raises(ArrayTooLarge, match=r"'det' takes 819,200 GiB, as float64 .*to_dask") as caught:
+        filled.read()
+    assert isinstance(caught.value, MemoryError)
 
 
 def test_rows_that_are_there_compute_beside_rows_that_are_not(one_file: Path) -> None:
