@@ -77,7 +77,7 @@ class BlueskyMongoNormalizedCatalog(BlueskyCatalog):
 
     name = "bluesky-mongo-normalized-catalog"
     url_schemes = ("mongodb", "mongodb+srv")
-    WITHOUT_SECRETS = {  # noqa: RUF012
+    WITHOUT_SECRETS = {
         **BlueskyCatalog.WITHOUT_SECRETS, "metadatastore_db": _shown, "asset_registry_db": _shown, "auth": _unused,
     }  # fmt: skip
 
@@ -116,7 +116,7 @@ class BlueskyMongoEmbeddedCatalog(BlueskyCatalog):
     """
 
     name = "bluesky-mongo-embedded-catalog"
-    WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "datastore_db": _shown, "auth": _unused}  # noqa: RUF012
+    WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "datastore_db": _shown, "auth": _unused}
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ class BlueskySQLCatalog(BlueskyCatalog):
     name = "bluesky-sql-catalog"
     signatures = (b"SQLite format 3\0",)
     url_schemes = ("sqlite", "postgresql", "postgresql+psycopg")
-    WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "uri": _shown}  # noqa: RUF012
+    WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "uri": _shown}
 
     def __init__(
         self,

@@ -277,7 +277,7 @@ class SQLRun:
             listed, several = "ANY(?)", list  # type: ignore[assignment]
         sign = "IN" if self._database.is_sqlite else "="
         statement = (
-            f"SELECT place, part, key, form, body FROM block_columns WHERE run = ? AND place {sign} {listed} "  # noqa: S608
+            f"SELECT place, part, key, form, body FROM block_columns WHERE run = ? AND place {sign} {listed} "
             f"AND part {sign} {listed} AND key {sign} {listed} ORDER BY place"
         )
         rows = self._database.ask(statement, self.number, *map(several, (list(places), list(parts), list(coded))))

@@ -87,7 +87,7 @@ class SQLInsert(BufferedInsert):
         self._searched = searched_columns(self._database, form)
         columns |= self._searched
         names, signs = ", ".join(columns), ", ".join("?" * len(columns))
-        statement = f"INSERT INTO runs ({names}) VALUES ({signs}) ON CONFLICT DO NOTHING"  # noqa: S608  # names are ours
+        statement = f"INSERT INTO runs ({names}) VALUES ({signs}) ON CONFLICT DO NOTHING"
         execute = self._database.execute
         execute(connection, statement, tuple(columns.values()))
         row: Any = execute(connection, "SELECT id, writer FROM runs WHERE uid = ?", (self.uid,)).one()
@@ -205,7 +205,7 @@ class SQLInsert(BufferedInsert):
         # Only what the stop changes: SQLite writes each index of a column that is named.
         columns = {"stop_place": place} | {name: new for name, new in form.items() if new != self._searched[name]}
         sets = ", ".join(f"{name} = ?" for name in columns)
-        self._database.execute(connection, f"UPDATE runs SET {sets} WHERE id = ?", (*columns.values(), self._run))  # noqa: S608
+        self._database.execute(connection, f"UPDATE runs SET {sets} WHERE id = ?", (*columns.values(), self._run))
         known = self._watching.found()
         if known is not None:
             StatisticsTables(self._database).put_all(connection, self._run, statistics_in(known))

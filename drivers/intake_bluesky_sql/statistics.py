@@ -98,7 +98,7 @@ class StatisticsTables:
     def _measured(self, connection: Connection, uid: str, condition: str) -> int | None:
         # Two programs that measure one run take turns, and the second finds it measured; SQLite has one writer anyway.
         lock = "" if self._database.is_sqlite else " FOR UPDATE"
-        statement = f"SELECT id FROM runs WHERE uid = ? AND stop_place IS NOT NULL AND {condition}{lock}"  # noqa: S608
+        statement = f"SELECT id FROM runs WHERE uid = ? AND stop_place IS NOT NULL AND {condition}{lock}"
         found = self._database.execute(connection, statement, (uid,)).one_or_none()
         return None if found is None else int(found[0])
 
@@ -118,7 +118,7 @@ class StatisticsTables:
     def _known(self, connection: Connection, keys: Sequence[_Names]) -> dict[_Names, int]:
         """Those of some keys that have a number, with it."""
         condition, value = self._among([key for key, *_ in keys])
-        statement = f"SELECT key, stream, reading, id FROM keys WHERE key {condition}"  # noqa: S608
+        statement = f"SELECT key, stream, reading, id FROM keys WHERE key {condition}"
         rows: Sequence[Any] = self._database.execute(connection, statement, (value,)).all()
         return {(key, stream, reading): int(number) for key, stream, reading, number in rows}
 
@@ -128,7 +128,7 @@ class StatisticsTables:
         execute, columns = self._database.execute, row_of if self._database.is_sqlite else _row
         execute(connection, "DELETE FROM statistics WHERE what = ? AND file = ?", [(what, run) for what in found])
         rows = [(what, run, *columns(one)) for what, one in found.items()]
-        execute(connection, f"INSERT INTO statistics VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
+        execute(connection, f"INSERT INTO statistics VALUES ({', '.join('?' * len(rows[0]))})", rows)
 
 
 def _row(found: Statistics | None) -> tuple[Any, ...]:

@@ -208,7 +208,7 @@ class SQLStore(RunStore):
     def count(self, plan: Plan = ALL_RUNS) -> int:
         """Count the runs that match."""
         where, values = self._condition(plan)
-        return int(self.database.ask(f"SELECT count(*) FROM runs WHERE {where}", *values)[0][0])  # noqa: S608
+        return int(self.database.ask(f"SELECT count(*) FROM runs WHERE {where}", *values)[0][0])
 
     def distinct(self, path: Path, plan: Plan = ALL_RUNS) -> Iterable[tuple[Any, int]] | None:
         """Give each value at an exact path, and how many of the runs that match have it."""

@@ -234,7 +234,7 @@ def migrate(connection: Connection, where: str) -> None:
     for step in STEPS[version:]:
         step(connection)
     if version < len(STEPS):
-        connection.exec_driver_sql(f"UPDATE intake_bluesky_schema SET version = {len(STEPS)}")  # noqa: S608
+        connection.exec_driver_sql(f"UPDATE intake_bluesky_schema SET version = {len(STEPS)}")
 
 
 def newer(where: str, version: int) -> StoreUnavailable:

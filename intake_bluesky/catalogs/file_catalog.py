@@ -44,7 +44,7 @@ class FileCatalog(BlueskyCatalog):
         Of `BlueskyCatalog`.
     """
 
-    WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "paths": without_secrets}  # noqa: RUF012
+    WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "paths": without_secrets}
     _forgotten = BlueskyCatalog._forgotten - {"_secrets"}  # those of the store, by which workers read its files
 
     @staticmethod

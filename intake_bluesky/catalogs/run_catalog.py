@@ -116,7 +116,7 @@ class BlueskyCatalog(
 
     container = "catalog"
     name = "bluesky-catalog"
-    WITHOUT_SECRETS = {**KeepsArguments.WITHOUT_SECRETS, "root_map": _shown_targets, "data_roots": _shown_roots}  # noqa: RUF012
+    WITHOUT_SECRETS = {**KeepsArguments.WITHOUT_SECRETS, "root_map": _shown_targets, "data_roots": _shown_roots}
     _servers: tuple[str, ...] = ()  # those that `storage_options` are meant for
     # Without `_secrets`: a pickle has only those with which its store connects.
     _forgotten: ClassVar[frozenset[str]] = KeepsArguments._forgotten | {"cat", "_seen", "_secrets"}

@@ -239,7 +239,7 @@ class Index(IndexFile):
         """The stamp of the file that values are in, and what is kept of them; None where nothing is."""
         self.spread([what.key])
         found = self._ask(
-            f"SELECT stamp, {NUMBERS} FROM files JOIN statistics ON file = files.id JOIN keys ON keys.id = what "  # noqa: S608
+            f"SELECT stamp, {NUMBERS} FROM files JOIN statistics ON file = files.id JOIN keys ON keys.id = what "
             "WHERE uid = ? AND listed AND key = ? AND stream = ? AND reading = ?",
             *(what.uid, code_text(what.key), code_text(what.stream), what.reading),
         )
@@ -270,7 +270,7 @@ class Index(IndexFile):
     def entries(self) -> Iterator[IndexEntry]:
         """Yield everything that is kept, a file after the other."""
         query = (
-            f"SELECT {FIELDS}, statistics FROM files LEFT JOIN documents AS d ON d.file = id "  # noqa: S608
+            f"SELECT {FIELDS}, statistics FROM files LEFT JOIN documents AS d ON d.file = id "
             "LEFT JOIN measured AS m ON m.file = id"
         )
         yield from (IndexEntry(*found) for found in self._stream(query))
@@ -305,7 +305,7 @@ class Index(IndexFile):
     def _entries(self, where: str, value: str) -> list[IndexEntry]:
         if not storable(value):
             return []
-        query = f"SELECT {FIELDS} FROM files LEFT JOIN documents ON file = id WHERE {where}"  # noqa: S608
+        query = f"SELECT {FIELDS} FROM files LEFT JOIN documents ON file = id WHERE {where}"
         return [IndexEntry(*found) for found in self._ask(query, value)]
 
     def find(
@@ -314,7 +314,7 @@ class Index(IndexFile):
         """Yield the runs that meet a condition, in order."""
         # Documents by subqueries: a join would read those of the runs that OFFSET passes over.
         query = (
-            "SELECT (SELECT start FROM documents AS d WHERE d.file = id), (SELECT stop FROM documents AS d WHERE d.file = id), "  # noqa: S608, E501
+            "SELECT (SELECT start FROM documents AS d WHERE d.file = id), (SELECT stop FROM documents AS d WHERE d.file = id), "  # noqa: E501
             f"path, stamp {_tables(where)} WHERE listed AND {where} ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
         )
         arguments = (*values, -1 if limit is None else limit, offset)

@@ -199,7 +199,7 @@ class Spot(ABC):
     def any(self, name: str, condition: SQL) -> SQL:
         """Whether this is a list, and some item of it, in the row `name`, meets a condition."""
         items, values = self.says("items")
-        sql = f"EXISTS(SELECT 1 FROM {items} AS {name} WHERE {condition[0]})"  # noqa: S608  # names are ours
+        sql = f"EXISTS(SELECT 1 FROM {items} AS {name} WHERE {condition[0]})"
         return self.case(array=(sql, values + condition[1]))
 
 

@@ -115,11 +115,11 @@ class Runs(ABC):
         # What the form does not hold is not known to be equal: each such run is a group of its own.
         odd = f"CASE WHEN {self.untold('t', 'v')} THEN id END"
         groups = (
-            f"SELECT t, v, count(*) AS n, max(id) AS last FROM ({inner}) AS i WHERE t IS NOT NULL GROUP BY t, v, {odd}"  # noqa: S608  # names are ours
+            f"SELECT t, v, count(*) AS n, max(id) AS last FROM ({inner}) AS i WHERE t IS NOT NULL GROUP BY t, v, {odd}"
         )
-        many = f"(SELECT count(*) FROM found WHERE t NOT IN ({told})) > {MOST}"  # noqa: S608
+        many = f"(SELECT count(*) FROM found WHERE t NOT IN ({told})) > {MOST}"
         read = f"CASE WHEN t IN ({told}) OR {many} THEN NULL ELSE {self.document(path.document, 'found.last')} END"
-        return f"WITH found AS ({groups}) SELECT t, v, n, {read} AS document FROM found", values  # noqa: S608
+        return f"WITH found AS ({groups}) SELECT t, v, n, {read} AS document FROM found", values
 
     @property
     def _told(self) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ class Runs(ABC):
         inner, values = self.select((f"id, uid, {time}{columns}", bound), where)
         read = ", ".join(f"CASE WHEN {odd} THEN {self.document(name, 'i.id')} END" for name in ("start", "stop"))
         told = "".join(f", {kind}, {value}" for kind, value in names)
-        return f"SELECT uid, {time}, {read}{told} FROM ({inner}) AS i ORDER BY {order}", values  # noqa: S608
+        return f"SELECT uid, {time}, {read}{told} FROM ({inner}) AS i ORDER BY {order}", values
 
     def looked_up(
         self, row: Any, paths: Sequence[Path], decode: Callable[[Any], Any]

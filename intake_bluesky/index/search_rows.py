@@ -26,7 +26,7 @@ MISSING: Final = """
 SELECT file, start, stop FROM documents
 WHERE file > ? AND NOT EXISTS (SELECT 1 FROM searched WHERE searched.file = documents.file) ORDER BY file LIMIT ?
 """
-UPDATE: Final = f"UPDATE files SET {''.join(f'{name} = ?, ' for name in COMMON.values())}lists = ? WHERE id = ?"  # noqa: S608  # names are ours
+UPDATE: Final = f"UPDATE files SET {''.join(f'{name} = ?, ' for name in COMMON.values())}lists = ? WHERE id = ?"
 ADD_WORDS: Final = "INSERT INTO texts(rowid, words) VALUES (?, ?)"
 
 

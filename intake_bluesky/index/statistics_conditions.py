@@ -65,7 +65,7 @@ def _runs(leaf: Kept, table: str, *conditions: SQL) -> SQL:
     if leaf.query.stream is not None:
         parts.append(("k.stream = ?", [code_text(leaf.query.stream)]))
     sql, values = joined(" AND ", [*parts, *conditions])
-    return f"id IN (SELECT s.file FROM {table} AS s JOIN keys AS k ON k.id = s.what WHERE {sql})", values  # noqa: S608
+    return f"id IN (SELECT s.file FROM {table} AS s JOIN keys AS k ON k.id = s.what WHERE {sql})", values
 
 
 @dataclass(frozen=True, slots=True)

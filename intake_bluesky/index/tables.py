@@ -88,7 +88,7 @@ SIMILAR: Final = f"""id IN (
         SELECT term FROM vocabulary WHERE CASE WHEN length(term) < {LONG_WORD} THEN alike(?, term, ?) ELSE 1 END
     ) AND CASE WHEN length(term) < {LONG_WORD} THEN 1
         ELSE has_alike(?, (SELECT words FROM texts WHERE texts.rowid = doc), ?) END
-)"""  # noqa: S608  # a number of ours
+)"""
 HAVING: Final = """
 SELECT count(*), (SELECT max(rowid) FROM texts) FROM (SELECT 1 FROM texts WHERE texts MATCH ? LIMIT ?)
 """

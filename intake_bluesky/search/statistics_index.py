@@ -116,7 +116,7 @@ class StatisticsIndex(StatisticsCache):
         return self._index.again(ask)
 
     def _rows(self, where: str, values: Sequence[Any]) -> list[str]:
-        return [uid for (uid,) in self._index.rows(f"SELECT uid FROM files WHERE measured AND {where}", values)]  # noqa: S608
+        return [uid for (uid,) in self._index.rows(f"SELECT uid FROM files WHERE measured AND {where}", values)]
 
     def close(self) -> None:
         """Close the file; it is opened anew when it is used again."""
