@@ -350,8 +350,8 @@ class IndexedFiles:
         if entry is None:
             self.list_again(uid)
             entry = self.index.entry(uid)
-        if entry is None:
-            raise self.not_found(uid)
+            if entry is None:
+                raise self.not_found(uid)
         return entry
 
     def list_again(self, uid: str) -> None:
@@ -379,10 +379,8 @@ class IndexedFiles:
     def _current(self, entry: IndexEntry, source: ByteSource) -> tuple[IndexEntry, FileLayout]:
         """The entry and layout of a file as it is now."""
         if entry.stamp == source.stamp and is_certain(entry.stamp) and entry.layout is not None:
-            try:
+            with suppress(ValueError):  # of another version, or published and wrong: a scan makes it anew
                 return entry, unpacked(entry.layout, most_of(entry.path, source.size))
-            except ValueError:  # of another version, or published and wrong: a scan makes it anew
-                pass
         try:
             now, layout = scan(self.codec, entry.path, source, entry)
         except NotARun as error:
