@@ -205,7 +205,7 @@ def test_odd_runs_give_the_values_of_their_documents_in_every_store(stores: Stor
         uid, streams = run[0][1]["uid"], {stream_name(d) for n, d in run if n == "descriptor"}
         found: dict[tuple[str, str, str], Any] = {}
         for kind, store in stores.items():
-            begun = time.monotonic()
+            begun = time.process_time()
             try:
                 write(store, run)
             except UnsupportedOperation:
@@ -219,7 +219,7 @@ def test_odd_runs_give_the_values_of_their_documents_in_every_store(stores: Stor
                     check_values(run, stream, dataset)
                     found[kind, way, stream] = told(dataset)
                     assert found[kind, way, stream] == found["JSONL", "read", stream], (kind, way, stream)
-            assert number(0, 1) == 0 or time.monotonic() - begun < MOST_SECONDS, kind  # in `make fuzz`
+            assert number(0, 1) == 0 or time.process_time() - begun < MOST_SECONDS, kind  # in `make fuzz`
             store.remove(uid, permanent=True)  # the server that stands in for MongoDB is slow where it holds many
     for kind, store in stores.items():
         assert told(read_both_ways(store, kept[0][1]["uid"])["primary"][0]) == expected[kind], "another run changed"
