@@ -77,6 +77,7 @@ test-long: .venvs/test/.installed
 fuzz: .venvs/test/.installed
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest $(WORKERS) -m hypothesis --timeout=3600 tests
 
+# Answers, counts and ratios are checked, no limit is in seconds: how long something takes is the machine's business too.
 bench: .venvs/test/.installed
 	mkdir -p .benchmarks
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-json=.benchmarks/results.json

@@ -202,7 +202,7 @@ class Connection:
         return {"argument": self.argument, "address": self.address}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["address"], state["argument"])  # type: ignore[misc]
+        self.__init__(state["address"], state["argument"])  # type: ignore[misc]  # made as by its arguments
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return type(self).__name__, self.shown

@@ -133,7 +133,7 @@ def unpack(packed: Packed, count: int) -> list[Any]:
         return _json(packed.body, count)
     found, _ = unpack_column(packed, count)
     if not isinstance(found, Ragged):
-        return found.tolist()  # type: ignore[no-any-return]
+        return found.tolist()  # type: ignore[no-any-return]  # numpy's, of any type
     offsets = found.offsets
     return [found.values[a:b].reshape(s).tolist() for a, b, s in zip(offsets, offsets[1:], found.shapes, strict=False)]
 

@@ -274,7 +274,7 @@ class SQLRun:
         if self._database.is_sqlite:
             listed, several = "(SELECT value FROM json_each(?))", json.dumps
         else:
-            listed, several = "ANY(?)", list  # type: ignore[assignment]
+            listed, several = "ANY(?)", list  # type: ignore[assignment]  # PostgreSQL takes a list
         sign = "IN" if self._database.is_sqlite else "="
         statement = (
             f"SELECT place, part, key, form, body FROM block_columns WHERE run = ? AND place {sign} {listed} "

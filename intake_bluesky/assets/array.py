@@ -212,6 +212,8 @@ class AssetArray:
         ------
         AssetUnavailable
             When frames are missing and not to be filled.
+        ArrayTooLarge
+            When the part is larger than memory.
         """
         wanted = Subarray.of(key, self.shape)
         if 0 in wanted.shape:

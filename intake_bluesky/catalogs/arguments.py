@@ -80,7 +80,7 @@ class KeepsArguments(IntakeObject):
         return {**told, "args": {**told["args"], **hidden}}
 
     def _yaml(self) -> dict[str, Any]:
-        data: dict[str, Any] = super()._yaml()  # type: ignore[misc]
+        data: dict[str, Any] = super()._yaml()  # type: ignore[misc]  # Intake's
         (source,) = data["sources"].values()
         if any(isinstance(value, RunStore) for value in source["args"].values()):
             raise UnsupportedOperation(
@@ -91,7 +91,7 @@ class KeepsArguments(IntakeObject):
         if "root_map" in source["args"]:  # resolved: relative values are of the file that it was read from
             source["args"]["root_map"] = self.WITHOUT_SECRETS["root_map"](self.root_map)
         if "data_roots" in source["args"]:
-            roots = self._settings.data_roots(self._source)  # type: ignore[attr-defined]
+            roots = self._settings.data_roots(self._source)  # type: ignore[attr-defined]  # of the catalog
             source["args"]["data_roots"] = self.WITHOUT_SECRETS["data_roots"](roots)
         source["args"] = {name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"}
         # `catalog_dir` is added by Intake when it opens the file, and would be of another place in a saved one.
@@ -100,7 +100,7 @@ class KeepsArguments(IntakeObject):
 
     def _of_this_machine(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """What a file from elsewhere gave, as a file of this machine may have it, which will be trusted."""
-        source: ArgumentSource = self._source  # type: ignore[attr-defined]
+        source: ArgumentSource = self._source  # type: ignore[attr-defined]  # of `KnowsItsSource`
         given = {name: value for name, value in args.items() if name not in source.users}
         for name in ("handler_registry", "transforms"):
             objects = [one for one in (given.get(name) or {}).values() if isinstance(one, str)]
@@ -110,7 +110,7 @@ class KeepsArguments(IntakeObject):
                     f"a catalog from elsewhere names {', '.join(map(repr, unknown))} in {name}, which would run once "
                     f"saved in a file of this machine: pass {name} yourself, or open the catalog with trust=True"
                 )
-        return dict(type(self).from_elsewhere(given))  # type: ignore[attr-defined]
+        return dict(type(self).from_elsewhere(given))  # type: ignore[attr-defined]  # of the driver
 
     def serialize(self) -> str:
         """YAML of a file with this catalog as its one source, query included, secrets left out: `save` writes it."""

@@ -72,7 +72,7 @@ class RunEntry(IntakeObject, CatalogEntry):  # type: ignore[misc]  # Intake ship
         return self._listed_by._opened(self._summary)(**kwargs)
 
 
-class StreamEntry(IntakeObject, CatalogEntry):  # type: ignore[misc]
+class StreamEntry(IntakeObject, CatalogEntry):  # type: ignore[misc]  # Intake has no types
     """A stream in the listing of a run; opening it gives a `BlueskyStream`."""
 
     def __init__(self, run: Any, name: str) -> None:
@@ -84,7 +84,7 @@ class StreamEntry(IntakeObject, CatalogEntry):  # type: ignore[misc]
 
     def describe(self) -> dict[str, Any]:
         """Describe the stream; reads nothing."""
-        return self.get().describe()  # type: ignore[no-any-return]
+        return self.get().describe()  # type: ignore[no-any-return]  # Intake has no types
 
     def get(self, **options: Any) -> Any:
         """Open the stream."""

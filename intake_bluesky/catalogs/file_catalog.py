@@ -73,7 +73,7 @@ class FileCatalog(BlueskyCatalog):
     def store(self) -> RunStore:
         """The driver's store: all runs, without transforms."""
         if self._checked_store is None:
-            for place in super().store.files.locations:  # type: ignore[attr-defined]
+            for place in super().store.files.locations:  # type: ignore[attr-defined]  # a store of files
                 if "://" in place.pattern:
                     check_filesystems(place.pattern)
         return super().store

@@ -229,7 +229,7 @@ def _found(selection: Selection, what: Wanted) -> Iterator[RemovedRun]:
     """The runs that the argument selects, each once."""
     seen: set[str] = set()
     several = isinstance(what, Iterable) and not isinstance(what, str | Query | Mapping)
-    for one in list(what) if several else [what]:  # type: ignore[arg-type]
+    for one in list(what) if several else [what]:  # type: ignore[arg-type]  # iterable, if several
         for run in _of_one(selection, one):
             if run.uid not in seen:
                 seen.add(run.uid)

@@ -175,7 +175,7 @@ class BlueskyRun(Displayed, OffersNames, IntakeObject, Catalog):  # type: ignore
     def __getattr__(self, name: str) -> BlueskyStream:
         # Intake's own message would not name the streams there are.
         if name.startswith("_") or name in self.header.streams:
-            return super().__getattr__(name)  # type: ignore[no-any-return]
+            return super().__getattr__(name)  # type: ignore[no-any-return]  # Intake has no types
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, and {self._no_stream(name)}")
 
     def _more_names(self) -> Iterable[str]:
@@ -311,7 +311,7 @@ class BlueskyRun(Displayed, OffersNames, IntakeObject, Catalog):  # type: ignore
 
     def __eq__(self, other: object) -> bool:
         same = isinstance(other, BlueskyRun) and self.uid == other.uid
-        return same and self.header.version == other.header.version  # type: ignore[attr-defined]
+        return same and self.header.version == other.header.version  # type: ignore[attr-defined]  # a run, if the same
 
     def __hash__(self) -> int:
         return hash(self.uid)

@@ -58,7 +58,7 @@ class BlueskyCatalog(
     RemovesRuns,
     KnowsItsSource,
     KeepsArguments,
-    Catalog,  # type: ignore[misc]
+    Catalog,  # type: ignore[misc]  # Intake has no types
 ):
     """The runs of a store; drivers subclass it to make the store of a YAML file's arguments.
 
@@ -322,7 +322,7 @@ class BlueskyCatalog(
         self, sofar: dict[str, Any] | None = None, prefix: list[str] | None = None, depth: int = 1
     ) -> dict[str, Any]:
         """Entries by dotted name: of runs, which opens none; with ``depth=2`` of streams too, which opens all."""
-        return super().walk(sofar, prefix, depth)  # type: ignore[no-any-return]
+        return super().walk(sofar, prefix, depth)  # type: ignore[no-any-return]  # Intake has no types
 
     def _ipython_key_completions_(self) -> list[str]:
         self.reload()

@@ -89,8 +89,8 @@ class Dimensions:
         given = spec.get("dims")
         if self._usable(given, shape) and not _reordered(spec.get("shape"), shape):
             # Remembered: two keys share a dimension only where it has one size, which xarray insists on.
-            self._sizes.update(zip(given, shape, strict=True))  # type: ignore[arg-type]
-            return tuple(given)  # type: ignore[arg-type]
+            self._sizes.update(zip(given, shape, strict=True))  # type: ignore[arg-type]  # a list
+            return tuple(given)  # type: ignore[arg-type]  # if usable
         return tuple(self._next() for _ in shape)
 
     def _usable(self, given: Any, shape: tuple[int, ...]) -> bool:

@@ -96,7 +96,7 @@ class ReadOnlyDocument(dict[str, Any]):
 
     def to_dict(self) -> Document:
         """Return a plain, deep copy."""
-        return to_plain(self)  # type: ignore[no-any-return]
+        return to_plain(self)  # type: ignore[no-any-return]  # a dict of a mapping
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (dict(self),)  # as of a list

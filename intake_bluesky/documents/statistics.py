@@ -171,7 +171,7 @@ def _merged(a: Statistics, b: Statistics) -> Statistics:
         known = b if a.sum is None else a
         return Statistics(count, nan_count, known.min, known.max, known.sum, known.first, known.last, known.gap)
     # Where there is a sum there are all of them.
-    low, high = min(a.min, b.min), max(a.max, b.max)  # type: ignore[type-var]
+    low, high = min(a.min, b.min), max(a.max, b.max)  # type: ignore[type-var]  # no None
     return Statistics(count, nan_count, low, high, _added(a.sum, b.sum), a.first, b.last, _gap_of_both(a, b))
 
 
@@ -180,10 +180,10 @@ def _gap_of_both(a: Statistics, b: Statistics) -> float | None:
     if a.gap is None or b.gap is None:
         return None
     between = 0.0
-    if a.max < b.min:  # type: ignore[operator]
-        between = _apart(a.max, b.min)  # type: ignore[arg-type]
-    elif b.max < a.min:  # type: ignore[operator]
-        between = _apart(b.max, a.min)  # type: ignore[arg-type]
+    if a.max < b.min:  # type: ignore[operator]  # as above
+        between = _apart(a.max, b.min)  # type: ignore[arg-type]  # as above
+    elif b.max < a.min:  # type: ignore[operator]  # as above
+        between = _apart(b.max, a.min)  # type: ignore[arg-type]  # as above
     return max(a.gap, b.gap, between)
 
 

@@ -39,7 +39,7 @@ class Compared(ABC):
     def __eq__(self, value: object) -> Query:  # type: ignore[override]  # a query language compares into a query
         return self._compare("==", value)
 
-    def __ne__(self, value: object) -> Query:  # type: ignore[override]
+    def __ne__(self, value: object) -> Query:  # type: ignore[override]  # a query, not a bool
         return ~self._compare("==", value)
 
     def __lt__(self, value: object) -> Query:

@@ -75,7 +75,7 @@ def track(things: Iterable[T], *, total: int | None, what: str) -> Iterator[T]:
         return _reported(things, total, what, report)
     if not _watched():
         return iter(things)
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from tqdm import tqdm  # type: ignore[import-untyped]  # it ships no types
 
     return iter(tqdm(things, desc=what, total=total, delay=SOON, leave=False, file=sys.stderr, mininterval=OFTEN))
 

@@ -66,7 +66,7 @@ class TransformedStore(WrapperStore):
         self.transforms = check_transforms(transforms)
 
     @property
-    def exact_documents(self) -> bool:  # type: ignore[override]
+    def exact_documents(self) -> bool:  # type: ignore[override]  # answered anew each time
         return False
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
@@ -91,7 +91,7 @@ class TransformedStore(WrapperStore):
         return None if doc is None else self._apply(name, doc)
 
     @property
-    def ordered(self) -> bool:  # type: ignore[override]
+    def ordered(self) -> bool:  # type: ignore[override]  # answered anew each time
         """Whether the store behind finds runs in order, and no time is transformed."""
         return self.inner.ordered and "start" not in self.transforms
 

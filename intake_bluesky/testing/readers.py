@@ -262,7 +262,7 @@ class ReaderTests:
                 assert_arrays(observed, written.expected, "frames")
 
     def test_everything_pickles(self, written: WrittenFiles, way: str) -> None:
-        import cloudpickle  # type: ignore[import-untyped]
+        import cloudpickle  # type: ignore[import-untyped]  # it ships no types
 
         array = written.array(way)
         # dask.distributed takes cloudpickle where pickle fails.

@@ -52,7 +52,7 @@ class RawArray:
         left = out.reshape(-1).view(np.uint8).data if out.size else memoryview(b"")
         while left:
             # Files of fsspec may give less than was wanted, as sockets do.
-            count = self.file.readinto(left)  # type: ignore[attr-defined]
+            count = self.file.readinto(left)  # type: ignore[attr-defined]  # of every file read as bytes
             if not count:
                 raise AssetUnavailable(f"{self.path} is too short: {len(left)} bytes of an array are not there")
             left = left[count:]

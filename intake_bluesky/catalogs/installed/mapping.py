@@ -180,7 +180,7 @@ class InstalledCatalogs(Mapping[str, Any]):
     def __eq__(self, other: object) -> bool:
         """Whether it looks in the same places: a mapping's own would open every catalog."""
         same = isinstance(other, InstalledCatalogs) and self._search_path == other._search_path
-        return same and self._group == other._group  # type: ignore[attr-defined]
+        return same and self._group == other._group  # type: ignore[attr-defined]  # one of these, if the same
 
     def __dir__(self) -> list[str]:
         return sorted({*object.__dir__(self), *filter(str.isidentifier, self)})

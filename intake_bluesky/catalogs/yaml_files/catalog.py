@@ -113,10 +113,10 @@ def _parsed(data: Any, catalog: YAMLCatalog) -> dict[str, Any]:
         from intake.catalog.exceptions import ValidationError
 
         raise ValidationError("", parser.errors)
-    return parser.data  # type: ignore[no-any-return]
+    return parser.data  # type: ignore[no-any-return]  # Intake has no types
 
 
-class YAMLCatalogs(ListsEntries, Catalog):  # type: ignore[misc]
+class YAMLCatalogs(ListsEntries, Catalog):  # type: ignore[misc]  # Intake has no types
     """The sources of several YAML files together.
 
     Parameters

@@ -49,7 +49,7 @@ class RefusedEntry(CatalogEntry):  # type: ignore[misc]  # Intake ships no types
         raise UntrustedName(f"{self.name!r} of a catalog from elsewhere {self._why}")
 
 
-class YAMLEntry(LocalCatalogEntry):  # type: ignore[misc]
+class YAMLEntry(LocalCatalogEntry):  # type: ignore[misc]  # Intake has no types
     """A source of a YAML file.
 
     Parameters
@@ -159,7 +159,7 @@ def opens_nested(catalog: type, in_place_of: type) -> None:
     _NESTED[in_place_of] = _NESTED[catalog] = catalog
 
 
-class SourceParser(CatalogParser):  # type: ignore[misc]
+class SourceParser(CatalogParser):  # type: ignore[misc]  # Intake has no types
     """Intake's reader of the sources of a file; entries are `YAMLEntry`, or `RefusedEntry` with the reason."""
 
     def __init__(self, data: Any, *, trusted: bool, trust: bool, **kwargs: Any) -> None:

@@ -175,4 +175,4 @@ def _leaves(value: Any) -> Iterable[Any]:
         value = list(chain.from_iterable(value))
     if value and isinstance(value[0], np.ndarray):
         return chain.from_iterable(map(_leaves, value))
-    return value  # type: ignore[no-any-return]
+    return value  # type: ignore[no-any-return]  # documents have any type
