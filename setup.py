@@ -35,7 +35,7 @@ EXTRAS = {
     "mongo": ["pymongo>=4.7"],
     "sql": ["sqlalchemy>=2.1", "psycopg[binary]>=3.2"],
     "zarr": ["zarr>=3.0"],
-    "s3": ["s3fs>=2024.6"],
+    "s3": ["s3fs>=2024.6", "obstore>=0.8"],
     "cli": ["rich>=13.7"],
     "plot": ["matplotlib>=3.9"],
 }

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.servers.mongo import database, database_uri, mongo_client, mongodb  # noqa: F401  # fixtures
 from tests.servers.postgres import postgres  # noqa: F401  # a fixture of all tests
+from tests.servers.proxy import proxied, proxy  # noqa: F401  # and this
 from tests.servers.s3 import buckets  # noqa: F401  # and this
 
 # Two shared cores and a cold cache make any deadline a coin toss, and drawing slow. What decides whether a change is

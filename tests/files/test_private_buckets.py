@@ -104,7 +104,7 @@ def test_a_public_bucket_takes_anybody(runs: Buckets) -> None:
 
 REFUSED: dict[str, dict[str, Any]] = {
     "PermissionError: Access Denied": {"anon": True},
-    "NoCredentialsError": {},
+    "PermissionError: no key was found": {},
     "PermissionError: The request signature we calculated does not match": {"key": KEY, "secret": "wrong-secret"},
 }
 

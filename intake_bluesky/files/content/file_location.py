@@ -9,6 +9,7 @@ import re
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from intake_bluesky.files.content.decompress import COMPRESSED
@@ -17,11 +18,11 @@ from intake_bluesky.files.content.source import (
     ByteSource,
     LocalSource,
     RemoteSource,
-    cut,
     local_stamp,
     remote_stamp,
     size_of,
 )
+from intake_bluesky.objects import ObjectInfo, Objects, Span, objects_at
 from intake_bluesky.runtime.patterns import as_pattern, fixed_part, is_pattern
 from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.runtime.secrets import shown
@@ -184,95 +185,103 @@ def _add_all(listed: FileListing, entries: Iterable[os.DirEntry[str]]) -> None:
 
 
 class RemoteLocation(FileLocation):
-    """A folder, a file or a pattern on an fsspec filesystem."""
+    """A folder, a file or a pattern in an object store, or on any other filesystem of fsspec."""
 
     def __init__(self, pattern: str, suffixes: Sequence[str], storage_options: Mapping[str, Any]) -> None:
         super().__init__(pattern, suffixes)
         self._options = dict(storage_options)
         self._prefix = pattern.partition("://")[0] + "://"
-        self._opened: PerProcess[tuple[Any, str]] = PerProcess()
+        self._opened: PerProcess[tuple[Objects, str]] = PerProcess()
 
-    def _filesystem(self) -> tuple[Any, str]:
-        from fsspec.core import url_to_fs
+    def _connected(self) -> tuple[Objects, str]:
+        return self._opened.get(lambda: objects_at(self.pattern, self._options))
 
-        return self._opened.get(lambda: url_to_fs(self.pattern, **self._options))
+    @property
+    def objects(self) -> Objects:
+        """The objects of the bucket or filesystem."""
+        return self._connected()[0]
 
     def listing(self) -> FileListing:
-        fs, name = self._filesystem()
-        fs.invalidate_cache()  # fsspec remembers listings, in which new files are missing
+        objects, name = self._connected()
         if (fixed := self._fixed_part()) != name:
-            globbed = fs.glob(glob.escape(fixed) + name[len(fixed) :], detail=True)
-            found = {path: info for path, info in globbed.items() if not is_removed(path, name)}
-        elif fs.isdir(name):
-            listed = {info["name"]: info for info in fs.ls(name, detail=True)}
-            found = {path: info for path, info in listed.items() if path.endswith(self.endings)}
+            found = [
+                info for info in objects.list(fixed, name[len(fixed) :].lstrip("/")) if not is_removed(info.name, name)
+            ]
+        elif name.endswith(self.endings):
+            found = self._file_or_folder(name)
         else:
-            found = {name: fs.info(name)}
-        files = {self._path(path): remote_stamp(info) for path, info in found.items() if info["type"] == "file"}
-        return FileListing("", list(files), told=tuple(files.values()))
+            found = self._folder_or_file(name)
+        return FileListing("", [objects.url(info.name) for info in found], told=tuple(map(remote_stamp, found)))
+
+    def _folder_or_file(self, name: str) -> list[ObjectInfo]:
+        try:
+            return [info for info in self.objects.list(name) if info.name.endswith(self.endings)]
+        except FileNotFoundError:
+            return [self.objects.head(name)]
+
+    def _file_or_folder(self, name: str) -> list[ObjectInfo]:
+        """By its name it is a file, and a folder may be called like one."""
+        with suppress(OSError):
+            return [self.objects.head(name)]
+        return self._folder_or_file(name)
 
     @property
     def home(self) -> str | None:
-        _, name = self._filesystem()
+        objects, name = self._connected()
         if (fixed := self._fixed_part()) != name:
-            return self._path(f"{fixed}/") if fixed else None
-        return None if name.endswith(self.endings) else f"{self._path(name).rstrip('/')}/"
+            return objects.url(f"{fixed}/") if fixed else None
+        return None if name.endswith(self.endings) else f"{objects.url(name).rstrip('/')}/"
 
     def _fixed_part(self) -> str:
-        fs, name = self._filesystem()
+        _, name = self._connected()
         # Each look is a request: names with brackets are common, those with stars are not.
-        return fixed_part(name, lambda path: "[" in path.rpartition("/")[2] and bool(fs.exists(path)), "/")
+        return fixed_part(name, lambda path: "[" in path.rpartition("/")[2] and self._is_there(path), "/")
 
-    def _path(self, name: str) -> str:
-        return name if name.startswith(self._prefix) else self._prefix + name
+    def _is_there(self, name: str) -> bool:
+        for look in (self.objects.head, self.objects.list):
+            with suppress(FileNotFoundError):
+                look(name)
+                return True
+        return False
 
     def _name(self, path: str) -> str:
-        _, name = self._filesystem()
+        """The name of what has this URL."""
+        root = self.objects.url("")
+        return path.removeprefix(root) if root != self._prefix else self._bare(path)
+
+    def _bare(self, path: str) -> str:
+        _, name = self._connected()
         return path if name.startswith(self._prefix) else path.removeprefix(self._prefix)
 
     def holds(self, path: str) -> bool:
         return path.startswith(self._prefix)
 
     def open(self, path: str) -> ByteSource:
-        fs, _ = self._filesystem()
-        fs.invalidate_cache()
-        info = fs.info(self._name(path))
-        return RemoteSource(fs, self._name(path), int(info.get("size") or 0), remote_stamp(info))
+        info = self.objects.head(self._name(path))
+        return RemoteSource(self.objects, info.name, info.size, remote_stamp(info))
 
     def fetch(self, path: str) -> bytes:
         """All of a file, by one request."""
-        fs, _ = self._filesystem()
-        return bytes(fs.cat_file(self._name(path)))
+        return self.objects.get(self._name(path))[0]
 
     def store(self, path: str, data: bytes) -> None:
         """Write a file, all of it at once."""
-        fs, _ = self._filesystem()
-        fs.pipe_file(self._name(path), data)
+        self.objects.put(self._name(path), data)
 
     def trusted(self, path: str, stamp: str) -> ByteSource:
         """Open a file without asking whether it is still the one listed: one request less."""
-        fs, _ = self._filesystem()
-        return RemoteSource(fs, self._name(path), size_of(stamp), stamp)
+        return RemoteSource(self.objects, self._name(path), size_of(stamp), stamp)
 
     def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
         """Fetch beginning and end of many files at once, which is faster than one by one."""
-        fs, _ = self._filesystem()
         sizes = [size_of(stamps[path]) for path in paths]
         names = [self._name(path) for path in paths]
         # So much that a small file is whole in it, and needs no second request.
-        heads = _ranges(fs, names, [0] * len(names), [min(size, 2 * end) for size in sizes])
+        heads = [Span(name, 0, min(size, 2 * end)) for name, size in zip(names, sizes, strict=True)]
         longer = [n for n, size in enumerate(sizes) if size > 2 * end]
-        tails = _ranges(fs, [names[n] for n in longer], [sizes[n] - end for n in longer], [sizes[n] for n in longer])
-        ending = dict(zip(longer, tails, strict=True))
-        pairs = ((path, head, ending.get(n, head)) for n, (path, head) in enumerate(zip(paths, heads, strict=True)))
-        return {path: (head, tail) for path, head, tail in pairs if head is not None and tail is not None}
-
-
-def _ranges(fs: Any, names: Sequence[str], starts: Sequence[int], stops: Sequence[int]) -> list[bytes | None]:
-    """A range of bytes of each file; None where it could not be had."""
-    # Returned: one that cannot be had does not cost the others, and is opened by itself later on.
-    found = fs.cat_ranges(list(names), list(starts), list(stops), on_error="return")
-    return [
-        None if isinstance(data, BaseException) else cut(bytes(data), start, stop)
-        for data, start, stop in zip(found, starts, stops, strict=True)
-    ]
+        tails = [Span(names[n], sizes[n] - end, sizes[n]) for n in longer]
+        found = self.objects.ranges([*heads, *tails])
+        ending = dict(zip(longer, found[len(heads) :], strict=True))
+        pairs = ((path, head, ending.get(n, head)) for n, (path, head) in enumerate(zip(paths, found, strict=False)))
+        # One that cannot be had is opened by itself later on.
+        return {path: (head, tail) for path, head, tail in pairs if isinstance(head, bytes) and isinstance(tail, bytes)}

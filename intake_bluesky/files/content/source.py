@@ -7,15 +7,14 @@ import os
 import stat
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
+
+from intake_bluesky.objects import ObjectInfo, Objects
 
 __all__ = [
     "ByteSource",
     "LocalSource",
     "RemoteSource",
-    "cut",
     "is_certain",
     "is_same",
     "is_unproved",
@@ -33,8 +32,6 @@ COARSE: Final = 2_000_000_000  # and this close on filesystems that count second
 YOUNG: Final = "~"  # ends the stamp of a file that may change once more and keep it
 UNPROVED: Final = "?"  # ends the stamp of a file that nobody here has looked into
 TIMES: Final = "|"  # before what a stamp has and a version has not
-# Of what filesystems tell of a file, what changes with its content, the surest first.
-MARKS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
 class ByteSource(ABC):
@@ -159,29 +156,21 @@ def stamp_of(found: os.stat_result) -> str:
     return stamp + YOUNG if time.time_ns() - last < tick else stamp
 
 
-def remote_stamp(info: Mapping[str, Any]) -> str:
-    """Size, and of what else the filesystem gives the first that changes with the content."""
-    told: Any = next((info[key] for key in MARKS if info.get(key)), "")
-    mark = str(told.timestamp() if isinstance(told, datetime) else told)  # some list the one, and give the other
+def remote_stamp(info: ObjectInfo) -> str:
+    """Size, and what else is told that changes with the content."""
+    mark = info.tag
     for sign in (TIMES, YOUNG, UNPROVED):
         # These signs mean something in a stamp.
         mark = mark.replace(sign, "_")
-    return f"{info.get('size') or 0:x}-{mark}"
+    return f"{info.size:x}-{mark}"
 
 
 class RemoteSource(ByteSource):
-    """A file on any fsspec filesystem; each `read` is one request for a range of bytes."""
+    """An object of a bucket or of any fsspec filesystem; each `read` is one request for a range of bytes."""
 
-    def __init__(self, fs: Any, name: str, size: int, stamp: str) -> None:
-        self._fs, self._name, self.size, self.stamp = fs, name, size, stamp
+    def __init__(self, objects: Objects, name: str, size: int, stamp: str) -> None:
+        self._objects, self._name, self.size, self.stamp = objects, name, size, stamp
 
     def read(self, start: int, stop: int) -> bytes:
         stop = min(stop, self.size)
-        if start >= stop:
-            return b""
-        return cut(bytes(self._fs.cat_file(self._name, start=start, end=stop)), start, stop)
-
-
-def cut(data: bytes, start: int, stop: int) -> bytes:
-    """What was asked for, where a server that knows no ranges has sent the whole file."""
-    return data[start:stop] if len(data) > stop - start else data
+        return self._objects.range(self._name, start, stop) if start < stop else b""

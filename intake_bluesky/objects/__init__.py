@@ -1,0 +1,8 @@
+"""Object stores and filesystems behind one interface of seven verbs."""
+
+from __future__ import annotations
+
+from intake_bluesky.objects.connect import objects_at
+from intake_bluesky.objects.contract import ObjectInfo, Objects, Span
+
+__all__ = ["ObjectInfo", "Objects", "Span", "objects_at"]

@@ -1,0 +1,52 @@
+"""From an address to the objects there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any, Final
+
+from intake_bluesky.objects.contract import Objects
+from intake_bluesky.objects.filesystem import FilesystemObjects
+from intake_bluesky.objects.local import LocalObjects
+
+__all__ = ["objects_at"]
+
+SCHEMES: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az"}
+LOCAL: Final = ("file", "local")
+
+
+def objects_at(url: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Objects, str]:
+    """The objects of the bucket, server or disk that an address is of, and the name it has among them.
+
+    Parameters
+    ----------
+    url : str
+        A path, or a URL of any filesystem of fsspec.
+    storage_options : mapping, optional
+        With the names that fsspec's filesystems have: those of s3fs, gcsfs, adlfs.
+
+    Examples
+    --------
+    >>> objects, name = objects_at("memory://bucket/runs/")
+    >>> objects.put(f"{name}/a", b"content") and [info.name for info in objects.list(name)]
+    ['/bucket/runs/a']
+    """
+    options = storage_options or {}
+    scheme, mark, rest = url.partition("://")
+    if not mark and "::" not in url:
+        return LocalObjects(), os.path.abspath(os.path.expanduser(url))
+    if scheme in LOCAL:
+        return LocalObjects(), os.path.abspath(rest.removeprefix("localhost"))
+    bucket, _, name = rest.partition("/")
+    kind = SCHEMES.get(scheme)
+    if kind is not None and find_spec("obstore") is not None:
+        from intake_bluesky.objects.cloud import CloudObjects
+        from intake_bluesky.objects.options import settings_for
+
+        # `abfs://container@account...` is another way to name an account.
+        if "@" not in bucket and settings_for(kind, options) is not None:
+            return CloudObjects(f"{scheme}://{bucket}", options), name.strip("/")
+    objects = FilesystemObjects(url, options)
+    return objects, objects.name

@@ -1,0 +1,118 @@
+"""Objects in folders of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from uuid import uuid4
+
+from intake_bluesky.objects.contract import ANY, Data, ObjectInfo, Objects, Span, matcher
+
+__all__ = ["LocalObjects"]
+
+
+class LocalObjects(Objects):
+    """Files on disk, written under another name first: a reader, or a crash, never meets half of one.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     objects = LocalObjects()
+    ...     tag = objects.create(f"{folder}/a/b", b"content")
+    ...     print([info.size for info in objects.list(f"{folder}/a")], objects.range(f"{folder}/a/b", 3, 5))
+    [7] b'te'
+    """
+
+    atomic = True
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), ()
+
+    def url(self, name: str) -> str:
+        return name
+
+    def list(self, folder: str, pattern: str = ANY) -> Iterator[ObjectInfo]:
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"there is no folder {folder}")
+        deep, matches = "/" in pattern or "**" in pattern, matcher(pattern)
+        names = _below(folder) if deep else os.listdir(folder)
+        # Names of files being written begin with a dot.
+        found = sorted(name for name in names if matches(name) and not os.path.basename(name).startswith("."))
+        return self._files(os.path.join(folder, name) for name in found)
+
+    def _files(self, paths: Iterable[str]) -> Iterator[ObjectInfo]:
+        for path in paths:
+            with suppress(FileNotFoundError):  # gone since
+                if os.path.isfile(path):
+                    yield self.head(path)
+
+    def head(self, name: str) -> ObjectInfo:
+        found = os.stat(name)
+        # A file that was put in place of another of the same size and time is another.
+        tag = f"{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}"
+        return ObjectInfo(name, found.st_size, tag, found.st_mtime)
+
+    def get(self, name: str) -> tuple[bytes, ObjectInfo]:
+        info = self.head(name)
+        with open(name, "rb") as file:
+            return file.read(), info
+
+    def ranges(self, spans: Sequence[Span]) -> Sequence[bytes | Exception]:
+        found: list[bytes | Exception] = []
+        for span in spans:
+            try:
+                with open(span.name, "rb") as file:
+                    file.seek(span.start)
+                    found.append(file.read(span.stop - span.start))
+            except OSError as error:
+                found.append(error)
+        return found
+
+    def put(self, name: str, data: Data) -> str:
+        passing = self._written(name, data)
+        os.replace(passing, name)
+        return self.head(name).tag
+
+    def create(self, name: str, data: bytes) -> str:
+        passing = self._written(name, data)
+        try:
+            os.link(passing, name)
+        finally:
+            os.unlink(passing)
+        return self.head(name).tag
+
+    def _written(self, name: str, data: Data) -> str:
+        folder, last = os.path.split(name)
+        os.makedirs(folder, exist_ok=True)
+        passing = os.path.join(folder, f".{last}.{uuid4().hex}")
+        try:
+            with open(passing, "xb") as file:
+                if isinstance(data, bytes):
+                    file.write(data)
+                else:
+                    data.seek(0)
+                    shutil.copyfileobj(data, file, 1 << 22)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(passing)
+            raise
+        return passing
+
+    def delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(name)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _below(folder: str) -> Iterator[str]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (os.path.relpath(os.path.join(place, name), folder).replace(os.sep, "/") for name in names)
