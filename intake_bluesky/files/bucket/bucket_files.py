@@ -79,7 +79,8 @@ class BucketFiles(IndexedFiles):
         Where the index is made anew, what is wrong with it does not matter.
         """
         index = self.index
-        known, complete = index.segments(), False
+        noted = index.segments()
+        known, complete = dict(noted), False
 
         def take(segment: IndexSegment, info: ObjectInfo) -> None:
             nonlocal complete
@@ -99,9 +100,8 @@ class BucketFiles(IndexedFiles):
             raise StoreUnavailable(
                 f"{shown(self.location.pattern)} cannot be listed: {type(error).__name__}: {shown(str(error))}"
             ) from error
-        if complete:
+        if complete and noted:  # else there is nothing that it does not have
             self._forget_others()
-        noted = index.segments()
         there = {last(info) for info in listed}
         new = {name: tag for name, tag in known.items() if name in there and noted.get(name) != tag}
         gone = noted.keys() - there
