@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from intake_bluesky import BlueskyCatalog
 from intake_bluesky.errors import UntrustedName
-from intake_bluesky.files.bucket.location import INDEX
-from intake_bluesky.files.bucket.store import BucketStore
-from intake_bluesky.files.codec import CODECS
 from intake_bluesky.runtime.filesystems import check_filesystems
 from intake_bluesky.runtime.secrets import without_secrets
 from intake_bluesky.runtime.trust import check_remote, origin_of, without_credentials
-from intake_bluesky.storage.contract import RunStore
+
+if TYPE_CHECKING:
+    from intake_bluesky.storage.contract import RunStore
 
 __all__ = ["BlueskyBucketCatalog"]
 
@@ -49,7 +48,7 @@ class BlueskyBucketCatalog(BlueskyCatalog):
 
     name = "bluesky-bucket-catalog"
     folder_schemes = ("s3", "s3a", "gs", "gcs", "az", "abfs", "memory")
-    folder_marks = (INDEX,)
+    folder_marks = ("_index",)
     WITHOUT_SECRETS = {**BlueskyCatalog.WITHOUT_SECRETS, "urlpath": without_secrets}
     _forgotten = BlueskyCatalog._forgotten - {"_secrets"}  # those of the store, by which workers read its objects
 
@@ -63,6 +62,9 @@ class BlueskyBucketCatalog(BlueskyCatalog):
         flush_seconds: float = 1.0,
         **kwargs: Any,
     ) -> None:
+        from intake_bluesky.files.bucket.store import BucketStore  # late: Intake loads all drivers
+        from intake_bluesky.files.codec import CODECS
+
         store = BucketStore(
             urlpath,
             CODECS[format],
