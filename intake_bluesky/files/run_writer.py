@@ -20,7 +20,7 @@ from intake_bluesky.errors import DuplicateRun, StoreUnavailable, UnsupportedOpe
 from intake_bluesky.files.content.decompress import COMPRESSIONS
 from intake_bluesky.files.content.file_location import LocalLocation, shown
 from intake_bluesky.files.content.source import stamp_of, version_of
-from intake_bluesky.files.indexer import IndexedFiles
+from intake_bluesky.files.indexed_files import IndexedFiles
 from intake_bluesky.files.scan.block_builder import BLOCK
 from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.index.index import IndexEntry

@@ -15,8 +15,8 @@ from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.file_location import shown
 from intake_bluesky.files.content.folders_below import runs_below
 from intake_bluesky.files.content.source import is_certain, version_of
+from intake_bluesky.files.indexed_files import IndexedFiles
 from intake_bluesky.files.indexed_values import count_values, look_up
-from intake_bluesky.files.indexer import IndexedFiles
 from intake_bluesky.files.removal import remove_run
 from intake_bluesky.files.run_reader import RunFile
 from intake_bluesky.files.run_writer import FileInsert, Target

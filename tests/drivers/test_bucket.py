@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from intake_bluesky.errors import DamagedRun, DuplicateRun, StoreUnavailable, Un
 from intake_bluesky.files.bucket import run_writer
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.codec import CODECS
+from intake_bluesky.files.index_segments import SegmentRow
 from intake_bluesky.storage.contract import RunInsert
 from intake_bluesky.storage.writer import DocumentWriter
 from intake_bluesky.testing.compose import RunComposer, data_key
@@ -314,14 +316,17 @@ class TestReading:
         assert catalog[count()[0][1]["uid"]].primary.read().sizes["time"] > 0
         catalog.store.close()
 
-    def test_a_damaged_index_says_what_to_do(self, buckets: Buckets, place: str, cache: Path) -> None:
-        catalog = opened(place, buckets.endpoint)
-        write(catalog, scan())
-        catalog.store.close()
-        bucket, _, prefix = place.removeprefix("s3://").partition("/")
-        buckets.client.put_object(Bucket=bucket, Key=f"{prefix}/_index/s-other-000001", Body=b"nonsense")
-        with pytest.raises(StoreUnavailable, match="make it anew with `intake-bluesky index"):
-            len(opened(place, buckets.endpoint))
+
+@pytest.mark.parametrize("name", ["../secret.jsonl", "below/a.jsonl", ".removed.jsonl", "notes.txt", "..", ""])
+def test_an_index_names_runs_of_its_folder_alone(tmp_path: Path, cache: Path, name: str) -> None:
+    catalog = BlueskyBucketCatalog(tmp_path / "runs", compression=None)
+    write(catalog, scan())
+    content = next((tmp_path / "runs").glob("*.jsonl")).read_bytes()
+    (tmp_path / "secret.jsonl").write_bytes(content)
+    start = content.splitlines(keepends=True)[0].replace(scan()[0][1]["uid"].encode(), b"other")
+    catalog.store.files.segments.put("s-hostile-000001", [SegmentRow(name, "ff-1", start)])  # type: ignore[attr-defined]
+    assert list(catalog.refresh()) == [scan()[0][1]["uid"]]
+    catalog.store.close()
 
 
 def test_a_damaged_index_is_made_anew(tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -331,11 +336,22 @@ def test_a_damaged_index_is_made_anew(tmp_path: Path, cache: Path, capsys: pytes
     [tail] = (tmp_path / "runs" / "_index").iterdir()
     tail.rename(tail.with_name("s-other-000001"))
     tail.with_name("s-other-000001").write_bytes(b"nonsense")
-    assert main(["index", str(tmp_path / "runs")]) == 0
-    assert "2 runs" in capsys.readouterr().out
+    other = BlueskyBucketCatalog(tmp_path / "runs")
+    with pytest.warns(UserWarning, match="some runs may be missing"):
+        write(other, *many(1))
+    other.store.close()
+    shutil.rmtree(cache)
+    damaged = BlueskyBucketCatalog(tmp_path / "runs")
+    with pytest.warns(UserWarning, match="some runs may be missing: make it anew with `intake-bluesky index"):
+        assert len(damaged) == 1  # what can be read is not hidden, and what is wrong is told
+    assert [problem.where.rpartition("/")[2] for problem in damaged.problems] == ["s-other-000001"]
+    damaged.store.close()
+    with pytest.warns(UserWarning, match="some runs may be missing"):
+        assert main(["index", str(tmp_path / "runs")]) == 0
+    assert "3 runs, 0 problems" in capsys.readouterr().out
     assert [path.name[:2] for path in sorted((tmp_path / "runs" / "_index").iterdir())] == ["b-", "d-"]
     again = BlueskyBucketCatalog(tmp_path / "runs")
-    assert len(again) == 2
+    assert len(again) == 3
     again.store.close()
 
 

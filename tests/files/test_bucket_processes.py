@@ -48,8 +48,7 @@ def store_of(place: str, endpoint: str, cache: Path) -> BucketStore:
 
 
 def write_runs(place: str, endpoint: str, cache: Path, writer: int) -> None:
-    tail.FULL = 16  # so that tails are sealed and merged often
-    tail.SOON = 0.02
+    vars(tail).update(FULL=16, SOON=0.02)  # so that tails are sealed and merged often
     store = store_of(place, endpoint, cache)
     with DocumentWriter(store) as write:
         for number in range(RUNS):
@@ -125,8 +124,7 @@ def test_writers_a_reader_and_one_who_merges(buckets: Buckets, tmp_path: Path) -
 
 
 def write_until_killed(place: str, endpoint: str, cache: Path, writer: int) -> None:
-    tail.SOON = 0.02
-    tail.FULL = 8
+    vars(tail).update(FULL=8, SOON=0.02)
     store = store_of(place, endpoint, cache)
     with DocumentWriter(store) as write:
         for number in range(10_000):
@@ -178,8 +176,8 @@ def _check(store: BucketStore, good: list[Run], *, whole: bool) -> None:
     assert found.keys() <= names
     if whole:
         assert found.keys() == names
-    for uid, run in found.items():
-        start = dict(run.start)
+    for uid, summary in found.items():
+        start = dict(summary.start)
         expected = run_of(start["writer"], start["scan_id"])
         documents = list(store.documents(uid))
         assert identical(documents, expected[: len(documents)])

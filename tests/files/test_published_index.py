@@ -99,7 +99,7 @@ class TestFits:
             raise AssertionError("a file was scanned")
 
         monkeypatch.setattr("intake_bluesky.files.scan.scanner.Scan.run", refuse)
-        monkeypatch.setattr("intake_bluesky.files.indexer.DETAILED", 0)
+        monkeypatch.setattr("intake_bluesky.files.indexed_files.DETAILED", 0)
         for uid in NEWEST:
             assert fresh.header(uid).streams["primary"].events == 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from itertools import islice
@@ -31,7 +32,7 @@ from intake_bluesky.files.index_segments import (
     entry_from,
     sound_statistics,
 )
-from intake_bluesky.files.indexer import IndexedFiles
+from intake_bluesky.files.indexed_files import IndexedFiles
 from intake_bluesky.files.scan.inspect import with_statistics
 from intake_bluesky.index.index import Index, IndexEntry
 from intake_bluesky.objects import ObjectInfo
@@ -67,17 +68,14 @@ class BucketFiles(IndexedFiles):
         return location
 
     def _look_for_changes(self, turn: Turn, executor: Executor | None, *, deep: bool, unscanned: bool) -> None:
-        before = self._read_segments(rebuilding=unscanned)
+        before = self._read_segments()
         if deep or unscanned or not before:
             if unscanned:
                 self._take_details(self.index)
             super()._look_for_changes(turn, executor, deep=deep, unscanned=unscanned)
 
-    def _read_segments(self, *, rebuilding: bool) -> list[ObjectInfo]:
-        """Take in what is new in the index of the bucket; give its segments.
-
-        Where the index is made anew, what is wrong with it does not matter.
-        """
+    def _read_segments(self) -> list[ObjectInfo]:
+        """Take in what is new in the index of the bucket; give its segments."""
         index = self.index
         noted = index.segments()
         known, complete = dict(noted), False
@@ -90,16 +88,12 @@ class BucketFiles(IndexedFiles):
             known[last(info)] = info.tag
 
         try:
-            listed = self.segments.read(lambda info: known.get(last(info)) != info.tag, take, skip_unusable=rebuilding)
-        except UnusableSegment as error:
-            raise StoreUnavailable(
-                f"the index of {shown(self.location.pattern)} cannot be read ({shown(str(error))}): make it anew with "
-                f"`intake-bluesky index {shown(self.location.pattern)}`"
-            ) from error
+            listed, unusable = self.segments.read(lambda info: known.get(last(info)) != info.tag, take)
         except OSError as error:
             raise StoreUnavailable(
                 f"{shown(self.location.pattern)} cannot be listed: {type(error).__name__}: {shown(str(error))}"
             ) from error
+        self._tell(unusable)
         if complete and noted:  # else there is nothing that it does not have
             self._forget_others()
         there = {last(info) for info in listed}
@@ -108,6 +102,22 @@ class BucketFiles(IndexedFiles):
         if new or gone:
             index.note_segments(new, gone)
         return listed
+
+    def _tell(self, unusable: Mapping[str, str]) -> None:
+        """Note what of the index cannot be used: the runs that it alone has are not found."""
+        url = self.location.objects.url
+        advice = f"some runs may be missing: make it anew with `intake-bluesky index {shown(self.location.pattern)}`"
+        found = [
+            Problem(shown(url(name)), f"this part of the index is not used ({shown(why)}): {advice}")
+            for name, why in unusable.items()
+        ]
+        for problem in found:
+            if problem not in self._unusable:
+                warnings.warn(f"{problem.where}: {problem.message}", stacklevel=2)
+        self._unusable = found
+
+    def problems(self) -> list[Problem]:
+        return [*self._unusable, *super().problems()]
 
     def _take_rows(self, index: Index, rows: Iterable[SegmentRow]) -> None:
         removed = index.removed()
@@ -118,7 +128,11 @@ class BucketFiles(IndexedFiles):
                 index.remove(gone - removed)
                 removed |= gone
                 names |= {path for path, _ in gone}
-            moved = [row._replace(name=self.location.path(row.name)) for row in some if not is_removal(row)]
+            moved = [
+                row._replace(name=self.location.path(row.name))
+                for row in some
+                if not is_removal(row) and self._is_name(row.name)
+            ]
             earlier = {entry.path: entry for entry in index.known([row.name for row in moved])}
             wanted = (
                 row for row in moved if not is_removed(row, removed, names) and supersedes(row, earlier.get(row.name))
@@ -128,6 +142,12 @@ class BucketFiles(IndexedFiles):
                 self.index.put(entries)
         index.settle()
 
+    def _is_name(self, name: str) -> bool:
+        """Whether a run may be in an object of this name: whoever can write the bucket wrote it."""
+        return (
+            not name.startswith(".") and "/" not in name and "\\" not in name and name.endswith(self.location.endings)
+        )
+
     def _forget_others(self) -> None:
         """Drop runs that no segment has: the index was made anew from what is there."""
         index, named = self.index, set[str]()
@@ -135,7 +155,9 @@ class BucketFiles(IndexedFiles):
         def take(segment: IndexSegment, _: ObjectInfo) -> None:
             named.update(self.location.path(row.name) for row in segment.rows() if not is_removal(row))
 
-        self.segments.read(lambda _: True, take)
+        _, unusable = self.segments.read(lambda _: True, take)
+        if unusable:  # it may have what the others have not
+            return
         own = {self.location.path(name) for name in self.tail.names()}
         gone = index.stamps().keys() - named - own
         if gone:
@@ -181,6 +203,7 @@ class BucketFiles(IndexedFiles):
                 merged.add(SegmentRow(self.relative(path), stamp, problem=REMOVED))
             old = [info for info in before if last(info)[:2] in ("s-", "b-") or is_idle(info, before)]
             name = self.segments.replace(old, merged, complete=True)
+            self._unusable = []
             return [shown(self.location.objects.url(name))]
 
     def publish(self) -> list[str]:

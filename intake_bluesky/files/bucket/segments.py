@@ -182,37 +182,36 @@ class SegmentFolder:
         return self.name(f"b-{digest}")
 
     def read(
-        self,
-        wanted: Callable[[ObjectInfo], bool],
-        take: Callable[[IndexSegment, ObjectInfo], None],
-        *,
-        skip_unusable: bool = False,
-    ) -> list[ObjectInfo]:
-        """Give each segment of rows that is `wanted` to `take`, all there are at one moment; give the listing.
+        self, wanted: Callable[[ObjectInfo], bool], take: Callable[[IndexSegment, ObjectInfo], None]
+    ) -> tuple[list[ObjectInfo], dict[str, str]]:
+        """Give each segment of rows that is `wanted` to `take`, all there are at one moment.
 
-        Raises
-        ------
-        UnusableSegment
-            With the name of the segment.
+        Returns
+        -------
+        listed : list of ObjectInfo
+            All segments there are.
+        unusable : dict
+            Of those that cannot be used the names, and why.
         """
         for _ in range(AGAIN):
-            listed = self.listed()
+            listed, unusable = self.listed(), dict[str, str]()
             try:
                 for info in listed:
                     if not last(info).startswith("d-") and wanted(info):
-                        self._give(info, take, skip_unusable=skip_unusable)
+                        self._give(info, take, unusable)
             except FileNotFoundError:  # merged meanwhile: what it is in now is there
                 continue
-            return listed
-        raise UnusableSegment(f"segments of {self.name('')} are merged faster than they can be read: try again")
+            return listed, unusable
+        raise OSError(f"segments of {self.name('')} are merged faster than they can be read: try again")
 
-    def _give(self, info: ObjectInfo, take: Callable[[IndexSegment, ObjectInfo], None], *, skip_unusable: bool) -> None:
+    def _give(
+        self, info: ObjectInfo, take: Callable[[IndexSegment, ObjectInfo], None], unusable: dict[str, str]
+    ) -> None:
         try:
             segment, tag = self.get(info.name)
             take(segment, info._replace(tag=tag))
         except UnusableSegment as error:
-            if not skip_unusable:
-                raise UnusableSegment(f"{self._location.objects.url(info.name)}: {error}") from error
+            unusable[info.name] = str(error)
 
 
 def last(info: ObjectInfo) -> str:
