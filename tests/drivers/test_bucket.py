@@ -349,7 +349,7 @@ def test_a_damaged_index_is_made_anew(tmp_path: Path, cache: Path, capsys: pytes
     with pytest.warns(UserWarning, match="some runs may be missing"):
         assert main(["index", str(tmp_path / "runs")]) == 0
     assert "3 runs, 0 problems" in capsys.readouterr().out
-    assert [path.name[:2] for path in sorted((tmp_path / "runs" / "_index").iterdir())] == ["b-", "d-"]
+    assert [path.name[:2] for path in sorted((tmp_path / "runs" / "_index").iterdir())] == ["b-", "d-", "t-"]
     again = BlueskyBucketCatalog(tmp_path / "runs")
     assert len(again) == 3
     again.store.close()
