@@ -115,7 +115,8 @@ class Database:
         """Insert rows into a table, but for those that are there already."""
         if rows:
             signs = ", ".join("?" * len(rows[0]))
-            self.execute(connection, f"INSERT INTO {into} VALUES ({signs}) ON CONFLICT DO NOTHING", rows)
+            values = rows if len(rows) > 1 else rows[0]
+            self.execute(connection, f"INSERT INTO {into} VALUES ({signs}) ON CONFLICT DO NOTHING", values)
 
     def among(self, texts: Sequence[str]) -> tuple[str, Any]:
         """What follows a column that holds one of some texts, and the value that is bound in it."""

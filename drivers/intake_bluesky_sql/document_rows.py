@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,7 +22,7 @@ TAIL: Final = 1 << 21  # bytes of documents, as JSON, that become a block
 SMALL: Final = 1 << 14  # what is left at the end becomes one only if it is more
 LARGE: Final = 1 << 18  # bytes of arrays, or of numbers in a page, that are never JSON
 LONGEST_UID: Final = 500  # characters
-Row = tuple[Any, ...]
+Row: TypeAlias = tuple[Any, ...]
 
 
 class WrittenDocument(NamedTuple):
