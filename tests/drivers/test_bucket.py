@@ -254,6 +254,20 @@ class TestWriting:
         for catalog in (one, other):
             catalog.store.close()
 
+    def test_whole_runs_are_one_request_each(self, proxy: Proxy, place: str, cache: Path) -> None:
+        store = opened(place, proxy.endpoint).store
+        runs = many(40)
+        proxy.fail("lose the answer", "PUT", times=3)
+        assert list(store.insert_runs(runs)) == [None] * 40
+        store.close()
+        # Three were put twice, and the index twice or thrice.
+        assert proxy.count("PUT") <= 40 + 3 + 3
+        assert [type(error) for error in store.insert_runs(runs[:2])] == [DuplicateRun] * 2
+        assert store.count() == 40
+        for run in runs[::13]:
+            assert identical(list(store.documents(str(run[0][1]["uid"]))), run)
+        store.close()
+
     @pytest.mark.parametrize("fault", ["slow down", "broken", "drop", "lose the answer"])
     def test_a_bucket_that_fails_now_and_then(self, proxy: Proxy, place: str, cache: Path, fault: Any) -> None:
         catalog = opened(place, proxy.endpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -40,6 +41,7 @@ from intake_bluesky.storage.contract import Problem
 
 __all__ = ["BucketFiles"]
 
+LOG: Final = logging.getLogger(__name__)
 BATCH: Final = 2000
 
 
@@ -219,6 +221,13 @@ class BucketFiles(IndexedFiles):
             self.relative(entry.path), version_of(entry.stamp), entry.start, entry.stop, entry.problem, entry.layout,
             entry.statistics,
         )  # fmt: skip
+
+    def tell(self, entry: IndexEntry) -> None:
+        """Add a run to the index of the bucket; where that cannot be written, the next run or `close` tries again."""
+        try:
+            self.tail.add(self.row(entry))
+        except OSError as error:
+            LOG.warning("run %s is in the bucket, and its index waits: %s", entry.uid, shown(str(error)))
 
     def _look_at_written(self, written: IndexEntry, measured: tuple[str, bytes] | None) -> IndexEntry | None:
         return with_statistics(written, measured)  # the store told its tag

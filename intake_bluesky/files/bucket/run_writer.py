@@ -17,13 +17,12 @@ from intake_bluesky.files.content.file_location import shown
 from intake_bluesky.files.content.source import ByteSource, remote_stamp, version_of
 from intake_bluesky.files.run_writer import Packer
 from intake_bluesky.files.scan.index_entries import entry_of, scan
-from intake_bluesky.index.index import IndexEntry
 from intake_bluesky.index.packed_statistics import pack
 from intake_bluesky.objects import ObjectInfo
 from intake_bluesky.objects.contract import Data
 from intake_bluesky.storage.buffered_insert import BufferedInsert, Buffering
 
-__all__ = ["BucketInsert"]
+__all__ = ["BucketInsert", "duplicate"]
 
 T = TypeVar("T")
 LOG: Final = logging.getLogger(__name__)
@@ -84,16 +83,14 @@ class BucketInsert(BufferedInsert):
             tag = self._tried(lambda: self._objects.create(self._name, data))
         except FileExistsError as error:
             self._whole.close()
-            raise DuplicateRun(
-                f"run {self.uid} is in {shown(self._path)} already: remove that object, or write another uid"
-            ) from error
+            raise duplicate(self.uid, self._path) from error
         except BaseException:
             self._whole.close()
             raise
         self._keep(data)
         entry = self._entry._replace(stamp=self._stamp(tag))
         self._files.wrote(self.uid, self._path)
-        self._tell(entry)
+        self._files.tell(entry)
 
     def _tried(self, action: Callable[[], T]) -> T:
         try:
@@ -162,7 +159,7 @@ class BucketInsert(BufferedInsert):
         measured = None if found is None else (version_of(entry.stamp), pack(found))
         self._whole.close()
         self._files.finished(self.uid, self._path, measured, entry)
-        self._tell(entry._replace(statistics=None if measured is None else measured[1]))
+        self._files.tell(entry._replace(statistics=None if measured is None else measured[1]))
         try:
             self._objects.delete(self._parts)
         except OSError as error:  # nobody reads them any more
@@ -180,12 +177,10 @@ class BucketInsert(BufferedInsert):
             entry, _ = scan(self._files.codec, self._path, source)
         return entry.layout
 
-    def _tell(self, entry: IndexEntry) -> None:
-        """Add the run to the index of the bucket; where that cannot be written, the next run or `close` tries again."""
-        try:
-            self._files.tail.add(self._files.row(entry))
-        except OSError as error:
-            LOG.warning("run %s is in the bucket, and its index waits: %s", self.uid, shown(str(error)))
+
+def duplicate(uid: str, path: str) -> DuplicateRun:
+    """The error for a run that is in the bucket."""
+    return DuplicateRun(f"run {uid} is in {shown(path)} already: remove that object, or write another uid")
 
 
 class _SpoolSource(ByteSource):

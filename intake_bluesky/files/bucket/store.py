@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any, Literal
 
 from intake_bluesky.documents.model import Document
-from intake_bluesky.errors import DuplicateRun, RunNotFound, StoreUnavailable
+from intake_bluesky.errors import IntakeBlueskyError, RunNotFound, StoreUnavailable
 from intake_bluesky.files.bucket.bucket_files import BucketFiles
 from intake_bluesky.files.bucket.location import without_slash
-from intake_bluesky.files.bucket.run_writer import BucketInsert
+from intake_bluesky.files.bucket.run_writer import BucketInsert, duplicate
 from intake_bluesky.files.bucket.segments import REMOVED
+from intake_bluesky.files.bucket.whole_runs import insert_whole_runs
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import COMPRESSIONS
 from intake_bluesky.files.content.file_location import shown
@@ -114,6 +115,14 @@ class BucketStore(FileStore):
         StoreUnavailable
             When the bucket cannot be written.
         """
+        return BucketInsert(self.files, self._path_for(start), start, self._compression, self._buffering)
+
+    def insert_runs(self, runs: Iterable[Iterable[tuple[str, Document]]]) -> Iterator[IntakeBlueskyError | None]:
+        """Insert whole runs, many at a time: see `RunStore.insert_runs`. A run is held in memory, compressed."""
+        yield from insert_whole_runs(self.files, self._path_for, self._compression, runs)
+
+    def _path_for(self, start: Document) -> str:
+        """The address of the object for a run that is not there yet."""
         uid = check_uid(start)
         ending = f".{self._compression}" if self._compression else ""
         path = self.files.location.path(f"{uid}{self.codec.suffix}{ending}")
@@ -121,8 +130,8 @@ class BucketStore(FileStore):
         with suppress(StoreUnavailable):  # without an index runs are written all the same
             known = self.files.path_of(uid)
         if known is not None and known != path:  # in another compression
-            raise DuplicateRun(f"run {uid} is in {shown(known)} already: remove that object, or write another uid")
-        return BucketInsert(self.files, path, start, self._compression, self._buffering)
+            raise duplicate(uid, known)
+        return path
 
     def remove(self, uid: str, *, permanent: bool = False) -> None:
         """Move the object of a run into the folder ``.removed``, or delete it.

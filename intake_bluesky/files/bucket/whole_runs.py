@@ -1,0 +1,148 @@
+"""Whole runs into a bucket, as a copy has them: an object each, many at a time."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+from intake_bluesky.documents.model import Document
+from intake_bluesky.documents.running_statistics import Watching
+from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable
+from intake_bluesky.files.bucket.bucket_files import BucketFiles
+from intake_bluesky.files.bucket.run_writer import duplicate
+from intake_bluesky.files.content.file_location import shown
+from intake_bluesky.files.content.source import remote_stamp, version_of
+from intake_bluesky.files.run_writer import Packer
+from intake_bluesky.files.scan.index_entries import entry_of
+from intake_bluesky.index.index import IndexEntry
+from intake_bluesky.index.packed_statistics import pack
+from intake_bluesky.objects import ObjectInfo
+from intake_bluesky.storage.whole_runs import WholeRun
+
+__all__ = ["insert_whole_runs"]
+
+AT_ONCE: Final = 32
+"""Objects that are put at once."""
+TOGETHER: Final = 128
+"""Runs, of which others are told at once."""
+SOON: Final = 1.0
+"""Seconds after which they are, if there are fewer."""
+HELD: Final = 64 << 20
+"""Bytes of objects that are held while they are put; of a larger run all are."""
+
+
+class _RunObject(NamedTuple):
+    """A run as its object has it."""
+
+    uid: str
+    data: bytes
+    entry: IndexEntry  # without a stamp
+    statistics: bytes | None
+
+
+def insert_whole_runs(
+    files: BucketFiles,
+    path_for: Callable[[Document], str],
+    compression: str | None,
+    runs: Iterable[Iterable[tuple[str, Document]]],
+) -> Iterator[IntakeBlueskyError | None]:
+    """Put each run by one conditional put, by which it is there whole or not at all; see `RunStore.insert_runs`.
+
+    `path_for` gives the address of a run's object by its start, or raises for which it is none.
+    """
+    pending: deque[tuple[_RunObject | None, Future[str | IntakeBlueskyError]]] = deque()
+    pool = ThreadPoolExecutor(AT_ONCE, "intake-bluesky-put")
+
+    def put(made: _RunObject) -> str | IntakeBlueskyError:
+        try:
+            return files.location.objects.create(files.location.objects.name_of(made.entry.path), made.data)
+        except FileExistsError:
+            return duplicate(made.uid, made.entry.path)
+        except OSError as error:
+            raise StoreUnavailable(f"{shown(made.entry.path)} cannot be written ({shown(str(error))})") from error
+
+    def begun(documents: Iterable[tuple[str, Document]]) -> tuple[_RunObject | None, Future[str | IntakeBlueskyError]]:
+        run, made = WholeRun(documents), list[_RunObject]()
+        refused = run.refusal(lambda: made.append(_made(files, path_for, compression, run)))
+        if refused is None:
+            return made[0], pool.submit(put, made[0])
+        done: Future[str | IntakeBlueskyError] = Future()
+        done.set_result(refused)
+        return None, done
+
+    def ended() -> IntakeBlueskyError | None:
+        made, future = pending.popleft()
+        found = future.result()
+        if isinstance(found, IntakeBlueskyError):
+            return found
+        assert made is not None  # only a refusal has none
+        _note(files, made, found)
+        return None
+
+    results = list[IntakeBlueskyError | None]()
+    since = time.monotonic()
+    try:
+        for documents in runs:
+            pending.append(begun(documents))
+            while len(pending) > AT_ONCE or sum(len(made.data) for made, _ in pending if made) > HELD:
+                results.append(ended())
+            if len(results) >= TOGETHER or time.monotonic() - since > SOON:
+                _put_index(files)
+                yield from results
+                results, since = [], time.monotonic()
+        results += [ended() for _ in range(len(pending))]
+        _put_index(files)
+        yield from results
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _put_index(files: BucketFiles) -> None:
+    """Have others find what was put so far."""
+    try:
+        files.tail.put()
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the index of {shown(files.location.pattern)} cannot be written ({shown(str(error))})"
+        ) from error
+
+
+def _made(
+    files: BucketFiles, path_for: Callable[[Document], str], compression: str | None, run: WholeRun
+) -> _RunObject:
+    packer = None if compression is None else Packer(compression)
+    watching, parts = Watching(), list[bytes]()
+    entry: IndexEntry | None = None
+    stop: bytes | None = None
+    for name, doc in run.documents:
+        raw = files.codec.encode(name, doc)
+        if entry is None:
+            entry = entry_of(path_for(doc), "", (raw, doc), None)
+        stop = raw if name == "stop" else None
+        watching.take(name, doc)
+        if packer is None:
+            parts.append(raw)
+        else:
+            parts.append(packer.pack(raw, last=stop is not None))
+            packer.written()
+    assert entry is not None  # `WholeRun` refuses a run without a start
+    if packer is not None and stop is None:
+        parts.append(packer.pack(b"", last=True))
+    found = None if stop is None else watching.found()
+    statistics = None if found is None else pack(found)
+    return _RunObject(str(entry.uid), b"".join(parts), entry._replace(stop=stop), statistics)
+
+
+def _note(files: BucketFiles, made: _RunObject, tag: str) -> None:
+    """Have a run that is in the bucket in both indexes."""
+    stamp = remote_stamp(ObjectInfo(made.entry.path, len(made.data), tag, 0.0))
+    entry = made.entry._replace(stamp=stamp)
+    if entry.stop is None:
+        files.wrote(made.uid, entry.path)
+    else:
+        measured = None if made.statistics is None else (version_of(stamp), made.statistics)
+        files.finished(made.uid, entry.path, measured, entry)
+    files.tell(entry._replace(statistics=made.statistics))
