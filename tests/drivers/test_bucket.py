@@ -291,7 +291,9 @@ class TestWriting:
 
 @pytest.mark.slow
 class TestReading:
-    def test_runs_that_others_put_there(self, buckets: Buckets, place: str, cache: Path) -> None:
+    def test_runs_that_others_put_there(
+        self, buckets: Buckets, place: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Without an index, the objects are listed; beside one, `intake-bluesky index` finds them."""
         bucket, _, prefix = place.removeprefix("s3://").partition("/")
 
@@ -303,6 +305,11 @@ class TestReading:
         catalog = opened(place, buckets.endpoint)
         assert len(catalog) == 1
         write(catalog, *many(1))
+        catalog.store.files.tail.put()  # type: ignore[attr-defined]  # of a bucket
+        monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "another"))
+        new = opened(place, buckets.endpoint)
+        assert len(new) == 2  # the first who writes an index puts into it what was there
+        new.store.close()
         put(count())
         assert len(catalog.refresh()) == 2
         catalog.store.scan()  # type: ignore[attr-defined]  # of files

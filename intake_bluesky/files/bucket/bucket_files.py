@@ -58,6 +58,7 @@ class BucketFiles(IndexedFiles):
         self.segments = SegmentFolder(self.location, codec.suffix)
         self.tail = IndexTail(self.segments)
         self._unusable: list[Problem] = []
+        self._has_index = True  # until a listing shows that there is none
 
     def _located(self, path: str, storage_options: Mapping[str, Any]) -> FileLocation:
         return BucketLocation(path, self.codec.suffixes, storage_options)
@@ -84,9 +85,10 @@ class BucketFiles(IndexedFiles):
 
         def take(segment: IndexSegment, info: ObjectInfo) -> None:
             nonlocal complete
-            if not _has_all(known, segment.about.get("replaces")):
+            anew = segment.about.get("complete") is True  # and has more than what it took the place of
+            if anew or not _has_all(known, segment.about.get("replaces")):
                 self._take_rows(index, segment.rows())
-            complete = complete or segment.about.get("complete") is True
+            complete = complete or anew
             known[last(info)] = info.tag
 
         try:
@@ -96,6 +98,7 @@ class BucketFiles(IndexedFiles):
                 f"{shown(self.location.pattern)} cannot be listed: {type(error).__name__}: {shown(str(error))}"
             ) from error
         self._tell(unusable)
+        self._has_index = bool(listed)
         if complete and noted:  # else there is nothing that it does not have
             self._forget_others()
         there = {last(info) for info in listed}
@@ -185,31 +188,43 @@ class BucketFiles(IndexedFiles):
             index.note_segments({last(info): info.tag})
         return bool(new)
 
-    def rebuild(self, executor: Executor | None = None) -> list[str]:
-        """Make the index of the bucket anew, from the objects that are there.
-
-        Returns
-        -------
-        list of str
-            The address of what was put.
-        """
+    def publish(self) -> list[str]:
+        """Make the index of the bucket anew, from the objects that are there; give the address of what was put."""
         with self._lock:
             self.tail.put()
             before = self.segments.listed()
-            self.refresh(unscanned=True, executor=executor)
-            merged = MergedRows()
-            for entry in self.index.entries():
-                if is_certain(entry.stamp):
-                    merged.add(self.row(entry))
-            for path, stamp in self.index.removed():
-                merged.add(SegmentRow(self.relative(path), stamp, problem=REMOVED))
-            old = [info for info in before if last(info)[:2] in ("s-", "b-") or is_idle(info, before)]
-            name = self.segments.replace(old, merged, complete=True)
-            self._unusable = []
-            return [shown(self.location.objects.url(name))]
+            self.refresh(unscanned=True)
+            return [self._put_base(before)]
 
-    def publish(self) -> list[str]:
-        return self.rebuild()
+    def _put_base(self, before: Sequence[ObjectInfo]) -> str:
+        """Put all that is known in the place of what the index was before."""
+        merged = MergedRows()
+        for entry in self.index.entries():
+            if is_certain(entry.stamp):
+                merged.add(self.row(entry))
+        for path, stamp in self.index.removed():
+            merged.add(SegmentRow(self.relative(path), stamp, problem=REMOVED))
+        old = [info for info in before if last(info)[:2] in ("s-", "b-") or is_idle(info, before)]
+        name = self.segments.replace(old, merged, complete=True)
+        self._unusable, self._has_index = [], True
+        return shown(self.location.objects.url(name))
+
+    def begin_index(self) -> None:
+        """Where runs are in the folder, and no index yet, put one: a tail alone would hide them from all others.
+
+        Raises
+        ------
+        StoreUnavailable
+        """
+        with self._lock:
+            if not self._has_index and self.ask(Index.stamps):
+                try:
+                    self._put_base([])
+                except OSError as error:
+                    raise StoreUnavailable(
+                        f"{shown(self.location.pattern)} cannot be written ({shown(str(error))})"
+                    ) from error
+            self._has_index = True
 
     def relative(self, path: str) -> str:
         """The name of a run's object in the folder."""

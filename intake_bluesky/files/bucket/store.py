@@ -129,6 +129,7 @@ class BucketStore(FileStore):
         known = None
         with suppress(StoreUnavailable):  # without an index runs are written all the same
             known = self.files.path_of(uid)
+            self.files.begin_index()
         if known is not None and known != path:  # in another compression
             raise duplicate(uid, known)
         return path
