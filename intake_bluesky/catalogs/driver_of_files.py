@@ -46,7 +46,8 @@ def driver_of_files(text: str) -> type[DriverCatalog]:
             return driver_of(scheme, folders)
         databases = ", ".join(f"{scheme}://" for scheme in opened_by(lambda driver: driver.url_schemes))
         raise StoreUnavailable(
-            f"{shown(text)} is no catalog: end the URL of files with {kinds()}; databases begin with {databases}"
+            f"{shown(text)} is no catalog: end the URL of files with {kinds()}; databases begin with {databases}, "
+            f"buckets with {', '.join(f'{scheme}://' for scheme in folders)}"
         )
     if not os.path.exists(text) and not is_pattern(text):
         raise StoreUnavailable(f"{text} is no catalog: there is no such file or folder")
