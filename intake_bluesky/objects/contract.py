@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, ClassVar, Final, NamedTuple, TypeAlias
 
-__all__ = ["ANY", "Data", "ObjectInfo", "Objects", "Span", "matcher"]
+__all__ = ["ANY", "Data", "ObjectInfo", "ObjectReplaced", "Objects", "Span", "matcher"]
 
 ANY: Final = "*"
 """The pattern of what is directly in a folder."""
@@ -38,11 +38,19 @@ class ObjectInfo(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The bytes of an object from `start` up to `stop`, or its end."""
+    """The bytes of an object from `start` up to `stop`, or its end.
+
+    With a `tag`, those of that version: of another one it is `ObjectReplaced`.
+    """
 
     name: str
     start: int
     stop: int
+    tag: str = ""
+
+
+class ObjectReplaced(OSError):
+    """An object is not the one any more that it was."""
 
 
 def matcher(pattern: str) -> Callable[[str], object]:

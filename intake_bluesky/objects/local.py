@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from uuid import uuid4
 
-from intake_bluesky.objects.contract import ANY, Data, ObjectInfo, Objects, Span, matcher
+from intake_bluesky.objects.contract import ANY, Data, ObjectInfo, ObjectReplaced, Objects, Span, matcher
 
 __all__ = ["LocalObjects"]
 
@@ -50,10 +50,7 @@ class LocalObjects(Objects):
                     yield self.head(path)
 
     def head(self, name: str) -> ObjectInfo:
-        found = os.stat(name)
-        # A file that was put in place of another of the same size and time is another.
-        tag = f"{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}"
-        return ObjectInfo(name, found.st_size, tag, found.st_mtime)
+        return _info(name, os.stat(name))
 
     def get(self, name: str) -> tuple[bytes, ObjectInfo]:
         info = self.head(name)
@@ -65,6 +62,8 @@ class LocalObjects(Objects):
         for span in spans:
             try:
                 with open(span.name, "rb") as file:
+                    if span.tag and _info(span.name, os.fstat(file.fileno())).tag != span.tag:
+                        raise ObjectReplaced(f"{span.name} was replaced")
                     file.seek(span.start)
                     found.append(file.read(span.stop - span.start))
             except OSError as error:
@@ -110,6 +109,12 @@ class LocalObjects(Objects):
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _info(name: str, found: os.stat_result) -> ObjectInfo:
+    # A file that was put in place of another of the same size and time is another.
+    tag = f"{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}"
+    return ObjectInfo(name, found.st_size, tag, found.st_mtime)
 
 
 def _below(folder: str) -> Iterator[str]:
