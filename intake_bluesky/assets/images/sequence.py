@@ -237,7 +237,7 @@ def _naming(location: Location, what: str) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location.path) from error
     except Exception as error:  # decoders raise whatever they like at damage
         # The message names the file already.
-        if isinstance(error, OSError) and error.filename is not None:
+        if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.filename is not None):
             raise
         raise AssetUnavailable(
             f"{location.path} is damaged, or no {what} file: {type(error).__name__}: {error}"

@@ -91,7 +91,7 @@ def place_of(url: str, storage_options: Mapping[str, Any]) -> RemotePlace:
                 root, storage_options, environment,
             ):  # fmt: skip
                 return place
-        made.append(RemotePlace(root, storage_options, environment))
+        made.append(RemotePlace(root, dict(storage_options), environment))
         del made[:-MOST]
         return made[-1]
 
