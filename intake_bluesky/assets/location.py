@@ -93,13 +93,17 @@ class Location:
 
         return place_of(self.path, self.storage_options).named(self.path)
 
-    def info(self) -> ObjectInfo:
-        """Look at a remote file: one request. Raises as `status` does, and AssetUnavailable."""
+    def info(self, *, recent: bool = False) -> ObjectInfo:
+        """Look at a remote file, or (`recent`) know what it was a moment ago.
+
+        Raises as `status` does, and AssetUnavailable.
+        """
+        from intake_bluesky.assets.remote.places import place_of
         from intake_bluesky.assets.remote.remote_file import unavailable
 
         try:
-            objects, name = self.objects()
-            return objects.head(name)
+            place = place_of(self.path, self.storage_options)
+            return place.recent(self.path) if recent else place.look(self.path)
         except Exception as error:  # noqa: BLE001  # filesystems raise what their libraries do
             raise unavailable(self.path, error) from None
 
@@ -175,7 +179,8 @@ class Location:
 
         place = place_of(self.path, self.storage_options)
         objects, name = place.named(self.path)
-        return RemoteFile(objects, name, info, place.known(self.path, info, on_disk=exact), exact=exact)
+        known = place.known(self.path, info, on_disk=exact)
+        return RemoteFile(objects, name, info, known, exact=exact, on_replaced=lambda: place.forget(self.path))
 
     def with_content(self, fetched: bytes | Exception) -> Location:
         """The same file, fetched already."""

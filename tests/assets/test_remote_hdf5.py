@@ -40,6 +40,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache, and connections, of this test."""
     monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(places, "RECENT", 0.0)  # the version is asked for each time
     forget()
     yield tmp_path / "cache"
     forget()
@@ -147,6 +148,24 @@ def test_replaced_since_it_was_described(tmp_path: Path, buckets: Buckets) -> No
     np.testing.assert_array_equal(described[3], frames()[3])
     put(buckets, stack(tmp_path / "y.h5", "gzip", frames()[::-1]), url.partition(f"{BUCKET}/")[2])
     np.testing.assert_array_equal(both(described), frames()[::-1])
+
+
+def test_the_version_is_not_asked_for_twice_in_a_moment(
+    tmp_path: Path, buckets: Buckets, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "RECENT", 1000.0)
+    url = put(buckets, stack(tmp_path / "x.h5"))
+    described = array(url, proxy.endpoint)
+    described.read()
+    proxy.reset()
+    np.testing.assert_array_equal(described[3], frames()[3])
+    assert counted(proxy) == {"GET": 1}
+    for layout, data in (("gzip", frames()[::-1]), ("contiguous", frames()), ("small", frames()[::-1])):
+        put(buckets, stack(tmp_path / "y.h5", layout, data), url.partition(f"{BUCKET}/")[2])
+        np.testing.assert_array_equal(described[3:5], data[3:5], err_msg=layout)
+        np.testing.assert_array_equal(both(described), data, err_msg=layout)
+    put(buckets, stack(tmp_path / "z.h5", "plain", frames()[:7]), url.partition(f"{BUCKET}/")[2])
+    assert array(url, proxy.endpoint).missing.tolist() == list(range(7, COUNT)), "headers are looked at anew"
 
 
 def test_replaced_while_it_is_read(tmp_path: Path, buckets: Buckets) -> None:

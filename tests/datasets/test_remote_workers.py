@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]  # it ships no types
 import dask
 import h5py
 import hdf5plugin
@@ -17,7 +17,7 @@ import pytest
 import tifffile
 import xarray as xr
 import zarr
-from dask_jobqueue import SLURMCluster  # type: ignore[import-untyped]  # it ships no types
+from dask_jobqueue.slurm import SLURMCluster
 from distributed import Client, LocalCluster
 
 from intake_bluesky.assets import AssetArray
@@ -52,16 +52,17 @@ def keys(endpoint: str) -> dict[str, str]:
     return {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL": endpoint}
 
 
-@pytest.fixture
-def cluster(environment: None, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """Two workers with keys, whose requests are counted; the scheduler and the client have none from now on."""
+@pytest.fixture(scope="module")
+def cluster(proxied: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """Two workers with keys, whose requests are counted; who computes loses its own before."""
+    folder = str(tmp_path_factory.mktemp("workers"))
+    own = {**keys(proxied.endpoint), "AWS_EC2_METADATA_DISABLED": "true", "INTAKE_BLUESKY_CACHE": folder}
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1",
-            env=keys(proxy.endpoint),
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1", env=own
         ) as workers,
         Client(workers) as client,
-    ):  # fmt: skip
+    ):
         yield client
 
 

@@ -157,7 +157,7 @@ class Dataset:
 
     def _read_source(self, source: VirtualSource, region: Region, target: Array) -> None:
         location = locate_source(self.owner, source)
-        with open_files.lend(location, swmr=bool(self.owner.file.swmr_mode)) as handle:
+        with open_files.lend(location, swmr=bool(self.owner.file.swmr_mode), recent=True) as handle:
             found = Dataset.find(handle, source.dataset)
             part, place = source.part(region, found.data.shape)
             taken: Array = np.empty(part.shape, target.dtype)

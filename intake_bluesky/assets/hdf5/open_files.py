@@ -89,8 +89,13 @@ class SharedFiles:
         return len(self._shared)
 
     @contextmanager
-    def lend(self, location: Location, *, swmr: bool = False, locking: bool | None = False) -> Iterator[OpenFile]:
+    def lend(
+        self, location: Location, *, swmr: bool = False, locking: bool | None = False, recent: bool = False
+    ) -> Iterator[OpenFile]:
         """Lend the open file and what is known of it.
+
+        With `recent` a server is not asked for the version again that it told a moment ago, or that this thread is
+        reading: for reading values, of which each answer tells whether it holds.
 
         Raises
         ------
@@ -100,12 +105,11 @@ class SharedFiles:
         location.check()
         # `roots` too: what a trusted catalog has found through links is not for an untrusted one.
         lent = self._lent_here()
-        # A server is not asked for the version again by the thread that is reading it.
-        held = next((file for file in lent if file.location == location and file.file), None)
+        held = next((file for file in lent if recent and file.location == location and file.file), None)
         if held is not None:
             yield held
             return
-        version, remote = _begun(location)
+        version, remote = _begun(location, recent=recent)
         key = (location.path, version, swmr, locking, location.roots)
         with self._shared.lend(key, lambda: _opened(location, remote, swmr=swmr, locking=locking)) as handle:
             if remote is not None:
@@ -134,11 +138,11 @@ class SharedFiles:
             return found
 
 
-def _begun(location: Location) -> tuple[str, RemoteFile | None]:
+def _begun(location: Location, *, recent: bool = False) -> tuple[str, RemoteFile | None]:
     """The version of a file, and of a remote one its beginning: fetched here, where no other thread waits for it."""
     if location.is_local:
         return location.status()[0], None
-    info = location.info()
+    info = location.info(recent=recent)
     remote = location.open_remote(info, exact=True)
     remote.begin()
     return info.tag or str(info.size), remote

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,8 +20,11 @@ __all__ = ["RemotePlace", "place_of"]
 
 MOST: Final = 32
 """Buckets or servers, each with some options, that are kept."""
+MOST_LOOKED: Final = 1024
 MOST_KEPT: Final = 1024
 """Blocks of all files of a place that are kept in memory, about; those of the file in use besides."""
+RECENT: Final = 2.0
+"""Seconds in which the version of a file is not asked for again before it is read; what is fetched tells if it is."""
 ENVIRONMENT: Final = ("AWS_", "AZURE_", "GOOGLE_")
 """How variables begin that say who asks, and where."""
 
@@ -41,6 +45,7 @@ class RemotePlace:
     storage_options: Mapping[str, Any] = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
     _objects: Objects | None = field(default=None, repr=False)
+    _looked: OrderedDict[str, tuple[float, ObjectInfo]] = field(default_factory=OrderedDict, repr=False)
     _known: OrderedDict[tuple[str, ObjectInfo, bool], KeptBlocks] = field(default_factory=OrderedDict, repr=False)
 
     def named(self, url: str) -> tuple[Objects, str]:
@@ -53,6 +58,24 @@ class RemotePlace:
             self._objects, name = _named(url, self.storage_options)
             return self._objects, name
         return _named(url, self.storage_options)
+
+    def look(self, url: str) -> ObjectInfo:
+        """Look at a file: one request."""
+        objects, name = self.named(url)
+        info = objects.head(name)
+        self._looked[url] = time.monotonic(), info
+        while len(self._looked) > MOST_LOOKED:
+            self._looked.popitem(last=False)
+        return info
+
+    def recent(self, url: str) -> ObjectInfo:
+        """A file as it was a moment ago."""
+        when, info = self._looked.get(url, (-RECENT, None))
+        return info if info is not None and time.monotonic() - when < RECENT else self.look(url)
+
+    def forget(self, url: str) -> None:
+        """Look at a file before it is read the next time."""
+        self._looked.pop(url, None)
 
     def known(self, url: str, info: ObjectInfo, *, on_disk: bool) -> KeptBlocks:
         """What is known of one version of a file."""

@@ -7,7 +7,7 @@ import io
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +16,7 @@ from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
 from intake_bluesky.objects import ObjectInfo, ObjectReplaced, Objects, Span
 from intake_bluesky.runtime.secrets import shown
 
-__all__ = ["ByteRange", "RemoteFile", "unavailable"]
+__all__ = ["ByteRange", "FileReplaced", "RemoteFile", "unavailable"]
 
 PART: Final = 8 << 20
 """Bytes of a request at most: more are several, at one time."""
@@ -35,6 +35,10 @@ class ByteRange(NamedTuple):
     stop: int
 
 
+class FileReplaced(AssetUnavailable):
+    """A file is another by now than the one that was opened."""
+
+
 class RemoteFile(io.RawIOBase):
     """One version of a remote file; if it is replaced while it is read, reading raises.
 
@@ -51,11 +55,15 @@ class RemoteFile(io.RawIOBase):
         Of this version.
     exact : bool
         Raise at the end of the file: HDF5 takes for values what is in the memory that was not filled.
+    on_replaced : callable, optional
+        Called when it is found to be another version.
     """
 
     def __init__(
-        self, objects: Objects, name: str, info: ObjectInfo, known: KeptBlocks, *, exact: bool = False
-    ) -> None:
+        self, objects: Objects, name: str, info: ObjectInfo, known: KeptBlocks, *, exact: bool = False,
+        on_replaced: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._on_replaced = on_replaced
         self._objects, self._name, self._info, self.known, self._exact = objects, name, info, known, exact
         self.name = objects.url(name)
         self.size = info.size
@@ -164,6 +172,8 @@ class RemoteFile(io.RawIOBase):
         fetched: list[bytes] = []
         for part, data in zip(ranges, found, strict=True):
             if isinstance(data, Exception):
+                if isinstance(data, ObjectReplaced) and self._on_replaced is not None:
+                    self._on_replaced()
                 raise unavailable(self.name, data) from None
             if len(data) != part.stop - part.start:
                 raise AssetUnavailable(
@@ -190,7 +200,7 @@ def unavailable(url: str, error: Exception) -> Exception:
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
     if isinstance(error, ObjectReplaced):
-        return AssetUnavailable(f"{shown(url)} was replaced while it was read: read it again")
+        return FileReplaced(f"{shown(url)} was replaced while it was read: read it again")
     if isinstance(error, (IntakeBlueskyError, PermissionError, NotADirectoryError, IsADirectoryError)):
         return error
     return AssetUnavailable(f"{shown(url)} cannot be read: {type(error).__name__}: {shown(str(error))}")
