@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -15,7 +17,7 @@ from intake_bluesky.assets.images import sequence
 from intake_bluesky.assets.zarr_arrays import ZarrReader
 from intake_bluesky.errors import AssetUnavailable
 from intake_bluesky.testing.readers import WrittenFiles
-from tests.assets.by_hand import Array, asset, both, frames, key, opened
+from tests.assets.by_hand import Array, asset, both, frames, key, opened, write
 from tests.assets.formats import FORMATS, TIFF, numpy_files, tiffs
 from tests.assets.remote_by_hand import BUCKET, counted, options, put
 from tests.servers.proxy import Fault, Proxy
@@ -55,11 +57,11 @@ def array(url: str, endpoint: str, mimetype: str = TIFF, template: str = "img_{:
 
 
 def test_a_request_a_file(tmp_path: Path, buckets: Buckets, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    for write, mimetype, template in (
+    for written, mimetype, template in (
         (tiffs, TIFF, "img_{:06d}.tiff"),
         (numpy_files, "multipart/related;type=application/x-npy", "img_{:d}.npy"),
     ):
-        described = array(sequence_in(buckets, tmp_path, write), proxy.endpoint, mimetype, template)
+        described = array(sequence_in(buckets, tmp_path, written), proxy.endpoint, mimetype, template)
         proxy.reset()
         np.testing.assert_array_equal(described.read(), frames(COUNT))
         assert counted(proxy) == {"GET": COUNT}
@@ -141,3 +143,28 @@ def test_zarr(tmp_path: Path, buckets: Buckets, proxy: Proxy, zarr_format: int) 
     np.testing.assert_array_equal(clean.read(), frames(COUNT))
     with pytest.raises(AssetUnavailable, match=r"has no array 'date'; its arrays are data"):
         ZarrReader.of(clean.files()[0], {"path": "date"}).structure()
+
+
+def test_a_forked_child_reads_without_the_threads_of_its_parent(tmp_path: Path, buckets: Buckets) -> None:
+    write(tmp_path / "x.h5", frames(COUNT))
+    spans = [(1, COUNT + 1, 0, COUNT)]
+    assets = [
+        asset(put(buckets, tmp_path / "x.h5"), spans),
+        asset(zarr_in(buckets, tmp_path, 3), spans, mimetype="application/x-zarr", path="data"),
+    ]
+    several = [opened(each, key(4, 6), COUNT, storage_options=options(buckets.endpoint)) for each in assets]
+    several.append(array(sequence_in(buckets, tmp_path), buckets.endpoint))
+    assert all(np.array_equal(each.read(), frames(COUNT)) for each in several)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(several, queue))
+    child.start()
+    try:
+        assert queue.get(timeout=60) == [True, True, True]
+    finally:
+        child.kill()
+        child.join()
+
+
+def _in_child(several: list[AssetArray], queue: Any) -> None:
+    queue.put([bool(np.array_equal(each.read(), frames(COUNT))) for each in several])
