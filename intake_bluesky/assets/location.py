@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from intake_bluesky.assets.names import Place, moved, names_of, plain
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 from intake_bluesky.runtime.data_roots import advice
-from intake_bluesky.runtime.filesystems import check_filesystems
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.runtime.trust import origin_of, without_credentials
 
-__all__ = ["Location", "check_regular", "locate"]
+if TYPE_CHECKING:
+    from intake_bluesky.assets.remote.remote_file import RemoteFile
+    from intake_bluesky.objects import ObjectInfo, Objects
+
+__all__ = ["Location", "check_regular", "fetched_whole", "locate"]
 
 REMOTE: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "http", "https", "memory"})
 """Schemes that documents may name without trust: none of them reaches local files."""
@@ -39,6 +43,8 @@ class Location:
         trusted.
     told : str
         How the path was found, for messages.
+    fetched : bytes or Exception or None
+        All of a remote file, or what fetching it raised, while it is read; no graph has it.
 
     Examples
     --------
@@ -50,6 +56,7 @@ class Location:
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     roots: tuple[str, ...] | None = field(default=None, repr=False)
     told: str = field(default="", repr=False, compare=False)
+    fetched: bytes | Exception | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_local(self) -> bool:
@@ -76,19 +83,29 @@ class Location:
             # it.
             stat = os.stat(self.path)
             return f"{stat.st_ino}:{stat.st_mtime_ns}:{stat.st_size}", stat.st_size
-        fs, path = self._filesystem(self.path)
-        info = fs.info(path)
-        return str(fs.ukey(path)), int(info.get("size") or 0)
+        info = self.info()
+        # Where a server tells nothing else, the size is all there is.
+        return info.tag or str(info.size), info.size
 
-    def _filesystem(self, url: str) -> tuple[Any, str]:
-        import fsspec
+    def objects(self) -> tuple[Objects, str]:
+        """Of a remote file the objects that it is among, and its name there."""
+        from intake_bluesky.assets.remote.places import place_of
 
-        check_filesystems(url)
+        return place_of(self.path, self.storage_options).named(self.path)
+
+    def info(self, *, recent: bool = False) -> ObjectInfo:
+        """Look at a remote file, or (`recent`) know what it was a moment ago.
+
+        Raises as `status` does, and AssetUnavailable.
+        """
+        from intake_bluesky.assets.remote.places import place_of
+        from intake_bluesky.assets.remote.remote_file import unavailable
+
         try:
-            fs, path = fsspec.url_to_fs(url, **self.storage_options)
-        except ValueError as error:
-            raise AssetUnavailable(f"{url} is at no place that fsspec knows: {error}") from error
-        return fs, path
+            place = place_of(self.path, self.storage_options)
+            return place.recent(self.path) if recent else place.look(self.path)
+        except Exception as error:  # noqa: BLE001  # filesystems raise what their libraries do
+            raise unavailable(self.path, error) from None
 
     def beginning_with(self, prefix: str) -> list[str]:
         """How the paths of what is there go on after a prefix.
@@ -106,12 +123,12 @@ class Location:
                 self.with_path(folder or ".").check()
                 names = os.listdir(folder or ".")
             else:
-                fs, path = self._filesystem(prefix)
+                objects, path = self.with_path(prefix).objects()
                 folder, _, begin = path.rpartition("/")
-                names = [str(name).rpartition("/")[2] for name in fs.ls(folder, detail=False)]
+                names = [info.name.rpartition("/")[2] for info in objects.list(folder)]
         except (FileNotFoundError, NotADirectoryError, UntrustedName):
             return []
-        except OSError as error:
+        except Exception as error:  # filesystems raise what their libraries do
             raise AssetUnavailable(f"the folder of {prefix}* cannot be listed: {error}") from error
         return [name[len(begin) :] for name in names if name.startswith(begin)]
 
@@ -136,17 +153,58 @@ class Location:
                 check_regular(self.path, os.stat(self.path).st_mode)
 
     def open(self) -> Any:
-        """Open for reading bytes; raises as `check` does."""
+        """Open for reading bytes; raises as `check` and `status` do."""
+        if isinstance(self.fetched, Exception):
+            raise self.fetched
+        if self.fetched is not None:
+            return io.BytesIO(self.fetched)
         if not self.is_local:
-            import fsspec
-
-            check_filesystems(self.path)
-            try:
-                return fsspec.open(self.path, "rb", **self.storage_options).open()
-            except ValueError as error:
-                raise AssetUnavailable(f"{self.path} is at no place that fsspec knows: {error}") from error
+            info = self.info()
+            # Some servers do not tell how long a file is.
+            return io.BufferedReader(self.open_remote(info)) if info.size else self.with_content(self._all()).open()
         self.check()
         return open(self.path, "rb")
+
+    def _all(self) -> bytes:
+        objects, name = self.objects()
+        return objects.get(name)[0]
+
+    def open_remote(self, info: ObjectInfo, *, exact: bool = False) -> RemoteFile:
+        """Open a version of a remote file, for reading parts of it; nothing is fetched yet.
+
+        With `exact` reading past its end raises, and the blocks that are read are kept on disk.
+        """
+        from intake_bluesky.assets.remote.places import place_of
+        from intake_bluesky.assets.remote.remote_file import RemoteFile
+
+        place = place_of(self.path, self.storage_options)
+        objects, name = place.named(self.path)
+        known = place.known(self.path, info, on_disk=exact)
+        return RemoteFile(objects, name, info, known, exact=exact, on_replaced=lambda: place.forget(self.path))
+
+    def with_content(self, fetched: bytes | Exception) -> Location:
+        """The same file, fetched already."""
+        return replace(self, fetched=fetched)
+
+
+def fetched_whole(files: Sequence[Location], most: int) -> list[Location]:
+    """Remote files of one place, fetched at the same time, a request each; larger ones than `most` stay as they are.
+
+    What one of them raised, it raises when it is opened.
+    """
+    from intake_bluesky.assets.remote.remote_file import unavailable
+    from intake_bluesky.objects import Span
+
+    named = [file.objects() for file in files]
+    found = named[0][0].ranges([Span(name, 0, most) for _, name in named])
+    return [
+        file.with_content(unavailable(file.path, data))
+        if isinstance(data, Exception)
+        else file
+        if len(data) == most
+        else file.with_content(data)
+        for file, data in zip(files, found, strict=True)
+    ]
 
 
 def check_regular(path: str, mode: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from intake_bluesky.assets.event_layout import EventLayout
 from intake_bluesky.assets.reader import AssetReader
 from intake_bluesky.assets.region import Region
+from intake_bluesky.assets.remote.remote_file import FileReplaced
 from intake_bluesky.assets.whole_numbers import changed, holds_all
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.errors import DamagedRun
@@ -46,9 +47,16 @@ def read_events(reader: AssetReader, layout: EventLayout, events: Array, out: Ar
         When the dtype of `out`, which is that of several files, does not hold an integer of this one.
     """
     part = _EventFrames.of(layout, region)
-    with reader.session():
-        for rows, numbers in part.pieces(events, apart=reader.frame_by_frame):
-            part.read(reader, rows, numbers, out)
+
+    def read() -> None:
+        with reader.session():
+            for rows, numbers in part.pieces(events, apart=reader.frame_by_frame):
+                part.read(reader, rows, numbers, out)
+
+    try:
+        read()
+    except FileReplaced:
+        read()  # all of it: no values of two versions stand side by side
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,9 @@ def _store(location: Location) -> Any:
         if _is_zip(location):
             options = {scheme: dict(location.storage_options)}
             return storage.FsspecStore.from_url(f"zip://::{location.path}", storage_options=options, read_only=True)
+        made = _obstore(location) if hasattr(storage, "ObjectStore") else None  # since zarr 3.0.7
+        if made is not None:
+            return storage.ObjectStore(made, read_only=True)
         return storage.FsspecStore.from_url(
             location.path, storage_options=dict(location.storage_options), read_only=True
         )
@@ -187,6 +190,14 @@ def _store(location: Location) -> Any:
     if _is_zip(location):
         return storage.ZipStore(location.path, mode="r", read_only=True)
     return _checked_store(location)
+
+
+def _obstore(location: Location) -> Any:
+    """What obstore has for a folder in a bucket; None where fsspec is what reads it."""
+    from intake_bluesky.objects.cloud import CloudObjects
+
+    objects, name = location.objects()
+    return objects.obstore(name) if isinstance(objects, CloudObjects) else None
 
 
 @cache

@@ -15,7 +15,7 @@ from intake_bluesky.files.scan.file_layout import FileLayout, unpacked
 from intake_bluesky.files.scan.index_entries import scan
 from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import IndexEntry
-from intake_bluesky.objects import ObjectChanged
+from intake_bluesky.objects import ObjectReplaced
 
 __all__ = ["IndexedFiles"]
 
@@ -44,7 +44,7 @@ class IndexedFiles(FileIndexer):
                 self.index.forget([entry.path])
                 self.index.settle()
                 continue
-            except ObjectChanged:  # since it was listed
+            except ObjectReplaced:  # since it was listed
                 surely = True
                 continue
             if entry.uid == uid:

@@ -24,7 +24,7 @@ from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.rare_words import narrowed
 from intake_bluesky.index.tables import COLUMNS
 from intake_bluesky.index.translator import Translator
-from intake_bluesky.objects import ObjectChanged
+from intake_bluesky.objects import ObjectReplaced
 from intake_bluesky.query import Path, Query, leaves
 from intake_bluesky.query.pruning import Kept
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
@@ -296,7 +296,7 @@ def _explained(uid: str) -> Iterator[None]:
         yield
     except IntakeBlueskyError:
         raise
-    except (FileNotFoundError, ObjectChanged) as error:
+    except (FileNotFoundError, ObjectReplaced) as error:
         raise DamagedRun(
             f"run {uid} is not there as it was when it was opened ({shown(str(error))}): refresh the catalog"
         ) from error

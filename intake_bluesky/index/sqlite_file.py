@@ -25,6 +25,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.index.tables import VERSION, create, prepare
+from intake_bluesky.runtime.cache_folder import cache_folder
 from intake_bluesky.runtime.processes import PerProcess
 
 __all__ = ["IndexFile", "IndexLost", "index_path"]
@@ -58,13 +59,8 @@ def index_path(key: str) -> Path:
 
     The host's name is part of it, because homes are shared between hosts and SQLite's shared memory is not.
     """
-    folder = os.environ.get("INTAKE_BLUESKY_CACHE")
-    if not folder:
-        import platformdirs
-
-        folder = platformdirs.user_cache_dir("intake-bluesky", appauthor=False)
     host = re.sub(r"[^\w.-]", "_", platform.node()) or "localhost"
-    return Path(folder) / f"files-{host}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.sqlite"
+    return cache_folder() / f"files-{host}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.sqlite"
 
 
 class _Connection(sqlite3.Connection):

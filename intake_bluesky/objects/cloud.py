@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-from intake_bluesky.objects.contract import ANY, Data, ObjectChanged, ObjectInfo, Objects, Span, matcher
+from intake_bluesky.objects.contract import ANY, Data, ObjectInfo, ObjectReplaced, Objects, Span, matcher
 from intake_bluesky.objects.filesystem import FilesystemObjects, as_tag
 from intake_bluesky.objects.options import StoreSettings, settings_for
 from intake_bluesky.runtime.filesystems import check_filesystems
@@ -33,7 +33,7 @@ GAP: Final = 1 << 16
 PAGE: Final = 1000
 """Objects of a listing that a server sends at once."""
 PART: Final = 8 << 20
-"""Bytes of a part of a large object; larger ones are put in parts."""
+"""Bytes of a part of a large object; larger ones are put in parts, and near ranges asked for apart."""
 PATIENCE: Final = timedelta(seconds=60)
 """How long a request is tried again."""
 TIMEOUT: Final = timedelta(seconds=120)
@@ -108,7 +108,7 @@ class CloudObjects(Objects):
     def _store(self) -> Any:
         return self._made.get(self._make)
 
-    def _make(self) -> Any:
+    def _make(self, folder: str = "") -> Any:
         from obstore import store
 
         _Runtime.started = True
@@ -116,7 +116,19 @@ class CloudObjects(Objects):
         assert settings is not None  # `objects_at` has asked
         if settings.region_unknown:
             settings.config["region"] = _region_of(self._bucket)
-        return _made(getattr(store, KINDS[self._kind]), self._bucket, settings)
+        return _made(getattr(store, KINDS[self._kind]), self._bucket, settings, folder)
+
+    @property
+    def place(self) -> str:
+        """The server and the bucket, without credentials: it tells objects of one name apart."""
+        settings = settings_for(self._kind, self._options)
+        assert settings is not None
+        given = (str(settings.config.get(key, "")) for key in ("endpoint", "base_url", "account_name"))
+        return " ".join([self._root, *given])
+
+    def obstore(self, folder: str) -> Any:
+        """What obstore has for a folder, for libraries that are made for it; None in a child that it would hang in."""
+        return None if self._forked() is not None else self._make(folder)
 
     def _forked(self) -> Objects | None:
         """The same by a filesystem of fsspec, in a child of a process that uses obstore."""
@@ -154,7 +166,7 @@ class CloudObjects(Objects):
         if isinstance(error, AlreadyExistsError):
             return FileExistsError(f"{where} is there already")
         if isinstance(error, PreconditionError):
-            return ObjectChanged(f"{where} is another now than the one that was asked for")
+            return ObjectReplaced(f"{where} is another now than the one that was asked for")
         if code and code[1] in EXPIRED:
             return _Expired(f"{why} ({where})")
         if status and status[1] == "416":
@@ -206,9 +218,10 @@ class CloudObjects(Objects):
         found: dict[int, bytes | Exception] = {}
 
         def fetch(several: Sequence[tuple[int, Span]]) -> None:
-            start, stop = several[0][1].start, max(span.stop for _, span in several)
+            name, start, _, tag = several[0][1]
+            stop = max(span.stop for _, span in several)
             try:
-                data = self._part(several[0][1]._replace(start=start, stop=stop))
+                data = self._part(name, start, stop, tag)
             except OSError as error:
                 found.update((number, error) for number, _ in several)
             else:
@@ -223,14 +236,19 @@ class CloudObjects(Objects):
                 pass
         return [found[number] for number in range(len(spans))]
 
-    def _part(self, span: Span) -> bytes:
-        if span.stop <= span.start:
+    def _part(self, name: str, start: int, stop: int, tag: str) -> bytes:
+        if stop <= start:
             return b""
-        options: dict[str, Any] = {"range": (span.start, span.stop)}
-        if span.tag:
-            options["if_match"] = f'"{span.tag}"'
+
+        def fetched() -> bytes:
+            found = self._store.get(name, options={"range": (start, stop)})
+            # The answer tells of which version it is: no condition that a server may not know.
+            if tag and _tag(found.meta) != tag:
+                raise ObjectReplaced(f"{shown(self.url(name))} was replaced")
+            return bytes(found.bytes())
+
         with suppress(_Beyond):
-            return self._do(lambda: bytes(self._store.get(span.name, options=options).bytes()), span.name)
+            return self._do(fetched, name)
         return b""
 
     def put(self, name: str, data: Data) -> str:
@@ -294,8 +312,10 @@ class _Beyond(OSError):
     """An object ends before a range begins."""
 
 
-def _made(kind: Any, bucket: str, settings: StoreSettings) -> Any:
-    given = {} if settings.credentials is None else {"credential_provider": settings.credentials}
+def _made(kind: Any, bucket: str, settings: StoreSettings, folder: str) -> Any:
+    given: dict[str, Any] = {"prefix": folder} if folder else {}
+    if settings.credentials is not None:
+        given["credential_provider"] = settings.credentials
     retry = {
         "max_retries": 10, "retry_timeout": PATIENCE,
         "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
@@ -331,7 +351,8 @@ def _near(spans: Sequence[Span]) -> Iterator[list[tuple[int, Span]]]:
     for _, same in groupby(order, key=lambda pair: (pair[1].name, pair[1].tag)):
         group: list[tuple[int, Span]] = []
         for number, span in same:
-            if group and span.start - max(one.stop for _, one in group[-1:]) > GAP:
+            far = group and span.start - group[-1][1].stop > GAP
+            if far or (group and span.stop - group[0][1].start > PART):
                 yield group
                 group = []
             group.append((number, span))

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, ClassVar, Final, NamedTuple, TypeAlias
 
-__all__ = ["ANY", "Data", "ObjectChanged", "ObjectInfo", "Objects", "Span", "matcher"]
+__all__ = ["ANY", "Data", "ObjectInfo", "ObjectReplaced", "Objects", "Span", "matcher"]
 
 ANY: Final = "*"
 """The pattern of what is directly in a folder."""
@@ -40,8 +40,7 @@ class ObjectInfo(NamedTuple):
 class Span(NamedTuple):
     """The bytes of an object from `start` up to `stop`, or its end.
 
-    With a `tag` those of the object that has it, where the store can tell: of another one that took its place meanwhile
-    nothing is given, and `ObjectChanged` says so.
+    With a `tag`, those of that version: of another one it is `ObjectReplaced`.
     """
 
     name: str
@@ -50,8 +49,8 @@ class Span(NamedTuple):
     tag: str = ""
 
 
-class ObjectChanged(OSError):
-    """An object is not the one it was: another was put in its place."""
+class ObjectReplaced(OSError):
+    """An object is not the one any more that it was."""
 
 
 def matcher(pattern: str) -> Callable[[str], object]:

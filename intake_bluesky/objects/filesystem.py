@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
-from intake_bluesky.objects.contract import ANY, Data, ObjectInfo, Objects, Span
+from intake_bluesky.objects.contract import ANY, Data, ObjectInfo, ObjectReplaced, Objects, Span
 from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.runtime.secrets import shown
 
@@ -82,12 +82,27 @@ class FilesystemObjects(Objects):
         return bytes(self._fs.cat_file(self._root + name)), found
 
     def ranges(self, spans: Sequence[Span]) -> Sequence[bytes | Exception]:
-        names, starts = [self._root + span.name for span in spans], [span.start for span in spans]
+        names, starts, stops, _ = (list(each) for each in zip(*spans, strict=True)) if spans else ([], [], [], [])
         # Returned: one that cannot be had does not cost the others.
-        found = self._fs.cat_ranges(names, starts, [span.stop for span in spans], on_error="return")
-        return [_part(data, span) for data, span in zip(found, spans, strict=True)]
+        found = self._fs.cat_ranges([self._root + name for name in names], starts, stops, on_error="return")
+        parts = [_part(data, span) for data, span in zip(found, spans, strict=True)]
+        # Looked at afterwards: what had the tag then had it before, or was written meanwhile.
+        replaced = {
+            (name, tag): ObjectReplaced(f"{shown(self.url(name))} was replaced")
+            for name, tag in {(span.name, span.tag) for span in spans if span.tag}
+            if self._tag_of(name) != tag
+        }
+        return [replaced.get((span.name, span.tag), part) for part, span in zip(parts, spans, strict=True)]
+
+    def _tag_of(self, name: str) -> str:
+        try:
+            return self.head(name).tag
+        except FileNotFoundError:
+            return ""
 
     def range(self, name: str, start: int, stop: int, tag: str = "") -> bytes:
+        if tag:
+            return super().range(name, start, stop, tag)
         return _cut(bytes(self._fs.cat_file(self._root + name, start=start, end=stop)), Span(name, start, stop))
 
     def put(self, name: str, data: Data) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from uuid import uuid4
 
-from intake_bluesky.objects.contract import ANY, Data, ObjectChanged, ObjectInfo, Objects, Span, matcher
+from intake_bluesky.objects.contract import ANY, Data, ObjectInfo, ObjectReplaced, Objects, Span, matcher
 
 __all__ = ["LocalObjects"]
 
@@ -53,10 +53,7 @@ class LocalObjects(Objects):
                     yield self.head(path)
 
     def head(self, name: str) -> ObjectInfo:
-        found = os.stat(name)
-        # A file that was put in place of another of the same size and time is another.
-        tag = f"{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}"
-        return ObjectInfo(name, found.st_size, tag, found.st_mtime)
+        return _info(name, os.stat(name))
 
     def get(self, name: str) -> tuple[bytes, ObjectInfo]:
         info = self.head(name)
@@ -67,9 +64,9 @@ class LocalObjects(Objects):
         found: list[bytes | Exception] = []
         for span in spans:
             try:
-                if span.tag and self.head(span.name).tag != span.tag:
-                    raise ObjectChanged(f"{span.name} is another now than the one that was asked for")
                 with open(span.name, "rb") as file:
+                    if span.tag and _info(span.name, os.fstat(file.fileno())).tag != span.tag:
+                        raise ObjectReplaced(f"{span.name} was replaced")
                     file.seek(span.start)
                     found.append(file.read(span.stop - span.start))
             except OSError as error:
@@ -131,6 +128,12 @@ def _sync(folder: str) -> None:
             os.fsync(place)
         finally:
             os.close(place)
+
+
+def _info(name: str, found: os.stat_result) -> ObjectInfo:
+    # A file that was put in place of another of the same size and time is another.
+    tag = f"{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}"
+    return ObjectInfo(name, found.st_size, tag, found.st_mtime)
 
 
 def _below(folder: str) -> Iterator[str]:

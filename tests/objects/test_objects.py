@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 import s3fs  # type: ignore[import-untyped]
 
-from intake_bluesky.objects import ObjectChanged, ObjectInfo, Objects, Span, cloud, objects_at
+from intake_bluesky.objects import ObjectInfo, ObjectReplaced, Objects, Span, cloud, objects_at
 from intake_bluesky.objects.cloud import CloudObjects
 from intake_bluesky.objects.filesystem import FilesystemObjects
 from intake_bluesky.objects.options import settings_for
@@ -105,7 +105,7 @@ def test_of_another_object_in_its_place_nothing_is_given(place: Place) -> None:
     assert objects.range(f"{folder}/a", 0, 3, tag) == b"fir"
     objects.put(f"{folder}/a", b"other")
     if objects.atomic:
-        with pytest.raises(ObjectChanged):
+        with pytest.raises(ObjectReplaced):
             objects.range(f"{folder}/a", 0, 3, tag)
 
 
@@ -193,6 +193,19 @@ def test_near_ranges_are_one_request(behind: Place, proxy: Proxy) -> None:
 def _in_child(objects: Objects, folder: str, queue: Any) -> None:
     objects.put(f"{folder}/child", b"from the child")
     queue.put((objects.get(f"{folder}/parent")[0], [info.name for info in objects.list(folder)]))
+
+
+def test_parts_of_one_version(place: Place) -> None:
+    objects, folder = place
+    tag = objects.put(f"{folder}/a", b"first version")
+    spans = [Span(f"{folder}/a", 0, 5, tag), Span(f"{folder}/a", 6, 13, "another"), Span(f"{folder}/a", 6, 13)]
+    first, another, any_version = objects.ranges(spans)
+    assert (first, any_version) == (b"first", b"version")
+    assert isinstance(another, ObjectReplaced)
+    assert objects.put(f"{folder}/a", b"and the second") != tag
+    assert isinstance(objects.ranges(spans[:1])[0], ObjectReplaced)
+    objects.delete([f"{folder}/a"])
+    assert isinstance(objects.ranges(spans[:1])[0], FileNotFoundError | ObjectReplaced)
 
 
 def test_a_forked_child_has_its_own_connections(buckets: Buckets) -> None:

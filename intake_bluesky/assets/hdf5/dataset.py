@@ -11,6 +11,7 @@ import numpy as np
 from intake_bluesky.assets.hdf5.filters import Deflated, check_filters, read_region
 from intake_bluesky.assets.hdf5.links import VirtualSource, check_source, find_dataset, locate_source, sources_of
 from intake_bluesky.assets.hdf5.open_files import OpenFile, import_h5py, open_files
+from intake_bluesky.assets.hdf5.stored_ranges import pieces
 from intake_bluesky.assets.region import AxisIndex, Region, Subarray
 from intake_bluesky.documents.columns import TEXT, Array
 from intake_bluesky.errors import AssetUnavailable, DamagedRun
@@ -106,6 +107,17 @@ class Dataset:
             check_filters(self.data, self.owner.location.path)
             self.squeezed = Deflated.of(self.data)
             self.checked = True
+        remote = self.owner.remote
+        if remote is None:
+            self._decode(region, out)
+            return
+        target, done = out.reshape(region.shape), 0
+        for part, ranges in pieces(remote, self.data, region):
+            with remote.holding(ranges):
+                self._decode(part, target[done : done + len(part[0])])
+            done += len(part[0])
+
+    def _decode(self, region: Region, out: Array) -> None:
         # Our own decompression copies bytes: no conversion of dtypes, and no steps.
         if self.squeezed is not None and out.dtype == self.dtype and {r.step for r in region} == {1}:
             self.squeezed.read(region, out)
@@ -145,7 +157,7 @@ class Dataset:
 
     def _read_source(self, source: VirtualSource, region: Region, target: Array) -> None:
         location = locate_source(self.owner, source)
-        with open_files.lend(location, swmr=bool(self.owner.file.swmr_mode)) as handle:
+        with open_files.lend(location, swmr=bool(self.owner.file.swmr_mode), recent=True) as handle:
             found = Dataset.find(handle, source.dataset)
             part, place = source.part(region, found.data.shape)
             taken: Array = np.empty(part.shape, target.dtype)

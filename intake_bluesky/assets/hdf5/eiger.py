@@ -80,7 +80,7 @@ class EigerReader(LocatedReader):
 
     def session(self) -> AbstractContextManager[Any]:
         """Keep the master open."""
-        return open_files.lend(self.master)
+        return open_files.lend(self.master, recent=True)
 
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape and dtype from the first data file, the number of images from the first and the last."""
@@ -90,7 +90,7 @@ class EigerReader(LocatedReader):
 
     def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Read images from the data files that hold them, one after the other."""
-        with open_files.lend(self.master) as handle:
+        with open_files.lend(self.master, recent=True) as handle:
             series = self._series(handle)
             each = series.per_file
             if stop > (series.header.frames or 0):

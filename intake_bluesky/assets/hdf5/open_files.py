@@ -8,6 +8,7 @@ and so would a writer.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from struct import unpack
 from typing import Any, Final, TypeVar
 
 from intake_bluesky.assets.location import Location
+from intake_bluesky.assets.remote.remote_file import RemoteFile
+from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
 from intake_bluesky.runtime.optional import optional_import
 from intake_bluesky.runtime.shared import Shared
 
@@ -42,10 +45,13 @@ class OpenFile:
         Results of looking into the file, reused by the next read of the same session.
     linked : contextlib.ExitStack
         Holds the files that links of this one lead to.
+    remote : RemoteFile or None
+        What HDF5 reads from, where that is not the operating system.
     """
 
     file: Any
     location: Location
+    remote: RemoteFile | None = None
     kept: dict[Hashable, Any] = field(default_factory=dict)
     linked: ExitStack = field(default_factory=ExitStack)
 
@@ -57,7 +63,7 @@ class OpenFile:
 
         def opened() -> OpenFile:
             location.check()
-            file = OpenFile(_open(location, swmr=bool(self.file.swmr_mode), locking=False), location)
+            file = _opened(location, _begun(location)[1], swmr=bool(self.file.swmr_mode), locking=False)
             return self.linked.enter_context(closing(file))
 
         return open_files.keep(self, ("linked", location.path), opened)
@@ -66,7 +72,10 @@ class OpenFile:
         """Close the file and those it leads to; datasets are dropped first, because a live one holds its file open."""
         self.kept.clear()
         self.linked.close()
+        # HDF5 first: a file of its that is open when the process ends reads from one that is gone.
         self.file.close()
+        if self.remote is not None:
+            self.remote.close()
 
 
 class SharedFiles:
@@ -74,13 +83,19 @@ class SharedFiles:
 
     def __init__(self) -> None:
         self._shared: Shared[OpenFile] = Shared(OpenFile.close)
+        self._here = threading.local()
 
     def __len__(self) -> int:
         return len(self._shared)
 
     @contextmanager
-    def lend(self, location: Location, *, swmr: bool = False, locking: bool | None = False) -> Iterator[OpenFile]:
+    def lend(
+        self, location: Location, *, swmr: bool = False, locking: bool | None = False, recent: bool = False
+    ) -> Iterator[OpenFile]:
         """Lend the open file and what is known of it.
+
+        With `recent` a server is not asked for the version again that it told a moment ago, or that this thread is
+        reading: for reading values, of which each answer tells whether it holds.
 
         Raises
         ------
@@ -89,9 +104,26 @@ class SharedFiles:
         """
         location.check()
         # `roots` too: what a trusted catalog has found through links is not for an untrusted one.
-        key = (location.path, location.status()[0], swmr, locking, location.roots)
-        with self._shared.lend(key, lambda: OpenFile(_open(location, swmr=swmr, locking=locking), location)) as handle:
-            yield handle
+        lent = self._lent_here()
+        held = next((file for file in lent if recent and file.location == location and file.file), None)
+        if held is not None:
+            yield held
+            return
+        version, remote = _begun(location, recent=recent)
+        key = (location.path, version, swmr, locking, location.roots)
+        with self._shared.lend(key, lambda: _opened(location, remote, swmr=swmr, locking=locking)) as handle:
+            if remote is not None:
+                lent.append(handle)
+            try:
+                yield handle
+            finally:
+                if handle in lent:
+                    lent.remove(handle)
+
+    def _lent_here(self) -> list[OpenFile]:
+        """Remote files that this thread holds."""
+        found: list[OpenFile] = self._here.__dict__.setdefault("lent", [])
+        return found
 
     def keep(self, handle: OpenFile, key: Hashable, make: Callable[[], T]) -> T:
         """The value made for this file and key before; if there is none, one thread makes it now."""
@@ -106,10 +138,29 @@ class SharedFiles:
             return found
 
 
+def _begun(location: Location, *, recent: bool = False) -> tuple[str, RemoteFile | None]:
+    """The version of a file, and of a remote one its beginning: fetched here, where no other thread waits for it."""
+    if location.is_local:
+        return location.status()[0], None
+    info = location.info(recent=recent)
+    remote = location.open_remote(info, exact=True)
+    remote.begin()
+    return info.tag or str(info.size), remote
+
+
+def _opened(location: Location, remote: RemoteFile | None, *, swmr: bool, locking: bool | None) -> OpenFile:
+    if remote is None:
+        return OpenFile(_open(location, swmr=swmr, locking=locking), location)
+    try:
+        return OpenFile(import_h5py().File(remote, "r", rdcc_nbytes=0), location, remote)
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, (IntakeBlueskyError, FileNotFoundError, PermissionError)):
+            raise
+        raise AssetUnavailable(f"{location.path} does not open as HDF5: {error}") from error
+
+
 def _open(location: Location, *, swmr: bool, locking: bool | None) -> Any:
     h5py = import_h5py()
-    if not location.is_local:
-        return h5py.File(location.open(), "r", rdcc_nbytes=0)
     refused: Exception | None = None
     # A file being written in SWMR mode opens only in that mode, an old one only without; and where this process has it
     # open already, HDF5 opens it only in the same mode and with the same locking, which `None` leaves to HDF5.

@@ -62,11 +62,11 @@ class HDF5Reader(LocatedReader):
 
     def session(self) -> AbstractContextManager[Any]:
         """Hold the file open, and what is known of the dataset."""
-        return open_files.lend(self.location, swmr=self.swmr, locking=self.locking)
+        return open_files.lend(self.location, swmr=self.swmr, locking=self.locking, recent=True)
 
     def structure(self, first: int = 0) -> FrameStructure:
         """Shape, dtype and chunks, from the file's header."""
-        with self._opened() as dataset:
+        with open_files.lend(self.location, swmr=self.swmr, locking=self.locking), self._opened() as dataset:
             frames, *shape = dataset.shape
             # The dataset may be in a file that a link leads to, which grows while this one stays the same.
             files = {place.path: place for place in (self.location, dataset.owner.location)}

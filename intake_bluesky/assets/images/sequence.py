@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, Self
+from itertools import islice
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
 import numpy as np
 
 from intake_bluesky.assets.images.name_template import NameTemplate
-from intake_bluesky.assets.location import Location, locate
+from intake_bluesky.assets.location import Location, fetched_whole, locate
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import FrameStructure, LocatedReader
 from intake_bluesky.assets.region import WHOLE, Region
@@ -23,6 +25,14 @@ from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
 from intake_bluesky.runtime.threads import run_all
 
 __all__ = ["FrameFile", "SequenceReader"]
+
+LARGEST: Final = 16 << 20
+"""Bytes of the frames of a remote file from which on it is read in parts, and not fetched whole."""
+HELD: Final = 64 << 20
+"""Bytes of files that are fetched at once, about."""
+MOST_FETCHED: Final = 64
+HEADERS: Final = 1 << 20
+"""Bytes that a file may have beside its frames."""
 
 
 class FrameFile(NamedTuple):
@@ -153,8 +163,21 @@ class SequenceReader(LocatedReader):
 
     def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
         """Read the frames from their files, several files at once."""
-        if out.size:
-            run_all(lambda part: self._read(part, out[part.begin : part.end], region), self._parts(start, stop))
+        if not out.size:
+            return
+        for parts in self._ready(self._parts(start, stop), out, region):
+            run_all(lambda part: self._read(part, out[part.begin : part.end], region), parts)
+
+    def _ready(self, parts: Iterator[_FramesOfFile], out: Array, region: Region) -> Iterator[Iterable[_FramesOfFile]]:
+        """The files, and where one request is best for each, as many as are held at once, fetched."""
+        shape = [part.stop for part in region] or out.shape[1:]
+        about = self.per_file * math.prod(shape) * out.itemsize  # no less, unless it is compressed
+        if self.location.is_local or not self.template.numbered or about > LARGEST:
+            yield parts
+            return
+        while several := list(islice(parts, max(2, min(MOST_FETCHED, HELD // max(about, 1))))):
+            fetched = fetched_whole([part.file for part in several], 2 * about + HEADERS)
+            yield [part._replace(file=file) for part, file in zip(several, fetched, strict=True)]
 
     def _parts(self, start: int, stop: int) -> Iterator[_FramesOfFile]:
         """The files that hold the frames from `start` to `stop`."""
@@ -214,7 +237,7 @@ def _naming(location: Location, what: str) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location.path) from error
     except Exception as error:  # decoders raise whatever they like at damage
         # The message names the file already.
-        if isinstance(error, OSError) and error.filename is not None:
+        if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.filename is not None):
             raise
         raise AssetUnavailable(
             f"{location.path} is damaged, or no {what} file: {type(error).__name__}: {error}"

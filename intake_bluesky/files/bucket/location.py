@@ -101,7 +101,7 @@ class BucketLocation(RemoteLocation):
                 pieces.append(part)
                 end += part.size
         if len(pieces) == 1:
-            return RemoteSource(self.objects, first.name, first.size, remote_stamp(first), first.tag)
+            return RemoteSource(self.objects, first.name, first.size, remote_stamp(first), self._checked(first.tag))
         return PartsSource(self.objects, pieces)
 
 

@@ -269,7 +269,7 @@ class RemoteLocation(FileLocation):
 
     def open(self, path: str) -> ByteSource:
         info = self.objects.head(self.objects.name_of(path))
-        return RemoteSource(self.objects, info.name, info.size, remote_stamp(info), info.tag)
+        return RemoteSource(self.objects, info.name, info.size, remote_stamp(info), self._checked(info.tag))
 
     def fetch(self, path: str) -> bytes:
         return self.objects.get(self.objects.name_of(path))[0]
@@ -279,7 +279,12 @@ class RemoteLocation(FileLocation):
 
     def trusted(self, path: str, stamp: str) -> ByteSource:
         """Open a file without asking whether it is still the one listed: one request less."""
-        return RemoteSource(self.objects, self.objects.name_of(path), size_of(stamp), stamp, tag_of(stamp))
+        name, tag = self.objects.name_of(path), self._checked(tag_of(stamp))
+        return RemoteSource(self.objects, name, size_of(stamp), stamp, tag)
+
+    def _checked(self, tag: str) -> str:
+        """The tag by which parts are checked to be of one version; filesystems of fsspec would be asked each time."""
+        return tag if self.objects.atomic else ""
 
     def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
         """Fetch beginning and end of many files at once, which is faster than one by one."""
