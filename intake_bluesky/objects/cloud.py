@@ -105,6 +105,10 @@ class CloudObjects(Objects):
     def _store(self) -> Any:
         return self._made.get(self._make)
 
+    def connected(self) -> Any:
+        """The store of obstore, for packages that take one; None in a child of a process that uses obstore."""
+        return None if _Runtime.lost else self._store
+
     def _make(self) -> Any:
         from obstore import store
 
