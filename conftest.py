@@ -24,7 +24,7 @@ from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParse
 
 from intake_bluesky.apps.cli import main
 
-GROUPS = {"intake.catalogs", "intake.drivers", "intake_bluesky.assets", "databroker.handlers"}
+GROUPS = {"intake.catalogs", "intake.drivers", "intake_bluesky.assets", "intake_bluesky.codecs", "databroker.handlers"}
 CACHE = pytest.StashKey[str]()
 
 

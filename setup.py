@@ -84,6 +84,7 @@ USERS = EXTRAS.keys() - {"docs", "test"}
 EXTRAS["all"] = sorted({need for name in USERS for need in EXTRAS[name]})
 
 DRIVERS = {
+    "bluesky-bucket-catalog": "intake_bluesky_bucket:BlueskyBucketCatalog",
     "bluesky-jsonl-catalog": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
     "bluesky-msgpack-catalog": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
     "bluesky-sql-catalog": "intake_bluesky_sql:BlueskySQLCatalog",
@@ -144,6 +145,10 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "intake.drivers": driver_entry_points(),
+        "intake_bluesky.codecs": [
+            "jsonl = intake_bluesky_jsonl.codec:CODEC",
+            "msgpack = intake_bluesky_msgpack.codec:CODEC",
+        ],
         "console_scripts": ["intake-bluesky = intake_bluesky.apps.cli:main"],
     },
     classifiers=[

@@ -55,6 +55,7 @@ PUBLIC = [
 ]
 
 NAMES = {
+    "bucket": "intake_bluesky_bucket:BlueskyBucketCatalog",
     "jsonl": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
     "msgpack": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
     "sql": "intake_bluesky_sql:BlueskySQLCatalog",

@@ -20,7 +20,7 @@ from intake_bluesky_jsonl import envelopes
 from intake_bluesky_jsonl.envelopes import as_pair, excerpt
 from intake_bluesky_jsonl.events import event_pages
 
-__all__ = ["JSONLCodec"]
+__all__ = ["CODEC", "JSONLCodec"]
 
 Pair: TypeAlias = tuple[str, Document]
 BEGINNING: Final = re.compile(rb'[ \t\r]*\[[ \t]*"([^"\\\n]{1,64})"[ \t]*,[ \t]*\{')
@@ -194,3 +194,7 @@ def _are_items(pairs: list[Any], data: bytes, start: int, stops: list[int]) -> b
 def _after_blank_lines(raw: bytes, start: int) -> int:
     found = BLANK_LINES.match(raw, start)
     return start if found is None else found.end()
+
+
+CODEC: Final = JSONLCodec()
+"""The format, as other drivers find it: by its name among the entry points ``intake_bluesky.codecs``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from intake_bluesky.files import FileStore
-from intake_bluesky_jsonl.codec import JSONLCodec
+from intake_bluesky_jsonl.codec import CODEC
 
 __all__ = ["JSONLStore"]
 
@@ -23,4 +23,4 @@ class JSONLStore(FileStore):
     [('abc', 'success')]
     """
 
-    codec = JSONLCodec()
+    codec = CODEC

@@ -23,7 +23,7 @@ from intake_bluesky_msgpack.arrays import (
     packable,
 )
 
-__all__ = ["MsgpackCodec"]
+__all__ = ["CODEC", "MsgpackCodec"]
 
 PAGES: Final = frozenset({"event_page", "bulk_events"})
 EVENTS: Final = PAGES | {"event"}
@@ -249,3 +249,7 @@ def _pickled(raw: bytes) -> str:
 
     name, doc = _unpack(raw, None)
     return f"{name}{find(doc, '')}"
+
+
+CODEC: Final = MsgpackCodec()
+"""The format, as other drivers find it: by its name among the entry points ``intake_bluesky.codecs``."""

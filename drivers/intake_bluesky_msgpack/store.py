@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from intake_bluesky.files import FileStore
-from intake_bluesky_msgpack.codec import MsgpackCodec
+from intake_bluesky_msgpack.codec import CODEC
 
 __all__ = ["MsgpackStore"]
 
@@ -23,4 +23,4 @@ class MsgpackStore(FileStore):
     [('abc', 'success')]
     """
 
-    codec = MsgpackCodec()
+    codec = CODEC

@@ -41,12 +41,18 @@ def driver_of_files(text: str) -> type[DriverCatalog]:
     if ending:
         return driver_of(ending, known)
     if "://" in text:
+        folders = opened_by(lambda driver: driver.folder_schemes)
+        if (scheme := text.partition("://")[0]) in folders and not is_pattern(text):
+            return driver_of(scheme, folders)
         databases = ", ".join(f"{scheme}://" for scheme in opened_by(lambda driver: driver.url_schemes))
         raise StoreUnavailable(
             f"{shown(text)} is no catalog: end the URL of files with {kinds()}; databases begin with {databases}"
         )
     if not os.path.exists(text) and not is_pattern(text):
         raise StoreUnavailable(f"{text} is no catalog: there is no such file or folder")
+    marks = opened_by(lambda driver: driver.folder_marks)
+    if os.path.isdir(text) and (marked := [mark for mark in marks if os.path.isdir(os.path.join(text, mark))]):
+        return driver_of(marked[0], marks)
     names = os.listdir(text) if os.path.isdir(text) else glob.glob(as_pattern(text), recursive=True)
     endings = {_longest(name, known) for name in names} - {""}
     # What a driver writes decides before what it reads, too: beside runs in MessagePack there may be any JSON.

@@ -33,6 +33,11 @@ class DriverCatalog:
     url_schemes: ClassVar[tuple[str, ...]] = ()
     """Schemes of URLs: ``("mongodb", "mongodb+srv")``."""
 
+    folder_schemes: ClassVar[tuple[str, ...]] = ()
+    """Schemes of URLs of folders: ``("s3", "gs")``."""
+    folder_marks: ClassVar[tuple[str, ...]] = ()
+    """Names of what is in a folder of this machine that it opens as a whole: ``("_index",)``."""
+
     @classmethod
     def from_location(cls, location: str, **options: Any) -> Self:
         """Make the catalog of a path, a pattern or a URL; by default that is the first argument."""

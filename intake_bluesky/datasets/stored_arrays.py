@@ -81,4 +81,5 @@ def _awaited(arrays: Sequence[Any], events: slice) -> Sequence[Array]:
             return [await array.getitem(events) for array in arrays]
         return await asyncio.gather(*(array.getitem(events) for array in arrays))
 
-    return sync(read())
+    found: Sequence[Array] = sync(read())
+    return found

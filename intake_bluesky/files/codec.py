@@ -6,12 +6,13 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from intake_bluesky.documents.columns import Observed
 from intake_bluesky.documents.model import ALL_KEYS, NAMES, Document, EventPage, Keys
+from intake_bluesky.runtime.plugins import Registry
 
-__all__ = ["Codec", "DocumentSpan"]
+__all__ = ["CODECS", "Codec", "DocumentSpan"]
 
 
 class DocumentSpan(NamedTuple):
@@ -135,3 +136,7 @@ def _beginning(codec: Codec, name: str) -> bytes:
 @lru_cache
 def _any_beginning(codec: Codec) -> re.Pattern[bytes]:
     return re.compile(b"|".join(re.escape(_beginning(codec, name)) for name in sorted(NAMES)))
+
+
+CODECS: Final[Registry[Codec]] = Registry("intake_bluesky.codecs")
+"""The formats of runs' documents by their names, which packages announce as entry points."""

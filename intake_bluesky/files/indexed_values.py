@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from intake_bluesky.files.indexer import IndexedFiles
+from intake_bluesky.files.indexed_files import IndexedFiles
 from intake_bluesky.index.index import ORDERS
 from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.key_values import Runs

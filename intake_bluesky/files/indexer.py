@@ -7,32 +7,30 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
-from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable
+from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.files.codec import Codec
-from intake_bluesky.files.content.decompress import Content, content_of, likely_size, most_of
-from intake_bluesky.files.content.file_location import RemoteLocation, location_of, shown
+from intake_bluesky.files.content.decompress import likely_size
+from intake_bluesky.files.content.file_location import FileLocation, location_of, shown
 from intake_bluesky.files.content.file_locations import FileLocations
 from intake_bluesky.files.content.listing import FileListing, digest
-from intake_bluesky.files.content.listing_schedule import Rhythm
-from intake_bluesky.files.content.source import ByteSource, is_certain, is_same, size_of
+from intake_bluesky.files.content.listing_schedule import Rhythm, Turn
+from intake_bluesky.files.content.source import is_certain, is_same, size_of
 from intake_bluesky.files.pending import Waiting, put_at_exit
-from intake_bluesky.files.published_index import adopt, publish
-from intake_bluesky.files.scan.file_layout import FileLayout, unpacked
-from intake_bluesky.files.scan.index_entries import END, scan
+from intake_bluesky.files.published_index import adopt, publish, take_details
+from intake_bluesky.files.scan.index_entries import END
 from intake_bluesky.files.scan.inspect import Task, look, look_at_written
 from intake_bluesky.files.scan.pool import look_at_all
-from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import FoundRun, Index, IndexEntry, IndexLost, index_path, storable
 from intake_bluesky.runtime.progress import track
 from intake_bluesky.runtime.sizes import is_of_another_limit, largest
 from intake_bluesky.storage.contract import Problem
 from intake_bluesky.storage.order import Order
 
-__all__ = ["IndexedFiles"]
+__all__ = ["FileIndexer"]
 
 LOG: Final = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -47,20 +45,28 @@ NONE: Final[Mapping[str, IndexEntry]] = {}
 LISTING: Final = "listing"  # the fact that the entries are those of a listing, by its digest
 
 
-class IndexedFiles:
+class FileIndexer:
     """The files of a store, by its paths and options of fsspec, and their index. Making one touches neither."""
+
+    kind: ClassVar[str] = "files"
+    """What an index is of: others find their runs in other ways, and have another index of the same address."""
 
     def __init__(self, codec: Codec, paths: Sequence[str], storage_options: Mapping[str, Any]) -> None:
         self.codec = codec
-        self.locations = FileLocations(location_of(path, codec.suffixes, storage_options) for path in paths)
+        self.locations = FileLocations(self._located(path, storage_options) for path in paths)
         # Other options may lead to other files at the same addresses.
         options = sorted((key, repr(value)) for key, value in storage_options.items())
-        self._key = json.dumps([codec.suffixes, sorted(location.pattern for location in self.locations), options])
+        key = [codec.suffixes, sorted(location.pattern for location in self.locations), options]
+        self._key = json.dumps(key if self.kind == "files" else [*key, self.kind])
         self._index: Index | None = None
         self._rhythm = Rhythm(self.locations)
         self._troubles: list[Problem] = []
         self._waiting = Waiting()
         self._lock = threading.RLock()
+
+    def _located(self, path: str, storage_options: Mapping[str, Any]) -> FileLocation:
+        """The location of a path."""
+        return location_of(path, self.codec.suffixes, storage_options)
 
     @property
     def index(self) -> Index:
@@ -158,12 +164,16 @@ class IndexedFiles:
             return
         self._put_waiting()
         turn = self._rhythm.begin(self.index.generation)
+        self._look_for_changes(turn, executor, deep=deep, unscanned=unscanned)
+        self._rhythm.end(turn)
+
+    def _look_for_changes(self, turn: Turn, executor: Executor | None, *, deep: bool, unscanned: bool) -> None:
+        """List the files, and bring the entries in line with that."""
         listed, whole = self._list()
         self._rhythm.measured(turn)
         token = f"{digest(listed)} {largest()}"
         if deep or unscanned or not whole or self.index.fact(LISTING) != token:
             self._compare(listed, token if whole else "", executor, deep=deep, unscanned=unscanned)
-        self._rhythm.end(turn)
 
     def _compare(
         self, listed: Sequence[FileListing], token: str, executor: Executor | None, *, deep: bool, unscanned: bool
@@ -178,6 +188,8 @@ class IndexedFiles:
         if adopted:
             changes, known = int(self.index.fact("changes")), self.index.stamps()
         changed = {path for path, stamp in stamps.items() if deep or not is_same(known.get(path), stamp)}
+        if unscanned:
+            self._take_details(self.index)
         # What was too large for another limit may not be for this one.
         changed |= {path for path, _, why in self.index.problems() if is_of_another_limit(why)} & stamps.keys()
         todo = changed | ({path for path, _ in self.index.unscanned()} & stamps.keys() if unscanned else set())
@@ -200,11 +212,17 @@ class IndexedFiles:
         if token and certain:
             self.index.note(LISTING, token, changes)
 
+    def _take_details(self, index: Index) -> bool:
+        """Take in what was published of where documents lie, and of their statistics; whether there was any."""
+        return take_details(index, self.codec, self.locations)
+
     def measure(self, uids: Sequence[str]) -> int:
         """Scan the files of runs that have stopped and are not measured; about how many bytes that read."""
 
         def measure(index: Index) -> int:
             known = index.unmeasured(uids)
+            if known and self._take_details(index):
+                known = index.unmeasured(uids)
             for entries in self._looks((Task(path, stamp, deep=True) for path, stamp in known), len(known)):
                 self._put(entries)
             if known:
@@ -257,7 +275,8 @@ class IndexedFiles:
 
     def publish(self) -> list[str]:
         """Put a copy of what is known of each folder beside its files; see `files.published`."""
-        return [publish(self.ask(Index.entries), self.codec, location) for location in self.locations if location.home]
+        homes = [location for location in self.locations if location.home]
+        return [path for location in homes for path in publish(self.ask(Index.entries), self.codec, location)]
 
     def watch(self) -> None:
         """Look again at files written here and, on disk, at the latest runs that have no stop."""
@@ -296,12 +315,16 @@ class IndexedFiles:
                 entries = {path: entry for path, entry in entries.items() if path not in gone}
             for path in [path for path in todo if path not in gone]:
                 measured = self._waiting.measured(path)
-                entry = look_at_written(ended[path], measured) if path in ended else None
+                entry = self._look_at_written(ended[path], measured) if path in ended else None
                 task = Task(path, "", earlier.get(path), measured=measured)
                 entries[path] = entry or look(self.codec, self.locations.open, task)
             uids = self._put(list(entries.values()))
             # Of a run that is no longer in a file, another file may be the one to list.
             self.index.settle(uids | {str(entry.uid) for entry in earlier.values()})
+
+    def _look_at_written(self, written: IndexEntry, measured: tuple[str, bytes] | None) -> IndexEntry | None:
+        """The entry of a file that was written here to its end; None where it has to be looked at."""
+        return look_at_written(written, measured)
 
     def problems(self) -> list[Problem]:
         """What is wrong with which file, by path."""
@@ -318,80 +341,6 @@ class IndexedFiles:
             found.append(Problem(hidden, f"holds run {uid}, as {used} does, which is used: remove one", uid))
             found.append(Problem(used, f"holds run {uid}, as {hidden} does, which is not used: remove one", uid))
         return [*self._troubles, *sorted(found, key=lambda problem: problem.where)]
-
-    def open(self, uid: str, files: ExitStack) -> tuple[IndexEntry, Content, FileLayout]:
-        """Open a run's file as it is now, scanned as far as it goes; `files` closes it.
-
-        Raises
-        ------
-        RunNotFound, DamagedRun, IndexLost
-        """
-        for _ in range(2):
-            entry = self._find(uid)
-            source = self._opened(entry)
-            if source is None:  # another file may hold the run, too
-                self._put_waiting()
-                self.index.forget([entry.path])
-                self.index.settle()
-                continue
-            files.callback(source.close)
-            entry, layout = self._current(entry, source)
-            if entry.uid == uid:
-                return entry, content_of(source, entry.path, layout.members), layout
-        raise self.not_found(uid)
-
-    def _find(self, uid: str) -> IndexEntry:
-        """The entry of a run: known, written here just now, or found by another listing."""
-        entry = self._waiting.entry(uid)
-        if entry is None:
-            if self._waiting.path(uid) is not None:
-                self._put_waiting()
-            entry = self.index.entry(uid)
-        if entry is None:
-            self.list_again(uid)
-            entry = self.index.entry(uid)
-            if entry is None:
-                raise self.not_found(uid)
-        return entry
-
-    def list_again(self, uid: str) -> None:
-        """List the files for a run that may be in one put there since the last listing, unless that was just now."""
-        if self._rhythm.due(self.index.generation):
-            self.refresh()
-
-    def not_found(self, uid: str) -> RunNotFound:
-        """The error for a run that is in no file."""
-        runs = self.ask(lambda index: index.count("1", ()))
-        return RunNotFound(f"no run {uid!r} among the {runs} runs in {self.locations}: a store takes full uids")
-
-    def _opened(self, entry: IndexEntry) -> ByteSource | None:
-        location = self.locations.holding(entry.path)
-        complete = entry.stop is not None and entry.layout is not None and is_certain(entry.stamp)
-        if isinstance(location, RemoteLocation) and complete:
-            return location.trusted(entry.path, entry.stamp)
-        try:
-            return location.open(entry.path)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise DamagedRun(f"run {entry.uid}: {shown(str(error))}") from error
-
-    def _current(self, entry: IndexEntry, source: ByteSource) -> tuple[IndexEntry, FileLayout]:
-        """The entry and layout of a file as it is now."""
-        if entry.stamp == source.stamp and is_certain(entry.stamp) and entry.layout is not None:
-            with suppress(ValueError):  # of another version, or published and wrong: a scan makes it anew
-                return entry, unpacked(entry.layout, most_of(entry.path, source.size))
-        try:
-            now, layout = scan(self.codec, entry.path, source, entry)
-        except NotARun as error:
-            raise DamagedRun(f"{shown(entry.path)}, where run {entry.uid} was, holds no run now: {error}") from error
-        if self._waiting.scanned(str(now.uid), now):
-            self.put_patiently(PATIENCE)
-        # The file holds another run by now: the one that was there must not be listed any longer.
-        if now.uid != entry.uid:
-            self._put_waiting()
-        put_at_exit(self)
-        return now, layout
 
     def close(self) -> None:
         """Put what waits, and let go of the index's connections."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from intake_bluesky.index.index import IndexEntry
 
 if TYPE_CHECKING:
-    from intake_bluesky.files.indexer import IndexedFiles
+    from intake_bluesky.files.indexer import FileIndexer
 
 __all__ = ["Batch", "Waiting", "put_at_exit"]
 
@@ -120,10 +120,10 @@ class Waiting:
             self._batch = Batch(batch.written | now.written, batch.scanned | now.scanned, batch.ended | now.ended)
 
 
-_filled: Final[weakref.WeakSet[IndexedFiles]] = weakref.WeakSet()
+_filled: Final[weakref.WeakSet[FileIndexer]] = weakref.WeakSet()
 
 
-def put_at_exit(files: IndexedFiles) -> None:
+def put_at_exit(files: FileIndexer) -> None:
     """Have runs put when the program ends, if these files are still there then."""
     _register()
     _filled.add(files)

@@ -10,7 +10,7 @@ from itertools import count
 from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation
 from intake_bluesky.files.content.file_location import LocalLocation, shown
 from intake_bluesky.files.content.listing import REMOVED
-from intake_bluesky.files.indexer import IndexedFiles
+from intake_bluesky.files.indexed_files import IndexedFiles
 from intake_bluesky.files.run_writer import is_being_written
 
 __all__ = ["remove_run"]

@@ -20,7 +20,7 @@ from intake_bluesky.errors import DuplicateRun, StoreUnavailable, UnsupportedOpe
 from intake_bluesky.files.content.decompress import COMPRESSIONS
 from intake_bluesky.files.content.file_location import LocalLocation, shown
 from intake_bluesky.files.content.source import stamp_of, version_of
-from intake_bluesky.files.indexer import IndexedFiles
+from intake_bluesky.files.indexed_files import IndexedFiles
 from intake_bluesky.files.scan.block_builder import BLOCK
 from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.index.index import IndexEntry
@@ -28,7 +28,7 @@ from intake_bluesky.index.packed_statistics import pack
 from intake_bluesky.runtime.rights import why_not_writable
 from intake_bluesky.storage.contract import RunInsert
 
-__all__ = ["FileInsert", "Target", "is_being_written"]
+__all__ = ["FileInsert", "Packer", "Target", "check_uid", "is_being_written"]
 
 # How the compressor of one member is made, at whose end a checksum tells of wrong bits, and told to give all it holds.
 ENGINES: Final[dict[str, tuple[Callable[[], Any], int]]] = {
@@ -52,10 +52,7 @@ class Target:
 
     def file_for(self, start: Document, files: IndexedFiles) -> str:
         """The path of the file for a run that is not there yet."""
-        uid = start.get("uid")
-        # Windows drops points and spaces at the end of a name.
-        if not isinstance(uid, str) or not SAFE.fullmatch(uid) or uid.endswith((".", " ")):
-            raise UntrustedName(f"a run's uid names its file, and {uid!r} cannot: use letters, digits, - and _")
+        uid = check_uid(start)
         folder = self._folder(files)
         known = None
         with suppress(StoreUnavailable):  # without an index runs are written all the same; no file is overwritten
@@ -93,6 +90,20 @@ class Target:
         return folder
 
 
+def check_uid(start: Document) -> str:
+    """The uid of a run, where it can be the name of a file.
+
+    Raises
+    ------
+    UntrustedName
+    """
+    uid = start.get("uid")
+    # Windows drops points and spaces at the end of a name.
+    if not isinstance(uid, str) or not SAFE.fullmatch(uid) or uid.endswith((".", " ")):
+        raise UntrustedName(f"a run's uid names its file, and {uid!r} cannot: use letters, digits, - and _")
+    return uid
+
+
 def _duplicate(uid: str, path: str) -> DuplicateRun:
     return DuplicateRun(f"run {uid} is in {shown(path)} already: remove that file, or write another uid")
 
@@ -123,7 +134,7 @@ class FileInsert(RunInsert):
         self._watching = Watching()
         self._uid = self._stamp = ""
         self._entry: IndexEntry | None = None
-        self._packer = None if compression is None else _Packer(compression)
+        self._packer = None if compression is None else Packer(compression)
         self._lock = threading.Lock()
         try:
             self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
@@ -219,7 +230,7 @@ def _identity(found: os.stat_result) -> tuple[int, int, int]:
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate the ends of lines
 
 
-class _Packer:
+class Packer:
     """Compresses document by document, all of each at once; a member ends where a block is full, and with the run.
 
     What the disk refused a compressor remembers all the same: another, which is given what the file has of the member,

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack
-from typing import Any, ClassVar, Final
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
 
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.documents.statistics import Statistics
+from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, StoreUnavailable
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.file_location import shown
 from intake_bluesky.files.content.folders_below import runs_below
 from intake_bluesky.files.content.source import is_certain, version_of
+from intake_bluesky.files.indexed_files import IndexedFiles
 from intake_bluesky.files.indexed_values import count_values, look_up
-from intake_bluesky.files.indexer import IndexedFiles
 from intake_bluesky.files.removal import remove_run
 from intake_bluesky.files.run_reader import RunFile
 from intake_bluesky.files.run_writer import FileInsert, Target
@@ -23,6 +24,7 @@ from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.rare_words import narrowed
 from intake_bluesky.index.tables import COLUMNS
 from intake_bluesky.index.translator import Translator
+from intake_bluesky.objects import ObjectChanged
 from intake_bluesky.query import Path, Query, leaves
 from intake_bluesky.query.pruning import Kept
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
@@ -64,7 +66,7 @@ class FileStore(RunStore):
     """
 
     ordered = True
-    codec: ClassVar[Codec]
+    codec: Codec
 
     def __init__(
         self,
@@ -77,8 +79,12 @@ class FileStore(RunStore):
         several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
         self._options = dict(storage_options or {})
         self._target = Target(directory, compression)
-        self.files = IndexedFiles(self.codec, [os.fspath(path) for path in several], self._options)
+        self._paths = [os.fspath(path) for path in several]
+        self.files = self._made_files()
         self._headers = HeaderCache[RunHeader]()
+
+    def _made_files(self) -> IndexedFiles:
+        return IndexedFiles(self.codec, self._paths, self._options)
 
     @property
     def ttl(self) -> float:
@@ -185,6 +191,7 @@ class FileStore(RunStore):
             yield from self._open(uid, files)[0].datum_pages(resource)
 
     def _open(self, uid: str, files: ExitStack) -> tuple[RunFile, RunHeader]:
+        files.enter_context(_explained(uid))
         entry, content, layout = self.files.index.again(lambda: self.files.open(uid, files))
         run = RunFile(self.codec, content, layout)
         # A file that may change without changing its stamp is described anew.
@@ -280,6 +287,21 @@ class FileStore(RunStore):
     def close(self) -> None:
         """Let go of the index."""
         self.files.close()
+
+
+@contextmanager
+def _explained(uid: str) -> Iterator[None]:
+    """Say what to do where the file of a run cannot be read any more."""
+    try:
+        yield
+    except IntakeBlueskyError:
+        raise
+    except (FileNotFoundError, ObjectChanged) as error:
+        raise DamagedRun(
+            f"run {uid} is not there as it was when it was opened ({shown(str(error))}): refresh the catalog"
+        ) from error
+    except OSError as error:
+        raise StoreUnavailable(f"run {uid} cannot be read: {shown(str(error))}") from error
 
 
 class FileStatistics(StatisticsCache):

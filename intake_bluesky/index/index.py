@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from intake_bluesky.documents.statistics import Statistics
-from intake_bluesky.index.packed_statistics import row_of, rows_of, statistics_of
+from intake_bluesky.index.entries import KEEP, IndexEntry, drop_entries, entry_row, key_number, spread_statistics
+from intake_bluesky.index.packed_statistics import row_of, statistics_of
 from intake_bluesky.index.search_form import code_text
 from intake_bluesky.index.search_rows import Decode, add_search_rows, is_searched, make_search_rows, needs_search_rows
-from intake_bluesky.index.sqlite_file import IndexFile, IndexLost, index_path
-from intake_bluesky.index.tables import HAS_FTS5, INDEXES, INSERT, is_rare
+from intake_bluesky.index.sqlite_file import IndexLost, index_path
+from intake_bluesky.index.tables import INDEXES, INSERT, is_rare
+from intake_bluesky.index.taken_in import PublishedSegments
 from intake_bluesky.integers import is_int64
 from intake_bluesky.runtime.progress import track
 from intake_bluesky.storage.order import Order
@@ -39,93 +40,10 @@ ORDERS: Final = {
 FIELDS: Final = "path, stamp, uid, time, odd_time, scan_id, start, stop, layout, coalesce(problem, '')"
 NUMBERS: Final = "count, nan_count, min, max, sum, first, last, gap, exact"
 ANSWERS: Final = 1_000_000  # kept at most, of all runs
-KEEP: Final = "INSERT OR REPLACE INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 FoundRun: TypeAlias = tuple[bytes, bytes | None, str, str]
 """Start and stop documents, path and stamp."""
-
-
-class IndexEntry(NamedTuple):
-    """What is kept of one file.
-
-    Attributes
-    ----------
-    path : str
-    stamp : str
-        Size and time of change, or what else a filesystem gives; "" asks to look at the file again.
-    uid : str or None
-        None where the file holds no run.
-    time, scan_id : float, int or None
-        As in `RunSummary`.
-    odd_time : float or None
-        A time that is a number and no time: past every date, which comparisons have to know all the same.
-    start, stop : bytes or None
-        The documents, as the file has them.
-    layout : bytes or None
-        Where the file has the rest, a packed `FileLayout`; None before the first scan.
-    problem : str
-        What is wrong with the file, one line each.
-    statistics : bytes or None
-        Those of each data key that a descriptor declares, by `packed_statistics.pack`; None in the place of what is
-        not known yet, as of files. None for the whole where nobody looked: before a scan, and while the run has no
-        stop. Put in, and given back by `Index.entries` alone.
-    """
-
-    path: str
-    stamp: str
-    uid: str | None = None
-    time: float | None = None
-    odd_time: float | None = None
-    scan_id: float | None = None
-    start: bytes | None = None
-    stop: bytes | None = None
-    layout: bytes | None = None
-    problem: str = ""
-    statistics: bytes | None = None
-
-
-def _row(number: int, entry: IndexEntry) -> tuple[Any, ...]:
-    # Messages quote names of files, which may hold lone surrogates.
-    problem = entry.problem.encode(errors="backslashreplace").decode() if entry.problem else None
-    return (
-        number, entry.path, entry.stamp, entry.uid, entry.time, entry.odd_time, entry.scan_id, entry.stop is not None,
-        entry.uid is not None, problem, entry.statistics is not None,
-    )  # fmt: skip
-
-
-def _drop(db: sqlite3.Connection, paths: Iterable[str]) -> None:
-    known = db.execute(
-        "SELECT id FROM files WHERE path IN (SELECT value FROM json_each(?))", (json.dumps(list(paths)),)
-    )
-    numbers = known.fetchall()
-    # Documents and what is searched go with their file; virtual tables, and those without a reference, do not.
-    if HAS_FTS5:
-        db.executemany("DELETE FROM texts WHERE rowid = ?", numbers)
-    db.executemany("DELETE FROM answers WHERE file = ?", numbers)
-    # By its primary key, (what, file): there is no index on the file alone.
-    db.executemany("DELETE FROM statistics WHERE what IN (SELECT id FROM keys) AND file = ?", numbers)
-    db.executemany("DELETE FROM files WHERE id = ?", numbers)
-
-
-def _spread(db: sqlite3.Connection, key: str, packed: Iterable[tuple[int, bytes]]) -> None:
-    """Put rows about one key, which is coded, beside what is packed of runs."""
-    numbers: dict[str, int] = {}
-    rows = []
-    for file, statistics in packed:
-        for stream, _, row in rows_of(statistics, key):
-            if stream not in numbers:
-                numbers[stream] = _what(db, key, stream, "")
-            rows.append((numbers[stream], file, *row))
-    db.executemany(KEEP, rows)
-
-
-def _what(db: sqlite3.Connection, key: str, stream: str, reading: str) -> int:
-    """The number of a key in a stream, both coded, read in one way."""
-    names = key, stream, reading
-    db.execute("INSERT OR IGNORE INTO keys(key, stream, reading) VALUES (?, ?, ?)", names)
-    found = db.execute("SELECT id FROM keys WHERE key = ? AND stream = ? AND reading = ?", names).fetchone()
-    return int(found[0])
 
 
 def _tables(where: str) -> str:
@@ -137,7 +55,7 @@ def storable(text: str) -> bool:
     return text.isascii() or text == text.encode(errors="ignore").decode()
 
 
-class Index(IndexFile):
+class Index(PublishedSegments):
     """What is known of files; shared by threads and processes.
 
     Parameters
@@ -158,9 +76,9 @@ class Index(IndexFile):
             return
         with self._changing() as db:
             [first] = db.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()
-            _drop(db, (entry.path for entry in entries))
+            drop_entries(db, (entry.path for entry in entries))
             rows = list(enumerate(entries, start=first))
-            db.executemany(INSERT, [_row(n, e) for n, e in rows])
+            db.executemany(INSERT, [entry_row(n, e) for n, e in rows])
             db.executemany(
                 "INSERT INTO documents VALUES (?, ?, ?, ?)",
                 [(n, e.start, e.stop, e.layout) for n, e in rows if e.start is not None],
@@ -171,12 +89,12 @@ class Index(IndexFile):
             db.executemany("INSERT INTO measured VALUES (?, ?)", packed)
             # Keys that somebody asked for once are spread at once.
             for (key,) in db.execute("SELECT key FROM spread").fetchall() if packed else ():
-                _spread(db, key, packed)
+                spread_statistics(db, key, packed)
 
     def forget(self, paths: Iterable[str]) -> None:
         """Drop what is kept of files that are gone."""
         with self._changing() as db:
-            _drop(db, paths)
+            drop_entries(db, paths)
 
     def settle(self, uids: Iterable[str] | None = None) -> None:
         """Choose which file is listed of those that hold a run of one uid; None looks at all uids."""
@@ -232,7 +150,7 @@ class Index(IndexFile):
             return
         with self._writing() as db:
             for key in missing:
-                _spread(db, key, db.execute("SELECT file, statistics FROM measured"))
+                spread_statistics(db, key, db.execute("SELECT file, statistics FROM measured"))
                 db.execute("INSERT OR IGNORE INTO spread VALUES (?)", (key,))
 
     def statistics(self, what: Recorded) -> tuple[str, Statistics | None] | None:
@@ -258,7 +176,7 @@ class Index(IndexFile):
                 ).fetchone()
                 if file is None or version_of(file[1]) != what.version:
                     continue
-                number = _what(db, code_text(what.key), code_text(what.stream), what.reading)
+                number = key_number(db, code_text(what.key), code_text(what.stream), what.reading)
                 if isinstance(result, Statistics):
                     db.execute(KEEP, (number, file[0], *row_of(result)))
                 # SQLite binds no larger integers; such an answer is found again by reading.

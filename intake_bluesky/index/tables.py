@@ -32,7 +32,7 @@ def _has_fts5() -> bool:
 
 
 HAS_FTS5: Final = _has_fts5()  # of nearly every SQLite; without it full text is searched by Python
-VERSION: Final = 10 if HAS_FTS5 else 9  # with words, or without: neither Python writes for the other
+VERSION: Final = 12 if HAS_FTS5 else 11  # with words, or without: neither Python writes for the other
 # Columns without a type hold ints as ints and floats as floats; a type would convert them.
 TABLES: Final = """
 CREATE TABLE files(
@@ -57,6 +57,8 @@ CREATE TABLE statistics(
 ) WITHOUT ROWID;
 CREATE TABLE answers(what INTEGER NOT NULL, file INTEGER NOT NULL, low NOT NULL, high NOT NULL, found INTEGER NOT NULL);
 CREATE INDEX by_file ON answers(file, what);
+CREATE TABLE segments(name TEXT PRIMARY KEY, tag TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE removed(path TEXT NOT NULL, stamp TEXT NOT NULL, PRIMARY KEY (path, stamp)) WITHOUT ROWID;
 CREATE TABLE facts(name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 INSERT INTO facts VALUES ('changes', 0);
 """

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from intake_bluesky.objects.connect import objects_at
-from intake_bluesky.objects.contract import ObjectInfo, Objects, Span
+from intake_bluesky.objects.contract import ObjectChanged, ObjectInfo, Objects, Span
 
-__all__ = ["ObjectInfo", "Objects", "Span", "objects_at"]
+__all__ = ["ObjectChanged", "ObjectInfo", "Objects", "Span", "objects_at"]

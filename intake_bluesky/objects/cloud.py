@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-from intake_bluesky.objects.contract import ANY, Data, ObjectInfo, Objects, Span, matcher
+from intake_bluesky.objects.contract import ANY, Data, ObjectChanged, ObjectInfo, Objects, Span, matcher
 from intake_bluesky.objects.filesystem import FilesystemObjects, as_tag
 from intake_bluesky.objects.options import StoreSettings, settings_for
 from intake_bluesky.runtime.filesystems import check_filesystems
@@ -101,6 +101,9 @@ class CloudObjects(Objects):
     def url(self, name: str) -> str:
         return f"{self._root}/{name}"
 
+    def name_of(self, url: str) -> str:
+        return url.removeprefix(f"{self._root}/")
+
     @property
     def _store(self) -> Any:
         return self._made.get(self._make)
@@ -145,7 +148,7 @@ class CloudObjects(Objects):
         raise AssertionError
 
     def _error(self, error: Exception, name: str) -> OSError:
-        from obstore.exceptions import AlreadyExistsError, UnauthenticatedError
+        from obstore.exceptions import AlreadyExistsError, PreconditionError, UnauthenticatedError
 
         text, where = str(error), shown(self.url(name))
         status, reason, code = STATUS.search(text), REASON.search(text), CODE.search(text)
@@ -154,6 +157,8 @@ class CloudObjects(Objects):
             return FileNotFoundError(f"{where} is not there ({why})")
         if isinstance(error, AlreadyExistsError):
             return FileExistsError(f"{where} is there already")
+        if isinstance(error, PreconditionError):
+            return ObjectChanged(f"{where} is another now than the one that was asked for")
         if code and code[1] in EXPIRED:
             return _Expired(f"{why} ({where})")
         if status and status[1] == "416":
@@ -176,6 +181,8 @@ class CloudObjects(Objects):
         else:
             listed = self._do(lambda: obstore.list_with_delimiter(self._store, folder or None), folder)
             found, there = listed["objects"], bool(listed["objects"] or listed["common_prefixes"])
+        # Some servers list the folder as well.
+        found = [info for info in found if info["path"].startswith(below) and info["path"] != below]
         if pattern != ANY:
             found = [info for info in found if matches(info["path"].removeprefix(below))]
         if folder and not there:
@@ -205,7 +212,7 @@ class CloudObjects(Objects):
         def fetch(several: Sequence[tuple[int, Span]]) -> None:
             start, stop = several[0][1].start, max(span.stop for _, span in several)
             try:
-                data = self._part(several[0][1].name, start, stop)
+                data = self._part(several[0][1]._replace(start=start, stop=stop))
             except OSError as error:
                 found.update((number, error) for number, _ in several)
             else:
@@ -220,11 +227,14 @@ class CloudObjects(Objects):
                 pass
         return [found[number] for number in range(len(spans))]
 
-    def _part(self, name: str, start: int, stop: int) -> bytes:
-        if stop <= start:
+    def _part(self, span: Span) -> bytes:
+        if span.stop <= span.start:
             return b""
+        options: dict[str, Any] = {"range": (span.start, span.stop)}
+        if span.tag:
+            options["if_match"] = f'"{span.tag}"'
         with suppress(_Beyond):
-            return self._do(lambda: bytes(self._store.get_range(name, start=start, end=stop)), name)
+            return self._do(lambda: bytes(self._store.get(span.name, options=options).bytes()), span.name)
         return b""
 
     def put(self, name: str, data: Data) -> str:
@@ -321,8 +331,8 @@ def _tag(meta: Mapping[str, Any]) -> str:
 
 def _near(spans: Sequence[Span]) -> Iterator[list[tuple[int, Span]]]:
     """Spans with their numbers, those of one object that lie near to each other together."""
-    order = sorted(enumerate(spans), key=lambda pair: pair[1])
-    for _, same in groupby(order, key=lambda pair: pair[1].name):
+    order = sorted(enumerate(spans), key=lambda pair: (pair[1].name, pair[1].tag, pair[1].start))
+    for _, same in groupby(order, key=lambda pair: (pair[1].name, pair[1].tag)):
         group: list[tuple[int, Span]] = []
         for number, span in same:
             if group and span.start - max(one.stop for _, one in group[-1:]) > GAP:

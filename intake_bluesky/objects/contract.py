@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, ClassVar, Final, NamedTuple, TypeAlias
 
-__all__ = ["ANY", "Data", "ObjectInfo", "Objects", "Span", "matcher"]
+__all__ = ["ANY", "Data", "ObjectChanged", "ObjectInfo", "Objects", "Span", "matcher"]
 
 ANY: Final = "*"
 """The pattern of what is directly in a folder."""
@@ -38,11 +38,20 @@ class ObjectInfo(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The bytes of an object from `start` up to `stop`, or its end."""
+    """The bytes of an object from `start` up to `stop`, or its end.
+
+    With a `tag` those of the object that has it, where the store can tell: of another one that took its place meanwhile
+    nothing is given, and `ObjectChanged` says so.
+    """
 
     name: str
     start: int
     stop: int
+    tag: str = ""
+
+
+class ObjectChanged(OSError):
+    """An object is not the one it was: another was put in its place."""
 
 
 def matcher(pattern: str) -> Callable[[str], object]:
@@ -78,6 +87,10 @@ class Objects(ABC):
         """The address of an object, as users write it."""
 
     @abstractmethod
+    def name_of(self, url: str) -> str:
+        """The name of the object that has this address."""
+
+    @abstractmethod
     def list(self, folder: str, pattern: str = ANY) -> Iterator[ObjectInfo]:
         """Yield the objects in a folder, in order of their names, as they are at this moment.
 
@@ -111,9 +124,9 @@ class Objects(ABC):
             Of each span, in their order, its bytes, fewer where the object ends before; or the error that kept it.
         """
 
-    def range(self, name: str, start: int, stop: int) -> bytes:
+    def range(self, name: str, start: int, stop: int, tag: str = "") -> bytes:
         """Fetch a part of one object."""
-        [found] = self.ranges([Span(name, start, stop)])
+        [found] = self.ranges([Span(name, start, stop, tag)])
         if isinstance(found, Exception):
             raise found
         return found

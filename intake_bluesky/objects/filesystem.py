@@ -53,6 +53,10 @@ class FilesystemObjects(Objects):
         """The name of what the URL was of."""
         return self._filesystem()[1]
 
+    def name_of(self, url: str) -> str:
+        # Of some filesystems, such as those of web servers, the names are addresses.
+        return url if self.name.startswith(self._prefix) else url.removeprefix(self._prefix)
+
     def url(self, name: str) -> str:
         name = self._root + name
         return name if name.startswith(self._prefix) else self._prefix + name
@@ -78,12 +82,12 @@ class FilesystemObjects(Objects):
         return bytes(self._fs.cat_file(self._root + name)), found
 
     def ranges(self, spans: Sequence[Span]) -> Sequence[bytes | Exception]:
-        names, starts, stops = (list(each) for each in zip(*spans, strict=True)) if spans else ([], [], [])
+        names, starts = [self._root + span.name for span in spans], [span.start for span in spans]
         # Returned: one that cannot be had does not cost the others.
-        found = self._fs.cat_ranges([self._root + name for name in names], starts, stops, on_error="return")
+        found = self._fs.cat_ranges(names, starts, [span.stop for span in spans], on_error="return")
         return [_part(data, span) for data, span in zip(found, spans, strict=True)]
 
-    def range(self, name: str, start: int, stop: int) -> bytes:
+    def range(self, name: str, start: int, stop: int, tag: str = "") -> bytes:
         return _cut(bytes(self._fs.cat_file(self._root + name, start=start, end=stop)), Span(name, start, stop))
 
     def put(self, name: str, data: Data) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from uuid import uuid4
 
-from intake_bluesky.objects.contract import ANY, Data, ObjectInfo, Objects, Span, matcher
+from intake_bluesky.objects.contract import ANY, Data, ObjectChanged, ObjectInfo, Objects, Span, matcher
 
 __all__ = ["LocalObjects"]
 
@@ -33,6 +33,9 @@ class LocalObjects(Objects):
 
     def url(self, name: str) -> str:
         return name
+
+    def name_of(self, url: str) -> str:
+        return url
 
     def list(self, folder: str, pattern: str = ANY) -> Iterator[ObjectInfo]:
         if not os.path.isdir(folder):
@@ -64,6 +67,8 @@ class LocalObjects(Objects):
         found: list[bytes | Exception] = []
         for span in spans:
             try:
+                if span.tag and self.head(span.name).tag != span.tag:
+                    raise ObjectChanged(f"{span.name} is another now than the one that was asked for")
                 with open(span.name, "rb") as file:
                     file.seek(span.start)
                     found.append(file.read(span.stop - span.start))
@@ -73,7 +78,12 @@ class LocalObjects(Objects):
 
     def put(self, name: str, data: Data) -> str:
         passing = self._written(name, data)
-        os.replace(passing, name)
+        try:
+            os.replace(passing, name)
+        except OSError:
+            os.unlink(passing)
+            raise
+        _sync(os.path.dirname(name))
         return self.head(name).tag
 
     def create(self, name: str, data: bytes) -> str:
@@ -82,6 +92,7 @@ class LocalObjects(Objects):
             os.link(passing, name)
         finally:
             os.unlink(passing)
+        _sync(os.path.dirname(name))
         return self.head(name).tag
 
     def _written(self, name: str, data: Data) -> str:
@@ -110,6 +121,16 @@ class LocalObjects(Objects):
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _sync(folder: str) -> None:
+    """Have the name of a new file on disk, too."""
+    with suppress(OSError):  # not every system can, and the file itself is safe
+        place = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
 
 
 def _below(folder: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from itertools import chain, islice
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -33,7 +33,7 @@ from tests.servers.postgres import Postgres
 
 EVENTS, PAGE, KEYS = 1_000_000, 10_000, 6
 MANY = 200_000
-SINGLE, SMALL = 20_000, 200
+SINGLE, SMALL, WHOLE = 20_000, 200, 1000
 ROUNDS = 31
 COLUMNS = (
     "SELECT place, part, key, form, body FROM block_columns WHERE part IN ('', 'data') AND key <> 'uid' ORDER BY 1"
@@ -331,3 +331,55 @@ def test_small_runs_written(benchmark: Any, uris: Callable[[], str]) -> None:
         return (store, runs), {}
 
     benchmark.pedantic(write, setup=new, rounds=3, warmup_rounds=1)
+
+
+def whole_runs(number: int) -> list[Run]:
+    """Runs as a copy between catalogs has them: 17 documents, of two descriptors with 5 and 20 keys."""
+    runs, numbers = [], np.random.default_rng(20261130)
+    for n in range(number):
+        run = RunComposer(
+            f"whole {n}",
+            plan_name=("scan", "count", "grid_scan")[n % 3],
+            scan_id=n,
+            sample={"name": f"sample {n % 100}", "thickness": n / 7},
+            proposal={"id": n % 300, "pi": f"user {n % 200}"},
+            detectors=["det"],
+            motors=["theta"],
+            notes=f"the {n}th run of this shift",
+        )
+        keys = {name: [f"{name}{k}" for k in range(size)] for name, size in (("primary", 5), ("baseline", 20))}
+        streams = {
+            name: run.descriptor({key: data_key("number", units="mm") for key in own}, stream=name)
+            for name, own in keys.items()
+        }
+        for name in ("baseline", *["primary"] * 11, "baseline"):
+            run.event(streams[name], dict(zip(keys[name], numbers.normal(size=len(keys[name])).tolist(), strict=True)))
+        run.stop()
+        runs.append(run.documents)
+    return runs
+
+
+def insert_whole(store: SQLStore, runs: list[Run]) -> None:
+    assert list(store.insert_runs(runs)) == [None] * len(runs)
+    store.close()
+
+
+@pytest.mark.parametrize("how", [write, insert_whole], ids=["document by document", "insert_runs"])
+def test_whole_runs_written(benchmark: Any, uris: Callable[[], str], how: Callable[..., None]) -> None:
+    benchmark.group = _written(WHOLE, "runs of 17 documents", uris())
+    runs, spent = whole_runs(WHOLE), []
+
+    def new() -> tuple[tuple[SQLStore, list[Run]], dict[str, Any]]:
+        store = SQLStore(uris())
+        store.create()
+        return (store, runs), {}
+
+    def timed(store: SQLStore, some: list[Run]) -> None:
+        began = process_time()
+        how(store, some)
+        spent.append(process_time() - began)
+
+    benchmark.pedantic(timed, setup=new, rounds=5, warmup_rounds=1)
+    documents = sum(map(len, runs))
+    benchmark.extra_info["documents/s"] = f"{documents / benchmark.stats.stats.median:,.0f}"
+    benchmark.extra_info["a second of this processor"] = f"{documents / median(spent):,.0f}"

@@ -99,13 +99,13 @@ COLUMNS = 6
 EVENTS = 1_000_000
 
 
-def columns(_: Path) -> Run:
+def columns(_folder: Path) -> Run:
     """1,000,000 events of 6 numbers."""
     rng, run = np.random.default_rng(1), RunComposer("columns")
     keys = [f"x{number}" for number in range(COLUMNS)]
     primary = run.descriptor({key: data_key("number") for key in keys})
     for _ in range(0, EVENTS, 100_000):
-        run.page(primary, {key: rng.normal(size=100_000).round(4) for key in keys})
+        run.page(primary, {key: rng.normal(size=100_000).round(4).tolist() for key in keys})
     run.stop()
     return run.documents
 

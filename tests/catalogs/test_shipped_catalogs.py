@@ -12,7 +12,7 @@ from intake_bluesky.testing.runs import EXAMPLES
 CATALOGS = Path(__file__).parents[2] / "catalogs"
 FILES = sorted(path.name for path in CATALOGS.iterdir())
 
-RUNS = {"demo.yml": {"demo": "demo-data/runs"}}
+RUNS = {"bucket.yml": {"archive": "bucket-data/runs"}, "demo.yml": {"demo": "demo-data/runs"}}
 """File to entry to the folder, beside catalogs/, where its runs lie."""
 
 

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from intake_bluesky.errors import DuplicateRun, StoreUnavailable
 from intake_bluesky.testing.compose import RunComposer, data_key
-from intake_bluesky_sql import SQLStore
+from intake_bluesky_sql import SQLStore, run_writer
+from intake_bluesky_sql.database import Database
+
+PROCESSES = multiprocessing.get_context("forkserver")  # which has imported everything when the first is wanted
+PROCESSES.set_forkserver_preload(["intake_bluesky_sql", "tests.drivers.sql_processes"])
+
+
+def together(uri: str, *work: Callable[..., None]) -> list[tuple[int, Any]]:
+    """Let processes begin at the same moment, and give what they say."""
+    barrier, results = PROCESSES.Barrier(len(work)), PROCESSES.Queue()
+    workers = [PROCESSES.Process(target=one, args=(uri, barrier, results, n)) for n, one in enumerate(work)]
+    for worker in workers:
+        worker.start()
+    found = sorted(results.get(timeout=120) for _ in workers)
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    return found
 
 
 def composed(label: str, events: int = 20) -> RunComposer:
@@ -96,3 +116,37 @@ def read_with_password(uri: str, password: str, results: Any) -> None:
     os.environ["PGPASSWORD"] = password
     results.put([first, [run.uid for run in store.find()]])
     store.close()
+
+
+WHOLE = [f"whole {number}" for number in range(40)]
+BATCH = 8
+
+
+def insert_until_killed(uri: str, statement: int, told: Any) -> None:
+    """Insert whole runs, some in a transaction, and be killed before a statement of that number; tell of each run."""
+    run_writer.MANY, run_writer.SOON = BATCH, 3600.0  # type: ignore[misc]  # in this process
+    execute, left = Database.execute, iter(range(statement))
+
+    def executed(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return execute(*arguments)
+
+    setattr(Database, "execute", executed)  # noqa: B010  # in this process
+    store = SQLStore(uri)
+    for label, error in zip(WHOLE, store.insert_runs(composed(one, 5).documents for one in WHOLE), strict=True):
+        if error is None or isinstance(error, DuplicateRun):
+            told.put(label)
+    store.close()
+
+
+def insert_whole(uri: str, barrier: Any, results: Any, number: int) -> None:
+    """Insert the runs that others insert, too, in another order."""
+    run_writer.MANY = BATCH  # type: ignore[misc]  # in this process
+    labels: Iterable[str] = WHOLE if number % 2 else WHOLE[::-1]
+    store = SQLStore(uri)
+    barrier.wait()
+    runs = [composed(label, 5).documents for label in labels]
+    outcomes = [None if error is None else type(error).__name__ for error in store.insert_runs(runs)]
+    store.close()
+    results.put((number, outcomes))

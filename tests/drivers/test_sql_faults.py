@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,8 @@ from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.plain_runs import count, scan
 from intake_bluesky_sql import SQLStore, run_reader
 from tests.drivers import sql_processes
-from tests.drivers.sql_processes import composed
+from tests.drivers.sql_processes import PROCESSES, composed, together
 from tests.servers.postgres import Postgres
-
-PROCESSES = multiprocessing.get_context("forkserver")  # which has imported everything when the first is wanted
-PROCESSES.set_forkserver_preload(["intake_bluesky_sql", "tests.drivers.sql_processes"])
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -36,19 +32,6 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/runs.db"
     server: Postgres = request.getfixturevalue("postgres")
     return server.uri()
-
-
-def together(uri: str, *work: Callable[..., None]) -> list[tuple[int, Any]]:
-    """Let processes begin at the same moment, and give what they say."""
-    barrier, results = PROCESSES.Barrier(len(work)), PROCESSES.Queue()
-    workers = [PROCESSES.Process(target=one, args=(uri, barrier, results, n)) for n, one in enumerate(work)]
-    for worker in workers:
-        worker.start()
-    found = sorted(results.get(timeout=120) for _ in workers)
-    for worker in workers:
-        worker.join(60)
-        assert worker.exitcode == 0
-    return found
 
 
 def put(store: SQLStore, run: Any) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from intake_bluesky.documents.model import RunSummary
 from intake_bluesky.files.codec import Codec
+from intake_bluesky.files.indexed_files import IndexedFiles
 from intake_bluesky.files.indexed_values import FILES, count_values, look_up
-from intake_bluesky.files.indexer import IndexedFiles
 from intake_bluesky.files.scan.index_entries import entry_of
 from intake_bluesky.index.index import Index
 from intake_bluesky.index.key_values import MOST, standing

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from intake_bluesky.files.indexed_files import IndexedFiles
 from intake_bluesky.files.indexed_values import count_values, look_up
-from intake_bluesky.files.indexer import IndexedFiles
 from intake_bluesky.index.index import Index
 from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.rare_words import narrowed

@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 import s3fs  # type: ignore[import-untyped]
 
-from intake_bluesky.objects import ObjectInfo, Objects, Span, cloud, objects_at
+from intake_bluesky.objects import ObjectChanged, ObjectInfo, Objects, Span, cloud, objects_at
 from intake_bluesky.objects.cloud import CloudObjects
 from intake_bluesky.objects.filesystem import FilesystemObjects
 from intake_bluesky.objects.options import settings_for
@@ -97,6 +97,16 @@ def test_the_seven_verbs(place: Place) -> None:
     other.close()
     objects.delete([f"{folder}/a", f"{folder}/b", f"{folder}/none"])
     assert names(objects.list(folder, "**"), folder) == ["below/deep/c"]
+
+
+def test_of_another_object_in_its_place_nothing_is_given(place: Place) -> None:
+    objects, folder = place
+    tag = objects.put(f"{folder}/a", b"first")
+    assert objects.range(f"{folder}/a", 0, 3, tag) == b"fir"
+    objects.put(f"{folder}/a", b"other")
+    if objects.atomic:
+        with pytest.raises(ObjectChanged):
+            objects.range(f"{folder}/a", 0, 3, tag)
 
 
 def test_one_of_many_creates(place: Place) -> None:

@@ -21,8 +21,10 @@ from intake_bluesky.files.content.source import (
     local_stamp,
     remote_stamp,
     size_of,
+    tag_of,
 )
 from intake_bluesky.objects import ObjectInfo, Objects, Span, objects_at
+from intake_bluesky.objects.local import LocalObjects
 from intake_bluesky.runtime.patterns import as_pattern, fixed_part, is_pattern
 from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.runtime.secrets import shown
@@ -84,6 +86,14 @@ class FileLocation(ABC):
     def open(self, path: str) -> ByteSource:
         """Open a file for reading."""
 
+    @abstractmethod
+    def fetch(self, path: str) -> bytes:
+        """All of a file beside those of runs."""
+
+    @abstractmethod
+    def store(self, path: str, data: bytes) -> None:
+        """Put such a file there, all of it at once, in place of one of that name."""
+
 
 class LocalLocation(FileLocation):
     """A folder, a file, or a pattern of files on disk."""
@@ -137,6 +147,16 @@ class LocalLocation(FileLocation):
 
     def open(self, path: str) -> ByteSource:
         return LocalSource(path)
+
+    def fetch(self, path: str) -> bytes:
+        # A link may lead to what its author cannot read; opening a pipe would wait for ever.
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise OSError(f"{path} is a link, a folder or a pipe, and no file")
+        with open(path, "rb") as file:
+            return file.read()
+
+    def store(self, path: str, data: bytes) -> None:
+        LocalObjects().put(path, data)
 
     def stamp(self, path: str) -> str:
         """The stamp of a file as it is now; empty where it cannot be looked at."""
@@ -244,38 +264,27 @@ class RemoteLocation(FileLocation):
                 return True
         return False
 
-    def _name(self, path: str) -> str:
-        """The name of what has this URL."""
-        root = self.objects.url("")
-        return path.removeprefix(root) if root != self._prefix else self._bare(path)
-
-    def _bare(self, path: str) -> str:
-        _, name = self._connected()
-        return path if name.startswith(self._prefix) else path.removeprefix(self._prefix)
-
     def holds(self, path: str) -> bool:
         return path.startswith(self._prefix)
 
     def open(self, path: str) -> ByteSource:
-        info = self.objects.head(self._name(path))
-        return RemoteSource(self.objects, info.name, info.size, remote_stamp(info))
+        info = self.objects.head(self.objects.name_of(path))
+        return RemoteSource(self.objects, info.name, info.size, remote_stamp(info), info.tag)
 
     def fetch(self, path: str) -> bytes:
-        """All of a file, by one request."""
-        return self.objects.get(self._name(path))[0]
+        return self.objects.get(self.objects.name_of(path))[0]
 
     def store(self, path: str, data: bytes) -> None:
-        """Write a file, all of it at once."""
-        self.objects.put(self._name(path), data)
+        self.objects.put(self.objects.name_of(path), data)
 
     def trusted(self, path: str, stamp: str) -> ByteSource:
         """Open a file without asking whether it is still the one listed: one request less."""
-        return RemoteSource(self.objects, self._name(path), size_of(stamp), stamp)
+        return RemoteSource(self.objects, self.objects.name_of(path), size_of(stamp), stamp, tag_of(stamp))
 
     def ends(self, paths: Sequence[str], stamps: Mapping[str, str], end: int) -> dict[str, tuple[bytes, bytes]]:
         """Fetch beginning and end of many files at once, which is faster than one by one."""
         sizes = [size_of(stamps[path]) for path in paths]
-        names = [self._name(path) for path in paths]
+        names = [self.objects.name_of(path) for path in paths]
         # So much that a small file is whole in it, and needs no second request.
         heads = [Span(name, 0, min(size, 2 * end)) for name, size in zip(names, sizes, strict=True)]
         longer = [n for n, size in enumerate(sizes) if size > 2 * end]

@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import Final, Self
 
 from intake_bluesky.objects import ObjectInfo, Objects
 
@@ -23,14 +23,18 @@ __all__ = [
     "same_file",
     "size_of",
     "stamp_of",
+    "tag_of",
     "unproved",
     "version_of",
 ]
 
+WHOLE: Final = 1 << 16  # bytes of an object that is fetched whole
+AHEAD: Final = 8 << 20  # bytes of one that is read from end to end, fetched at once
 TICK: Final = 20_000_000  # nanoseconds: two changes of a file this close may get one time from the system's clock
 COARSE: Final = 2_000_000_000  # and this close on filesystems that count seconds
 YOUNG: Final = "~"  # ends the stamp of a file that may change once more and keep it
 UNPROVED: Final = "?"  # ends the stamp of a file that nobody here has looked into
+REPLACED: Final = "_"  # stands for these and the next where a store's own tag has them
 TIMES: Final = "|"  # before what a stamp has and a version has not
 
 
@@ -39,6 +43,7 @@ class ByteSource(ABC):
 
     size: int  # bytes of the file when it was opened: what came later is not read
     stamp: str  # changes when the file does, where `is_certain`
+    sequential = False  # whether it is read from its beginning to its end
 
     @abstractmethod
     def read(self, start: int, stop: int) -> bytes:
@@ -46,6 +51,12 @@ class ByteSource(ABC):
 
     def close(self) -> None:
         """Let go of the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def local_stamp(size: int, modified: int, changed: int) -> str:
@@ -161,16 +172,40 @@ def remote_stamp(info: ObjectInfo) -> str:
     mark = info.tag
     for sign in (TIMES, YOUNG, UNPROVED):
         # These signs mean something in a stamp.
-        mark = mark.replace(sign, "_")
+        mark = mark.replace(sign, REPLACED)
     return f"{info.size:x}-{mark}"
 
 
-class RemoteSource(ByteSource):
-    """An object of a bucket or of any fsspec filesystem; each `read` is one request for a range of bytes."""
+def tag_of(stamp: str) -> str:
+    """The tag in the stamp of an object; empty where it is not there as the store gave it.
 
-    def __init__(self, objects: Objects, name: str, size: int, stamp: str) -> None:
-        self._objects, self._name, self.size, self.stamp = objects, name, size, stamp
+    Examples
+    --------
+    >>> tag_of(remote_stamp(ObjectInfo("a", 255, "5d41", 0.0))), tag_of("ff-5d41?")
+    ('5d41', '')
+    """
+    tag = stamp.partition("-")[2]
+    return "" if REPLACED in tag or tag.endswith(UNPROVED) else tag
+
+
+class RemoteSource(ByteSource):
+    """An object of a bucket or of any fsspec filesystem; each `read` is one request for a range of bytes, at most.
+
+    A small object is fetched whole, once. One that is read from end to end is fetched in ranges that grow.
+    """
+
+    def __init__(self, objects: Objects, name: str, size: int, stamp: str, tag: str = "") -> None:
+        self._objects, self._name, self._tag, self.size, self.stamp = objects, name, tag, size, stamp
+        self._start, self._held = 0, b""
 
     def read(self, start: int, stop: int) -> bytes:
         stop = min(stop, self.size)
-        return self._objects.range(self._name, start, stop) if start < stop else b""
+        if start >= stop:
+            return b""
+        end = self._start + len(self._held)
+        if not self._start <= start <= stop <= end:
+            first, last = (0, self.size) if self.size <= WHOLE else (start, stop)
+            if self.sequential and start == end:
+                last = min(self.size, max(stop, start + min(2 * len(self._held), AHEAD)))
+            self._start, self._held = first, self._objects.range(self._name, first, last, self._tag)
+        return self._held[start - self._start : stop - self._start]

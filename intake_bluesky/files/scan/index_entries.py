@@ -64,6 +64,7 @@ def scan(
     NotARun
         When it holds no run.
     """
+    source.sequential = True
     known = _resumed(codec, path, source, earlier)
     work = Scan(codec, FileLayout()) if known is None else known
     work.run(content_of(source, path, work.layout.members))

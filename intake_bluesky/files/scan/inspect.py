@@ -16,7 +16,7 @@ from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import IndexEntry
 from intake_bluesky.runtime import git_lfs
 
-__all__ = ["Opener", "Task", "look", "look_at_written"]
+__all__ = ["Opener", "Task", "look", "look_at_written", "with_statistics"]
 
 MOST: Final = 1 << 23  # bytes that a compressed file becomes which is looked at whole
 Opener: TypeAlias = Callable[[str], ByteSource]
@@ -35,7 +35,7 @@ class Task(NamedTuple):
 
 def look(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
     """Make the entry of a file; that of one which cannot be read, or is no run, has the problem."""
-    return _with_statistics(_looked_at(codec, opened, task), task.measured)
+    return with_statistics(_looked_at(codec, opened, task), task.measured)
 
 
 def look_at_written(written: IndexEntry, measured: tuple[str, bytes] | None) -> IndexEntry | None:
@@ -44,10 +44,11 @@ def look_at_written(written: IndexEntry, measured: tuple[str, bytes] | None) -> 
         stamp = stamp_of(os.stat(written.path))
     except OSError:
         return None
-    return _with_statistics(written._replace(stamp=stamp), measured) if same_file(stamp, written.stamp) else None
+    return with_statistics(written._replace(stamp=stamp), measured) if same_file(stamp, written.stamp) else None
 
 
-def _with_statistics(entry: IndexEntry, measured: tuple[str, bytes] | None) -> IndexEntry:
+def with_statistics(entry: IndexEntry, measured: tuple[str, bytes] | None) -> IndexEntry:
+    """The entry with the statistics of what was written, where they are of its version."""
     if measured is None or entry.statistics is not None or entry.stop is None:
         return entry
     version, statistics = measured

@@ -1,0 +1,242 @@
+"""The runs of a catalog in a bucket, found by the index that is there beside them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from itertools import islice
+from typing import Any, ClassVar, Final
+
+from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.files.bucket.location import BucketLocation
+from intake_bluesky.files.bucket.segments import (
+    REMOVED,
+    MergedRows,
+    SegmentFolder,
+    is_idle,
+    is_removal,
+    is_removed,
+    last,
+    supersedes,
+)
+from intake_bluesky.files.bucket.tail import IndexTail
+from intake_bluesky.files.codec import Codec
+from intake_bluesky.files.content.file_location import FileLocation, shown
+from intake_bluesky.files.content.listing_schedule import Turn
+from intake_bluesky.files.content.source import is_certain, version_of
+from intake_bluesky.files.index_segments import (
+    IndexSegment,
+    SegmentRow,
+    UnusableSegment,
+    entry_from,
+    sound_statistics,
+)
+from intake_bluesky.files.indexed_files import IndexedFiles
+from intake_bluesky.files.scan.inspect import with_statistics
+from intake_bluesky.index.index import Index, IndexEntry
+from intake_bluesky.objects import ObjectInfo
+from intake_bluesky.storage.contract import Problem
+
+__all__ = ["BucketFiles"]
+
+BATCH: Final = 2000
+
+
+class BucketFiles(IndexedFiles):
+    """The runs in a folder of a bucket, or of this machine, and the index there.
+
+    A folder that has no index yet is listed as any other.
+    """
+
+    kind: ClassVar[str] = "bucket"
+
+    def __init__(self, codec: Codec, url: str, storage_options: Mapping[str, Any]) -> None:
+        super().__init__(codec, [url], storage_options)
+        self.segments = SegmentFolder(self.location, codec.suffix)
+        self.tail = IndexTail(self.segments)
+        self._unusable: list[Problem] = []
+
+    def _located(self, path: str, storage_options: Mapping[str, Any]) -> FileLocation:
+        return BucketLocation(path, self.codec.suffixes, storage_options)
+
+    @property
+    def location(self) -> BucketLocation:
+        """The folder."""
+        [location] = self.locations
+        assert isinstance(location, BucketLocation)  # `_located` made it
+        return location
+
+    def _look_for_changes(self, turn: Turn, executor: Executor | None, *, deep: bool, unscanned: bool) -> None:
+        before = self._read_segments()
+        if deep or unscanned or not before:
+            if unscanned:
+                self._take_details(self.index)
+            super()._look_for_changes(turn, executor, deep=deep, unscanned=unscanned)
+
+    def _read_segments(self) -> list[ObjectInfo]:
+        """Take in what is new in the index of the bucket; give its segments."""
+        index = self.index
+        noted = index.segments()
+        known, complete = dict(noted), False
+
+        def take(segment: IndexSegment, info: ObjectInfo) -> None:
+            nonlocal complete
+            if not _has_all(known, segment.about.get("replaces")):
+                self._take_rows(index, segment.rows())
+            complete = complete or segment.about.get("complete") is True
+            known[last(info)] = info.tag
+
+        try:
+            listed, unusable = self.segments.read(lambda info: known.get(last(info)) != info.tag, take)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{shown(self.location.pattern)} cannot be listed: {type(error).__name__}: {shown(str(error))}"
+            ) from error
+        self._tell(unusable)
+        if complete and noted:  # else there is nothing that it does not have
+            self._forget_others()
+        there = {last(info) for info in listed}
+        new = {name: tag for name, tag in known.items() if name in there and noted.get(name) != tag}
+        gone = noted.keys() - there
+        if new or gone:
+            index.note_segments(new, gone)
+        return listed
+
+    def _tell(self, unusable: Mapping[str, str]) -> None:
+        """Note what of the index cannot be used: the runs that it alone has are not found."""
+        url = self.location.objects.url
+        advice = f"some runs may be missing: make it anew with `intake-bluesky index {shown(self.location.pattern)}`"
+        found = [
+            Problem(shown(url(name)), f"this part of the index is not used ({shown(why)}): {advice}")
+            for name, why in unusable.items()
+        ]
+        for problem in found:
+            if problem not in self._unusable:
+                warnings.warn(f"{problem.where}: {problem.message}", stacklevel=2)
+        self._unusable = found
+
+    def problems(self) -> list[Problem]:
+        return [*self._unusable, *super().problems()]
+
+    def _take_rows(self, index: Index, rows: Iterable[SegmentRow]) -> None:
+        removed = index.removed()
+        names, rest = {path for path, _ in removed}, iter(rows)
+        while some := list(islice(rest, BATCH)):
+            gone = {(self.location.path(row.name), row.stamp) for row in some if is_removal(row)}
+            if gone - removed:
+                index.remove(gone - removed)
+                removed |= gone
+                names |= {path for path, _ in gone}
+            moved = [
+                row._replace(name=self.location.path(row.name))
+                for row in some
+                if not is_removal(row) and self._is_name(row.name)
+            ]
+            earlier = {entry.path: entry for entry in index.known([row.name for row in moved])}
+            wanted = (
+                row for row in moved if not is_removed(row, removed, names) and supersedes(row, earlier.get(row.name))
+            )
+            entries = [entry for row in wanted if (entry := entry_from(row, row.name, row.stamp, self.codec))]
+            if entries:
+                self.index.put(entries)
+        index.settle()
+
+    def _is_name(self, name: str) -> bool:
+        """Whether a run may be in an object of this name: whoever can write the bucket wrote it."""
+        return (
+            not name.startswith(".") and "/" not in name and "\\" not in name and name.endswith(self.location.endings)
+        )
+
+    def _forget_others(self) -> None:
+        """Drop runs that no segment has: the index was made anew from what is there."""
+        index, named = self.index, set[str]()
+
+        def take(segment: IndexSegment, _: ObjectInfo) -> None:
+            named.update(self.location.path(row.name) for row in segment.rows() if not is_removal(row))
+
+        _, unusable = self.segments.read(lambda _: True, take)
+        if unusable:  # it may have what the others have not
+            return
+        own = {self.location.path(name) for name in self.tail.names()}
+        gone = index.stamps().keys() - named - own
+        if gone:
+            index.forget(gone)
+            index.settle()
+
+    def _take_details(self, index: Index) -> bool:
+        known = index.segments()
+        new = [
+            info for info in self.segments.listed() if last(info).startswith("d-") and known.get(last(info)) != info.tag
+        ]
+        for info in new:
+            try:
+                segment, _ = self.segments.get(info.name)
+            except (FileNotFoundError, UnusableSegment):  # merged meanwhile; or a scan finds what it had
+                continue
+            rest = (
+                (self.location.path(one.name), one.stamp, one.layout, sound_statistics(one.statistics))
+                for one in segment.details()
+            )
+            while some := list(islice(rest, BATCH)):
+                index.add_details(some)
+            index.note_segments({last(info): info.tag})
+        return bool(new)
+
+    def rebuild(self, executor: Executor | None = None) -> list[str]:
+        """Make the index of the bucket anew, from the objects that are there.
+
+        Returns
+        -------
+        list of str
+            The address of what was put.
+        """
+        with self._lock:
+            self.tail.put()
+            before = self.segments.listed()
+            self.refresh(unscanned=True, executor=executor)
+            merged = MergedRows()
+            for entry in self.index.entries():
+                if is_certain(entry.stamp):
+                    merged.add(self.row(entry))
+            for path, stamp in self.index.removed():
+                merged.add(SegmentRow(self.relative(path), stamp, problem=REMOVED))
+            old = [info for info in before if last(info)[:2] in ("s-", "b-") or is_idle(info, before)]
+            name = self.segments.replace(old, merged, complete=True)
+            self._unusable = []
+            return [shown(self.location.objects.url(name))]
+
+    def publish(self) -> list[str]:
+        return self.rebuild()
+
+    def relative(self, path: str) -> str:
+        """The name of a run's object in the folder."""
+        return path.removeprefix(self.location.path(""))
+
+    def row(self, entry: IndexEntry) -> SegmentRow:
+        """The row of an entry."""
+        return SegmentRow(
+            self.relative(entry.path), version_of(entry.stamp), entry.start, entry.stop, entry.problem, entry.layout,
+            entry.statistics,
+        )  # fmt: skip
+
+    def _look_at_written(self, written: IndexEntry, measured: tuple[str, bytes] | None) -> IndexEntry | None:
+        return with_statistics(written, measured)  # the store told its tag
+
+    def close(self) -> None:
+        try:
+            self.tail.put()
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the index of the last runs cannot be put into {shown(self.location.pattern)} ({shown(str(error))}): "
+                "close again, or make it anew with `intake-bluesky index`"
+            ) from error
+        finally:
+            super().close()
+
+
+def _has_all(known: Mapping[str, str], replaced: Any) -> bool:
+    """Whether a base has nothing new: all that it was made of was taken in."""
+    if not isinstance(replaced, Sequence) or not replaced or not all(isinstance(one, str) for one in replaced):
+        return False
+    return all(known.get(name) == tag for name, _, tag in (one.partition(" ") for one in replaced))

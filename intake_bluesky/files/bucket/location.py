@@ -1,0 +1,137 @@
+"""The folder of a catalog in a bucket: where its runs are, the parts of those being written, and its index."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from itertools import accumulate
+from typing import Any, Final
+
+from intake_bluesky.files.content.file_location import RemoteLocation
+from intake_bluesky.files.content.listing import FileListing
+from intake_bluesky.files.content.source import ByteSource, RemoteSource, remote_stamp
+from intake_bluesky.objects import ObjectInfo, Objects, Span
+
+__all__ = ["BucketLocation", "PartsSource", "without_slash"]
+
+INDEX: Final = "_index"
+PARTS: Final = "_parts"
+
+
+def without_slash(url: str | os.PathLike[str]) -> str:
+    """The address of a folder in one form: absolute where it is on this machine.
+
+    Examples
+    --------
+    >>> without_slash("s3://bucket/runs/"), without_slash("file:///data/runs")
+    ('s3://bucket/runs', '/data/runs')
+    """
+    text = os.fspath(url)
+    scheme, mark, rest = text.partition("://")
+    if not mark:
+        return os.path.abspath(os.path.expanduser(text))
+    return os.path.abspath(rest.removeprefix("localhost")) if scheme in ("file", "local") else text.rstrip("/")
+
+
+class BucketLocation(RemoteLocation):
+    """The folder of a catalog, in an object store or on disk.
+
+    A run is in the object ``<uid>.jsonl.zst`` (or what else the codec's suffix is). While it is written, that object
+    is its beginning, and what follows is in objects ``_parts/<name of the run's>/<offset>``, each named by the place of
+    its first byte. The last thing a writer does is to put the whole run in the place of its beginning; bytes that were
+    there once stay where they were, so that a reader who is at a part may go on in the whole.
+    """
+
+    def __init__(self, url: str, suffixes: Sequence[str], storage_options: Mapping[str, Any]) -> None:
+        super().__init__(without_slash(url), suffixes, storage_options)
+        self._prefix = f"{self.pattern}/"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the folder is on this machine."""
+        return "://" not in self.pattern
+
+    @property
+    def name(self) -> str:
+        """The name of the folder among the objects."""
+        return self._connected()[1]
+
+    @property
+    def home(self) -> None:
+        """None: its index is not a copy of somebody's."""
+        return
+
+    def listing(self) -> FileListing:
+        """List the runs' objects, whatever signs are in the name of the folder."""
+        objects = self.objects
+        found = [info for info in objects.list(self.name) if info.name.endswith(self.endings)]
+        return FileListing("", [objects.url(info.name) for info in found], told=tuple(map(remote_stamp, found)))
+
+    def below(self, *parts: str) -> str:
+        """The name of something in the folder."""
+        return "/".join(part for part in (self.name, *parts) if part)
+
+    def path(self, name: str) -> str:
+        """The address of a run's object, by its name in the folder."""
+        return self._prefix + name
+
+    def parts_of(self, path: str) -> list[ObjectInfo]:
+        """The parts of a run being written, in their order."""
+        with suppress(FileNotFoundError):
+            return list(self.objects.list(self.below(PARTS, path.rpartition("/")[2])))
+        return []
+
+    def part(self, path: str, offset: int) -> str:
+        """The name of the part that begins there."""
+        return self.below(PARTS, path.rpartition("/")[2], f"{offset:016x}")
+
+    def open(self, path: str) -> ByteSource:
+        # The parts first: of a run that is finished meanwhile, what is looked at next is the whole.
+        parts = self.parts_of(path)
+        first = self.objects.head(self.objects.name_of(path))
+        pieces, end = [first], first.size
+        for part in parts:
+            offset = int(part.name.rpartition("/")[2], 16)
+            if offset > end:
+                break
+            if offset == end:
+                pieces.append(part)
+                end += part.size
+        if len(pieces) == 1:
+            return RemoteSource(self.objects, first.name, first.size, remote_stamp(first), first.tag)
+        return PartsSource(self.objects, pieces)
+
+
+class PartsSource(ByteSource):
+    """The beginning of a run being written, and the parts that follow it, as one file."""
+
+    def __init__(self, objects: Objects, pieces: Sequence[ObjectInfo]) -> None:
+        self._objects, self._pieces = objects, pieces
+        self._starts = [0, *accumulate(piece.size for piece in pieces)]
+        self.size = self._starts[-1]
+        tags = "\0".join(f"{piece.name} {piece.tag}" for piece in pieces)
+        self.stamp = f"{self.size:x}-parts-{blake2b(tags.encode(), digest_size=16).hexdigest()}"
+
+    def read(self, start: int, stop: int) -> bytes:
+        stop = min(stop, self.size)
+        if start >= stop:
+            return b""
+        first = bisect_right(self._starts, start) - 1
+        last = bisect_right(self._starts, stop - 1)
+        # Without tags: the last part grows, and what it had stays.
+        spans = [
+            Span(piece.name, max(start - begin, 0), min(stop - begin, piece.size))
+            for piece, begin in zip(self._pieces[first:last], self._starts[first:last], strict=True)
+        ]
+        found = self._objects.ranges(spans)
+        if any(isinstance(part, FileNotFoundError) for part in found):  # the run ended meanwhile, and is in one
+            return self._objects.range(self._pieces[0].name, start, stop)
+        parts: list[bytes] = []
+        for part in found:
+            if isinstance(part, Exception):
+                raise part
+            parts.append(part)
+        return b"".join(parts)

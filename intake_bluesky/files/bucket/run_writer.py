@@ -1,0 +1,199 @@
+"""Writing one run into a bucket: its beginning at once, parts while it goes on, the whole at its stop."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable
+from contextlib import closing
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, Final, TypeVar, cast
+
+from intake_bluesky.documents.model import Document
+from intake_bluesky.documents.running_statistics import Watching
+from intake_bluesky.errors import DuplicateRun, StoreUnavailable
+from intake_bluesky.files.bucket.bucket_files import BucketFiles
+from intake_bluesky.files.content.file_location import shown
+from intake_bluesky.files.content.source import ByteSource, remote_stamp, version_of
+from intake_bluesky.files.run_writer import Packer
+from intake_bluesky.files.scan.index_entries import entry_of, scan
+from intake_bluesky.index.index import IndexEntry
+from intake_bluesky.index.packed_statistics import pack
+from intake_bluesky.objects import ObjectInfo
+from intake_bluesky.objects.contract import Data
+from intake_bluesky.storage.buffered_insert import BufferedInsert, Buffering
+
+__all__ = ["BucketInsert"]
+
+T = TypeVar("T")
+LOG: Final = logging.getLogger(__name__)
+
+PIECE: Final = 1 << 20
+"""Bytes of an object that is put again, longer, while a run goes on; what follows is in another."""
+IN_MEMORY: Final = 8 << 20
+"""Bytes of a run that are held in memory; a larger one is in a temporary file, too, until it ends."""
+
+
+class BucketInsert(BufferedInsert):
+    """A run being written.
+
+    Its start document is in the bucket when this is made. What follows is put each `flush_seconds`, or when it has
+    `flush_bytes`: a crash loses at most that. With the stop document the whole run is put in the place of its
+    beginning.
+
+    Parameters
+    ----------
+    files : BucketFiles
+    path : str
+        The address of the run's object.
+    start : dict
+    compression : {None, "gz", "zst"}
+    buffering : Buffering
+
+    Raises
+    ------
+    DuplicateRun
+        When there is such an object.
+    StoreUnavailable
+    """
+
+    def __init__(
+        self, files: BucketFiles, path: str, start: Document, compression: str | None, buffering: Buffering
+    ) -> None:
+        super().__init__(str(start["uid"]), buffering)
+        self._files, self._path = files, path
+        self._objects = files.location.objects
+        self._name = self._objects.name_of(path)
+        self._packer = None if compression is None else Packer(compression)
+        self._watching = Watching()
+        self._whole: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # closed at the end
+        weakref.finalize(self, self._whole.close)
+        self._size = 0  # of it
+        self._piece = 0  # where in it the object that is put next begins
+        self._parts: list[str] = []
+        raw = files.codec.encode("start", start)
+        self._entry = entry_of(path, "", (raw, start), None)  # now: the caller may change the document
+        self._stop: bytes | None = None
+        self._done = False
+        self._begin(start, raw)
+
+    def _begin(self, start: Document, raw: bytes) -> None:
+        self._watching.take("start", start)
+        data = self._packed(raw, last=False)
+        try:
+            tag = self._tried(lambda: self._objects.create(self._name, data))
+        except FileExistsError as error:
+            self._whole.close()
+            raise DuplicateRun(
+                f"run {self.uid} is in {shown(self._path)} already: remove that object, or write another uid"
+            ) from error
+        except BaseException:
+            self._whole.close()
+            raise
+        self._keep(data)
+        entry = self._entry._replace(stamp=self._stamp(tag))
+        self._files.wrote(self.uid, self._path)
+        self._tell(entry)
+
+    def _tried(self, action: Callable[[], T]) -> T:
+        try:
+            return action()
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise StoreUnavailable(f"{shown(self._path)} cannot be written ({shown(str(error))}).") from error
+
+    def _went_away(self, error: StoreUnavailable) -> bool:
+        return not isinstance(error.__cause__, PermissionError)
+
+    def _packed(self, data: bytes, *, last: bool) -> bytes:
+        if self._packer is None:
+            return data
+        packed = self._packer.pack(data, last=last)
+        self._packer.written()
+        return packed
+
+    def _keep(self, data: bytes) -> None:
+        self._whole.write(data)
+        self._size += len(data)
+
+    def _stamp(self, tag: str) -> str:
+        return remote_stamp(ObjectInfo(self._name, self._size, tag, 0.0))
+
+    def _take(self, name: str, doc: Document) -> None:
+        raw = self._files.codec.encode(name, doc)
+        data = self._packed(raw, last=name == "stop")
+        self._watching.take(name, doc)
+        if name == "stop":
+            self._stop = raw
+        self._keep(data)
+        self._held += len(data)
+
+    def _flush(self) -> None:
+        if self._done:
+            return
+        if self._stop is not None:
+            self._finish()
+        elif self._held:
+            self._put_piece()
+        elif self._state == "ending":
+            self._whole.close()
+
+    def _put_piece(self) -> None:
+        """Put what there is of the object that is put again, longer; from some size on, the next one follows it."""
+        self._whole.seek(self._piece)
+        data = self._whole.read()  # and its place is the end again
+        name = self._files.location.part(self._path, self._piece) if self._piece else self._name
+        self._tried(lambda: self._objects.put(name, data))
+        if self._piece and name not in self._parts:
+            self._parts.append(name)
+        if len(data) >= PIECE:
+            self._piece = self._size
+        self._held = 0
+        if self._state == "ending":  # closed without a stop
+            self._whole.close()
+
+    def _finish(self) -> None:
+        """Put the whole run, and then take its parts away."""
+        tag = self._tried(lambda: self._objects.put(self._name, self._content()))
+        self._held, self._done = 0, True
+        entry = self._entry._replace(stamp=self._stamp(tag), stop=self._stop, layout=self._layout(tag))
+        found = self._watching.found()
+        measured = None if found is None else (version_of(entry.stamp), pack(found))
+        self._whole.close()
+        self._files.finished(self.uid, self._path, measured, entry)
+        self._tell(entry._replace(statistics=None if measured is None else measured[1]))
+        try:
+            self._objects.delete(self._parts)
+        except OSError as error:  # nobody reads them any more
+            LOG.warning("parts of run %s stay beside the whole: %s", self.uid, shown(str(error)))
+
+    def _content(self) -> Data:
+        self._whole.seek(0)
+        return self._whole.read() if self._size <= IN_MEMORY else cast("BinaryIO", self._whole)
+
+    def _layout(self, tag: str) -> bytes | None:
+        """Where the documents lie in a large run, which readers would have to fetch to find it out."""
+        if self._size <= PIECE:
+            return None
+        with closing(_SpoolSource(self._whole, self._size, self._stamp(tag))) as source:
+            entry, _ = scan(self._files.codec, self._path, source)
+        return entry.layout
+
+    def _tell(self, entry: IndexEntry) -> None:
+        """Add the run to the index of the bucket; where that cannot be written, the next run or `close` tries again."""
+        try:
+            self._files.tail.add(self._files.row(entry))
+        except OSError as error:
+            LOG.warning("run %s is in the bucket, and its index waits: %s", self.uid, shown(str(error)))
+
+
+class _SpoolSource(ByteSource):
+    """What was written, for a scan."""
+
+    def __init__(self, file: SpooledTemporaryFile[bytes], size: int, stamp: str) -> None:
+        self._file, self.size, self.stamp = file, size, stamp
+
+    def read(self, start: int, stop: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(min(stop, self.size) - start)
