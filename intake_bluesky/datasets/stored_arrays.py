@@ -79,7 +79,8 @@ def _awaited(arrays: Sequence[Any], events: slice) -> Sequence[Array]:
         if all(getattr(array.store, "is_local", False) for array in arrays):
             # Nothing to wait for, and chunks of one array are decoded by all cores already.
             return [await array.getitem(events) for array in arrays]
-        return await asyncio.gather(*(array.getitem(events) for array in arrays))
+        values: Sequence[Array] = await asyncio.gather(*(array.getitem(events) for array in arrays))
+        return values
 
     found: Sequence[Array] = sync(read())
     return found
