@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
@@ -28,6 +30,7 @@ from intake_bluesky.objects import connect
 from intake_bluesky.testing import EXAMPLES
 from tests.datasets.zarr_runs.beside import CountingStore, beside, counted, requests, run_of  # noqa: F401  # a fixture
 from tests.datasets.zarr_runs.test_writing import frames
+from tests.servers.proxy import Proxy
 from tests.servers.s3 import Buckets
 
 
@@ -191,3 +194,27 @@ def test_buckets(package: str, tmp_path: Path, buckets: Buckets, monkeypatch: py
     assert "wrong-secret" not in str(refused.value)
     with pytest.raises(StoreUnavailable):
         run.to_zarr(f"{place}/other.zarr", storage_options=wrong)
+
+
+def test_requests_to_a_bucket(tmp_path: Path, buckets: Buckets, proxy: Proxy) -> None:
+    options = {"key": buckets.key, "secret": buckets.secret, "endpoint_url": proxy.endpoint}
+    run = run_of(EXAMPLES["scan"](tmp_path))
+    place = f"s3://private/zarr-{uuid4().hex}"
+
+    def sent() -> Counter[str]:
+        found = Counter(request.method for request in proxy.requests)
+        proxy.reset()
+        return found
+
+    url = run.to_zarr(f"{place}/", storage_options=options)
+    assert sent() == {"HEAD": 1, "LIST": 1, "PUT": 1}  # whether there is a file or a folder; the file
+    stored = beside(run, url, storage_options=options)
+    xr.testing.assert_identical(stored.primary.read(), run.primary.read())
+    assert sent() == {"GET": 1}
+    url = run.to_zarr(f"{place}/run.zarr", storage_options=options)
+    variables = sum(len(node.variables) for node in run.to_datatree().subtree)
+    groups = len(run.to_datatree().groups)
+    assert sent() == {"LIST": 1, "PUT": groups + 2 * variables}
+    proxy.fail("slow down", "GET", times=2)
+    ds = beside(run, url, storage_options=options).primary.read()
+    assert sent() == {"GET": 2 + 1 + len(ds.variables)}
