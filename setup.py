@@ -34,7 +34,7 @@ EXTRAS = {
     "assets": ["h5py>=3.11", "hdf5plugin>=4.4", "tifffile>=2024.5", "pillow>=10.3", "fabio>=2024.4"],
     "mongo": ["pymongo>=4.7"],
     "sql": ["sqlalchemy>=2.1", "psycopg[binary]>=3.2"],
-    "zarr": ["zarr>=3.0"],
+    "zarr": ["zarr>=3.1"],
     "s3": ["s3fs>=2024.6", "obstore>=0.8"],
     "cli": ["rich>=13.7"],
     "plot": ["matplotlib>=3.9"],
@@ -78,6 +78,7 @@ EXTRAS["test"] = [
     "suitcase-mongo>=0.7",
     "suitcase-msgpack>=0.3",
     "sybil>=9.0",
+    "tensorstore>=0.1.71",  # reads Zarr without zarr
     "types-pyyaml>=6.0",
 ]
 USERS = EXTRAS.keys() - {"docs", "test"}

@@ -12,19 +12,17 @@ from intake_bluesky.catalogs.display.completion import OffersNames
 from intake_bluesky.catalogs.display.displayed import Displayed
 from intake_bluesky.catalogs.display.files import seen_files
 from intake_bluesky.catalogs.display.run import run_html, run_line, run_text
-from intake_bluesky.catalogs.display.values import SHORT
 from intake_bluesky.catalogs.entries import IntakeObject, StreamEntry, shown_documents
 from intake_bluesky.catalogs.plots.methods import plot_run
+from intake_bluesky.catalogs.run_export import run_to_datatree, run_to_zarr
 from intake_bluesky.catalogs.stream import BlueskyStream
 from intake_bluesky.documents.dimensions import Dimension, dimensions
-from intake_bluesky.documents.exact_json import json_text
-from intake_bluesky.documents.model import Document, ReadOnlyDocument, RunHeader, RunSummary, to_plain
+from intake_bluesky.documents.model import Document, ReadOnlyDocument, RunHeader, RunSummary
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
 from intake_bluesky.storage.contract import RunStore
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
 
     from intake_bluesky.assets import AssetFile
     from intake_bluesky.datasets.filled_documents import Fill
@@ -245,41 +243,8 @@ class BlueskyRun(Displayed, OffersNames, IntakeObject, Catalog):  # type: ignore
             raise KeyError(f"run {self.uid} has no resource {uid!r}")
         return [file.path for file in stream_resource_files(self.header, streamed[0], self._assets)]
 
-    def to_datatree(self, streams: Iterable[str] | None = None, **options: Any) -> xr.DataTree:
-        """All of the run in one tree, lazily, in a form that its ``to_netcdf`` and ``to_zarr`` can write.
-
-        Parameters
-        ----------
-        streams : iterable of str, optional
-            Those wanted; all by default.
-        **options
-            Of each stream: ``on_missing="fill"``, ``decode_times`` ...; ``portable=False`` keeps objects and structures
-            as `BlueskyStream.read` gives them, and the run start and stop as dicts.
-
-        Returns
-        -------
-        xarray.DataTree
-            ``/`` has the run start and stop as attributes (JSON text; ``null`` is a stop that is missing),
-            ``/primary``, ``/baseline`` ... the streams, ``/config/<stream>/<device>`` the configuration. What files
-            cannot have in names, such as ``/``, becomes ``_``.
-        """
-        import xarray as xr
-
-        from intake_bluesky.datasets.variables import variable_names
-
-        options = {"portable": True, **options}
-        form = json_text if options["portable"] else to_plain
-        tree: dict[str, Any] = {"/": xr.Dataset(attrs={"start": form(self.start), "stop": form(self.stop)})}
-        nodes = variable_names(self.header.streams, reserved={"config"})
-        for name in self.header.streams if streams is None else streams:
-            stream = self[name](**options)
-            tree[f"/{nodes[name]}"] = stream.to_dask()
-            devices = variable_names(stream.config, reserved=())
-            for device, source in stream.config.items():
-                dataset = source.read()
-                if dataset.data_vars:
-                    tree[f"/config/{nodes[name]}/{devices[device]}"] = dataset
-        return xr.DataTree.from_dict(tree, name=self.uid[:SHORT].replace("/", "_"))
+    to_datatree = run_to_datatree
+    to_zarr = run_to_zarr
 
     def table(self, stream: str = "primary", *, decode_times: bool = True) -> pd.DataFrame:
         """One stream in pandas, a row an event: `BlueskyStream.to_dataframe` of it."""

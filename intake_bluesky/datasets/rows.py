@@ -225,7 +225,8 @@ class Rows:
     @property
     def whole(self) -> bool:
         """Whether each stored event is a row, in stored order, and there are no others."""
-        return len(self) == self.stored and bool((self.event == np.arange(self.stored)).all())
+        # As many as there are, each after the one before, from the first: these are all.
+        return len(self) == self.stored and (not self.stored or not self.event[0]) and rises(self.event)
 
     @property
     def straight(self) -> bool:

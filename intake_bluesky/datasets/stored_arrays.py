@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
 import dask.array as da
+import numpy as np
 from dask.base import tokenize
 
+from intake_bluesky.documents.columns import Array
 from intake_bluesky.documents.model import RunHeader, StreamLayout
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["stored_arrays"]
+__all__ = ["as_dask", "read_together", "stored_arrays"]
+
+TOGETHER: Final = 4
+"""Arrays that are read at once, at most."""
 
 
-def stored_arrays(
-    store: RunStore, header: RunHeader, layout: StreamLayout, keys: Iterable[str]
-) -> Mapping[str, da.Array]:
-    """Those of some keys that `RunStore.arrays` gives, as dask arrays of shape ``(stored events, ...)``; reads none.
+def stored_arrays(store: RunStore, header: RunHeader, layout: StreamLayout, keys: Iterable[str]) -> Mapping[str, Any]:
+    """Those of some keys that `RunStore.arrays` gives, of shape ``(stored events, ...)``; reads none.
 
     Raises
     ------
@@ -27,22 +32,55 @@ def stored_arrays(
     """
     found = store.arrays(header.uid, layout.name) or {}
     wanted = {key: found[key] for key in keys if key in found}
-    if not wanted:  # as of most stores: a token takes as long as the parse of a small run
-        return {}
     for key, array in wanted.items():
         if array.shape[:1] != (layout.events,):
             raise DamagedRun(
                 f"run {header.uid}: the array of {key!r} in stream {layout.name!r} has shape {array.shape}, and the "
                 f"stream has {layout.events} events: the first axis counts events"
             )
+    return wanted
+
+
+def as_dask(
+    store: RunStore, header: RunHeader, layout: StreamLayout, arrays: Mapping[str, Any]
+) -> Mapping[str, da.Array]:
+    """The arrays as dask arrays, whose chunks are what the storage reads at once."""
+    if not arrays:  # as of most stores: a token takes as long as the parse of a small run
+        return {}
     token = tokenize(store, header.uid, header.version, layout.name)
-    return {key: _as_dask(array, f"array-{key}-{token}") for key, array in wanted.items()}
+    return {key: _as_dask(array, f"array-{key}-{token}") for key, array in arrays.items()}
 
 
 def _as_dask(array: Any, name: str) -> da.Array:
     if isinstance(array, da.Array):
         return array
-    # A chunk of dask is one of the storage, where the array has `chunks` of its own.
-    chunks = getattr(array, "chunks", None) or "auto"
-    lazy: da.Array = da.from_array(array, chunks=chunks, name=name)
+    # A shard is one object, of which a chunk alone takes a request for its place and one for itself.
+    chunks = getattr(array, "shards", None) or getattr(array, "chunks", None) or "auto"
+    lazy: da.Array = da.from_array(array, chunks=chunks, name=name, meta=np.empty((0,) * array.ndim, array.dtype))
     return lazy
+
+
+def read_together(arrays: Mapping[str, Any], events: slice = slice(None)) -> dict[str, Array]:
+    """Read arrays into memory, all at the same time: of storage far away one would else wait for the other."""
+    if all(hasattr(array, "async_array") for array in arrays.values()):  # of Zarr, which has a loop for that
+        found = _awaited([array.async_array for array in arrays.values()], events)
+    else:
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            found = list(pool.map(lambda array: np.asarray(array[events]), arrays.values()))
+    return dict(zip(arrays, found, strict=True))
+
+
+def _awaited(arrays: Sequence[Any], events: slice) -> Sequence[Array]:
+    if not arrays:
+        return ()
+    from zarr.core.sync import sync
+
+    async def read() -> Sequence[Array]:
+        if all(getattr(array.store, "is_local", False) for array in arrays):
+            # Nothing to wait for, and chunks of one array are decoded by all cores already.
+            return [await array.getitem(events) for array in arrays]
+        values: Sequence[Array] = await asyncio.gather(*(array.getitem(events) for array in arrays))
+        return values
+
+    found: Sequence[Array] = sync(read())
+    return found

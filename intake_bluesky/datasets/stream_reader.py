@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import dask.array as da
@@ -30,7 +31,7 @@ from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.presentation import present
 from intake_bluesky.datasets.repeats import Repeats
 from intake_bluesky.datasets.rows import Rows, believed, seq_nums_of
-from intake_bluesky.datasets.stored_arrays import stored_arrays
+from intake_bluesky.datasets.stored_arrays import as_dask, read_together, stored_arrays
 from intake_bluesky.datasets.variables import (
     EPOCH,
     Dimensions,
@@ -159,6 +160,8 @@ class StreamReader:
 
     def _on_rows(self, fields: Sequence[EventColumn]) -> Iterator[tuple[list[EventColumn], Rows]]:
         """Yield columns, with the rows of the events that count for them; all at once in nearly every stream."""
+        if not fields:
+            return
         if not self._repeats.joined:
             yield list(fields), self.rows
             return
@@ -192,7 +195,7 @@ class StreamReader:
         return self._inline.fields(specs)
 
     @cached_property
-    def _held(self) -> Mapping[str, da.Array]:
+    def _held(self) -> Mapping[str, Any]:
         """Values that the store holds as arrays, by key."""
         if self.options.sub_dict == "timestamps":
             return {}
@@ -276,6 +279,20 @@ class StreamReader:
             ids |= inline.arrange(fields, self._index, rows)
         return {key: list(own) for key, own in ids.items() if not self._is_streamed(key, self.specs[key])}
 
+    def resources(self, key: str) -> list[Document]:
+        """The resources, or stream resources, that have the values of an external key."""
+        if self._is_streamed(key, self.specs[key]):
+            return [asset.resource for asset in self.header.assets_of(self.layout.name, key)]
+        ids = [one for listed in self._datum_ids()[key] for one in (listed if isinstance(listed, list) else [listed])]
+        uids = dict.fromkeys(self._datums.datums[one][0] for one in ids if one in self._datums.datums)
+        return [self._datums.resources[uid] for uid in uids if uid in self._datums.resources]
+
+    @property
+    def stored_descriptors(self) -> list[tuple[str, int]]:
+        """The descriptors of the stored events, in their order: uid, and how many events follow each other."""
+        uids = [str(d["uid"]) for d in self.layout.descriptors]
+        return [(uids[place], len(list(events))) for place, events in groupby(self._index.descriptor.tolist())]
+
     def to_dask(self) -> xr.Dataset:
         """Describe the Dataset; seq_num, time and the headers of asset files are read, no event data and no array."""
         target = self.options.target_chunk or BLOCK_BYTES
@@ -298,14 +315,21 @@ class StreamReader:
         arrays: dict[str, Any] = {}
         for fields, rows in self._on_rows(self._fields):
             arrays |= self._inline.arrange(fields, stored, rows)
-        arrays |= {key: array.compute() for key, array in self._held_on_rows().items()}
+        if self.rows.whole:
+            arrays |= read_together({key: array for key, array in self._held.items() if key in self.specs})
+        else:
+            arrays |= {key: array.compute() for key, array in self._held_on_rows().items()}
         arrays |= {key: asset.read() for key, asset in self.assets.items()}
         return self._assemble(arrays)
 
     def _held_on_rows(self) -> dict[str, da.Array]:
-        held = [EventColumn(key, array.dtype) for key, array in self._held.items() if key in self.specs]
+        wanted = {key: array for key, array in self._held.items() if key in self.specs}
+        lazy = as_dask(self.store, self.header, self.layout, wanted)
+        if self.rows.whole:
+            return dict(lazy)
+        held = [EventColumn(key, array.dtype) for key, array in lazy.items()]
         return {
-            field.key: self._inline.on_rows(field.key, self._held[field.key], rows)
+            field.key: self._inline.on_rows(field.key, lazy[field.key], rows)
             for fields, rows in self._on_rows(held)
             for field in fields
         }

@@ -281,7 +281,8 @@ class TestWriting:
 
     def test_a_bucket_that_may_not_be_written(self, buckets: Buckets, cache: Path) -> None:
         catalog = BlueskyBucketCatalog(
-            f"s3://public/{uuid4().hex}", storage_options={"anon": True, "client_kwargs": {"endpoint_url": buckets.endpoint}}
+            f"s3://public/{uuid4().hex}",
+            storage_options={"anon": True, "client_kwargs": {"endpoint_url": buckets.endpoint}},
         )
         with pytest.raises(StoreUnavailable, match="cannot be written"):
             write(catalog, scan())
