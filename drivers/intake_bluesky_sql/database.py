@@ -17,6 +17,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
+from intake_bluesky.documents import exact_json
 from intake_bluesky.errors import MissingDependency, StoreUnavailable
 from intake_bluesky.index.tables import prepare
 from intake_bluesky.runtime.processes import PerProcess
@@ -109,6 +110,18 @@ class Database:
         """Execute a statement, or a list of values one after the other, as `ask` has it."""
         # The sign of psycopg; statements here have no other question mark, and no percent sign.
         return connection.exec_driver_sql(statement if self.is_sqlite else statement.replace("?", "%s"), values)
+
+    def insert(self, connection: Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows into a table, but for those that are there already."""
+        if rows:
+            signs = ", ".join("?" * len(rows[0]))
+            self.execute(connection, f"INSERT INTO {into} VALUES ({signs}) ON CONFLICT DO NOTHING", rows)
+
+    def among(self, texts: Sequence[str]) -> tuple[str, Any]:
+        """What follows a column that holds one of some texts, and the value that is bound in it."""
+        if self.is_sqlite:
+            return "IN (SELECT value FROM json_each(?))", exact_json.dumps(list(texts)).decode()
+        return "= ANY(CAST(? AS text[]))", list(texts)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Do something in one transaction; `work` may be called again, and has to find then what it did.

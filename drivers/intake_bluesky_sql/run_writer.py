@@ -1,57 +1,33 @@
-"""Writing one run: every document as it comes, events together in blocks once there are enough of them."""
+"""Writing runs: one as its documents come, or whole ones, some hundreds in a transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import groupby
-from typing import Any, Final, NamedTuple
+from operator import attrgetter
+from typing import Any, Final
 from uuid import uuid4
 
-import numpy as np
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
-from intake_bluesky.documents import exact_json
-from intake_bluesky.documents.model import Document, stream_name
-from intake_bluesky.documents.refused import place_refused
-from intake_bluesky.documents.running_statistics import Watching
-from intake_bluesky.errors import DuplicateRun, RunNotFound, UnsupportedOperation
-from intake_bluesky.index.search_form import SearchForm, code_text
-from intake_bluesky.storage.buffered_insert import BufferedInsert, Buffering
+from intake_bluesky.documents.model import Document
+from intake_bluesky.errors import DuplicateRun, IntakeBlueskyError, RunNotFound, UnsupportedOperation
+from intake_bluesky.storage.buffered_insert import BufferedInsert, Buffering, try_again
+from intake_bluesky.storage.whole_runs import WholeRun, finish_run
 from intake_bluesky_sql.database import Database
-from intake_bluesky_sql.document_blocks import DocumentBlock, alike, build, owner_of
+from intake_bluesky_sql.document_rows import DocumentRows
 from intake_bluesky_sql.maintenance import analyze
-from intake_bluesky_sql.search_columns import ordering, searched_columns, words_of
-from intake_bluesky_sql.statistics import StatisticsTables, statistics_in
+from intake_bluesky_sql.search_columns import ordering, put_words, searched_columns
+from intake_bluesky_sql.statistics import Found, StatisticsTables
 
-TAIL: Final = 1 << 21  # bytes of documents, as JSON, that become a block
-SMALL: Final = 1 << 14  # what is left at the end becomes one only if it is more
-LARGE: Final = 1 << 18  # bytes of arrays, or of numbers in a page, that are never JSON
-LONGEST_UID: Final = 500  # characters
 INSERT_DOCUMENT: Final = "INSERT INTO documents VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-INSERT_BLOCK: Final = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-INSERT_COLUMN: Final = "INSERT INTO block_columns VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 DELETE_DOCUMENT: Final = "DELETE FROM documents WHERE run = ? AND place = ?"
 TOGETHER: Final = 32  # blocks' columns sent at once
-
-
-class _Written(NamedTuple):
-    """A document as its row has it."""
-
-    place: int
-    name: str
-    owner: str | None
-    body: bytes
-
-
-@dataclass(slots=True)
-class _Tail:
-    """The last documents of one stream or resource, which are of no block yet."""
-
-    documents: list[_Written] = field(default_factory=list)
-    size: int = 0
+MANY: Final = 256  # whole runs of one transaction, and what follows bounds it too: others wait that long to write
+LARGE: Final = 1 << 24  # bytes
+SOON: Final = 1.0  # seconds
 
 
 class SQLInsert(BufferedInsert):
@@ -63,99 +39,28 @@ class SQLInsert(BufferedInsert):
         When the database has a run of this uid.
     """
 
-    def __init__(self, database: Database, start: Document, buffering: Buffering) -> None:
-        super().__init__(_checked_uid(start), buffering)
+    def __init__(self, database: Database, rows: DocumentRows, buffering: Buffering) -> None:
+        super().__init__(rows.uid, buffering)
         self._database = database
-        self._writer = uuid4().hex
-        self._watching = Watching()
-        self._body = _json("start", start)
-        # As it will be read, and not the caller's own, who may change it before the stop comes.
-        self._start: Document = exact_json.loads(self._body)
-        self._place = 1  # the start has 0
-        self._streams: dict[str, str] = {}
-        self._tails: dict[tuple[str, str], _Tail] = {}
-        self._waiting: dict[int, _Written] = {}  # not in the database
-        self._blocks: list[DocumentBlock] = []  # nor these; what they hold may be, as documents
-        self._searched: dict[str, Any] = {}  # what the run's row has
-        self._stop: tuple[int, Document] | None = None
-        self._run = database.write(self._begin)
+        self._rows = rows
+        numbers = database.write(RunBatch(database, [rows]).put)
+        if not numbers:
+            raise _duplicate(database, rows.uid)
+        self._run = numbers[rows.uid]
         self._file = database.file
-
-    def _begin(self, connection: Connection) -> int:
-        form = SearchForm.of(self._start, None)
-        columns = {"uid": self.uid, "writer": self._writer, **ordering(self._database, self._start)}
-        self._searched = searched_columns(self._database, form)
-        columns |= self._searched
-        names, signs = ", ".join(columns), ", ".join("?" * len(columns))
-        statement = f"INSERT INTO runs ({names}) VALUES ({signs}) ON CONFLICT DO NOTHING"
-        execute = self._database.execute
-        execute(connection, statement, tuple(columns.values()))
-        row: Any = execute(connection, "SELECT id, writer FROM runs WHERE uid = ?", (self.uid,)).one()
-        number, writer = row
-        if writer != self._writer:
-            raise DuplicateRun(f"{self._database.address} has a run {self.uid} already: remove it, or write another")
-        execute(connection, INSERT_DOCUMENT, (number, 0, "start", None, self._body))
-        words_of(self._database, connection, number, form)
-        return int(number)
+        rows.forget()
 
     def _take(self, name: str, doc: Document) -> None:
-        _check(name, doc)
-        self._add(name, doc)
-        self._watching.take(name, doc)  # after it: a document that was refused does not count
-
-    def _add(self, name: str, doc: Document) -> None:
-        place, owner = self._place, owner_of(name, doc)
-        group = self._group(name, owner)
-        if group is not None and _is_large(name, doc) and self._take_whole(place, group, name, doc):
-            return
-        written = _Written(place, name, owner, _json(name, doc))
-        self._place += 1
-        self._waiting[place] = written
-        self._held += len(written.body)
-        if name == "stop":
-            self._stop = place, exact_json.loads(written.body)
-        elif name == "descriptor":
-            self._streams[str(doc.get("uid"))] = stream_name(doc)
-        elif name == "bulk_events":  # no block may reach over it: its events are of any stream
-            self._compact("event")
-        elif group is not None:
-            tail = self._tails.setdefault(group, _Tail())
-            tail.documents.append(written)
-            tail.size += len(written.body)
-            if tail.size >= TAIL:
-                self._compact(*group)
-
-    def _group(self, name: str, owner: str | None) -> tuple[str, str] | None:
-        """The documents that blocks are made of together with one: all events of a stream, in their order."""
-        if owner is None:
-            return None
-        return ("event", self._streams.get(owner, owner)) if name in ("event", "event_page") else (name, owner)
-
-    def _take_whole(self, place: int, group: tuple[str, str], name: str, doc: Document) -> bool:
-        """Make a block of one document, without making JSON of it."""
-        signature = alike(name, doc)
-        block = None if signature is None else build([(place, doc)], signature)
-        if block is None:
-            return False
-        self._compact(*group)  # so that no later block reaches over this one
-        self._place += 1
-        self._blocks.append(block)
-        self._held += block.nbytes
-        return True
-
-    def _compact(self, name: str, which: str | None = None, *, at_least: int = 0) -> None:
-        """Make blocks of what has come of one stream or resource, or of all of a name."""
-        for group in [g for g in self._tails if g[0] == name and which in (None, g[1])]:
-            tail = self._tails.pop(group)
-            if tail.size >= at_least:
-                self._blocks += _blocks_of(tail.documents)
+        self._rows.take(name, doc)
+        self._held = self._rows.held
 
     def _flush(self) -> None:
         """Write what is waiting, in one transaction."""
-        if not self._waiting and not self._blocks:
+        rows = self._rows
+        if not rows.waiting and not rows.blocks:
             return
-        if len(self._waiting) == 1 and not self._blocks and self._stop is None:
-            [written] = self._waiting.values()
+        if len(rows.waiting) == 1 and not rows.blocks and rows.stop is None:
+            [written] = rows.waiting.values()
             work = partial(self._database.write_one, INSERT_DOCUMENT, (self._run, *written))
         else:
             work = partial(self._database.write, self._put)
@@ -178,103 +83,177 @@ class SQLInsert(BufferedInsert):
 
     def _forget(self) -> None:
         """Keep no longer what was waiting."""
-        self._waiting.clear()
-        self._blocks.clear()
+        self._rows.forget()
         self._held = 0
 
     def _put(self, connection: Connection) -> None:
-        execute, run = self._database.execute, self._run
-        packed = {place for block in self._blocks for place in _places(block)}
-        rows = [(run, *found) for place, found in self._waiting.items() if place not in packed]
-        if rows:
-            execute(connection, INSERT_DOCUMENT, rows)
-        # What is in a block by now need no longer be a document of its own.
-        written = [(run, place) for place in sorted(packed - self._waiting.keys())]
-        if written:
-            execute(connection, DELETE_DOCUMENT, written)
-        if self._blocks:
-            execute(connection, INSERT_BLOCK, [_block_row(run, block) for block in self._blocks])
-            columns = [row for block in self._blocks for row in _column_rows(run, block)]
-            for first in range(0, len(columns), TOGETHER):
-                execute(connection, INSERT_COLUMN, columns[first : first + TOGETHER])
-        if self._stop is not None:
-            self._put_stop(connection, *self._stop)
+        _put_documents(self._database, connection, {self._run: self._rows})
+        if self._rows.stop is not None:
+            self._put_stop(connection)
 
-    def _put_stop(self, connection: Connection, place: int, stop: Document) -> None:
-        form = searched_columns(self._database, SearchForm.of(self._start, stop))
+    def _put_stop(self, connection: Connection) -> None:
+        rows = self._rows
+        form = searched_columns(self._database, rows.form())
         # Only what the stop changes: SQLite writes each index of a column that is named.
-        columns = {"stop_place": place} | {name: new for name, new in form.items() if new != self._searched[name]}
+        columns = {"stop_place": rows.stop_place} | {n: new for n, new in form.items() if new != rows.searched[n]}
+        found = rows.found()
+        if found is not None:
+            StatisticsTables(self._database).put_all(connection, {self._run: found})
+            self._database.execute(connection, "UPDATE runs SET measured = TRUE WHERE id = ?", (self._run,))
         sets = ", ".join(f"{name} = ?" for name in columns)
         self._database.execute(connection, f"UPDATE runs SET {sets} WHERE id = ?", (*columns.values(), self._run))
-        known = self._watching.found()
-        if known is not None:
-            StatisticsTables(self._database).put_all(connection, self._run, statistics_in(known))
 
     def _end(self) -> None:
-        for name, which in list(self._tails):
-            self._compact(name, which, at_least=SMALL)
+        self._rows.finish()
         super()._end()
-        if self._stop is not None:
+        if self._rows.stop is not None:
             analyze(self._database, self._run)
 
 
-def _checked_uid(start: Document) -> str:
-    uid = start.get("uid")
-    if not isinstance(uid, str) or not uid or len(uid) > LONGEST_UID or code_text(uid) != uid:
-        raise UnsupportedOperation(f"a run's uid is a text of up to {LONGEST_UID} ordinary characters, not {uid!r:.80}")
-    return uid
+class RunBatch:
+    """Runs that go into a database together, with what has come of them; made before the transaction begins.
+
+    Parameters
+    ----------
+    database : Database
+    runs : sequence of DocumentRows
+    """
+
+    def __init__(self, database: Database, runs: Sequence[DocumentRows]) -> None:
+        self._database = database
+        self._writer = uuid4().hex
+        # Two programs with the same runs would wait for each other if they met them crosswise.
+        self._runs = runs if database.is_sqlite else sorted(runs, key=attrgetter("uid"))
+        self._words: dict[str, str] = {}
+        self._found: dict[str, Found] = {}
+        self._rows = [self._row(run) for run in self._runs]
+
+    def _row(self, run: DocumentRows) -> dict[str, Any]:
+        form = run.form()
+        self._words[run.uid] = form.words
+        found = None if run.stop is None else run.found()
+        if found is not None:
+            self._found[run.uid] = found
+        run.searched = searched_columns(self._database, form)
+        ends = {"stop_place": run.stop_place, "measured": found is not None}
+        return {"uid": run.uid, "writer": self._writer, **ordering(self._database, run.start), **run.searched, **ends}
+
+    def put(self, connection: Connection) -> dict[str, int]:
+        """Put the runs in; repeated, it finds what it did.
+
+        Returns
+        -------
+        dict of str to int
+            The numbers of the runs by uid; those are lacking of which there is one already.
+        """
+        database = self._database
+        numbers = self._begin(connection)
+        put_words(database, connection, {run: self._words[uid] for uid, run in numbers.items()})
+        _put_documents(database, connection, {numbers[run.uid]: run for run in self._runs if run.uid in numbers})
+        found = {run: self._found[uid] for uid, run in numbers.items() if uid in self._found}
+        if found:
+            StatisticsTables(database).put_all(connection, found)
+        return numbers
+
+    def _begin(self, connection: Connection) -> dict[str, int]:
+        into = f"runs ({', '.join(self._rows[0])})"
+        self._database.insert(connection, into, [tuple(row.values()) for row in self._rows])
+        among, uids = self._database.among([run.uid for run in self._runs])
+        asked = f"SELECT uid, id FROM runs WHERE writer = ? AND uid {among}"
+        found: Sequence[Any] = self._database.execute(connection, asked, (self._writer, uids)).all()
+        return {uid: int(number) for uid, number in found}
 
 
-def _check(name: str, doc: Document) -> None:
-    """Refuse what no database keeps before it is among what waits: it would keep the rest of the run waiting, too."""
-    if code_text(name) != name:
-        raise UnsupportedOperation(f"the name of a document is ordinary text, as 'event' is, not {name!r:.80}")
-    if not isinstance(doc, Mapping):
-        raise UnsupportedOperation(f"a document, as this {name}, is a dict, not a {type(doc).__name__}")
+class BulkInsert:
+    """Whole runs on their way into a database, some hundreds in a transaction; see `RunStore.insert_runs`.
+
+    Parameters
+    ----------
+    database : Database
+    buffering : Buffering
+        Its patience is that of each transaction.
+    remove : callable
+        Removes a run by its uid, one that was refused after parts of it had been written.
+    """
+
+    def __init__(self, database: Database, buffering: Buffering, remove: Callable[[str], None]) -> None:
+        self._database = database
+        self._patience = buffering.patience
+        self._remove = remove
+        self._batch: dict[str, tuple[int, DocumentRows]] = {}  # by uid, with the place among what is to be told
+        self._size = 0
+        self._last = time.monotonic()
+        self._outcomes: list[IntakeBlueskyError | None] = []
+
+    def insert(self, runs: Iterable[Iterable[tuple[str, Document]]]) -> Iterator[IntakeBlueskyError | None]:
+        """Yield of each run, in their order, None once it is in the database, or why it is not."""
+        for documents in runs:
+            source = WholeRun(documents)
+            self._outcomes.append(source.refusal(partial(self._take, source)))
+            if self._is_due():
+                yield from self._told()
+        yield from self._told()
+
+    def _take(self, source: WholeRun) -> None:
+        rows = DocumentRows(next(source.documents)[1])
+        if rows.uid in self._batch:  # whether this is one too many, the database says
+            self._write()
+        for name, doc in source.documents:
+            rows.take(name, doc)
+            if rows.held >= LARGE:
+                self._write()
+                parts = Buffering(SOON, LARGE, self._patience)
+                finish_run(source, SQLInsert(self._database, rows, parts), partial(self._remove, rows.uid))
+                return
+        rows.finish()
+        self._batch[rows.uid] = len(self._outcomes), rows
+        self._size += rows.held
+
+    def _is_due(self) -> bool:
+        many = len(self._outcomes) >= MANY or self._size >= LARGE
+        return many or time.monotonic() - self._last >= SOON
+
+    def _told(self) -> Iterator[IntakeBlueskyError | None]:
+        """Write what waits and tell of it; nothing waits while a caller has the word."""
+        self._write()
+        outcomes, self._outcomes = self._outcomes, []
+        yield from outcomes
+        self._last = time.monotonic()
+
+    def _write(self) -> None:
+        batch, self._batch, self._size = self._batch, {}, 0
+        if batch:
+            for uid, error in self._put([rows for _, rows in batch.values()]).items():
+                self._outcomes[batch[uid][0]] = error
+
+    def _put(self, runs: Sequence[DocumentRows]) -> Mapping[str, IntakeBlueskyError]:
+        """Write runs in one transaction; of those that were not, why."""
+        work = partial(self._database.write, RunBatch(self._database, runs).put)
+        try:
+            numbers = try_again(work, lambda _: True, self._patience)
+        except (DataError, IntegrityError) as error:
+            if len(runs) > 1:  # each on its own, so that it costs only itself
+                return {uid: why for run in runs for uid, why in self._put([run]).items()}
+            why = self._database.address.masked(" ".join(str(error.orig).split()))
+            return {runs[0].uid: UnsupportedOperation(f"{self._database.address} refuses run {runs[0].uid}: {why}")}
+        for number in numbers.values():
+            analyze(self._database, number)
+        return {run.uid: _duplicate(self._database, run.uid) for run in runs if run.uid not in numbers}
 
 
-def _json(name: str, doc: Document) -> bytes:
-    try:
-        return exact_json.dumps(doc)
-    except exact_json.REFUSALS as error:
-        where = place_refused(name, doc, exact_json.dumps)
-        raise UnsupportedOperation(
-            f"a {name} document cannot be written as JSON: {where}: {error}. Write text or numbers instead, "
-            "or into a MessagePack catalog if it is bytes or complex numbers"
-        ) from error
+def _duplicate(database: Database, uid: str) -> DuplicateRun:
+    return DuplicateRun(f"{database.address} has a run {uid} already: remove it, or write another")
 
 
-def _is_large(name: str, doc: Document) -> bool:
-    """Whether a document holds so much that JSON would be in the way."""
-    data = doc.get("data")
-    if not isinstance(data, dict):
-        return False
-    arrays = sum(value.nbytes for value in data.values() if isinstance(value, np.ndarray))
-    rows = doc.get("seq_num")
-    numbers = len(rows) * len(data) * 8 if name == "event_page" and isinstance(rows, list | tuple | np.ndarray) else 0
-    return max(arrays, numbers) >= LARGE
-
-
-def _blocks_of(documents: Sequence[_Written]) -> Iterator[DocumentBlock]:
-    """Blocks of documents that follow each other; what can be of none stays where it is."""
-    read = [(written.place, written.name, exact_json.loads(written.body)) for written in documents]
-    for signature, group in groupby(read, key=lambda found: alike(found[1], found[2])):
-        block = None if signature is None else build([(place, doc) for place, _, doc in group], signature)
-        if block is not None:
-            yield block
-
-
-def _places(block: DocumentBlock) -> Iterable[int]:
-    return block.layout.places or range(block.place, block.last + 1)
-
-
-def _block_row(run: int, block: DocumentBlock) -> tuple[Any, ...]:
-    return (
-        run, block.place, block.last, block.name, block.owner, block.documents, block.events, block.nbytes,
-        block.layout.dump(),
-    )  # fmt: skip
-
-
-def _column_rows(run: int, block: DocumentBlock) -> Iterator[tuple[Any, ...]]:
-    for (part, key), packed in block.columns.items():
-        yield run, block.place, part, code_text(key), packed.form, packed.body
+def _put_documents(database: Database, connection: Connection, runs: Mapping[int, DocumentRows]) -> None:
+    """Put in what waits of runs, by their numbers."""
+    insert = partial(database.insert, connection)
+    insert("documents", [row for run, held in runs.items() for row in held.documents(run)])
+    # What is in a block by now need no longer be a document of its own.
+    replaced = [row for run, held in runs.items() for row in held.replaced(run)]
+    if replaced:
+        database.execute(connection, DELETE_DOCUMENT, replaced)
+    insert("blocks", [row for run, held in runs.items() for row in held.block_rows(run)])
+    columns = [row for run, held in runs.items() for row in held.column_rows(run)]
+    for first in range(0, len(columns), TOGETHER):
+        insert("block_columns", columns[first : first + TOGETHER])

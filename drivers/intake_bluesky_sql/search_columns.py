@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -49,11 +50,11 @@ def searched_columns(database: Database, form: SearchForm) -> dict[str, Any]:
     return columns | texts | {"words": sorted(map(searched_word, words(form.words)))}
 
 
-def words_of(database: Database, connection: Connection, run: int, form: SearchForm) -> None:
-    """Put the words of a run into SQLite's index of words, if it has one; raises as `has_words`."""
+def put_words(database: Database, connection: Connection, words_of: Mapping[int, str]) -> None:
+    """Put the words of runs, by their numbers, into SQLite's index of words, if it has one; raises as `has_words`."""
     advice = "write with another Python, or into a database that this one makes"
-    if database.is_sqlite and (HAS_FTS5 or has_words(database, connection, advice)):
-        database.execute(connection, "INSERT OR REPLACE INTO texts(rowid, words) VALUES (?, ?)", (run, form.words))
+    if words_of and database.is_sqlite and (HAS_FTS5 or has_words(database, connection, advice)):
+        database.execute(connection, "INSERT OR REPLACE INTO texts(rowid, words) VALUES (?, ?)", [*words_of.items()])
 
 
 def has_words(database: Database, connection: Connection, advice: str) -> bool:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
-from typing import Any, Final
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
 
 from intake_bluesky.documents import exact_json
 from intake_bluesky.documents.statistics import Fields, Statistics
+from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.index.packed_statistics import row_of, statistics_of
 from intake_bluesky.index.search_form import code_text
 from intake_bluesky.integers import is_int64
-from intake_bluesky.storage.statistics import Answer, Recorded
+from intake_bluesky.search.run_statistics import measured
+from intake_bluesky.storage.statistics import Answer, Recorded, StatisticsCache
 from intake_bluesky_sql.database import Database
+
+if TYPE_CHECKING:
+    from intake_bluesky_sql.store import SQLStore
 
 NUMBERS: Final = "s.count, s.nan_count, s.min, s.max, s.sum, s.first, s.last, s.gap, s.exact"
 UNMEASURED: Final = "SELECT uid FROM runs WHERE NOT measured AND stop_place IS NOT NULL AND uid {}"
@@ -45,14 +52,8 @@ class StatisticsTables:
 
     def unmeasured(self, uids: Sequence[str]) -> list[str]:
         """Those of some runs that have stopped, and of which nothing is kept."""
-        condition, value = self._among([uid for uid in uids if code_text(uid) == uid])
+        condition, value = self._database.among([uid for uid in uids if code_text(uid) == uid])
         return [uid for (uid,) in self._database.ask(UNMEASURED.format(condition), value)]
-
-    def _among(self, texts: Sequence[str]) -> tuple[str, Any]:
-        """What follows a column that holds one of some texts, and the value that is bound in it."""
-        if self._database.is_sqlite:
-            return "IN (SELECT value FROM json_each(?))", exact_json.dumps(list(texts)).decode()
-        return "= ANY(CAST(? AS text[]))", list(texts)
 
     def keep_all(self, uid: str, found: Found) -> None:
         """Keep what one pass over a run gave."""
@@ -60,15 +61,23 @@ class StatisticsTables:
         def work(connection: Connection) -> None:
             run = self._measured(connection, uid, "NOT measured")
             if run is not None:
-                self.put_all(connection, run, found)
+                self.put_all(connection, {run: found})
+                self._database.execute(connection, "UPDATE runs SET measured = TRUE WHERE id = ?", (run,))
 
         self._database.write(work)
 
-    def put_all(self, connection: Connection, run: int, found: Found) -> None:
-        """As `keep_all`, in a transaction that has begun."""
-        numbers = self._numbers(connection, [(key, stream) for stream, key in found], "")
-        self._put(connection, run, {numbers[key, stream]: one for (stream, key), one in found.items()})
-        self._database.execute(connection, "UPDATE runs SET measured = TRUE WHERE id = ?", (run,))
+    def put_all(self, connection: Connection, found: Mapping[int, Found]) -> None:
+        """Put in what was found of runs, by their numbers, of which nothing is kept."""
+        # In order: of two programs that bring the same new keys, each would else wait for one of the other's.
+        keys = sorted({(key, stream) for one in found.values() for stream, key in one})
+        numbers = self._numbers(connection, keys, "")
+        columns = row_of if self._database.is_sqlite else _row
+        rows = [
+            (numbers[key, stream], run, *columns(one))
+            for run, known in found.items()
+            for (stream, key), one in known.items()
+        ]
+        self._database.insert(connection, "statistics", sorted(rows, key=itemgetter(0)))
 
     def keep(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
         """Keep what was found of runs that are measured, in one transaction."""
@@ -80,7 +89,7 @@ class StatisticsTables:
                     continue
                 [number] = self._numbers(connection, [(what.key, what.stream)], what.reading).values()
                 if isinstance(one, Statistics):
-                    self._put(connection, run, {number: one})
+                    self._put(connection, run, number, one)
                 else:
                     self._put_answer(connection, number, run, one)
 
@@ -110,25 +119,21 @@ class StatisticsTables:
         known = self._known(connection, list(coded.values()))
         new = [names for names in coded.values() if names not in known]
         if new:
-            insert = "INSERT INTO keys(key, stream, reading) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-            self._database.execute(connection, insert, new)
+            self._database.insert(connection, "keys(key, stream, reading)", new)
             known |= self._known(connection, new)
         return {key: known[names] for key, names in coded.items()}
 
     def _known(self, connection: Connection, keys: Sequence[_Names]) -> dict[_Names, int]:
         """Those of some keys that have a number, with it."""
-        condition, value = self._among([key for key, *_ in keys])
+        condition, value = self._database.among([key for key, *_ in keys])
         statement = f"SELECT key, stream, reading, id FROM keys WHERE key {condition}"
         rows: Sequence[Any] = self._database.execute(connection, statement, (value,)).all()
         return {(key, stream, reading): int(number) for key, stream, reading, number in rows}
 
-    def _put(self, connection: Connection, run: int, found: Mapping[int, Statistics | None]) -> None:
-        if not found:
-            return
-        execute, columns = self._database.execute, row_of if self._database.is_sqlite else _row
-        execute(connection, "DELETE FROM statistics WHERE what = ? AND file = ?", [(what, run) for what in found])
-        rows = [(what, run, *columns(one)) for what, one in found.items()]
-        execute(connection, f"INSERT INTO statistics VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    def _put(self, connection: Connection, run: int, what: int, found: Statistics) -> None:
+        columns = row_of if self._database.is_sqlite else _row
+        self._database.execute(connection, "DELETE FROM statistics WHERE what = ? AND file = ?", (what, run))
+        self._database.insert(connection, "statistics", [(what, run, *columns(found))])
 
 
 def _row(found: Statistics | None) -> tuple[Any, ...]:
@@ -162,3 +167,35 @@ def statistics_in(found: Mapping[str, Mapping[str, Fields | None]]) -> Found:
         for stream, keys in found.items()
         for key, fields in keys.items()
     }
+
+
+class SQLStatistics(StatisticsCache):
+    """Statistics of recorded values beside the runs of a database."""
+
+    def __init__(self, store: SQLStore, database: Database) -> None:
+        self._store = store
+        self._tables = StatisticsTables(database)
+
+    def get(self, values: Recorded) -> Statistics | None:
+        current = self._store.current_version(values.uid) == values.version
+        return self._tables.statistics(values) if current else None
+
+    def put(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
+        """Keep what was found, where the database can be written."""
+        versions = {uid: self._store.current_version(uid) for uid in {what.uid for what, _ in found}}
+        current = [(what, one) for what, one in found if versions[what.uid] == what.version]
+        if current:
+            with suppress(StoreUnavailable):  # this user may only read: the search has its answer all the same
+                self._tables.keep(current)
+
+    def measure(self, uids: Sequence[str]) -> int:
+        """Read the events of those runs of which nothing is kept; writers have done so with each run they stopped."""
+        read = 0
+        for uid in self._tables.unmeasured(uids):
+            found, size = measured(self._store, self._store.header(uid))
+            read += size
+            try:
+                self._tables.keep_all(uid, found)
+            except StoreUnavailable:  # to be read only
+                return read
+        return read

@@ -12,30 +12,29 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
-from intake_bluesky.documents.statistics import Statistics
-from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable, StreamNotFound
+from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StoreUnavailable, StreamNotFound
 from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.rare_words import narrowed
 from intake_bluesky.index.search_form import code_text
 from intake_bluesky.index.tables import is_rare
 from intake_bluesky.query import Path, Query
-from intake_bluesky.search.run_statistics import measured
 from intake_bluesky.storage.buffered_insert import Buffering
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
 from intake_bluesky.storage.header_cache import HeaderCache
 from intake_bluesky.storage.order import Order
-from intake_bluesky.storage.statistics import Answer, Recorded, StatisticsCache
+from intake_bluesky.storage.statistics import StatisticsCache
 from intake_bluesky_sql import maintenance
 from intake_bluesky_sql.address import SQLAddress
 from intake_bluesky_sql.database import Database
+from intake_bluesky_sql.document_rows import DocumentRows
 from intake_bluesky_sql.key_values import StoredValues
 from intake_bluesky_sql.postgres_search import POSTGRESQL
 from intake_bluesky_sql.run_reader import SQLRun, decoded
-from intake_bluesky_sql.run_writer import SQLInsert
+from intake_bluesky_sql.run_writer import BulkInsert, SQLInsert
 from intake_bluesky_sql.search_columns import has_words
 from intake_bluesky_sql.shared_datums import runs_with_datums, runs_with_resource
 from intake_bluesky_sql.sqlite_search import SQLITE
-from intake_bluesky_sql.statistics import StatisticsTables
+from intake_bluesky_sql.statistics import SQLStatistics
 
 LISTED: Final = 256  # runs that a first statement fetches
 MOST: Final = 2048  # and those after it
@@ -130,7 +129,7 @@ class SQLStore(RunStore):
     @property
     def statistics(self) -> StatisticsCache:
         """Those beside the runs."""
-        return SQLStatistics(self)
+        return SQLStatistics(self, self.database)
 
     def create(self) -> None:
         """Make the file and the tables unless they are there; writing a run does it, too.
@@ -305,7 +304,11 @@ class SQLStore(RunStore):
             When the uid is no ordinary text, or a document holds what JSON has no form for.
         StoreUnavailable
         """
-        return SQLInsert(self.database, start, self._buffering)
+        return SQLInsert(self.database, DocumentRows(start), self._buffering)
+
+    def insert_runs(self, runs: Iterable[Iterable[tuple[str, Document]]]) -> Iterator[IntakeBlueskyError | None]:
+        """Insert whole runs, up to 256 of them, or a second, or 16 MiB, in one transaction."""
+        return BulkInsert(self.database, self._buffering, self.remove).insert(runs)
 
     def remove(self, uid: str, *, permanent: bool = False) -> None:
         """Delete all rows of a run, in one transaction; who writes it just now gets a `RunNotFound`.
@@ -365,35 +368,3 @@ class SQLStore(RunStore):
     def close(self) -> None:
         """Close the connections of this process."""
         self.database.close()
-
-
-class SQLStatistics(StatisticsCache):
-    """Statistics of recorded values beside the runs of a database."""
-
-    def __init__(self, store: SQLStore) -> None:
-        self._store = store
-        self._tables = StatisticsTables(store.database)
-
-    def get(self, values: Recorded) -> Statistics | None:
-        current = self._store.current_version(values.uid) == values.version
-        return self._tables.statistics(values) if current else None
-
-    def put(self, found: Sequence[tuple[Recorded, Statistics | Answer]]) -> None:
-        """Keep what was found, where the database can be written."""
-        versions = {uid: self._store.current_version(uid) for uid in {what.uid for what, _ in found}}
-        current = [(what, one) for what, one in found if versions[what.uid] == what.version]
-        if current:
-            with suppress(StoreUnavailable):  # this user may only read: the search has its answer all the same
-                self._tables.keep(current)
-
-    def measure(self, uids: Sequence[str]) -> int:
-        """Read the events of those runs of which nothing is kept; writers have done so with each run they stopped."""
-        read = 0
-        for uid in self._tables.unmeasured(uids):
-            found, size = measured(self._store, self._store.header(uid))
-            read += size
-            try:
-                self._tables.keep_all(uid, found)
-            except StoreUnavailable:  # to be read only
-                return read
-        return read

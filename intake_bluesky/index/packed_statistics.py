@@ -14,7 +14,7 @@ import msgpack
 
 from intake_bluesky.documents.statistics import Fields, Statistics
 from intake_bluesky.index.search_form import code_text
-from intake_bluesky.integers import is_int64
+from intake_bluesky.integers import INT64_END, is_int64
 from intake_bluesky.runtime.compression import squeezed, unsqueezed
 
 __all__ = ["Row", "pack", "row_of", "rows_of", "statistics_of"]
@@ -22,6 +22,7 @@ __all__ = ["Row", "pack", "row_of", "rows_of", "statistics_of"]
 Row: TypeAlias = tuple[Any, ...]
 """count, nan_count, min, max, sum, first, last, gap, exact: see `intake_bluesky.index.statistics_conditions`."""
 
+LOWEST: Final = -INT64_END
 LARGEST: Final = 1 << 26  # bytes of what is packed: of a run of a hundred thousand keys
 UNKNOWN: Final[Row] = (None,) * 9
 NONE: Final = type(None)
@@ -38,8 +39,8 @@ def row_of(found: Statistics | None) -> Row:
     if found is None:
         return UNKNOWN
     low, high, total = found.min, found.max, found.sum
-    if low is None or high is None or total is None or all(map(is_int64, (low, high, total))):
-        return found.count, found.nan_count, low, high, total, found.first, found.last, found.gap, None
+    if low is None or high is None or total is None or (low >= LOWEST and high < INT64_END and is_int64(total)):
+        return *found.fields, None
     numbers = low, high, total, found.first, found.last
     if all(type(number) is not int or is_int64(number) for number in numbers):
         return found.count, found.nan_count, *numbers, found.gap, None

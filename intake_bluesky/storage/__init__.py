@@ -17,6 +17,7 @@ from intake_bluesky.storage.order import Order, merge_runs, sort_runs
 from intake_bluesky.storage.origin import Origin
 from intake_bluesky.storage.statistics import Answer, Recorded, SharedStatistics, StatisticsCache
 from intake_bluesky.storage.transformed import TransformedStore
+from intake_bluesky.storage.whole_runs import WholeRun, finish_run
 from intake_bluesky.storage.wrapper import WrapperStore
 from intake_bluesky.storage.writer import DocumentWriter
 
@@ -42,8 +43,10 @@ __all__ = [
     "StreamNotFound",
     "TransformedStore",
     "UnsupportedOperation",
+    "WholeRun",
     "WrapperStore",
     "combine",
+    "finish_run",
     "key_condition",
     "merge_runs",
     "sort_runs",

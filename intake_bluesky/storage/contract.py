@@ -24,10 +24,11 @@ from intake_bluesky.documents.model import (
     RunSummary,
 )
 from intake_bluesky.documents.run_documents import RunDocuments
-from intake_bluesky.errors import DamagedRun, RunNotFound, UnsupportedOperation
+from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, UnsupportedOperation
 from intake_bluesky.query import ALL, Path, Query, split
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import SharedStatistics, StatisticsCache
+from intake_bluesky.storage.whole_runs import insert_run
 
 if TYPE_CHECKING:
     from intake_bluesky.documents.columns import Array
@@ -121,7 +122,7 @@ class RunStore(ABC):
 
     @property
     def writable(self) -> bool:
-        """Whether `insert` and `remove` may be used."""
+        """Whether `insert`, `insert_runs` and `remove` may be used."""
         return False
 
     @property
@@ -301,7 +302,45 @@ class RunStore(ABC):
         UnsupportedOperation
             When the store is not `writable`.
         """
-        raise UnsupportedOperation(f"{self!r} cannot be written: {type(self).__name__} takes no runs")
+        raise self._read_only()
+
+    def insert_runs(self, runs: Iterable[Iterable[tuple[str, Document]]]) -> Iterator[IntakeBlueskyError | None]:
+        """Insert whole runs, and yield of each, in their order, None once it is in the store, else why it is not.
+
+        A run goes in whole, or not at all: one that is there already (`DuplicateRun`), one of whose documents is
+        refused, one whose documents raise an error of this package while they are read; all others go in. Runs are
+        taken, and written, while results are asked for, and results may come some hundreds of runs, or a second, later.
+        A run of which None was yielded is as durable as one that was closed. After a crash, or if the caller stops
+        asking, those are in the store, and of all others none: but for the one that was being written in a store
+        without transactions, or if it is one of many megabytes. That one is there without a stop, to be removed and
+        inserted anew.
+
+        Parameters
+        ----------
+        runs : iterable of runs
+            Each an iterable of (name, document), the start first, as `documents` yields them; with or without a stop.
+
+        Raises
+        ------
+        UnsupportedOperation
+            When the store is not `writable`.
+        StoreUnavailable
+            When it cannot be reached: of the runs that were not yielded, those that are missing are to be given again.
+
+        Examples
+        --------
+        >>> from intake_bluesky.testing.memory import MemoryStore
+        >>> run = [("start", {"uid": "abc", "time": 1.0}), ("stop", {"uid": "def", "run_start": "abc", "time": 2.0})]
+        >>> list(MemoryStore().insert_runs([run, run]))
+        [None, DuplicateRun('the store has a run abc already: remove it first, or write another uid')]
+        """
+        if not self.writable:
+            raise self._read_only()
+        for documents in runs:
+            yield insert_run(self, documents)
+
+    def _read_only(self) -> UnsupportedOperation:
+        return UnsupportedOperation(f"{self!r} cannot be written: {type(self).__name__} takes no runs")
 
     def remove(self, uid: str, *, permanent: bool = False) -> None:
         """Remove a run's documents; the files of detectors stay.

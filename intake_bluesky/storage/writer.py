@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, TypeAlias
 
 from intake_bluesky.documents.model import Document, identical
-from intake_bluesky.documents.untyped import DEEPEST, too_deep
 from intake_bluesky.errors import DamagedRun, DuplicateRun, UnsupportedOperation
 from intake_bluesky.storage.contract import RunInsert, RunStore
+from intake_bluesky.storage.whole_runs import check_depth
 
 __all__ = ["DocumentWriter"]
 
@@ -71,11 +71,7 @@ class DocumentWriter:
         DamagedRun
             For a document of a run whose start was not met, or that has stopped.
         """
-        if name not in MANY and too_deep(doc):
-            raise UnsupportedOperation(
-                f"a {name} document is nested in more than {DEEPEST} levels, which few programs can read: nothing of "
-                "it was written"
-            )
+        check_depth(name, doc)
         if name == "start":
             self._begin(doc)
             return
@@ -152,7 +148,6 @@ class _Run:
     insert: RunInsert | None
 
 
-MANY: Final = frozenset({"event", "event_page", "bulk_events", "datum", "datum_page", "bulk_datum", "stream_datum"})
 INTRODUCES: Final = frozenset({"descriptor", "resource", "stream_resource"})
 RUNLESS: Final = frozenset({"resource", "bulk_events"})  # old writers' resources do not name their run
 FIELDS: Final[dict[str, str]] = {

@@ -36,6 +36,7 @@ CONTRACT: Final[Mapping[str, tuple[tuple[Any, ...], Mapping[str, Any]]]] = {
     "find_datums": ((["resource/0"],), {}),
     "header": (("uid",), {}),
     "insert": (({"uid": "new", "time": 1.0},), {}),
+    "insert_runs": (([[("start", {"uid": "new", "time": 1.0})]],), {}),
     "lookup": (((KEY,), OLDEST), {}),
     "plan": ((ALL, Order.OLDEST), {}),
     "problems": ((), {}),

@@ -17,7 +17,7 @@ from intake_bluesky.errors import DamagedRun
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.expected import cells, same_value, stored_events
 from intake_bluesky.testing.strategies import KINDS, columns, runs
-from intake_bluesky_sql import SQLStore, run_writer
+from intake_bluesky_sql import SQLStore, document_rows
 from intake_bluesky_sql.column_packing import observe_packed, pack, unpack, unpack_column
 from intake_bluesky_sql.document_blocks import BlockLayout, alike, build
 
@@ -110,8 +110,8 @@ def test_runs_come_back_in_the_order_they_were_written(folder: Path, run: Any, t
     store = SQLStore(folder / "runs.db", flush_seconds=10)
     documents = [("start", {**run[0][1], "uid": f"{next(NUMBERS)}"}), *run[1:]]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_writer, "SMALL", 0)
-        patch.setattr(run_writer, "TAIL", tail)
+        patch.setattr(document_rows, "SMALL", 0)
+        patch.setattr(document_rows, "TAIL", tail)
         with store.insert(documents[0][1]) as insert:
             for pair in documents[1:]:
                 insert.write(*pair)

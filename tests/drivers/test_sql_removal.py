@@ -17,7 +17,7 @@ from intake_bluesky.storage.statistics import Answer, Recorded
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, interleaved, scan
-from intake_bluesky_sql import SQLStore, run_reader, run_writer, search_columns
+from intake_bluesky_sql import SQLStore, document_rows, run_reader, search_columns
 from tests.drivers.sql_rows import Rows
 from tests.servers.postgres import Postgres
 
@@ -39,8 +39,8 @@ def _emptied(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_writer, "SMALL", 0)
-    monkeypatch.setattr(run_writer, "TAIL", 2000)
+    monkeypatch.setattr(document_rows, "SMALL", 0)
+    monkeypatch.setattr(document_rows, "TAIL", 2000)
     for name in ("NEAR", "FAR"):
         monkeypatch.setattr(run_reader, name, 1)  # a statement a block
 

@@ -15,7 +15,7 @@ from intake_bluesky.storage.contract import RunInsert
 from intake_bluesky.testing.compose import RunComposer
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.stores import StoreHooks, StoreLifeCycleTests, StoreTests, StoreValueTests
-from intake_bluesky_sql import SQLStore, run_writer
+from intake_bluesky_sql import SQLStore, document_rows, run_writer
 from tests.drivers.sql_rows import Rows
 from tests.servers.postgres import Postgres
 
@@ -73,8 +73,8 @@ class InBlocks(Singly):
     @classmethod
     def small_blocks(cls) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run_writer, "SMALL", 0)
-            patch.setattr(run_writer, "TAIL", 2000)
+            patch.setattr(document_rows, "SMALL", 0)
+            patch.setattr(document_rows, "TAIL", 2000)
             yield
         for insert in cls.open.values():
             insert.close()
@@ -94,8 +94,7 @@ class InBlocks(Singly):
         for name, doc in documents:
             insert.write(name, doc)
         with insert._lock:
-            for group in list(insert._tails):
-                insert._compact(*group)
+            insert._rows.compact()
             insert._flush()
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 
-from intake_bluesky.errors import DuplicateRun
+from intake_bluesky.documents.model import Document
+from intake_bluesky.errors import DamagedRun, DuplicateRun, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.storage.contract import RunInsert, RunStore
 from intake_bluesky.testing.differences import assert_documents, assert_identical
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.expected import stored_events
-from intake_bluesky.testing.plain_runs import count, interleaved, scan
+from intake_bluesky.testing.plain_runs import count, interleaved, rewound, scan
 from intake_bluesky.testing.stores.hooks import Runs, S, StoreHooks
 from intake_bluesky.testing.stores.reading import uid_of
 
@@ -121,3 +124,56 @@ class StoreWritingTests(StoreHooks[S]):
                 doc.clear()
         store.refresh()
         _check(store, count())
+
+    def test_whole_runs_are_inserted(self, store: S, examples: Runs) -> None:
+        refused = dict(zip(examples, store.insert_runs(copy.deepcopy([*examples.values()])), strict=True))
+        store.refresh()
+        names = {uid_of(run): name for name, run in examples.items()}
+
+        def check(run: Run) -> None:
+            error = refused[names[uid_of(run)]]
+            if error is not None:
+                raise error
+            _check(store, run)
+
+        self.check_each("test_whole_runs_are_inserted", examples, check)
+
+    def test_of_whole_runs_a_bad_one_costs_itself(self, store: S) -> None:
+        def cut_short(error: Exception) -> Iterator[tuple[str, Document]]:
+            yield from interleaved()[:5]
+            raise error
+
+        deep: dict[str, Any] = {}
+        for _ in range(200):
+            deep = {"deep": deep}
+        write(store, count())
+        runs: list[tuple[Iterable[tuple[str, Document]], type[Exception] | None]] = [
+            (count(), DuplicateRun),
+            (cut_short(DamagedRun("cut short")), DamagedRun),
+            (scan(), None),
+            (scan(), DuplicateRun),
+            ([], DamagedRun),
+            (rewound()[1:], DamagedRun),
+            ([*rewound(), rewound()[-1]], DamagedRun),
+            ([("start", {**rewound()[0][1], "deep": deep}), *rewound()[1:]], UnsupportedOperation),
+            ([rewound()[0], ("descriptor", {**rewound()[1][1], "deep": deep}), *rewound()[2:]], UnsupportedOperation),
+            (cut_short(StoreUnavailable("the other store is away")), StoreUnavailable),
+            (interleaved()[:-1], None),
+            (rewound(), None),
+        ]
+        outcomes = list(store.insert_runs(documents for documents, _ in runs))
+        expected = [None if error is None else error.__name__ for _, error in runs]
+        assert [None if error is None else type(error).__name__ for error in outcomes] == expected
+        store.refresh()
+        stored = [count(), scan(), interleaved()[:-1], rewound()]
+        assert {run.uid for run in store.find()} == set(map(uid_of, stored)), "what is refused leaves nothing"
+        for run in stored:
+            _check(store, run)
+
+    def test_of_whole_runs_those_told_are_there_for_others(self, store: S) -> None:
+        runs = [scan(), count()]
+        for run, error in zip(runs, store.insert_runs(runs), strict=True):
+            assert error is None
+            other = self.reopen(store)
+            _check(other, run)
+            other.close()
