@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from intake_bluesky.documents.model import Document
-from intake_bluesky.errors import DuplicateRun, RunNotFound, StoreUnavailable
+from intake_bluesky.errors import DuplicateRun, IntakeBlueskyError, RunNotFound, StoreUnavailable
 from intake_bluesky.files.bucket.bucket_files import BucketFiles
 from intake_bluesky.files.bucket.location import without_slash
 from intake_bluesky.files.bucket.run_writer import BucketInsert
@@ -23,9 +23,11 @@ from intake_bluesky.files.index_segments import SegmentRow
 from intake_bluesky.files.run_writer import check_uid
 from intake_bluesky.files.store import FileStore
 from intake_bluesky.storage.buffered_insert import Buffering
-from intake_bluesky.storage.contract import Problem, RunInsert
+from intake_bluesky.storage.contract import Problem, RunInsert, RunStore
 
 __all__ = ["BucketStore"]
+
+TOGETHER: Final = 64  # whole runs between two puts of the index
 
 
 class BucketStore(FileStore):
@@ -91,6 +93,11 @@ class BucketStore(FileStore):
         """Whether the folder is on this machine."""
         return self.files.location.is_local
 
+    @property
+    def local_folder(self) -> str | None:
+        """The folder, where it is on this machine."""
+        return self.files.location.pattern if self.files.location.is_local else None
+
     def scan(self, executor: Executor | None = None) -> None:
         """Make the index of the bucket anew from the objects that are there; scan those that no scan has seen."""
         self.files.refresh(unscanned=True, executor=executor)
@@ -123,6 +130,24 @@ class BucketStore(FileStore):
         if known is not None and known != path:  # in another compression
             raise DuplicateRun(f"run {uid} is in {shown(known)} already: remove that object, or write another uid")
         return BucketInsert(self.files, path, start, self._compression, self._buffering)
+
+    def insert_runs(self, runs: Iterable[Iterable[tuple[str, Document]]]) -> Iterator[IntakeBlueskyError | None]:
+        """Insert whole runs; of some together it is told that they are there, once the index of the bucket has them."""
+        told: list[IntakeBlueskyError | None] = []
+        for error in RunStore.insert_runs(self, runs):
+            told.append(error)
+            if len(told) >= TOGETHER:
+                self._put_index()
+                yield from told
+                told = []
+        self._put_index()
+        yield from told
+
+    def _put_index(self) -> None:
+        try:
+            self.files.tail.put()
+        except OSError as error:
+            raise StoreUnavailable(f"the index of {self.urlpath} cannot be written: {shown(str(error))}") from error
 
     def remove(self, uid: str, *, permanent: bool = False) -> None:
         """Move the object of a run into the folder ``.removed``, or delete it.
