@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         TextQuery,
         TimeRange,
     )
+    from intake_bluesky.transfer import ingest
 
 __all__ = [
     "BlueskyCatalog",
@@ -80,6 +81,7 @@ __all__ = [
     "__version__",
     "catalog",
     "errors",
+    "ingest",
     "open_catalog",
     "query",
     "validate",
@@ -90,6 +92,7 @@ _HOMES = {
     "BlueskyRun": "intake_bluesky.catalogs.run",
     "BlueskyStream": "intake_bluesky.catalogs.stream",
     "catalog": "intake_bluesky.catalogs",
+    "ingest": "intake_bluesky.transfer",
     "open_catalog": "intake_bluesky.catalogs.run_catalog",
     "validate": "intake_bluesky.apps.validate",
 }

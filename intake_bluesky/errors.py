@@ -15,6 +15,7 @@ a caller who has never heard of this package would catch::
     ├── UnsupportedOperation   (NotImplementedError)
     ├── WrongSetting           (ValueError)
     ├── RemovalFailed          (RuntimeError)
+    ├── CopyFailed             (RuntimeError)
     ├── SearchTooLarge         (RuntimeError)
     ├── ArrayTooLarge          (MemoryError)
     ├── AssetUnavailable       (OSError)
@@ -36,6 +37,7 @@ __all__ = [
     "ArrayTooLarge",
     "AssetUnavailable",
     "CatalogNotFound",
+    "CopyFailed",
     "DamagedRun",
     "DuplicateRun",
     "EmptyCatalogWarning",
@@ -133,6 +135,14 @@ class RemovalFailed(IntakeBlueskyError, RuntimeError):
     def __init__(self, message: str, removal: Any = None) -> None:
         super().__init__(message)
         self.removal = removal
+
+
+class CopyFailed(IntakeBlueskyError, RuntimeError):
+    """Some of several runs could not be copied; `report` has those that were, and why the others were not."""
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class SearchTooLarge(IntakeBlueskyError, RuntimeError):

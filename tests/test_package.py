@@ -49,6 +49,7 @@ PUBLIC = [
     "__version__",
     "catalog",
     "errors",
+    "ingest",
     "open_catalog",
     "query",
     "validate",

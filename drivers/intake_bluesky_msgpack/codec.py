@@ -29,6 +29,8 @@ PAGES: Final = frozenset({"event_page", "bulk_events"})
 EVENTS: Final = PAGES | {"event"}
 # Keys need not be text (numpy's coding has bytes); 1 gives timestamps as floats.
 OPTIONS: Final[dict[str, Any]] = {"strict_map_key": False, "timestamp": 1, "ext_hook": from_extension}
+MARKED: Final = (b"\x02nd", b"\xa2nd", b"\x07complex", b"\xa7complex")
+"""In maps that code numpy values: these keys, as bytes or text of any form, with the last byte of their length."""
 SMALL: Final = 1 << 12  # bytes of an item that is decoded sooner than skipped
 PAIR: Final = 0x92  # an array of two
 SHORT_TEXT: Final = range(0xA0, 0xC0)
@@ -114,8 +116,10 @@ class MsgpackCodec(Codec):
 
     def decode_several(self, data: bytes, start: int, size: int) -> tuple[list[tuple[str, Document]], list[int]]:
         """Decode items as they come, and find out where they end on the way."""
-        unpacker = msgpack.Unpacker(max_buffer_size=max(len(data), 1), object_hook=from_map, **OPTIONS)
-        unpacker.feed(memoryview(data)[start : start + ROOM * size])
+        some = data[start : start + ROOM * size]
+        hook = from_map if any(mark in some for mark in MARKED) else None  # which is called for each map
+        unpacker = msgpack.Unpacker(max_buffer_size=max(len(data), 1), object_hook=hook, **OPTIONS)
+        unpacker.feed(some)
         pairs: list[tuple[str, Document]] = []
         stops: list[int] = []
         place = start

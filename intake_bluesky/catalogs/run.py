@@ -20,6 +20,7 @@ from intake_bluesky.documents.dimensions import Dimension, dimensions
 from intake_bluesky.documents.model import Document, ReadOnlyDocument, RunHeader, RunSummary
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
 from intake_bluesky.storage.contract import RunStore
+from intake_bluesky.storage.origin import Origin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +113,11 @@ class BlueskyRun(Displayed, OffersNames, IntakeObject, Catalog):  # type: ignore
     def header(self) -> RunHeader:
         """All of the run but its events and datums."""
         return self._header or self._look()
+
+    @property
+    def origin(self) -> Origin:
+        """Where the run comes from, and how its files are found and read."""
+        return Origin(self._store, self._assets)
 
     @property
     def start(self) -> ReadOnlyDocument:

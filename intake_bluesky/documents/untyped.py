@@ -44,6 +44,7 @@ class _Nesting(dict[type, bool]):
 
 
 NESTING: Final = _Nesting()
+FLAT: Final = frozenset({str, int, float, bool, type(None)})  # nearly all values, found sooner than there
 
 
 def too_deep(doc: Document) -> bool:
@@ -56,12 +57,13 @@ def too_deep(doc: Document) -> bool:
     """
     level: list[Any] = [doc] if isinstance(doc, MAPPING) else []
     for _ in range(DEEPEST):
-        level = [
+        found = [
             value
             for one in level
             for value in (one if isinstance(one, (list, tuple)) else one.values())
-            if NESTING[type(value)]
+            if type(value) not in FLAT
         ]
+        level = [value for value in found if NESTING[type(value)]]
         if not level:
             return False
     return True

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import count
+from typing import Final
 
-from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation
+from intake_bluesky.errors import DamagedRun, RunNotFound, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.files.content.decompress import content_of
 from intake_bluesky.files.content.file_location import LocalLocation, shown
 from intake_bluesky.files.content.listing import REMOVED
+from intake_bluesky.files.content.source import LocalSource
 from intake_bluesky.files.indexed_files import IndexedFiles
 from intake_bluesky.files.run_writer import is_being_written
 
 __all__ = ["remove_run"]
 
+MOST: Final = 1 << 22  # bytes without a whole document that a writer may leave
 
-def remove_run(files: IndexedFiles, uid: str, *, permanent: bool) -> None:
-    """Remove all files that hold a run; see `FileStore.remove`."""
-    paths = _paths(files, uid)
+
+def remove_run(files: IndexedFiles, uid: str, *, permanent: bool, new: str | None) -> None:
+    """Remove all files that hold a run; see `FileStore.remove`.
+
+    Parameters
+    ----------
+    new : str or None
+        The file into which the run would be written. Where there is no run, and this was left without even a whole
+        start document, it goes.
+    """
+    try:
+        paths = _paths(files, uid)
+    except RunNotFound:
+        if new is None or not _is_left(files, new):
+            raise
+        paths = [new]
     for path in paths:
         _check(files, uid, path)
     try:
@@ -39,6 +56,16 @@ def _paths(files: IndexedFiles, uid: str) -> list[str]:
     if not known:
         raise files.not_found(uid)
     return [path for path, _ in known]
+
+
+def _is_left(files: IndexedFiles, path: str) -> bool:
+    """Whether a file has no document, as a writer leaves it that is killed at its beginning."""
+    try:
+        with closing(LocalSource(path)) as source:
+            data = content_of(source, path, [(0, 0)]).read(0, MOST)
+            return len(data) < MOST and next(files.codec.split(data), None) is None
+    except (OSError, DamagedRun):
+        return False
 
 
 def _check(files: IndexedFiles, uid: str, path: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from intake_bluesky.documents.header import HeaderBuilder
 from intake_bluesky.documents.model import DatumPage, Document, EventPage, Keys, RunHeader, StreamLayout
@@ -17,9 +17,39 @@ from intake_bluesky.files.content.growing import growing
 from intake_bluesky.files.scan.file_layout import FileBlock, FileLayout
 from intake_bluesky.files.scan.scanner import DATUMS, EVENTS
 
-__all__ = ["RunFile"]
+__all__ = ["RunFile", "sound_documents"]
 
 Named: TypeAlias = tuple[str, Document]
+SMALL: Final = 1 << 22  # bytes of content that are decoded at once
+AT_ONCE: Final = 1 << 18  # bytes given to the codec at once
+
+
+def sound_documents(codec: Codec, content: Content, uid: str) -> list[Named] | None:
+    """All documents of a small file with nothing wrong in it, without a scan; None where it takes one to read it.
+
+    A file is sound that holds whole documents alone, of which the first is the start of this run, and no other a start.
+    """
+    data = content.read(0, SMALL)
+    if len(data) >= SMALL or content.cut or content.damage:
+        return None
+    pairs: list[Named] = []
+    place = 0
+    try:
+        while place < len(data):
+            some, stops = codec.decode_several(data, place, AT_ONCE)
+            if not some:
+                item = next(codec.split(data, place), None)
+                if item is None or item.start != place:
+                    break
+                some, stops = [codec.decode(data[item.start : item.stop])], [item.stop]
+            pairs += some
+            place = stops[-1]
+    except DamagedRun:
+        return None
+    if (place < len(data) and not codec.is_blank(data[place:])) or [name for name, _ in pairs].count("start") != 1:
+        return None
+    name, start = pairs[0]
+    return pairs if name == "start" and start.get("uid") == uid else None
 
 
 class RunFile:
@@ -27,6 +57,11 @@ class RunFile:
 
     def __init__(self, codec: Codec, content: Content, layout: FileLayout) -> None:
         self._codec, self._content, self._layout = codec, content, layout
+
+    def left_out(self) -> list[str]:
+        """What `documents` passes over, since it cannot be read: where, and why."""
+        lost = [damage for damage in self._layout.damage if self._decoded_again(*damage[:2]) is None]
+        return replace(self._layout, damage=lost).problems()
 
     def header(self, start: bytes, stop: bytes | None, version: str) -> RunHeader:
         """Make the header; events of descriptors that the run lacks are left out."""
@@ -156,11 +191,14 @@ class RunFile:
 
     def _salvaged(self, start: int, stop: int) -> list[Named]:
         """Documents in a damaged range: events that are well-formed, and of which no page can be made."""
+        # The start of the run, delivered once more, is no second one.
+        return [(name, doc) for name, doc in self._decoded_again(start, stop) or () if name != "start"]
+
+    def _decoded_again(self, start: int, stop: int) -> list[Named] | None:
         try:
-            # The start of the run, delivered once more, is no second one.
-            return [(name, doc) for name, doc in self._between(start, stop) if name != "start"]
+            return list(self._between(start, stop))
         except DamagedRun:
-            return []
+            return None
 
 
 def _events_in(block: FileBlock, places: Mapping[int, str]) -> int:

@@ -50,18 +50,17 @@ class Target:
         if self.compression is not None and self.compression not in COMPRESSIONS:
             raise ValueError(f"compression is None, 'gz' or 'zst', not {self.compression!r}")
 
-    def file_for(self, start: Document, files: IndexedFiles) -> str:
-        """The path of the file for a run that is not there yet."""
+    def file_for(self, start: Document, files: IndexedFiles, *, empty: bool = False) -> str:
+        """The path of the file for a run that is not there yet; of an `empty` store the index is not asked."""
         uid = check_uid(start)
-        folder = self._folder(files)
+        folder = self.folder(files)
         known = None
         with suppress(StoreUnavailable):  # without an index runs are written all the same; no file is overwritten
-            known = files.path_of(uid)
+            known = None if empty else files.path_of(uid)
         # A file that somebody deleted since is no duplicate; of a URL the index is believed.
         if known is not None and (not os.path.isabs(known) or os.path.exists(known)):
             raise _duplicate(uid, known)
-        ending = f".{self.compression}" if self.compression else ""
-        path = os.path.join(folder, f"{uid}{files.codec.suffix}{ending}")
+        path = self._path(folder, uid, files)
         if not any(location.matches(path) for location in files.locations if isinstance(location, LocalLocation)):
             patterns = ", ".join(shown(location.pattern) for location in files.locations)
             raise UnsupportedOperation(
@@ -71,13 +70,26 @@ class Target:
             os.makedirs(folder, exist_ok=True)
         return path
 
+    def _path(self, folder: str, uid: str, files: IndexedFiles) -> str:
+        ending = f".{self.compression}" if self.compression else ""
+        return os.path.join(folder, f"{uid}{files.codec.suffix}{ending}")
+
+    def path_for(self, uid: str, files: IndexedFiles) -> str | None:
+        """The path of the file of a run, whether it is there or not; None where there can be none."""
+        if not SAFE.fullmatch(uid):
+            return None
+        with suppress(UnsupportedOperation):
+            return self._path(self.folder(files), uid, files)
+        return None
+
     def check(self, files: IndexedFiles) -> None:
         """Refuse a folder in which this user may make no files, as far as that is known before one is made."""
-        folder = self._folder(files)
+        folder = self.folder(files)
         if why := why_not_writable(Path(folder, "new")):
             raise StoreUnavailable(f"{folder} cannot be written: {why}. Write into another folder: directory=...")
 
-    def _folder(self, files: IndexedFiles) -> str:
+    def folder(self, files: IndexedFiles) -> str:
+        """The folder of new files."""
         if self.directory is not None:
             return os.path.abspath(os.path.expanduser(self.directory))
         folder = next((location.folder for location in files.locations if location.folder is not None), None)
@@ -121,6 +133,8 @@ class FileInsert(RunInsert):
     path : str
         A file that does not exist; made at once.
     compression : {None, "gz", "zst"}
+    together : int
+        Bytes that are held back, to be written at once: of a run that is copied, for which a crash loses nothing.
 
     Raises
     ------
@@ -128,8 +142,9 @@ class FileInsert(RunInsert):
         When the file exists.
     """
 
-    def __init__(self, files: IndexedFiles, path: str, compression: str | None) -> None:
+    def __init__(self, files: IndexedFiles, path: str, compression: str | None, *, together: int = 0) -> None:
         self.path = path
+        self._together, self._held = together, bytearray()
         self._files = files
         self._watching = Watching()
         self._uid = self._stamp = ""
@@ -160,7 +175,10 @@ class FileInsert(RunInsert):
         with self._lock:
             if self._file is None:
                 raise UnsupportedOperation(f"{self.path} is closed: a run ends with its stop document")
-            self._append(self._file, data, last=name == "stop")
+            self._held += data
+            if len(self._held) >= self._together or name == "stop":
+                held, self._held = bytes(self._held), bytearray()
+                self._append(self._file, held, last=name == "stop")
             self._watching.take(name, doc)
             if name == "start" and self._entry is None:
                 self._entry = entry_of(self.path, "", (data, doc), None)  # now: the caller may change the document
@@ -208,7 +226,7 @@ class FileInsert(RunInsert):
         file, self._file = self._file, None
         if file is not None:
             try:
-                self._append(file, b"", last=True)
+                self._append(file, bytes(self._held), last=True)
                 self._stamp = stamp_of(os.fstat(file))
             finally:
                 os.close(file)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.documents.statistics import Statistics
-from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, StoreUnavailable
+from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.files.codec import Codec
-from intake_bluesky.files.content.file_location import shown
+from intake_bluesky.files.content.decompress import content_of
+from intake_bluesky.files.content.file_location import LocalLocation, shown
 from intake_bluesky.files.content.folders_below import runs_below
 from intake_bluesky.files.content.source import is_certain, version_of
 from intake_bluesky.files.indexed_files import IndexedFiles
 from intake_bluesky.files.indexed_values import count_values, look_up
 from intake_bluesky.files.removal import remove_run
-from intake_bluesky.files.run_reader import RunFile
+from intake_bluesky.files.run_reader import RunFile, sound_documents
 from intake_bluesky.files.run_writer import FileInsert, Target
 from intake_bluesky.index.json_conditions import SQL
 from intake_bluesky.index.rare_words import narrowed
@@ -31,10 +33,13 @@ from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, Run
 from intake_bluesky.storage.header_cache import HeaderCache
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import Answer, Recorded, StatisticsCache
+from intake_bluesky.storage.whole_runs import WholeRun, finish_run
 
 __all__ = ["FileStore"]
 
 SEARCH: Final = Translator(COLUMNS)
+FOUND: Final = 1000
+TOGETHER: Final = 1 << 16  # bytes of a run that is there whole which are written at once
 
 
 class FileStore(RunStore):
@@ -82,6 +87,7 @@ class FileStore(RunStore):
         self._paths = [os.fspath(path) for path in several]
         self.files = self._made_files()
         self._headers = HeaderCache[RunHeader]()
+        self._found: dict[str, str] = {}  # paths of runs that were found last, for who reads them next
 
     def _made_files(self) -> IndexedFiles:
         return IndexedFiles(self.codec, self._paths, self._options)
@@ -100,6 +106,13 @@ class FileStore(RunStore):
     def writable(self) -> bool:
         """True: whether some folder is local is known when a run begins."""
         return True
+
+    @property
+    def local_folder(self) -> str | None:
+        """Where new files go."""
+        with suppress(UnsupportedOperation):
+            return self._target.folder(self.files)
+        return None
 
     @property
     def statistics(self) -> StatisticsCache:
@@ -131,8 +144,12 @@ class FileStore(RunStore):
     def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
         """Yield the runs that match, in order, out of the index alone."""
         where, values = self._condition(plan)
-        for start, stop, _, _ in self.files.find(where, values, plan.order, offset=offset, limit=limit):
-            yield self._summary(start, stop)
+        for start, stop, path, _ in self.files.find(where, values, plan.order, offset=offset, limit=limit):
+            found = self._summary(start, stop)
+            if len(self._found) >= FOUND:
+                self._found.clear()
+            self._found[found.uid] = path
+            yield found
 
     def _condition(self, plan: Plan) -> SQL:
         keys = {leaf.query.key for leaf in leaves(plan.pushed) if isinstance(leaf, Kept)}
@@ -183,7 +200,41 @@ class FileStore(RunStore):
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
         """Yield the documents of a run exactly as its file has them, damaged ones left out (`problems`)."""
         with ExitStack() as files:
-            yield from self._open(uid, files)[0].documents()
+            yield from self._sound(uid, files) or self._open(uid, files)[0].documents()
+
+    def complete_documents(self, uid: str) -> Iterator[tuple[str, Document]]:
+        """Yield the documents of a run all of whose file can be read; of another nothing.
+
+        Raises
+        ------
+        RunNotFound, DamagedRun
+        """
+        with ExitStack() as files:
+            sound = self._sound(uid, files)
+            if sound is not None:
+                yield from sound
+                return
+            run, _ = self._open(uid, files)
+            if lost := run.left_out():
+                raise DamagedRun(f"some documents of run {uid} cannot be read: {'; '.join(lost)}")
+            yield from run.documents()
+
+    def _sound(self, uid: str, files: ExitStack) -> list[tuple[str, Document]] | None:
+        files.enter_context(_explained(uid))
+        found = self._read_sound(self._found.pop(uid, None), uid, files)
+        # A whole run is as good in that file as in any; of what has not ended there may be more in another by now.
+        return found if found and found[-1][0] == "stop" else self._read_sound(self.files.path_of(uid), uid, files)
+
+    def _read_sound(self, path: str | None, uid: str, files: ExitStack) -> list[tuple[str, Document]] | None:
+        location = None if path is None else self.files.locations.holding(path)
+        if path is None or not isinstance(location, LocalLocation):
+            return None
+        try:
+            source = location.open(path)
+        except OSError:  # `_open` says why, or finds it elsewhere
+            return None
+        files.callback(source.close)
+        return sound_documents(self.codec, content_of(source, path, [(0, 0)]), uid)
 
     def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
         """Yield the datums of one resource."""
@@ -263,9 +314,27 @@ class FileStore(RunStore):
         UnsupportedOperation
             When no path of this store is a local folder: remote filesystems cannot append.
         """
-        insert = FileInsert(self.files, self._target.file_for(start, self.files), self._target.compression)
+        return self._begin(start)
+
+    def _begin(self, start: Document, *, together: int = 0, empty: bool = False) -> FileInsert:
+        path = self._target.file_for(start, self.files, empty=empty)
+        insert = FileInsert(self.files, path, self._target.compression, together=together)
         insert.begin(start)
         return insert
+
+    def insert_runs(self, runs: Iterable[Iterable[tuple[str, Document]]]) -> Iterator[IntakeBlueskyError | None]:
+        """Insert whole runs; documents of each are written together."""
+        empty = False
+        with suppress(StoreUnavailable):
+            empty = not self.count()
+        for documents in runs:
+            run = WholeRun(documents)
+            yield run.refusal(partial(self._write_whole, run, empty))
+
+    def _write_whole(self, run: WholeRun, empty: bool) -> None:
+        _, start = next(run.documents)
+        remove = partial(self.remove, start["uid"], permanent=True)
+        finish_run(run, self._begin(start, together=TOGETHER, empty=empty), remove)
 
     def remove(self, uid: str, *, permanent: bool = False) -> None:
         """Move the file of a run into a folder ``.removed`` beside it, or delete it.
@@ -281,7 +350,7 @@ class FileStore(RunStore):
         StoreUnavailable
             When its folder cannot be written.
         """
-        remove_run(self.files, uid, permanent=permanent)
+        remove_run(self.files, uid, permanent=permanent, new=self._target.path_for(uid, self.files))
         self._headers.drop(uid)
 
     def close(self) -> None:

@@ -126,6 +126,11 @@ class RunStore(ABC):
         return False
 
     @property
+    def local_folder(self) -> str | None:
+        """The folder of this machine in which new runs are put, for files beside them; None where there is none."""
+        return None
+
+    @property
     def cache_key(self) -> str | None:
         """What names this store among all others, the same in every process and without secrets.
 
@@ -241,6 +246,17 @@ class RunStore(ABC):
     @abstractmethod
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
         """Yield (name, document) of a run as they were inserted."""
+
+    def complete_documents(self, uid: str) -> Iterator[tuple[str, Document]]:
+        """Yield what `documents` does, of a run of which that leaves nothing out; by default it does so of none.
+
+        Raises
+        ------
+        RunNotFound
+        DamagedRun
+            When documents cannot be read, and `documents` passes over them: at the end at the latest.
+        """
+        return self.documents(uid)
 
     def document(self, uid: str, name: str) -> Mapping[str, Any] | None:
         """Give a document that is kept beside those of Bluesky, such as annotations; None where there is none.

@@ -158,7 +158,14 @@ class TransformedStore(WrapperStore):
 
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
         """Yield the documents, transformed; datums of old forms as datum pages."""
-        for stored, whole in self.inner.documents(uid):
+        return self._transformed(self.inner.documents(uid))
+
+    def complete_documents(self, uid: str) -> Iterator[tuple[str, Document]]:
+        """Yield the documents, transformed, of a run of which none is left out."""
+        return self._transformed(self.inner.complete_documents(uid))
+
+    def _transformed(self, documents: Iterable[tuple[str, Document]]) -> Iterator[tuple[str, Document]]:
+        for stored, whole in documents:
             for name, doc in normalise(stored, whole) if stored == "bulk_datum" else ((stored, whole),):
                 yield name, self._datum_page(doc) if name == "datum_page" else self._apply(name, doc)
 

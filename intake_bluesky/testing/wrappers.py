@@ -25,6 +25,7 @@ CONTRACT: Final[Mapping[str, tuple[tuple[Any, ...], Mapping[str, Any]]]] = {
     "answers": ((Start("plan_name") == "count",), {}),
     "arrays": (("uid", "primary"), {}),
     "close": ((), {}),
+    "complete_documents": (("uid",), {}),
     "count": ((OLDEST,), {}),
     "datum_pages": (("uid", "resource"), {}),
     "distinct": ((KEY, OLDEST), {}),
@@ -47,7 +48,8 @@ CONTRACT: Final[Mapping[str, tuple[tuple[Any, ...], Mapping[str, Any]]]] = {
 }
 """Every method of `RunStore`, with arguments that are no defaults."""
 ANSWERS: Final = (
-    "cache_key", "exact_documents", "ordered", "shared_statistics", "statistics", "trusts_paths", "ttl", "writable",
+    "cache_key", "exact_documents", "local_folder", "ordered", "shared_statistics", "statistics", "trusts_paths", "ttl",
+    "writable",
 )  # fmt: skip
 """Every answer of `RunStore` that takes no arguments."""
 
@@ -88,6 +90,7 @@ def _result(name: str, store: RunStore) -> Any:
         "find": store.find,
         "header": lambda: store.header(run.uid),
         "documents": lambda: store.documents(run.uid),
+        "complete_documents": lambda: store.complete_documents(run.uid),
         "read_ahead": lambda: store.read_ahead([run.uid]),
         "plan": lambda: OLDEST,
         "event_pages": lambda: iter(("a page",)),

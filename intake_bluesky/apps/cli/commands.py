@@ -25,7 +25,7 @@ __all__ = ["FINE", "FOUND", "UNUSABLE", "main"]
 
 FINE: Final = 0
 FOUND: Final = 1
-"""`validate` found something."""
+"""`validate` found something, `copy` refused something."""
 UNUSABLE: Final = 2
 """Bad usage, or a catalog or run that cannot be opened."""
 INTERRUPTED: Final = 130  # as shells report SIGINT
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 fine, 1 `validate` found something, 2 bad usage or something cannot be opened.
+        Exit code: 0 fine, 1 `validate` found or `copy` refused something, 2 bad usage or something cannot be opened.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="intake-bluesky",
         description="Bluesky runs as Intake catalogs.",
-        epilog="Exit codes: 0 fine, 1 validate found something, 2 bad usage or cannot be opened.",
+        epilog="Exit codes: 0 fine, 1 validate found or copy refused something, 2 bad usage or cannot be opened.",
     )
     parser.add_argument("--version", action="version", version=f"intake-bluesky {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -121,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         "-n", "--limit", type=_count, default=50, help="at most so many; 0 for all (default: %(default)s)"
     )
     _add_search(commands)
+    _add_copy(commands)
     show = _command(commands, "show", "show one run: streams, variables, configuration, files", catalog=True)
     show.add_argument("run", metavar="RUN", help=RUN)
     validate = _command(commands, "validate", "find what is damaged, missing or odd, and where", catalog=True)
@@ -171,6 +172,25 @@ def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--read-at-most", metavar="SIZE", help="how much data to read where no statistics are kept, such as 10GiB"
     )
     search.add_argument("--save", metavar="NAME.yml", help="write a catalog of the runs that match, now and later")
+
+
+def _add_copy(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    copying = _command(commands, "copy", "copy runs from one catalog into another, and compare them with their source")
+    copying.add_argument("source", metavar="SRC", help=CATALOG)
+    copying.add_argument(
+        "target", metavar="DST", help="such a catalog, which need not be there yet: 'new/*.jsonl', new.db, a folder"
+    )
+    copying.add_argument(
+        "--driver", metavar="NAME", help="of a new DST whose name does not say its kind: jsonl, msgpack, sql"
+    )
+    copying.add_argument("--query", metavar="TEXT", help="copy the runs that match alone: conditions, or words")
+    copying.add_argument(
+        "--assets", choices=("link", "copy"), default="link",
+        help="leave the files of detectors where they are, or copy them, too (default: %(default)s)",
+    )  # fmt: skip
+    copying.add_argument("--assets-into", metavar="FOLDER", help="where to copy files (default: assets in DST)")
+    copying.add_argument("--unfinished", action="store_true", help="copy runs without a stop, too, as far as they go")
+    copying.add_argument("--dry-run", action="store_true", help="read and compare, and write nothing")
 
 
 def _command(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from intake_bluesky.catalogs import catalog
 from intake_bluesky.catalogs.driver_of_files import driver_of_files, ending_of, kinds
-from intake_bluesky.catalogs.drivers import DriverCatalog, driver_of, opened_by
+from intake_bluesky.catalogs.drivers import DRIVERS, DriverCatalog, driver_of, opened_by
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
 from intake_bluesky.errors import CatalogNotFound, IntakeBlueskyError, RunNotFound, StoreUnavailable
 from intake_bluesky.runtime.secrets import shown
@@ -17,9 +19,10 @@ from intake_bluesky.search.unknown_keys import why_empty
 if TYPE_CHECKING:
     from intake_bluesky.catalogs.run import BlueskyRun
 
-__all__ = ["check_readable", "find_catalog", "find_run"]
+__all__ = ["check_readable", "find_catalog", "find_run", "find_target"]
 
 YAML: Final = re.compile(r"(?P<file>.+\.ya?ml)(?::(?P<entry>[^/\\]+))?")
+SQLITE: Final = (".db", ".sqlite", ".sqlite3")
 MOST: Final = 16  # first bytes of a file, as many as a signature of a driver may have
 
 
@@ -52,6 +55,54 @@ def find_catalog(text: str) -> BlueskyCatalog:
     if _is_path(text):
         return _open(driver_of_files(text), text)
     return _installed(text)
+
+
+def find_target(text: str, driver: str | None = None) -> BlueskyCatalog:
+    """Open the catalog that runs are to be written into; files and folders need not be there yet.
+
+    Parameters
+    ----------
+    text : str
+        As of `find_catalog`. A pattern, ``new/*.jsonl``, says of which kind new files are, ``.db`` and ``.sqlite`` are
+        SQLite files.
+    driver : str, optional
+        The driver, ``jsonl`` or ``bluesky-jsonl-catalog``, of what does not say its kind.
+
+    Raises
+    ------
+    StoreUnavailable
+    """
+    if driver is not None:
+        named = driver if driver in DRIVERS.names() else f"bluesky-{driver}-catalog"
+        found = DRIVERS.get(named)
+        if not (isinstance(found, type) and issubclass(found, DriverCatalog)):
+            raise StoreUnavailable(f"--driver {driver} is no driver of runs: give jsonl, msgpack, sql ...")
+        return _writable(found, text)
+    scheme, is_url, _ = text.partition("://")
+    schemes = opened_by(lambda one: one.url_schemes)
+    if is_url and scheme in schemes:
+        return _writable(driver_of(scheme, schemes), text)
+    if text.endswith(SQLITE) and not os.path.exists(text) and "sqlite" in schemes:
+        return _writable(driver_of("sqlite", schemes), text)
+    new = not is_url and not YAML.fullmatch(text) and (not os.path.exists(text) or _is_empty(text))
+    if not new or ending_of(text):
+        return find_catalog(text)
+    with suppress(StoreUnavailable):
+        return _installed(text)
+    raise StoreUnavailable(
+        f"{text} is empty or not there, and its name does not say of which kind it is to be: give --driver jsonl, or a "
+        f"pattern, '{os.path.join(text, '*.jsonl')}'"
+    )
+
+
+def _is_empty(path: str) -> bool:
+    return os.path.isdir(path) and not os.listdir(path)
+
+
+def _writable(driver: type[DriverCatalog], text: str) -> BlueskyCatalog:
+    """The catalog of a driver, one that must be told so for writing."""
+    takes = "writable" in inspect.signature(driver).parameters
+    return cast("BlueskyCatalog", driver.from_location(text, **({"writable": True} if takes else {})))
 
 
 def check_readable(catalog: BlueskyCatalog) -> None:

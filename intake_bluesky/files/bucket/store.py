@@ -92,6 +92,11 @@ class BucketStore(FileStore):
         """Whether the folder is on this machine."""
         return self.files.location.is_local
 
+    @property
+    def local_folder(self) -> str | None:
+        """The folder, where it is on this machine."""
+        return self.files.location.pattern if self.files.location.is_local else None
+
     def scan(self, executor: Executor | None = None) -> None:
         """Make the index of the bucket anew from the objects that are there; scan those that no scan has seen."""
         self.files.refresh(unscanned=True, executor=executor)

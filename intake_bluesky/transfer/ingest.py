@@ -1,0 +1,104 @@
+"""Copying runs into a catalog: `copy`, and the `CopyReport` of what it did."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, Literal, TypeAlias, get_args
+
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
+from intake_bluesky.errors import UnsupportedOperation
+from intake_bluesky.transfer.copier import Copier
+from intake_bluesky.transfer.file_copies import FileCopies
+from intake_bluesky.transfer.report import CopiedFile, CopyReport
+from intake_bluesky.transfer.sources import Runs, Sources
+
+__all__ = ["Assets", "CopiedFile", "CopyReport", "Runs", "Unfinished", "copy"]
+
+Assets: TypeAlias = Literal["link", "copy"]
+Unfinished: TypeAlias = Literal["skip", "copy"]
+FOLDER: Final = "assets"
+
+
+def copy(
+    runs: Runs,
+    into: BlueskyCatalog,
+    *,
+    assets: Assets = "link",
+    assets_into: str | os.PathLike[str] | None = None,
+    unfinished: Unfinished = "skip",
+    dry_run: bool = False,
+) -> CopyReport:
+    """Copy runs into a catalog, of whatever drivers both are; each copy is read back and compared with its source.
+
+    Documents are copied as the source's catalog shows them, `BlueskyRun.documents`. A run that is there already, and is
+    the same, is passed over; so the same call, after whatever ended it, goes on where it was. A run that cannot be
+    copied is in the report with the reason, and the others are copied.
+
+    Parameters
+    ----------
+    runs : BlueskyCatalog, BlueskyRun, or list of BlueskyRun
+        A catalog, or what a search in one found.
+    into : BlueskyCatalog
+        One that can be written.
+    assets : {"link", "copy"}
+        What becomes of the files that detectors wrote: ``"link"`` leaves them, both catalogs refer to the same files;
+        ``"copy"`` copies those that the runs name into `assets_into`, with checksums.
+    assets_into : str or Path, optional
+        A local folder; by default ``assets`` in the folder of files into which runs are copied. Documents are never
+        changed: `CopyReport.root_map` is what a catalog needs to find the copies.
+    unfinished : {"skip", "copy"}
+        What to do with runs without a stop, which may be going on: pass over, or copy what there is. A later call
+        copies them anew once they have ended.
+    dry_run : bool
+        Read and compare, write nothing.
+
+    Returns
+    -------
+    CopyReport
+
+    Raises
+    ------
+    UnsupportedOperation, StoreUnavailable
+        When the catalog, or this user, may not write.
+    CopyFailed
+        When either store fails as a whole, such as by a full disk: it has the report of what was done.
+
+    Examples
+    --------
+    >>> from intake_bluesky import BlueskyCatalog, ingest
+    >>> from intake_bluesky.testing import EXAMPLES, MemoryStore
+    >>> cat = BlueskyCatalog(MemoryStore(EXAMPLES[name](None) for name in ("count", "scan", "failed")))
+    >>> other = BlueskyCatalog(MemoryStore())
+    >>> ingest.copy(cat.search(plan_name="scan"), into=other)
+    2 runs copied (17 documents)
+    >>> report = ingest.copy(cat, into=other)
+    >>> len(report.copied), len(report.skipped)
+    (1, 2)
+    """
+    for name, value, known in (("assets", assets, get_args(Assets)), ("unfinished", unfinished, get_args(Unfinished))):
+        if value not in known:
+            raise UnsupportedOperation(f"{name} is {' or '.join(map(repr, known))}, not {value!r}")
+    store = into.store
+    if not store.writable:
+        raise UnsupportedOperation(
+            f"{into!r} is open for reading only, nothing is copied into it: open it for writing, with writable=True "
+            "where its driver takes that"
+        )
+    if not dry_run:
+        store.check_writable()
+    if assets_into is not None and assets != "copy":
+        raise UnsupportedOperation("assets_into is where files are copied to: give assets='copy' as well")
+    files = FileCopies(_folder(into, assets_into), dry_run=dry_run) if assets == "copy" else None
+    return Copier(store, files, unfinished=unfinished == "copy", dry_run=dry_run).copy(Sources(runs))
+
+
+def _folder(into: BlueskyCatalog, given: str | os.PathLike[str] | None) -> Path:
+    if given is not None:
+        if "://" in os.fspath(given):
+            raise UnsupportedOperation(f"files are copied into a local folder, not to {given}")
+        return Path(given).expanduser().absolute()
+    folder = into.store.local_folder
+    if folder is None:
+        raise UnsupportedOperation(f"{into!r} has no local folder to copy files into: give assets_into=...")
+    return Path(folder, FOLDER)
