@@ -9,6 +9,7 @@ a caller who has never heard of this package would catch::
     ├── StreamNotFound         (KeyError)
     ├── AmbiguousRun           (ValueError)
     ├── DamagedRun             (ValueError)
+    ├── DamagedPack            (ValueError)
     ├── DuplicateRun           (ValueError)
     ├── UnsupportedQuery       (ValueError)
     │   └── QuerySyntaxError
@@ -38,6 +39,7 @@ __all__ = [
     "AssetUnavailable",
     "CatalogNotFound",
     "CopyFailed",
+    "DamagedPack",
     "DamagedRun",
     "DuplicateRun",
     "EmptyCatalogWarning",
@@ -102,6 +104,10 @@ class AmbiguousRun(IntakeBlueskyError, ValueError):
 
 class DamagedRun(IntakeBlueskyError, ValueError):
     """The stored documents contradict themselves or cannot be decoded."""
+
+
+class DamagedPack(IntakeBlueskyError, ValueError):
+    """A folder or zip file is no pack of runs, or has not what its manifest says."""
 
 
 class DuplicateRun(IntakeBlueskyError, ValueError):

@@ -132,6 +132,27 @@ class Location:
             raise AssetUnavailable(f"the folder of {prefix}* cannot be listed: {error}") from error
         return [name[len(begin) :] for name in names if name.startswith(begin)]
 
+    def files_below(self) -> list[str]:
+        """What is at a URL: the file, or all files in the folder, as a Zarr array is one.
+
+        Raises
+        ------
+        AssetUnavailable
+        """
+        try:
+            objects, path = self.objects()
+            path = path.rstrip("/")
+            try:
+                found = [info.name for info in objects.list(path, "**")]
+            except FileNotFoundError:
+                found = []
+            names = found or [objects.head(path).name]
+        except FileNotFoundError:
+            raise AssetUnavailable(f"{self.path} is not there") from None
+        except Exception as error:  # filesystems raise what their libraries do
+            raise AssetUnavailable(f"{self.path} cannot be listed: {error}") from error
+        return [self.path.rstrip("/") + name[len(path) :] for name in names]
+
     def check(self) -> None:
         """Refuse a local file that is a symbolic link to a place its document may not name, or is no file.
 

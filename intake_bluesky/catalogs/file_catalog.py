@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from intake_bluesky.files.store import FileStore
     from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["FileCatalog"]
+__all__ = ["FileCatalog", "is_inside"]
 
 
 class FileCatalog(BlueskyCatalog):
@@ -105,14 +105,14 @@ def _where_packed(metadata: Mapping[str, Any]) -> list[str]:
     Unpacked, that file lies elsewhere, with ``paths`` that are right and the same metadata: then nothing is there.
     """
     folder, relative = metadata.get("catalog_dir"), metadata.get("relative_paths")
-    if not folder or not isinstance(relative, list) or not all(map(_is_inside, relative)):
+    if not folder or not isinstance(relative, list) or not all(map(is_inside, relative)):
         return []
     paths = [resolve_against(str(folder), path) for path in relative]
     there = (next(glob.iglob(as_pattern(path.partition("://")[2] or path)), None) for path in paths)
     return paths if not is_local(str(folder)) or any(there) else []
 
 
-def _is_inside(path: Any) -> bool:
+def is_inside(path: Any) -> bool:
     """Whether a path leads to what is in the folder that it is relative to."""
     if not isinstance(path, str) or "://" in path or path.startswith("~"):
         return False

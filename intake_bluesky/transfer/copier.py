@@ -27,7 +27,7 @@ from intake_bluesky.transfer.reading import Reading, SourceFailed, read_ahead
 from intake_bluesky.transfer.report import CopyReport
 from intake_bluesky.transfer.sources import Source, Sources
 
-__all__ = ["Copier"]
+__all__ = ["Copier", "answers"]
 
 QUIET: Final = 2.0  # seconds in which an unfinished run that somebody writes would have grown
 PATIENCE: Final = 60.0  # seconds for which somebody else's writing is waited for
@@ -105,7 +105,7 @@ class Copier:
         try:
             do(*what)
         except SourceFailed as failed:
-            if isinstance(failed.__cause__, StoreUnavailable) and not _answers(source.store):
+            if isinstance(failed.__cause__, StoreUnavailable) and not answers(source.store):
                 raise failed.__cause__ from failed
             self._refuse(source, failed.__cause__ or failed)
         except Exception as error:
@@ -278,7 +278,7 @@ class Copier:
         return True
 
 
-def _answers(store: RunStore) -> bool:
+def answers(store: RunStore) -> bool:
     """Whether a store that could not give a run can be used for others."""
     try:
         list(store.find(limit=1))

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
-from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
-from itertools import takewhile
-from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
-from intake_bluesky.assets.location import Location, locate
-from intake_bluesky.assets.names import WINDOWS, moved, names_of, plain
-from intake_bluesky.assets.options import AssetOptions
-from intake_bluesky.datasets.run_files import resource_files, stream_resource_files
-from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError, MissingDependency
-from intake_bluesky.transfer.hdf5_links import linked_files
+from intake_bluesky.assets.hdf5.linked_files import is_hdf5
+from intake_bluesky.assets.location import Location
+from intake_bluesky.errors import AssetUnavailable
+from intake_bluesky.transfer.asset_names import AssetRoots
 from intake_bluesky.transfer.report import CopiedFile, CopyReport
+from intake_bluesky.transfer.run_assets import links_of, run_assets
 from intake_bluesky.transfer.sources import Source
 
 __all__ = ["FileCopies"]
 
 BLOCK: Final = 1 << 20  # bytes read at once
+FIRST: Final = 8  # bytes that tell what a file is
 
 
 class FileCopies:
@@ -36,61 +33,40 @@ class FileCopies:
 
     def __init__(self, folder: Path, *, dry_run: bool) -> None:
         self._folder, self._dry_run = folder, dry_run
-        self._roots: dict[str, set[str]] = {}  # folders that copies are called by, by the first parts of their names
-        self._copies: set[str] = set()
-        self._known: set[str] = set()  # paths of files that were copied, or are missing
+        self._roots = AssetRoots()
+        self._known: set[tuple[str, str]] = set()  # files that were copied, or are missing, and their places
 
     def copy(self, source: Source, report: CopyReport) -> None:
-        """Copy the files of a run.
+        """Copy the files of a run, and those that they lead to.
 
         Raises
         ------
         AssetUnavailable
             When one cannot be read or written whole, or another file is in its place.
         """
-        header = source.store.header(source.uid)
-        for resource in header.resources:
-            listed = resource_files(source.store, header, resource, source.assets)
-            self._copy_all(resource, [(file.path, file.exists, file.problem) for file in listed], source, report)
-        for resource in {str(one.resource["uid"]): one.resource for one in header.stream_assets}.values():
-            listed = stream_resource_files(header, resource, source.assets)
-            self._copy_all(resource, [(file.path, file.exists, file.problem) for file in listed], source, report)
-
-    def _copy_all(
-        self, resource: Mapping[str, Any], listed: list[tuple[str, bool, str]], source: Source, report: CopyReport
-    ) -> None:
-        for path, exists, problem in listed:
-            if path in self._known:
+        waiting = list(run_assets(source))
+        for asset in waiting:  # which grows while files lead to others
+            if (asset.path, asset.place) in self._known:
                 continue
-            try:
-                if not exists:
-                    raise AssetUnavailable(problem or f"it is not there; run {source.uid} names it")
-                here, name = _named(resource, path, source.assets)
-                for place, inside in _files(here.with_path(path)):
-                    self._copy_with_links(place, name + inside, report)
-                self._roots.setdefault(name.strip("/").partition("/")[0], set()).add(name.rpartition("/")[0])
-            except IntakeBlueskyError as error:
-                if exists and not problem:
-                    raise
-                report.missing[path] = str(error)
-            self._known.add(path)
+            if asset.location is None:
+                report.missing[asset.path] = asset.problem
+            else:
+                copied, begin = self._copied(asset.location, self._below(asset.place))
+                report.files.append(copied)
+                if asset.name:
+                    self._roots.add(asset.name)
+                if is_hdf5(asset.location, begin):
+                    waiting.extend(links_of(asset))
+            self._known.add((asset.path, asset.place))
 
-    def _copy_with_links(self, place: Location, name: str, report: CopyReport) -> None:
-        """Copy a file, and those that it leads to."""
-        copy = _below(self._folder, name)
-        if str(copy) in self._copies:
-            return
-        self._copies.add(str(copy))
-        report.files.append(self._copied(place, copy))
-        try:
-            for linked, inside in linked_files(place):
-                self._copy_with_links(linked, posixpath.normpath(f"{name.rpartition('/')[0]}/{inside}"), report)
-        except (AssetUnavailable, MissingDependency) as error:
-            report.missing.setdefault(place.path, str(error))
+    def _below(self, place: str) -> Path:
+        """Where a file of a pack is in this folder, where most are by their own paths."""
+        parts = place.split("/")[1:]
+        return self._folder.joinpath(*(parts[1:] if parts[0] == "file" else parts))
 
-    def _copied(self, place: Location, copy: Path) -> CopiedFile:
-        """Copy one file, or find that its copy is there."""
-        digest, size = hashlib.sha256(), 0
+    def _copied(self, place: Location, copy: Path) -> tuple[CopiedFile, bytes]:
+        """Copy one file, or find that its copy is there; and its first bytes."""
+        digest, size, begin = hashlib.sha256(), 0, b""
         there = copy.exists()
         part = copy.with_name(f"{copy.name}.{os.getpid()}.part")
         try:
@@ -100,6 +76,7 @@ class FileCopies:
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     written = files.enter_context(open(part, "wb"))
                 while block := source.read(BLOCK):
+                    begin = begin or block[:FIRST]
                     digest.update(block)
                     size += len(block)
                     if not there and not self._dry_run:
@@ -112,7 +89,7 @@ class FileCopies:
             raise
         if there and _sha256(copy) != digest.hexdigest():
             raise AssetUnavailable(f"{copy} is there already, and is another file than {place.path}: it stays as it is")
-        return CopiedFile(place.path, str(copy), size, digest.hexdigest(), new=not there)
+        return CopiedFile(place.path, str(copy), size, digest.hexdigest(), new=not there), begin
 
     def _keep(self, part: Path, copy: Path, expected: str, place: Location) -> None:
         """Give a copy its name, once it is what was read."""
@@ -127,47 +104,7 @@ class FileCopies:
 
     def root_map(self) -> dict[str, str]:
         """Where a catalog finds the copies: by the folders that all names with the same first part have in common."""
-        common = sorted(_common(names) for names in self._roots.values())
-        return {root: str(_below(self._folder, root)) for root in common}
-
-
-def _named(resource: Mapping[str, Any], path: str, options: AssetOptions) -> tuple[Location, str]:
-    """Where a resource is, and what its documents call one of its files."""
-    here = locate(resource, options)
-    places = (moved(name, options.root_map) for name in names_of(resource))
-    name = next((place.name for place in places if place.path == here.path), None)
-    if name is None or not path.startswith(here.path):
-        raise AssetUnavailable(f"{path} is not where its resource is, {here.path}: no root_map leads to a copy of it")
-    name = plain(name)
-    if WINDOWS.match(name) or not (name.startswith("/") or "://" in name):
-        raise AssetUnavailable(f"{path} is called {name!r}, which is no absolute path: copy it yourself")
-    return here, name + path[len(here.path) :]
-
-
-def _files(place: Location) -> Iterator[tuple[Location, str]]:
-    """A file; of a folder, as a Zarr array is, all files in it, and how their paths go on."""
-    if not place.is_local or not os.path.isdir(place.path):
-        yield place, ""
-        return
-    for folder, folders, names in os.walk(place.path):
-        folders.sort()
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            yield place.with_path(path), path[len(place.path) :]
-
-
-def _below(folder: Path, name: str) -> Path:
-    """The place of a file in the folder of copies; no name leads out of it."""
-    parts = [part for part in PurePosixPath(name.replace("://", "/")).parts if part != "/"]
-    if ".." in parts:
-        raise AssetUnavailable(f"{name!r} leads out of its folder")
-    return folder.joinpath(*parts)
-
-
-def _common(folders: set[str]) -> str:
-    parts = [folder.split("/") for folder in folders]
-    same = takewhile(lambda several: len(set(several)) == 1, zip(*parts, strict=False))
-    return "/".join(several[0] for several in same)
+        return {root: str(self._below(place)) for root, place in self._roots.root_map().items()}
 
 
 def _sha256(path: Path) -> str:

@@ -1,23 +1,26 @@
-"""Copying runs into a catalog: `copy`, and the `CopyReport` of what it did."""
+"""Runs copied into a catalog, `copy`, and into archives, `pack` and `unpack`; and the `CopyReport` of what was done."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.transfer.copier import Copier
 from intake_bluesky.transfer.file_copies import FileCopies
+from intake_bluesky.transfer.packs import PackAssets, PackFormat, check_pack, pack, unpack
 from intake_bluesky.transfer.report import CopiedFile, CopyReport
 from intake_bluesky.transfer.sources import Runs, Sources
+from intake_bluesky.transfer.targets import assets_folder, check_into
 
-__all__ = ["Assets", "CopiedFile", "CopyReport", "Runs", "Unfinished", "copy"]
+__all__ = [
+    "Assets", "CopiedFile", "CopyReport", "PackAssets", "PackFormat", "Runs", "Unfinished", "check_pack", "copy",
+    "pack", "unpack",
+]  # fmt: skip
 
 Assets: TypeAlias = Literal["link", "copy"]
 Unfinished: TypeAlias = Literal["skip", "copy"]
-FOLDER: Final = "assets"
 
 
 def copy(
@@ -79,26 +82,8 @@ def copy(
     for name, value, known in (("assets", assets, get_args(Assets)), ("unfinished", unfinished, get_args(Unfinished))):
         if value not in known:
             raise UnsupportedOperation(f"{name} is {' or '.join(map(repr, known))}, not {value!r}")
-    store = into.store
-    if not store.writable:
-        raise UnsupportedOperation(
-            f"{into!r} is open for reading only, nothing is copied into it: open it for writing, with writable=True "
-            "where its driver takes that"
-        )
-    if not dry_run:
-        store.check_writable()
+    check_into(into, dry_run=dry_run)
     if assets_into is not None and assets != "copy":
         raise UnsupportedOperation("assets_into is where files are copied to: give assets='copy' as well")
-    files = FileCopies(_folder(into, assets_into), dry_run=dry_run) if assets == "copy" else None
-    return Copier(store, files, unfinished=unfinished == "copy", dry_run=dry_run).copy(Sources(runs))
-
-
-def _folder(into: BlueskyCatalog, given: str | os.PathLike[str] | None) -> Path:
-    if given is not None:
-        if "://" in os.fspath(given):
-            raise UnsupportedOperation(f"files are copied into a local folder, not to {given}")
-        return Path(given).expanduser().absolute()
-    folder = into.store.local_folder
-    if folder is None:
-        raise UnsupportedOperation(f"{into!r} has no local folder to copy files into: give assets_into=...")
-    return Path(folder, FOLDER)
+    files = FileCopies(assets_folder(into, assets_into), dry_run=dry_run) if assets == "copy" else None
+    return Copier(into.store, files, unfinished=unfinished == "copy", dry_run=dry_run).copy(Sources(runs))

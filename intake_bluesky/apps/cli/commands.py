@@ -25,7 +25,7 @@ __all__ = ["FINE", "FOUND", "UNUSABLE", "main"]
 
 FINE: Final = 0
 FOUND: Final = 1
-"""`validate` found something, `copy` refused something."""
+"""`validate` or `unpack --check` found something, or something was not copied."""
 UNUSABLE: Final = 2
 """Bad usage, or a catalog or run that cannot be opened."""
 INTERRUPTED: Final = 130  # as shells report SIGINT
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 fine, 1 `validate` found or `copy` refused something, 2 bad usage or something cannot be opened.
+        Exit code: 0 fine, 1 something was found wrong or not copied, 2 bad usage or something cannot be opened.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="intake-bluesky",
         description="Bluesky runs as Intake catalogs.",
-        epilog="Exit codes: 0 fine, 1 validate found or copy refused something, 2 bad usage or cannot be opened.",
+        epilog="Exit codes: 0 fine, 1 something was found wrong or not copied, 2 bad usage or cannot be opened.",
     )
     parser.add_argument("--version", action="version", version=f"intake-bluesky {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -129,7 +129,31 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument(
         "--no-schema", action="store_true", help="do not hold documents to event-model's schemas: faster"
     )
+    _add_packs(commands)
     return parser
+
+
+def _add_packs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    pack = _command(
+        commands, "pack", "put runs and their files into a folder or a zip file that opens anywhere", catalog=True
+    )
+    pack.add_argument(
+        "target", metavar="TARGET", help="a new folder, or a file that ends with .zip; or a pack, to add to it"
+    )
+    pack.add_argument("--query", metavar="QUERY", help="the runs that match, as of search (default: all)")
+    pack.add_argument(
+        "--format", choices=["jsonl", "msgpack"], default="jsonl", help="of the documents (default: %(default)s)"
+    )
+    pack.add_argument(
+        "--no-assets", dest="assets", action="store_false", help="leave files of detectors where they are"
+    )
+    unpack = _command(commands, "unpack", "copy a pack into a folder or a catalog, or compare it with its checksums")
+    unpack.add_argument("pack", metavar="PACK", help="a folder or zip file of pack, or a folder of databroker-pack")
+    unpack.add_argument(
+        "target", metavar="TARGET", nargs="?", help="a new folder; or a YAML catalog or a database that can be written"
+    )
+    unpack.add_argument("--assets-into", metavar="FOLDER", help="where files go that are unpacked into a catalog")
+    unpack.add_argument("--check", action="store_true", help="write nothing: name what is damaged, missing or unknown")
 
 
 def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

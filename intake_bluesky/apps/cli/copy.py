@@ -12,7 +12,7 @@ from intake_bluesky.errors import CopyFailed, printable
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.transfer import ingest
 
-__all__ = ["run"]
+__all__ = ["root_map_yaml", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(printable(repr(report)))
         if report.root_map and not arguments.dry_run:
             print(f"\nThe copies of files are found with this argument of the catalog in {shown(arguments.target)}:\n")
-            print(_yaml(report.root_map), end="")
+            print(root_map_yaml(report.root_map), end="")
     return FOUND if report.refused or report.missing else FINE
 
 
@@ -55,7 +55,8 @@ def _document(arguments: argparse.Namespace, report: ingest.CopyReport) -> dict[
     return {"source": shown(arguments.source), "target": shown(arguments.target), **report.to_dict()}
 
 
-def _yaml(root_map: dict[str, str]) -> str:
+def root_map_yaml(root_map: dict[str, str]) -> str:
+    """The argument of a catalog as a YAML file has it."""
     import yaml
 
     text: str = yaml.safe_dump({"root_map": root_map}, sort_keys=False, allow_unicode=True)

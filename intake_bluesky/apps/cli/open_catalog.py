@@ -19,7 +19,7 @@ from intake_bluesky.search.unknown_keys import why_empty
 if TYPE_CHECKING:
     from intake_bluesky.catalogs.run import BlueskyRun
 
-__all__ = ["check_readable", "find_catalog", "find_run", "find_target"]
+__all__ = ["SQLITE", "YAML", "check_readable", "find_catalog", "find_run", "find_target"]
 
 YAML: Final = re.compile(r"(?P<file>.+\.ya?ml)(?::(?P<entry>[^/\\]+))?")
 SQLITE: Final = (".db", ".sqlite", ".sqlite3")

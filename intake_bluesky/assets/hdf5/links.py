@@ -24,7 +24,10 @@ from intake_bluesky.assets.region import Region
 from intake_bluesky.errors import AssetUnavailable, UntrustedName
 from intake_bluesky.runtime.data_roots import advice
 
-__all__ = ["VirtualSource", "check_source", "find_dataset", "lead", "list_group", "locate_source", "sources_of"]
+__all__ = [
+    "LINKS", "RAW", "SOURCES", "VirtualSource", "check_source", "files_named", "find_dataset", "lead", "list_group",
+    "locate_source", "sources_of",
+]  # fmt: skip
 
 MOST_LINKS: Final = 32
 UNNAMEABLE: Final = re.compile("[\0\ud800-\udfff]")
@@ -199,15 +202,27 @@ def _parts(name: str) -> list[str]:
 
 def _file_named(here: Location, name: str, variable: str) -> str:
     """Find the file that another file names."""
+    return files_named(here, name, variable)[0]
+
+
+def files_named(here: Location, name: str, variable: str) -> list[str]:
+    """Find the files that another file may mean by a name, that which HDF5 takes first.
+
+    Raises
+    ------
+    FileNotFoundError
+    UntrustedName
+        When one is where documents from elsewhere may name no files.
+    """
     if not here.is_local:
-        return _remote(here, name)
+        return [_remote(here, name)]
     places = list(_places(here, name, variable))
     # All that HDF5 could open, not the first alone: which one it takes depends on the environment and on the moment.
     found = [path for place in places for path in _expanded(place)]
     _refuse(here, found)
     if not found:
         raise FileNotFoundError(errno.ENOENT, f"{here.path} leads to a file that is not there", places[0])
-    return found[0]
+    return found
 
 
 def _refuse(here: Location, found: list[str]) -> None:
