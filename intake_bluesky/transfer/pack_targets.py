@@ -121,7 +121,7 @@ def _described(path: str, content: bytes) -> PackedFile:
     return PackedFile(path, len(content), hashlib.sha256(content).hexdigest())
 
 
-class FolderTarget(PackTarget):
+class PackFolder(PackTarget):
     """A pack in a folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -317,4 +317,4 @@ def _range(file: BinaryIO, entry: ZipEntry) -> Iterator[bytes]:
 
 def target_for(path: Path) -> PackTarget:
     """The pack that is to be made: a zip file where its name says so, else a folder."""
-    return ZipTarget(path) if is_zip(path) else FolderTarget(path)
+    return ZipTarget(path) if is_zip(path) else PackFolder(path)

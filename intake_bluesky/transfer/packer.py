@@ -149,20 +149,20 @@ class RunPacker:
         path = f"{DOCUMENTS}/{uid}{self._codec.suffix}.zst"
         there, known = self._target.files.get(path), self._known.get(uid)
         if there is not None or known is not None:
-            run = self._packed(source, path, _Stream(self._codec, source, check=False))
+            run = self._packed(source, path, _CountedStream(self._codec, source, check=False))
             if there is not None and there.stamp == run.digest:
                 return run
             if known is not None and known.finished and known.digest != run.digest:
                 raise DuplicateRun(
                     f"{self._where} has another run of this uid, with other documents: pack into a new one"
                 )
-        stream = _Stream(self._codec, source, check=True)
+        stream = _CountedStream(self._codec, source, check=True)
         written = self._target.put(path, self._compressed(stream))
         run = self._packed(source, path, stream)
         self._target.keep(replace(written, stamp=run.digest))
         return run
 
-    def _packed(self, source: Source, path: str, stream: _Stream) -> PackedRun:
+    def _packed(self, source: Source, path: str, stream: _CountedStream) -> PackedRun:
         stream.exhaust()
         return PackedRun(source.uid, path, stream.documents, stream.digest.value.hex(), stream.finished)
 
@@ -246,7 +246,7 @@ class RunPacker:
         raise AssetUnavailable(f"it changed while it was read, {TRIES} times: pack it again once nothing writes it")
 
 
-class _Stream:
+class _CountedStream:
     """The documents of a run as bytes, with their number and digest once all were taken."""
 
     def __init__(self, codec: Codec, source: Source, *, check: bool) -> None:
