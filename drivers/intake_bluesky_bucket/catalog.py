@@ -11,7 +11,6 @@ from intake_bluesky.errors import UntrustedName
 from intake_bluesky.files.bucket.location import INDEX
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.codec import CODECS
-from intake_bluesky.runtime.filesystems import check_filesystems
 from intake_bluesky.runtime.secrets import without_secrets
 from intake_bluesky.runtime.trust import check_remote, origin_of, without_credentials
 from intake_bluesky.storage.contract import RunStore
@@ -76,8 +75,8 @@ class BlueskyBucketCatalog(BlueskyCatalog):
     @property
     def store(self) -> RunStore:
         """The driver's store: all runs, without transforms."""
-        if self._checked_store is None and "://" in (url := super().store.urlpath):  # type: ignore[attr-defined]  # ours
-            check_filesystems(url)
+        if self._checked_store is None and "://" in (location := super().store.files.location).pattern:  # type: ignore[attr-defined]  # ours
+            location.check_installed()
         return super().store
 
     @classmethod

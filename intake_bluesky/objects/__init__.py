@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intake_bluesky.objects.connect import objects_at
+from intake_bluesky.objects.connect import check_installed, objects_at
 from intake_bluesky.objects.contract import ObjectChanged, ObjectInfo, Objects, Span
 
-__all__ = ["ObjectChanged", "ObjectInfo", "Objects", "Span", "objects_at"]
+__all__ = ["ObjectChanged", "ObjectInfo", "Objects", "Span", "check_installed", "objects_at"]

@@ -157,7 +157,7 @@ class CloudObjects(Objects):
             return ObjectChanged(f"{where} is another now than the one that was asked for")
         if code and code[1] in EXPIRED:
             return _Expired(f"{why} ({where})")
-        if status and status[1] == "416":
+        if (status and status[1] == "416") or "Wanted range starting at" in text:  # as the server, or obstore, says it
             return _Beyond(f"{where} ends before what was asked for")
         if isinstance(error, UnauthenticatedError):
             return PermissionError(f"{why.rpartition('PermissionError: ')[2]} ({where})")
@@ -229,8 +229,15 @@ class CloudObjects(Objects):
         options: dict[str, Any] = {"range": (span.start, span.stop)}
         if span.tag:
             options["if_match"] = f'"{span.tag}"'
+
+        def fetched() -> bytes:
+            found = self._store.get(span.name, options=options)
+            if span.tag and (tag := _tag(found.meta)) and tag != span.tag:  # not every server knows the condition
+                raise ObjectChanged(f"{shown(self.url(span.name))} is another now than the one that was asked for")
+            return bytes(found.bytes())
+
         with suppress(_Beyond):
-            return self._do(lambda: bytes(self._store.get(span.name, options=options).bytes()), span.name)
+            return self._do(fetched, span.name)
         return b""
 
     def put(self, name: str, data: Data) -> str:
