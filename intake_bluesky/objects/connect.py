@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, Final
 
+from intake_bluesky.errors import MissingDependency
 from intake_bluesky.objects.contract import Objects
 from intake_bluesky.objects.filesystem import FilesystemObjects
 from intake_bluesky.objects.local import LocalObjects
@@ -57,8 +58,11 @@ def check_installed(url: str, storage_options: Mapping[str, Any]) -> None:
     MissingDependency
         With the command that installs it.
     """
-    if not _is_obstores(url, storage_options):
+    try:
         check_filesystems(url)
+    except MissingDependency:
+        if not _is_obstores(url, storage_options):  # asked last: it reads profiles, which may be wrong
+            raise
 
 
 def _is_obstores(url: str, options: Mapping[str, Any]) -> bool:
