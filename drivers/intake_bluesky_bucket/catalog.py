@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from intake_bluesky import BlueskyCatalog
 from intake_bluesky.errors import UntrustedName
-from intake_bluesky.runtime.filesystems import check_filesystems
 from intake_bluesky.runtime.secrets import without_secrets
 from intake_bluesky.runtime.trust import check_remote, origin_of, without_credentials
 
@@ -78,8 +77,8 @@ class BlueskyBucketCatalog(BlueskyCatalog):
     @property
     def store(self) -> RunStore:
         """The driver's store: all runs, without transforms."""
-        if self._checked_store is None and "://" in (url := super().store.urlpath):  # type: ignore[attr-defined]  # ours
-            check_filesystems(url)
+        if self._checked_store is None and "://" in (location := super().store.files.location).pattern:  # type: ignore[attr-defined]  # ours
+            location.check_installed()
         return super().store
 
     @classmethod

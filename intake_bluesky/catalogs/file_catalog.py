@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UntrustedName
-from intake_bluesky.runtime.filesystems import check_filesystems
 from intake_bluesky.runtime.patterns import as_pattern
 from intake_bluesky.runtime.secrets import without_secrets
 from intake_bluesky.runtime.trust import (
@@ -74,8 +73,7 @@ class FileCatalog(BlueskyCatalog):
         """The driver's store: all runs, without transforms."""
         if self._checked_store is None:
             for place in super().store.files.locations:  # type: ignore[attr-defined]  # a store of files
-                if "://" in place.pattern:
-                    check_filesystems(place.pattern)
+                place.check_installed()
         return super().store
 
     @classmethod

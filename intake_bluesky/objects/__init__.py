@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intake_bluesky.objects.connect import objects_at
+from intake_bluesky.objects.connect import check_installed, objects_at
 from intake_bluesky.objects.contract import ObjectInfo, ObjectReplaced, Objects, Span
 
-__all__ = ["ObjectInfo", "ObjectReplaced", "Objects", "Span", "objects_at"]
+__all__ = ["ObjectInfo", "ObjectReplaced", "Objects", "Span", "check_installed", "objects_at"]

@@ -169,7 +169,7 @@ class CloudObjects(Objects):
             return ObjectReplaced(f"{where} is another now than the one that was asked for")
         if code and code[1] in EXPIRED:
             return _Expired(f"{why} ({where})")
-        if status and status[1] == "416":
+        if (status and status[1] == "416") or "Wanted range starting at" in text:  # as the server, or obstore, says it
             return _Beyond(f"{where} ends before what was asked for")
         if isinstance(error, UnauthenticatedError):
             return PermissionError(f"{why.rpartition('PermissionError: ')[2]} ({where})")

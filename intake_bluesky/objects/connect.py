@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, Final
 
+from intake_bluesky.errors import MissingDependency
 from intake_bluesky.objects.contract import Objects
 from intake_bluesky.objects.filesystem import FilesystemObjects
 from intake_bluesky.objects.local import LocalObjects
+from intake_bluesky.runtime.filesystems import check_filesystems
 
-__all__ = ["objects_at"]
+__all__ = ["check_installed", "objects_at"]
 
 SCHEMES: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az"}
 LOCAL: Final = ("file", "local")
@@ -40,13 +42,35 @@ def objects_at(url: str, storage_options: Mapping[str, Any] | None = None) -> tu
     if scheme in LOCAL:
         return LocalObjects(), os.path.abspath(rest.removeprefix("localhost"))
     bucket, _, name = rest.partition("/")
-    kind = SCHEMES.get(scheme)
-    if kind is not None and find_spec("obstore") is not None:
+    if _is_obstores(url, options):
         from intake_bluesky.objects.cloud import CloudObjects
-        from intake_bluesky.objects.options import settings_for
 
-        # `abfs://container@account...` is another way to name an account.
-        if "@" not in bucket and settings_for(kind, options) is not None:
-            return CloudObjects(f"{scheme}://{bucket}", options), name.strip("/")
+        return CloudObjects(f"{scheme}://{bucket}", options), name.strip("/")
     objects = FilesystemObjects(url, options)
     return objects, objects.name
+
+
+def check_installed(url: str, storage_options: Mapping[str, Any]) -> None:
+    """Look whether there is what opens an address: obstore, or else a filesystem of fsspec.
+
+    Raises
+    ------
+    MissingDependency
+        With the command that installs it.
+    """
+    try:
+        check_filesystems(url)
+    except MissingDependency:
+        if not _is_obstores(url, storage_options):  # asked last: it reads profiles, which may be wrong
+            raise
+
+
+def _is_obstores(url: str, options: Mapping[str, Any]) -> bool:
+    scheme, _, rest = url.partition("://")
+    kind = SCHEMES.get(scheme)
+    if kind is None or find_spec("obstore") is None:
+        return False
+    from intake_bluesky.objects.options import settings_for
+
+    # `abfs://container@account...` is another way to name an account.
+    return "@" not in rest.partition("/")[0] and settings_for(kind, options) is not None

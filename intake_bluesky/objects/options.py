@@ -171,6 +171,8 @@ def _gs(given: dict[str, Any]) -> StoreSettings:
     given.pop("project", None)
     if token == ANYBODY:
         made.config["skip_signature"] = True
+        # What writes is signed nevertheless, and would be with the role of the machine.
+        made.credentials = lambda: {"token": "", "expires_at": None}
     elif isinstance(token, str) and token.endswith(".json"):
         made.config["service_account"] = token
     elif isinstance(token, dict) and "private_key" in token:
@@ -186,25 +188,34 @@ def _gs(given: dict[str, Any]) -> StoreSettings:
     return made
 
 
-AZURE: Final = {
-    "account_name": "account_name", "account_key": "account_key", "sas_token": "sas_key", "tenant_id": "tenant_id",
-    "client_id": "client_id", "client_secret": "client_secret",
-}  # fmt: skip
+AZURE: Final = ("account_name", "tenant_id", "client_id", "client_secret")
 
 
 def _az(given: dict[str, Any]) -> StoreSettings:
-    made = StoreSettings({"skip_signature": False})
-    if text := given.pop("connection_string", None):
-        parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
-        named = {"AccountName": "account_name", "AccountKey": "account_key", "SharedAccessSignature": "sas_key"}
-        made.config |= {ours: parts[theirs] for theirs, ours in named.items() if theirs in parts}
-        if endpoint := parts.get("BlobEndpoint"):
-            made.config["endpoint"] = endpoint
-    made.config |= {ours: given.pop(theirs) for theirs, ours in AZURE.items() if theirs in given}
+    import os
+
+    made = StoreSettings({"skip_signature": False, "use_emulator": False})
+    key, sas = given.pop("account_key", None), given.pop("sas_token", None)
+    text = given.pop("connection_string", None)
+    if not (text or key or sas or "client_id" in given):
+        text = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
+    parts = dict(part.split("=", 1) for part in (text or "").split(";") if "=" in part)
+    key, sas = key or parts.get("AccountKey"), sas or parts.get("SharedAccessSignature")
+    if endpoint := parts.get("BlobEndpoint"):
+        server = urlsplit(endpoint)
+        made.config["endpoint"] = endpoint
+        made.config["account_name"] = server.path.strip("/") or (server.hostname or "").partition(".")[0]
+    if name := parts.get("AccountName"):
+        made.config["account_name"] = name
+    made.config |= {name: given.pop(name) for name in AZURE if name in given}
     if host := given.pop("account_host", None):
         made.config["endpoint"] = host if "://" in host else f"https://{host}"
     if urlsplit(made.config.get("endpoint", "")).scheme == "http":
         made.client["allow_http"] = True
     if given.pop("anon", False):
         made.config["skip_signature"] = True
+    elif key:
+        made.credentials = lambda: {"access_key": key, "expires_at": None}
+    elif sas:  # these come before those of the environment
+        made.credentials = lambda: {"sas_token": sas.removeprefix("?"), "expires_at": None}
     return made

@@ -17,6 +17,7 @@ import yaml
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
 from intake_bluesky.errors import MissingDependency, StoreUnavailable, UntrustedName
+from intake_bluesky.objects import connect
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES
 
@@ -299,6 +300,7 @@ def test_a_package_of_fsspec_that_is_missing(
 
     for protocol in ("http", "https", "s3", "gs", "abfs"):
         monkeypatch.delitem(_registry, protocol, raising=False)
+    monkeypatch.setattr(connect, "find_spec", lambda _: None)  # without obstore, which opens buckets by itself
     monkeypatch.setitem(sys.modules, "fsspec.implementations.http" if module == "http" else module, None)
     for use in (open_catalog, lambda url: len(intake.open_bluesky_jsonl_catalog(url))):
         with pytest.raises(MissingDependency, match=f'pip install "{re.escape(package)}"'):

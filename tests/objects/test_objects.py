@@ -265,11 +265,11 @@ OPTIONS: dict[str, tuple[str, dict[str, Any], Callable[[dict[str, Any]], bool]]]
         {"token": "/k.json", "project": "p"},
         lambda config: config["service_account"] == "/k.json",
     ),
-    "azure, a key": ("az", {"account_name": "a", "account_key": "k"}, lambda config: config["account_key"] == "k"),
+    "azure, a key": ("az", {"account_name": "a", "account_key": "k"}, lambda config: config["account_name"] == "a"),
     "azure, text": (
         "az",
         {"connection_string": "AccountName=a;AccountKey=k==;BlobEndpoint=http://h/a"},
-        lambda config: (config["account_key"], config["endpoint"]) == ("k==", "http://h/a"),
+        lambda config: (config["account_name"], config["endpoint"]) == ("a", "http://h/a"),
     ),
 }
 

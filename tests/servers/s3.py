@@ -29,7 +29,8 @@ class Buckets:
     secret: str = SECRET
 
 
-def _ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on."""
     # The server opens each port and the same plus 10,000.
     with ExitStack() as stack:
         found: list[int] = []
@@ -77,7 +78,7 @@ def buckets() -> Iterator[Buckets]:
     with tempfile.TemporaryDirectory(prefix="intake-bluesky-s3-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "identities.json").write_text(json.dumps(_configuration()), encoding="utf-8")
-        master, volume, filer, port = _ports(4)
+        master, volume, filer, port = free_ports(4)
         command = [
             str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder}",
             "-ip=127.0.0.1", "-ip.bind=127.0.0.1",

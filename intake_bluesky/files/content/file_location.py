@@ -23,7 +23,7 @@ from intake_bluesky.files.content.source import (
     size_of,
     tag_of,
 )
-from intake_bluesky.objects import ObjectInfo, Objects, Span, objects_at
+from intake_bluesky.objects import ObjectInfo, Objects, Span, check_installed, objects_at
 from intake_bluesky.objects.local import LocalObjects
 from intake_bluesky.runtime.patterns import as_pattern, fixed_part, is_pattern
 from intake_bluesky.runtime.processes import PerProcess
@@ -58,6 +58,9 @@ class FileLocation(ABC):
     def folder(self) -> str | None:
         """The local folder in which new files can be made, if there is one."""
         return None
+
+    def check_installed(self) -> None:
+        """Raise `MissingDependency` where the package that opens it is not there."""
 
     @abstractmethod
     def listing(self) -> FileListing:
@@ -212,6 +215,9 @@ class RemoteLocation(FileLocation):
         self._options = dict(storage_options)
         self._prefix = pattern.partition("://")[0] + "://"
         self._opened: PerProcess[tuple[Objects, str]] = PerProcess()
+
+    def check_installed(self) -> None:
+        check_installed(self.pattern, self._options)
 
     def _connected(self) -> tuple[Objects, str]:
         return self._opened.get(lambda: objects_at(self.pattern, self._options))
