@@ -17,7 +17,7 @@ from intake_bluesky.assets.images import sequence
 from intake_bluesky.assets.zarr_arrays import ZarrReader
 from intake_bluesky.errors import AssetUnavailable
 from intake_bluesky.testing.readers import WrittenFiles
-from tests.assets.by_hand import Array, asset, both, frames, key, opened, write
+from tests.assets.by_hand import asset, both, frames, key, opened, write
 from tests.assets.formats import FORMATS, TIFF, numpy_files, tiffs
 from tests.assets.remote_by_hand import BUCKET, counted, options, put
 from tests.servers.proxy import Fault, Proxy
@@ -127,15 +127,13 @@ def zarr_in(buckets: Buckets, folder: Path, zarr_format: int) -> str:
 def test_zarr(tmp_path: Path, buckets: Buckets, proxy: Proxy, zarr_format: int) -> None:
     url = zarr_in(buckets, tmp_path, zarr_format)
     streamed = asset(url, [(1, COUNT + 1, 0, COUNT)], mimetype="application/x-zarr", path="data")
-    # What s3fs knows and obstore does not is read through s3fs.
-    for more in ({}, {"s3_additional_kwargs": {"RequestPayer": "requester"}}):
-        described = opened(streamed, key(4, 6), COUNT, storage_options=options(proxy.endpoint) | more)
-        np.testing.assert_array_equal(both(described), frames(COUNT))
-        proxy.reset()
-        observed: Array = described[9:11]
-        np.testing.assert_array_equal(observed, frames(COUNT)[9:11])
-        chunks = [request for request in proxy.requests if "/c/" in request.path or request.path.endswith(".0.0")]
-        assert len([request for request in chunks if request.method == "GET"]) == 1
+    described = opened(streamed, key(4, 6), COUNT, storage_options=options(proxy.endpoint))
+    np.testing.assert_array_equal(both(described), frames(COUNT))
+    proxy.reset()
+    np.testing.assert_array_equal(described[9:11], frames(COUNT)[9:11])
+    chunks = [request for request in proxy.requests if "/c/" in request.path or request.path.endswith(".0.0")]
+    assert len([request for request in chunks if request.method == "GET"]) == 1
+    assert proxy.count("HEAD") == 0, "obstore needs none"
     proxy.reset()
     proxy.fail("slow down", "GET")
     proxy.fail("drop", "GET")

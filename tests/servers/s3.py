@@ -85,7 +85,7 @@ def buckets() -> Iterator[Buckets]:
             f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-s3", f"-s3.port={port}",
             "-s3.port.iceberg=0", "-s3.port.lance=0",  # the latter is one port for all servers of a machine
             f"-s3.config={folder / 'identities.json'}", "-master.telemetry=false",
-            "-volume.max=8", "-master.volumeSizeLimitMB=64",
+            "-volume.max=32", "-master.volumeSizeLimitMB=64",
         ]  # fmt: skip
         endpoint, log = f"http://127.0.0.1:{port}", folder / "log"
         keys: dict[str, Any] = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET}
