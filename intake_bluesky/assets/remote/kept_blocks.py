@@ -113,11 +113,15 @@ def _write(path: Path, body: bytes) -> None:
 
 
 def _make_room(folder: Path) -> None:
-    each = sorted((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder))
+    each: list[tuple[float, int, str]] = []
+    for name in os.listdir(folder):
+        with suppress(FileNotFoundError):  # another thread or process writes it, or made room
+            found = os.stat(folder / name)
+            each.append((found.st_mtime, found.st_size, name))
     total = sum(size for _, size, _ in each)
-    for _, size, path in each[:-1]:
+    for _, size, name in sorted(each)[:-1]:
         if total <= MOST_ON_DISK:
             return
         with suppress(FileNotFoundError):
-            os.unlink(path)
+            os.unlink(folder / name)
         total -= size
