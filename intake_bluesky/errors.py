@@ -177,7 +177,7 @@ class MissingDependency(IntakeBlueskyError, ImportError):
         Examples
         --------
         >>> print(MissingDependency.of("zarr", extra="zarr", purpose="to read Zarr arrays"))
-        zarr is needed to read Zarr arrays and is not installed: pip install "zarr>=3.0"
+        zarr is needed to read Zarr arrays and is not installed: pip install "zarr>=3.1"
         """
         lacking = " ".join(f'"{one}"' for one in _lacking(package, extra))
         return cls(f"{package} is needed {purpose} and is not installed: pip install {lacking}")

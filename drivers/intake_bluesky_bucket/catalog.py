@@ -40,9 +40,9 @@ class BlueskyBucketCatalog(BlueskyCatalog):
     ...     with cat.writer() as write:
     ...         write("start", {"uid": "abc", "time": 1.0})
     ...         write("stop", {"uid": "def", "time": 2.0, "run_start": "abc", "exit_status": "success"})
-    ...     print(list(BlueskyBucketCatalog(folder)), os.listdir(folder))
+    ...     print(list(BlueskyBucketCatalog(folder)), sorted(os.listdir(folder)))
     ...     cat.store.close()
-    ['abc'] ['abc.jsonl.zst', '_index']
+    ['abc'] ['_index', 'abc.jsonl.zst']
     """
 
     name = "bluesky-bucket-catalog"

@@ -237,7 +237,7 @@ def test_runs_that_are_opened_are_put_together_and_scanned_once(
         scans.append(path)
         return scan(codec, path, source, earlier)
 
-    monkeypatch.setattr("intake_bluesky.files.indexer.scan", noted)
+    monkeypatch.setattr("intake_bluesky.files.indexed_files.scan", noted)
     assert store.count() == BURST
     assert puts == [BURST]
     puts.clear()
