@@ -92,6 +92,7 @@ DRIVERS = {
     "bluesky-jsonl-catalog": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
     "bluesky-msgpack-catalog": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
     "bluesky-sql-catalog": "intake_bluesky_sql:BlueskySQLCatalog",
+    "bluesky-zarr-catalog": "intake_bluesky_zarr:BlueskyZarrCatalog",
     "bluesky-mongo-normalized-catalog": "intake_bluesky_mongo:BlueskyMongoNormalizedCatalog",
     "bluesky-mongo-embedded-catalog": "intake_bluesky_mongo:BlueskyMongoEmbeddedCatalog",
 }

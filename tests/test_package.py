@@ -60,6 +60,7 @@ NAMES = {
     "jsonl": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
     "msgpack": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
     "sql": "intake_bluesky_sql:BlueskySQLCatalog",
+    "zarr": "intake_bluesky_zarr:BlueskyZarrCatalog",
     "mongo-normalized": "intake_bluesky_mongo:BlueskyMongoNormalizedCatalog",
     "mongo-embedded": "intake_bluesky_mongo:BlueskyMongoEmbeddedCatalog",
 }
