@@ -7,6 +7,7 @@ nothing in it is believed that the files would not be.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -38,6 +39,8 @@ STEP: Final = 1 << 13
 WORDS: Final = 10_000
 """Characters of a problem."""
 LEVEL: Final = 9
+STAMP: Final = re.compile(r"(?:[0-9a-f]{1,15})?(?:-.*)?", re.DOTALL)
+"""The version of a file: it begins with the size."""
 
 
 class UnusableSegment(Exception):
@@ -140,7 +143,7 @@ class IndexSegment:
     def details(self) -> Iterator[SegmentDetails]:
         """Yield the rows of a segment of details; what is none is left out."""
         for found in self._items():
-            if len(found) == 4 and _are_texts(found[:2]) and _are_blobs(found[2:]):
+            if len(found) == 4 and _are_names(found[:2]) and _are_blobs(found[2:]):
                 yield SegmentDetails(*found)
 
     def _items(self) -> Iterator[tuple[Any, ...]]:
@@ -156,8 +159,9 @@ class IndexSegment:
             raise UnusableSegment(f"it is damaged ({error})") from error
 
 
-def _are_texts(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
+def _are_names(values: Sequence[Any]) -> bool:
+    """Whether these are the name of a file, and its version."""
+    return all(isinstance(value, str) for value in values) and STAMP.fullmatch(values[1]) is not None
 
 
 def _are_blobs(values: Sequence[Any]) -> bool:
@@ -166,7 +170,7 @@ def _are_blobs(values: Sequence[Any]) -> bool:
 
 def _is_row(found: Sequence[Any]) -> bool:
     problem = found[4]
-    texts = _are_texts(found[:2]) and isinstance(problem, str) and len(problem) <= WORDS
+    texts = _are_names(found[:2]) and isinstance(problem, str) and len(problem) <= WORDS
     return texts and _are_blobs(found[2:4]) and _are_blobs(found[5:])
 
 

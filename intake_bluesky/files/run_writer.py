@@ -279,6 +279,11 @@ class Packer:
         packed: bytes = self._engine.compress(data) + self._engine.flush(self._flush)
         return packed
 
+    def empty(self) -> bytes:
+        """A member without content."""
+        packed: bytes = self._make().flush()
+        return packed
+
     def written(self) -> None:
         """The file has what was packed last."""
         data, ends = self._packed

@@ -23,6 +23,7 @@ from intake_bluesky.files.bucket.segments import (
 )
 from intake_bluesky.files.bucket.tail import IndexTail
 from intake_bluesky.files.codec import Codec
+from intake_bluesky.files.content.decompress import compression_of
 from intake_bluesky.files.content.file_location import FileLocation, shown
 from intake_bluesky.files.content.listing_schedule import Turn
 from intake_bluesky.files.content.source import is_certain, version_of
@@ -34,9 +35,11 @@ from intake_bluesky.files.index_segments import (
     sound_statistics,
 )
 from intake_bluesky.files.indexed_files import IndexedFiles
+from intake_bluesky.files.run_writer import Packer
 from intake_bluesky.files.scan.inspect import with_statistics
 from intake_bluesky.index.index import Index, IndexEntry
 from intake_bluesky.objects import ObjectInfo
+from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.storage.contract import Problem
 
 __all__ = ["BucketFiles"]
@@ -56,7 +59,7 @@ class BucketFiles(IndexedFiles):
     def __init__(self, codec: Codec, url: str, storage_options: Mapping[str, Any]) -> None:
         super().__init__(codec, [url], storage_options)
         self.segments = SegmentFolder(self.location, codec.suffix)
-        self.tail = IndexTail(self.segments)
+        self._tail: PerProcess[IndexTail] = PerProcess()  # a forked child writes one of its own
         self._unusable: list[Problem] = []
         self._has_index = True  # until a listing shows that there is none
 
@@ -70,6 +73,11 @@ class BucketFiles(IndexedFiles):
         assert isinstance(location, BucketLocation)  # `_located` made it
         return location
 
+    @property
+    def tail(self) -> IndexTail:
+        """What this process adds to the index."""
+        return self._tail.get(lambda: IndexTail(self.segments))
+
     def _look_for_changes(self, turn: Turn, executor: Executor | None, *, deep: bool, unscanned: bool) -> None:
         before = self._read_segments()
         if deep or unscanned or not before:
@@ -82,12 +90,14 @@ class BucketFiles(IndexedFiles):
         index = self.index
         noted = index.segments()
         known, complete = dict(noted), False
+        taken, removes = list[IndexSegment](), False
 
         def take(segment: IndexSegment, info: ObjectInfo) -> None:
-            nonlocal complete
+            nonlocal complete, removes
             anew = segment.about.get("complete") is True  # and has more than what it took the place of
             if anew or not _has_all(known, segment.about.get("replaces")):
-                self._take_rows(index, segment.rows())
+                removes = self._take_rows(index, segment.rows()) or removes
+                taken.append(segment)
             complete = complete or anew
             known[last(info)] = info.tag
 
@@ -97,6 +107,9 @@ class BucketFiles(IndexedFiles):
             raise StoreUnavailable(
                 f"{shown(self.location.pattern)} cannot be listed: {type(error).__name__}: {shown(str(error))}"
             ) from error
+        if removes:  # what was written in place of a removed run may have been met before the removal
+            for segment in taken:
+                self._take_rows(index, segment.rows())
         self._tell(unusable)
         self._has_index = bool(listed)
         if complete and noted:  # else there is nothing that it does not have
@@ -124,14 +137,15 @@ class BucketFiles(IndexedFiles):
     def problems(self) -> list[Problem]:
         return [*self._unusable, *super().problems()]
 
-    def _take_rows(self, index: Index, rows: Iterable[SegmentRow]) -> None:
-        removed = index.removed()
+    def _take_rows(self, index: Index, rows: Iterable[SegmentRow]) -> bool:
+        """Take in rows; say whether there were removals that were not known."""
+        removed, removes = index.removed(), False
         names, rest = {path for path, _ in removed}, iter(rows)
         while some := list(islice(rest, BATCH)):
             gone = {(self.location.path(row.name), row.stamp) for row in some if is_removal(row)}
             if gone - removed:
                 index.remove(gone - removed)
-                removed |= gone
+                removed, removes = removed | gone, True
                 names |= {path for path, _ in gone}
             moved = [
                 row._replace(name=self.location.path(row.name))
@@ -144,8 +158,9 @@ class BucketFiles(IndexedFiles):
             )
             entries = [entry for row in wanted if (entry := entry_from(row, row.name, row.stamp, self.codec))]
             if entries:
-                self.index.put(entries)
+                index.put(entries)
         index.settle()
+        return removes
 
     def _is_name(self, name: str) -> bool:
         """Whether a run may be in an object of this name: whoever can write the bucket wrote it."""
@@ -156,6 +171,8 @@ class BucketFiles(IndexedFiles):
     def _forget_others(self) -> None:
         """Drop runs that no segment has: the index was made anew from what is there."""
         index, named = self.index, set[str]()
+        # Before the segments: another process with this index may take in a newer one meanwhile.
+        known = index.stamps().keys()
 
         def take(segment: IndexSegment, _: ObjectInfo) -> None:
             named.update(self.location.path(row.name) for row in segment.rows() if not is_removal(row))
@@ -164,7 +181,7 @@ class BucketFiles(IndexedFiles):
         if unusable:  # it may have what the others have not
             return
         own = {self.location.path(name) for name in self.tail.names()}
-        gone = index.stamps().keys() - named - own
+        gone = known - named - own
         if gone:
             index.forget(gone)
             index.settle()
@@ -243,6 +260,38 @@ class BucketFiles(IndexedFiles):
             self.tail.add(self.row(entry))
         except OSError as error:
             LOG.warning("run %s is in the bucket, and its index waits: %s", entry.uid, shown(str(error)))
+
+    def padding(self, path: str, stamp: str) -> bytes:
+        """What a run is put again with, longer, that was removed in just this version: else it stays removed for all.
+
+        The tags of object stores are digests of the content: the same run, copied anew, has the tag that it had.
+        """
+        version = version_of(stamp)
+        try:
+            if not self.index.again(lambda: (path, version) in self.index.removed()):
+                return b""
+        except StoreUnavailable:  # without an index runs are written all the same
+            return b""
+        compression = compression_of(path)
+        if compression is not None:
+            return Packer(compression).empty()
+        if self.codec.suffix.startswith(".jsonl"):
+            return b"\n"
+        LOG.warning("%s was removed, just as it is now, and is not found: compress it, or rename it", shown(path))
+        return b""
+
+    def take_in(self, uid: str, path: str) -> None:
+        """Have a run in both indexes whose object is there, and of which its writer, killed maybe, told nobody."""
+        try:
+            self.list_again(uid)
+            if self.ask(lambda index: index.path_of(uid)) is not None:
+                return
+            self.ask(lambda _: self.look_again([path]))
+            entry = self.index.entry_at(path)
+            if entry is not None and entry.uid == uid:
+                self.tell(entry)
+        except StoreUnavailable as error:  # the run is there, and so it is told
+            LOG.warning("run %s is in the bucket, and not in its index: %s", uid, shown(str(error)))
 
     def _look_at_written(self, written: IndexEntry, measured: tuple[str, bytes] | None) -> IndexEntry | None:
         return with_statistics(written, measured)  # the store told its tag

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ __all__ = ["BucketLocation", "PartsSource", "without_slash"]
 
 INDEX: Final = "_index"
 PARTS: Final = "_parts"
+PART_NAME: Final = re.compile(r".*[/\\][0-9a-f]{16}", re.DOTALL)
 
 
 def without_slash(url: str | os.PathLike[str]) -> str:
@@ -47,7 +49,6 @@ class BucketLocation(RemoteLocation):
 
     def __init__(self, url: str, suffixes: Sequence[str], storage_options: Mapping[str, Any]) -> None:
         super().__init__(without_slash(url), suffixes, storage_options)
-        self._prefix = f"{self.pattern}/"
 
     @property
     def is_local(self) -> bool:
@@ -70,18 +71,22 @@ class BucketLocation(RemoteLocation):
         found = [info for info in objects.list(self.name) if info.name.endswith(self.endings)]
         return FileListing("", [objects.url(info.name) for info in found], told=tuple(map(remote_stamp, found)))
 
+    def holds(self, path: str) -> bool:
+        return path.startswith(self.path(""))
+
     def below(self, *parts: str) -> str:
         """The name of something in the folder."""
         return "/".join(part for part in (self.name, *parts) if part)
 
     def path(self, name: str) -> str:
-        """The address of a run's object, by its name in the folder."""
-        return self._prefix + name
+        """The address of a run's object, by its name in the folder, as listings have it."""
+        return f"{self.objects.url(self.name).rstrip('/')}/{name}"
 
     def parts_of(self, path: str) -> list[ObjectInfo]:
         """The parts of a run being written, in their order."""
         with suppress(FileNotFoundError):
-            return list(self.objects.list(self.below(PARTS, path.rpartition("/")[2])))
+            found = self.objects.list(self.below(PARTS, path.rpartition("/")[2]))
+            return [info for info in found if PART_NAME.fullmatch(info.name)]
         return []
 
     def part(self, path: str, offset: int) -> str:

@@ -83,6 +83,7 @@ class BucketInsert(BufferedInsert):
             tag = self._tried(lambda: self._objects.create(self._name, data))
         except FileExistsError as error:
             self._whole.close()
+            self._files.take_in(self.uid, self._path)
             raise duplicate(self.uid, self._path) from error
         except BaseException:
             self._whole.close()
@@ -153,6 +154,10 @@ class BucketInsert(BufferedInsert):
     def _finish(self) -> None:
         """Put the whole run, and then take its parts away."""
         tag = self._tried(lambda: self._objects.put(self._name, self._content()))
+        while padding := self._files.padding(self._path, self._stamp(tag)):
+            self._whole.seek(self._size)
+            self._keep(padding)
+            tag = self._tried(lambda: self._objects.put(self._name, self._content()))
         self._held, self._done = 0, True
         entry = self._entry._replace(stamp=self._stamp(tag), stop=self._stop, layout=self._layout(tag))
         found = self._watching.found()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
+from itertools import count
 from typing import Any, Literal
 
 from intake_bluesky.documents.model import Document
@@ -19,7 +20,7 @@ from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.decompress import COMPRESSIONS
 from intake_bluesky.files.content.file_location import shown
 from intake_bluesky.files.content.listing import REMOVED as REMOVED_FOLDER
-from intake_bluesky.files.content.source import version_of
+from intake_bluesky.files.content.source import remote_stamp, version_of
 from intake_bluesky.files.index_segments import SegmentRow
 from intake_bluesky.files.run_writer import check_uid
 from intake_bluesky.files.store import FileStore
@@ -164,14 +165,31 @@ class BucketStore(FileStore):
             self.files.index.settle()
             self._headers.drop(uid)
 
+    def _place_of_removed(self, name: str) -> str:
+        """Where the object of a removed run goes: with a number where another that was removed has its name."""
+        location = self.files.location
+        ending = next((one for one in location.endings if name.endswith(one)), "")
+        for number in count(1):
+            place = location.below(
+                REMOVED_FOLDER, name if number == 1 else f"{name.removesuffix(ending)}.{number}{ending}"
+            )
+            try:
+                location.objects.head(place)
+            except FileNotFoundError:
+                return place
+        raise AssertionError  # there is always another number
+
     def _remove(self, path: str, stamp: str, *, permanent: bool) -> None:
         location = self.files.location
         objects, name = location.objects, location.objects.name_of(path)
         parts = [info.name for info in location.parts_of(path)]
+        # It may have ended since it was looked at, and its writer not have told yet.
+        stamps = {version_of(stamp), version_of(remote_stamp(objects.head(name)))}
         if not permanent:
-            place = location.below(REMOVED_FOLDER, name.rpartition("/")[2])
+            place = self._place_of_removed(name.rpartition("/")[2])
             with location.open(path) as source:  # with its parts, where it is unfinished
                 objects.put(place, source.read(0, source.size))
         objects.delete([name, *parts])
-        self.files.index.remove([(path, stamp)])
-        self.files.tail.add(SegmentRow(self.files.relative(path), version_of(stamp), problem=REMOVED))
+        self.files.index.remove([(path, stamp), *((path, version) for version in stamps)])
+        for version in sorted(stamps):
+            self.files.tail.add(SegmentRow(self.files.relative(path), version, problem=REMOVED))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final, NamedTuple
 
 from intake_bluesky.documents.model import Document
@@ -68,6 +68,8 @@ def insert_whole_runs(
         run, made = WholeRun(documents), list[_RunObject]()
         refused = run.refusal(lambda: made.append(_made(files, path_for, compression, run)))
         if refused is None:
+            # Of two of one uid the first is put, not the faster.
+            wait([future for other, future in pending if other and other.entry.path == made[0].entry.path])
             return made[0], pool.submit(put, made[0])
         done: Future[str | IntakeBlueskyError] = Future()
         done.set_result(refused)
@@ -76,9 +78,12 @@ def insert_whole_runs(
     def ended() -> IntakeBlueskyError | None:
         made, future = pending.popleft()
         found = future.result()
-        if isinstance(found, IntakeBlueskyError):
+        if made is None:
+            assert isinstance(found, IntakeBlueskyError)
             return found
-        assert made is not None  # only a refusal has none
+        if isinstance(found, IntakeBlueskyError):
+            files.take_in(made.uid, made.entry.path)
+            return found
         _note(files, made, found)
         return None
 
@@ -136,9 +141,17 @@ def _made(
     return _RunObject(str(entry.uid), b"".join(parts), entry._replace(stop=stop), statistics)
 
 
+def _stamp(made: _RunObject, tag: str) -> str:
+    return remote_stamp(ObjectInfo(made.entry.path, len(made.data), tag, 0.0))
+
+
 def _note(files: BucketFiles, made: _RunObject, tag: str) -> None:
     """Have a run that is in the bucket in both indexes."""
-    stamp = remote_stamp(ObjectInfo(made.entry.path, len(made.data), tag, 0.0))
+    objects = files.location.objects
+    while padding := files.padding(made.entry.path, _stamp(made, tag)):
+        made = made._replace(data=made.data + padding)
+        tag = objects.put(objects.name_of(made.entry.path), made.data)
+    stamp = _stamp(made, tag)
     entry = made.entry._replace(stamp=stamp)
     if entry.stop is None:
         files.wrote(made.uid, entry.path)
