@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from intake_bluesky.errors import WrongSetting
+from intake_bluesky.runtime.secrets import shown
+
 __all__ = ["StoreSettings", "settings_for"]
 
 Credentials: TypeAlias = Callable[[], dict[str, Any]]
@@ -132,6 +135,10 @@ def _address(made: StoreSettings, endpoint: str | None, region: str | None) -> N
     # One for S3 alone, in the environment, would come before what the options say.
     endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if endpoint and urlsplit(endpoint).scheme not in ("http", "https"):
+        raise WrongSetting(
+            f"the address of an S3 server begins with http:// or https://, and {shown(endpoint)!r} does not"
+        )
     if endpoint:
         made.config |= {"endpoint": endpoint, "aws_endpoint_url_s3": endpoint, "virtual_hosted_style_request": False}
         if urlsplit(endpoint).scheme == "http":

@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 import s3fs  # type: ignore[import-untyped]
 
+from intake_bluesky.errors import WrongSetting
 from intake_bluesky.objects import ObjectInfo, ObjectReplaced, Objects, Span, cloud, objects_at
 from intake_bluesky.objects.cloud import CloudObjects
 from intake_bluesky.objects.filesystem import FilesystemObjects
@@ -249,6 +250,14 @@ def test_the_region_of_a_bucket_is_asked_for(monkeypatch: pytest.MonkeyPatch) ->
     assert cloud._region_of("runs") == "eu-central-1"
     server.server_close()
     assert cloud._region_of("runs") == "us-east-1"
+
+
+def test_an_address_without_a_scheme_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WrongSetting, match="begins with http:// or https://"):
+        objects_at("s3://runs", {"anon": True, "endpoint_url": "127.0.0.1:9000"})
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "s3.example.org")
+    with pytest.raises(WrongSetting, match=r"s3\.example\.org"):
+        objects_at("s3://runs", {"anon": True})
 
 
 OPTIONS: dict[str, tuple[str, dict[str, Any], Callable[[dict[str, Any]], bool]]] = {
