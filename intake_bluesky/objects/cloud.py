@@ -51,6 +51,7 @@ AMAZON: Final = "https://{bucket}.s3.amazonaws.com"
 STATUS: Final = re.compile(r"status code: (\d{3}) ?([A-Za-z ]*)")
 REASON: Final = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
 CODE: Final = re.compile(r"<Code>(.*?)</Code>")
+NO_BUCKET: Final = frozenset({"NoSuchBucket", "ContainerNotFound"})
 EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"})
 
 _pool: Final[PerProcess[ThreadPoolExecutor]] = PerProcess()
@@ -161,6 +162,8 @@ class CloudObjects(Objects):
         text, where = str(error), shown(self.url(name))
         status, reason, code = STATUS.search(text), REASON.search(text), CODE.search(text)
         why = shown(reason[1] if reason else " ".join(status.groups()) if status else text.partition("\n")[0])
+        if code and code[1] in NO_BUCKET:  # a mistake in the address, and no folder that is to come
+            return OSError(f"there is no bucket {self._root}")
         if isinstance(error, FileNotFoundError) or (status and status[1] == "404"):
             return FileNotFoundError(f"{where} is not there ({why})")
         if isinstance(error, AlreadyExistsError):

@@ -16,11 +16,12 @@ from uuid import uuid4
 import pytest
 import s3fs  # type: ignore[import-untyped]
 
-from intake_bluesky.errors import WrongSetting
+from intake_bluesky.errors import StoreUnavailable, WrongSetting
 from intake_bluesky.objects import ObjectInfo, ObjectReplaced, Objects, Span, cloud, objects_at
 from intake_bluesky.objects.cloud import CloudObjects
 from intake_bluesky.objects.filesystem import FilesystemObjects
 from intake_bluesky.objects.options import settings_for
+from intake_bluesky_bucket import BlueskyBucketCatalog
 from tests.servers.proxy import Proxy
 from tests.servers.s3 import KEY, SECRET, Buckets
 
@@ -32,6 +33,13 @@ def s3_options(endpoint: str) -> dict[str, Any]:
 
 
 Place = tuple[Objects, str]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
+
+
 KINDS = ["obstore", "s3fs", "memory", "disk"]
 
 
@@ -250,6 +258,18 @@ def test_the_region_of_a_bucket_is_asked_for(monkeypatch: pytest.MonkeyPatch) ->
     assert cloud._region_of("runs") == "eu-central-1"
     server.server_close()
     assert cloud._region_of("runs") == "us-east-1"
+
+
+def test_a_bucket_that_is_not_there_is_no_empty_folder(buckets: Buckets, cache: None) -> None:
+    options = s3_options(buckets.endpoint)
+    objects, folder = objects_at("s3://privat/runs", options)
+    with pytest.raises(OSError, match="there is no bucket s3://privat"):
+        objects.list(folder)
+    objects.close()
+    catalog = BlueskyBucketCatalog("s3://privat/runs", storage_options=options)
+    with pytest.raises(StoreUnavailable, match="there is no bucket s3://privat"):
+        len(catalog)
+    catalog.store.close()
 
 
 def test_an_address_without_a_scheme_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
