@@ -9,15 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from zstandard import ZstdCompressor
 
 from intake_bluesky.assets.hdf5.linked_files import is_hdf5
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.names import plain
-from intake_bluesky.catalogs.drivers import driver_of, opened_by
-from intake_bluesky.catalogs.file_catalog import FileCatalog
 from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import (
     AssetUnavailable,
@@ -28,7 +26,7 @@ from intake_bluesky.errors import (
     StoreUnavailable,
     UntrustedName,
 )
-from intake_bluesky.files.codec import Codec
+from intake_bluesky.files.codec import CODECS, Codec
 from intake_bluesky.files.run_writer import SAFE
 from intake_bluesky.runtime.progress import track
 from intake_bluesky.runtime.secrets import shown
@@ -42,23 +40,12 @@ from intake_bluesky.transfer.report import CopiedFile, CopyReport
 from intake_bluesky.transfer.run_assets import RunAsset, links_of, run_assets
 from intake_bluesky.transfer.sources import Source, Sources
 
-__all__ = ["RunPacker", "codec_of"]
+__all__ = ["RunPacker"]
 
 FRAME: Final = 1 << 20  # bytes of documents that are compressed together, and can be read without the others
 SIGNATURE: Final = 8  # first bytes of a file that tell what it is
 TRIES: Final = 3  # for a file that changes while it is read
 PAUSE: Final = 0.2
-
-
-def codec_of(form: str) -> Codec:
-    """The codec of a form of documents, of the driver that is installed for it.
-
-    Raises
-    ------
-    KeyError
-    """
-    driver = cast("type[FileCatalog]", driver_of(f".{form}", opened_by(lambda driver: driver.suffixes)))
-    return driver.store_class().codec
 
 
 class RunPacker:
@@ -77,7 +64,7 @@ class RunPacker:
 
     def __init__(self, target: PackTarget, where: Path, form: str, *, copies: bool) -> None:
         self._target, self._where, self._copies = target, where, copies
-        self._codec = codec_of(form)
+        self._codec = CODECS[form]
         self._packer = ZstdCompressor(level=3, write_checksum=True)
         self._known = {} if target.previous is None else dict(target.previous.runs)
         self._manifest = Manifest(form, runs=dict(self._known))

@@ -13,10 +13,12 @@ import yaml
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.testing.memory import MemoryStore
+from intake_bluesky_bucket import BlueskyBucketCatalog
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from intake_bluesky_mongo import BlueskyMongoEmbeddedCatalog, BlueskyMongoNormalizedCatalog
 from intake_bluesky_msgpack import BlueskyMsgpackCatalog
 from intake_bluesky_sql import BlueskySQLCatalog
+from intake_bluesky_zarr import BlueskyZarrCatalog
 
 SECRET = "hunter2"
 MONGO = "mongodb://me@127.0.0.1:1/runs?authSource=admin"
@@ -37,6 +39,12 @@ FACES[BlueskyMongoNormalizedCatalog] = (
 )
 FACES[BlueskyMongoEmbeddedCatalog] = ({"datastore_db": MONGO.replace("@", f":{SECRET}@")}, {"datastore_db": MONGO})
 FACES[BlueskySQLCatalog] = ({"uri": SQL.replace("@", f":{SECRET}@")}, {"uri": SQL})
+
+for bucket in (BlueskyBucketCatalog, BlueskyZarrCatalog):
+    FACES[bucket] = (
+        {"urlpath": f"https://me:{SECRET}@127.0.0.1:1/runs", "storage_options": {"headers": {"Cookie": SECRET}}},
+        {"urlpath": "https://127.0.0.1:1/runs", "storage_options": {"headers": {}}},
+    )
 
 every_face = pytest.mark.parametrize("face", FACES, ids=lambda face: face.name)
 
@@ -101,7 +109,7 @@ def test_pickles_of_databases_hold_none(face: type[BlueskyCatalog]) -> None:
     assert SECRET.encode() not in pickle.dumps([catalog, catalog.search("scan")])
 
 
-@pytest.mark.parametrize("face", [BlueskyJSONLCatalog, BlueskyMsgpackCatalog])
+@pytest.mark.parametrize("face", [BlueskyJSONLCatalog, BlueskyMsgpackCatalog, BlueskyBucketCatalog, BlueskyZarrCatalog])
 def test_pickles_of_files_open_them_elsewhere(face: type[BlueskyCatalog]) -> None:
     given, _ = FACES[face]
     there: Any = pickle.loads(pickle.dumps(face(**given)))
@@ -121,6 +129,6 @@ def test_a_store_object_has_no_yaml() -> None:
 @every_face
 def test_a_remote_store_is_listed_less_often(face: type[BlueskyCatalog]) -> None:
     catalog = face(**FACES[face][1])
-    remote = "paths" in FACES[face][1]
+    remote = not FACES[face][1].keys().isdisjoint({"paths", "urlpath"})
     assert catalog.ttl == catalog.store.ttl == (10 if remote else 1)
     assert face(**FACES[face][1], ttl=60).ttl == 60

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from intake_bluesky.documents.model import identical
-from intake_bluesky.errors import DuplicateRun
+from intake_bluesky.errors import DuplicateRun, UnsupportedOperation
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.bucket.tail import IndexTail
 from intake_bluesky.files.codec import CODECS
@@ -81,6 +81,19 @@ def test_a_run_that_was_removed_is_written_again(stores: Stores, format_: str, c
     assert len(list(location.objects.list(location.below(".removed")))) == 4
     store.publish()
     assert uids(store) == uids(stores(format_=format_)) == []
+
+
+def test_where_it_would_stay_hidden_it_is_refused(stores: Stores) -> None:
+    """MessagePack alone has nothing that could be added to a run; stores whose tags are no digests need nothing."""
+    store = stores(format_="msgpack", compression=None)
+    write(store, RUN)
+    tag = store.files.location.objects.head(store.files.location.objects.name_of(str(store.files.path_of(UID)))).tag
+    store.remove(UID)
+    [outcome] = store.insert_runs([iter(RUN)])
+    objects, name = store.files.location.objects, store.files.location.below(f"{UID}.msgpack")
+    hidden = objects.head(name).tag == tag
+    assert isinstance(outcome, UnsupportedOperation) is hidden
+    assert uids(stores(format_="msgpack")) == ([] if hidden else [UID])
 
 
 def test_a_run_is_written_again_by_another_whose_tail_is_listed_first(stores: Stores) -> None:

@@ -113,16 +113,14 @@ def test_of_another_object_in_its_place_nothing_is_given(place: Place) -> None:
     tag = objects.put(f"{folder}/a", b"first")
     assert objects.range(f"{folder}/a", 0, 3, tag) == b"fir"
     objects.put(f"{folder}/a", b"other")
-    if objects.atomic:
-        with pytest.raises(ObjectReplaced):
-            objects.range(f"{folder}/a", 0, 3, tag)
+    with pytest.raises(ObjectReplaced):
+        objects.range(f"{folder}/a", 0, 3, tag)
 
 
+@pytest.mark.parametrize("place", ["obstore", "disk"], indirect=True)
 def test_one_of_many_creates(place: Place) -> None:
     objects, folder = place
-    if not objects.atomic:
-        assert isinstance(objects, FilesystemObjects)
-        return
+    assert objects.atomic
 
     def create(number: int) -> int:
         try:

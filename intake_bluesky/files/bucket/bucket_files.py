@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from itertools import islice
 from typing import Any, ClassVar, Final
 
-from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.errors import StoreUnavailable, UnsupportedOperation
 from intake_bluesky.files.bucket.location import BucketLocation
 from intake_bluesky.files.bucket.segments import (
     REMOVED,
@@ -265,6 +265,11 @@ class BucketFiles(IndexedFiles):
         """What a run is put again with, longer, that was removed in just this version: else it stays removed for all.
 
         The tags of object stores are digests of the content: the same run, copied anew, has the tag that it had.
+
+        Raises
+        ------
+        UnsupportedOperation
+            Where the format has nothing to make it longer with.
         """
         version = version_of(stamp)
         try:
@@ -277,8 +282,10 @@ class BucketFiles(IndexedFiles):
             return Packer(compression).empty()
         if self.codec.suffix.startswith(".jsonl"):
             return b"\n"
-        LOG.warning("%s was removed, just as it is now, and is not found: compress it, or rename it", shown(path))
-        return b""
+        raise UnsupportedOperation(
+            f"{shown(path)} is just as the run that was removed, and stays hidden as that is: delete this object, and "
+            'write the run with compression="zst"'
+        )
 
     def take_in(self, uid: str, path: str) -> None:
         """Have a run in both indexes whose object is there, and of which its writer, killed maybe, told nobody."""

@@ -6,11 +6,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from typing import Final, NamedTuple
 
 from intake_bluesky.documents.model import Document
 from intake_bluesky.documents.running_statistics import Watching
-from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable
+from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.files.bucket.bucket_files import BucketFiles
 from intake_bluesky.files.bucket.run_writer import duplicate
 from intake_bluesky.files.content.file_location import shown
@@ -53,56 +54,81 @@ def insert_whole_runs(
 
     `path_for` gives the address of a run's object by its start, or raises for which it is none.
     """
-    pending: deque[tuple[_RunObject | None, Future[str | IntakeBlueskyError]]] = deque()
-    pool = ThreadPoolExecutor(AT_ONCE, "intake-bluesky-put")
-
-    def put(made: _RunObject) -> str | IntakeBlueskyError:
-        try:
-            return files.location.objects.create(files.location.objects.name_of(made.entry.path), made.data)
-        except FileExistsError:
-            return duplicate(made.uid, made.entry.path)
-        except OSError as error:
-            raise StoreUnavailable(f"{shown(made.entry.path)} cannot be written ({shown(str(error))})") from error
-
-    def begun(documents: Iterable[tuple[str, Document]]) -> tuple[_RunObject | None, Future[str | IntakeBlueskyError]]:
-        run, made = WholeRun(documents), list[_RunObject]()
-        refused = run.refusal(lambda: made.append(_made(files, path_for, compression, run)))
-        if refused is None:
-            # Of two of one uid the first is put, not the faster.
-            wait([future for other, future in pending if other and other.entry.path == made[0].entry.path])
-            return made[0], pool.submit(put, made[0])
-        done: Future[str | IntakeBlueskyError] = Future()
-        done.set_result(refused)
-        return None, done
-
-    def ended() -> IntakeBlueskyError | None:
-        made, future = pending.popleft()
-        found = future.result()
-        if made is None:
-            assert isinstance(found, IntakeBlueskyError)
-            return found
-        if isinstance(found, IntakeBlueskyError):
-            files.take_in(made.uid, made.entry.path)
-            return found
-        _note(files, made, found)
-        return None
-
-    results = list[IntakeBlueskyError | None]()
-    since = time.monotonic()
-    try:
+    results, since = list[IntakeBlueskyError | None](), time.monotonic()
+    with closing(_Puts(files, path_for, compression)) as puts:
         for documents in runs:
-            pending.append(begun(documents))
-            while len(pending) > AT_ONCE or sum(len(made.data) for made, _ in pending if made) > HELD:
-                results.append(ended())
+            puts.begin(documents)
+            while puts.are_many:
+                results.append(puts.end())
             if len(results) >= TOGETHER or time.monotonic() - since > SOON:
                 _put_index(files)
                 yield from results
                 results, since = [], time.monotonic()
-        results += [ended() for _ in range(len(pending))]
+        while puts.pending:
+            results.append(puts.end())
         _put_index(files)
         yield from results
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+
+class _Puts:
+    """Runs that are being put, in the order in which they came."""
+
+    def __init__(self, files: BucketFiles, path_for: Callable[[Document], str], compression: str | None) -> None:
+        self._files, self._path_for, self._compression = files, path_for, compression
+        self.pending: deque[tuple[_RunObject, Future[str | IntakeBlueskyError]] | IntakeBlueskyError] = deque()
+        self._pool = ThreadPoolExecutor(AT_ONCE, "intake-bluesky-put")
+
+    @property
+    def _under_way(self) -> list[tuple[_RunObject, Future[str | IntakeBlueskyError]]]:
+        return [each for each in self.pending if isinstance(each, tuple)]
+
+    @property
+    def are_many(self) -> bool:
+        """Whether one has to end before another begins."""
+        return len(self.pending) > AT_ONCE or sum(len(made.data) for made, _ in self._under_way) > HELD
+
+    def begin(self, documents: Iterable[tuple[str, Document]]) -> None:
+        """Put a run, or note why it is refused."""
+        run, made = WholeRun(documents), list[_RunObject]()
+        refused = run.refusal(lambda: made.append(_made(self._files, self._path_for, self._compression, run)))
+        if refused is not None:
+            self.pending.append(refused)
+            return
+        # Of two of one uid the first is put, not the faster.
+        wait([future for other, future in self._under_way if other.entry.path == made[0].entry.path])
+        self.pending.append((made[0], self._pool.submit(self._put, made[0])))
+
+    def _put(self, made: _RunObject) -> str | IntakeBlueskyError:
+        objects = self._files.location.objects
+        try:
+            return objects.create(objects.name_of(made.entry.path), made.data)
+        except FileExistsError:
+            return duplicate(made.uid, made.entry.path)
+        except OSError as error:
+            raise _cannot_be_written(made.entry.path, error) from error
+
+    def end(self) -> IntakeBlueskyError | None:
+        """Wait for the first, and give why it is not there; None where it is, and in both indexes."""
+        first = self.pending.popleft()
+        if isinstance(first, IntakeBlueskyError):
+            return first
+        made, found = first[0], first[1].result()
+        if isinstance(found, IntakeBlueskyError):
+            self._files.take_in(made.uid, made.entry.path)
+            return found
+        try:
+            _note(self._files, made, found)
+        except UnsupportedOperation as error:
+            return error
+        return None
+
+    def close(self) -> None:
+        """Begin no other."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _cannot_be_written(path: str, error: OSError) -> StoreUnavailable:
+    return StoreUnavailable(f"{shown(path)} cannot be written ({shown(str(error))})")
 
 
 def _put_index(files: BucketFiles) -> None:
@@ -110,9 +136,7 @@ def _put_index(files: BucketFiles) -> None:
     try:
         files.tail.put()
     except OSError as error:
-        raise StoreUnavailable(
-            f"the index of {shown(files.location.pattern)} cannot be written ({shown(str(error))})"
-        ) from error
+        raise _cannot_be_written(f"the index of {files.location.pattern}", error) from error
 
 
 def _made(
@@ -150,7 +174,10 @@ def _note(files: BucketFiles, made: _RunObject, tag: str) -> None:
     objects = files.location.objects
     while padding := files.padding(made.entry.path, _stamp(made, tag)):
         made = made._replace(data=made.data + padding)
-        tag = objects.put(objects.name_of(made.entry.path), made.data)
+        try:
+            tag = objects.put(objects.name_of(made.entry.path), made.data)
+        except OSError as error:
+            raise _cannot_be_written(made.entry.path, error) from error
     stamp = _stamp(made, tag)
     entry = made.entry._replace(stamp=stamp)
     if entry.stop is None:
