@@ -1,13 +1,15 @@
 """Frames in a bucket: all of them, against the same bytes fetched and not decoded, by obstore and by s3fs.
 
 The server is on the same machine and takes its part of it: decoding that a network would hide is seen here in full, so
-there is what h5py takes to decode the file from disk, too. Requests and bytes are in the tests of `tests/assets`.
+there is what h5py takes to decode the file from disk, too, and all of it again at 1 Gbit/s. Requests and bytes are in
+the tests of `tests/assets`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,15 +27,19 @@ from tests.assets.by_hand import DATASET, asset, key, opened
 from tests.assets.remote_by_hand import BUCKET, options
 from tests.benchmarks.test_assets import measured
 from tests.servers.s3 import Buckets
+from tests.servers.wire import wired
 
 SIDE: Final = 1024
 BLOCK: Final = 20
 THREADS: Final = 2
+GIGABIT: Final = 125.0
+"""Megabytes per second."""
 LAYOUTS: Final[dict[str, tuple[int, dict[str, Any]]]] = {
     "bitshuffle and lz4": (200, {"chunks": (1, SIDE, SIDE), **hdf5plugin.Bitshuffle(cname="lz4")}),
     "gzip": (200, {"chunks": (1, SIDE, SIDE), "compression": "gzip", "compression_opts": 1, "shuffle": True}),
     "no compression": (40, {"chunks": (1, SIDE, SIDE)}),
 }
+WIRES: Final = [(name, rate) for rate in (0.0, GIGABIT) for name in LAYOUTS]
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,12 @@ class Stored:
     frames: int
     blocks: list[list[tuple[int, int]]]
     endpoint: str
+    rate: float
 
     @property
     def group(self) -> str:
-        return f"all of {self.frames} frames of {SIDE} x {SIDE} uint16 in HDF5 with {self.name}, in a bucket"
+        where = "in a bucket" + (" at 1 Gbit/s" if self.rate else "")
+        return f"all of {self.frames} frames of {SIDE} x {SIDE} uint16 in HDF5 with {self.name}, {where}"
 
     @property
     def array(self) -> AssetArray:
@@ -57,10 +65,13 @@ class Stored:
         return opened(resource, key(SIDE, SIDE), self.frames, storage_options=options(self.endpoint))
 
 
-@pytest.fixture(scope="module", params=LAYOUTS)
-def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, buckets: Buckets) -> Stored:
-    frames, how = LAYOUTS[request.param]
-    path = tmp_path_factory.mktemp("bucket") / f"{request.param.replace(' ', '-')}.h5"
+@pytest.fixture(scope="module", params=WIRES, ids=lambda wire: f"{wire[0]}{' at 1 Gbit/s' if wire[1] else ''}")
+def stored(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, buckets: Buckets
+) -> Iterator[Stored]:
+    name, rate = request.param
+    frames, how = LAYOUTS[name]
+    path = tmp_path_factory.mktemp("bucket") / f"{name.replace(' ', '-')}.h5"
     base = np.random.default_rng(0).poisson(3, (SIDE, SIDE)).astype("u2")
     chunks: list[tuple[int, int]] = []
     with h5py.File(path, "w") as file:
@@ -71,7 +82,8 @@ def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         data.id.chunk_iter(lambda info: chunks.append((info.byte_offset, info.byte_offset + info.size)))
     buckets.client.upload_file(str(path), BUCKET, path.name)
     blocks = [chunks[begin : begin + BLOCK] for begin in range(0, frames, BLOCK)]
-    return Stored(request.param, path, frames, blocks, buckets.endpoint)
+    with wired(buckets.endpoint, rate) if rate else nullcontext(buckets.endpoint) as endpoint:
+        yield Stored(name, path, frames, blocks, endpoint, rate)
 
 
 def in_threads(fetch: Callable[[list[tuple[int, int]]], int], stored: Stored) -> int:
@@ -117,6 +129,15 @@ def test_by_blocks(benchmark: Any, stored: Stored) -> None:
         with ThreadPoolExecutor(THREADS) as pool:
             begins = range(0, stored.frames, BLOCK)
             return sum(pool.map(lambda begin: len(described[begin : begin + BLOCK]), begins))
+
+    assert measured(benchmark, stored.group, read, rounds=5) == stored.frames
+
+
+def test_one_thread(benchmark: Any, stored: Stored) -> None:
+    described = stored.array
+
+    def read() -> int:
+        return sum(len(described[begin : begin + 5 * BLOCK]) for begin in range(0, stored.frames, 5 * BLOCK))
 
     assert measured(benchmark, stored.group, read, rounds=5) == stored.frames
 

@@ -112,9 +112,8 @@ class Dataset:
             self._decode(region, out)
             return
         target, done = out.reshape(region.shape), 0
-        for part, ranges in pieces(remote, self.data, region):
-            with remote.holding(ranges):
-                self._decode(part, target[done : done + len(part[0])])
+        for part in remote.fetch_ahead(pieces(remote, self.data, region)):
+            self._decode(part, target[done : done + len(part[0])])
             done += len(part[0])
 
     def _decode(self, region: Region, out: Array) -> None:

@@ -19,8 +19,8 @@ from intake_bluesky.documents.columns import Array
 
 __all__ = ["pieces"]
 
-HELD: Final = 32 << 20
-"""Bytes as they are stored that are held at once, about: at least a chunk on the first axis."""
+HELD: Final = 4 << 20
+"""Bytes of a piece as they are stored, about: at least a chunk on the first axis."""
 NODE: Final = 64
 """Chunks of which one request tells the places, about: HDF5 stores its index of them in such nodes."""
 MANY: Final = 1000

@@ -7,9 +7,11 @@ import io
 import os
 import threading
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, Final, NamedTuple, TypeVar
 
 from intake_bluesky.assets.remote.kept_blocks import BLOCK, KeptBlocks
 from intake_bluesky.errors import AssetUnavailable, IntakeBlueskyError
@@ -26,6 +28,10 @@ HEAD_BLOCKS: Final = 4
 """Blocks that are fetched first, of a file of which nothing is known."""
 MOST_AHEAD: Final = 64
 """Blocks fetched at once, of a file that is read from block to block."""
+AHEAD: Final = 2
+"""Pieces whose ranges are fetched at one time: with more of them the first one would come late on a slow network."""
+
+Piece = TypeVar("Piece")
 
 
 class ByteRange(NamedTuple):
@@ -106,15 +112,27 @@ class RemoteFile(io.RawIOBase):
         if self.size and not self.known.blocks:
             self._block(0)
 
-    @contextmanager
-    def holding(self, ranges: Iterable[ByteRange]) -> Iterator[None]:
-        """Fetch parts of the file, many at a time, from which reads of this thread are then answered."""
-        merged = _merged(part for part in ranges if part.stop <= self.size)
-        self._here.ranges, self._here.data = merged, self._fetch(merged)
+    def fetch_ahead(self, pieces: Iterable[tuple[Piece, Iterable[ByteRange]]]) -> Iterator[Piece]:
+        """Yield pieces of work, each when the ranges that it needs are here, from which this thread then reads.
+
+        The ranges of the next are fetched meanwhile: the network does not wait for what is done with one.
+        """
+        waiting: deque[tuple[Piece, list[ByteRange], Future[list[bytes]]]] = deque()
+        pool = ThreadPoolExecutor(AHEAD)  # its threads begin when they are needed
         try:
-            yield
+            left = iter(pieces)
+            while True:
+                for piece, ranges in islice(left, AHEAD + 1 - len(waiting)):
+                    merged = _merged(part for part in ranges if part.stop <= self.size)
+                    waiting.append((piece, merged, pool.submit(self._fetch, merged)))
+                if not waiting:
+                    return
+                piece, self._here.ranges, fetched = waiting.popleft()
+                self._here.data = fetched.result()
+                yield piece
         finally:
             self._here.ranges = self._here.data = ()
+            pool.shutdown(cancel_futures=True)
 
     def close(self) -> None:
         self.known.save()
