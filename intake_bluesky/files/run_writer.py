@@ -96,8 +96,8 @@ class Target:
         if folder is None:
             patterns = ", ".join(shown(location.pattern) for location in files.locations)
             raise UnsupportedOperation(
-                f"cannot write to {patterns}: files grow document by document, in a local folder; write "
-                f"to one and copy, or give directory="
+                f"cannot write to {patterns}: files grow document by document, in a local folder. Write into a bucket "
+                f"by bluesky-bucket-catalog, whose urlpath is a folder there, or into a local one: directory=..."
             )
         return folder
 

@@ -26,6 +26,7 @@ from tests.servers.s3 import KEY, SECRET
 
 WRITERS = 6
 MORE = 100
+MANY = 200_000
 
 
 def noted_run(number: int) -> Run:
@@ -70,6 +71,28 @@ def bucket(proxied: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     objects.close()
 
 
+@pytest.fixture(scope="module")
+def index_of_many(proxied: Proxy, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An index of 200,000 runs, made of a folder and put into a bucket alone: to find runs takes no more of it."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(MANY):
+        run = noted_run(number)
+        content = zstandard.compress(b"".join(CODEC.encode(*pair) for pair in run))
+        (folder / f"{run[0][1]['uid']}.jsonl.zst").write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        store = BucketStore(str(folder), CODEC)
+        store.scan()
+        store.publish()
+        store.close()
+    place = f"s3://private/{uuid4().hex}"
+    objects, prefix = objects_at(place, options(proxied.upstream))
+    for part in (folder / "_index").iterdir():
+        objects.put(f"{prefix}/_index/{part.name}", part.read_bytes())
+    objects.close()
+    return place
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
@@ -80,6 +103,12 @@ def _ask(catalog: BlueskyBucketCatalog) -> list[Any]:
     """Open, count, the newest, and a search of 2,000 with their metadata."""
     found = catalog.search((Start("scan_id") >= 5000) & (Start("scan_id") < 7000))
     return [len(catalog), catalog[-1].uid, [run.start["plan_name"] for run in found.values()]]
+
+
+def _ask_for_some(catalog: BlueskyBucketCatalog) -> list[Any]:
+    """Open, count, and a search of 2,000 with their metadata."""
+    found = catalog.search((Start("scan_id") >= 5000) & (Start("scan_id") < 7000))
+    return [len(catalog), [run.start["plan_name"] for run in found.arrangement.runs()]]
 
 
 def _told(benchmark: Any, proxy: Proxy) -> dict[str, int]:
@@ -160,3 +189,30 @@ class TestBucket:
         assert benchmark.pedantic(lambda: len(catalog.search(Data("det_0").max() > -1e9)), rounds=1) > RUNS
         _told(benchmark, proxy)
         catalog.store.close()
+
+
+@pytest.mark.benchmark(group="bucket of 200,000 runs")
+class TestManyRuns:
+    def test_cold_open_count_newest_and_2000_found(
+        self, benchmark: Any, index_of_many: str, proxy: Proxy, cache: Path
+    ) -> None:
+        def fresh() -> tuple[tuple[BlueskyBucketCatalog], dict[str, Any]]:
+            shutil.rmtree(cache, ignore_errors=True)
+            proxy.reset()
+            return (BlueskyBucketCatalog(index_of_many, storage_options=options(proxy.endpoint)),), {}
+
+        found = benchmark.pedantic(_ask_for_some, setup=fresh, rounds=3)
+        assert found[0] == MANY
+        assert len(found[1]) == 2000
+        assert _told(benchmark, proxy)["LIST"] == 1
+
+    def test_warm(self, benchmark: Any, index_of_many: str, proxy: Proxy, cache: Path) -> None:
+        _ask_for_some(BlueskyBucketCatalog(index_of_many, storage_options=options(proxy.endpoint)))
+
+        def another() -> tuple[tuple[BlueskyBucketCatalog], dict[str, Any]]:
+            proxy.reset()
+            return (BlueskyBucketCatalog(index_of_many, storage_options=options(proxy.endpoint)),), {}
+
+        found = benchmark.pedantic(_ask_for_some, setup=another, rounds=5)
+        assert found[0] == MANY
+        assert {name: number for name, number in _told(benchmark, proxy).items() if number} == {"LIST": 1}
