@@ -89,6 +89,7 @@ EXTRAS["all"] = sorted({need for name in USERS for need in EXTRAS[name]})
 
 DRIVERS = {
     "bluesky-bucket-catalog": "intake_bluesky_bucket:BlueskyBucketCatalog",
+    "bluesky-federated-catalog": "intake_bluesky.catalogs.federated:BlueskyFederatedCatalog",
     "bluesky-jsonl-catalog": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
     "bluesky-msgpack-catalog": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
     "bluesky-sql-catalog": "intake_bluesky_sql:BlueskySQLCatalog",

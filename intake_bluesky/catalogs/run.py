@@ -90,7 +90,7 @@ class BlueskyRun(Displayed, OffersNames, IntakeObject, Catalog):  # type: ignore
         **intake_kwargs: Any,
     ) -> None:
         self._store, self._assets = store, assets or AssetOptions()
-        self._uid = header.uid
+        self._uid, self._source_name = header.uid, header.origin.source if header.origin else ""
         self._header = header if isinstance(header, RunHeader) else None
         self._documents = shown_documents(header)
         # No `ttl`: Intake would reload on access, and a run is to stay as it was opened.
@@ -117,7 +117,7 @@ class BlueskyRun(Displayed, OffersNames, IntakeObject, Catalog):  # type: ignore
     @property
     def origin(self) -> Origin:
         """Where the run comes from, and how its files are found and read."""
-        return Origin(self._store, self._assets)
+        return Origin(self._store, self._assets, self._source_name)
 
     @property
     def start(self) -> ReadOnlyDocument:

@@ -25,15 +25,18 @@ def sort_runs(runs: Iterable[RunSummary], order: Order) -> list[RunSummary]:
     >>> [run.uid for run in sort_runs(runs, Order.NEWEST)]
     ['c', 'b', 'a']
     """
-    return sorted(runs, key=_rank(order), reverse=order is Order.NEWEST)
+    rank = rank_of(order)
+    return sorted(runs, key=lambda run: rank(run.time, run.uid), reverse=order is Order.NEWEST)
 
 
 def merge_runs(some: Iterable[RunSummary], others: Iterable[RunSummary], order: Order) -> Iterator[RunSummary]:
     """Yield the runs of both, each of which is in `order`, in order; holds one of each."""
-    return heapq.merge(some, others, key=_rank(order), reverse=order is Order.NEWEST)
+    rank = rank_of(order)
+    return heapq.merge(some, others, key=lambda run: rank(run.time, run.uid), reverse=order is Order.NEWEST)
 
 
-def _rank(order: Order) -> Callable[[RunSummary], tuple[bool, float, str]]:
-    # The newest first is a sort in reverse: there, what comes last has to rank lowest.
+def rank_of(order: Order) -> Callable[[float | None, str], tuple[bool, float, str]]:
+    """The key of a run's time and uid by which runs are sorted, in reverse for the newest first."""
+    # In reverse, what comes last has to rank lowest.
     timeless_last = order is Order.OLDEST
-    return lambda run: ((run.time is None) is timeless_last, run.time or 0.0, run.uid)
+    return lambda time, uid: ((time is None) is timeless_last, time or 0.0, uid)

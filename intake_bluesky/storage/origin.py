@@ -22,7 +22,10 @@ class Origin:
         The one that has the run.
     assets : AssetOptions
         Moved folders (``root_map``), handlers, storage options, and whether documents are trusted with paths.
+    source : str
+        Name of the catalog among the sources of a federation; "" where it is none of one.
     """
 
     store: RunStore
     assets: AssetOptions
+    source: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -123,6 +123,8 @@ class RunsListing:
         The first in order.
     total : int or None
         How many there are; None where only testing every run could tell.
+    notes : sequence of str
+        What a reader has to know of it, such as what is missing.
     """
 
     kind: str
@@ -131,6 +133,11 @@ class RunsListing:
     order: str = ""
     runs: Sequence[RunSummary] = ()
     total: int | None = None
+    notes: Sequence[str] = ()
+
+    def with_notes(self, notes: Iterable[str]) -> RunsListing:
+        """The same with more notes."""
+        return replace(self, notes=(*self.notes, *notes))
 
     @property
     def asked(self) -> str:
@@ -185,7 +192,8 @@ def listing_text(listing: RunsListing, width: int) -> str:
     if listing.runs:
         rows = RunsTable(listing.runs).fitted(width)
         lines += lines_of(rows, right_aligned(rows[0]))
-    return "\n".join([*lines, *([f"({listing.more})"] if listing.more else [])])
+    notes = [cut(on_one_line(note), width) for note in listing.notes]
+    return "\n".join([*lines, *([f"({listing.more})"] if listing.more else []), *notes])
 
 
 def _in_html(cell: str, column: int, of_status: int) -> str:
@@ -205,4 +213,5 @@ def listing_html(listing: RunsListing) -> str:
         parts.append(grid(names, made, right_aligned(names), wrap))
     if listing.more:
         parts.append(f"<div class='ib-note'>{escaped(listing.more)}</div>")
+    parts += [f"<div class='ib-note'>{escaped(note)}</div>" for note in listing.notes]
     return page(listing.kind, head, *parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
@@ -20,6 +21,9 @@ from intake_bluesky.runtime.secrets import names_secret
 from intake_bluesky.runtime.trust import TRUST, check_remote, origin_of, without_credentials
 
 __all__ = ["RefusedEntry", "SourceParser", "YAMLEntry"]
+
+# Intake warns so of each default of a parameter that is a text, whether or not it names a command.
+warnings.filterwarnings("ignore", "Shell command not executed due to getshell=False")
 
 NESTED: Final = frozenset(
     {"path", "flatten", "name", "description", "metadata", "ttl", "autoreload", "storage_options"}

@@ -1,0 +1,172 @@
+"""Sources of a federation as they are given, and how each is opened."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from intake.catalog.local import YAMLFileCatalog
+
+from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
+from intake_bluesky.catalogs.yaml_files.catalog import open_catalog
+from intake_bluesky.catalogs.yaml_files.entries import SourceParser
+from intake_bluesky.errors import CatalogNotFound, PluginError, StoreUnavailable, UntrustedName
+from intake_bluesky.runtime.secrets import shown
+from intake_bluesky.runtime.trust import TRUST, check_remote, resolve_against
+
+__all__ = ["GivenSource"]
+
+YAML: Final = re.compile(r"(?P<file>.+\.ya?ml)(?::(?P<entry>[^/\\]+))?")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GivenSource:
+    """One source, which is opened when it is called.
+
+    Attributes
+    ----------
+    name : str
+        In the federation.
+    given : BlueskyCatalog, mapping or str
+        A catalog; a source as in a YAML file, with ``driver`` and ``args``; or the name of one: of the same YAML file,
+        of another, ``lab.yml:runs``, or of a catalog that is installed.
+    parent : YAMLFileCatalog or None
+        The file that names the federation, as Intake or this package opens it.
+    folder : str or None
+        That of the file.
+    trusted, said : bool
+        Whether the file is of this machine, and whether the user said that it is to be trusted.
+    """
+
+    name: str
+    given: Any
+    parent: YAMLFileCatalog | None = None
+    folder: str | None = None
+    trusted: bool = True
+    said: bool = False
+
+    @property
+    def address(self) -> str:
+        """What tells it from all others, without secrets."""
+        if isinstance(self.given, str):
+            file = YAML.fullmatch(self.given)
+            place = resolve_against(self.folder, file["file"]) if file else self._file
+            return shown(f"{place}:{file['entry'] if file else self.given}")
+        if isinstance(self.given, BlueskyCatalog):
+            return f"{self.name} ({type(self.given).__name__} {id(self.given):#x})"
+        return f"{self._file}: source {self.name} {id(self.given):#x}"
+
+    @property
+    def _file(self) -> str:
+        return "" if self.parent is None else str(self.parent.path)
+
+    def lasting(self) -> Any:
+        """The same as a file in another place may have it; of a catalog how that is opened.
+
+        Raises
+        ------
+        UnsupportedOperation
+            When it is a catalog that was made of a store object.
+        """
+        if isinstance(self.given, BlueskyCatalog):
+            (source,) = self.given._yaml()["sources"].values()
+            return source
+        if not isinstance(self.given, str):
+            return self.given
+        file = YAML.fullmatch(self.given)
+        if file or self._is_beside:
+            place = resolve_against(self.folder, file["file"]) if file else self._file
+            entry = f":{file['entry']}" if file and file["entry"] else "" if file else f":{self.given}"
+            return f"{place if '://' in place else os.path.abspath(place)}{entry}"
+        return self.given
+
+    @property
+    def _is_beside(self) -> bool:
+        """Whether it names a source of the same file."""
+        return self.parent is not None and self.given.partition(".")[0] in list(self.parent)
+
+    def __call__(self) -> BlueskyCatalog:
+        """Open it.
+
+        Raises
+        ------
+        StoreUnavailable
+            When there is none of that name, or it is no catalog of runs.
+        UntrustedName
+            When a file from elsewhere names what it may not.
+        """
+        found = self._opened()
+        if not isinstance(found, BlueskyCatalog):
+            raise StoreUnavailable(
+                f"source {self.name!r} of a federation is a {type(found).__name__}, and no catalog of Bluesky runs"
+            )
+        return found
+
+    def _opened(self) -> Any:
+        if isinstance(self.given, BlueskyCatalog):
+            return self.given
+        if isinstance(self.given, Mapping):
+            return self._inline(dict(self.given))
+        file = YAML.fullmatch(self.given)
+        if file:
+            return self._of_file(file["file"], file["entry"])
+        if self._is_beside:
+            return _entry(self.parent, self.given, self._file)
+        return self._installed()
+
+    def _inline(self, given: dict[str, Any]) -> Any:
+        """A source that is described in the place of a name, as one of its file."""
+        parent = self.parent
+        parser = SourceParser(
+            {"sources": {self.name: given}},
+            trusted=self.trusted,
+            trust=self.said,
+            context={"root": self.folder or ""},
+            getenv=True if parent is None else parent.getenv,
+            getshell=False if parent is None else parent.getshell,
+        )
+        if parser.errors:
+            # Not what it quotes: arguments may hold secrets.
+            raise PluginError(f"source {self.name!r} of a federation is no source: it takes driver and args")
+        (entry,) = parser.data["data_sources"]
+        entry._catalog = parent
+        entry._filesystem = None if parent is None else parent.filesystem
+        return entry.get()
+
+    def _of_file(self, path: str, entry: str | None) -> Any:
+        place = resolve_against(self.folder, path)
+        if not self.trusted:
+            check_remote(place, f"the file of source {self.name!r}")
+        options = {} if self.parent is None or self.parent.path != place else self.parent.storage_options or {}
+        return _entry(open_catalog(place, trust=self.said, storage_options=options), entry, place)
+
+    def _installed(self) -> Any:
+        where = f"in {self._file}" if self._file else "installed"
+        if not self.trusted:
+            raise UntrustedName(f"there is no source {self.given!r} {where}, which may name no other. {TRUST}")
+        from intake_bluesky.catalogs import catalog  # late: listing what is installed takes longest
+
+        try:
+            return catalog[self.given]
+        except CatalogNotFound as error:
+            raise StoreUnavailable(
+                f"source {self.name!r} is {self.given!r}, which is no source {where}: {error}"
+            ) from None
+
+
+def _entry(catalog: Any, name: str | None, where: str) -> Any:
+    """Follow a dotted name down; without one, the only entry."""
+    names = list(catalog)
+    if name is None:
+        if len(names) != 1:
+            raise StoreUnavailable(f"{shown(where)} has {len(names)} entries: choose one, {', '.join(names)}")
+        name = names[0]
+    found = catalog
+    for part in name.split("."):
+        if part not in list(found):
+            raise StoreUnavailable(f"{shown(where)} has no entry {name!r}: it has {', '.join(map(str, found))}")
+        found = found[part]
+    return found

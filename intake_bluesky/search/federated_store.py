@@ -1,0 +1,266 @@
+"""Several catalogs as one store: searched beside each other, merged in order, each run once."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
+from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StoreUnavailable, UnsupportedOperation
+from intake_bluesky.query import Path, Query
+from intake_bluesky.query.paths import MISSING
+from intake_bluesky.search.federated_sources import FederatedRuns, FederatedSources, OnError, SourceOpener
+from intake_bluesky.search.ordering import value_of
+from intake_bluesky.search.selection import Selection
+from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
+from intake_bluesky.storage.header_cache import HeaderCache
+from intake_bluesky.storage.order import Order, rank_of
+from intake_bluesky.storage.origin import Origin
+
+__all__ = ["FederatedStore"]
+
+T = TypeVar("T")
+REMEMBERED: Final = 1000  # runs of which it is known where they come from
+
+
+class FederatedStore(RunStore):
+    """The runs of several catalogs; each is searched, and its runs are read, as it does so itself.
+
+    A query goes to each source whole: each answers what it can and finishes the rest, with its own statistics, and its
+    own ways to files. Results are merged in order as they come, in batches. Copies of one run, by its uid, are one:
+    listed once, and opened from the first source that has it, or the next where that one fails. Uids are held while
+    runs are listed, and no documents.
+
+    Parameters
+    ----------
+    openers : mapping of name to callable
+        The sources, those first whose copies are preferred.
+    write_to : str or None
+        The one that runs are written to.
+    on_error : {"raise", "warn", "skip"}
+        See `FederatedSources`.
+    timeout : float or None
+        Seconds in which a source has to give its next results.
+    """
+
+    ordered = True
+    exact_documents = False
+
+    def __init__(
+        self,
+        openers: Mapping[str, SourceOpener],
+        *,
+        write_to: str | None = None,
+        on_error: OnError = "raise",
+        timeout: float | None = None,
+    ) -> None:
+        self.sources = FederatedSources(openers, on_error, timeout)
+        self.write_to = write_to
+        self._origins: HeaderCache[Origin] = HeaderCache(REMEMBERED)
+
+    def __reduce__(self) -> Any:
+        return _unpickled, (type(self), self.sources, self.write_to)
+
+    def with_openers(self, openers: Mapping[str, SourceOpener]) -> FederatedStore:
+        """The same of sources that are opened otherwise."""
+        own = self.sources
+        return type(self)(openers, write_to=self.write_to, on_error=own.on_error, timeout=own.timeout)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self.sources.openers)})"
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return type(self).__name__, *((name, opener.address) for name, opener in self.sources.openers.items())
+
+    def answers(self, leaf: Query) -> bool:
+        """All: the sources do."""
+        return True
+
+    def _merged(self, streams: Iterable[Iterator[T]], order: Order, key: Any, uid: Any) -> Iterator[T]:
+        seen: set[str] = set()
+        for one in heapq.merge(*streams, key=key, reverse=order is Order.NEWEST):
+            if (own := uid(one)) not in seen:
+                seen.add(own)
+                yield one
+
+    def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
+        """Yield the runs of all sources, each with its origin."""
+        stop = None if limit is None else offset + limit
+        rank = rank_of(plan.order)
+
+        def runs_of(name: str, source: FederatedRuns) -> Iterator[RunSummary]:
+            origin = source.origin
+            found = _searched(source, plan).runs(order=plan.order, limit=stop)
+            return (replace(run, origin=_named(name, run.origin or origin)) for run in found)
+
+        with self.sources.streams(runs_of) as streams:
+            merged = self._merged(streams, plan.order, lambda run: rank(run.time, run.uid), lambda run: run.uid)
+            yield from islice(merged, offset, stop)
+
+    def lookup(self, paths: Sequence[Path], plan: Plan = ALL_RUNS) -> Lookup | None:
+        """Yield the values at paths, of sources that have to read documents for it, too."""
+        return self._looked_up(tuple(paths), plan)
+
+    def _looked_up(self, paths: tuple[Path, ...], plan: Plan) -> Lookup:
+        rank = rank_of(plan.order)
+        with self.sources.streams(lambda _, source: _lookup(source, paths, plan)) as streams:
+            yield from self._merged(streams, plan.order, lambda one: rank(one[1], one[0]), lambda one: one[0])
+
+    def count(self, plan: Plan = ALL_RUNS) -> int:
+        """Count the runs, those of several sources once."""
+        if len(self.sources) == 1:
+            return sum(number for _, number in self.sources.each(lambda _, source: _searched(source, plan).count()))
+        return sum(1 for _ in self._looked_up((), plan))
+
+    def distinct(self, path: Path, plan: Plan = ALL_RUNS) -> Iterable[tuple[Any, int]]:
+        """Yield the value of each run."""
+        return ((values[0], 1) for _, _, values in self._looked_up((path,), plan) if values[0] is not MISSING)
+
+    def server_plan(self, plan: Plan) -> str:
+        """Say what each source does."""
+        told = self.sources.each(lambda _, source: _plan_of(source, plan))
+        parts = [f"{name}: {text}" for name, text in told]
+        return "; ".join([*parts, *(f"{name}: left out, {why}" for name, why in self.sources.failures().items())])
+
+    def header(self, uid: str) -> RunHeader:
+        """Describe a run as the first source that has it does; all are asked at once."""
+        origin, header = self._found(uid)
+        self._origins.put(uid, origin)
+        return replace(header, origin=origin)
+
+    def _found(self, uid: str) -> tuple[Origin, RunHeader]:
+        def look(name: str, source: FederatedRuns) -> tuple[Origin, RunHeader | IntakeBlueskyError]:
+            try:
+                found = source.selection.exact(uid)
+                return _named(name, found.origin or source.origin), found
+            except (RunNotFound, DamagedRun) as error:  # there may be another copy
+                return source.origin, error
+
+        down: list[str] = []
+
+        def failed(source: Any, error: Exception) -> None:
+            down.append(f"{source.name}: {error}")
+
+        damaged: list[IntakeBlueskyError] = []
+        for _, (origin, found) in self.sources.each(look, failed=failed):
+            if isinstance(found, RunHeader):
+                return origin, found
+            if isinstance(found, DamagedRun):
+                damaged.append(found)
+        for error in damaged:
+            raise error
+        told = f"no source of {self!r} has run {uid}"
+        out = dict.fromkeys([*down, *(f"{name}: {why}" for name, why in self.sources.failures().items())])
+        if out and self.sources.on_error == "raise":
+            raise StoreUnavailable(f"{told}, of those that can be asked: {'; '.join(out)}")
+        raise RunNotFound(f"{told}{'; not asked: ' if out else ''}{'; '.join(out)}")
+
+    def _store_of(self, uid: str) -> RunStore:
+        found = self._origins.get(uid)
+        return (self._found(uid)[0] if found is None else found).store
+
+    def event_pages(
+        self, uid: str, stream: str, *, data: Keys = ALL_KEYS, timestamps: Keys = (), events: slice = slice(None)
+    ) -> Iterator[EventPage]:
+        return self._store_of(uid).event_pages(uid, stream, data=data, timestamps=timestamps, events=events)
+
+    def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
+        return self._store_of(uid).documents(uid)
+
+    def complete_documents(self, uid: str) -> Iterator[tuple[str, Document]]:
+        return self._store_of(uid).complete_documents(uid)
+
+    def document(self, uid: str, name: str) -> Mapping[str, Any] | None:
+        return self._store_of(uid).document(uid, name)
+
+    def datum_pages(self, uid: str, resource: str) -> Iterator[DatumPage]:
+        return self._store_of(uid).datum_pages(uid, resource)
+
+    def arrays(self, uid: str, stream: str) -> Mapping[str, Any] | None:
+        return self._store_of(uid).arrays(uid, stream)
+
+    def refresh(self, *, deep: bool = False) -> None:
+        """Look for new runs in the sources that were opened, each as often as it does; `deep` asks all at once.
+
+        `deep` asks those again, too, that are left out.
+        """
+
+        def look(_: str, source: FederatedRuns) -> None:
+            source.refresh(deep=True) if deep else source.reload()
+
+        if deep:
+            self.sources.try_again()
+        for _ in self.sources.each(look, opened=True):
+            pass
+
+    def problems(self) -> Sequence[Problem]:
+        """What could not be read, with the names of the sources."""
+        return tuple(self.sources.problems())
+
+    @property
+    def _target(self) -> RunStore:
+        if self.write_to is None:
+            raise UnsupportedOperation(
+                f"{self!r} takes no runs: name the source that runs are written to, write_to=..., or write into it"
+            )
+        return self.sources.open(self.write_to).origin.store
+
+    @property
+    def writable(self) -> bool:
+        """Whether the source that runs are written to is."""
+        return self.write_to is not None and self._target.writable
+
+    @property
+    def local_folder(self) -> str | None:
+        """That of the source that runs are written to."""
+        return None if self.write_to is None else self._target.local_folder
+
+    def check_writable(self) -> None:
+        self._target.check_writable()
+
+    def insert(self, start: Document) -> RunInsert:
+        return self._target.insert(start)
+
+    def insert_runs(self, runs: Iterable[Iterable[tuple[str, Document]]]) -> Iterator[IntakeBlueskyError | None]:
+        return self._target.insert_runs(runs)
+
+    def remove(self, uid: str, *, permanent: bool = False) -> None:
+        """Refuse: another copy might show in its place.
+
+        Raises
+        ------
+        UnsupportedOperation
+        """
+        raise UnsupportedOperation(f"nothing is removed from {self!r}: remove the run from the sources that have it")
+
+
+def _unpickled(kind: type[FederatedStore], sources: FederatedSources, write_to: str | None) -> FederatedStore:
+    return kind(sources.openers, write_to=write_to, on_error=sources.on_error, timeout=sources.timeout)
+
+
+def _named(name: str, origin: Origin) -> Origin:
+    """An origin with the way to it: of a federation in a federation the name in each."""
+    return replace(origin, source=f"{name}/{origin.source}" if origin.source else name)
+
+
+def _searched(source: FederatedRuns, plan: Plan) -> Selection:
+    # Keys that no run has are looked for in all sources together.
+    return replace(source.selection.narrowed(plan.pushed), unknown=None)
+
+
+def _lookup(source: FederatedRuns, paths: tuple[Path, ...], plan: Plan) -> Lookup:
+    selection = _searched(source, plan)
+    own = selection.plan(order=plan.order).whole
+    found = selection.store.lookup(paths, own) if own is not None and own.ordered else None
+    if found is not None:
+        return found
+    runs = selection.runs(order=plan.order)
+    return ((run.uid, run.time, tuple(value_of(run, path) for path in paths)) for run in runs)
+
+
+def _plan_of(source: FederatedRuns, plan: Plan) -> str:
+    own = _searched(source, plan).plan(order=plan.order)
+    return f"finds {own.pushed!r}" + ("" if own.whole is not None else f", and finishes {own.residual!r} run by run")
