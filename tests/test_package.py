@@ -57,6 +57,7 @@ PUBLIC = [
 
 NAMES = {
     "bucket": "intake_bluesky_bucket:BlueskyBucketCatalog",
+    "federated": "intake_bluesky.catalogs.federated:BlueskyFederatedCatalog",
     "jsonl": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
     "msgpack": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
     "sql": "intake_bluesky_sql:BlueskySQLCatalog",

@@ -8,9 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
@@ -42,10 +40,6 @@ REST: Final = 30.0
 
 OF_QUESTIONS: Final = (UnsupportedQuery, SearchTooLarge, AmbiguousRun)
 """Errors of what is asked."""
-
-_END: Final = object()
-_PATH: ContextVar[tuple[str, ...]] = ContextVar("path of federations", default=())
-"""The federations by which the one that works now was reached."""
 
 
 class FederatedRuns(Protocol):
@@ -92,10 +86,20 @@ class _Source:
     failed: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def open(self) -> FederatedRuns:
+    def open(self, path: tuple[str, ...]) -> FederatedRuns:
+        """Open it, once; `path` are the federations by which it was reached."""
         with self.lock:
             if self.runs is None:
-                self.runs = self.opener()
+                address = self.opener.address
+                if address in path:
+                    raise UnsupportedQuery(
+                        f"a federation has itself among its sources: {' -> '.join((*path, address))}"
+                    )
+                runs = self.opener()
+                within = getattr(runs.selection.store, "sources", None)
+                if isinstance(within, FederatedSources):
+                    within.path = (*path, address)
+                self.runs = runs
             return self.runs
 
     @property
@@ -123,11 +127,17 @@ class FederatedSources:
         left out for a while, with a `RuntimeWarning`, or without. It is in `problems` as long as it is left out.
     timeout : float or None
         Seconds in which a source has to give its next results.
+
+    Attributes
+    ----------
+    path : tuple of str
+        Of a federation in a federation, the addresses by which it was reached.
     """
 
     def __init__(self, openers: Mapping[str, SourceOpener], on_error: OnError, timeout: float | None) -> None:
         self.openers, self.on_error, self.timeout = dict(openers), on_error, timeout
         self._sources = [_Source(name, opener) for name, opener in self.openers.items()]
+        self.path: tuple[str, ...] = ()
 
     def __reduce__(self) -> Any:
         return type(self), (self.openers, self.on_error, self.timeout)
@@ -156,8 +166,7 @@ class FederatedSources:
         """
         for one in self._sources:
             if one.name == name:
-                with self._within(one):
-                    return one.open()
+                return one.open(self.path)
         raise RunNotFound(f"no source is called {name!r}: there are {', '.join(self.openers)}")
 
     def each(
@@ -204,7 +213,7 @@ class FederatedSources:
         return [
             _nothing() if self.on_error != "raise" and one.rests
             else self._direct(one, ask, fail) if alone
-            else _Ahead(one, self._direct(one, ask, None), fail, self.timeout)
+            else _AnswersAhead(one, self._direct(one, ask, None), fail, self.timeout)
             for one in asked
         ]  # fmt: skip
 
@@ -212,36 +221,13 @@ class FederatedSources:
         self, source: _Source, ask: Callable[[str, FederatedRuns], Iterator[T]], fail: Failed | None
     ) -> _Answers[T]:
         """What a source answers, found in the thread that reads it."""
-        answers: Iterator[T] = iter(())
         try:
-            with self._within(source):
-                answers = ask(source.name, source.open())
-            while True:
-                # For each result anew: in between, whoever reads this one does something else.
-                with self._within(source):
-                    found = next(answers, _END)
-                if found is _END:
-                    break
-                yield found  # type: ignore[misc]  # an answer
+            yield from ask(source.name, source.open(self.path))
             source.error = None
         except Exception as error:  # whatever it is, it is put down to a source, or raised
             if fail is None:
                 raise
             fail(source, error)
-        finally:
-            if hasattr(answers, "close"):
-                answers.close()
-
-    @contextmanager
-    def _within(self, source: _Source) -> Iterator[None]:
-        address, path = source.opener.address, _PATH.get()
-        if address in path:
-            raise UnsupportedQuery(f"a federation has itself among its sources: {' -> '.join((*path, address))}")
-        token = _PATH.set((*path, address))
-        try:
-            yield
-        finally:
-            _PATH.reset(token)
 
     def _leave_out(self, source: _Source, error: Exception) -> None:
         """Raise, or leave a source out, as `on_error` says."""
@@ -274,7 +260,7 @@ def _nothing() -> _Answers[Any]:
     yield from ()
 
 
-class _Ahead(Generator[T, None, None]):
+class _AnswersAhead(Generator[T, None, None]):
     """Results that a thread of its own finds, as far ahead as they are wanted soon."""
 
     def __init__(self, source: _Source, answers: _Answers[T], fail: Failed, timeout: float | None) -> None:
@@ -283,8 +269,7 @@ class _Ahead(Generator[T, None, None]):
         self._left: Iterator[T] = iter(())
         self._closed, self._ended = threading.Event(), False
         # A daemon: a source that hangs does not keep the program from ending.
-        work = partial(copy_context().run, self._work)
-        threading.Thread(target=work, daemon=True, name=f"source {source.name}").start()
+        threading.Thread(target=self._work, daemon=True, name=f"source {source.name}").start()
 
     def _work(self) -> None:
         with closing(self._answers) as answers:

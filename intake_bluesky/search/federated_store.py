@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -79,25 +79,20 @@ class FederatedStore(RunStore):
         """All: the sources do."""
         return True
 
-    def _merged(self, streams: Iterable[Iterator[T]], order: Order, key: Any, uid: Any) -> Iterator[T]:
-        seen: set[str] = set()
-        for one in heapq.merge(*streams, key=key, reverse=order is Order.NEWEST):
-            if (own := uid(one)) not in seen:
-                seen.add(own)
-                yield one
-
     def find(self, plan: Plan = ALL_RUNS, *, offset: int = 0, limit: int | None = None) -> Iterator[RunSummary]:
         """Yield the runs of all sources, each with its origin."""
         stop = None if limit is None else offset + limit
-        rank = rank_of(plan.order)
 
         def runs_of(name: str, source: FederatedRuns) -> Iterator[RunSummary]:
-            origin = source.origin
-            found = _searched(source, plan).runs(order=plan.order, limit=stop)
-            return (replace(run, origin=_named(name, run.origin or origin)) for run in found)
+            origin = _named(name, source.origin)
+            for run in _searched(source, plan).runs(order=plan.order, limit=stop):
+                own = origin if run.origin is None else _named(name, run.origin)
+                # Not by `dataclasses.replace`, which takes as long as all else.
+                yield RunSummary(run.uid, run.time, run.scan_id, run.start, run.stop, own)
 
+        rank = rank_of(plan.order)
         with self.sources.streams(runs_of) as streams:
-            merged = self._merged(streams, plan.order, lambda run: rank(run.time, run.uid), lambda run: run.uid)
+            merged = _merged(streams, plan.order, lambda run: rank(run.time, run.uid), lambda run: run.uid)
             yield from islice(merged, offset, stop)
 
     def lookup(self, paths: Sequence[Path], plan: Plan = ALL_RUNS) -> Lookup | None:
@@ -107,17 +102,27 @@ class FederatedStore(RunStore):
     def _looked_up(self, paths: tuple[Path, ...], plan: Plan) -> Lookup:
         rank = rank_of(plan.order)
         with self.sources.streams(lambda _, source: _lookup(source, paths, plan)) as streams:
-            yield from self._merged(streams, plan.order, lambda one: rank(one[1], one[0]), lambda one: one[0])
+            yield from _merged(streams, plan.order, lambda one: rank(one[1], one[0]), lambda one: one[0])
 
     def count(self, plan: Plan = ALL_RUNS) -> int:
         """Count the runs, those of several sources once."""
         if len(self.sources) == 1:
             return sum(number for _, number in self.sources.each(lambda _, source: _searched(source, plan).count()))
-        return sum(1 for _ in self._looked_up((), plan))
+        found = self.sources.each(lambda _, source: [uid for uid, _, _ in _lookup(source, (), plan)])
+        return len(set().union(*(uids for _, uids in found)))
 
     def distinct(self, path: Path, plan: Plan = ALL_RUNS) -> Iterable[tuple[Any, int]]:
-        """Yield the value of each run."""
-        return ((values[0], 1) for _, _, values in self._looked_up((path,), plan) if values[0] is not MISSING)
+        """Yield the values, of several copies of a run that of the first."""
+        if len(self.sources) == 1:
+            told = self.sources.each(lambda _, source: _distinct(source, path, plan))
+            return (pair for _, pairs in told for pair in pairs)
+        found = self.sources.each(
+            lambda _, source: [(uid, value) for uid, _, (value,) in _lookup(source, (path,), plan)]
+        )
+        values: dict[str, Any] = {}
+        for _, pairs in found:
+            values = dict(pairs) | values
+        return ((value, 1) for value in values.values() if value is not MISSING)
 
     def server_plan(self, plan: Plan) -> str:
         """Say what each source does."""
@@ -246,6 +251,18 @@ def _named(name: str, origin: Origin) -> Origin:
     return replace(origin, source=f"{name}/{origin.source}" if origin.source else name)
 
 
+def _merged(streams: Sequence[Iterator[T]], order: Order, key: Any, uid: Callable[[T], str]) -> Iterator[T]:
+    """Merge what comes in order, and pass on the first of each run."""
+    if len(streams) == 1:
+        yield from streams[0]
+        return
+    seen: set[str] = set()
+    for one in heapq.merge(*streams, key=key, reverse=order is Order.NEWEST):
+        if (own := uid(one)) not in seen:
+            seen.add(own)
+            yield one
+
+
 def _searched(source: FederatedRuns, plan: Plan) -> Selection:
     # Keys that no run has are looked for in all sources together.
     return replace(source.selection.narrowed(plan.pushed), unknown=None)
@@ -259,6 +276,15 @@ def _lookup(source: FederatedRuns, paths: tuple[Path, ...], plan: Plan) -> Looku
         return found
     runs = selection.runs(order=plan.order)
     return ((run.uid, run.time, tuple(value_of(run, path) for path in paths)) for run in runs)
+
+
+def _distinct(source: FederatedRuns, path: Path, plan: Plan) -> Iterable[tuple[Any, int]]:
+    selection = _searched(source, plan)
+    own = selection.plan().whole
+    found = None if own is None else selection.store.distinct(path, own)
+    if found is not None:
+        return list(found)
+    return [(value, 1) for _, _, (value,) in _lookup(source, (path,), plan) if value is not MISSING]
 
 
 def _plan_of(source: FederatedRuns, plan: Plan) -> str:
