@@ -120,12 +120,14 @@ def without_credentials(url: str, options: Mapping[str, Any] | None) -> dict[str
     if scheme in ("s3", "s3a"):
         kept = {name: value for name, value in given.items() if name not in S3_AMBIENT}
         settings = kept.get("config_kwargs") or {}
+        kept.setdefault("s3_additional_kwargs", {})  # none: else a key to encrypt with is the environment's
         kept["config_kwargs"] = {name: settings[name] for name in settings if name in S3_SETTINGS}
         if all(kept.get(name) for name in S3_OWN):
             return {"token": None, **kept, "anon": False}
         return {**kept, "key": None, "secret": None, "token": None, "anon": True}
     if scheme in ("gs", "gcs"):
-        return {**given, "token": given["token"] if isinstance(given.get("token"), dict) else "anon"}
+        kept = {name: value for name, value in given.items() if name != "session_kwargs"}  # by which aiohttp is told to
+        return {**kept, "token": given["token"] if isinstance(given.get("token"), dict) else "anon"}
     return given
 
 
