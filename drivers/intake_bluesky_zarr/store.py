@@ -7,7 +7,7 @@ import os
 import shutil
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from intake_bluesky.assets import AssetOptions
@@ -59,8 +59,8 @@ class ZarrStore(BucketStore):
     Notes
     -----
     The hierarchy of the run ``<uid>.jsonl.zst`` is ``<uid>.zarr.zip`` or ``<uid>.zarr``, and
-    docs/reference/zarr-format.md specifies it. It is used if its start and its stop are those of the documents, which
-    answer all else.
+    docs/reference/zarr-format.md specifies it. It is used if it was made of just these documents, which
+    answer the rest.
     """
 
     def __init__(
@@ -101,11 +101,13 @@ class ZarrStore(BucketStore):
         version = version_of(entry.stamp)
         known = self._hierarchies.get(uid, version)
         if known is None:
-            known = (self._matching(uid, *(json_text(self.codec.decode(raw)[1]) for raw in (entry.start, entry.stop))),)
+            ends = [json_text(self.codec.decode(raw)[1]) for raw in (entry.start, entry.stop)]
+            known = (self._matching(uid, ends, version),)
             self._hierarchies.put(uid, known, version)
         return known[0]
 
-    def _matching(self, uid: str, start: str, stop: str) -> ZarrRun | None:
+    def _matching(self, uid: str, ends: Sequence[str], version: str) -> ZarrRun | None:
+        """The hierarchy that was made of the documents of a run in some version, which start and stop do not tell."""
         for url in self._places(uid):
             run = ZarrRun(url, self._options)
             try:
@@ -115,14 +117,19 @@ class ZarrStore(BucketStore):
             except DamagedRun as error:
                 warnings.warn(f"run {uid} is read from its documents alone: {error}", stacklevel=2)
                 continue
-            if (attrs.get("start"), attrs.get("stop")) == (start, stop):
+            made_of = str(attrs.get("documents"))
+            if [attrs.get("start"), attrs.get("stop")] == ends and self._known(made_of) == self._known(version):
                 return run
             warnings.warn(
-                f"run {uid} is read from its documents alone: {shown(url)} has another start or stop. Remove it, or "
-                "write it again by run.to_zarr",
+                f"run {uid} is read from its documents alone: {shown(url)} was made of others. Remove it, or write it "
+                "again by run.to_zarr",
                 stacklevel=2,
             )
         return None
+
+    def _known(self, version: str) -> str:
+        """A version without what a copy of a folder of this machine has not: the number of the file on its disk."""
+        return version.rpartition("-")[0] if self.files.location.is_local else version
 
     def _places(self, uid: str) -> list[str]:
         return [f"{self.urlpath}/{storable(uid)}{ending}" for ending in ENDINGS]

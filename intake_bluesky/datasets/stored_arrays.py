@@ -31,7 +31,9 @@ def stored_arrays(store: RunStore, header: RunHeader, layout: StreamLayout, keys
         Where an array is not as long as there are events.
     """
     found = store.arrays(header.uid, layout.name) or {}
-    wanted = {key: found[key] for key in keys if key in found}
+    # A run that was opened while it went on, and is longer now, stays as it was: its events are read.
+    longer = {key for key, array in found.items() if header.stop is None and array.shape[:1] > (layout.events,)}
+    wanted = {key: found[key] for key in keys if key in found and key not in longer}
     for key, array in wanted.items():
         if array.shape[:1] != (layout.events,):
             raise DamagedRun(

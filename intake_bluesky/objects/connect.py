@@ -13,7 +13,7 @@ from intake_bluesky.objects.filesystem import FilesystemObjects
 from intake_bluesky.objects.local import LocalObjects
 from intake_bluesky.runtime.filesystems import check_filesystems
 
-__all__ = ["check_installed", "objects_at"]
+__all__ = ["check_installed", "is_plain", "objects_at"]
 
 SCHEMES: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az"}
 LOCAL: Final = ("file", "local")
@@ -72,5 +72,18 @@ def _is_obstores(url: str, options: Mapping[str, Any]) -> bool:
         return False
     from intake_bluesky.objects.options import settings_for
 
+    bucket, _, name = rest.partition("/")
     # `abfs://container@account...` is another way to name an account.
-    return "@" not in rest.partition("/")[0] and settings_for(kind, options) is not None
+    return "@" not in bucket and is_plain(name) and settings_for(kind, options) is not None
+
+
+def is_plain(name: str) -> bool:
+    """Whether obstore takes a name as it stands: one with empty parts, `.` or `..` is that of another object for it.
+
+    Examples
+    --------
+    >>> [is_plain(name) for name in ("runs/a", "runs/", "", "/runs", "runs//a", "runs/../a")]
+    [True, True, True, False, False, False]
+    """
+    parts = name.rstrip("/").split("/") if name.strip("/") else []
+    return name.isprintable() and not any(part in ("", ".", "..") for part in parts)

@@ -6,6 +6,7 @@ objects are read by the filesystem that knows it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,8 @@ TUNING: Final = frozenset({
     "skip_instance_cache", "use_listings_cache",
 })  # fmt: skip
 """How fsspec reads, and nothing about where from or by whom."""
+ENCRYPTION: Final = ("AWS_SERVER_SIDE_ENCRYPTION", "AWS_SSE_")
+"""How the names begin by which obstore finds in the environment how objects are to be encrypted."""
 ANYBODY: Final = "anon"
 """gcsfs's word for no credentials."""
 FRESH: Final = timedelta(minutes=5)
@@ -88,6 +91,7 @@ def settings_for(scheme: str, options: Mapping[str, Any]) -> StoreSettings | Non
 
 
 def _s3(given: dict[str, Any]) -> StoreSettings:
+    _check_encryption(given.pop("s3_additional_kwargs", None))
     client_kwargs = dict(given.pop("client_kwargs", None) or {})
     made = StoreSettings({"skip_signature": False})
     endpoint = given.pop("endpoint_url", None) or client_kwargs.pop("endpoint_url", None)
@@ -129,9 +133,16 @@ def _s3(given: dict[str, Any]) -> StoreSettings:
     return made
 
 
-def _address(made: StoreSettings, endpoint: str | None, region: str | None) -> None:
-    import os
+def _check_encryption(said: Mapping[str, Any] | None) -> None:
+    """What requests say beside: if the options have it, nothing of the environment's is sent in its place.
 
+    obstore sends keys by which a server encrypts as they are, to any server, and cannot be told not to.
+    """
+    if said or (said is not None and any(name.upper().startswith(ENCRYPTION) for name in os.environ)):
+        raise Untranslated("s3_additional_kwargs")
+
+
+def _address(made: StoreSettings, endpoint: str | None, region: str | None) -> None:
     # One for S3 alone, in the environment, would come before what the options say.
     endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
@@ -199,8 +210,6 @@ AZURE: Final = ("account_name", "tenant_id", "client_id", "client_secret")
 
 
 def _az(given: dict[str, Any]) -> StoreSettings:
-    import os
-
     made = StoreSettings({"skip_signature": False, "use_emulator": False})
     key, sas = given.pop("account_key", None), given.pop("sas_token", None)
     text = given.pop("connection_string", None)

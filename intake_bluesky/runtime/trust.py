@@ -21,6 +21,8 @@ SERVERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "http", "https", "memory"}
 """Schemes that a catalog from elsewhere may name: no local file is behind them, and no credentials need be sent."""
 S3_OWN: Final = ("key", "secret")
 S3_AMBIENT: Final = frozenset({"anon", "profile", "session"})
+HTTP_SENT: Final = ("auth", "cookies", "params", "proxy", "proxy_auth", "proxy_headers")
+"""Arguments by which the configuration of fsspec may send something to every web server."""
 S3_SETTINGS: Final = frozenset({"s3", "retries", "connect_timeout", "read_timeout", "max_pool_connections"})
 """Of botocore's, those that name no certificate, proxy or other file of this machine."""
 TRUST: Final = (
@@ -109,23 +111,27 @@ def without_credentials(url: str, options: Mapping[str, Any] | None) -> dict[str
     --------
     >>> without_credentials("s3://bucket/runs", {"client_kwargs": {"endpoint_url": "https://s3.example"}})["anon"]
     True
-    >>> without_credentials("https://host/runs", {"client_kwargs": {"trust_env": True}})
-    {'headers': {}, 'client_kwargs': {'trust_env': False}}
+    >>> found = without_credentials("https://host/runs", {"client_kwargs": {"trust_env": True}})
+    >>> found["headers"], found["cookies"], found["client_kwargs"]
+    ({}, None, {'trust_env': False})
     """
     scheme, given = url.partition("://")[0].lower(), dict(options or {})
     check_remote(url, "the place of data")
     if scheme in ("http", "https"):
         # aiohttp looks into ~/.netrc, and for proxies, only when it is told to.
-        return {"headers": {}, **given, "client_kwargs": {**(given.get("client_kwargs") or {}), "trust_env": False}}
+        nothing: dict[str, Any] = {"headers": {}, **dict.fromkeys(HTTP_SENT)}
+        return {**nothing, **given, "client_kwargs": {**(given.get("client_kwargs") or {}), "trust_env": False}}
     if scheme in ("s3", "s3a"):
         kept = {name: value for name, value in given.items() if name not in S3_AMBIENT}
         settings = kept.get("config_kwargs") or {}
+        kept.setdefault("s3_additional_kwargs", {})  # none: else a key to encrypt with is the environment's
         kept["config_kwargs"] = {name: settings[name] for name in settings if name in S3_SETTINGS}
         if all(kept.get(name) for name in S3_OWN):
             return {"token": None, **kept, "anon": False}
         return {**kept, "key": None, "secret": None, "token": None, "anon": True}
     if scheme in ("gs", "gcs"):
-        return {**given, "token": given["token"] if isinstance(given.get("token"), dict) else "anon"}
+        kept = {name: value for name, value in given.items() if name != "session_kwargs"}  # by which aiohttp is told to
+        return {**kept, "token": given["token"] if isinstance(given.get("token"), dict) else "anon"}
     return given
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -29,6 +30,7 @@ from intake_bluesky.testing.compose import RunComposer, data_key
 pytestmark = pytest.mark.slow  # what a file may do is alike on each Python
 
 SECRET = "hunter2"
+ENCRYPTION_KEY = base64.b64encode(SECRET.ljust(32).encode()).decode()
 PIXEL = 4_242_424_242  # of a private image: longer than the number of any port, which may stand in what is told
 JSONL, SQL, MONGO = "bluesky-jsonl-catalog", "bluesky-sql-catalog", "bluesky-mongo-normalized-catalog"
 RUNNING = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.startfile", "pty.spawn")
@@ -146,6 +148,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     for name in names:
         monkeypatch.setenv(name, SECRET)
+    # By which a server is to encrypt: it is sent in each request as it stands.
+    monkeypatch.setenv("AWS_SERVER_SIDE_ENCRYPTION", "sse-c")
+    monkeypatch.setenv("AWS_SSE_CUSTOMER_KEY_BASE64", ENCRYPTION_KEY)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("NETRC", str(home / ".netrc"))
     monkeypatch.setenv("PGSERVICE", "mine")
@@ -250,6 +255,7 @@ def hostile_sources(server: Hostile, home: Path) -> dict[str, dict[str, Any]]:
                 "&serverSelectionTimeoutMS=300"
             },
         },
+        "file in a bucket": jsonl(paths="s3://runs/a.jsonl", storage_options={"endpoint_url": server.url("")}),
         "bucket": jsonl(
             paths="s3://runs/*.jsonl",
             storage_options={
@@ -314,10 +320,11 @@ def test_nothing_runs_and_nothing_leaves(server: Hostile, home: Path, files: lis
     addresses = {args[1][:2] for args in watched.of("socket.connect") if isinstance(args[1], tuple)}
     assert addresses <= {("127.0.0.1", server.port), ("127.0.0.1", server.database), ("::1", server.port)}
     opened = {str(args[0]) for args in watched.of("open")}
-    private = {str(home / name) for name in ("private.h5", "pipe.h5", "mine.yml", ".netrc", ".pgpass")}
-    assert not opened & private
+    closed = {str(home / name) for name in ("private.h5", "pipe.h5", "mine.yml", ".netrc", ".pgpass")}
+    assert not opened & closed
     assert len(server.received) > len(files)
-    assert not [sent for sent in server.received if SECRET.encode() in sent or b"Authorization" in sent]
+    private = (SECRET.encode(), ENCRYPTION_KEY.encode(), b"Authorization")
+    assert not [sent for sent in server.received if any(one in sent for one in private)]
     assert not [text for text in told if SECRET in text or str(PIXEL) in text]
 
 
@@ -358,7 +365,8 @@ def test_what_entries_refuse_that_plain_intake_opens(server: Hostile, home: Path
         if name in names:
             use(partial(intake.open_catalog, server.url(f"/{number}.yml")), told)
     assert not (home / "made.db").exists()
-    assert not [sent for sent in server.received if SECRET.encode() in sent or b"Authorization" in sent]
+    private = (SECRET.encode(), ENCRYPTION_KEY.encode(), b"Authorization")
+    assert not [sent for sent in server.received if any(one in sent for one in private)]
     assert not [text for text in told if SECRET in text or str(PIXEL) in text]
 
 
@@ -416,4 +424,5 @@ def test_own_credentials_of_a_catalog_are_sent(server: Hostile, home: Path) -> N
     assert b"their-key" in sent
     assert b"their-password" in sent
     assert SECRET.encode() not in sent
+    assert ENCRYPTION_KEY.encode() not in sent
     assert not [text for text in told if "their-password" in text]

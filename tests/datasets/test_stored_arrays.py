@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -15,6 +16,7 @@ from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.storage import WrapperStore
 from intake_bluesky.testing import InaccessibleArray, MemoryStore, RunComposer, data_key
+from intake_bluesky_zarr import BlueskyZarrCatalog
 
 EVENTS = 6
 
@@ -101,3 +103,27 @@ def test_include_and_pickling() -> None:
     assert list(ds) == ["x"]
     assert ds["x"].values.tolist() == [0, 2, 4, 6, 8, 10]
     assert stream(sub_dict="timestamps").read()["x"].dtype == np.float64
+
+
+def test_a_run_that_was_opened_while_it_went_on_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its stop it got arrays of all its events, which are more than there were."""
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
+    run = RunComposer("live")
+    descriptor = run.descriptor({"x": data_key("number")})
+    for number in range(4):
+        run.event(descriptor, {"x": float(number)})
+    run.stop()
+    catalog = BlueskyZarrCatalog(tmp_path / "runs", arrays="always", flush_seconds=0)
+    with catalog.writer() as write:
+        for pair in run.documents[:4]:
+            write(*pair)
+        opened = catalog[-1]
+        stream = opened.primary
+        for pair in run.documents[4:]:
+            write(*pair)
+    assert stream.read()["x"].values.tolist() == [0.0, 1.0]
+    assert opened.primary.to_dask()["x"].values.tolist() == [0.0, 1.0]
+    assert catalog[-1].primary.read()["x"].values.tolist() == [0.0, 1.0, 2.0, 3.0]
+    catalog.store.close()

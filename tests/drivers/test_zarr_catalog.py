@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -27,6 +29,7 @@ from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, rewound, scan, unfinished
 from intake_bluesky.testing.stores import StoreRemovalTests, StoreTests
+from intake_bluesky_bucket import BlueskyBucketCatalog
 from intake_bluesky_zarr import BlueskyZarrCatalog
 from intake_bluesky_zarr.store import ZarrStore
 from tests.datasets.zarr_runs.test_examples import check_tree
@@ -236,7 +239,7 @@ def test_a_hierarchy_that_is_not_the_run_s_is_not_used(what: str, tmp_path: Path
     catalog = BlueskyZarrCatalog(tmp_path / "runs", arrays="never")
     write(catalog, scan(), count())
     expected = catalog[SCAN].primary.read()
-    place, told = tmp_path / "runs" / f"{SCAN}.zarr", "has another start or stop"
+    place, told = tmp_path / "runs" / f"{SCAN}.zarr", "was made of others"
     if what == "nonsense":
         place.with_name(f"{SCAN}.zarr.zip").write_bytes(b"no zip")
         told = "holds no run"
@@ -252,6 +255,27 @@ def test_a_hierarchy_that_is_not_the_run_s_is_not_used(what: str, tmp_path: Path
     with pytest.warns(UserWarning, match=rf"read from its documents alone: .*{told}"):
         xr.testing.assert_identical(reader[SCAN].primary.read(), expected)
     for one in (catalog, reader):
+        one.store.close()
+
+
+def test_a_hierarchy_of_other_values_is_not_used(tmp_path: Path, cache: Path) -> None:
+    """A driver that knows of no arrays removes the run and puts it again, with another value between its ends."""
+    catalog, plain = BlueskyZarrCatalog(tmp_path / "runs", arrays="always"), BlueskyBucketCatalog(tmp_path / "runs")
+    write(catalog, scan())
+    shutil.copytree(tmp_path / "runs", tmp_path / "copy")  # of just these documents: its arrays are used
+    check_read(BlueskyZarrCatalog(tmp_path / "copy"), scan())
+    assert catalog[SCAN].primary.read()["det"][0] == 1
+    plain.store.remove(SCAN)
+    other = [pair for pair in scan() if pair[0] != "event_page"]
+    pages = [(name, copy.deepcopy(doc)) for name, doc in scan() if name == "event_page"]
+    for _, doc in pages:
+        doc["data"]["det"] = [value + 1000 for value in doc["data"]["det"]]
+    write(plain, [*other[:-1], *pages, other[-1]])
+    for reader in (catalog, BlueskyZarrCatalog(tmp_path / "runs")):
+        reader.refresh()
+        with pytest.warns(UserWarning, match="was made of others"):
+            assert reader[SCAN].primary.read()["det"][0] == 1001
+    for one in (catalog, plain):
         one.store.close()
 
 

@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 
 from intake_bluesky.documents.model import identical
-from intake_bluesky.errors import DuplicateRun, UnsupportedOperation
+from intake_bluesky.errors import DuplicateRun, RunNotFound, UnsupportedOperation
+from intake_bluesky.files.bucket import run_writer
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.bucket.tail import IndexTail
 from intake_bluesky.files.codec import CODECS
@@ -119,6 +120,33 @@ def test_a_run_ends_just_before_it_is_removed(stores: Stores, monkeypatch: pytes
     remover.remove(UID, permanent=True)
     writer.files.tail.put()
     assert uids(stores()) == []
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 1], ids=["beginning", "parts"])
+@pytest.mark.parametrize("anew", [False, True], ids=["removed", "begun anew by another"])
+def test_a_run_that_is_removed_while_it_is_written_stays_removed(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, piece: int, *, anew: bool
+) -> None:
+    monkeypatch.setattr(run_writer, "PIECE", piece)
+    writing, other = stores(flush_seconds=0), stores()
+    insert = writing.insert(RUN[0][1])
+    insert.write(*RUN[1])
+    insert.write(*RUN[2])
+    writing.files.tail.put()
+    other.remove(UID)
+    run = [("start", {**RUN[0][1], "sample": "another"}), *RUN[1:]]
+    if anew:
+        write(other, run)
+    with pytest.raises(RunNotFound, match="while it was written"):
+        insert.write(*(RUN[-1] if piece == 1 else RUN[3]))
+    with pytest.raises(UnsupportedOperation):
+        insert.write(*RUN[-1])
+    insert.close()
+    writing.files.tail.put()
+    for store in (writing, other, stores()):
+        store.scan()
+        assert uids(store) == [UID] * anew
+        assert not anew or identical(list(store.documents(UID)), run)
 
 
 def test_whoever_meets_a_run_that_the_index_lacks_tells_of_it(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from intake_bluesky.assets.remote.kept_blocks import KeptBlocks
 from intake_bluesky.errors import AssetUnavailable
 from intake_bluesky.objects import ObjectInfo, Objects, objects_at
+from intake_bluesky.objects.connect import is_plain
 from intake_bluesky.runtime.filesystems import check_filesystems
 from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.runtime.secrets import shown
@@ -52,12 +53,13 @@ class RemotePlace:
         """The objects, and the name that a URL has among them."""
         from intake_bluesky.objects.cloud import CloudObjects
 
-        if isinstance(self._objects, CloudObjects):
-            return self._objects, url.removeprefix(self.root).strip("/")
-        if self._objects is None:
-            self._objects, name = _named(url, self.storage_options)
-            return self._objects, name
-        return _named(url, self.storage_options)
+        name = url.removeprefix(self.root).removeprefix("/")
+        if isinstance(self._objects, CloudObjects) and is_plain(name):
+            return self._objects, name.rstrip("/")
+        objects, name = _named(url, self.storage_options)
+        if self._objects is None or isinstance(objects, CloudObjects):
+            self._objects = objects
+        return objects, name
 
     def look(self, url: str) -> ObjectInfo:
         """Look at a file: one request."""

@@ -100,7 +100,8 @@ class YAMLEntry(LocalCatalogEntry):  # type: ignore[misc]  # Intake has no types
         if isinstance(self._plugin, dict):
             more, plugin = self._driver[plugin].get("args", {}), self._plugin[plugin]
         declared = {one.name: one for one in self._user_parameters}
-        context = {"CATALOG_DIR": self._catalog_dir}
+        folder = _without_user(self._catalog_dir)
+        context = {"CATALOG_DIR": folder}
         for name, one in declared.items():
             value = given.get(name, one.default)
             if isinstance(value, str) and name not in given and self.getenv:
@@ -108,6 +109,8 @@ class YAMLEntry(LocalCatalogEntry):  # type: ignore[misc]  # Intake has no types
             if value is not None:
                 context[name] = one.validate(value)
         args = render({**self._open_args, **more}, context, getenv=self.getenv)
+        if folder != self._catalog_dir:
+            args = _with_user(args, origin_of(folder), origin_of(self._catalog_dir))
         args |= {name: value for name, value in given.items() if name not in declared or name in args}
         args |= {name: one.validate(args[name]) for name, one in declared.items() if name in args}
         metadata = {**render(self._metadata, context, getenv=self.getenv), **(args.get("metadata") or {})}
@@ -126,6 +129,22 @@ class YAMLEntry(LocalCatalogEntry):  # type: ignore[misc]  # Intake has no types
         return told
 
 
+def _without_user(url: str) -> str:
+    """A URL without user and password: a template could put them into the address of another server."""
+    scheme, mark, rest = url.partition("://")
+    server, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{server.rpartition('@')[2]}{slash}{path}"
+
+
+def _with_user(value: Any, origin: str, full: str) -> Any:
+    """Arguments whose URLs of one server have the user and password by which the file was opened."""
+    if isinstance(value, dict):
+        return {key: _with_user(item, origin, full) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_with_user(item, origin, full) for item in value)
+    return full + value.removeprefix(origin) if isinstance(value, str) and origin_of(value) == origin else value
+
+
 def _stays_at(origin: str, value: Any) -> bool:
     """Whether all URLs in an argument are of one server: the user's options for the file are for no other."""
     if isinstance(value, Mapping):
@@ -140,11 +159,13 @@ def _check_nested(name: str, args: dict[str, Any], given: Mapping[str, Any]) -> 
     if "path" in given:
         return
     paths = args.get("path")
-    several = [paths] if isinstance(paths, str) else list(paths or ())
+    several = [str(path) for path in ([paths] if isinstance(paths, str) else paths or ())]
     for path in several:
-        check_remote(str(path), f"the file of {name!r}")
+        check_remote(path, f"the file of {name!r}")
+    if len({path.partition("://")[0] for path in several}) > 1:  # one set of options cannot keep all kinds from it
+        raise UntrustedName(f"{name!r} of a catalog from elsewhere names files on servers of several kinds. {TRUST}")
     if several and "storage_options" not in given:
-        args["storage_options"] = without_credentials(str(several[0]), args.get("storage_options"))
+        args["storage_options"] = without_credentials(several[0], args.get("storage_options"))
 
 
 def _lacking_driver(driver: Any) -> str:

@@ -123,6 +123,7 @@ def _written(
     escaped = later.compute()
     groups[""] |= {
         "descriptors": json_text(header.descriptors),
+        "documents": header.version,
         "format": FORMAT,
         "format_version": VERSION,
         "streams": json_text({name: s.told(tree[f"/{s.node}"], escaped, external) for name, s in streams.items()}),

@@ -11,10 +11,13 @@ from hashlib import blake2b
 from itertools import accumulate
 from typing import Any, Final
 
+from intake_bluesky.errors import WrongSetting
 from intake_bluesky.files.content.file_location import RemoteLocation
 from intake_bluesky.files.content.listing import FileListing
 from intake_bluesky.files.content.source import ByteSource, RemoteSource, remote_stamp
 from intake_bluesky.objects import ObjectInfo, Objects, Span
+from intake_bluesky.objects.connect import is_plain
+from intake_bluesky.runtime.secrets import shown
 
 __all__ = ["BucketLocation", "PartsSource", "without_slash"]
 
@@ -38,6 +41,17 @@ def without_slash(url: str | os.PathLike[str]) -> str:
     return os.path.abspath(rest.removeprefix("localhost")) if scheme in ("file", "local") else text.rstrip("/")
 
 
+def _checked_name(url: str) -> str:
+    """Refuse a name that some servers take for another: runs written there would not be listed."""
+    name = url.partition("://")[2].partition("/")[2]
+    if not is_plain(name) or "\\" in name:
+        raise WrongSetting(
+            f"{shown(url)!r} cannot be the folder of a catalog: write it without empty parts (//), '.', '..', "
+            "backslashes and control characters, which servers understand differently"
+        )
+    return url
+
+
 class BucketLocation(RemoteLocation):
     """The folder of a catalog, in an object store or on disk.
 
@@ -48,7 +62,7 @@ class BucketLocation(RemoteLocation):
     """
 
     def __init__(self, url: str, suffixes: Sequence[str], storage_options: Mapping[str, Any]) -> None:
-        super().__init__(without_slash(url), suffixes, storage_options)
+        super().__init__(_checked_name(without_slash(url)), suffixes, storage_options)
 
     @property
     def is_local(self) -> bool:

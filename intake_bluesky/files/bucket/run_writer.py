@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, TypeVar, cast
 
 from intake_bluesky.documents.model import Document
 from intake_bluesky.documents.running_statistics import Watching
-from intake_bluesky.errors import DuplicateRun, StoreUnavailable
+from intake_bluesky.errors import DuplicateRun, RunNotFound, StoreUnavailable
 from intake_bluesky.files.bucket.bucket_files import BucketFiles
 from intake_bluesky.files.content.file_location import shown
 from intake_bluesky.files.content.source import ByteSource, remote_stamp, version_of
@@ -38,7 +38,7 @@ class BucketInsert(BufferedInsert):
 
     Its start document is in the bucket when this is made. What follows is put each `flush_seconds`, or when it has
     `flush_bytes`: a crash loses at most that. With the stop document the whole run is put in the place of its
-    beginning.
+    beginning. Before each put there is a look whether the run is still there: what was removed stays so.
 
     Parameters
     ----------
@@ -70,6 +70,7 @@ class BucketInsert(BufferedInsert):
         self._size = 0  # of it
         self._piece = 0  # where in it the object that is put next begins
         self._parts: list[str] = []
+        self._tag = ""  # of the run's object, as it was put last
         raw = files.codec.encode("start", start)
         self._entry = entry_of(path, "", (raw, start), None)  # now: the caller may change the document
         self._stop: bytes | None = None
@@ -89,6 +90,7 @@ class BucketInsert(BufferedInsert):
             self._whole.close()
             raise
         self._keep(data)
+        self._tag = tag
         entry = self._entry._replace(stamp=self._stamp(tag))
         self._files.wrote(self.uid, self._path)
         self._files.tell(entry)
@@ -137,13 +139,39 @@ class BucketInsert(BufferedInsert):
         elif self._state == "ending":
             self._whole.close()
 
+    def _check_there(self) -> None:
+        """Raise `RunNotFound` where the run was removed, and may have been begun anew by another."""
+
+        def is_there() -> bool:
+            try:
+                found = self._objects.head(self._name)
+                if found.tag == self._tag:
+                    return True
+                # An answer that told another tag may have been lost: then it begins as what was written here does.
+                self._whole.seek(0)
+                there = found.size <= self._size and self._objects.get(self._name)[0] == self._whole.read(found.size)
+                self._whole.seek(self._size)
+            except FileNotFoundError:
+                return False
+            return there
+
+        if not self._tried(is_there):
+            self._held, self._state = 0, "closed"
+            self._whole.close()
+            raise RunNotFound(
+                f"run {self.uid} was removed from {shown(self._path)} while it was written: write it anew, whole"
+            )
+
     def _put_piece(self) -> None:
         """Put what there is of the object that is put again, longer; from some size on, the next one follows it."""
+        self._check_there()
         self._whole.seek(self._piece)
         data = self._whole.read()  # and its place is the end again
         name = self._files.location.part(self._path, self._piece) if self._piece else self._name
-        self._tried(lambda: self._objects.put(name, data))
-        if self._piece and name not in self._parts:
+        tag = self._tried(lambda: self._objects.put(name, data))
+        if not self._piece:
+            self._tag = tag
+        elif name not in self._parts:
             self._parts.append(name)
         if len(data) >= PIECE:
             self._piece = self._size
@@ -153,6 +181,7 @@ class BucketInsert(BufferedInsert):
 
     def _finish(self) -> None:
         """Put the whole run, and then take its parts away."""
+        self._check_there()
         tag = self._tried(lambda: self._objects.put(self._name, self._content()))
         while padding := self._files.padding(self._path, self._stamp(tag)):
             self._whole.seek(self._size)
