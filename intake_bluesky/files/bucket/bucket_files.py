@@ -79,11 +79,19 @@ class BucketFiles(IndexedFiles):
         return self._tail.get(lambda: IndexTail(self.segments))
 
     def _look_for_changes(self, turn: Turn, executor: Executor | None, *, deep: bool, unscanned: bool) -> None:
-        before = self._read_segments()
+        refused, before = "", list[ObjectInfo]()
+        try:
+            before = self._read_segments()
+        except PermissionError as error:  # then they are listed, which takes other rights
+            refused = shown(str(error))
         if deep or unscanned or not before:
-            if unscanned:
+            if unscanned and not refused:
                 self._take_details(self.index)
             super()._look_for_changes(turn, executor, deep=deep, unscanned=unscanned)
+        if refused:
+            url = self.location.objects.url(self.segments.name(""))
+            message = f"the index may not be read ({refused}): the runs themselves are listed, which takes longer"
+            self._note_unusable([Problem(shown(url), message)])
 
     def _read_segments(self) -> list[ObjectInfo]:
         """Take in what is new in the index of the bucket; give its segments."""
@@ -103,6 +111,8 @@ class BucketFiles(IndexedFiles):
 
         try:
             listed, unusable = self.segments.read(lambda info: known.get(last(info)) != info.tag, take)
+        except PermissionError:
+            raise
         except OSError as error:
             raise StoreUnavailable(
                 f"{shown(self.location.pattern)} cannot be listed: {type(error).__name__}: {shown(str(error))}"
@@ -129,6 +139,9 @@ class BucketFiles(IndexedFiles):
             Problem(shown(url(name)), f"this part of the index is not used ({shown(why)}): {advice}")
             for name, why in unusable.items()
         ]
+        self._note_unusable(found)
+
+    def _note_unusable(self, found: list[Problem]) -> None:
         for problem in found:
             if problem not in self._unusable:
                 warnings.warn(f"{problem.where}: {problem.message}", stacklevel=2)
@@ -208,10 +221,22 @@ class BucketFiles(IndexedFiles):
     def publish(self) -> list[str]:
         """Make the index of the bucket anew, from the objects that are there; give the address of what was put."""
         with self._lock:
-            self.tail.put()
-            before = self.segments.listed()
-            self.refresh(unscanned=True)
-            return [self._put_base(before)]
+            try:
+                self.tail.put()
+                before = self.segments.listed()
+                self.refresh(unscanned=True)
+                return [self._put_base(before)]
+            except OSError as error:
+                if isinstance(error, StoreUnavailable):
+                    raise
+                advice = (
+                    ": making it takes the rights to list and to get objects there, and to put and to delete them in "
+                    "_index; let somebody do it who has them"
+                )
+                raise StoreUnavailable(
+                    f"the index of {shown(self.location.pattern)} cannot be made anew ({shown(str(error))})"
+                    f"{advice if isinstance(error, PermissionError) else ''}"
+                ) from error
 
     def _put_base(self, before: Sequence[ObjectInfo]) -> str:
         """Put all that is known in the place of what the index was before."""
