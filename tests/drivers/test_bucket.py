@@ -391,6 +391,13 @@ def test_of_yaml_pickles_and_msgpack(tmp_path: Path, cache: Path) -> None:
     assert other[-1].primary.read()["theta"].size == 11
     assert type(other.store.codec) is type(CODECS["msgpack"])
     other.store.close()
+    own = BlueskyBucketCatalog(tmp_path / "runs", format="msgpack", name="saved")
+    assert "driver: bluesky-bucket-catalog\n" in own.yaml()
+    own.save(str(tmp_path / "saved.yml"))
+    saved = intake.open_catalog(str(tmp_path / "saved.yml")).saved
+    assert len(saved) == 1
+    for one in (own, saved):
+        one.store.close()
 
 
 def test_the_command_line_opens_folders_with_an_index(
