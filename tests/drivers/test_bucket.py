@@ -196,6 +196,61 @@ class TestRequests:
         assert [request.method for request in proxy.requests] == ["GET"]
         catalog.store.close()
 
+    def test_of_the_index_made_anew(self, proxy: Proxy, place: str, cache: Path, tmp_path: Path) -> None:
+        writer = opened(place, proxy.endpoint)
+        write(writer, *many(3))
+        writer.store.close()
+        source = {
+            "driver": "bluesky-bucket-catalog",
+            "args": {"urlpath": place, "storage_options": options_of(proxy.endpoint)},
+        }
+        (tmp_path / "bucket.yml").write_text(json.dumps({"sources": {"runs": source}}), encoding="utf-8")
+        proxy.reset()
+        assert main(["index", str(tmp_path / "bucket.yml")]) == 0
+        listed = [request.path for request in proxy.requests if request.method == "LIST"]
+        # The index for what finds runs, and for what else is known of them; the runs once.
+        assert [path.rpartition("=")[2].split("%2F")[1] for path in listed if "_parts" not in path] == [
+            "_index",
+            "",
+            "_index",
+        ]
+        assert proxy.count("POST") == 0  # the tail that is there belongs to a writer
+
+
+@pytest.mark.slow
+def test_a_bucket_to_which_nothing_was_written_yet(
+    buckets: Buckets, place: str, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = {
+        "driver": "bluesky-bucket-catalog",
+        "args": {"urlpath": place, "storage_options": options_of(buckets.endpoint)},
+    }
+    path = tmp_path / "bucket.yml"
+    path.write_text(json.dumps({"sources": {"runs": source}}), encoding="utf-8")
+    assert main(["ls", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path} has no runs yet\n"
+    assert main(["index", str(path)]) == 0
+    assert "published" not in capsys.readouterr().out  # the address may be a mistake
+    catalog = opened(place, buckets.endpoint)
+    assert (len(catalog), catalog.problems) == (0, ())
+    write(catalog, *many(1))
+    catalog.store.close()
+    path.write_text(path.read_text(encoding="utf-8").replace("s3://private", "s3://privat"), encoding="utf-8")
+    assert main(["ls", str(path)]) == 2
+    assert "there is no bucket s3://privat" in capsys.readouterr().err
+
+
+def test_a_folder_of_this_machine_that_is_not_there(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bucket.yml"
+    path.write_text("sources: {runs: {driver: bluesky-bucket-catalog, args: {urlpath: '{{ CATALOG_DIR }}/runs'}}}")
+    assert main(["ls", str(path)]) == 2
+    assert "there is no such file or folder (yet)" in capsys.readouterr().err
+    (tmp_path / "runs").mkdir()
+    assert main(["ls", str(path)]) == 0
+    assert "has no runs yet" in capsys.readouterr().out
+
 
 @pytest.mark.slow
 class TestWriting:

@@ -62,6 +62,8 @@ class BucketFiles(IndexedFiles):
         self._tail: PerProcess[IndexTail] = PerProcess()  # a forked child writes one of its own
         self._unusable: list[Problem] = []
         self._has_index = True  # until a listing shows that there is none
+        self._before_scan: list[ObjectInfo] | None = None
+        """What the index was just before a scan of all objects, which `publish` may put in its place."""
 
     def _located(self, path: str, storage_options: Mapping[str, Any]) -> FileLocation:
         return BucketLocation(path, self.codec.suffixes, storage_options)
@@ -85,9 +87,9 @@ class BucketFiles(IndexedFiles):
         except PermissionError as error:  # then they are listed, which takes other rights
             refused = shown(str(error))
         if deep or unscanned or not before:
-            if unscanned and not refused:
-                self._take_details(self.index)
             super()._look_for_changes(turn, executor, deep=deep, unscanned=unscanned)
+            if unscanned:
+                self._before_scan = None if refused else before
         if refused:
             url = self.location.objects.url(self.segments.name(""))
             message = f"the index may not be read ({refused}): the runs themselves are listed, which takes longer"
@@ -207,7 +209,7 @@ class BucketFiles(IndexedFiles):
         for info in new:
             try:
                 segment, _ = self.segments.get(info.name)
-            except (FileNotFoundError, UnusableSegment):  # merged meanwhile; or a scan finds what it had
+            except (FileNotFoundError, PermissionError, UnusableSegment):  # merged, or a scan finds what it had
                 continue
             rest = (
                 (self.location.path(one.name), one.stamp, one.layout, sound_statistics(one.statistics))
@@ -223,8 +225,14 @@ class BucketFiles(IndexedFiles):
         with self._lock:
             try:
                 self.tail.put()
-                before = self.segments.listed()
-                self.refresh(unscanned=True)
+                before = self._before_scan
+                if before is None:
+                    self.refresh(unscanned=True)
+                    # Where it may not be read, this says so.
+                    before = self._read_segments() if self._before_scan is None else self._before_scan
+                self._before_scan = None
+                if not before and not self.ask(Index.stamps):  # nothing is put at an address that may be a mistake
+                    return []
                 return [self._put_base(before)]
             except OSError as error:
                 if isinstance(error, StoreUnavailable):
