@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -46,6 +47,8 @@ __all__ = ["BucketFiles"]
 
 LOG: Final = logging.getLogger(__name__)
 BATCH: Final = 2000
+JUST_NOW: Final = 10.0
+"""Seconds after a scan in which `publish` does not list the objects again."""
 
 
 class BucketFiles(IndexedFiles):
@@ -64,6 +67,7 @@ class BucketFiles(IndexedFiles):
         self._has_index = True  # until a listing shows that there is none
         self._before_scan: list[ObjectInfo] | None = None
         """What the index was just before a scan of all objects, which `publish` may put in its place."""
+        self._scanned = 0.0  # when that scan ended
 
     def _located(self, path: str, storage_options: Mapping[str, Any]) -> FileLocation:
         return BucketLocation(path, self.codec.suffixes, storage_options)
@@ -89,7 +93,7 @@ class BucketFiles(IndexedFiles):
         if deep or unscanned or not before:
             super()._look_for_changes(turn, executor, deep=deep, unscanned=unscanned)
             if unscanned:
-                self._before_scan = None if refused else before
+                self._before_scan, self._scanned = None if refused else before, time.monotonic()
         if refused:
             url = self.location.objects.url(self.segments.name(""))
             message = f"the index may not be read ({refused}): the runs themselves are listed, which takes longer"
@@ -226,7 +230,8 @@ class BucketFiles(IndexedFiles):
             try:
                 self.tail.put()
                 before = self._before_scan
-                if before is None:
+                if before is None or time.monotonic() - self._scanned > JUST_NOW:
+                    before = self._before_scan = None
                     self.refresh(unscanned=True)
                     # Where it may not be read, this says so.
                     before = self._read_segments() if self._before_scan is None else self._before_scan
