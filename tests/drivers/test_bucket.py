@@ -467,6 +467,20 @@ def test_the_command_line_opens_folders_with_an_index(
     assert "_index/b-" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("url", ["{folder}", "memory://index-{name}"])
+def test_there_is_no_second_index(tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
+    place = url.format(folder=tmp_path / "runs", name=uuid4().hex)
+    catalog = BlueskyBucketCatalog(place)
+    write(catalog, *many(2))
+    catalog.store.close()
+    pattern = f"{place}/*.jsonl.zst"
+    assert main(["index", pattern]) == 2
+    assert f"anew with `intake-bluesky index {place.replace('memory://', 'memory:///')}`" in capsys.readouterr().err
+    assert main(["index", "--no-publish", pattern]) == 0
+    assert "2 runs" in capsys.readouterr().out
+    assert main(["ls", pattern]) == 0
+
+
 def test_a_catalog_from_elsewhere_names_buckets_alone(tmp_path: Path) -> None:
     with pytest.raises(UntrustedName):
         BlueskyBucketCatalog.from_elsewhere({"urlpath": str(tmp_path)})

@@ -16,7 +16,7 @@ from intake_bluesky.files.content.listing import FileListing
 from intake_bluesky.files.content.source import ByteSource, RemoteSource, remote_stamp
 from intake_bluesky.objects import ObjectInfo, Objects, Span
 
-__all__ = ["BucketLocation", "PartsSource", "without_slash"]
+__all__ = ["INDEX", "BucketLocation", "PartsSource", "without_slash"]
 
 INDEX: Final = "_index"
 PARTS: Final = "_parts"
