@@ -19,6 +19,7 @@ from intake_bluesky.apps.cli import main
 from intake_bluesky.documents.model import EventPage, identical, to_plain
 from intake_bluesky.errors import DamagedRun, DuplicateRun, StoreUnavailable, UntrustedName
 from intake_bluesky.files.bucket import run_writer
+from intake_bluesky.files.bucket.segments import SegmentFolder
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.codec import CODECS
 from intake_bluesky.files.index_segments import SegmentRow
@@ -195,6 +196,30 @@ class TestRequests:
         assert catalog[uid].primary.read()["theta"].size == 11
         assert [request.method for request in proxy.requests] == ["GET"]
         catalog.store.close()
+
+    def test_what_a_reader_knows_is_not_fetched_again_when_it_is_merged(
+        self, proxy: Proxy, place: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        writer = opened(place, proxy.endpoint)
+        with monkeypatch.context() as patch:
+            patch.setattr("intake_bluesky.files.bucket.tail.FULL", 2)
+            patch.setattr(SegmentFolder, "merge", lambda _: False)
+            write(writer, *many(8))
+        monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "another"))
+        reader = opened(place, proxy.endpoint)
+        assert len(reader) == 8
+        assert writer.store.files.segments.merge()  # type: ignore[attr-defined]  # of a bucket
+        proxy.reset()
+        reader.refresh()
+        assert len(reader) == 8
+        assert [request.method for request in proxy.requests] == ["LIST"]
+        write(writer, *many(1, first=8))
+        writer.store.close()
+        proxy.reset()
+        reader.refresh()
+        assert len(reader) == 9
+        assert [request.method for request in proxy.requests] == ["LIST", "GET"]
+        reader.store.close()
 
     def test_of_the_index_made_anew(self, proxy: Proxy, place: str, cache: Path, tmp_path: Path) -> None:
         writer = opened(place, proxy.endpoint)

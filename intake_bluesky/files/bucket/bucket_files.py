@@ -21,6 +21,7 @@ from intake_bluesky.files.bucket.segments import (
     is_removed,
     last,
     supersedes,
+    unknown,
 )
 from intake_bluesky.files.bucket.tail import IndexTail
 from intake_bluesky.files.codec import Codec
@@ -116,7 +117,7 @@ class BucketFiles(IndexedFiles):
             known[last(info)] = info.tag
 
         try:
-            listed, unusable = self.segments.read(lambda info: known.get(last(info)) != info.tag, take)
+            listed, unusable = self.segments.read(lambda listed: unknown(listed, known), take)
         except PermissionError:
             raise
         except OSError as error:
@@ -196,7 +197,7 @@ class BucketFiles(IndexedFiles):
         def take(segment: IndexSegment, _: ObjectInfo) -> None:
             named.update(self.location.path(row.name) for row in segment.rows() if not is_removal(row))
 
-        _, unusable = self.segments.read(lambda _: True, take)
+        _, unusable = self.segments.read(lambda listed: listed, take)
         if unusable:  # it may have what the others have not
             return
         own = {self.location.path(name) for name in self.tail.names()}
@@ -261,6 +262,7 @@ class BucketFiles(IndexedFiles):
             merged.add(SegmentRow(self.relative(path), stamp, problem=REMOVED))
         old = [info for info in before if last(info)[:2] in ("s-", "b-") or is_idle(info, before)]
         name = self.segments.replace(old, merged, complete=True)
+        self.segments.delete_orphans(before, name)
         self._unusable, self._has_index = [], True
         return shown(self.location.objects.url(name))
 
