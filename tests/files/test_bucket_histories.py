@@ -12,7 +12,7 @@ import pytest
 
 from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import DuplicateRun, UnsupportedOperation
-from intake_bluesky.files.bucket.segments import SegmentFolder, last
+from intake_bluesky.files.bucket.segments import last
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.bucket.tail import IndexTail
 from intake_bluesky.files.codec import CODECS
@@ -212,23 +212,3 @@ def test_details_whose_base_was_never_put_are_deleted_when_they_are_old(
     assert folder.merge()
     # Of what the killed one began the same is made again, and stays.
     assert segments(store) == [f"b-{own[2:]}", own]
-
-
-def test_a_slow_merger_brings_back_nothing_that_an_index_made_anew_left_out(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, other = stores(), stores()
-    tails(store, "a", "b", "c", "d")
-    write(other, RUN)
-    merged = SegmentFolder._merged
-
-    def slow(self: SegmentFolder, *arguments: Any) -> Any:
-        found = merged(self, *arguments)
-        with monkeypatch.context() as patch:
-            patch.setattr(SegmentFolder, "_merged", merged)
-            other.publish()  # from what is there: the runs of the tails are not
-        return found
-
-    monkeypatch.setattr(SegmentFolder, "_merged", slow)
-    assert not store.files.segments.merge()
-    assert uids(stores()) == [UID]
