@@ -173,6 +173,11 @@ def test_intake_is_told_of_each_driver_by_name_and_by_identifier() -> None:
     assert {name: each.value for name, each in driver_entry_points().items()} == DRIVERS
 
 
+def test_each_driver_knows_the_name_by_which_yaml_files_name_it() -> None:
+    classes = {entry.load() for entry in driver_entry_points().values()}
+    assert {each.name for each in classes} == {f"bluesky-{name}-catalog" for name in NAMES}
+
+
 def test_a_file_lists_and_opens_its_catalogs_where_the_packages_of_others_are_missing(tmp_path: Path) -> None:
     page = "sources:\n" + "".join(
         f"  {name}: {{driver: bluesky-{name}-catalog, args: {{paths: .}}}}\n" for name in NAMES

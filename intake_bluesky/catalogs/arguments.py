@@ -12,6 +12,7 @@ import yaml
 
 from intake_bluesky.catalogs.argument_checks import check_arguments
 from intake_bluesky.catalogs.argument_source import ArgumentSource
+from intake_bluesky.catalogs.drivers import DRIVERS
 from intake_bluesky.catalogs.entries import IntakeObject
 from intake_bluesky.catalogs.older_packages import OLDER_HANDLERS
 from intake_bluesky.errors import UnsupportedOperation, UntrustedName
@@ -94,6 +95,9 @@ class KeepsArguments(IntakeObject):
             roots = self._settings.data_roots(self._source)  # type: ignore[attr-defined]  # of the catalog
             source["args"]["data_roots"] = self.WITHOUT_SECRETS["data_roots"](roots)
         source["args"] = {name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"}
+        name = type(self).name
+        if DRIVERS.get(name) is type(self):  # of what no package announces, as a subclass, the class is named
+            source["driver"] = name
         # `catalog_dir` is added by Intake when it opens the file, and would be of another place in a saved one.
         source["metadata"] = plain_argument({k: v for k, v in source["metadata"].items() if k != "catalog_dir"})
         return {"sources": {self.name or type(self).name: source}}

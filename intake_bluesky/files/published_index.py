@@ -12,10 +12,12 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Final, TypeVar
 
 from intake_bluesky.errors import StoreUnavailable
+from intake_bluesky.files.bucket.location import INDEX
 from intake_bluesky.files.codec import Codec
 from intake_bluesky.files.content.file_location import FileLocation, RemoteLocation, shown
 from intake_bluesky.files.content.source import is_certain, is_unproved, size_of, unproved, version_of
@@ -29,12 +31,15 @@ from intake_bluesky.files.index_segments import (
     written,
 )
 from intake_bluesky.index.index import Index, IndexEntry
+from intake_bluesky.objects.local import LocalObjects
 
 __all__ = ["adopt", "name_for", "publish", "take_details"]
 
 T = TypeVar("T")
 BATCH: Final = 500
 TAKEN: Final = "taken in"
+SEGMENTS: Final = ("t-", "s-", "b-")
+"""How the names of segments in a bucket begin that have runs."""
 
 
 def name_for(codec: Codec, part: str) -> str:
@@ -55,10 +60,11 @@ def publish(entries: Iterable[IndexEntry], codec: Codec, location: FileLocation)
     Raises
     ------
     StoreUnavailable
-        Where the folder cannot be written.
+        Where the folder cannot be written, or has an index of its own that all its writers keep.
     """
     home = location.home
     assert home is not None  # the caller asks for locations that are folders
+    _check_other_index(location, home)
     known = [entry for entry in entries if entry.path.startswith(home) and is_certain(entry.stamp)]
     rows = [(_relative(e.path, home), version_of(e.stamp), e.start, e.stop, e.problem) for e in known]
     details = [
@@ -77,6 +83,19 @@ def publish(entries: Iterable[IndexEntry], codec: Codec, location: FileLocation)
             "all the same; let somebody publish it who may write there"
         ) from error
     return [shown(path) for path in reversed(paths)]
+
+
+def _check_other_index(location: FileLocation, home: str) -> None:
+    """Refuse to put a copy, of some of the runs maybe, beside the index of a catalog in a bucket."""
+    objects = location.objects if isinstance(location, RemoteLocation) else LocalObjects()
+    with suppress(FileNotFoundError, PermissionError):  # who may not list it is told when the copy is put
+        names = [info.name.rpartition("/")[2] for info in objects.list(f"{objects.name_of(home)}{INDEX}")]
+        if any(name.startswith(SEGMENTS) for name in names):
+            folder = shown(home.rstrip("/" + os.sep))
+            raise StoreUnavailable(
+                f"{folder} is a catalog in a bucket, with an index of its own in {INDEX}, and a second one would help "
+                f"nobody: make that anew with `intake-bluesky index {folder}`, or give --no-publish"
+            )
 
 
 def _relative(path: str, home: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from intake_bluesky.objects.contract import ANY, Data, ObjectInfo, ObjectReplaced, Objects, Span, matcher
+from intake_bluesky.objects.failures import Doing, check_reachable, failure_of, refusal, right_to, server_of
 from intake_bluesky.objects.filesystem import FilesystemObjects, as_tag
 from intake_bluesky.objects.options import StoreSettings, settings_for
 from intake_bluesky.runtime.filesystems import check_filesystems
@@ -92,6 +93,7 @@ class CloudObjects(Objects):
         self._kind = SCHEMES.get(scheme, scheme)
         self._made: PerProcess[Any] = PerProcess()
         self._other: PerProcess[Objects] = PerProcess()
+        self._server = ""  # known when it is first connected to
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self._root, self._options)
@@ -117,6 +119,8 @@ class CloudObjects(Objects):
         assert settings is not None  # `objects_at` has asked
         if settings.region_unknown:
             settings.config["region"] = _region_of(self._bucket)
+        self._server = server_of(self._kind, settings)
+        check_reachable(self._server, shown(self._root), settings.client)
         return _made(getattr(store, KINDS[self._kind]), self._bucket, settings, folder)
 
     @property
@@ -142,7 +146,7 @@ class CloudObjects(Objects):
 
         return self._other.get(made)
 
-    def _do(self, action: Callable[[], T], name: str) -> T:
+    def _do(self, action: Callable[[], T], name: str, doing: Doing = "get") -> T:
         """Do something, with errors of Python; once more where a key has ended and there may be another."""
         from obstore.exceptions import BaseError
 
@@ -150,20 +154,20 @@ class CloudObjects(Objects):
             try:
                 return action()
             except (BaseError, OSError) as error:
-                found = self._error(error, name)
+                found = self._error(error, name, doing)
                 if last or not isinstance(found, _Expired):
                     raise found from None  # what it came from spells out every request
                 self._made.close()
         raise AssertionError
 
-    def _error(self, error: Exception, name: str) -> OSError:
-        from obstore.exceptions import AlreadyExistsError, PreconditionError, UnauthenticatedError
+    def _error(self, error: Exception, name: str, doing: Doing) -> OSError:
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         text, where = str(error), shown(self.url(name))
         status, reason, code = STATUS.search(text), REASON.search(text), CODE.search(text)
         why = shown(reason[1] if reason else " ".join(status.groups()) if status else text.partition("\n")[0])
         if code and code[1] in NO_BUCKET:  # a mistake in the address, and no folder that is to come
-            return OSError(f"there is no bucket {self._root}")
+            return OSError(f"there is no bucket {self._root} on {self._server}")
         if isinstance(error, FileNotFoundError) or (status and status[1] == "404"):
             return FileNotFoundError(f"{where} is not there ({why})")
         if isinstance(error, AlreadyExistsError):
@@ -174,11 +178,28 @@ class CloudObjects(Objects):
             return _Expired(f"{why} ({where})")
         if (status and status[1] == "416") or "Wanted range starting at" in text:  # as the server, or obstore, says it
             return _Beyond(f"{where} ends before what was asked for")
-        if isinstance(error, UnauthenticatedError):
+        return self._refused(error, why, where, doing) or self._failed(error, why, where)
+
+    def _refused(self, error: Exception, why: str, where: str, doing: Doing) -> OSError | None:
+        """The error of a server that refuses; None where it is another."""
+        from obstore.exceptions import UnauthenticatedError
+
+        text = str(error)
+        status, code = STATUS.search(text), CODE.search(text)
+        advice = refusal(code[1] if code else "", text)
+        refused = status is not None and status[1] in ("401", "403")
+        if isinstance(error, UnauthenticatedError) and not refused:  # no key was found
             return PermissionError(f"{why.rpartition('PermissionError: ')[2]} ({where})")
-        if status and status[1] in ("401", "403"):
-            return PermissionError(f"{why} ({where})")
-        return error if isinstance(error, OSError) else OSError(f"{why} ({where})")
+        if refused or isinstance(error, PermissionError):
+            return PermissionError(f"{why} ({where} on {self._server}): {advice or right_to(doing, self._kind)}")
+        return OSError(f"{why} ({where} on {self._server}): {advice}") if advice else None
+
+    def _failed(self, error: Exception, why: str, where: str) -> OSError:
+        """The error of a server that cannot be asked."""
+        if isinstance(error, OSError):  # it has been said
+            return error
+        failure = failure_of(str(error))
+        return failure.error(where, self._server) if failure else OSError(f"{why} ({where} on {self._server})")
 
     def list(self, folder: str, pattern: str = ANY) -> Iterator[ObjectInfo]:
         if (other := self._forked()) is not None:
@@ -187,10 +208,11 @@ class CloudObjects(Objects):
 
         below, matches = folder and f"{folder}/", matcher(pattern)
         if "/" in pattern or "**" in pattern:
-            found = self._do(lambda: obstore.list(self._store, folder or None, chunk_size=PAGE).collect(), folder)
+            start = folder or None
+            found = self._do(lambda: obstore.list(self._store, start, chunk_size=PAGE).collect(), folder, "list")
             there = bool(found)
         else:
-            listed = self._do(lambda: obstore.list_with_delimiter(self._store, folder or None), folder)
+            listed = self._do(lambda: obstore.list_with_delimiter(self._store, folder or None), folder, "list")
             found, there = listed["objects"], bool(listed["objects"] or listed["common_prefixes"])
         # Some servers list the folder as well.
         found = [info for info in found if info["path"].startswith(below) and info["path"] != below]
@@ -263,7 +285,7 @@ class CloudObjects(Objects):
                 data.seek(0)
             return _tag(self._store.put(name, data, chunk_size=PART))
 
-        return self._do(put, name)
+        return self._do(put, name, "put")
 
     def create(self, name: str, data: bytes) -> str:
         if (other := self._forked()) is not None:
@@ -276,7 +298,7 @@ class CloudObjects(Objects):
         began = time.monotonic()
         for pause in (*PAUSES, None):
             try:
-                return self._do(put, name)
+                return self._do(put, name, "put")
             except FileExistsError:
                 # An answer may have been lost, and the put been made: by us, or by obstore that tried again.
                 found = self._do(lambda: self._store.get(name, options={"head": True}), name)
@@ -296,11 +318,11 @@ class CloudObjects(Objects):
         if (other := self._forked()) is not None:
             other.delete(several)
         elif self._kind == "s3" and several:
-            self._do(lambda: self._store.delete(several), several[0])
+            self._do(lambda: self._store.delete(several), several[0], "delete")
         else:
             for name in several:
                 with suppress(FileNotFoundError):
-                    self._do(lambda: self._store.delete(name), name)  # noqa: B023  # called at once
+                    self._do(lambda: self._store.delete(name), name, "delete")  # noqa: B023  # called at once
 
     def close(self) -> None:
         self._made.close()
@@ -319,8 +341,9 @@ def _made(kind: Any, bucket: str, settings: StoreSettings, folder: str) -> Any:
     given: dict[str, Any] = {"prefix": folder} if folder else {}
     if settings.credentials is not None:
         given["credential_provider"] = settings.credentials
+    given_up = settings.client.get("read_timeout")  # who waits so long for one answer waits a little longer for three
     retry = {
-        "max_retries": 10, "retry_timeout": PATIENCE,
+        "max_retries": 10, "retry_timeout": PATIENCE if given_up is None else min(PATIENCE, 3 * given_up),
         "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
     }  # fmt: skip
     client = {"timeout": TIMEOUT, "connect_timeout": timedelta(seconds=10), **settings.client}

@@ -12,6 +12,7 @@ from intake_bluesky.objects.contract import Objects
 from intake_bluesky.objects.filesystem import FilesystemObjects
 from intake_bluesky.objects.local import LocalObjects
 from intake_bluesky.runtime.filesystems import check_filesystems
+from intake_bluesky.runtime.secrets import shown
 
 __all__ = ["check_installed", "is_plain", "objects_at"]
 
@@ -60,9 +61,12 @@ def check_installed(url: str, storage_options: Mapping[str, Any]) -> None:
     """
     try:
         check_filesystems(url)
-    except MissingDependency:
-        if not _is_obstores(url, storage_options):  # asked last: it reads profiles, which may be wrong
-            raise
+    except MissingDependency as error:
+        if _is_obstores(url, storage_options):  # asked last: it reads profiles, which may be wrong
+            return
+        if url.partition("://")[0] not in SCHEMES or find_spec("obstore") is not None:
+            raise  # the filesystem alone can do it
+        raise MissingDependency.of("obstore", extra="s3", purpose=f"to open {shown(url)}") from error
 
 
 def _is_obstores(url: str, options: Mapping[str, Any]) -> bool:

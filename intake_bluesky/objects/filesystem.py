@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import glob
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
 
 from intake_bluesky.objects.contract import ANY, Data, ObjectInfo, ObjectReplaced, Objects, Span
+from intake_bluesky.objects.failures import Doing, chain_of, failure_of, refusal, right_to
 from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.runtime.secrets import shown
 
@@ -18,14 +20,16 @@ __all__ = ["FilesystemObjects", "as_tag"]
 
 # Of what filesystems tell of a file, what changes with its content, the surest first.
 TAGS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
+NO_BUCKET: Final = ("NoSuchBucket", "ContainerNotFound")
+CODE: Final = re.compile(r"\bAn error occurred \((\w+)\)")
+"""How botocore names the code of a refused request."""
 TIMES: Final = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
 
 
 class FilesystemObjects(Objects):
     """Objects on a filesystem of fsspec, by the URL of any of them.
 
-    `create` looks before it writes where the filesystem has nothing better. Beside `OSError`, filesystems raise errors
-    of the libraries they are made of. Names are the filesystem's own; with a
+    `create` looks before it writes where the filesystem has nothing better. Names are the filesystem's own; with a
     `root`, those below that folder.
     """
 
@@ -34,6 +38,7 @@ class FilesystemObjects(Objects):
     def __init__(self, url: str, storage_options: Mapping[str, Any], root: str = "") -> None:
         self._url, self._options, self._root = url, dict(storage_options), f"{root}/" if root else ""
         self._prefix = url.partition("://")[0] + "://"
+        self._server = _endpoint(storage_options) or "the server"
         self._opened: PerProcess[tuple[Any, str]] = PerProcess()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -61,7 +66,39 @@ class FilesystemObjects(Objects):
         name = self._root + name
         return name if name.startswith(self._prefix) else self._prefix + name
 
+    @contextmanager
+    def _explained(self, name: str, doing: Doing = "get") -> Iterator[None]:
+        """Have errors of the libraries that filesystems are made of say why, as errors of Python."""
+        try:
+            yield
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except Exception as error:
+            found = self._error(error, shown(self.url(name)), doing)
+            if found is None:
+                raise
+            raise found from None  # what it came from spells out every request
+
+    def _error(self, error: Exception, where: str, doing: Doing) -> OSError | None:
+        told = "\n".join(chain_of(error))
+        failure, code = failure_of(told), next((code for code in CODE.findall(told)), "")
+        if failure is not None:
+            return failure.error(where, self._server)
+        advice = refusal(code, told)
+        if isinstance(error, PermissionError) or advice:
+            kind = PermissionError if isinstance(error, PermissionError) else OSError
+            why = error.strerror if isinstance(error, OSError) and error.strerror else error
+            right = right_to(doing, self._prefix.partition("://")[0])
+            return kind(f"{shown(str(why))} ({where} on {self._server}): {advice or right}")
+        if isinstance(error, OSError) or type(error).__module__ == "builtins":
+            return None
+        return OSError(f"{type(error).__name__}: {shown(str(error))} ({where} on {self._server})")
+
     def list(self, folder: str, pattern: str = ANY) -> Iterator[ObjectInfo]:
+        with self._explained(folder, "list"):
+            return self._list(folder, pattern)
+
+    def _list(self, folder: str, pattern: str) -> Iterator[ObjectInfo]:
         fs, folder = self._fs, (self._root + folder).rstrip("/") or folder
         fs.invalidate_cache()  # fsspec remembers listings, in which new files are missing
         if pattern != ANY:
@@ -69,17 +106,30 @@ class FilesystemObjects(Objects):
         elif fs.isdir(folder):
             found = {info["name"]: info for info in fs.ls(folder, detail=True)}
         else:
+            self._check_bucket(folder)
             raise FileNotFoundError(f"there is no folder {shown(self._prefix + folder)}")
         files = (name for name in sorted(found) if found[name]["type"] == "file")
         return (_info(name.removeprefix(self._root), found[name]) for name in files)
 
+    def _check_bucket(self, folder: str) -> None:
+        """Tell a bucket that is not there from a folder that has nothing in it yet."""
+        try:
+            self._fs.ls(folder)
+        except FileNotFoundError as error:
+            told = "\n".join(chain_of(error))
+            if any(code in told for code in NO_BUCKET):
+                bucket = self._prefix + folder.lstrip("/").partition("/")[0]
+                raise OSError(f"there is no bucket {shown(bucket)} on {self._server}") from error
+
     def head(self, name: str) -> ObjectInfo:
-        self._fs.invalidate_cache()
-        return _info(name, self._fs.info(self._root + name))
+        with self._explained(name):
+            self._fs.invalidate_cache()
+            return _info(name, self._fs.info(self._root + name))
 
     def get(self, name: str) -> tuple[bytes, ObjectInfo]:
         found = self.head(name)
-        return bytes(self._fs.cat_file(self._root + name)), found
+        with self._explained(name):
+            return bytes(self._fs.cat_file(self._root + name)), found
 
     def ranges(self, spans: Sequence[Span]) -> Sequence[bytes | Exception]:
         names, starts, stops, _ = (list(each) for each in zip(*spans, strict=True)) if spans else ([], [], [], [])
@@ -103,18 +153,25 @@ class FilesystemObjects(Objects):
     def range(self, name: str, start: int, stop: int, tag: str = "") -> bytes:
         if tag:
             return super().range(name, start, stop, tag)
-        return _cut(bytes(self._fs.cat_file(self._root + name, start=start, end=stop)), Span(name, start, stop))
+        with self._explained(name):
+            return _cut(bytes(self._fs.cat_file(self._root + name, start=start, end=stop)), Span(name, start, stop))
 
     def put(self, name: str, data: Data) -> str:
-        if isinstance(data, bytes):
-            self._fs.pipe_file(self._root + name, data)
-        else:
-            data.seek(0)
-            with self._fs.open(self._root + name, "wb") as target:
-                shutil.copyfileobj(data, target, 1 << 22)
+        with self._explained(name, "put"):
+            if isinstance(data, bytes):
+                self._fs.pipe_file(self._root + name, data)
+            else:
+                data.seek(0)
+                with self._fs.open(self._root + name, "wb") as target:
+                    shutil.copyfileobj(data, target, 1 << 22)
         return self.head(name).tag
 
     def create(self, name: str, data: bytes) -> str:
+        with self._explained(name, "put"):
+            self._create(name, data)
+        return self.head(name).tag
+
+    def _create(self, name: str, data: bytes) -> None:
         try:
             self._fs.pipe_file(self._root + name, data, mode="create")
         except TypeError:  # a filesystem older than the mode
@@ -125,15 +182,21 @@ class FilesystemObjects(Objects):
             if error.errno == errno.EINVAL:  # so s3fs says that a condition of a put does not hold
                 raise FileExistsError(f"{self.url(name)} is there already") from error
             raise
-        return self.head(name).tag
 
     def delete(self, names: Iterable[str]) -> None:
         for name in names:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError), self._explained(name, "delete"):
                 self._fs.rm_file(self._root + name)
 
     def close(self) -> None:
         self._opened.close()
+
+
+def _endpoint(options: Mapping[str, Any]) -> str:
+    """The address of the server in options, without secrets; empty where none is."""
+    client = options.get("client_kwargs")
+    given = options.get("endpoint_url") or (client.get("endpoint_url") if isinstance(client, Mapping) else None)
+    return shown(str(given or ""))
 
 
 def _info(name: str, info: Mapping[str, Any]) -> ObjectInfo:

@@ -19,6 +19,7 @@ from intake_bluesky.apps.cli import main
 from intake_bluesky.documents.model import EventPage, identical, to_plain
 from intake_bluesky.errors import DamagedRun, DuplicateRun, StoreUnavailable, UntrustedName
 from intake_bluesky.files.bucket import run_writer
+from intake_bluesky.files.bucket.segments import SegmentFolder
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.codec import CODECS
 from intake_bluesky.files.index_segments import SegmentRow
@@ -196,6 +197,85 @@ class TestRequests:
         assert catalog[uid].primary.read()["theta"].size == 11
         assert [request.method for request in proxy.requests] == ["GET"]
         catalog.store.close()
+
+    def test_what_a_reader_knows_is_not_fetched_again_when_it_is_merged(
+        self, proxy: Proxy, place: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        writer = opened(place, proxy.endpoint)
+        with monkeypatch.context() as patch:
+            patch.setattr("intake_bluesky.files.bucket.tail.FULL", 2)
+            patch.setattr(SegmentFolder, "merge", lambda _: False)
+            write(writer, *many(8))
+        monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "another"))
+        reader = opened(place, proxy.endpoint)
+        assert len(reader) == 8
+        assert writer.store.files.segments.merge()  # type: ignore[attr-defined]  # of a bucket
+        proxy.reset()
+        reader.refresh()
+        assert len(reader) == 8
+        assert [request.method for request in proxy.requests] == ["LIST"]
+        write(writer, *many(1, first=8))
+        writer.store.close()
+        proxy.reset()
+        reader.refresh()
+        assert len(reader) == 9
+        assert [request.method for request in proxy.requests] == ["LIST", "GET"]
+        reader.store.close()
+
+    def test_of_the_index_made_anew(self, proxy: Proxy, place: str, cache: Path, tmp_path: Path) -> None:
+        writer = opened(place, proxy.endpoint)
+        write(writer, *many(3))
+        writer.store.close()
+        source = {
+            "driver": "bluesky-bucket-catalog",
+            "args": {"urlpath": place, "storage_options": options_of(proxy.endpoint)},
+        }
+        (tmp_path / "bucket.yml").write_text(json.dumps({"sources": {"runs": source}}), encoding="utf-8")
+        proxy.reset()
+        assert main(["index", str(tmp_path / "bucket.yml")]) == 0
+        listed = [request.path for request in proxy.requests if request.method == "LIST"]
+        # The index for what finds runs, and for what else is known of them; the runs once.
+        assert [path.rpartition("=")[2].split("%2F")[1] for path in listed if "_parts" not in path] == [
+            "_index",
+            "",
+            "_index",
+        ]
+        assert proxy.count("POST") == 0  # the tail that is there belongs to a writer
+
+
+@pytest.mark.slow
+def test_a_bucket_to_which_nothing_was_written_yet(
+    buckets: Buckets, place: str, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = {
+        "driver": "bluesky-bucket-catalog",
+        "args": {"urlpath": place, "storage_options": options_of(buckets.endpoint)},
+    }
+    path = tmp_path / "bucket.yml"
+    path.write_text(json.dumps({"sources": {"runs": source}}), encoding="utf-8")
+    assert main(["ls", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path} has no runs yet\n"
+    assert main(["index", str(path)]) == 0
+    assert "published" not in capsys.readouterr().out  # the address may be a mistake
+    catalog = opened(place, buckets.endpoint)
+    assert (len(catalog), catalog.problems) == (0, ())
+    write(catalog, *many(1))
+    catalog.store.close()
+    path.write_text(path.read_text(encoding="utf-8").replace("s3://private", "s3://privat"), encoding="utf-8")
+    assert main(["ls", str(path)]) == 2
+    assert "there is no bucket s3://privat" in capsys.readouterr().err
+
+
+def test_a_folder_of_this_machine_that_is_not_there(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bucket.yml"
+    path.write_text("sources: {runs: {driver: bluesky-bucket-catalog, args: {urlpath: '{{ CATALOG_DIR }}/runs'}}}")
+    assert main(["ls", str(path)]) == 2
+    assert "there is no such file or folder (yet)" in capsys.readouterr().err
+    (tmp_path / "runs").mkdir()
+    assert main(["ls", str(path)]) == 0
+    assert "has no runs yet" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -392,6 +472,13 @@ def test_of_yaml_pickles_and_msgpack(tmp_path: Path, cache: Path) -> None:
     assert other[-1].primary.read()["theta"].size == 11
     assert type(other.store.codec) is type(CODECS["msgpack"])
     other.store.close()
+    own = BlueskyBucketCatalog(tmp_path / "runs", format="msgpack", name="saved")
+    assert "driver: bluesky-bucket-catalog\n" in own.yaml()
+    own.save(str(tmp_path / "saved.yml"))
+    saved = intake.open_catalog(str(tmp_path / "saved.yml")).saved
+    assert len(saved) == 1
+    for one in (own, saved):
+        one.store.close()
 
 
 def test_the_command_line_opens_folders_with_an_index(
@@ -404,6 +491,20 @@ def test_the_command_line_opens_folders_with_an_index(
     assert "5 runs" in capsys.readouterr().out
     assert main(["index", str(tmp_path / "runs")]) == 0
     assert "_index/b-" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("url", ["{folder}", "memory://index-{name}"])
+def test_there_is_no_second_index(tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
+    place = url.format(folder=tmp_path / "runs", name=uuid4().hex)
+    catalog = BlueskyBucketCatalog(place)
+    write(catalog, *many(2))
+    catalog.store.close()
+    pattern = f"{place}/*.jsonl.zst"
+    assert main(["index", pattern]) == 2
+    assert f"anew with `intake-bluesky index {place.replace('memory://', 'memory:///')}`" in capsys.readouterr().err
+    assert main(["index", "--no-publish", pattern]) == 0
+    assert "2 runs" in capsys.readouterr().out
+    assert main(["ls", pattern]) == 0
 
 
 def test_a_catalog_from_elsewhere_names_buckets_alone(tmp_path: Path) -> None:

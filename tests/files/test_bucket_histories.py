@@ -13,6 +13,7 @@ import pytest
 from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import DuplicateRun, RunNotFound, UnsupportedOperation
 from intake_bluesky.files.bucket import run_writer
+from intake_bluesky.files.bucket.segments import last
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.bucket.tail import IndexTail
 from intake_bluesky.files.codec import CODECS
@@ -204,3 +205,38 @@ def test_what_others_put_there_by_odd_names(stores: Stores) -> None:
     assert identical(list(reader.documents(UID)), RUN)
     reader.publish()
     assert uids(reader) == [UID]
+
+
+def tails(store: BucketStore, *names: str) -> None:
+    """Put full tails of one run each."""
+    for number, name in enumerate(names, start=1):
+        start = run_of(9, number)[0][1]
+        raw = store.codec.encode("start", start)
+        row = SegmentRow(f"{start['uid']}.jsonl.zst", f"fff-{number}", raw, None, "", b"layout")
+        store.files.segments.put(f"s-{name}-000001", [row])
+
+
+def segments(store: BucketStore) -> list[str]:
+    return [last(info) for info in store.files.segments.listed()]
+
+
+def test_details_whose_base_was_never_put_are_deleted_when_they_are_old(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stores()
+    tails(store, "a", "b", "c", "d")
+    objects, folder = store.files.location.objects, store.files.segments
+
+    def killed(*_: Any) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(objects), "create", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.merge()
+    [own] = [name for name in segments(store) if name.startswith("d-")]
+    objects.put(folder.name("d-orphan"), b"details")
+    monkeypatch.setattr("intake_bluesky.files.bucket.segments.IDLE", -1.0)  # all are old
+    assert folder.merge()
+    # Of what the killed one began the same is made again, and stays.
+    assert segments(store) == [f"b-{own[2:]}", own]

@@ -18,7 +18,7 @@ import pytest
 
 from intake_bluesky.documents.model import identical
 from intake_bluesky.files.bucket import tail
-from intake_bluesky.files.bucket.segments import SegmentFolder
+from intake_bluesky.files.bucket.segments import IDLE, SegmentFolder
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.codec import CODECS
 from intake_bluesky.storage.writer import DocumentWriter
@@ -212,3 +212,51 @@ def test_a_tail_that_nobody_writes_is_merged(tmp_path: Path, monkeypatch: pytest
     assert identical(list(reader.documents(str(run_of(1, 1)[0][1]["uid"]))), run_of(1, 1))
     for one in (reader, other):
         one.close()
+
+
+def test_a_merger_that_was_overtaken_puts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs whose objects were deleted, and of which the index made anew has nothing, would be back."""
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("intake_bluesky.files.bucket.tail.FULL", 1)
+    store = BucketStore(tmp_path / "runs", CODECS["jsonl"])
+    merge = SegmentFolder.merge
+    monkeypatch.setattr(SegmentFolder, "merge", lambda _: False)
+    for number in range(4):
+        with store.insert(run_of(number, 1)[0][1]) as insert:
+            for pair in run_of(number, 1)[1:]:
+                insert.write(*pair)
+    gone = str(run_of(0, 1)[0][1]["uid"])
+    read = SegmentFolder._merged
+
+    def slowly(*arguments: Any) -> Any:
+        found = read(*arguments)
+        (tmp_path / "runs" / f"{gone}.jsonl.zst").unlink()
+        other = BucketStore(tmp_path / "runs", CODECS["jsonl"])
+        other.publish()
+        other.close()
+        return found
+
+    monkeypatch.setattr(SegmentFolder, "_merged", slowly)
+    assert not merge(store.files.segments)
+    store.close()
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "another"))
+    reader = BucketStore(tmp_path / "runs", CODECS["jsonl"])
+    assert {run.uid for run in reader.find()} == {run_of(number, 1)[0][1]["uid"] for number in (1, 2, 3)}
+    reader.close()
+
+
+def test_details_without_a_base_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their writer was killed before it put the base; those put just now may get theirs yet."""
+    monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
+    store = BucketStore(tmp_path / "runs", CODECS["jsonl"])
+    with store.insert(run_of(1, 1)[0][1]) as insert:
+        for pair in run_of(1, 1)[1:]:
+            insert.write(*pair)
+    index = tmp_path / "runs" / "_index"
+    for name, age in (("d-old", 2 * IDLE), ("d-new", IDLE / 2)):
+        (index / name).write_bytes(b"")
+        os.utime(index / name, (time.time() - age,) * 2)
+    store.publish()
+    own = {path.name[2:] for path in index.iterdir() if path.name.startswith("b-")}
+    assert {path.name[2:] for path in index.iterdir() if path.name.startswith("d-")} == {"new", *own}
+    store.close()

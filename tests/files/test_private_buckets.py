@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import intake
 import pytest
@@ -14,7 +16,9 @@ import s3fs  # type: ignore[import-untyped]
 from intake_bluesky.documents.model import to_plain
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.testing.plain_runs import scan
+from intake_bluesky_bucket import BlueskyBucketCatalog
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
+from tests.servers.proxy import Proxy
 from tests.servers.s3 import KEY, Buckets
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "remote-files.md"
@@ -117,3 +121,56 @@ def test_a_private_bucket_says_why_it_refuses_and_shows_no_secret(runs: Buckets,
         len(catalog)
     assert "wrong-secret" not in str(caught.value)
     assert f"| `{reason}" in PAGE.read_text(encoding="utf-8")
+
+
+def _as(name: str, prefix: str, buckets: Buckets) -> BlueskyBucketCatalog:
+    options = {"key": f"{name}-key" if name else KEY, "secret": buckets.secret, "endpoint_url": buckets.endpoint}
+    return BlueskyBucketCatalog(f"s3://private/{prefix}", storage_options=options)
+
+
+@pytest.fixture
+def written(buckets: Buckets) -> str:
+    """A folder with one run and its index."""
+    prefix = f"rights-{uuid4().hex}"
+    catalog = _as("", prefix, buckets)
+    with closing(catalog.store), catalog.writer() as put:
+        for name, doc in scan():
+            put(name, doc)
+    return prefix
+
+
+def test_a_catalog_is_read_by_who_may_read_and_made_anew_by_who_may_put(buckets: Buckets, written: str) -> None:
+    catalog = _as("reader", written, buckets)
+    with closing(catalog.store):
+        assert catalog[-1].primary.read()["theta"].size == 11
+        assert catalog.problems == ()
+        with pytest.raises(StoreUnavailable, match=r"cannot be made anew .* right to put objects .*s3:PutObject"):
+            catalog.store.publish()  # type: ignore[attr-defined]  # of a bucket
+        assert len(catalog) == 1
+
+
+def test_who_may_not_list_is_told_so(buckets: Buckets, written: str) -> None:
+    catalog = _as("getter", written, buckets)
+    with closing(catalog.store), pytest.raises(StoreUnavailable, match=r"right to list objects .*s3:ListBucket"):
+        len(catalog)
+
+
+def test_without_the_index_the_runs_are_listed(buckets: Buckets, written: str) -> None:
+    catalog = _as("without-index", written, buckets)
+    with closing(catalog.store):
+        with pytest.warns(UserWarning, match=r"the index may not be read .*s3:GetObject.*the runs .* are listed"):
+            assert len(catalog) == 1
+        assert catalog[-1].primary.read()["theta"].size == 11
+        [problem] = catalog.problems
+        assert problem.where == f"s3://private/{written}/_index"
+
+
+def test_who_may_not_delete_is_told_what_stays(buckets: Buckets, proxy: Proxy, written: str) -> None:
+    options = {"key": KEY, "secret": buckets.secret, "endpoint_url": proxy.endpoint}
+    catalog = BlueskyBucketCatalog(f"s3://private/{written}", storage_options=options)
+    with closing(catalog.store):
+        catalog.store.publish()  # type: ignore[attr-defined]  # of a bucket
+        proxy.fail("denied", "POST")
+        with pytest.raises(StoreUnavailable, match=r"right to delete objects .*s3:DeleteObject"):
+            catalog.store.publish()  # type: ignore[attr-defined]  # of a bucket
+        assert len(catalog) == 1

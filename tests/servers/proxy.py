@@ -20,9 +20,14 @@ ANSWERS: Final = {
     "too many": (429, "TooManyRequests", "Too many requests."),
     "broken": (500, "InternalError", "We encountered an internal error."),
     "expired": (400, "ExpiredToken", "The provided token has expired."),
+    "denied": (403, "AccessDenied", "Access Denied."),
+    "skewed": (403, "RequestTimeTooSkewed", "The difference between the request time and the server's is too large."),
+    "elsewhere": (400, "AuthorizationHeaderMalformed", "The region 'us-east-1' is wrong; expecting 'eu-central-1'."),
 }
 
-Fault = Literal["slow down", "too many", "broken", "expired", "drop", "lose the answer"]
+Fault = Literal[
+    "slow down", "too many", "broken", "expired", "denied", "skewed", "elsewhere", "drop", "lose the answer"
+]
 
 
 class Request(NamedTuple):

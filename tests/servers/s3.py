@@ -17,6 +17,12 @@ from typing import Any
 import pytest
 
 KEY, SECRET = "beamline-key", "hunter2-of-the-beamline"
+FEW_RIGHTS = {
+    "reader": ["Read:private", "List:private"],
+    "getter": ["Read:private"],
+    "without-index": ["Read:private/*.zst", "List:private"],
+}
+"""Those who may do little, by name; ``<name>-key`` is the key of each, and the secret is that of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +51,13 @@ def free_ports(number: int) -> list[int]:
 
 def _configuration() -> dict[str, Any]:
     own = {"accessKey": KEY, "secretKey": SECRET}
+    others = [
+        {"name": name, "credentials": [{"accessKey": f"{name}-key", "secretKey": SECRET}], "actions": rights}
+        for name, rights in FEW_RIGHTS.items()
+    ]
     return {
         "identities": [
+            *others,
             {"name": "beamline", "credentials": [own], "actions": ["Admin", "Read", "Write", "List"]},
             {"name": "anonymous", "actions": ["Read:public", "List:public"]},
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,20 @@ def test_what_cannot_be_done_is_said(
     assert main(words) == 2
     assert why in capsys.readouterr().err
     assert sorted(path.suffix for path in (runs / "runs").iterdir()) == [".jsonl"] * 3
+
+
+def test_a_pack_that_is_opened_as_a_catalog_names_unpack(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pack", "runs", "all.zip"]) == 1
+    capsys.readouterr()
+    assert main(["ls", "all.zip"]) == 2
+    assert (
+        "all.zip is a pack of 3 runs: `intake-bluesky unpack all.zip all` takes them out, and all/catalog.yml"
+        in capsys.readouterr().err
+    )
+    assert main(["unpack", "all.zip", "all"]) == 1
+    assert main(["ls", "all/catalog.yml"]) == 0
+    assert "3 runs" in capsys.readouterr().out
+    with zipfile.ZipFile("other.zip", "w") as file:
+        file.writestr("a", b"")
+    assert main(["ls", "other.zip"]) == 2
+    assert "other.zip is no catalog" in capsys.readouterr().err

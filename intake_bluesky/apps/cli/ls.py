@@ -25,6 +25,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     page = console()
+    if not total:
+        page.print(f"{shown(arguments.catalog)} has no runs yet", markup=False, highlight=False, soft_wrap=True)
+        return 0
     page.print(runs_table(runs, page.width))
     page.print(summary_line(len(runs), total, unread=len(catalog.problems)))
     return 0

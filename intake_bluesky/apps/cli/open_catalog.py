@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -12,7 +13,14 @@ from intake_bluesky.catalogs import catalog
 from intake_bluesky.catalogs.driver_of_files import driver_of_files, ending_of, kinds
 from intake_bluesky.catalogs.drivers import DRIVERS, DriverCatalog, driver_of, opened_by
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
-from intake_bluesky.errors import CatalogNotFound, IntakeBlueskyError, RunNotFound, StoreUnavailable
+from intake_bluesky.errors import (
+    CatalogNotFound,
+    DamagedPack,
+    IntakeBlueskyError,
+    RunNotFound,
+    StoreUnavailable,
+    UntrustedName,
+)
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.search.unknown_keys import why_empty
 
@@ -52,6 +60,8 @@ def find_catalog(text: str) -> BlueskyCatalog:
     by_content = None if ending_of(text) else _by_signature(text)
     if by_content is not None:
         return _open(by_content, text)
+    if text.lower().endswith(".zip") and os.path.isfile(text):
+        _tell_of_pack(text)
     if _is_path(text):
         return _open(driver_of_files(text), text)
     return _installed(text)
@@ -115,6 +125,24 @@ def check_readable(catalog: BlueskyCatalog) -> None:
     problems = catalog.problems
     if problems and not catalog.store.count():
         raise StoreUnavailable(why_empty(problems, "validate"))
+
+
+def _tell_of_pack(path: str) -> None:
+    """Say how a pack is opened: its runs cannot be read before they are unpacked. Of another zip file nothing is said.
+
+    Raises
+    ------
+    StoreUnavailable
+    """
+    from intake_bluesky.transfer.pack_sources import open_pack  # late: few commands are given one
+
+    with suppress(DamagedPack, UntrustedName), open_pack(path) as pack:
+        number, folder = len(pack.manifest.runs), os.path.splitext(path)[0]
+        command = f"intake-bluesky unpack {shlex.quote(path)} {shlex.quote(folder)}"
+        raise StoreUnavailable(
+            f"{path} is a pack of {number} {'run' if number == 1 else 'runs'}: `{command}` takes them out, and "
+            f"{os.path.join(folder, 'catalog.yml')} is then their catalog"
+        )
 
 
 def _open(driver: type[DriverCatalog], text: str) -> BlueskyCatalog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -20,6 +21,7 @@ from intake_bluesky.files.bucket.segments import (
     is_removed,
     last,
     supersedes,
+    unknown,
 )
 from intake_bluesky.files.bucket.tail import IndexTail
 from intake_bluesky.files.codec import Codec
@@ -46,6 +48,8 @@ __all__ = ["BucketFiles"]
 
 LOG: Final = logging.getLogger(__name__)
 BATCH: Final = 2000
+JUST_NOW: Final = 10.0
+"""Seconds after a scan in which `publish` does not list the objects again."""
 
 
 class BucketFiles(IndexedFiles):
@@ -62,6 +66,9 @@ class BucketFiles(IndexedFiles):
         self._tail: PerProcess[IndexTail] = PerProcess()  # a forked child writes one of its own
         self._unusable: list[Problem] = []
         self._has_index = True  # until a listing shows that there is none
+        self._before_scan: list[ObjectInfo] | None = None
+        """What the index was just before a scan of all objects, which `publish` may put in its place."""
+        self._scanned = 0.0  # when that scan ended
 
     def _located(self, path: str, storage_options: Mapping[str, Any]) -> FileLocation:
         return BucketLocation(path, self.codec.suffixes, storage_options)
@@ -79,11 +86,19 @@ class BucketFiles(IndexedFiles):
         return self._tail.get(lambda: IndexTail(self.segments))
 
     def _look_for_changes(self, turn: Turn, executor: Executor | None, *, deep: bool, unscanned: bool) -> None:
-        before = self._read_segments()
+        refused, before = "", list[ObjectInfo]()
+        try:
+            before = self._read_segments()
+        except PermissionError as error:  # then they are listed, which takes other rights
+            refused = shown(str(error))
         if deep or unscanned or not before:
-            if unscanned:
-                self._take_details(self.index)
             super()._look_for_changes(turn, executor, deep=deep, unscanned=unscanned)
+            if unscanned:
+                self._before_scan, self._scanned = None if refused else before, time.monotonic()
+        if refused:
+            url = self.location.objects.url(self.segments.name(""))
+            message = f"the index may not be read ({refused}): the runs themselves are listed, which takes longer"
+            self._note_unusable([Problem(shown(url), message)])
 
     def _read_segments(self) -> list[ObjectInfo]:
         """Take in what is new in the index of the bucket; give its segments."""
@@ -102,7 +117,9 @@ class BucketFiles(IndexedFiles):
             known[last(info)] = info.tag
 
         try:
-            listed, unusable = self.segments.read(lambda info: known.get(last(info)) != info.tag, take)
+            listed, unusable = self.segments.read(lambda listed: unknown(listed, known), take)
+        except PermissionError:
+            raise
         except OSError as error:
             raise StoreUnavailable(
                 f"{shown(self.location.pattern)} cannot be listed: {type(error).__name__}: {shown(str(error))}"
@@ -129,6 +146,9 @@ class BucketFiles(IndexedFiles):
             Problem(shown(url(name)), f"this part of the index is not used ({shown(why)}): {advice}")
             for name, why in unusable.items()
         ]
+        self._note_unusable(found)
+
+    def _note_unusable(self, found: list[Problem]) -> None:
         for problem in found:
             if problem not in self._unusable:
                 warnings.warn(f"{problem.where}: {problem.message}", stacklevel=2)
@@ -177,7 +197,7 @@ class BucketFiles(IndexedFiles):
         def take(segment: IndexSegment, _: ObjectInfo) -> None:
             named.update(self.location.path(row.name) for row in segment.rows() if not is_removal(row))
 
-        _, unusable = self.segments.read(lambda _: True, take)
+        _, unusable = self.segments.read(lambda listed: listed, take)
         if unusable:  # it may have what the others have not
             return
         own = {self.location.path(name) for name in self.tail.names()}
@@ -194,7 +214,7 @@ class BucketFiles(IndexedFiles):
         for info in new:
             try:
                 segment, _ = self.segments.get(info.name)
-            except (FileNotFoundError, UnusableSegment):  # merged meanwhile; or a scan finds what it had
+            except (FileNotFoundError, PermissionError, UnusableSegment):  # merged, or a scan finds what it had
                 continue
             rest = (
                 (self.location.path(one.name), one.stamp, one.layout, sound_statistics(one.statistics))
@@ -208,10 +228,29 @@ class BucketFiles(IndexedFiles):
     def publish(self) -> list[str]:
         """Make the index of the bucket anew, from the objects that are there; give the address of what was put."""
         with self._lock:
-            self.tail.put()
-            before = self.segments.listed()
-            self.refresh(unscanned=True)
-            return [self._put_base(before)]
+            try:
+                self.tail.put()
+                before = self._before_scan
+                if before is None or time.monotonic() - self._scanned > JUST_NOW:
+                    before = self._before_scan = None
+                    self.refresh(unscanned=True)
+                    # Where it may not be read, this says so.
+                    before = self._read_segments() if self._before_scan is None else self._before_scan
+                self._before_scan = None
+                if not before and not self.ask(Index.stamps):  # nothing is put at an address that may be a mistake
+                    return []
+                return [self._put_base(before)]
+            except OSError as error:
+                if isinstance(error, StoreUnavailable):
+                    raise
+                advice = (
+                    ": making it takes the rights to list and to get objects there, and to put and to delete them in "
+                    "_index; let somebody do it who has them"
+                )
+                raise StoreUnavailable(
+                    f"the index of {shown(self.location.pattern)} cannot be made anew ({shown(str(error))})"
+                    f"{advice if isinstance(error, PermissionError) else ''}"
+                ) from error
 
     def _put_base(self, before: Sequence[ObjectInfo]) -> str:
         """Put all that is known in the place of what the index was before."""
@@ -223,6 +262,7 @@ class BucketFiles(IndexedFiles):
             merged.add(SegmentRow(self.relative(path), stamp, problem=REMOVED))
         old = [info for info in before if last(info)[:2] in ("s-", "b-") or is_idle(info, before)]
         name = self.segments.replace(old, merged, complete=True)
+        self.segments.delete_orphans(before, name)
         self._unusable, self._has_index = [], True
         return shown(self.location.objects.url(name))
 

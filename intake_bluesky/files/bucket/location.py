@@ -19,7 +19,7 @@ from intake_bluesky.objects import ObjectInfo, Objects, Span
 from intake_bluesky.objects.connect import is_plain
 from intake_bluesky.runtime.secrets import shown
 
-__all__ = ["BucketLocation", "PartsSource", "without_slash"]
+__all__ = ["INDEX", "BucketLocation", "PartsSource", "without_slash"]
 
 INDEX: Final = "_index"
 PARTS: Final = "_parts"
@@ -82,7 +82,13 @@ class BucketLocation(RemoteLocation):
     def listing(self) -> FileListing:
         """List the runs' objects, whatever signs are in the name of the folder."""
         objects = self.objects
-        found = [info for info in objects.list(self.name) if info.name.endswith(self.endings)]
+        try:
+            listed = list(objects.list(self.name))
+        except FileNotFoundError:
+            if self.is_local:  # a mistake, more often than not
+                raise
+            listed = []  # buckets have no folders: nothing was put there yet
+        found = [info for info in listed if info.name.endswith(self.endings)]
         return FileListing("", [objects.url(info.name) for info in found], told=tuple(map(remote_stamp, found)))
 
     def holds(self, path: str) -> bool:

@@ -24,7 +24,17 @@ from intake_bluesky.files.index_segments import IndexSegment, SegmentDetails, Se
 from intake_bluesky.index.index import IndexEntry
 from intake_bluesky.objects import ObjectInfo
 
-__all__ = ["REMOVED", "MergedRows", "SegmentFolder", "is_idle", "is_removal", "is_removed", "last", "supersedes"]
+__all__ = [
+    "REMOVED",
+    "MergedRows",
+    "SegmentFolder",
+    "is_idle",
+    "is_removal",
+    "is_removed",
+    "last",
+    "supersedes",
+    "unknown",
+]
 
 REMOVED: Final = "removed"
 """The problem in a row that takes away a run in one version."""
@@ -138,8 +148,25 @@ class SegmentFolder:
             merged = self._merged(chosen, {last(info) for info in listed})
         except (FileNotFoundError, UnusableSegment):  # another merges, or it takes a rebuild
             return False
-        self.replace(chosen, merged)
+        # Somebody may have been quicker, and made the index anew since: this would bring back what is gone from it.
+        listed = self.listed()
+        now = {last(info): info.tag for info in listed}
+        if any(now.get(last(info)) != info.tag for info in chosen):
+            return False
+        self.delete_orphans(listed, self.replace(chosen, merged))
         return True
+
+    def delete_orphans(self, listed: Sequence[ObjectInfo], base: str) -> None:
+        """Delete details that belong to no base, whose writer was killed before it put that, or deleted them.
+
+        `base` was put since the listing: it has the details that were left, if it was merged of the same.
+        """
+        there = {base.rpartition("/")[2], *(last(info) for info in listed)}
+        self.delete(
+            info.name
+            for info in listed
+            if last(info).startswith("d-") and f"b-{last(info)[2:]}" not in there and _is_old(info, listed)
+        )
 
     def _merged(self, chosen: Sequence[ObjectInfo], there: set[str]) -> MergedRows:
         merged = MergedRows()
@@ -167,9 +194,10 @@ class SegmentFolder:
             The name of the base.
         """
         objects, rows = self._location.objects, list(merged.kept())
-        names = sorted(f"{last(info)} {info.tag}" for info in old)
-        content = "\n".join([*names, *(f"{row.name} {row.stamp}" for row in rows if complete)])
-        digest = hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:32]
+        names = [f"{last(info)} {info.tag}" for info in old]
+        # One that has all must not have the name of one that merges the same: readers who have those skip the latter.
+        digest = _digest([*names, *(["complete"] if complete else [])], rows if complete else [])
+        names.sort()
         details = [merged.details[row.name, row.stamp] for row in rows if (row.name, row.stamp) in merged.details]
         if details:
             objects.put(self.name(f"d-{digest}"), written(details, {"suffix": self._suffix, "part": "details"}))
@@ -182,9 +210,11 @@ class SegmentFolder:
         return self.name(f"b-{digest}")
 
     def read(
-        self, wanted: Callable[[ObjectInfo], bool], take: Callable[[IndexSegment, ObjectInfo], None]
+        self,
+        choose: Callable[[Sequence[ObjectInfo]], Iterable[ObjectInfo]],
+        take: Callable[[IndexSegment, ObjectInfo], None],
     ) -> tuple[list[ObjectInfo], dict[str, str]]:
-        """Give each segment of rows that is `wanted` to `take`, all there are at one moment.
+        """Give to `take` the segments that `choose` takes from those of rows, all there are at one moment.
 
         Returns
         -------
@@ -196,9 +226,8 @@ class SegmentFolder:
         for _ in range(AGAIN):
             listed, unusable = self.listed(), dict[str, str]()
             try:
-                for info in listed:
-                    if not last(info).startswith("d-") and wanted(info):
-                        self._give(info, take, unusable)
+                for info in choose([info for info in listed if not last(info).startswith("d-")]):
+                    self._give(info, take, unusable)
             except FileNotFoundError:  # merged meanwhile: what it is in now is there
                 continue
             return listed, unusable
@@ -226,8 +255,30 @@ def details_of(name: str) -> str:
 
 def is_idle(info: ObjectInfo, listed: Sequence[ObjectInfo]) -> bool:
     """Whether a segment is a tail that nobody writes any more, by the clock of the store."""
-    now = max(other.modified for other in listed)
-    return last(info).startswith("t-") and now - info.modified > IDLE
+    return last(info).startswith("t-") and _is_old(info, listed)
+
+
+def _is_old(info: ObjectInfo, listed: Sequence[ObjectInfo]) -> bool:
+    return max(other.modified for other in listed) - info.modified > IDLE
+
+
+def _digest(names: Iterable[str], rows: Iterable[SegmentRow] = ()) -> str:
+    """What a base is called by, of the names and tags of what it was merged of, and of all rows where it has all."""
+    content = "\n".join([*sorted(names), *(f"{row.name} {row.stamp}" for row in rows)])
+    return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def unknown(listed: Sequence[ObjectInfo], known: dict[str, str]) -> list[ObjectInfo]:
+    """The segments to fetch, by those that are `known`, names and tags; what was merged of these alone is added there.
+
+    The name of a base tells what it was merged of, where that is just what is gone since.
+    """
+    there = {last(info) for info in listed}
+    gone = [f"{name} {tag}" for name, tag in known.items() if name not in there and not name.startswith("d-")]
+    # Tails are gone when they are sealed, too.
+    merged = {f"b-{_digest(names)}" for names in (gone, [name for name in gone if not name.startswith("t-")])}
+    known |= {last(info): info.tag for info in listed if last(info) in merged}
+    return [info for info in listed if known.get(last(info)) != info.tag]
 
 
 def _chosen(listed: Sequence[ObjectInfo]) -> list[ObjectInfo]:
