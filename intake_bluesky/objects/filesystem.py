@@ -127,6 +127,12 @@ class FilesystemObjects(Objects):
             raise
         return self.head(name).tag
 
+    def rename(self, name: str, new: str) -> None:
+        self._fs.invalidate_cache()
+        if self._fs.exists(self._root + new):
+            raise FileExistsError(f"{shown(self.url(new))} is there already")
+        self._fs.mv(self._root + name, self._root + new)
+
     def delete(self, names: Iterable[str]) -> None:
         for name in names:
             with suppress(FileNotFoundError):

@@ -126,8 +126,8 @@ class RunStore(ABC):
         return False
 
     @property
-    def local_folder(self) -> str | None:
-        """The folder of this machine in which new runs are put, for files beside them; None where there is none."""
+    def folder(self) -> str | None:
+        """The folder in which new runs are put, a path or a URL, for files beside them; None where there is none."""
         return None
 
     @property

@@ -21,8 +21,8 @@ from intake_bluesky.errors import (
 )
 from intake_bluesky.runtime.progress import track
 from intake_bluesky.storage.contract import RunStore
+from intake_bluesky.transfer.assets.file_copies import FileCopies
 from intake_bluesky.transfer.digests import Digest, Relation, compare
-from intake_bluesky.transfer.file_copies import FileCopies
 from intake_bluesky.transfer.reading import Reading, SourceFailed, read_ahead
 from intake_bluesky.transfer.report import CopyReport
 from intake_bluesky.transfer.sources import Source, Sources
