@@ -56,6 +56,8 @@ class FileCopies:
         """Copy one file, or find that its copy is there; and its first bytes."""
         copy, there = self._place.at(path), self._place.has(path)
         with CopiedBytes(location) as source:
+            if there and not self._dry_run:
+                self._place.tidy(path, source)
             if there or self._dry_run:
                 source.read_all()
                 source.check()

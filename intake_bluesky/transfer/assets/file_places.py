@@ -43,6 +43,10 @@ class FilePlace(ABC):
         """The checksum of what is there, read block by block."""
 
     @abstractmethod
+    def tidy(self, path: str, source: CopiedBytes) -> None:
+        """Remove what copies of a file that were killed have left."""
+
+    @abstractmethod
     def put(self, path: str, source: CopiedBytes) -> bool:
         """Copy a file that is not there, read it again, and give it its name; False where there is one since.
 
@@ -78,6 +82,7 @@ def file_place(folder: str, storage_options: Mapping[str, Any]) -> FilePlace:
 class _FolderPlace(FilePlace):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._tidied: set[Path] = set()
 
     def at(self, path: str) -> str:
         return str(self._folder.joinpath(*path.split("/")))
@@ -88,10 +93,21 @@ class _FolderPlace(FilePlace):
     def sha256(self, path: str) -> str:
         return _sha256(self.at(path))
 
+    def tidy(self, path: str, source: CopiedBytes) -> None:
+        folder = Path(self.at(path)).parent
+        # Elsewhere to ask for a process may end it.
+        if os.name != "posix" or folder in self._tidied or not folder.is_dir():
+            return
+        self._tidied.add(folder)
+        for part in folder.glob(f"*.{_me()}*{PASSING}"):
+            number = part.name.removesuffix(PASSING).rpartition("-")[2]
+            if number.isdecimal() and not _runs(int(number)):
+                part.unlink(missing_ok=True)
+
     def put(self, path: str, source: CopiedBytes) -> bool:
         copy = Path(self.at(path))
         copy.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left(copy)
+        self.tidy(path, source)
         part = copy.with_name(f"{copy.name}.{_me()}{os.getpid()}{PASSING}")
         try:
             with open(part, "wb") as file:
@@ -109,17 +125,6 @@ class _FolderPlace(FilePlace):
         finally:
             part.unlink(missing_ok=True)
         return True
-
-
-def _remove_left(copy: Path) -> None:
-    """Remove what processes of this machine have left of the file that ended while they wrote it."""
-    if os.name != "posix":  # elsewhere to ask for a process may end it
-        return
-    begin = f"{copy.name}.{_me()}"
-    for part in copy.parent.iterdir():
-        number = part.name.removeprefix(begin).removesuffix(PASSING)
-        if part.name == f"{begin}{number}{PASSING}" and number.isdecimal() and not _runs(int(number)):
-            part.unlink(missing_ok=True)
 
 
 def _me() -> str:
@@ -171,6 +176,10 @@ class _ObjectPlace(FilePlace):
                 raise AssetUnavailable(f"{self._objects.url(name)} ends before the {info.size:,} bytes that it is told")
             yield block
 
+    def tidy(self, path: str, source: CopiedBytes) -> None:
+        if source.expected > BLOCK:
+            self._objects.delete([_passing(self._name(path), source)])
+
     def put(self, path: str, source: CopiedBytes) -> bool:
         name = self._name(path)
         try:
@@ -190,8 +199,7 @@ class _ObjectPlace(FilePlace):
         return True
 
     def _put_large(self, name: str, source: CopiedBytes) -> None:
-        # Called by what is copied: who copies the same file writes the same bytes, and a later copy takes up the name.
-        passing = f"{name}.{source.version}{PASSING}"
+        passing = _passing(name, source)
         self._objects.put(passing, cast("BinaryIO", source))
         try:
             self._verify(passing, source)
@@ -210,6 +218,11 @@ class _ObjectPlace(FilePlace):
         except AssetUnavailable:
             self._objects.delete([name])
             raise
+
+
+def _passing(name: str, source: CopiedBytes) -> str:
+    """By what is copied: who copies the same file writes the same bytes, and a later copy takes up the name."""
+    return f"{name}.{source.version}{PASSING}"
 
 
 def _check(found: str, source: CopiedBytes, where: object) -> None:
