@@ -7,19 +7,20 @@ from typing import Literal, TypeAlias, get_args
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UnsupportedOperation
+from intake_bluesky.transfer.assets.embedding import Embedding
 from intake_bluesky.transfer.assets.file_copies import FileCopies
 from intake_bluesky.transfer.copier import Copier
 from intake_bluesky.transfer.packs import PackAssets, PackFormat, check_pack, pack, unpack
-from intake_bluesky.transfer.report import CopiedFile, CopyReport
+from intake_bluesky.transfer.report import CopiedFile, CopyReport, EmbeddedArray
 from intake_bluesky.transfer.sources import Runs, Sources
 from intake_bluesky.transfer.targets import assets_place, check_into
 
 __all__ = [
-    "Assets", "CopiedFile", "CopyReport", "PackAssets", "PackFormat", "Runs", "Unfinished", "check_pack", "copy",
-    "pack", "unpack",
+    "Assets", "CopiedFile", "CopyReport", "EmbeddedArray", "PackAssets", "PackFormat", "Runs", "Unfinished",
+    "check_pack", "copy", "pack", "unpack",
 ]  # fmt: skip
 
-Assets: TypeAlias = Literal["link", "copy"]
+Assets: TypeAlias = Literal["link", "copy", "embed"]
 Unfinished: TypeAlias = Literal["skip", "copy"]
 
 
@@ -44,9 +45,11 @@ def copy(
         A catalog, or what a search in one found.
     into : BlueskyCatalog
         One that can be written.
-    assets : {"link", "copy"}
+    assets : {"link", "copy", "embed"}
         What becomes of the files that detectors wrote: ``"link"`` leaves them, both catalogs refer to the same files;
-        ``"copy"`` copies those that the runs name into `assets_into`, with checksums.
+        ``"copy"`` copies those that the runs name into `assets_into`, with checksums; ``"embed"`` writes their arrays
+        into a Zarr catalog, whatever its own ``arrays``, and reads them back. A run whose files are not all there is
+        then refused.
     assets_into : str or Path, optional
         A folder of this machine, or the URL of one in a bucket; by default ``assets`` in the folder, or bucket, into
         which runs are copied. A bucket is reached by the `storage_options` of `into`, by which that reads the copies,
@@ -86,5 +89,9 @@ def copy(
     check_into(into, dry_run=dry_run)
     if assets_into is not None and assets != "copy":
         raise UnsupportedOperation("assets_into is where files are copied to: give assets='copy' as well")
-    files = FileCopies(assets_place(into, assets_into), dry_run=dry_run) if assets == "copy" else None
+    files: FileCopies | Embedding | None = None
+    if assets == "copy":
+        files = FileCopies(assets_place(into, assets_into), dry_run=dry_run)
+    elif assets == "embed":
+        files = Embedding(into.store, dry_run=dry_run)
     return Copier(into.store, files, unfinished=unfinished == "copy", dry_run=dry_run).copy(Sources(runs))

@@ -209,8 +209,9 @@ def _add_copy(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     copying.add_argument("--query", metavar="TEXT", help="copy the runs that match alone: conditions, or words")
     copying.add_argument(
-        "--assets", choices=("link", "copy"), default="link",
-        help="leave the files of detectors where they are, or copy them, too (default: %(default)s)",
+        "--assets", choices=("link", "copy", "embed"), default="link",
+        help="leave the files of detectors where they are, copy them, too, or write their arrays into DST, a Zarr "
+        "catalog (default: %(default)s)",
     )  # fmt: skip
     copying.add_argument(
         "--assets-into", metavar="FOLDER", help="where to copy files, also s3://bucket/folder (default: assets in DST)"

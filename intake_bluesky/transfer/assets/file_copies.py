@@ -69,9 +69,9 @@ class FileCopies:
                 )
             return CopiedFile(location.path, copy, source.size, source.sha256, new=not there), source.begin
 
-    def root_map(self) -> dict[str, str]:
-        """Where a catalog finds the copies: by the folders that all names with the same first part have in common."""
-        return {root: self._place.at(_below(place)) for root, place in self._roots.root_map().items()}
+    def finish(self, report: CopyReport) -> None:
+        """Say where a catalog finds the copies: by the folders that all names with the same first part share."""
+        report.root_map = {root: self._place.at(_below(place)) for root, place in self._roots.root_map().items()}
 
 
 def _below(place: str) -> str:
