@@ -130,6 +130,12 @@ def test_large_file_is_put_in_parts_and_gets_its_name_last(
     assert objects.head(objects.name_of(copied.copy)).tag == tag
     read = BlueskyBucketCatalog(prefix, storage_options=options, root_map=report.root_map)[-1].primary.read()
     assert read.identical(source[-1].primary.read())
+    # From a bucket into another, what is read there is put as it comes.
+    there = BlueskyBucketCatalog(prefix, storage_options=options, root_map=report.root_map)
+    other = BlueskyBucketCatalog(f"{prefix}-other", storage_options=options)
+    [onward] = ingest.copy(there, into=other, assets="copy").check().files
+    assert onward.new
+    assert sha256(onward.copy, options) == copied.sha256
 
 
 @pytest.mark.parametrize("small", [True, False])

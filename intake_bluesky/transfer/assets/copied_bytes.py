@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from intake_bluesky.assets.location import Location
@@ -47,6 +48,8 @@ class CopiedBytes(io.RawIOBase):
         self.expected = self._status[1]
         self.version = hashlib.sha256(f"{location.path} {self._status[0]}".encode(errors="replace")).hexdigest()[:16]
         self._file = location.open()
+        # Who puts this file may hold the thread that reads it for its own requests, and can make no others there.
+        self._apart = None if location.is_local else ThreadPoolExecutor(1, "intake-bluesky-copy")
         self._failed: BaseException | None = None
         self._restart()
 
@@ -61,7 +64,8 @@ class CopiedBytes(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Read on; what the source raises, `check` raises again."""
         try:
-            block: bytes = bytes(self._file.read(size))
+            read = self._file.read
+            block = bytes(read(size) if self._apart is None else self._apart.submit(read, size).result())
         except BaseException as error:
             self._failed = error
             raise
@@ -116,6 +120,8 @@ class CopiedBytes(io.RawIOBase):
     def close(self) -> None:
         """Close the file."""
         if not self.closed:
+            if self._apart is not None:
+                self._apart.shutdown()
             self._file.close()
         super().close()
 

@@ -81,7 +81,8 @@ class Embedding:
         lacking = found is None or any(one.key not in found.get(one.stream, {}) for one in arrays)
         if lacking and not self._dry_run:
             self._check_same(source)
-            self._write(run, source.uid)
+            self._place.write(run)
+            self._written.add(source.uid)
             found = self._place.find(header)
         for one in arrays:
             checksum = "" if lacking and self._dry_run else self._compared(source.uid, one, found, new=lacking)
@@ -104,14 +105,6 @@ class Embedding:
             return
         if there is not Relation.SAME:
             raise DuplicateRun(f"{self._target!r} has another run of this uid, with other documents")
-
-    def _write(self, run: BlueskyRun, uid: str) -> None:
-        try:
-            self._place.write(run)
-        except BaseException:
-            self._place.remove(uid)
-            raise
-        self._written.add(uid)
 
     def _compared(self, uid: str, array: _SourceArray, found: KeptArrays | None, *, new: bool) -> str:
         """The checksum of the values, those in the files and those that are kept."""
