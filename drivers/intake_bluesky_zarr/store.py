@@ -16,7 +16,7 @@ from intake_bluesky.datasets.variables import storable
 from intake_bluesky.datasets.zarr_runs.read import ZarrRun
 from intake_bluesky.datasets.zarr_runs.targets import METADATA
 from intake_bluesky.documents.exact_json import json_text
-from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys
+from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys, RunHeader
 from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StoreUnavailable
 from intake_bluesky.files.bucket.run_writer import BucketInsert
 from intake_bluesky.files.bucket.store import BucketStore
@@ -25,6 +25,7 @@ from intake_bluesky.files.content.file_location import shown
 from intake_bluesky.files.content.listing import REMOVED
 from intake_bluesky.files.content.source import size_of, version_of
 from intake_bluesky.index.index import IndexEntry
+from intake_bluesky.storage.array_place import ArrayPlace, KeptArrays
 from intake_bluesky.storage.contract import RunInsert
 from intake_bluesky.storage.header_cache import HeaderCache
 from intake_bluesky.storage.wrapper import WrapperStore
@@ -70,6 +71,7 @@ class ZarrStore(BucketStore):
             raise ValueError(f"arrays is one of {', '.join(map(repr, get_args(Arrays)))}, not {arrays!r}")
         self._written = arrays
         self.assets: Callable[[], AssetOptions] = AssetOptions
+        self._embedded: set[str] = set()  # runs whose arrays were written before their documents
         self._hierarchies = HeaderCache[tuple[ZarrRun | None]]()
         super().__init__(urlpath, codec, **options)
 
@@ -164,7 +166,7 @@ class ZarrStore(BucketStore):
 
     def _write_arrays(self, uid: str, external: bool) -> None:
         """Write the hierarchy of a run, if it is to have one; the run is there whether that succeeds or not."""
-        if self._written == "never":
+        if self._written == "never" or uid in self._embedded:
             return
         try:
             entry = self.files.ask(lambda index: index.entry(uid))
@@ -180,6 +182,11 @@ class ZarrStore(BucketStore):
                 uid, type(error).__name__, shown(str(error)),
             )  # fmt: skip
 
+    @property
+    def array_place(self) -> ArrayPlace:
+        """The hierarchies beside the documents."""
+        return _Hierarchies(self)
+
     # Removing
 
     def remove(self, uid: str, *, permanent: bool = False) -> None:
@@ -192,6 +199,10 @@ class ZarrStore(BucketStore):
             When the bucket cannot be written.
         """
         super().remove(uid, permanent=permanent)
+        self._remove_arrays(uid, permanent=permanent)
+
+    def _remove_arrays(self, uid: str, *, permanent: bool) -> None:
+        self._embedded.discard(uid)
         self._hierarchies.drop(uid)
         try:
             for url in self._places(uid):
@@ -220,6 +231,32 @@ class ZarrStore(BucketStore):
         names.sort(key=f"{name}/{METADATA}".__ne__)  # the root first: without it the rest is no hierarchy
         objects.delete(names[:1])
         objects.delete(names[1:])
+
+
+class _Hierarchies(ArrayPlace):
+    """Those of the runs in a store, which are written for copies of runs."""
+
+    def __init__(self, store: ZarrStore) -> None:
+        self._store = store
+
+    def find(self, header: RunHeader) -> KeptArrays | None:
+        for url in self._store._places(header.uid):
+            run = ZarrRun(url, self._store._options)
+            try:
+                attrs = run.root.attrs
+            except (RunNotFound, DamagedRun):
+                continue
+            if (attrs.get("start"), attrs.get("stop")) == (json_text(header.start), json_text(header.stop)):
+                return {stream: run.arrays(stream) or {} for stream in header.streams}
+        return None
+
+    def write(self, run: BlueskyRun) -> None:
+        run.to_zarr(f"{self._store.urlpath}/", overwrite=True, storage_options=self._store._options)
+        self._store._hierarchies.drop(run.uid)
+        self._store._embedded.add(run.uid)
+
+    def remove(self, uid: str) -> None:
+        self._store._remove_arrays(uid, permanent=True)
 
 
 class _Documents(WrapperStore):

@@ -313,11 +313,14 @@ def _place(resource: Mapping[str, Any], options: AssetOptions) -> Place:
 
 def _is_there(path: str, options: AssetOptions) -> bool:
     """Whether there is something that begins with this name: of many files, the documents name the beginning."""
-    if "://" in path:
-        return False
     try:
         if not options.trusted:
             _check(path, options)
+        if "://" in path:  # two requests, for names that are not clear alone
+            there = Location(path, _storage_options(path, options))
+            with suppress(FileNotFoundError):
+                return bool(there.info().name)
+            return bool(there.beginning_with(path))
         return os.path.exists(path) or bool(Location(path).beginning_with(path))
     except OSError:  # it may not be looked for, or the folder cannot be listed
         return False

@@ -108,7 +108,7 @@ class FileStore(RunStore):
         return True
 
     @property
-    def local_folder(self) -> str | None:
+    def folder(self) -> str | None:
         """Where new files go."""
         with suppress(UnsupportedOperation):
             return self._target.folder(self.files)

@@ -313,6 +313,13 @@ class CloudObjects(Objects):
                 time.sleep(pause)
         raise AssertionError
 
+    def rename(self, name: str, new: str) -> None:
+        if (other := self._forked()) is not None:
+            other.rename(name, new)
+            return
+        self._do(lambda: self._store.copy(name, new, overwrite=False), new)
+        self.delete([name])
+
     def delete(self, names: Iterable[str]) -> None:
         several = list(names)
         if (other := self._forked()) is not None:

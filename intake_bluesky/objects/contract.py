@@ -79,7 +79,7 @@ class Objects(ABC):
     """
 
     atomic: ClassVar[bool]
-    """Whether of several that `create` an object at once one alone succeeds."""
+    """Whether of several that `create` an object at once, or `rename` one to it, one alone succeeds."""
 
     @abstractmethod
     def url(self, name: str) -> str:
@@ -144,6 +144,16 @@ class Objects(ABC):
         ------
         FileExistsError
             Where it is there; nothing was written.
+        """
+
+    @abstractmethod
+    def rename(self, name: str, new: str) -> None:
+        """Give an object another name, that none has.
+
+        Raises
+        ------
+        FileExistsError
+            Where one has it; nothing was changed.
         """
 
     @abstractmethod

@@ -183,6 +183,12 @@ class FilesystemObjects(Objects):
                 raise FileExistsError(f"{self.url(name)} is there already") from error
             raise
 
+    def rename(self, name: str, new: str) -> None:
+        self._fs.invalidate_cache()
+        if self._fs.exists(self._root + new):
+            raise FileExistsError(f"{shown(self.url(new))} is there already")
+        self._fs.mv(self._root + name, self._root + new)
+
     def delete(self, names: Iterable[str]) -> None:
         for name in names:
             with suppress(FileNotFoundError), self._explained(name, "delete"):

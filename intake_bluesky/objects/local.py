@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from typing import Final
 from uuid import uuid4
 
 from intake_bluesky.objects.contract import ANY, Data, ObjectInfo, ObjectReplaced, Objects, Span, matcher
 
 __all__ = ["LocalObjects"]
+
+LINKLESS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What systems of files without hard links answer, as those of memory cards are."""
 
 
 class LocalObjects(Objects):
@@ -91,6 +96,22 @@ class LocalObjects(Objects):
             os.unlink(passing)
         _sync(os.path.dirname(name))
         return self.head(name).tag
+
+    def rename(self, name: str, new: str) -> None:
+        os.makedirs(os.path.dirname(new), exist_ok=True)
+        try:
+            os.link(name, new)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            if error.errno not in LINKLESS:
+                raise
+            if os.path.lexists(new):
+                raise FileExistsError(f"{new} is there already") from None
+            os.rename(name, new)
+        else:
+            os.unlink(name)
+        _sync(os.path.dirname(new))
 
     def _written(self, name: str, data: Data) -> str:
         folder, last = os.path.split(name)

@@ -93,7 +93,7 @@ def settings_for(scheme: str, options: Mapping[str, Any]) -> StoreSettings | Non
 def _s3(given: dict[str, Any]) -> StoreSettings:
     _check_encryption(given.pop("s3_additional_kwargs", None))
     client_kwargs = dict(given.pop("client_kwargs", None) or {})
-    made = StoreSettings({"skip_signature": False})
+    made = StoreSettings({"skip_signature": False, "copy_if_not_exists": "multipart"})
     endpoint = given.pop("endpoint_url", None) or client_kwargs.pop("endpoint_url", None)
     client_kwargs.pop("endpoint_url", None)
     region = client_kwargs.pop("region_name", None)

@@ -14,18 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias
 
-from intake_bluesky.documents.model import (
-    ALL_KEYS,
-    DatumPage,
-    Document,
-    EventPage,
-    Keys,
-    RunHeader,
-    RunSummary,
-)
+from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.documents.run_documents import RunDocuments
 from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, UnsupportedOperation
 from intake_bluesky.query import ALL, Path, Query, split
+from intake_bluesky.storage.array_place import ArrayPlace
 from intake_bluesky.storage.order import Order
 from intake_bluesky.storage.statistics import SharedStatistics, StatisticsCache
 from intake_bluesky.storage.whole_runs import insert_run
@@ -126,8 +119,13 @@ class RunStore(ABC):
         return False
 
     @property
-    def local_folder(self) -> str | None:
-        """The folder of this machine in which new runs are put, for files beside them; None where there is none."""
+    def folder(self) -> str | None:
+        """The folder in which new runs are put, a path or a URL, for files beside them; None where there is none."""
+        return None
+
+    @property
+    def array_place(self) -> ArrayPlace | None:
+        """What keeps arrays of detectors' files beside the documents; None where nothing does."""
         return None
 
     @property

@@ -48,8 +48,8 @@ CONTRACT: Final[Mapping[str, tuple[tuple[Any, ...], Mapping[str, Any]]]] = {
 }
 """Every method of `RunStore`, with arguments that are no defaults."""
 ANSWERS: Final = (
-    "cache_key", "exact_documents", "local_folder", "ordered", "shared_statistics", "statistics", "trusts_paths", "ttl",
-    "writable",
+    "array_place", "cache_key", "exact_documents", "folder", "ordered", "shared_statistics", "statistics",
+    "trusts_paths", "ttl", "writable",
 )  # fmt: skip
 """Every answer of `RunStore` that takes no arguments."""
 

@@ -21,8 +21,9 @@ from intake_bluesky.errors import (
 )
 from intake_bluesky.runtime.progress import track
 from intake_bluesky.storage.contract import RunStore
+from intake_bluesky.transfer.assets.embedding import Embedding
+from intake_bluesky.transfer.assets.file_copies import FileCopies
 from intake_bluesky.transfer.digests import Digest, Relation, compare
-from intake_bluesky.transfer.file_copies import FileCopies
 from intake_bluesky.transfer.reading import Reading, SourceFailed, read_ahead
 from intake_bluesky.transfer.report import CopyReport
 from intake_bluesky.transfer.sources import Source, Sources
@@ -50,14 +51,16 @@ class Copier:
     Parameters
     ----------
     target : RunStore
-    files : FileCopies or None
-        Where files are copied to, if they are.
+    files : FileCopies, Embedding or None
+        Where files are copied to, or their arrays, if they are.
     unfinished : bool
         Whether runs without a stop are copied.
     dry_run : bool
     """
 
-    def __init__(self, target: RunStore, files: FileCopies | None, *, unfinished: bool, dry_run: bool) -> None:
+    def __init__(
+        self, target: RunStore, files: FileCopies | Embedding | None, *, unfinished: bool, dry_run: bool
+    ) -> None:
         self._target, self._files, self._unfinished = target, files, unfinished
         self.report = CopyReport(dry_run=dry_run)
         self._unclear: list[_Unclear] = []
@@ -84,7 +87,7 @@ class Copier:
             so_far = f"So far: {self.report.head}. Once that is mended, the same copy goes on from here"
             raise CopyFailed(f"copying stopped: {error}. {so_far}", self.report) from error
         if self._files is not None:
-            self.report.root_map = self._files.root_map()
+            self._files.finish(self.report)
         return self.report
 
     def _wanted(self, sources: Iterator[Source | str]) -> Iterator[Source]:
@@ -262,6 +265,8 @@ class Copier:
             pass
         except UnsupportedOperation:  # this program is writing it
             return False
+        if isinstance(self._files, Embedding):  # the arrays went with the beginning
+            self._files.copy(source, self.report)
         with read_ahead([source], ordered=self._target.exact_documents) as readings:
             [reading] = readings
             [error] = self._target.insert_runs([reading.pairs()])

@@ -7,19 +7,20 @@ from typing import Literal, TypeAlias, get_args
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UnsupportedOperation
+from intake_bluesky.transfer.assets.embedding import Embedding
+from intake_bluesky.transfer.assets.file_copies import FileCopies
 from intake_bluesky.transfer.copier import Copier
-from intake_bluesky.transfer.file_copies import FileCopies
 from intake_bluesky.transfer.packs import PackAssets, PackFormat, check_pack, pack, unpack
-from intake_bluesky.transfer.report import CopiedFile, CopyReport
+from intake_bluesky.transfer.report import CopiedFile, CopyReport, EmbeddedArray
 from intake_bluesky.transfer.sources import Runs, Sources
-from intake_bluesky.transfer.targets import assets_folder, check_into
+from intake_bluesky.transfer.targets import assets_place, check_into
 
 __all__ = [
-    "Assets", "CopiedFile", "CopyReport", "PackAssets", "PackFormat", "Runs", "Unfinished", "check_pack", "copy",
-    "pack", "unpack",
+    "Assets", "CopiedFile", "CopyReport", "EmbeddedArray", "PackAssets", "PackFormat", "Runs", "Unfinished",
+    "check_pack", "copy", "pack", "unpack",
 ]  # fmt: skip
 
-Assets: TypeAlias = Literal["link", "copy"]
+Assets: TypeAlias = Literal["link", "copy", "embed"]
 Unfinished: TypeAlias = Literal["skip", "copy"]
 
 
@@ -44,12 +45,15 @@ def copy(
         A catalog, or what a search in one found.
     into : BlueskyCatalog
         One that can be written.
-    assets : {"link", "copy"}
+    assets : {"link", "copy", "embed"}
         What becomes of the files that detectors wrote: ``"link"`` leaves them, both catalogs refer to the same files;
-        ``"copy"`` copies those that the runs name into `assets_into`, with checksums.
+        ``"copy"`` copies those that the runs name into `assets_into`, with checksums; ``"embed"`` writes their arrays
+        into a Zarr catalog, whatever its own ``arrays``, and reads them back. A run whose files are not all there is
+        then refused.
     assets_into : str or Path, optional
-        A local folder; by default ``assets`` in the folder of files into which runs are copied. Documents are never
-        changed: `CopyReport.root_map` is what a catalog needs to find the copies.
+        A folder of this machine, or the URL of one in a bucket; by default ``assets`` in the folder, or bucket, into
+        which runs are copied. A bucket is reached by the `storage_options` of `into`, by which that reads the copies,
+        too. Documents are never changed: `CopyReport.root_map` is what a catalog needs to find the copies.
     unfinished : {"skip", "copy"}
         What to do with runs without a stop, which may be going on: pass over, or copy what there is. A later call
         copies them anew once they have ended.
@@ -85,5 +89,9 @@ def copy(
     check_into(into, dry_run=dry_run)
     if assets_into is not None and assets != "copy":
         raise UnsupportedOperation("assets_into is where files are copied to: give assets='copy' as well")
-    files = FileCopies(assets_folder(into, assets_into), dry_run=dry_run) if assets == "copy" else None
+    files: FileCopies | Embedding | None = None
+    if assets == "copy":
+        files = FileCopies(assets_place(into, assets_into), dry_run=dry_run)
+    elif assets == "embed":
+        files = Embedding(into.store, dry_run=dry_run)
     return Copier(into.store, files, unfinished=unfinished == "copy", dry_run=dry_run).copy(Sources(runs))

@@ -10,15 +10,15 @@ from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.runtime.progress import track
 from intake_bluesky.runtime.secrets import shown
+from intake_bluesky.transfer.assets.file_copies import FileCopies
 from intake_bluesky.transfer.copier import Copier
 from intake_bluesky.transfer.databroker_packs import DatabrokerPack, databroker_pack
-from intake_bluesky.transfer.file_copies import FileCopies
 from intake_bluesky.transfer.pack_sources import open_pack
 from intake_bluesky.transfer.pack_targets import target_for
 from intake_bluesky.transfer.packer import RunPacker
 from intake_bluesky.transfer.report import CopyReport
 from intake_bluesky.transfer.sources import Runs, Sources
-from intake_bluesky.transfer.targets import assets_folder, check_into
+from intake_bluesky.transfer.targets import assets_place, check_into
 from intake_bluesky.transfer.unpacker import PackedSources, opened_runs, unpack_into
 
 __all__ = ["PackAssets", "PackFormat", "check_pack", "pack", "unpack"]
@@ -118,9 +118,9 @@ def unpack(archive: Place, into: Place | BlueskyCatalog, *, assets_into: Place |
             if assets_into is not None:
                 raise UnsupportedOperation("assets_into is for catalogs: in a folder files are in assets")
             return unpack_into(opened, _path(into))
-        folder = assets_folder(into, assets_into)
-        with opened_runs(opened, folder) as runs:
-            return runs.told(_copied(runs.sources, into, FileCopies(folder, dry_run=False)))
+        place = assets_place(into, assets_into)
+        with opened_runs(opened, place.at("")) as runs:
+            return runs.told(_copied(runs.sources, into, FileCopies(place, dry_run=False)))
 
 
 def check_pack(archive: Place) -> dict[str, str]:
@@ -138,7 +138,7 @@ def check_pack(archive: Place) -> dict[str, str]:
 def _from_databroker(older: DatabrokerPack, into: Place | BlueskyCatalog, assets_into: Place | None) -> CopyReport:
     sources = PackedSources(older.form, older.paths, older.root_map)
     if isinstance(into, BlueskyCatalog):
-        report = _copied(sources, into, FileCopies(assets_folder(into, assets_into), dry_run=False))
+        report = _copied(sources, into, FileCopies(assets_place(into, assets_into), dry_run=False))
     else:
         report = _pack(sources, _path(into), "copy", older.form)
     report.missing |= older.missing | sources.problems

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from intake_bluesky.catalogs.display.page import code, escaped, fold, grid, page
 from intake_bluesky.errors import CopyFailed, printable
 
-__all__ = ["CopiedFile", "CopyReport"]
+__all__ = ["CopiedFile", "CopyReport", "EmbeddedArray"]
 
 SHOWN: Final = 20  # refused runs, and missing files, that are shown
 ANY_ORDER: Final = "compared event by event, in any order: one of the stores does not keep the order of documents"
@@ -38,6 +38,30 @@ class CopiedFile:
     new: bool
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddedArray:
+    """An array of files, and that it is in the target.
+
+    Attributes
+    ----------
+    uid, stream, key : str
+    size : int
+        In bytes.
+    sha256 : str
+        Of the values, piece by piece as they are stored; those in the files and those in the target are the same.
+        Empty where it was not written, in a dry run.
+    new : bool
+        False where it was there already.
+    """
+
+    uid: str
+    stream: str
+    key: str
+    size: int
+    sha256: str
+    new: bool
+
+
 @dataclass(slots=True, repr=False)
 class CopyReport:
     """What `copy` did, or after a dry run would do.
@@ -56,6 +80,7 @@ class CopyReport:
         Whether documents were compared one by one in their order. False where one of the stores gives them in another
         order or form, as MongoDB does: then events and datums were compared each by itself, in any order.
     files : list of CopiedFile
+    arrays : list of EmbeddedArray
     missing : dict of str to str
         Files that runs name and that could not be copied with them, since they are not there or may not be read: why.
     root_map : dict of str to str
@@ -70,6 +95,7 @@ class CopyReport:
     documents: int = 0
     exact: bool = True
     files: list[CopiedFile] = field(default_factory=list)
+    arrays: list[EmbeddedArray] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     root_map: dict[str, str] = field(default_factory=dict)
     dry_run: bool = False
@@ -89,7 +115,8 @@ class CopyReport:
         """All of it as plain values."""
         names = ("dry_run", "copied", "skipped", "unfinished", "refused", "documents", "exact", "missing", "root_map")
         files = [{name: getattr(one, name) for name in CopiedFile.__slots__} for one in self.files]
-        return {**{name: getattr(self, name) for name in names}, "files": files}
+        arrays = [{name: getattr(one, name) for name in EmbeddedArray.__slots__} for one in self.arrays]
+        return {**{name: getattr(self, name) for name in names}, "files": files, "arrays": arrays}
 
     def __repr__(self) -> str:
         return "\n".join([self.head, *self._lines()])
@@ -103,13 +130,8 @@ class CopyReport:
         parts += [f"{len(self.skipped):,} there already"] if self.skipped else []
         parts += [f"{len(self.unfinished):,} without a stop passed over"] if self.unfinished else []
         parts += [f"{len(self.refused):,} refused"] if self.refused else []
-        if self.files:
-            new = [one for one in self.files if one.new]
-            size = _size(sum(one.size for one in new))
-            parts.append(f"{_counted(len(new), 'file')} {done} ({size})")
-            parts += (
-                [f"{_counted(len(self.files) - len(new), 'file')} there already"] if len(new) < len(self.files) else []
-            )
+        embedded = "would be embedded" if self.dry_run else "embedded"
+        parts += [*_brought(self.files, "file", done), *_brought(self.arrays, "array", embedded)]
         parts += [f"{_counted(len(self.missing), 'file')} missing"] if self.missing else []
         return ", ".join(parts)
 
@@ -135,6 +157,15 @@ class CopyReport:
 def _table(title: str, told: Mapping[str, str]) -> str:
     rows = [(code(what), escaped(why)) for what, why in list(told.items())[:SHOWN]]
     return fold(title, f"{len(told):,}", grid((), rows, wrap={1}), unfolded=True)
+
+
+def _brought(several: Sequence[CopiedFile | EmbeddedArray], thing: str, done: str) -> Iterator[str]:
+    """What became of files, or arrays."""
+    new = [one for one in several if one.new]
+    if several:
+        yield f"{_counted(len(new), thing)} {done} ({_size(sum(one.size for one in new))})"
+    if len(new) < len(several):
+        yield f"{_counted(len(several) - len(new), thing)} there already"
 
 
 def _counted(number: int, thing: str) -> str:

@@ -1,15 +1,15 @@
-"""The catalog that runs are copied into, and the folder for their files."""
+"""The catalog that runs are copied into, and the place for their files."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Final
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UnsupportedOperation
+from intake_bluesky.transfer.assets.file_places import FilePlace, file_place
 
-__all__ = ["assets_folder", "check_into"]
+__all__ = ["assets_place", "check_into"]
 
 FOLDER: Final = "assets"
 
@@ -31,18 +31,18 @@ def check_into(into: BlueskyCatalog, *, dry_run: bool = False) -> None:
         store.check_writable()
 
 
-def assets_folder(into: BlueskyCatalog, given: str | os.PathLike[str] | None) -> Path:
+def assets_place(into: BlueskyCatalog, given: str | os.PathLike[str] | None) -> FilePlace:
     """Where the files of runs in a catalog are copied to.
 
     Raises
     ------
     UnsupportedOperation
+    MissingDependency
     """
-    if given is not None:
-        if "://" in os.fspath(given):
-            raise UnsupportedOperation(f"files are copied into a local folder, not to {given}")
-        return Path(given).expanduser().absolute()
-    folder = into.store.local_folder
+    folder = None if given is None else os.fspath(given)
+    if folder is None and (own := into.store.folder) is not None:
+        folder = f"{own.rstrip('/')}/{FOLDER}"
     if folder is None:
-        raise UnsupportedOperation(f"{into!r} has no local folder to copy files into: give assets_into=...")
-    return Path(folder, FOLDER)
+        raise UnsupportedOperation(f"{into!r} has no folder to copy files into: give assets_into=...")
+    # By these the catalog reads the copies, too.
+    return file_place(folder, into.storage_options or {})

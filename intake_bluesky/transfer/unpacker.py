@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -159,10 +160,12 @@ def _named(file: NamedFile, files: Mapping[str, PackedFile], report: CopyReport)
 
 
 @contextmanager
-def opened_runs(pack: PackSource, beside: Path) -> Iterator[OpenedRuns]:
+def opened_runs(pack: PackSource, beside: str) -> Iterator[OpenedRuns]:
     """The runs of a pack that are as they were packed, for a catalog to copy; a zip file is unpacked for that time."""
-    beside.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=beside) as temporary:
+    near = None if "://" in beside else beside  # of a bucket, where this machine has its temporary files
+    if near is not None:
+        os.makedirs(near, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=near) as temporary:
         folder, damaged = pack.place, {}
         if not pack.place.is_dir():
             folder = Path(temporary, "pack")

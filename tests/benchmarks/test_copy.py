@@ -84,7 +84,7 @@ def measure(benchmark: BenchmarkFixture, work: Callable[[Path], Any], folder: Pa
 
 
 def test_floor_read_write_and_read_again(benchmark: BenchmarkFixture, source: BlueskyCatalog, tmp_path: Path) -> None:
-    folder = source.store.local_folder
+    folder = source.store.folder
     assert folder is not None
     measure(benchmark, lambda into: by_hand(Path(folder), into), tmp_path)
 

@@ -28,7 +28,7 @@ from tests.servers.s3 import KEY, SECRET, Buckets
 
 pytestmark = pytest.mark.slow
 
-RUNS = 100
+RUNS = 500
 KILLED = 50
 
 

@@ -98,6 +98,12 @@ def test_the_seven_verbs(place: Place) -> None:
     assert names(objects.list(folder, "**/c"), folder) == ["below/deep/c"]
     assert names(objects.list(folder, "*/*/?"), folder) == ["below/deep/c"]
     assert next(objects.list(folder)).tag == objects.head(f"{folder}/a").tag
+    with pytest.raises(FileExistsError):
+        objects.rename(f"{folder}/a", f"{folder}/b")
+    objects.rename(f"{folder}/a", f"{folder}/as well")
+    assert (objects.get(f"{folder}/b")[0], objects.get(f"{folder}/as well")[0]) == (b"content", b"other")
+    objects.rename(f"{folder}/as well", f"{folder}/a")
+    assert names(objects.list(folder), folder) == ["a", "b"]
     for failing in (objects.head, objects.get, objects.list):
         with pytest.raises(FileNotFoundError):
             failing(f"{folder}/none")

@@ -11,11 +11,14 @@ import pytest
 from intake_bluesky import BlueskyCatalog, ingest
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.testing import MemoryStore
-from intake_bluesky.testing.asset_runs import DATASET, npy_seq, stream_hdf5, two_files
+from intake_bluesky.testing.asset_runs import DATASET, frames, npy_seq, stream_hdf5, two_files, write_hdf5
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import scan
 from intake_bluesky.testing.runs import EXAMPLES
+from intake_bluesky.transfer.assets import file_places
+from intake_bluesky.transfer.assets.copied_bytes import CopiedBytes
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
+from tests.transfer.packed_runs import catalog, streamed
 
 
 def _has_files(run: Run) -> bool:
@@ -111,3 +114,69 @@ def test_lost_files_that_hdf5_files_lead_to_are_told(tmp_path: Path) -> None:
     report = ingest.copy(source, into=into, assets="copy", assets_into=tmp_path / "to")
     assert len(report.copied) == 1
     assert "leads to 'lost.h5', which is not there" in "".join(report.missing.values())
+
+
+@pytest.mark.parametrize("how", ["written", "replaced", "cut"])
+def test_file_that_changes_while_it_is_copied_is_refused(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stream_hdf5(tmp_path / "data")
+    path, read = tmp_path / "data" / "stream.h5", CopiedBytes.read
+
+    def changing(self: CopiedBytes, size: int = -1) -> bytes:
+        block = read(self, size)
+        if self.path == str(path) and not block:
+            if how == "replaced":
+                (tmp_path / "new").write_bytes(path.read_bytes())
+                (tmp_path / "new").replace(path)
+            else:
+                path.write_bytes(path.read_bytes()[: -1 if how == "cut" else None] + b"!" * (how == "written"))
+        return block
+
+    into = BlueskyCatalog(MemoryStore())
+    with monkeypatch.context() as patched:
+        patched.setattr(CopiedBytes, "read", changing)
+        report = ingest.copy(catalog(run, scan()), into=into, assets="copy", assets_into=tmp_path / "to")
+    assert report.copied == [scan()[0][1]["uid"]]
+    assert "changed while it was copied" in "".join(report.refused.values())
+    assert not [path for path in (tmp_path / "to").rglob("*") if path.name.startswith("stream.h5")]
+    assert ingest.copy(catalog(run), into=into, assets="copy", assets_into=tmp_path / "to").refused == {}
+
+
+def test_a_file_that_two_runs_share_is_copied_once(tmp_path: Path) -> None:
+    uri = write_hdf5(tmp_path / "data" / "shared.h5", frames(6))
+    source = catalog(*(streamed(label, uri) for label in ("first", "second")))
+    into = BlueskyCatalog(MemoryStore())
+    report = ingest.copy(source, into=into, assets="copy", assets_into=tmp_path / "to").check()
+    assert len(report.copied) == 2
+    assert len(report.files) == 1
+
+
+def test_two_files_that_come_to_one_place_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is told, and the first stays: a copy that has seen a free name does not own it."""
+    sources = []
+    for number in range(2):
+        write_hdf5(tmp_path / str(number) / "x.h5", frames(3, first=number))
+        run = streamed(f"run {number}", f"file://localhost{tmp_path}/data/x.h5")
+        sources.append(catalog(run, root_map={f"{tmp_path}/data": str(tmp_path / str(number))}))
+    monkeypatch.setattr(file_places._FolderPlace, "has", lambda self, path: False)
+    first, second = (
+        ingest.copy(source, into=BlueskyCatalog(MemoryStore()), assets="copy", assets_into=tmp_path / "to")
+        for source in sources
+    )
+    [copied] = first.check().files
+    assert "another file" in "".join(second.refused.values())
+    assert hashlib.sha256(Path(copied.copy).read_bytes()).hexdigest() == copied.sha256
+    assert [path.name for path in (tmp_path / "to").rglob("*") if path.is_file()] == ["x.h5"]
+
+
+def test_names_that_climb_are_not_followed(tmp_path: Path) -> None:
+    write_hdf5(tmp_path / "secret.h5", frames(3))
+    (tmp_path / "data").mkdir()
+    for name in ("data/../secret.h5", "data/%2e%2e/secret.h5"):
+        source = catalog(streamed(name, f"file://localhost{tmp_path}/{name}"))
+        into = BlueskyCatalog(MemoryStore())
+        report = ingest.copy(source, into=into, assets="copy", assets_into=tmp_path / "to")
+        assert not report.files
+        assert "'..'" in "".join([*report.missing.values(), *report.refused.values()])
+    assert not (tmp_path / "to").exists()

@@ -11,25 +11,33 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from intake_bluesky import BlueskyCatalog, ingest
 from intake_bluesky.errors import CopyFailed, UnsupportedOperation
+from intake_bluesky.objects import objects_at
 from intake_bluesky.storage import WrapperStore
 from intake_bluesky.testing import MemoryStore
+from intake_bluesky.testing.asset_runs import frames, write_hdf5
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.differences import assert_documents
 from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.plain_runs import count, failed, scan, unfinished
 from intake_bluesky.transfer import copier
+from intake_bluesky.transfer.assets import file_places
+from intake_bluesky_bucket import BlueskyBucketCatalog
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from intake_bluesky_msgpack import BlueskyMsgpackCatalog
 from intake_bluesky_sql import BlueskySQLCatalog
+from tests.drivers.test_bucket import options_of
 from tests.transfer.conftest import put
+from tests.transfer.packed_runs import streamed
 
 
 @pytest.fixture(autouse=True)
@@ -58,43 +66,84 @@ def check_all(catalog: BlueskyCatalog, runs: list[Run]) -> None:
 
 
 COPY = """
-import sys
+import json, sys
 from intake_bluesky import ingest
+from intake_bluesky.transfer.assets import file_places
+from intake_bluesky_bucket import BlueskyBucketCatalog
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from intake_bluesky_msgpack import BlueskyMsgpackCatalog
 from intake_bluesky_sql import BlueskySQLCatalog
-source, kind, target = sys.argv[1:]
-print("ready", flush=True)
-ingest.copy(BlueskyJSONLCatalog(source), into=globals()[kind](target)).check()
+source, kind, target, assets, options = sys.argv[1:]
+file_places.BLOCK = 500  # in a bucket the files are put as large ones are
+into = globals()[kind](target, storage_options=json.loads(options))
+ingest.copy(BlueskyJSONLCatalog(source), into=into, assets="copy", assets_into=assets).check()
 print("done", flush=True)
 """
+KILLED = 20
+KINDS: dict[type[BlueskyCatalog], str] = {
+    BlueskyMsgpackCatalog: "msgpack", BlueskySQLCatalog: "runs.db", BlueskyBucketCatalog: "bucket",
+}  # fmt: skip
+
+
+def there(folder: str, options: dict[str, Any]) -> list[str]:
+    """What is in a folder or a bucket, and below."""
+    if "://" not in folder:
+        return [str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()]
+    objects, name = objects_at(folder, options)
+    with suppress(FileNotFoundError):
+        return [info.name.removeprefix(f"{name}/") for info in objects.list(name, "**")]
+    return []
+
+
+def killed_once_there_are(number: int, chance: float, arguments: list[str], count: Callable[[], int]) -> bool:
+    """Copy in a process that is killed once so many files are there, and a little later; whether it was."""
+    process = subprocess.Popen([sys.executable, "-c", COPY, *arguments], stdout=subprocess.PIPE)
+    while count() < number and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(chance)
+    process.send_signal(signal.SIGKILL)
+    told, _ = process.communicate()
+    return told == b""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [BlueskyMsgpackCatalog, BlueskySQLCatalog])
-def test_killed_at_any_moment_and_resumed(kind: Any, tmp_path: Path) -> None:
-    """Each process begins where the one before was killed; 20 in all."""
-    made = [run_of(number) for number in range(300)]
+@pytest.mark.parametrize("kind", KINDS, ids=KINDS.values())
+def test_killed_at_any_moment_and_resumed(
+    kind: Any, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process begins where the one before was killed: at 20 points over the length, with files and all."""
+    made = [streamed(f"run {number}", write_hdf5(tmp_path / "data" / f"{number}.h5", frames(3, first=number)))
+            for number in range(3 * KILLED)]  # fmt: skip
     source = BlueskyJSONLCatalog(str(tmp_path / "source"))
     put(source, made)
     source.store.close()
-    target = str(tmp_path / "copies" if kind is BlueskyMsgpackCatalog else tmp_path / "copies.db")
-    chance = random.Random(1)
-    for _ in range(10):
-        process = subprocess.Popen(
-            [sys.executable, "-c", COPY, str(tmp_path / "source"), kind.__name__, target], stdout=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(chance.random() * 0.4)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    into = kind(target)
-    report = ingest.copy(source, into=into).check()
-    assert len(report.copied) + len(report.skipped) == len(made)
+    target, assets, options = str(tmp_path / KINDS[kind]), str(tmp_path / "assets"), dict[str, Any]()
+    if kind is BlueskyBucketCatalog:
+        target, options = f"s3://private/{uuid4().hex}", options_of(request.getfixturevalue("buckets").endpoint)
+        assets = f"{target}/assets"
+    arguments = [str(tmp_path / "source"), kind.__name__, target, assets, json.dumps(options)]
+    random_ = random.Random(1)
+    killed = [
+        killed_once_there_are(3 * point + 1, random_.random() * 0.01, arguments, lambda: len(there(assets, options)))
+        for point in range(KILLED)
+    ]
+    assert sum(killed) >= KILLED - 1, "the last may have been done"
+    into = kind(target, storage_options=options)
+    monkeypatch.setattr(file_places, "BLOCK", 500)
+    report = ingest.copy(source, into=into, assets="copy", assets_into=assets).check()
+    assert len(report.copied) + len(report.skipped) == len(report.files) == len(made)
+    assert sum(one.new for one in report.files) < 6
     check_all(into, made)
+    into.store.close()
+    folder = str(tmp_path / "data")[1:]
+    assert sorted(there(assets, options)) == sorted(f"{folder}/{number}.h5" for number in range(3 * KILLED))
     if kind is BlueskyMsgpackCatalog:
         assert len(os.listdir(target)) == len(made), "no file is left that is no run"
+    moved = kind(target, storage_options=options, root_map=report.root_map)
+    (tmp_path / "data").rename(tmp_path / "gone")
+    for number in range(0, len(made), 7):
+        expected = frames(3, first=number)
+        assert (moved[made[number][0][1]["uid"]].primary.read()["image"].values.reshape(3, 4, 6) == expected).all()
 
 
 def test_beginning_is_copied_anew(tmp_path: Path) -> None:

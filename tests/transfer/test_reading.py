@@ -161,8 +161,8 @@ def test_what_is_copied(tmp_path: Path) -> None:
     for wrong in (uids, 3, source.store):
         with pytest.raises(NotImplementedError, match="copy takes a catalog, a run or a list of runs"):
             ingest.copy(wrong, into=source)  # type: ignore[arg-type]
-    with pytest.raises(NotImplementedError, match="'link' or 'copy', not 'embed'"):
-        ingest.copy(source, into=source, assets="embed")  # type: ignore[arg-type]
+    with pytest.raises(NotImplementedError, match="'link' or 'copy' or 'embed', not 'move'"):
+        ingest.copy(source, into=source, assets="move")  # type: ignore[arg-type]
 
 
 def test_copying_onto_itself_changes_nothing(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -24,22 +26,36 @@ from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from intake_bluesky_mongo import EmbeddedStore, NormalizedStore
 from intake_bluesky_msgpack import BlueskyMsgpackCatalog
 from intake_bluesky_sql import BlueskySQLCatalog
+from intake_bluesky_zarr import BlueskyZarrCatalog
 from tests.drivers.mongo_stores import EAGER
+from tests.drivers.test_bucket import options_of
 from tests.servers.mongo import new_database, uri_of
 from tests.servers.postgres import Postgres
 from tests.transfer.conftest import put
 
 
-@pytest.fixture
-def catalogs(tmp_path: Path) -> list[BlueskyCatalog]:
-    """Of each kind of file and of SQLite, and a bucket on this machine; the first once more at the end."""
+def chain(folder: Path, bucket: str, options: dict[str, Any]) -> list[BlueskyCatalog]:
+    """A catalog of each kind, which runs go through; the first kind once more at the end."""
     return [
-        BlueskyJSONLCatalog(str(tmp_path / "jsonl")),
-        BlueskyMsgpackCatalog(str(tmp_path / "msgpack"), compression="zst"),
-        BlueskySQLCatalog(str(tmp_path / "runs.db")),
-        BlueskyBucketCatalog(str(tmp_path / "bucket")),
-        BlueskyJSONLCatalog(str(tmp_path / "again"), compression="gz"),
+        BlueskyJSONLCatalog(str(folder / "jsonl")),
+        BlueskyBucketCatalog(f"{bucket}/documents", storage_options=options),
+        BlueskyZarrCatalog(f"{bucket}/arrays", arrays="always", storage_options=options),
+        BlueskyMsgpackCatalog(str(folder / "msgpack"), compression="zst"),
+        BlueskySQLCatalog(str(folder / "runs.db")),
+        BlueskyJSONLCatalog(str(folder / "again"), compression="gz"),
     ]
+
+
+@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.slow)])
+def catalogs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[BlueskyCatalog]]:
+    if request.param == "disk":
+        made = chain(tmp_path, str(tmp_path / "bucket"), {})
+    else:
+        options = options_of(request.getfixturevalue("buckets").endpoint)
+        made = chain(tmp_path, f"s3://private/{uuid4().hex}", options)
+    yield made
+    for catalog in made:
+        catalog.store.close()
 
 
 def examples(folder: Path) -> dict[str, Run]:
@@ -50,13 +66,13 @@ def test_examples_go_through_all_kinds_of_stores(catalogs: list[BlueskyCatalog],
     made = examples(tmp_path / "assets")
     first, *others = catalogs
     put(first, made.values())
-    for source, target in zip(catalogs, others, strict=False):
+    for source, target in pairwise(catalogs):
         report = ingest.copy(source, into=target, unfinished="copy").check()
         assert sorted(report.copied) == sorted(made)
         assert report.exact
         assert report.documents == sum(map(len, made.values()))
-    for uid, run in made.items():
-        assert_documents(list(others[-1].store.documents(uid)), run)
+        for uid, run in made.items():
+            assert_documents(list(target.store.documents(uid)), run)
     again = ingest.copy(first, into=others[-1], unfinished="copy").check()
     assert (sorted(again.skipped), again.copied) == (sorted(made), [])
 
@@ -64,11 +80,7 @@ def test_examples_go_through_all_kinds_of_stores(catalogs: list[BlueskyCatalog],
 @pytest.mark.hypothesis
 def test_drawn_runs_go_through_all_kinds_of_stores(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("drawn")
-    catalogs: list[BlueskyCatalog] = [
-        BlueskyMsgpackCatalog(str(folder / "msgpack")),
-        BlueskySQLCatalog(str(folder / "runs.db")),
-        BlueskyJSONLCatalog(str(folder / "jsonl")),
-    ]
+    _, *catalogs = chain(folder, str(folder / "bucket"), {})
 
     @given(runs() | odd_runs())
     def check(run: Run) -> None:

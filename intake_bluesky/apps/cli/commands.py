@@ -209,10 +209,13 @@ def _add_copy(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     copying.add_argument("--query", metavar="TEXT", help="copy the runs that match alone: conditions, or words")
     copying.add_argument(
-        "--assets", choices=("link", "copy"), default="link",
-        help="leave the files of detectors where they are, or copy them, too (default: %(default)s)",
+        "--assets", choices=("link", "copy", "embed"), default="link",
+        help="leave the files of detectors where they are, copy them, too, or write their arrays into DST, a Zarr "
+        "catalog (default: %(default)s)",
     )  # fmt: skip
-    copying.add_argument("--assets-into", metavar="FOLDER", help="where to copy files (default: assets in DST)")
+    copying.add_argument(
+        "--assets-into", metavar="FOLDER", help="where to copy files, also s3://bucket/folder (default: assets in DST)"
+    )
     copying.add_argument("--unfinished", action="store_true", help="copy runs without a stop, too, as far as they go")
     copying.add_argument("--dry-run", action="store_true", help="read and compare, and write nothing")
 

@@ -94,9 +94,9 @@ class BucketStore(FileStore):
         return self.files.location.is_local
 
     @property
-    def local_folder(self) -> str | None:
-        """The folder, where it is on this machine."""
-        return self.files.location.pattern if self.files.location.is_local else None
+    def folder(self) -> str | None:
+        """The folder."""
+        return self.urlpath
 
     def scan(self, executor: Executor | None = None) -> None:
         """Make the index of the bucket anew from the objects that are there; scan those that no scan has seen."""

@@ -1,0 +1,1 @@
+"""What becomes of the files that runs name: copied into a folder or a bucket, or their arrays into Zarr."""
