@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from intake_bluesky.datasets.zarr_runs.read import ZarrRun
 from intake_bluesky.datasets.zarr_runs.targets import METADATA
 from intake_bluesky.documents.exact_json import json_text
 from intake_bluesky.documents.model import ALL_KEYS, Document, EventPage, Keys, RunHeader
-from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StoreUnavailable
+from intake_bluesky.errors import DamagedRun, DuplicateRun, IntakeBlueskyError, RunNotFound, StoreUnavailable
 from intake_bluesky.files.bucket.run_writer import BucketInsert
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.codec import Codec
@@ -37,6 +38,8 @@ LOG: Final = logging.getLogger(__name__)
 LARGE: Final = 256 * 1024
 """Bytes of a run's object, compressed, up to which its documents alone are read as quickly."""
 EXTERNAL: Final = frozenset({"resource", "stream_resource"})
+QUIET: Final = 10.0
+"""Seconds in which a folder that is being written gets another object: each is one shard, of 40 MiB at most."""
 ENDINGS: Final = (".zarr.zip", ".zarr")
 """Of a hierarchy in one file, and of one in a folder."""
 
@@ -251,12 +254,28 @@ class _Hierarchies(ArrayPlace):
         return None
 
     def write(self, run: BlueskyRun) -> None:
+        if begun := self._begun(run.uid):
+            time.sleep(QUIET)
+            if self._begun(run.uid) != begun:
+                raise DuplicateRun(f"another program is writing the arrays of run {run.uid}: copy again once it has")
+            self.remove(run.uid)
         run.to_zarr(f"{self._store.urlpath}/", overwrite=True, storage_options=self._store._options)
         self._store._hierarchies.drop(run.uid)
         self._store._embedded.add(run.uid)
 
     def remove(self, uid: str) -> None:
         self._store._remove_arrays(uid, permanent=True)
+
+    def _begun(self, uid: str) -> list[tuple[str, int]]:
+        """The objects, and sizes, of a folder without its root, which is written last."""
+        objects, url = self._store.files.location.objects, self._store._places(uid)[-1]
+        try:
+            found = [(info.name, info.size) for info in objects.list(objects.name_of(url), "**")]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreUnavailable(f"{shown(url)} cannot be listed: {shown(str(error))}") from error
+        return [] if any(name.endswith(f"{ENDINGS[-1]}/{METADATA}") for name, _ in found) else found
 
 
 class _Documents(WrapperStore):

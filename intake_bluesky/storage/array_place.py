@@ -25,12 +25,14 @@ class ArrayPlace(ABC):
     def write(self, run: Any) -> None:
         """Write the arrays of a `BlueskyRun`, those of files too, in place of others of the run.
 
-        The run's documents may be inserted later, and are then all that is written.
+        The run's documents may be inserted later, and are then all that is written. Where it fails, nothing stays.
 
         Raises
         ------
         AssetUnavailable
             When a file cannot be read.
+        DuplicateRun
+            When another program is writing them.
         StoreUnavailable
         """
 
