@@ -15,6 +15,7 @@ from intake_bluesky.query.paths import MISSING
 from intake_bluesky.search.federated_sources import FederatedRuns, FederatedSources, OnError, SourceOpener
 from intake_bluesky.search.ordering import value_of
 from intake_bluesky.search.selection import Selection
+from intake_bluesky.storage.array_place import ArrayPlace
 from intake_bluesky.storage.contract import ALL_RUNS, Lookup, Plan, Problem, RunInsert, RunStore
 from intake_bluesky.storage.header_cache import HeaderCache
 from intake_bluesky.storage.order import Order, rank_of
@@ -219,9 +220,14 @@ class FederatedStore(RunStore):
         return self.write_to is not None and self._target.writable
 
     @property
-    def local_folder(self) -> str | None:
+    def folder(self) -> str | None:
         """That of the source that runs are written to."""
-        return None if self.write_to is None else self._target.local_folder
+        return None if self.write_to is None else self._target.folder
+
+    @property
+    def array_place(self) -> ArrayPlace | None:
+        """That of the source that runs are written to."""
+        return None if self.write_to is None else self._target.array_place
 
     def check_writable(self) -> None:
         self._target.check_writable()
