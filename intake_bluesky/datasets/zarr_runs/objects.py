@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final, Self
 
@@ -117,7 +118,7 @@ class RunObjects(Store):
         if held is None and part is None:
             # Up to the next member: how long its own head is, the directory does not say.
             whole = await self._get("", prototype, RangeByteRequest(begin, end))
-            held = None if whole is None else whole.to_bytes()
+            held = None if whole is None else self._checked(directory, key, whole.to_bytes())
         if held is not None:
             first = head_length(held)
             return prototype.buffer.from_bytes(held[first : first + size][wanted])
@@ -128,6 +129,14 @@ class RunObjects(Store):
             self._heads[key] = head_length(head.to_bytes())
         first, (start, stop, _) = begin + self._heads[key], wanted.indices(size)
         return await self._get("", prototype, RangeByteRequest(first + start, first + stop))
+
+    def _checked(self, directory: ZipMembers, key: str, member: bytes) -> bytes:
+        """A member as it was fetched: the file may be another by now than the one whose directory is known."""
+        begin = head_length(member) if len(member) >= LOCAL_HEAD.size else len(member)
+        value = memoryview(member)[begin : begin + directory.spans[key][2]]
+        if len(value) != directory.spans[key][2] or zlib.crc32(value) != directory.checksums[key]:
+            raise DamagedRun(f"{shown(self.place.url)} is damaged, or was replaced after it was opened: open it again")
+        return member
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]

@@ -28,6 +28,8 @@ class ZipMembers:
     ----------
     spans : dict of name to (int, int, int)
         Where the head of a member begins, and where the next one does; the size of the member.
+    checksums : dict of name to int
+        CRC-32 of members.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class ZipMembers:
             one.filename: (begin, end, one.file_size)
             for one, (begin, end) in zip(members, pairwise(heads), strict=True)
         }
+        self.checksums = {one.filename: one.CRC for one in members}
 
     def held(self, name: str) -> bytes | None:
         """A member with its head, if the tail has all of it."""

@@ -92,6 +92,22 @@ def test_of_a_larger_file_the_parts_wanted_are_read(
     assert counted(requests)["get"] == 1
 
 
+def test_a_file_that_is_replaced_after_it_was_opened_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a chunk was, there may be one of another version, or a part of one."""
+    monkeypatch.setattr(objects, "TAIL", 2**10)
+    for name in ("first", "longer", "wider"):
+        (tmp_path / name).mkdir()
+    url = run_of(frames(tmp_path / "first", 6, (32, 32))).to_zarr(tmp_path / "run.zarr.zip")
+    opened = ZarrRun(url).arrays("primary") or {}
+    for number, other in enumerate((frames(tmp_path / "longer", 7, (32, 32)), frames(tmp_path / "wider", 6, (32, 40)))):
+        run_of(other).to_zarr(tmp_path / f"{number}.zarr.zip")
+        shutil.copyfile(tmp_path / f"{number}.zarr.zip", url)
+        with pytest.raises(DamagedRun, match="was replaced after it was opened: open it again"):
+            _ = opened["image"][...]
+
+
 def test_blocks_are_shards(tmp_path: Path, requests: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     monkeypatch.setattr(chunking, "CHUNK", 2**12)
     monkeypatch.setattr(chunking, "SHARD", 2**13)
