@@ -201,7 +201,7 @@ class FederatedSources:
     def _streams(
         self, ask: Callable[[str, FederatedRuns], Iterator[T]], asked: list[_Source], failed: Failed | None = None
     ) -> list[_Answers[T]]:
-        alone = len(asked) == 1
+        alone = len(asked) == 1 and self.timeout is None  # then nobody else is waited for
 
         def fail(source: _Source, error: Exception) -> None:
             # What no source could answer is no fault of this one.
