@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs.run import BlueskyRun
+from intake_bluesky.catalogs.run_export import write_arrays_first
 from intake_bluesky.datasets.variables import storable
 from intake_bluesky.datasets.zarr_runs.read import ZarrRun
 from intake_bluesky.datasets.zarr_runs.targets import METADATA
@@ -40,6 +41,8 @@ LARGE: Final = 256 * 1024
 EXTERNAL: Final = frozenset({"resource", "stream_resource"})
 QUIET: Final = 10.0
 """Seconds in which a folder that is being written gets another object: each is one shard, of 40 MiB at most."""
+EMBEDDED: Final = ""
+"""Version of documents that were not there yet when their arrays were written: start and stop tell them alone."""
 ENDINGS: Final = (".zarr.zip", ".zarr")
 """Of a hierarchy in one file, and of one in a folder."""
 
@@ -123,7 +126,8 @@ class ZarrStore(BucketStore):
                 warnings.warn(f"run {uid} is read from its documents alone: {error}", stacklevel=2)
                 continue
             made_of = str(attrs.get("documents"))
-            if [attrs.get("start"), attrs.get("stop")] == ends and self._known(made_of) == self._known(version):
+            fits = made_of == EMBEDDED or self._known(made_of) == self._known(version)
+            if fits and [attrs.get("start"), attrs.get("stop")] == ends:
                 return run
             warnings.warn(
                 f"run {uid} is read from its documents alone: {shown(url)} was made of others. Remove it, or write it "
@@ -259,7 +263,7 @@ class _Hierarchies(ArrayPlace):
             if self._begun(run.uid) != begun:
                 raise DuplicateRun(f"another program is writing the arrays of run {run.uid}: copy again once it has")
             self.remove(run.uid)
-        run.to_zarr(f"{self._store.urlpath}/", overwrite=True, storage_options=self._store._options)
+        write_arrays_first(run, f"{self._store.urlpath}/", EMBEDDED, self._store._options)
         self._store._hierarchies.drop(run.uid)
         self._store._embedded.add(run.uid)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.catalogs.argument_checks import check_keys
 from intake_bluesky.catalogs.display.values import SHORT
 from intake_bluesky.datasets.options import checked_options
 from intake_bluesky.documents.exact_json import json_text
-from intake_bluesky.documents.model import to_plain
+from intake_bluesky.documents.model import RunHeader, to_plain
 from intake_bluesky.runtime.optional import optional_import
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from intake_bluesky.catalogs.stream import BlueskyStream
     from intake_bluesky.datasets.zarr_runs.write import External
 
-__all__ = ["run_to_datatree", "run_to_zarr"]
+__all__ = ["run_to_datatree", "run_to_zarr", "write_arrays_first"]
 
 
 def run_to_datatree(self: BlueskyRun, streams: Iterable[str] | None = None, **options: Any) -> xr.DataTree:
@@ -109,19 +110,27 @@ def run_to_zarr(
     """
     if fixed := sorted({"portable", "text_dtype", "decode_times", "sub_dict"} & options.keys()):
         raise TypeError(f"to_zarr has no option {', '.join(map(repr, fixed))}: the format says what it is")
+    chosen = _chosen(self, streams, {**options, "portable": True, "text_dtype": "string"})
+    return _written(
+        self, url, chosen, self.header, external=external, overwrite=overwrite, storage_options=storage_options
+    )
+
+
+def write_arrays_first(run: BlueskyRun, url: str, version: str, storage_options: Mapping[str, Any] | None) -> str:
+    """Write the hierarchy of a run whose documents will be there in another `version` than they are read from now."""
+    chosen = _chosen(run, None, {"portable": True, "text_dtype": "string"})
+    header = replace(run.header, version=version)
+    return _written(run, url, chosen, header, overwrite=True, storage_options=storage_options)
+
+
+def _written(
+    run: BlueskyRun, url: str | os.PathLike[str], chosen: Mapping[str, BlueskyStream], header: RunHeader, **options: Any
+) -> str:
     optional_import("zarr", extra="zarr", purpose="to write Zarr")
     from intake_bluesky.datasets.zarr_runs.write import write_run
 
-    chosen = _chosen(self, streams, {**options, "portable": True, "text_dtype": "string"})
-    return write_run(
-        os.fspath(url),
-        self.header,
-        _tree(self, chosen, json_text),
-        {name: stream._reader for name, stream in chosen.items()},
-        external=external,
-        overwrite=overwrite,
-        storage_options=storage_options,
-    )
+    readers = {name: stream._reader for name, stream in chosen.items()}
+    return write_run(os.fspath(url), header, _tree(run, chosen, json_text), readers, **options)
 
 
 def _chosen(run: BlueskyRun, names: Iterable[str] | None, options: Mapping[str, Any]) -> dict[str, BlueskyStream]:
