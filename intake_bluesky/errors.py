@@ -50,6 +50,7 @@ __all__ = [
     "RemovalFailed",
     "RunNotFound",
     "SearchTooLarge",
+    "SourceLeftOutWarning",
     "StoreUnavailable",
     "StreamNotFound",
     "UnknownKeyWarning",
@@ -229,3 +230,7 @@ class UnknownKeyWarning(UserWarning):
 
 class EmptyCatalogWarning(UserWarning):
     """A catalog has no runs; the message says what could not be read, or in which folders below runs are."""
+
+
+class SourceLeftOutWarning(RuntimeWarning):
+    """A source of a federation cannot be opened or asked, and is left out; the message says which, and why."""

@@ -17,6 +17,7 @@ from intake_bluesky.errors import (
     IntakeBlueskyError,
     RunNotFound,
     SearchTooLarge,
+    SourceLeftOutWarning,
     StoreUnavailable,
     UnsupportedQuery,
 )
@@ -124,7 +125,7 @@ class FederatedSources:
         Each called once, when the source is needed.
     on_error : {"raise", "warn", "skip"}
         What becomes of a source that cannot be opened or asked: the error is raised, with its name; or the source is
-        left out for a while, with a `RuntimeWarning`, or without. It is in `problems` as long as it is left out.
+        left out for a while, with a `SourceLeftOutWarning`, or without. It is in `problems` as long as it is left out.
     timeout : float or None
         Seconds in which a source has to give its next results.
 
@@ -235,7 +236,7 @@ class FederatedSources:
         if self.on_error == "raise":
             raise StoreUnavailable(f"{told}. With on_error='warn' it is left out") from error
         if self.on_error == "warn":
-            warnings.warn(f"{told}. It is left out", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{told}. It is left out", SourceLeftOutWarning, stacklevel=2)
 
     def problems(self) -> Iterator[Problem]:
         """What could not be read of those that were opened, and which are left out."""

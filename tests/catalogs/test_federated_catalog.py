@@ -18,7 +18,13 @@ from intake_bluesky import BlueskyCatalog, open_catalog
 from intake_bluesky.apps.cli import main
 from intake_bluesky.catalogs.argument_checks import WrongArgument
 from intake_bluesky.catalogs.federated import BlueskyFederatedCatalog
-from intake_bluesky.errors import EmptyCatalogWarning, StoreUnavailable, UnsupportedQuery, UntrustedName
+from intake_bluesky.errors import (
+    EmptyCatalogWarning,
+    SourceLeftOutWarning,
+    StoreUnavailable,
+    UnsupportedQuery,
+    UntrustedName,
+)
 from intake_bluesky.testing.compose import RunComposer, data_key
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.plain_runs import count, scan
@@ -106,14 +112,15 @@ def test_a_source_that_is_not_there_is_told(facility: Path, capsys: pytest.Captu
     """In Python, where it is shown, and by the command line."""
     (facility / "second.db").unlink()
     catalog = open_catalog(facility / "facility.yml")["all"]
-    with pytest.warns(RuntimeWarning, match="source 'second' of the federation cannot be read"):
+    with pytest.warns(SourceLeftOutWarning, match="source 'second' of the federation cannot be read"):
         assert len(catalog) == 2
     assert [problem.where for problem in catalog.problems] == ["second"]
     assert "left out: second" in catalog._lines(100)
     assert "left out: second" in catalog._html()
-    with pytest.warns(RuntimeWarning, match="source 'second'"):
-        assert main(["ls", f"{facility}/facility.yml:all"]) == 0
-    assert "2 runs" in capsys.readouterr().out
+    assert main(["ls", f"{facility}/facility.yml:all"]) == 0
+    told = capsys.readouterr()
+    assert "2 runs" in told.out
+    assert told.err.startswith("intake-bluesky: source 'second' of the federation cannot be read")
 
 
 def test_a_saved_one_opens_as_before(facility: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from intake_bluesky.errors import (
     EmptyCatalogWarning,
     IntakeBlueskyError,
     QuerySyntaxError,
+    SourceLeftOutWarning,
     UnknownKeyWarning,
     printable,
 )
@@ -77,14 +78,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _warnings_of_searches() -> Iterator[None]:
-    """Write warnings of keys that no run has as errors are written; leave all others to Python."""
+    """Write warnings of keys that no run has, and of sources, as errors are written; leave all others to Python."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UnknownKeyWarning)
+        warnings.simplefilter("always", SourceLeftOutWarning)
         warnings.simplefilter("ignore", EmptyCatalogWarning)  # of which each command makes an error
         show = warnings.showwarning
 
         def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, UnknownKeyWarning):
+            if issubclass(category, UnknownKeyWarning | SourceLeftOutWarning):
                 sys.stderr.write(f"intake-bluesky: {printable(' '.join(str(message).split()))}\n")
             else:
                 show(message, category, *where, **more)

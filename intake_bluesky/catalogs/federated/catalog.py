@@ -79,7 +79,7 @@ class BlueskyFederatedCatalog(BlueskyCatalog):
         The source that runs are written to.
     on_error : {"raise", "warn", "skip"}
         What becomes of a source that cannot be opened or asked: an error, or it is left out for half a minute, with a
-        `RuntimeWarning` or without. What is left out is in `problems`, in the repr, and in `explain`.
+        `SourceLeftOutWarning` or without. What is left out is in `problems`, in the repr, and in `explain`.
     timeout : float, optional
         Seconds in which a source has to give its next results; it is then one that cannot be asked.
     **kwargs
