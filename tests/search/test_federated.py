@@ -19,7 +19,7 @@ from intake_bluesky import BlueskyCatalog
 from intake_bluesky.catalogs.federated import BlueskyFederatedCatalog
 from intake_bluesky.catalogs.federated.given_sources import GivenSource
 from intake_bluesky.documents.model import RunHeader, RunSummary
-from intake_bluesky.errors import RunNotFound, StoreUnavailable, UnsupportedOperation, UnsupportedQuery
+from intake_bluesky.errors import RunNotFound, SearchTooLarge, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.query import ALL, Query, ScanID, Start
 from intake_bluesky.search.distinct import facets
 from intake_bluesky.search.federated_store import FederatedStore
@@ -295,7 +295,14 @@ def test_federations_nest() -> None:
     ]
 
 
-def test_a_wrong_query_is_nobodys_fault() -> None:
-    catalog = federation(MemoryStore([count()]), MemoryStore(), on_error="skip")
-    with pytest.raises(UnsupportedQuery):
-        catalog.search({"$where": "1"})
+def test_a_wrong_question_is_nobodys_fault() -> None:
+    """What a source cannot answer, for it is asked for too much, is no reason to leave it out."""
+
+    class Refusing(MemoryStore):
+        def find(self, *args: Any, **options: Any) -> Iterator[RunSummary]:
+            raise SearchTooLarge("more than may be read")
+
+    catalog = federation(MemoryStore([count()]), Refusing(), on_error="skip")
+    with pytest.raises(SearchTooLarge):
+        list(catalog)
+    assert catalog.sources.states["s1"] == "open"

@@ -13,6 +13,7 @@ from intake_bluesky.catalogs import catalog
 from intake_bluesky.catalogs.driver_of_files import driver_of_files, ending_of, kinds
 from intake_bluesky.catalogs.drivers import DRIVERS, DriverCatalog, driver_of, opened_by
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
+from intake_bluesky.catalogs.yaml_files.named_entry import YAML_ENTRY, named_entry
 from intake_bluesky.errors import (
     CatalogNotFound,
     DamagedPack,
@@ -27,9 +28,8 @@ from intake_bluesky.search.unknown_keys import why_empty
 if TYPE_CHECKING:
     from intake_bluesky.catalogs.run import BlueskyRun
 
-__all__ = ["SQLITE", "YAML", "check_readable", "find_catalog", "find_run", "find_target"]
+__all__ = ["SQLITE", "check_readable", "find_catalog", "find_run", "find_target"]
 
-YAML: Final = re.compile(r"(?P<file>.+\.ya?ml)(?::(?P<entry>[^/\\]+))?")
 SQLITE: Final = (".db", ".sqlite", ".sqlite3")
 MOST: Final = 16  # first bytes of a file, as many as a signature of a driver may have
 
@@ -49,7 +49,7 @@ def find_catalog(text: str) -> BlueskyCatalog:
     StoreUnavailable
         When nothing has that name, or when it is no catalog of runs.
     """
-    yaml = YAML.fullmatch(text)
+    yaml = YAML_ENTRY.fullmatch(text)
     if yaml:
         return _entry(_open_yaml(yaml["file"]), yaml["entry"], yaml["file"])
     scheme, is_url, _ = text.partition("://")
@@ -94,7 +94,7 @@ def find_target(text: str, driver: str | None = None) -> BlueskyCatalog:
         return _writable(driver_of(scheme, schemes), text)
     if text.endswith(SQLITE) and not os.path.exists(text) and "sqlite" in schemes:
         return _writable(driver_of("sqlite", schemes), text)
-    new = not is_url and not YAML.fullmatch(text) and (not os.path.exists(text) or _is_empty(text))
+    new = not is_url and not YAML_ENTRY.fullmatch(text) and (not os.path.exists(text) or _is_empty(text))
     if not new or ending_of(text):
         return find_catalog(text)
     with suppress(StoreUnavailable):
@@ -179,17 +179,7 @@ def _open_yaml(path: str) -> Any:
 
 
 def _entry(catalog: Any, name: str | None, where: str) -> BlueskyCatalog:
-    """Follow a dotted name down; without one, the only entry."""
-    if name is None:
-        names = list(catalog)
-        if len(names) != 1:
-            raise StoreUnavailable(f"{where} has {len(names)} entries: choose one, {where}:{{{','.join(names)}}}")
-        name = names[0]
-    found = catalog
-    for part in name.split("."):
-        if part not in list(found):
-            raise StoreUnavailable(f"{where} has no entry {name!r}; it has {', '.join(map(repr, found)) or 'none'}")
-        found = found[part]
+    found = named_entry(catalog, name, where)
     if not isinstance(found, BlueskyCatalog):
         raise StoreUnavailable(f"{name!r} of {where} is a {type(found).__name__}, not a catalog of Bluesky runs")
     return found

@@ -7,10 +7,11 @@ import os
 
 from intake_bluesky.apps.cli.commands import FINE, FOUND
 from intake_bluesky.apps.cli.copy import root_map_yaml
-from intake_bluesky.apps.cli.open_catalog import SQLITE, YAML, find_target
+from intake_bluesky.apps.cli.open_catalog import SQLITE, find_target
 from intake_bluesky.apps.cli.pack import tell
 from intake_bluesky.apps.terminal.page import counted, write_json
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
+from intake_bluesky.catalogs.yaml_files.named_entry import YAML_ENTRY
 from intake_bluesky.errors import UnsupportedOperation, printable
 from intake_bluesky.transfer import ingest
 
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _target(text: str) -> str | BlueskyCatalog:
     """A catalog where the text is that of a YAML file, a database or an installed catalog; else a folder."""
-    is_catalog = YAML.fullmatch(text) or "://" in text or text.endswith(SQLITE)
+    is_catalog = YAML_ENTRY.fullmatch(text) or "://" in text or text.endswith(SQLITE)
     return find_target(text) if is_catalog and not os.path.isdir(text) else text
 
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from intake.catalog.local import YAMLFileCatalog
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.catalogs.yaml_files.catalog import open_catalog
 from intake_bluesky.catalogs.yaml_files.entries import SourceParser
+from intake_bluesky.catalogs.yaml_files.named_entry import YAML_ENTRY, named_entry
 from intake_bluesky.errors import CatalogNotFound, PluginError, StoreUnavailable, UntrustedName
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.runtime.trust import TRUST, check_remote, resolve_against
 
 __all__ = ["GivenSource"]
-
-YAML: Final = re.compile(r"(?P<file>.+\.ya?ml)(?::(?P<entry>[^/\\]+))?")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +50,7 @@ class GivenSource:
     def address(self) -> str:
         """What tells it from all others, without secrets."""
         if isinstance(self.given, str):
-            file = YAML.fullmatch(self.given)
+            file = YAML_ENTRY.fullmatch(self.given)
             place = resolve_against(self.folder, file["file"]) if file else self._file
             return shown(f"{place}:{file['entry'] if file else self.given}")
         if isinstance(self.given, BlueskyCatalog):
@@ -76,7 +74,7 @@ class GivenSource:
             return source
         if not isinstance(self.given, str):
             return self.given
-        file = YAML.fullmatch(self.given)
+        file = YAML_ENTRY.fullmatch(self.given)
         if file or self._is_beside:
             place = resolve_against(self.folder, file["file"]) if file else self._file
             entry = f":{file['entry']}" if file and file["entry"] else "" if file else f":{self.given}"
@@ -110,11 +108,11 @@ class GivenSource:
             return self.given
         if isinstance(self.given, Mapping):
             return self._inline(dict(self.given))
-        file = YAML.fullmatch(self.given)
+        file = YAML_ENTRY.fullmatch(self.given)
         if file:
             return self._of_file(file["file"], file["entry"])
         if self._is_beside:
-            return _entry(self.parent, self.given, self._file)
+            return named_entry(self.parent, self.given, self._file)
         return self._installed()
 
     def _inline(self, given: dict[str, Any]) -> Any:
@@ -141,7 +139,7 @@ class GivenSource:
         if not self.trusted:
             check_remote(place, f"the file of source {self.name!r}")
         options = {} if self.parent is None or self.parent.path != place else self.parent.storage_options or {}
-        return _entry(open_catalog(place, trust=self.said, storage_options=options), entry, place)
+        return named_entry(open_catalog(place, trust=self.said, storage_options=options), entry, place)
 
     def _installed(self) -> Any:
         where = f"in {self._file}" if self._file else "installed"
@@ -155,18 +153,3 @@ class GivenSource:
             raise StoreUnavailable(
                 f"source {self.name!r} is {self.given!r}, which is no source {where}: {error}"
             ) from None
-
-
-def _entry(catalog: Any, name: str | None, where: str) -> Any:
-    """Follow a dotted name down; without one, the only entry."""
-    names = list(catalog)
-    if name is None:
-        if len(names) != 1:
-            raise StoreUnavailable(f"{shown(where)} has {len(names)} entries: choose one, {', '.join(names)}")
-        name = names[0]
-    found = catalog
-    for part in name.split("."):
-        if part not in list(found):
-            raise StoreUnavailable(f"{shown(where)} has no entry {name!r}: it has {', '.join(map(str, found))}")
-        found = found[part]
-    return found
