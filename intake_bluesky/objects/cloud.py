@@ -227,15 +227,19 @@ class CloudObjects(Objects):
             return other.head(name)
         return _info(self._do(lambda: self._store.head(name), name))
 
-    def get(self, name: str) -> tuple[bytes, ObjectInfo]:
+    def get(self, name: str, last: int | None = None) -> tuple[bytes, ObjectInfo]:
         if (other := self._forked()) is not None:
-            return other.get(name)
+            return other.get(name, last)
 
         def fetched() -> tuple[bytes, ObjectInfo]:
-            found = self._store.get(name)
+            options = {} if last is None else {"range": {"suffix": last}}
+            found = self._store.get(name, options=options)
             return bytes(found.bytes()), _info(found.meta)
 
-        return self._do(fetched, name)
+        if last is None or self._kind != "az":
+            return self._do(fetched, name)
+        info = self.head(name)  # Azure knows no ranges that count from the end
+        return self.range(name, max(info.size - last, 0), info.size, info.tag), info
 
     def ranges(self, spans: Sequence[Span]) -> Sequence[bytes | Exception]:
         if (other := self._forked()) is not None:

@@ -110,8 +110,8 @@ class Objects(ABC):
         """Look at one object."""
 
     @abstractmethod
-    def get(self, name: str) -> tuple[bytes, ObjectInfo]:
-        """Fetch all of an object, and what it was: one request."""
+    def get(self, name: str, last: int | None = None) -> tuple[bytes, ObjectInfo]:
+        """Fetch all of an object, or its `last` bytes, and what it was: one request (two of Azure for the last)."""
 
     @abstractmethod
     def ranges(self, spans: Sequence[Span]) -> Sequence[bytes | Exception]:

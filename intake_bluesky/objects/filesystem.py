@@ -126,10 +126,11 @@ class FilesystemObjects(Objects):
             self._fs.invalidate_cache()
             return _info(name, self._fs.info(self._root + name))
 
-    def get(self, name: str) -> tuple[bytes, ObjectInfo]:
+    def get(self, name: str, last: int | None = None) -> tuple[bytes, ObjectInfo]:
         found = self.head(name)
+        start = None if last is None else max(found.size - last, 0)
         with self._explained(name):
-            return bytes(self._fs.cat_file(self._root + name)), found
+            return bytes(self._fs.cat_file(self._root + name, start=start)), found
 
     def ranges(self, spans: Sequence[Span]) -> Sequence[bytes | Exception]:
         names, starts, stops, _ = (list(each) for each in zip(*spans, strict=True)) if spans else ([], [], [], [])

@@ -60,9 +60,10 @@ class LocalObjects(Objects):
     def head(self, name: str) -> ObjectInfo:
         return _info(name, os.stat(name))
 
-    def get(self, name: str) -> tuple[bytes, ObjectInfo]:
-        info = self.head(name)
+    def get(self, name: str, last: int | None = None) -> tuple[bytes, ObjectInfo]:
         with open(name, "rb") as file:
+            info = _info(name, os.fstat(file.fileno()))
+            file.seek(0 if last is None else max(info.size - last, 0))
             return file.read(), info
 
     def ranges(self, spans: Sequence[Span]) -> Sequence[bytes | Exception]:

@@ -48,7 +48,8 @@ class EmbeddedArray:
     size : int
         In bytes.
     sha256 : str
-        Of the values, piece by piece as they are stored; those in the files and those in the target are the same.
+        Of shape and dtype, then of the values, piece by piece as they are stored; those in the files and those in the
+        target are the same.
         Empty where it was not written, in a dry run.
     new : bool
         False where it was there already.

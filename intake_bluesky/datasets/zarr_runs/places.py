@@ -12,7 +12,7 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable
-from intake_bluesky.objects import objects_at
+from intake_bluesky.objects import Objects, objects_at
 from intake_bluesky.objects.cloud import CloudObjects
 from intake_bluesky.objects.local import LocalObjects
 from intake_bluesky.runtime.filesystems import check_filesystems
@@ -45,6 +45,10 @@ class RunPlace:
         """Whether it is one file, by its name."""
         return self.name.endswith(".zip")
 
+    def objects(self) -> tuple[Objects, str]:
+        """The objects of the bucket, or of this machine, and the name that this has among them."""
+        return objects_at(self.url, self.storage_options)
+
     def store(self, *, read_only: bool = True) -> tuple[Store, str]:
         """The store of the bucket, or of the folder above, and the name that this has in it.
 
@@ -53,7 +57,7 @@ class RunPlace:
         MissingDependency
             When the package for this kind of URL is not installed.
         """
-        objects, name = objects_at(self.url, self.storage_options)
+        objects, name = self.objects()
         if isinstance(objects, LocalObjects):
             return LocalStore(os.path.dirname(name), read_only=read_only), os.path.basename(name)
         made = objects.obstore("") if isinstance(objects, CloudObjects) else None

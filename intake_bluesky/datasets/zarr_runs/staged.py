@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
+import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
@@ -36,6 +38,7 @@ class Staged(Store):
         self._folder = FolderTarget(folder) if folder else None
         self._file = FileTarget(file) if file else None
         self._small = self._file is not None  # so far
+        self._checksums: dict[str, int] = {}
         self._undone, self._writing = False, 0
 
     async def begin(self, *, overwrite: bool) -> None:
@@ -59,9 +62,13 @@ class Staged(Store):
             Those of the groups; ``""`` is the root.
         """
         documents = {**self.metadata, **{f"{path}/{METADATA}".lstrip("/"): _text(own) for path, own in groups.items()}}
-        documents[METADATA] = documents.pop(METADATA)
+        del documents[METADATA]
         for key, text in documents.items():
             await self._put(key, Bytes.from_bytes(text))
+        root = dict(groups[""])
+        # So that a root over other values has another ETag, whatever else is the same.
+        root["attributes"] = {**root["attributes"], "checksum": self._checksum()}
+        await self._put(METADATA, Bytes.from_bytes(_text(root)))
         if self._small and self._file:
             await self._file.write()
             return self._file.place
@@ -83,7 +90,12 @@ class Staged(Store):
             self._file.close()
         super().close()
 
+    def _checksum(self) -> str:
+        told = "".join(f"{key} {crc:08x}\n" for key, crc in sorted(self._checksums.items()))
+        return hashlib.sha256(told.encode()).hexdigest()
+
     async def _put(self, key: str, value: Buffer) -> None:
+        self._checksums[key] = zlib.crc32(value.as_numpy_array().data)
         if self._small and self._file:
             if self._folder is None or self._file.size + len(value) <= targets.SMALL:
                 self._file.put(key, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.datasets.zarr_runs.places import RunPlace
 from intake_bluesky.datasets.zarr_runs.read import ZarrRun
 from intake_bluesky.documents.model import ALL_KEYS, EventPage, Keys
+from intake_bluesky.objects import ObjectInfo, Objects, Span
+from intake_bluesky.objects.local import LocalObjects
 from intake_bluesky.storage import WrapperStore
 from intake_bluesky.storage.contract import RunStore
 from intake_bluesky.testing import MemoryStore
@@ -85,6 +87,21 @@ class CountingStore(WrappedStore[Store]):
         raise AssertionError("not counted")
 
 
+class CountingObjects(LocalObjects):
+    """Tells what is asked of the objects of this machine; a look at one of them is no request there."""
+
+    def __init__(self, log: list[tuple[str, str]]) -> None:
+        self.log = log
+
+    def get(self, name: str, last: int | None = None) -> tuple[bytes, ObjectInfo]:
+        self.log.append(("get", name.rpartition("/")[2]))
+        return super().get(name, last)
+
+    def ranges(self, spans: Sequence[Span]) -> Sequence[bytes | Exception]:
+        self.log += [("get", span.name.rpartition("/")[2]) for span in spans]
+        return super().ranges(spans)
+
+
 @pytest.fixture
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """What is asked of folders and buckets from here on."""
@@ -96,6 +113,13 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         return CountingStore(found, name, log), name
 
     monkeypatch.setattr(RunPlace, "store", store)
+    of_place = RunPlace.objects
+
+    def objects(self: RunPlace) -> tuple[Objects, str]:
+        found, name = of_place(self)
+        return (CountingObjects(log) if isinstance(found, LocalObjects) else found), name
+
+    monkeypatch.setattr(RunPlace, "objects", objects)
     return log
 
 

@@ -37,7 +37,16 @@ def tree_of(url: str) -> xr.DataTree:
 def check_tree(run: BlueskyRun, url: str, **options: Any) -> None:
     expected, observed = run.to_datatree(**options).load(), tree_of(url)
     assert list(observed.groups) == list(expected.groups)
-    assert list(observed.attrs) == ["start", "stop", "descriptors", "documents", "format", "format_version", "streams"]
+    assert list(observed.attrs) == [
+        "start",
+        "stop",
+        "descriptors",
+        "documents",
+        "format",
+        "format_version",
+        "streams",
+        "checksum",
+    ]
     assert {name: observed.attrs[name] for name in expected.attrs} == expected.attrs
     assert observed.attrs["descriptors"] == json_text(run.descriptors)
     for group in expected.groups[1:]:

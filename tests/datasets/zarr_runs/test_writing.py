@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,14 @@ def test_the_root_comes_last_and_no_object_is_asked_for(
     documents = [key.endswith("zarr.json") for key in written]
     assert documents == sorted(documents), "all values first"
     assert written[-1] == "zarr.json"
+
+
+def test_the_root_tells_of_all_other_objects(tmp_path: Path) -> None:
+    url = Path(run_of(EXAMPLES["scan"](tmp_path)).to_zarr(tmp_path / "run.zarr"))
+    found = {str(path.relative_to(url)): zlib.crc32(path.read_bytes()) for path in url.rglob("*") if path.is_file()}
+    del found["zarr.json"]
+    told = "".join(f"{name} {found[name]:08x}\n" for name in sorted(found))
+    assert zarr.open_group(url, mode="r").attrs["checksum"] == hashlib.sha256(told.encode()).hexdigest()
 
 
 def test_a_run_that_cannot_be_finished_leaves_nothing(tmp_path: Path) -> None:
