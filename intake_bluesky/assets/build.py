@@ -15,7 +15,7 @@ from intake_bluesky.assets.given_events import DatumLists, EventValues, GivenEve
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.options import AssetOptions
 from intake_bluesky.assets.reader import AssetReader, FrameStructure, UnreadableReader
-from intake_bluesky.assets.reader_registry import datum_readers, stream_reader
+from intake_bluesky.assets.reader_registry import datum_readers, stream_reader, with_copies
 from intake_bluesky.documents.columns import Array
 from intake_bluesky.documents.model import Document, Span, StreamAsset
 from intake_bluesky.errors import AssetUnavailable, MissingDependency, PluginError
@@ -74,7 +74,7 @@ def stream_asset_array(
         if uid not in known:
             known[uid] = len(rows.readers)
             rows.specs.append((specs or {}).get(asset.descriptor, spec))
-            reader = stream_reader(asset.resource, options)
+            reader = with_copies(partial(stream_reader, asset.resource), options)
             rows.readers.append(reader.knowing(rows.specs[-1], finished=options.finished))
             ranges.append((low, high))
         number = known[uid]
@@ -156,7 +156,7 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
     for uid, own in by_resource.items():
         if uid in resources:
             kwargs = [datums[datum_ids[row]][1] for row in own]
-            rows.add(own, spec, *datum_readers(resources[uid], kwargs, spec, options))
+            rows.add(own, spec, *_datum_readers(resources[uid], kwargs, spec, options))
             continue
         lacking = f"{len(own)} datums are of the resource {uid!r}, which is not in the run"
         rows.add(own, spec, [UnreadableReader(Location(""), AssetUnavailable, lacking, known=True)])
@@ -175,6 +175,23 @@ def datum_array(  # noqa: PLR0917  # the five things that a legacy key is made o
         rows.add([values[number] for number in numbers], spec, [EventValues(own_values)])
     rows.look()
     return rows.array(key, rows.layouts(spec, options, legacy=True), options)
+
+
+def _datum_readers(
+    resource: Document, datums: Sequence[Mapping[str, Any]], spec: Mapping[str, Any], options: AssetOptions
+) -> tuple[list[AssetReader], list[int], list[int]]:
+    """As `datum_readers`, with those of copies."""
+    readers, places, events = datum_readers(resource, datums, spec, options)
+    if options.copies is not None:
+        make = partial(_datum_reader, resource, datums, spec)
+        readers = [with_copies(partial(make, place), options) for place in range(len(readers))]
+    return readers, places, events
+
+
+def _datum_reader(
+    resource: Document, datums: Sequence[Mapping[str, Any]], spec: Mapping[str, Any], place: int, options: AssetOptions
+) -> AssetReader:
+    return datum_readers(resource, datums, spec, options)[0][place]
 
 
 def listed_datum_ids(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -54,6 +54,9 @@ class AssetOptions:
         Whether no credentials are sent but those in `storage_options`: none that libraries find in the environment.
     finished : bool
         Whether the run has ended, so that its files grow no more.
+    copies : callable or None
+        Gives the options by which other catalogs, which have copies of the run, find its files: they are asked where a
+        file cannot be read.
     """
 
     root_map: Mapping[str, str] = field(default_factory=dict)
@@ -68,3 +71,4 @@ class AssetOptions:
     servers: tuple[str, ...] = ()
     anonymous: bool = False
     finished: bool = False
+    copies: Callable[[], Iterator[AssetOptions]] | None = field(default=None, compare=False, repr=False)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from intake_bluesky.assets.handlers import HandlerReader, find_handler
 from intake_bluesky.assets.location import Location, locate
-from intake_bluesky.assets.options import HANDLERS, AssetOptions
-from intake_bluesky.assets.reader import AssetReader, UnreadableReader
+from intake_bluesky.assets.options import HANDLERS, AssetOptions, JoinMethod
+from intake_bluesky.assets.reader import AssetReader, FrameStructure, UnreadableReader
+from intake_bluesky.assets.region import WHOLE, Region
+from intake_bluesky.documents.columns import Array
 from intake_bluesky.documents.model import CONTRADICTED
 from intake_bluesky.errors import AssetUnavailable, DamagedRun, IntakeBlueskyError, PluginError
 from intake_bluesky.runtime.plugins import Registry
 
-__all__ = ["GROUP", "datum_readers", "native_reader", "stream_reader"]
+__all__ = ["GROUP", "datum_readers", "native_reader", "stream_reader", "with_copies"]
+
+T = TypeVar("T")
 
 GROUP = "intake_bluesky.assets"
 
@@ -220,3 +225,124 @@ def _made(
 def _unreadable(resource: Mapping[str, Any], error: IntakeBlueskyError, *, known: bool = True) -> UnreadableReader:
     path = str(resource.get("uri") or resource.get("resource_path") or "")
     return UnreadableReader(Location(path), type(error), str(error), known=known)
+
+
+def with_copies(make: Callable[[AssetOptions], AssetReader], options: AssetOptions) -> AssetReader:
+    """Make the reader of a resource; one that knows of other places of its file, where the options name any."""
+    found = make(options)
+    return found if options.copies is None else _CopiesReader(found, make, options.copies)
+
+
+@dataclass(frozen=True, slots=True)
+class _CopiesReader(AssetReader):
+    """Reads from the first copy that can be read.
+
+    Attributes
+    ----------
+    first : AssetReader
+    make : callable
+        Makes the reader of another copy by its options; it pickles.
+    copies : callable
+        Gives the options of the other copies; it pickles.
+    known : tuple or None
+        What was told by `knowing`.
+    frames : dict
+        Shape and dtype of frames, once a header was read: copies of the file have the same.
+    """
+
+    first: AssetReader
+    make: Callable[[AssetOptions], AssetReader]
+    copies: Callable[[], Iterator[AssetOptions]]
+    known: tuple[Any, bool] | None = None
+    frames: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __str__(self) -> str:  # by which dask tells it from others: not by the addresses of functions
+        return str(self.first)
+
+    @classmethod
+    def of(cls, location: Location, parameters: Any) -> Any:
+        """Refuse: it is made of other readers."""
+        raise NotImplementedError("a reader of copies is made of other readers: with_copies")
+
+    def _others(self) -> Iterator[AssetReader]:
+        for options in self.copies():
+            found = self.make(options)
+            yield found if self.known is None else found.knowing(self.known[0], finished=self.known[1])
+
+    def _from_others(self, ask: Callable[[AssetReader], T], error: Exception) -> T:
+        """What the first of the others gives that can; the error of the preferred copy where none can."""
+        for reader in self._others():
+            with suppress(OSError, IntakeBlueskyError):
+                return ask(reader)
+        raise error
+
+    def structure(self, first: int = 0) -> FrameStructure:
+        """Read the header of the first file that has one."""
+        try:
+            found = self.first.structure(first)
+        except (OSError, IntakeBlueskyError) as error:
+            found = self._from_others(lambda reader: self._checked(reader, first), error)
+        self.frames.setdefault("shape", found.frame_shape)
+        self.frames.setdefault("dtype", found.dtype)
+        return found
+
+    def _checked(self, reader: AssetReader, first: int) -> FrameStructure:
+        """The header of another copy, whose frames are as those that are known."""
+        found = reader.structure(first)
+        told = self.frames.get("shape", found.frame_shape), self.frames.get("dtype", found.dtype)
+        if told != (found.frame_shape, found.dtype):
+            raise OSError(f"{reader.path} has other frames than {self.path}: it is no copy of it")
+        return found
+
+    def read_into(self, start: int, stop: int, out: Array, region: Region = WHOLE) -> None:
+        """Read frames of the first file that has them."""
+        try:
+            self.first.read_into(start, stop, out, region)
+        except (OSError, IntakeBlueskyError) as error:
+
+            def read(reader: AssetReader) -> None:
+                self._checked(reader, start)
+                reader.read_into(start, stop, out, region)
+
+            self._from_others(read, error)
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Keep the first file open, if it can be opened."""
+        with ExitStack() as stack:
+            with suppress(OSError, IntakeBlueskyError):
+                stack.enter_context(self.first.session())
+            yield
+
+    @property
+    def frame_by_frame(self) -> bool:  # type: ignore[override]  # as the first
+        """Whether each frame may be missing on its own."""
+        return self.first.frame_by_frame
+
+    @property
+    def path(self) -> str:
+        """That of the first."""
+        return self.first.path
+
+    def files(self) -> Sequence[Location]:
+        """The files of the preferred copy, whether they exist or not."""
+        return self.first.files()
+
+    def lost_files(self, start: int, stop: int) -> Iterator[str]:
+        """Those of the preferred copy."""
+        return self.first.lost_files(start, stop)
+
+    @property
+    def frames_per_event(self) -> int | None:
+        """The number that the resource gives, or None."""
+        return self.first.frames_per_event
+
+    @property
+    def join_method(self) -> JoinMethod | None:
+        """As the resource gives it, or None."""
+        return self.first.join_method
+
+    def knowing(self, spec: Any, *, finished: bool) -> AssetReader:
+        """The same of readers that know it."""
+        first = self.first.knowing(spec, finished=finished)
+        return type(self)(first, self.make, self.copies, (dict(spec), finished))

@@ -275,10 +275,17 @@ class BlueskyCatalog(
 
     def _opened(self, header: RunHeader | RunSummary) -> BlueskyRun:
         # A run of a federation is read by the store, and with the trust, of the catalog that it comes from.
-        origin = header.origin or self.origin
+        origin = (header.origin or self.origin).of_run(header)
         run = BlueskyRun(origin.store, header, assets=origin.assets, getenv=self.getenv, getshell=self.getshell)
         run.cat = self
         return run
+
+    def _found(self, run: RunSummary) -> BlueskyRun:
+        """Open a run of a listing; of a federation from where it was found, without asking the others again."""
+        if run.origin is None:
+            return self._opened(self._view.header(run.uid))
+        origin = run.origin.of_run(run)
+        return self._opened(replace(origin.store.header(run.uid), origin=origin))
 
     def _item(self, key: Any) -> Any:
         self.reload()  # which looks for new runs, if Intake did so more than `ttl` ago
@@ -294,7 +301,7 @@ class BlueskyCatalog(
             return self._narrowed(self.selection.listed(map(self._placed, key)))
         key = self._placed(key)
         if not isinstance(key, str):
-            return self._opened(self._view.header(self.selection.at(key).uid))
+            return self._found(self.selection.at(key))
         try:
             return self._opened(self.selection.header(key))
         except RunNotFound:

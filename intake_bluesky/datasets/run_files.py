@@ -25,7 +25,8 @@ Frames: TypeAlias = tuple[SequenceReader, list[range]]
 
 
 def run_files(store: RunStore, header: RunHeader, options: AssetOptions) -> list[AssetFile]:
-    """The files of all resources and stream resources."""
+    """The files of all resources and stream resources; of the preferred copy of a run, if there are several."""
+    options = replace(options, copies=None)
     found = {file.path: file for one in header.resources for file in resource_files(store, header, one, options)}
     named = _named_by_stream_datums(header, options)
     for asset in header.stream_assets:
@@ -35,6 +36,7 @@ def run_files(store: RunStore, header: RunHeader, options: AssetOptions) -> list
 
 def stream_resource_files(header: RunHeader, resource: Mapping[str, Any], options: AssetOptions) -> list[AssetFile]:
     """The files of a stream resource."""
+    options = replace(options, copies=None)
     return _streamed_files(resource, _named_by_stream_datums(header, options), options)
 
 
@@ -42,6 +44,7 @@ def resource_files(
     store: RunStore, header: RunHeader, resource: Mapping[str, Any], options: AssetOptions
 ) -> list[AssetFile]:
     """The files of a legacy resource; those of a sequence are named by its datums, and some handlers list theirs so."""
+    options = replace(options, copies=None)
     sequence = _is_sequence(datum_readers(resource, [], {}, options)[0][0])
     listed = [] if sequence else asset_files(resource, options)
     if any(file.exists for file in listed):

@@ -139,6 +139,7 @@ class FederatedSources:
         self.openers, self.on_error, self.timeout = dict(openers), on_error, timeout
         self._sources = [_Source(name, opener) for name, opener in self.openers.items()]
         self.path: tuple[str, ...] = ()
+        self._elsewhere: dict[str, Problem] = {}
 
     def __reduce__(self) -> Any:
         return type(self), (self.openers, self.on_error, self.timeout)
@@ -165,10 +166,24 @@ class FederatedSources:
         RunNotFound
             When there is none of that name.
         """
+        return self._source(name).open(self.path)
+
+    def _source(self, name: str) -> _Source:
         for one in self._sources:
             if one.name == name:
-                return one.open(self.path)
+                return one
         raise RunNotFound(f"no source is called {name!r}: there are {', '.join(self.openers)}")
+
+    def is_left_out(self, name: str) -> bool:
+        """Whether a source is not asked at present."""
+        return self.on_error != "raise" and self._source(name).rests
+
+    def read_elsewhere(self, uid: str, name: str, other: str, error: Exception) -> None:
+        """Note that a run was read from its copy in another source than its own, and say so as `on_error` has it."""
+        told = f"it is read from its copy in source {other!r}, for source {name!r} cannot be read: {error}"
+        self._elsewhere[uid] = Problem(name, told, uid)
+        if self.on_error != "skip":
+            warnings.warn(f"run {uid} of the federation: {told}", SourceLeftOutWarning, stacklevel=4)
 
     def each(
         self, ask: Callable[[str, FederatedRuns], T], *, opened: bool = False, failed: Failed | None = None
@@ -212,7 +227,7 @@ class FederatedSources:
             (failed or self._leave_out)(source, error)
 
         return [
-            _nothing() if self.on_error != "raise" and one.rests
+            _nothing() if self.is_left_out(one.name)
             else self._direct(one, ask, fail) if alone
             else _AnswersAhead(one, self._direct(one, ask, None), fail, self.timeout)
             for one in asked
@@ -240,6 +255,7 @@ class FederatedSources:
 
     def problems(self) -> Iterator[Problem]:
         """What could not be read of those that were opened, and which are left out."""
+        yield from self._elsewhere.values()
         for one in self._sources:
             if one.error is not None:
                 yield Problem(one.name, f"the source is left out: {one.error}")
@@ -253,6 +269,7 @@ class FederatedSources:
 
     def try_again(self) -> None:
         """Ask those that are left out, too, the next time."""
+        self._elsewhere.clear()
         for one in self._sources:
             one.error = None
 

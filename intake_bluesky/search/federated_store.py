@@ -12,6 +12,7 @@ from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventP
 from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, RunNotFound, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.query import Path, Query
 from intake_bluesky.query.paths import MISSING
+from intake_bluesky.search.federated_copies import SourceCopies
 from intake_bluesky.search.federated_sources import FederatedRuns, FederatedSources, OnError, SourceOpener
 from intake_bluesky.search.ordering import value_of
 from intake_bluesky.search.selection import Selection
@@ -85,9 +86,9 @@ class FederatedStore(RunStore):
         stop = None if limit is None else offset + limit
 
         def runs_of(name: str, source: FederatedRuns) -> Iterator[RunSummary]:
-            origin = _named(name, source.origin)
+            origin = self._named(name, source.origin)
             for run in _searched(source, plan).runs(order=plan.order, limit=stop):
-                own = origin if run.origin is None else _named(name, run.origin)
+                own = origin if run.origin is None else self._named(name, run.origin)
                 # Not by `dataclasses.replace`, which takes as long as all else.
                 yield RunSummary(run.uid, run.time, run.scan_id, run.start, run.stop, own)
 
@@ -134,14 +135,14 @@ class FederatedStore(RunStore):
     def header(self, uid: str) -> RunHeader:
         """Describe a run as the first source that has it does; all are asked at once."""
         origin, header = self._found(uid)
-        self._origins.put(uid, origin)
+        self._origins.put(uid, origin.of_run(header))
         return replace(header, origin=origin)
 
     def _found(self, uid: str) -> tuple[Origin, RunHeader]:
         def look(name: str, source: FederatedRuns) -> tuple[Origin, RunHeader | IntakeBlueskyError]:
             try:
                 found = source.selection.exact(uid)
-                return _named(name, found.origin or source.origin), found
+                return self._named(name, found.origin or source.origin), found
             except (RunNotFound, DamagedRun) as error:  # there may be another copy
                 return source.origin, error
 
@@ -165,8 +166,17 @@ class FederatedStore(RunStore):
         raise RunNotFound(f"{told}{'; not asked: ' if out else ''}{'; '.join(out)}")
 
     def _store_of(self, uid: str) -> RunStore:
-        found = self._origins.get(uid)
-        return (self._found(uid)[0] if found is None else found).store
+        known = self._origins.get(uid)
+        if known is None:
+            origin, header = self._found(uid)
+            known = origin.of_run(header)
+            self._origins.put(uid, known)
+        return known.store
+
+    def _named(self, name: str, origin: Origin) -> Origin:
+        """An origin with the way to it: of a federation in a federation the name in each; and to copies of its runs."""
+        copies = SourceCopies(self.sources, name, origin.copies) if len(self.sources) > 1 else origin.copies
+        return replace(origin, source=f"{name}/{origin.source}" if origin.source else name, copies=copies)
 
     def event_pages(
         self, uid: str, stream: str, *, data: Keys = ALL_KEYS, timestamps: Keys = (), events: slice = slice(None)
@@ -250,11 +260,6 @@ class FederatedStore(RunStore):
 
 def _unpickled(kind: type[FederatedStore], sources: FederatedSources, write_to: str | None) -> FederatedStore:
     return kind(sources.openers, write_to=write_to, on_error=sources.on_error, timeout=sources.timeout)
-
-
-def _named(name: str, origin: Origin) -> Origin:
-    """An origin with the way to it: of a federation in a federation the name in each."""
-    return replace(origin, source=f"{name}/{origin.source}" if origin.source else name)
 
 
 def _merged(streams: Sequence[Iterator[T]], order: Order, key: Any, uid: Callable[[T], str]) -> Iterator[T]:

@@ -74,5 +74,5 @@ class Sources:
             yield self._source(found[uid], self._catalog.origin) if uid in found else uid
 
     def _source(self, run: RunSummary, usual: Origin) -> Source:
-        origin = run.origin or usual
+        origin = (run.origin or usual).of_run(run)
         return Source(run.uid, origin.store, origin.assets, run.stop is not None)

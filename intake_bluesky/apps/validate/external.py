@@ -50,7 +50,8 @@ def check_external(
 
     A third party's handler has no header to look at: it reads the first and the last datum.
     """
-    options = replace(options, finished=header.stop is not None)
+    # Of the preferred copy: what it lacks is what is looked for.
+    options = replace(options, finished=header.stop is not None, copies=None)
     datums = Datums(store, header, datums=checks.datums)
     for ids in checks.datum_ids.values():
         datums.find(ids)
