@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from intake_bluesky import errors, query
     from intake_bluesky.apps.validate import validate
     from intake_bluesky.catalogs import catalog
+    from intake_bluesky.catalogs.simulations.comparison import compare
     from intake_bluesky.catalogs.run import BlueskyRun
     from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
     from intake_bluesky.catalogs.stream import BlueskyStream
@@ -80,6 +81,7 @@ __all__ = [
     "TimeRange",
     "__version__",
     "catalog",
+    "compare",
     "errors",
     "ingest",
     "open_catalog",
@@ -92,6 +94,7 @@ _HOMES = {
     "BlueskyRun": "intake_bluesky.catalogs.run",
     "BlueskyStream": "intake_bluesky.catalogs.stream",
     "catalog": "intake_bluesky.catalogs",
+    "compare": "intake_bluesky.catalogs.simulations.comparison",
     "ingest": "intake_bluesky.transfer",
     "open_catalog": "intake_bluesky.catalogs.run_catalog",
     "validate": "intake_bluesky.apps.validate",

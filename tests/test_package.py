@@ -48,6 +48,7 @@ PUBLIC = [
     "TimeRange",
     "__version__",
     "catalog",
+    "compare",
     "errors",
     "ingest",
     "open_catalog",

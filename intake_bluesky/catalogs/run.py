@@ -13,6 +13,7 @@ from intake_bluesky.catalogs.display.displayed import Displayed
 from intake_bluesky.catalogs.display.files import seen_files
 from intake_bluesky.catalogs.display.run import run_html, run_line, run_text
 from intake_bluesky.catalogs.entries import IntakeObject, StreamEntry, shown_documents
+from intake_bluesky.catalogs.simulations.model_links import run_experiments, run_simulations
 from intake_bluesky.catalogs.plots.methods import plot_run
 from intake_bluesky.catalogs.run_export import run_to_datatree, run_to_zarr
 from intake_bluesky.catalogs.stream import BlueskyStream
@@ -249,6 +250,8 @@ class BlueskyRun(Displayed, OffersNames, IntakeObject, Catalog):  # type: ignore
             raise KeyError(f"run {self.uid} has no resource {uid!r}")
         return [file.path for file in stream_resource_files(self.header, streamed[0], self._assets)]
 
+    simulations = run_simulations
+    experiments = run_experiments
     to_datatree = run_to_datatree
     to_zarr = run_to_zarr
 

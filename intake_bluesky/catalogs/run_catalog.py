@@ -13,6 +13,7 @@ from intake.catalog.base import Catalog
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs.argument_source import KnowsItsSource
 from intake_bluesky.catalogs.arguments import KeepsArguments
+from intake_bluesky.catalogs.simulations.comparison import compare_catalog
 from intake_bluesky.catalogs.display.completion import OffersNames
 from intake_bluesky.catalogs.display.displayed import Displayed
 from intake_bluesky.catalogs.display.listing import RunsListing, catalog_line, listing_html, listing_text
@@ -229,6 +230,8 @@ class BlueskyCatalog(
         # Intake's time of the last look: the next access within `ttl` looks no more.
         self.updated = time.time()
         return self
+
+    compare = compare_catalog
 
     def writer(self, **options: Any) -> Any:
         """A callable for ``RunEngine.subscribe`` that writes into this catalog's store; see `DocumentWriter`.

@@ -1,0 +1,1 @@
+"""Measured runs and the simulations of them: links between both, and comparisons."""
