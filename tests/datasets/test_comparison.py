@@ -23,14 +23,17 @@ def axes(least: int) -> st.SearchStrategy[Any]:
     return hnp.arrays(np.float64, st.integers(least, 12), elements=PLACES, unique=least > 1)
 
 
+def chunked(values: Any, lazy: bool) -> Any:
+    return da.from_array(values, chunks=2) if lazy else values
+
+
 @given(st.data(), axes(1), axes(2), st.sampled_from(SCALES), st.booleans(), st.booleans())
 def test_it_is_what_numpy_finds(data: Any, x: Any, at: Any, scale: Any, lazy: bool, turned: bool) -> None:
     """Interpolated by `numpy.interp`, fitted by `numpy.linalg.lstsq`, whatever the order of points."""
     y = data.draw(hnp.arrays(np.float64, len(x), elements=VALUES | st.just(np.nan)))
     model = data.draw(hnp.arrays(np.float64, len(at), elements=VALUES))
-    chunks = (lambda values: da.from_array(values, chunks=2)) if lazy else (lambda values: values)
-    measured = xr.Dataset({"I": ("x", chunks(y))}, {"x": x})
-    simulated = xr.Dataset({"I": ("at", chunks(model)), "x": ("at", at)}).isel(
+    measured = xr.Dataset({"I": ("x", chunked(y, lazy))}, {"x": x})
+    simulated = xr.Dataset({"I": ("at", chunked(model, lazy)), "x": ("at", at)}).isel(
         at=slice(None, None, -1 if turned else 1)
     )
     inside = (x >= at.min()) & (x <= at.max())
