@@ -102,4 +102,4 @@ class ForkGate:
 
 
 SQLITE: Final = ForkGate("search")
-"""Statements and transactions of SQLite, for which locks that another connection of the process has are its own, too."""
+"""Statements and transactions of SQLite: what one connection has locked, all of the process have."""
