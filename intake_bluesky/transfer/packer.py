@@ -136,7 +136,7 @@ class RunPacker:
         now = _header(source)
         ended = run.finished and now.version != before.version
         if ended or not identical(dict(now.start), dict(before.start)):
-            raise DamagedRun("it was replaced, or ended, while it was packed, and its files may be others: pack it again")
+            raise DamagedRun("it was replaced, or ended, while it was packed, and may name other files: pack it again")
 
     def _documents(self, source: Source) -> PackedRun:
         uid = source.uid

@@ -10,9 +10,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from intake_bluesky.documents.model import identical
-from intake_bluesky.errors import DuplicateRun
+from intake_bluesky.errors import DuplicateRun, StoreUnavailable
 from intake_bluesky.files.bucket import run_writer
 from intake_bluesky.objects import ObjectReplaced, Span, objects_at
 from intake_bluesky.objects.cloud import CloudObjects
@@ -155,3 +157,29 @@ def test_nobody_writes_to_google_in_the_name_of_the_machine(google_bucket: Googl
     assert settings is not None
     assert settings.credentials is not None
     assert settings.credentials()["token"] == ""
+
+
+def test_a_service_account_as_a_dict_signs_and_is_not_told(google_bucket: GoogleBucket) -> None:
+    secret = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    ).decode()  # fmt: skip
+    account = {
+        "type": "service_account", "project_id": "beamline", "private_key_id": "1", "private_key": secret,
+        "client_email": "writer@beamline.iam.gserviceaccount.com", "token_uri": "http://127.0.0.1:9/token",
+    }  # fmt: skip
+    place, options = f"gs://runs/{uuid4().hex}", {"token": account, "endpoint_url": google_bucket.endpoint}
+    catalog = BlueskyBucketCatalog(place, storage_options=options)
+    with catalog.writer() as write:
+        for pair in scan():
+            write(*pair)
+    catalog.store.files.tail.put()
+    again = pickle.loads(pickle.dumps(BlueskyBucketCatalog(place, storage_options=options)))
+    assert list(again) == list(catalog) == [scan()[0][1]["uid"]]
+    wrong = BlueskyBucketCatalog(place, storage_options={**options, "token": {**account, "private_key": secret[:500]}})
+    with pytest.raises(StoreUnavailable) as caught:
+        list(wrong)
+    line = secret.splitlines()[3]
+    shown = [repr(catalog), catalog.yaml(), repr(catalog.store), repr(catalog.store.files.location.objects)]
+    assert not any(line in text for text in (*shown, str(caught.value)))
+    for each in (catalog, again, wrong):
+        each.store.close()
