@@ -260,7 +260,7 @@ def test_a_server_whose_clock_is_set_takes_no_run_of_a_live_writer(tmp_path: Pat
         write(live, run_of(3, number))
     unfinished.close()
     live.files.tail.put()
-    expected = {str(run_of(*pair)[0][1]["uid"]) for pair in [(writer, number) for writer in (2, 3, 4) for number in (2, 3, 4)]}
+    expected = {str(run_of(writer, number)[0][1]["uid"]) for writer in (2, 3, 4) for number in (2, 3, 4)}
     assert set(uids(stores())) == {*expected, UID}
 
 
