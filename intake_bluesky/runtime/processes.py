@@ -112,7 +112,8 @@ def _begin_child() -> None:
 
 def _begin_dask() -> None:
     """Have dask start threads of its own in a child: it would wait for those of the parent, for ever."""
-    if (dask := sys.modules.get("dask.threaded")) is not None:
+    dask: Any = sys.modules.get("dask.threaded")
+    if dask is not None:
         _inherited.append(dask.default_pool)
         dask.default_pool, dask.pools_lock = None, threading.Lock()
         dask.pools.clear()

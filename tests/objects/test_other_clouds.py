@@ -172,14 +172,15 @@ def test_a_service_account_as_a_dict_signs_and_is_not_told(google_bucket: Google
     with catalog.writer() as write:
         for pair in scan():
             write(*pair)
-    catalog.store.files.tail.put()
+    store: Any = catalog.store
+    store.files.tail.put()
     again = pickle.loads(pickle.dumps(BlueskyBucketCatalog(place, storage_options=options)))
     assert list(again) == list(catalog) == [scan()[0][1]["uid"]]
     wrong = BlueskyBucketCatalog(place, storage_options={**options, "token": {**account, "private_key": secret[:500]}})
     with pytest.raises(StoreUnavailable) as caught:
         list(wrong)
     line = secret.splitlines()[3]
-    shown = [repr(catalog), catalog.yaml(), repr(catalog.store), repr(catalog.store.files.location.objects)]
+    shown = [repr(catalog), catalog.yaml(), repr(store), repr(store.files.location.objects)]
     assert not any(line in text for text in (*shown, str(caught.value)))
     for each in (catalog, again, wrong):
         each.store.close()

@@ -89,7 +89,7 @@ def test_copied_with_its_own_files_or_not(
     catalog = changing(path, run, change, after=after)
     kind = BlueskyZarrCatalog if assets == "embed" else BlueskyJSONLCatalog
     into = kind(str(tmp_path / "copies"))
-    more = {"assets_into": tmp_path / "files"} if assets == "copy" else {}
+    more: dict[str, Any] = {"assets_into": tmp_path / "files"} if assets == "copy" else {}
     report = ingest.copy(catalog, into=into, assets=assets, **more)
     assert list(report.refused) == [run[0][1]["uid"]]
     assert report.copied == []
@@ -100,7 +100,8 @@ def test_copied_with_its_own_files_or_not(
     assert again.copied == [run[0][1]["uid"]]
     expected = catalog[-1]["primary"].read()
     assert expected.sizes["time"] == 5
-    moved = kind(str(tmp_path / "copies"), **({"root_map": again.root_map} if assets == "copy" else {}))
+    mapped: dict[str, Any] = {"root_map": again.root_map} if assets == "copy" else {}
+    moved = kind(str(tmp_path / "copies"), **mapped)
     (tmp_path / "data").rename(tmp_path / "gone")
     assert moved[-1]["primary"].read().identical(expected)
 
