@@ -31,6 +31,9 @@ from intake_bluesky.runtime.processes import PerProcess
 
 __all__ = ["IndexFile", "IndexLost", "index_path"]
 
+AHEAD: Final = 50
+"""Rows that are taken at once: between them a process may fork."""
+
 ATTEMPTS: Final = 3
 AT_ONCE: Final = 8  # questions; each takes two descriptors, of which a process may have few
 STREAMS: Final = 8  # long answers that are read as they are asked for
@@ -356,8 +359,11 @@ class IndexFile:
 
 def _rows(db: sqlite3.Connection, query: str, values: Sequence[Any]) -> Iterator[Any]:
     rows = SQLITE.run(lambda: db.execute(query, values))
+    size = 1  # the first is waited for, and may be all that is wanted
     try:
-        yield from iter(lambda: SQLITE.run(rows.fetchone), None)
+        while found := SQLITE.run(lambda: rows.fetchmany(size)):  # noqa: B023  # called at once
+            yield from found
+            size = AHEAD
     finally:
         SQLITE.run(rows.close)
 
