@@ -12,7 +12,7 @@ import pytest
 
 from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import DuplicateRun, RunNotFound, UnsupportedOperation
-from intake_bluesky.files.bucket import run_writer
+from intake_bluesky.files.bucket import live_pieces
 from intake_bluesky.files.bucket.segments import last
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.bucket.tail import IndexTail
@@ -128,7 +128,7 @@ def test_a_run_ends_just_before_it_is_removed(stores: Stores, monkeypatch: pytes
 def test_a_run_that_is_removed_while_it_is_written_stays_removed(
     stores: Stores, monkeypatch: pytest.MonkeyPatch, piece: int, *, anew: bool
 ) -> None:
-    monkeypatch.setattr(run_writer, "PIECE", piece)
+    monkeypatch.setattr(live_pieces, "PIECE", piece)
     writing, other = stores(flush_seconds=0), stores()
     insert = writing.insert(RUN[0][1])
     insert.write(*RUN[1])

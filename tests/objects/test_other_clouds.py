@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import DuplicateRun, StoreUnavailable
-from intake_bluesky.files.bucket import run_writer
+from intake_bluesky.files.bucket import live_pieces
 from intake_bluesky.objects import ObjectReplaced, Span, objects_at
 from intake_bluesky.objects.cloud import CloudObjects
 from intake_bluesky.objects.options import settings_for
@@ -81,7 +81,7 @@ def test_the_seven_verbs(objects: tuple[CloudObjects, str]) -> None:
 def test_a_catalog(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two write, one run while the other looks on; another machine reads; the index is made anew."""
 
-    monkeypatch.setattr(run_writer, "PIECE", 1)
+    monkeypatch.setattr(live_pieces, "PIECE", 1)
 
     def opened(cache: str) -> BlueskyBucketCatalog:
         monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / cache))
@@ -101,7 +101,7 @@ def test_a_catalog(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             insert.flush()  # type: ignore[attr-defined]  # as time does
         writer.store.files.tail.put()  # type: ignore[attr-defined]  # and this
         second.refresh()
-        assert len(folder.parts_of(name)) == 2
+        assert len(folder.parts_of(name)) == 3
         assert identical(list(second.store.documents(run[0][1]["uid"])), run[:4])
         for pair in run[4:]:
             insert.write(*pair)
