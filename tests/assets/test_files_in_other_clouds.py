@@ -23,7 +23,7 @@ from intake_bluesky_bucket import BlueskyBucketCatalog
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from tests.assets.by_hand import asset, both, key, opened
 from tests.assets.formats import FORMATS
-from tests.transfer.packed_runs import catalog, differing, read_all
+from tests.transfer.packed_runs import catalog, differing, folder_run, read_all
 
 pytestmark = pytest.mark.slow
 
@@ -82,9 +82,9 @@ def test_every_format(place: Place, tmp_path: Path) -> None:
 
 
 def test_copies_of_files(place: Place, tmp_path: Path) -> None:
-    """Onto the server and back, a file larger than a part among them."""
+    """Onto the server and back, a file larger than a part and a folder of Zarr among them."""
     made = [EXAMPLES[name](tmp_path / "data" / name) for name in ("npy_seq", "stream_hdf5")]
-    made.append(_large_run(tmp_path / "data"))
+    made += [_large_run(tmp_path / "data"), folder_run(tmp_path / "data" / "zarr")]
     source = catalog(*made)
     before = read_all(source)
     into = BlueskyBucketCatalog(place[0], storage_options=place[1])
@@ -98,6 +98,7 @@ def test_copies_of_files(place: Place, tmp_path: Path) -> None:
     (tmp_path / "data").rename(tmp_path / "gone")
     there = BlueskyBucketCatalog(place[0], storage_options=place[1], root_map=report.root_map)
     assert differing(before, read_all(there)) == []
+    assert all(file.exists for run in there.values() for file in run.files())
     back = ingest.copy(there, into=BlueskyJSONLCatalog(str(tmp_path / "back")), assets="copy").check()
     assert sorted(one.sha256 for one in back.files) == sorted(one.sha256 for one in report.files)
     here = BlueskyJSONLCatalog(str(tmp_path / "back"), root_map=back.root_map)
