@@ -22,7 +22,9 @@ MOST: Final = 10**6
 
 
 class AssetFile(NamedTuple):
-    """One file: where it is after `root_map`, whether it exists, and its size in bytes (None if it is not).
+    """One file: where it is after `root_map`, whether it exists, and its size in bytes.
+
+    None is the size of what is not there, and of a folder in a bucket.
 
     `problem` says why nothing is known of it: that its document may not name it and what to do about that, as reading
     it says; or why it cannot be looked for. It is empty for a file that is there, and for one that just is not.
@@ -95,10 +97,16 @@ def sequence_files(reader: SequenceReader, frames: Sequence[range]) -> list[Asse
 
 
 def looked_at(location: Location) -> AssetFile:
-    """A file as it is now; what is no file, or may not be read, is not there."""
+    """A file or folder as it is now; what is neither, or may not be read, is not there."""
     try:
         location.check()
-        return AssetFile(shown(location.path), exists=True, size=location.status()[1])
+        try:
+            size: int | None = location.status()[1]
+        except FileNotFoundError:
+            if not location.is_remote_folder():
+                raise
+            size = None
+        return AssetFile(shown(location.path), exists=True, size=size)
     # UntrustedName, which is an OSError: a link to where the document may not look, of which nothing is told.
     # ImportError: fsspec's package for the scheme, such as s3fs, is not installed. ValueError: it knows no such scheme.
     except (OSError, ImportError, ValueError) as error:

@@ -132,6 +132,23 @@ class Location:
             raise AssetUnavailable(f"the folder of {prefix}* cannot be listed: {error}") from error
         return [name[len(begin) :] for name in names if name.startswith(begin)]
 
+    def is_remote_folder(self) -> bool:
+        """Whether it is the beginning of the names of other objects in a bucket, as a Zarr array is.
+
+        Raises
+        ------
+        OSError
+            When that cannot be asked.
+        """
+        if self.is_local:
+            return False
+        objects, path = self.objects()
+        try:
+            objects.list(path.rstrip("/"))
+        except FileNotFoundError:
+            return False
+        return True
+
     def files_below(self) -> list[str]:
         """What is at a URL: the file, or all files in the folder, as a Zarr array is one.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
-import threading
 import weakref
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.catalogs.entries import RunEntry
 from intake_bluesky.errors import AmbiguousRun, RunNotFound
+from intake_bluesky.runtime.processes import ProcessLock
 
 if TYPE_CHECKING:
     from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
@@ -69,17 +69,17 @@ class _Uids(Iterator[str]):
     def __init__(self, catalog: BlueskyCatalog) -> None:
         self._catalog = catalog
         self._found: Iterator[str] | None = None
-        self._lock = threading.Lock()
+        self._threads = ProcessLock()
 
     def __next__(self) -> str:
-        with self._lock:
+        with self._threads.lock:
             if self._found is None:
                 self._found = self._catalog.arrangement.uids()
             return next(self._found)
 
     def hold(self) -> int | None:
         """Find all now and return how many they are; None where some were taken already."""
-        with self._lock:
+        with self._threads.lock:
             if self._found is not None:
                 return None
             found = list(self._catalog.arrangement.uids())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -25,6 +24,7 @@ from intake_bluesky.files.scan.index_entries import END
 from intake_bluesky.files.scan.inspect import Task, look, look_at_written
 from intake_bluesky.files.scan.pool import look_at_all
 from intake_bluesky.index.index import FoundRun, Index, IndexEntry, IndexLost, index_path, storable
+from intake_bluesky.runtime.processes import ProcessLock
 from intake_bluesky.runtime.progress import track
 from intake_bluesky.runtime.sizes import is_of_another_limit, largest
 from intake_bluesky.storage.contract import Problem
@@ -62,7 +62,7 @@ class FileIndexer:
         self._rhythm = Rhythm(self.locations)
         self._troubles: list[Problem] = []
         self._waiting = Waiting()
-        self._lock = threading.RLock()
+        self._threads = ProcessLock()
 
     def _located(self, path: str, storage_options: Mapping[str, Any]) -> FileLocation:
         """The location of a path."""
@@ -71,7 +71,7 @@ class FileIndexer:
     @property
     def index(self) -> Index:
         """The index, not opened before it is asked."""
-        with self._lock:
+        with self._threads.lock:
             if self._index is None:
                 self._index = Index(index_path(self._key), lambda raw: self.codec.decode(raw)[1])
             return self._index
@@ -120,7 +120,8 @@ class FileIndexer:
 
     def put_patiently(self, seconds: float) -> None:
         """Put what waits into the index; where that takes longer, or fails, the next question does."""
-        if not self._waiting or not self._lock.acquire(timeout=seconds):
+        lock = self._threads.lock
+        if not self._waiting or not lock.acquire(timeout=seconds):
             return
         try:
             if self._rhythm.listed(self.index.generation):
@@ -129,13 +130,13 @@ class FileIndexer:
         except Exception as error:  # noqa: BLE001  # the files are there, and that is what counts
             LOG.info("some runs are not in the index yet: %s", error)
         finally:
-            self._lock.release()
+            lock.release()
 
     def _put_waiting(self, stale: Sequence[str] = ()) -> None:
         """Put what waits into the index, and look again at files that are not what they were."""
         if not self._waiting and not stale:
             return
-        with self._lock:
+        with self._threads.lock:
             batch = self._waiting.take()
             try:
                 self.look_again([*batch.written.values(), *stale], batch.scanned.values(), batch.ended)
@@ -155,7 +156,7 @@ class FileIndexer:
         executor : concurrent.futures.Executor, optional
             Scans where that is worth it.
         """
-        with self._lock:
+        with self._threads.lock:
             self.index.again(lambda: self._refresh(executor, deep=deep, unscanned=unscanned))
 
     def _refresh(self, executor: Executor | None, *, deep: bool, unscanned: bool) -> None:
@@ -229,7 +230,7 @@ class FileIndexer:
                 index.settle(uids)
             return sum(likely_size(path, size_of(stamp)) for path, stamp in known)
 
-        with self._lock:
+        with self._threads.lock:
             return self.ask(measure)
 
     def _list(self) -> tuple[list[FileListing], bool]:
@@ -307,7 +308,7 @@ class FileIndexer:
         entries = {entry.path: entry for entry in scanned if entry.path not in todo}
         if not todo and not entries:
             return
-        with self._lock:
+        with self._threads.lock:
             earlier = {entry.path: entry for entry in self.index.known([*todo, *entries])}
             gone = {path for path in [*todo, *entries] if self.locations.is_gone(path)}
             if gone:

@@ -7,7 +7,6 @@ same, and whatever is lost before it is put the next listing finds: see docs/dec
 from __future__ import annotations
 
 import atexit
-import threading
 import time
 import weakref
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from intake_bluesky.index.index import IndexEntry
+from intake_bluesky.runtime.processes import ProcessLock
 
 if TYPE_CHECKING:
     from intake_bluesky.files.indexer import FileIndexer
@@ -43,7 +43,7 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._threads = ProcessLock()
         self._batch = Batch({}, {}, {})
         self._measured: dict[str, tuple[str, bytes]] = {}
         self._held = 0
@@ -54,12 +54,12 @@ class Waiting:
 
     def begun(self, uid: str, path: str) -> None:
         """Note a file that was made here."""
-        with self._lock:
+        with self._threads.lock:
             self._batch.written[uid] = path
 
     def ended(self, uid: str, path: str, measured: tuple[str, bytes] | None, entry: IndexEntry | None = None) -> bool:
         """Note that a run is whole, the statistics of this version of its file, and its entry; whether to put now."""
-        with self._lock:
+        with self._threads.lock:
             self._batch.written[uid] = path
             if entry is not None:
                 self._take(self._batch.ended, path, entry)
@@ -71,7 +71,7 @@ class Waiting:
 
     def scanned(self, uid: str, entry: IndexEntry) -> bool:
         """Take the entry of a file that was scanned; whether to put now."""
-        with self._lock:
+        with self._threads.lock:
             self._take(self._batch.scanned, uid, entry)
             return self._due()
 
@@ -100,13 +100,13 @@ class Waiting:
 
     def certain(self, paths: Iterable[str]) -> None:
         """Let go of the statistics of files: the index has them, and the files will not change unseen."""
-        with self._lock:
+        with self._threads.lock:
             for path in paths if self._measured else ():
                 self._measured.pop(path, None)
 
     def take(self) -> Batch:
         """Take all that waits."""
-        with self._lock:
+        with self._threads.lock:
             taken, self._batch = self._batch, Batch({}, {}, {})
             self._held = 0
             if any(taken):
@@ -115,7 +115,7 @@ class Waiting:
 
     def give_back(self, batch: Batch) -> None:
         """Have wait again what could not be put; what came since is newer."""
-        with self._lock:
+        with self._threads.lock:
             now = self._batch
             self._batch = Batch(batch.written | now.written, batch.scanned | now.scanned, batch.ended | now.ended)
 

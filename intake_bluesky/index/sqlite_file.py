@@ -19,16 +19,20 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 from intake_bluesky.errors import StoreUnavailable
 from intake_bluesky.index.tables import VERSION, create, prepare
 from intake_bluesky.runtime.cache_folder import cache_folder
+from intake_bluesky.runtime.forks import SQLITE
 from intake_bluesky.runtime.processes import PerProcess
 
 __all__ = ["IndexFile", "IndexLost", "index_path"]
+
+AHEAD: Final = 50
+"""Rows that are taken at once: between them a process may fork."""
 
 ATTEMPTS: Final = 3
 AT_ONCE: Final = 8  # questions; each takes two descriptors, of which a process may have few
@@ -169,10 +173,9 @@ class IndexFile:
                 yield from self._ask(query, *values)
                 return
             try:
-                db = self._taken(own)
+                db = SQLITE.run(lambda: self._taken(own))
                 try:
-                    with closing(db.execute(query, values)) as rows:
-                        yield from rows
+                    yield from _rows(db, query, values)
                 finally:
                     own.give_back(db)
             finally:
@@ -198,7 +201,7 @@ class IndexFile:
     def _lent(self) -> Iterator[sqlite3.Connection]:
         """A connection, of no more than a few: others wait for their turn."""
         own = self._connections.get(_Connections)
-        with self._guarded(), own.turns:
+        with SQLITE, self._guarded(), own.turns:
             db = self._taken(own)
             try:
                 yield db
@@ -263,6 +266,7 @@ class IndexFile:
         return True
 
     def _connect(self) -> _Connection:
+        SQLITE.check()
         _make_folder(self.path.parent)
         if _files_at(self.path)[1] == 0 and os.path.exists(f"{self.path}-wal"):
             self._unlink()  # it was cut to nothing, and SQLite would wait for whoever has it open
@@ -351,6 +355,17 @@ class IndexFile:
         for end in ENDS:  # a log left behind would be read into the new file
             with suppress(OSError):
                 os.unlink(f"{self.path}{end}")
+
+
+def _rows(db: sqlite3.Connection, query: str, values: Sequence[Any]) -> Iterator[Any]:
+    rows = SQLITE.run(lambda: db.execute(query, values))
+    size = 1  # the first is waited for, and may be all that is wanted
+    try:
+        while found := SQLITE.run(lambda: rows.fetchmany(size)):  # noqa: B023  # called at once
+            yield from found
+            size = AHEAD
+    finally:
+        SQLITE.run(rows.close)
 
 
 def _files_at(path: Path) -> tuple[list[Identity], int]:

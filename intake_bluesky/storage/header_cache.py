@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
+
+from intake_bluesky.runtime.processes import ProcessLock
 
 T = TypeVar("T")
 
@@ -34,11 +35,11 @@ class HeaderCache(Generic[T]):
     def __init__(self, size: int = 32, age: float = math.inf) -> None:
         self._size, self._age = size, age
         self._runs: OrderedDict[Hashable, tuple[float, str, T]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._threads = ProcessLock()
 
     def get(self, uid: Hashable, version: str = "") -> T | None:
         """What was put of a run; None where it is of another version, or too old."""
-        with self._lock:
+        with self._threads.lock:
             known = self._runs.get(uid)
             if known is None or known[1] != version or time.monotonic() - known[0] > self._age:
                 return None
@@ -48,7 +49,7 @@ class HeaderCache(Generic[T]):
     def put(self, uid: Hashable, value: T, version: str = "") -> None:
         """Put what is known of a run; those that are too old are dropped, and of too many that used longest ago."""
         now = time.monotonic()
-        with self._lock:
+        with self._threads.lock:
             self._runs[uid] = now, version, value
             self._runs.move_to_end(uid)
             if self._age < math.inf:
@@ -59,10 +60,10 @@ class HeaderCache(Generic[T]):
 
     def drop(self, uid: Hashable) -> None:
         """Drop what is known of a run."""
-        with self._lock:
+        with self._threads.lock:
             self._runs.pop(uid, None)
 
     def clear(self) -> None:
         """Drop all."""
-        with self._lock:
+        with self._threads.lock:
             self._runs.clear()

@@ -64,6 +64,7 @@ class Copier:
         self._target, self._files, self._unfinished = target, files, unfinished
         self.report = CopyReport(dry_run=dry_run)
         self._unclear: list[_Unclear] = []
+        self._versions: dict[str, str] = {}  # of runs when their files were copied
 
     def copy(self, sources: Sources) -> CopyReport:
         """Copy all of them.
@@ -128,7 +129,7 @@ class Copier:
     def _look(self, reading: Reading) -> None:
         """See what would be done with a run."""
         reading.finish()
-        self._copy_files(reading)
+        self._copy_files(reading.source)
         try:
             self._judge(reading, self._relation_to(reading))
         except RunNotFound:
@@ -144,7 +145,7 @@ class Copier:
 
         def given() -> Iterator[Iterator[tuple[str, Document]]]:
             for reading in readings:
-                if self._each(reading.source, self._copy_files, reading):
+                if self._each(reading.source, self._copy_files, reading.source):
                     written.append(reading)
                     yield reading.pairs()
                     with suppress(SourceFailed):  # which the target has met, too
@@ -156,13 +157,27 @@ class Copier:
             reading = written.popleft()
             self._each(reading.source, self._inserted, reading, error)
 
-    def _copy_files(self, reading: Reading) -> None:
+    def _copy_files(self, source: Source) -> None:
         if self._files is not None:
-            self._files.copy(reading.source, self.report)
+            self._versions[source.uid] = source.store.header(source.uid).version
+            self._files.copy(source, self.report)
+
+    def _check_unchanged(self, source: Source, *, wrote: bool) -> None:
+        """Refuse a run whose documents were read after they changed: its files are those of before."""
+        before = self._versions.pop(source.uid, None)
+        if before is None or before == _version(source.store, source.uid):
+            return
+        if wrote:
+            self._target.remove(source.uid, permanent=True)
+        raise DamagedRun(
+            "it went on, or was replaced or removed, while it was copied, and its files may be those of before: copy "
+            "again"
+        )
 
     def _inserted(self, reading: Reading, error: IntakeBlueskyError | None) -> None:
         """See what became of a run that was given to the target."""
         reading.finish()
+        self._check_unchanged(reading.source, wrote=error is None)
         if error is None:
             self._verify(reading)
         elif not isinstance(error, DuplicateRun | RunNotFound):
@@ -216,13 +231,7 @@ class Copier:
         )
 
     def _leave(self, source: Source, *, wrote: bool = False) -> None:
-        self._unclear.append(_Unclear(source, self._version(source.uid), time.monotonic(), wrote))
-
-    def _version(self, uid: str) -> str:
-        try:
-            return self._target.header(uid).version
-        except (DamagedRun, RunNotFound) as error:
-            return str(error)
+        self._unclear.append(_Unclear(source, _version(self._target, source.uid), time.monotonic(), wrote))
 
     def _settle(self, unclear: _Unclear) -> None:
         """Copy a run anew whose beginning was left, or see what somebody else made of it."""
@@ -250,7 +259,7 @@ class Copier:
         """Wait until what is in the target has not changed for a while; False where it has changed."""
         while time.monotonic() < min(unclear.since + QUIET, deadline):
             time.sleep(PAUSE)
-            version = self._version(unclear.source.uid)
+            version = _version(self._target, unclear.source.uid)
             if version != unclear.version:
                 unclear.version, unclear.since = version, time.monotonic()
                 return False
@@ -266,21 +275,29 @@ class Copier:
         except UnsupportedOperation:  # this program is writing it
             return False
         if isinstance(self._files, Embedding):  # the arrays went with the beginning
-            self._files.copy(source, self.report)
+            self._copy_files(source)
         with read_ahead([source], ordered=self._target.exact_documents) as readings:
             [reading] = readings
             [error] = self._target.insert_runs([reading.pairs()])
         if isinstance(error, DuplicateRun | RunNotFound):  # somebody else has just done so
-            unclear.version, unclear.since = self._version(source.uid), time.monotonic()
+            unclear.version, unclear.since = _version(self._target, source.uid), time.monotonic()
             return False
         if error is not None:
             raise error
+        self._check_unchanged(source, wrote=True)
         if self._relation_to(reading, complete=True) is not Relation.SAME:
             unclear.wrote = True
             return False
         self.report.copied.append(source.uid)
         self.report.documents += reading.documents
         return True
+
+
+def _version(store: RunStore, uid: str) -> str:
+    try:
+        return store.header(uid).version
+    except (DamagedRun, RunNotFound) as error:
+        return str(error)
 
 
 def answers(store: RunStore) -> bool:

@@ -16,7 +16,7 @@ from zstandard import ZstdCompressor
 from intake_bluesky.assets.hdf5.linked_files import is_hdf5
 from intake_bluesky.assets.location import Location
 from intake_bluesky.assets.names import plain
-from intake_bluesky.documents.model import Document
+from intake_bluesky.documents.model import Document, RunHeader, identical
 from intake_bluesky.errors import (
     AssetUnavailable,
     CopyFailed,
@@ -112,8 +112,10 @@ class RunPacker:
     def _each(self, source: Source) -> None:
         """Pack a run, or note why it cannot be."""
         try:
+            before = _header(source)
             run = self._documents(source)
             files = tuple(self._files(source))
+            self._check_same(source, before, run)
         except Exception as error:  # one run hides no others
             ours = isinstance(error, IntakeBlueskyError) and not isinstance(error, StoreUnavailable)
             if isinstance(error, OSError) and not ours:
@@ -128,6 +130,13 @@ class RunPacker:
         else:
             self.report.copied.append(run.uid)
             self.report.documents += run.documents
+
+    def _check_same(self, source: Source, before: RunHeader, run: PackedRun) -> None:
+        """Refuse a run that is another by now; one that only went on has more files than its documents name."""
+        now = _header(source)
+        ended = run.finished and now.version != before.version
+        if ended or not identical(dict(now.start), dict(before.start)):
+            raise DamagedRun("it was replaced, or ended, while it was packed, and may name other files: pack it again")
 
     def _documents(self, source: Source) -> PackedRun:
         uid = source.uid
@@ -270,6 +279,11 @@ class _CountedStream:
                 f"{self._codec.suffix} does not give back the {name} document {doc.get('uid')!r}: try another format"
             )
         return item
+
+
+def _header(source: Source) -> RunHeader:
+    with _reading(source):
+        return source.store.header(source.uid)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import zstandard
 from intake_bluesky.apps.cli import main
 from intake_bluesky.documents.model import EventPage, identical, to_plain
 from intake_bluesky.errors import DamagedRun, DuplicateRun, StoreUnavailable, UntrustedName
-from intake_bluesky.files.bucket import run_writer
+from intake_bluesky.files.bucket import live_pieces
 from intake_bluesky.files.bucket.segments import SegmentFolder
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.codec import CODECS
@@ -284,7 +284,7 @@ class TestWriting:
         self, buckets: Buckets, place: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """At every moment readers see what was put so far, and what they read before stays."""
-        monkeypatch.setattr(run_writer, "PIECE", 4000)
+        monkeypatch.setattr(live_pieces, "PIECE", 4000)
         run = RunComposer("large")
         descriptor = run.descriptor({"x": data_key("array", [50])})
         rng = np.random.default_rng(3)

@@ -12,7 +12,7 @@ import pytest
 
 from intake_bluesky.documents.model import identical
 from intake_bluesky.errors import DuplicateRun, RunNotFound, UnsupportedOperation
-from intake_bluesky.files.bucket import run_writer
+from intake_bluesky.files.bucket import live_pieces
 from intake_bluesky.files.bucket.segments import last
 from intake_bluesky.files.bucket.store import BucketStore
 from intake_bluesky.files.bucket.tail import IndexTail
@@ -128,7 +128,7 @@ def test_a_run_ends_just_before_it_is_removed(stores: Stores, monkeypatch: pytes
 def test_a_run_that_is_removed_while_it_is_written_stays_removed(
     stores: Stores, monkeypatch: pytest.MonkeyPatch, piece: int, *, anew: bool
 ) -> None:
-    monkeypatch.setattr(run_writer, "PIECE", piece)
+    monkeypatch.setattr(live_pieces, "PIECE", piece)
     writing, other = stores(flush_seconds=0), stores()
     insert = writing.insert(RUN[0][1])
     insert.write(*RUN[1])
@@ -240,3 +240,44 @@ def test_details_whose_base_was_never_put_are_deleted_when_they_are_old(
     assert folder.merge()
     # Of what the killed one began the same is made again, and stays.
     assert segments(store) == [f"b-{own[2:]}", own]
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+def test_a_server_whose_clock_is_set_takes_no_run_of_a_live_writer(tmp_path: Path, hours: int, stores: Stores) -> None:
+    """What was put before looks old, or all that is put later: the tail of a live writer is merged under its hands."""
+    if (place := stores().urlpath) != str(tmp_path / "runs"):
+        return  # only of files on this machine can the times be set
+    live, other = stores(writer="live"), stores(writer="other")
+    unfinished = live.insert(RUN[0][1])
+    live.files.tail.put()
+    for number in range(2, 5):
+        write(other, run_of(2, number))
+        [tail] = Path(place, "_index").glob("t-live-*")
+        os.utime(tail, (tail.stat().st_mtime - hours * 3600,) * 2)
+        write(other, run_of(4, number))
+        other.publish()
+        assert tail.exists() is (hours < 0)
+        write(live, run_of(3, number))
+    unfinished.close()
+    live.files.tail.put()
+    expected = {str(run_of(writer, number)[0][1]["uid"]) for writer in (2, 3, 4) for number in (2, 3, 4)}
+    assert set(uids(stores())) == {*expected, UID}
+
+
+def test_of_two_objects_with_one_run_the_finished_one_is_used_and_both_are_told(stores: Stores) -> None:
+    """As of two files; a scan finds what somebody else put there."""
+    store = stores()
+    write(store, RUN)
+    location = store.files.location
+    whole, _ = location.objects.get(location.below(f"{UID}.jsonl.zst"))
+    beginning = b"".join(store.codec.encode(name, doc) for name, doc in RUN[:-1])
+    for name, content in (("0.jsonl", beginning), ("z.jsonl", beginning), ("zz.jsonl.zst", whole)):
+        location.objects.put(location.below(name), content)
+    store.scan()
+    store.publish()
+    for each in (store, stores()):
+        assert uids(each) == [UID]
+        assert identical(list(each.documents(UID)), RUN)
+        told = {problem.where.rpartition("/")[2]: problem.message for problem in each.problems()}
+        assert told.keys() == {"0.jsonl", "z.jsonl", "zz.jsonl.zst", f"{UID}.jsonl.zst"}
+        assert all(f"holds run {UID}" in message and "remove one" in message for message in told.values())

@@ -23,6 +23,7 @@ from intake_bluesky.files.content.source import LocalSource
 from intake_bluesky.files.run_reader import RunFile
 from intake_bluesky.files.scan.index_entries import scan as scan_file
 from intake_bluesky.files.scan.inspect import Task, look
+from intake_bluesky.files.scan.pool import open_here
 from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.query import Stop
 from intake_bluesky.storage.order import Order
@@ -190,7 +191,7 @@ class TestBadInput:
             with suppress(DamagedRun, NotARun):
                 expected.append(JSONLCodec().decode(line))
         path, codec = str(folder / "run.jsonl.gz"), JSONLCodec()
-        entry = look(codec, LocalSource, Task(path))
+        entry = look(codec, open_here, Task(path))
         assert entry.problem
         uid = expected[0][1].get("uid") if expected and expected[0][0] == "start" else None
         assert entry.uid == uid

@@ -17,9 +17,10 @@ import pytest
 from intake_bluesky.errors import DuplicateRun, RunNotFound
 from intake_bluesky.files import FileStore, pending
 from intake_bluesky.files.codec import Codec
-from intake_bluesky.files.content.source import ByteSource, LocalSource
+from intake_bluesky.files.content.source import ByteSource
 from intake_bluesky.files.scan.index_entries import scan
 from intake_bluesky.files.scan.inspect import Task, look
+from intake_bluesky.files.scan.pool import open_here
 from intake_bluesky.index.index import Index, IndexEntry
 from intake_bluesky.query import Data, Path, Start
 from intake_bluesky.search.selection import Selection
@@ -126,7 +127,7 @@ def test_what_was_written_is_not_read_again(folder: FilePath, puts: list[int], r
     assert store.count() == BURST
     assert reads.opened == 0
     entries = list(store.files.index.entries())
-    expected = [look(store.codec, LocalSource, Task(entry.path)) for entry in entries]
+    expected = [look(store.codec, open_here, Task(entry.path)) for entry in entries]
     assert [entry._replace(statistics=None) for entry in entries] == expected
     assert all(entry.statistics for entry in entries)
     store.close()
@@ -155,7 +156,7 @@ def test_the_index_tells_what_is_in_the_file(how: str, folder: FilePath, puts: l
 
 
 def scanned_or_seen(store: JSONLStore, path: FilePath) -> IndexEntry:
-    entry = look(store.codec, LocalSource, Task(str(path)))
+    entry = look(store.codec, open_here, Task(str(path)))
     known = store.files.index.entry("u")
     assert known is not None
     return entry._replace(stamp=known.stamp, statistics=None)

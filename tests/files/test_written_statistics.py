@@ -171,7 +171,7 @@ def test_a_long_listing_stops_no_writer(folder: Path) -> None:
     listing, ended = threading.Event(), threading.Event()
 
     def hold_the_lock() -> None:
-        with store.files._lock:
+        with store.files._threads.lock:
             listing.set()
             ended.wait(10)
 

@@ -10,10 +10,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from intake_bluesky.documents.model import identical
-from intake_bluesky.errors import DuplicateRun
-from intake_bluesky.files.bucket import run_writer
+from intake_bluesky.errors import DuplicateRun, StoreUnavailable
+from intake_bluesky.files.bucket import live_pieces
 from intake_bluesky.objects import ObjectReplaced, Span, objects_at
 from intake_bluesky.objects.cloud import CloudObjects
 from intake_bluesky.objects.options import settings_for
@@ -79,7 +81,7 @@ def test_the_seven_verbs(objects: tuple[CloudObjects, str]) -> None:
 def test_a_catalog(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two write, one run while the other looks on; another machine reads; the index is made anew."""
 
-    monkeypatch.setattr(run_writer, "PIECE", 1)
+    monkeypatch.setattr(live_pieces, "PIECE", 1)
 
     def opened(cache: str) -> BlueskyBucketCatalog:
         monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / cache))
@@ -99,7 +101,7 @@ def test_a_catalog(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             insert.flush()  # type: ignore[attr-defined]  # as time does
         writer.store.files.tail.put()  # type: ignore[attr-defined]  # and this
         second.refresh()
-        assert len(folder.parts_of(name)) == 2
+        assert len(folder.parts_of(name)) == 3
         assert identical(list(second.store.documents(run[0][1]["uid"])), run[:4])
         for pair in run[4:]:
             insert.write(*pair)
@@ -155,3 +157,30 @@ def test_nobody_writes_to_google_in_the_name_of_the_machine(google_bucket: Googl
     assert settings is not None
     assert settings.credentials is not None
     assert settings.credentials()["token"] == ""
+
+
+def test_a_service_account_as_a_dict_signs_and_is_not_told(google_bucket: GoogleBucket) -> None:
+    secret = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    ).decode()  # fmt: skip
+    account = {
+        "type": "service_account", "project_id": "beamline", "private_key_id": "1", "private_key": secret,
+        "client_email": "writer@beamline.iam.gserviceaccount.com", "token_uri": "http://127.0.0.1:9/token",
+    }  # fmt: skip
+    place, options = f"gs://runs/{uuid4().hex}", {"token": account, "endpoint_url": google_bucket.endpoint}
+    catalog = BlueskyBucketCatalog(place, storage_options=options)
+    with catalog.writer() as write:
+        for pair in scan():
+            write(*pair)
+    store: Any = catalog.store
+    store.files.tail.put()
+    again = pickle.loads(pickle.dumps(BlueskyBucketCatalog(place, storage_options=options)))
+    assert list(again) == list(catalog) == [scan()[0][1]["uid"]]
+    wrong = BlueskyBucketCatalog(place, storage_options={**options, "token": {**account, "private_key": secret[:500]}})
+    with pytest.raises(StoreUnavailable) as caught:
+        list(wrong)
+    line = secret.splitlines()[3]
+    shown = [repr(catalog), catalog.yaml(), repr(store), repr(store.files.location.objects)]
+    assert not any(line in text for text in (*shown, str(caught.value)))
+    for each in (catalog, again, wrong):
+        each.store.close()

@@ -1,12 +1,14 @@
 """A server of Google Cloud Storage for tests: fake-gcs-server, started once and ended by its id.
 
 It takes objects by Google's JSON interface alone, and obstore puts them by the XML one. A front in this process turns
-the one request into the other; all else reaches the server as it is, and every answer is the server's.
+the one request into the other, and holds the parts of a large object until the last request for it; all else reaches
+the server as it is, and every other answer is the server's.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,7 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
-from urllib.parse import unquote, urlencode
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+from uuid import uuid4
 
 import pytest
 
@@ -25,6 +28,7 @@ from tests.servers.s3 import free_ports
 
 META = "x-goog-meta-"
 LIMIT = "multipart-of-a-test"
+PART_NUMBER = re.compile(rb"<PartNumber>(\d+)</PartNumber>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +48,59 @@ class _Front(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     port: ClassVar[int]
 
+    uploads: ClassVar[dict[str, dict[int, bytes]]]
+
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         path, headers = self.path, dict(self.headers.items())
-        if put := self.command == "PUT":
+        told = {key: value[0] for key, value in parse_qs(urlsplit(self.path).query, keep_blank_values=True).items()}
+        put = self.command == "PUT"
+        if "uploads" in told or "uploadId" in told:
+            if self.command != "POST" or "uploads" in told:
+                self._take_part(told, body)
+                return
+            parts = self.uploads.pop(told["uploadId"])
+            body, put = b"".join(parts[int(one)] for one in PART_NUMBER.findall(body)), True
+        if put and (source := self.headers.get("x-goog-copy-source")):
+            bucket, _, name = unquote(source).lstrip("/").partition("/")
+            with connected(self.port) as server:
+                server.request("GET", f"/download/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media")
+                body = server.getresponse().read()
+        if put:
             path, headers, body = self._as_json(headers, body)
         with connected(self.port) as server:
             server.request("POST" if put else self.command, path, body, headers)
             answer = server.getresponse()
             found = answer.read()
-            self._answer(answer, found, put=put)
+            if self.command == "POST" and put and answer.status == 200:
+                etag = json.loads(found)["etag"]
+                xml = f"<CompleteMultipartUploadResult><ETag>&quot;{etag}&quot;</ETag></CompleteMultipartUploadResult>"
+                self._answer(answer, xml.encode(), etag=etag)
+            else:
+                self._answer(answer, found, etag=json.loads(found)["etag"] if put and answer.status == 200 else "")
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass  # noqa: N815  # as http.server calls them
 
+    def _take_part(self, told: dict[str, str], body: bytes) -> None:
+        """Begin, go on with or give up the upload of a large object."""
+        found, upload = b"", told.get("uploadId", uuid4().hex)
+        if self.command == "POST":
+            self.uploads[upload] = {}
+            about = f"<Bucket>runs</Bucket><Key>key</Key><UploadId>{upload}</UploadId>"
+            found = f"<InitiateMultipartUploadResult>{about}</InitiateMultipartUploadResult>".encode()
+        elif self.command == "PUT":
+            self.uploads[upload][int(told["partNumber"])] = body
+        else:
+            del self.uploads[upload]
+        self.send_response(204 if self.command == "DELETE" else 200)
+        self.send_header("ETag", f'"{told.get("partNumber", 0)}"')
+        self.send_header("content-length", str(len(found)))
+        self.end_headers()
+        self.wfile.write(found)
+
     def _as_json(self, headers: dict[str, str], body: bytes) -> tuple[str, dict[str, str], bytes]:
         """The upload with its metadata, in one request."""
-        bucket, _, name = unquote(self.path).lstrip("/").partition("/")
+        bucket, _, name = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
         told = {key.lower(): value for key, value in headers.items()}
         about = {"name": name, "metadata": {k.removeprefix(META): v for k, v in told.items() if k.startswith(META)}}
         query = {"uploadType": "multipart", "name": name}
@@ -70,13 +111,13 @@ class _Front(BaseHTTPRequestHandler):
         kind = {"content-type": f"multipart/related; boundary={LIMIT}"}
         return f"/upload/storage/v1/b/{bucket}/o?{urlencode(query)}", kind, sent
 
-    def _answer(self, answer: HTTPResponse, found: bytes, *, put: bool) -> None:
+    def _answer(self, answer: HTTPResponse, found: bytes, *, etag: str) -> None:
         self.send_response_only(answer.status)
         for key, value in answer.getheaders():
             if key.lower() not in ("transfer-encoding", "content-length", "connection"):
                 self.send_header(key, value)
-        if put and answer.status == 200:
-            self.send_header("ETag", f'"{json.loads(found)["etag"]}"')
+        if etag:
+            self.send_header("ETag", f'"{etag}"')
         size = answer.headers.get("content-length", "0") if self.command == "HEAD" else str(len(found))
         self.send_header("content-length", size)
         self.end_headers()
@@ -119,7 +160,7 @@ def google_bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleBu
     [program] = (Path(wrapper.__file__).parent / "vendor" / "fake-gcs-server" / "bin").iterdir()
     [port] = free_ports(1)
     log = tmp_path_factory.mktemp("gcs") / "log"
-    front = ThreadingHTTPServer(("127.0.0.1", 0), type("Front", (_Front,), {"port": port}))
+    front = ThreadingHTTPServer(("127.0.0.1", 0), type("Front", (_Front,), {"port": port, "uploads": {}}))
     address = f"127.0.0.1:{front.server_address[1]}"
     command = [
         str(program), "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", str(port),

@@ -36,6 +36,7 @@ class Request(NamedTuple):
     method: str
     path: str
     received: int  # bytes of the answer's body
+    sent: int = 0  # bytes of its own
 
 
 @dataclass
@@ -72,6 +73,10 @@ class Proxy:
         return sum(request.method == method for request in self.requests)
 
     @property
+    def sent(self) -> int:
+        return sum(request.sent for request in self.requests)
+
+    @property
     def received(self) -> int:
         return sum(request.received for request in self.requests)
 
@@ -106,9 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(method, body, lost=fault == "lose the answer")
 
-    def _note(self, method: str, size: int) -> None:
+    def _note(self, method: str, size: int, sent: int = 0) -> None:
         with self.proxy.lock:
-            self.proxy.requests.append(Request(method, self.path, size))
+            self.proxy.requests.append(Request(method, self.path, size, sent))
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
@@ -126,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._connection.request(self.command, self.path, body or None, sent)
         answer = self._connection.getresponse()
         data = answer.read()
-        self._note(method, len(data))
+        self._note(method, len(data), len(body))
         if lost:
             self.close_connection = True
             return

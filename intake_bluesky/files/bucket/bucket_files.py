@@ -227,7 +227,7 @@ class BucketFiles(IndexedFiles):
 
     def publish(self) -> list[str]:
         """Make the index of the bucket anew, from the objects that are there; give the address of what was put."""
-        with self._lock:
+        with self._threads.lock:
             try:
                 self.tail.put()
                 before = self._before_scan
@@ -273,7 +273,7 @@ class BucketFiles(IndexedFiles):
         ------
         StoreUnavailable
         """
-        with self._lock:
+        with self._threads.lock:
             if not self._has_index and self.ask(Index.stamps):
                 try:
                     self._put_base([])

@@ -23,6 +23,8 @@ __all__ = ["INDEX", "BucketLocation", "PartsSource", "without_slash"]
 
 INDEX: Final = "_index"
 PARTS: Final = "_parts"
+LOOKS: Final = 3
+"""How often a run is looked at that has a gap: a listing that is not of one moment may have missed a part."""
 PART_NAME: Final = re.compile(r".*[/\\][0-9a-f]{16}", re.DOTALL)
 
 
@@ -57,8 +59,9 @@ class BucketLocation(RemoteLocation):
 
     A run is in the object ``<uid>.jsonl.zst`` (or what else the codec's suffix is). While it is written, that object
     is its beginning, and what follows is in objects ``_parts/<name of the run's>/<offset>``, each named by the place of
-    its first byte. The last thing a writer does is to put the whole run in the place of its beginning; bytes that were
-    there once stay where they were, so that a reader who is at a part may go on in the whole.
+    its first byte. A part may be put again with the bytes of those after it, which are deleted later. The last thing a
+    writer does is to put the whole run in the place of its beginning. Bytes that were there once stay where they were
+    in the run, so that a reader who is at a part may go on in an earlier one, or in the whole.
     """
 
     def __init__(self, url: str, suffixes: Sequence[str], storage_options: Mapping[str, Any]) -> None:
@@ -114,6 +117,17 @@ class BucketLocation(RemoteLocation):
         return self.below(PARTS, path.rpartition("/")[2], f"{offset:016x}")
 
     def open(self, path: str) -> ByteSource:
+        for _ in range(LOOKS):
+            pieces, gap = self._pieces(path)
+            if not gap:
+                break
+        first = pieces[0]
+        if len(pieces) == 1:
+            return RemoteSource(self.objects, first.name, first.size, remote_stamp(first), self._checked(first.tag))
+        return PartsSource(self.objects, pieces)
+
+    def _pieces(self, path: str) -> tuple[list[ObjectInfo], bool]:
+        """The objects that a run lies in, one after the other; and whether there are more behind a gap."""
         # The parts first: of a run that is finished meanwhile, what is looked at next is the whole.
         parts = self.parts_of(path)
         first = self.objects.head(self.objects.name_of(path))
@@ -121,13 +135,11 @@ class BucketLocation(RemoteLocation):
         for part in parts:
             offset = int(part.name.rpartition("/")[2], 16)
             if offset > end:
-                break
-            if offset == end:
+                return pieces, True
+            if offset == end:  # else it is in one before it, too
                 pieces.append(part)
                 end += part.size
-        if len(pieces) == 1:
-            return RemoteSource(self.objects, first.name, first.size, remote_stamp(first), self._checked(first.tag))
-        return PartsSource(self.objects, pieces)
+        return pieces, False
 
 
 class PartsSource(ByteSource):
@@ -152,11 +164,20 @@ class PartsSource(ByteSource):
             for piece, begin in zip(self._pieces[first:last], self._starts[first:last], strict=True)
         ]
         found = self._objects.ranges(spans)
-        if any(isinstance(part, FileNotFoundError) for part in found):  # the run ended meanwhile, and is in one
-            return self._objects.range(self._pieces[0].name, start, stop)
-        parts: list[bytes] = []
-        for part in found:
-            if isinstance(part, Exception):
-                raise part
-            parts.append(part)
-        return b"".join(parts)
+        return b"".join(
+            self._merged(number, span, part) if isinstance(part, Exception) else part
+            for number, (span, part) in enumerate(zip(spans, found, strict=True), first)
+        )
+
+    def _merged(self, number: int, span: Span, error: Exception) -> bytes:
+        """The bytes of a piece that is in an earlier one meanwhile, or in the whole."""
+        if not isinstance(error, FileNotFoundError):
+            raise error
+        start, length = self._starts[number] + span.start, span.stop - span.start
+        for earlier in reversed(range(number)):
+            begin = start - self._starts[earlier]
+            with suppress(FileNotFoundError):
+                data = self._objects.range(self._pieces[earlier].name, begin, begin + length)
+                if len(data) == length:
+                    return data
+        raise error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, Final, TypeVar, cast
@@ -13,6 +13,7 @@ from intake_bluesky.documents.model import Document
 from intake_bluesky.documents.running_statistics import Watching
 from intake_bluesky.errors import DuplicateRun, RunNotFound, StoreUnavailable
 from intake_bluesky.files.bucket.bucket_files import BucketFiles
+from intake_bluesky.files.bucket.live_pieces import LivePieces
 from intake_bluesky.files.content.file_location import shown
 from intake_bluesky.files.content.source import ByteSource, remote_stamp, version_of
 from intake_bluesky.files.run_writer import Packer
@@ -27,8 +28,10 @@ __all__ = ["BucketInsert", "duplicate"]
 T = TypeVar("T")
 LOG: Final = logging.getLogger(__name__)
 
-PIECE: Final = 1 << 20
-"""Bytes of an object that is put again, longer, while a run goes on; what follows is in another."""
+LARGE: Final = 1 << 20
+"""Bytes of a run of which the index tells where its documents lie."""
+MANY: Final = 100
+"""Parts that are deleted together, when as many younger ones are in others, too: a reader may be among those."""
 IN_MEMORY: Final = 8 << 20
 """Bytes of a run that are held in memory; a larger one is in a temporary file, too, until it ends."""
 
@@ -68,8 +71,8 @@ class BucketInsert(BufferedInsert):
         self._whole: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # closed at the end
         weakref.finalize(self, self._whole.close)
         self._size = 0  # of it
-        self._piece = 0  # where in it the object that is put next begins
-        self._parts: list[str] = []
+        self._parts: set[str] = set()  # that may be there
+        self._superseded: list[str] = []  # of them, those that are in others, too
         self._tag = ""  # of the run's object, as it was put last
         raw = files.codec.encode("start", start)
         self._entry = entry_of(path, "", (raw, start), None)  # now: the caller may change the document
@@ -90,7 +93,7 @@ class BucketInsert(BufferedInsert):
             self._whole.close()
             raise
         self._keep(data)
-        self._tag = tag
+        self._tag, self._pieces = tag, LivePieces(self._size)
         entry = self._entry._replace(stamp=self._stamp(tag))
         self._files.wrote(self.uid, self._path)
         self._files.tell(entry)
@@ -163,21 +166,35 @@ class BucketInsert(BufferedInsert):
             )
 
     def _put_piece(self) -> None:
-        """Put what there is of the object that is put again, longer; from some size on, the next one follows it."""
+        """Put what is new, together with so much of what was put before that pieces stay few."""
         self._check_there()
-        self._whole.seek(self._piece)
+        start = self._pieces.start(self._size)
+        self._whole.seek(start)
         data = self._whole.read()  # and its place is the end again
-        name = self._files.location.part(self._path, self._piece) if self._piece else self._name
+        name = self._piece_name(start)
+        if start:
+            self._parts.add(name)  # before it is there: the answer may be lost
         tag = self._tried(lambda: self._objects.put(name, data))
-        if not self._piece:
+        if not start:
             self._tag = tag
-        elif name not in self._parts:
-            self._parts.append(name)
-        if len(data) >= PIECE:
-            self._piece = self._size
+        self._superseded += map(self._piece_name, self._pieces.put(start, self._size))
         self._held = 0
+        if len(self._superseded) >= 2 * MANY:
+            some, self._superseded = self._superseded[:MANY], self._superseded[MANY:]
+            self._delete(some)
         if self._state == "ending":  # closed without a stop
             self._whole.close()
+
+    def _piece_name(self, start: int) -> str:
+        return self._files.location.part(self._path, start) if start else self._name
+
+    def _delete(self, parts: Collection[str]) -> None:
+        """Delete parts that nobody needs; those that cannot be deleted now may be at the end."""
+        try:
+            self._objects.delete(sorted(parts))
+            self._parts.difference_update(parts)
+        except OSError as error:
+            LOG.warning("parts of run %s stay beside what has them, too: %s", self.uid, shown(str(error)))
 
     def _finish(self) -> None:
         """Put the whole run, and then take its parts away."""
@@ -194,10 +211,7 @@ class BucketInsert(BufferedInsert):
         self._whole.close()
         self._files.finished(self.uid, self._path, measured, entry)
         self._files.tell(entry._replace(statistics=None if measured is None else measured[1]))
-        try:
-            self._objects.delete(self._parts)
-        except OSError as error:  # nobody reads them any more
-            LOG.warning("parts of run %s stay beside the whole: %s", self.uid, shown(str(error)))
+        self._delete(list(self._parts))
 
     def _content(self) -> Data:
         self._whole.seek(0)
@@ -205,7 +219,7 @@ class BucketInsert(BufferedInsert):
 
     def _layout(self, tag: str) -> bytes | None:
         """Where the documents lie in a large run, which readers would have to fetch to find it out."""
-        if self._size <= PIECE:
+        if self._size <= LARGE:
             return None
         with closing(_SpoolSource(self._whole, self._size, self._stamp(tag))) as source:
             entry, _ = scan(self._files.codec, self._path, source)

@@ -37,9 +37,10 @@ class FileLocations(tuple[FileLocation, ...]):
                 return location
         raise FileNotFoundError(f"none of the paths of this catalog holds {shown(path)}")
 
-    def open(self, path: str) -> ByteSource:
-        """Open a file."""
-        return self.holding(path).open(path)
+    def open(self, path: str, stamp: str = "") -> ByteSource | None:
+        """Open a file; with a stamp, as it was listed, or None where there is no such way."""
+        location = self.holding(path)
+        return location.open_listed(path, stamp) if stamp else location.open(path)
 
     def listing(self) -> tuple[list[FileListing], list[Problem], list[Exception]]:
         """What each location lists, what is wrong with which, and the errors of those that could not be listed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final, NamedTuple, TypeAlias
 
 from intake_bluesky.files.codec import Codec
@@ -14,12 +14,14 @@ from intake_bluesky.files.content.source import ByteSource, same_file, stamp_of,
 from intake_bluesky.files.scan.index_entries import END, glance, scan
 from intake_bluesky.files.scan.scanner import NotARun
 from intake_bluesky.index.index import IndexEntry
+from intake_bluesky.objects import ObjectReplaced
 from intake_bluesky.runtime import git_lfs
 
 __all__ = ["Opener", "Task", "look", "look_at_written", "with_statistics"]
 
 MOST: Final = 1 << 23  # bytes that a compressed file becomes which is looked at whole
-Opener: TypeAlias = Callable[[str], ByteSource]
+Opener: TypeAlias = Callable[[str, str], ByteSource | None]
+"""Opens a file by its path; with the stamp of a listing, without a look at it, or None where that is not possible."""
 
 
 class Task(NamedTuple):
@@ -62,7 +64,11 @@ def _looked_at(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
         if seen is not None:
             return seen
     try:
-        with closing(opened(path)) as source:
+        if (listed := _by_listing(codec, opened, task)) is not None:
+            return listed
+        source = opened(path, "")
+        assert source is not None  # without a stamp it is opened, or an error
+        with closing(source):
             stamp = source.stamp
             return _entry(codec, source, task)
     except NotARun as error:
@@ -71,6 +77,18 @@ def _looked_at(codec: Codec, opened: Opener, task: Task) -> IndexEntry:
         return IndexEntry(path, "", problem=f"cannot be read: {shown(str(error))}")
     except Exception as error:  # noqa: BLE001  # whatever a file does to its codec, the others open
         return IndexEntry(path, stamp, problem=f"cannot be read: {type(error).__name__}: {error}")
+
+
+def _by_listing(codec: Codec, opened: Opener, task: Task) -> IndexEntry | None:
+    """The entry of a run that has ended, if its object is what was listed: one request, or those for its bytes."""
+    # One without a stop may go on in other objects; what else there may be in the way, a look tells.
+    with suppress(ObjectReplaced, FileNotFoundError, NotARun):
+        source = opened(task.path, task.stamp) if task.stamp else None
+        if source is not None:
+            with closing(source):
+                entry = _entry(codec, source, task)
+            return entry if entry.stop is not None else None
+    return None
 
 
 def _entry(codec: Codec, source: ByteSource, task: Task) -> IndexEntry:

@@ -16,11 +16,11 @@ from itertools import chain, islice
 from typing import Final, TypeVar
 
 from intake_bluesky.files.codec import Codec
-from intake_bluesky.files.content.source import LocalSource, size_of
+from intake_bluesky.files.content.source import ByteSource, LocalSource, size_of
 from intake_bluesky.files.scan.inspect import Opener, Task, look
 from intake_bluesky.index.index import IndexEntry
 
-__all__ = ["look_at_all"]
+__all__ = ["look_at_all", "open_here"]
 
 LOG: Final = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def look_at_all(
 ) -> Iterator[IndexEntry]:
     """Yield an entry for each file, in order, as they come.
 
-    `opened`, which opens a file by its path, is called in several threads. An `executor` looks at the files, which are
+    `opened`, which opens a file, is called in several threads. An `executor` looks at the files, which are
     all on this machine then; where it fails, this thread does.
     """
     look_here = partial(look, codec, opened)
@@ -104,7 +104,12 @@ def _result(
 
 def look_there(codec: Codec, tasks: list[Task]) -> list[IndexEntry]:
     """Look at files of this machine; what a process is given to do."""
-    return [look(codec, LocalSource, task) for task in tasks]
+    return [look(codec, open_here, task) for task in tasks]
+
+
+def open_here(path: str, stamp: str) -> ByteSource | None:
+    """Open a file of this machine, where a look at it costs nothing."""
+    return None if stamp else LocalSource(path)
 
 
 def _chunks(tasks: Iterable[Task]) -> Iterator[list[Task]]:
