@@ -103,7 +103,8 @@ def event_dimension(dataset: xr.Dataset, wanted: str | None = None) -> str | Non
     ----------
     dataset : xarray.Dataset
     wanted : str, optional
-        By default ``time``, else the first dimension of the first data variable that has one, else of any variable.
+        By default ``time``, if a data variable has it, else the first dimension of the first data variable that has
+        one; where none has, the same of coordinates.
 
     Raises
     ------
@@ -120,10 +121,11 @@ def event_dimension(dataset: xr.Dataset, wanted: str | None = None) -> str | Non
             names = ", ".join(map(repr, dataset.sizes)) or "none"
             raise UnsupportedOperation(f"the Dataset has no dimension {wanted!r} to make events of; it has {names}")
         return wanted
-    if "time" in dataset.sizes:
-        return "time"
-    variables = [dataset.variables[name] for name in (*dataset.data_vars, *dataset.coords)]
-    return next((str(variable.dims[0]) for variable in variables if variable.dims), None)
+    for names in (dataset.data_vars, dataset.coords):
+        dims = [str(dim) for name in names for dim in dataset.variables[name].dims]
+        if dims:
+            return "time" if "time" in dims else dims[0]
+    return None
 
 
 def describe(
@@ -222,10 +224,8 @@ def _data_keys(dataset: xr.Dataset) -> dict[Hashable, str]:
 def _variable(dataset: xr.Dataset, name: Hashable, key: str, along: str | None, shared: str) -> StoredVariable:
     variable = dataset.variables[name]
     dtype = dtype_name(variable.dtype, repr(name))
-    if along in variable.dims or along is None:
-        place = EVENTS
-    else:
-        place = CONFIGURATION if _is_small(variable) else shared
+    fixed = CONFIGURATION if _is_small(variable) else shared
+    place = EVENTS if along is None or along in variable.dims else fixed
     attrs = attribute_entries(variable.attrs, repr(name))
     dims = tuple(map(str, variable.dims))
     return StoredVariable(str(name), key, dims, dtype, variable.shape, name in dataset.coords, place, attrs)
