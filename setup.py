@@ -44,9 +44,12 @@ EXTRAS["demo"] = [
     *EXTRAS["assets"],
     *EXTRAS["cli"],
     *EXTRAS["plot"],
+    *EXTRAS["simulation"],
     "bluesky>=1.14",
+    "Dans-Diffraction>=3.4",  # simulates powder patterns
     "ophyd>=1.9",
     "ophyd-async[sim]>=0.13",
+    "pyFAI>=2025.1",  # integrates images of powder rings
 ]
 EXTRAS["docs"] = [*EXTRAS["demo"], "sphinx>=8.1", "myst-nb>=1.4", "numpydoc>=1.8", "pydata-sphinx-theme>=0.16"]
 EXTRAS["test"] = [

@@ -13,9 +13,9 @@ from intake_bluesky.catalogs.display.displayed import Displayed
 from intake_bluesky.catalogs.display.files import seen_files
 from intake_bluesky.catalogs.display.run import run_html, run_line, run_text
 from intake_bluesky.catalogs.entries import IntakeObject, StreamEntry, shown_documents
-from intake_bluesky.catalogs.simulations.model_links import run_experiments, run_simulations
 from intake_bluesky.catalogs.plots.methods import plot_run
 from intake_bluesky.catalogs.run_export import run_to_datatree, run_to_zarr
+from intake_bluesky.catalogs.simulations.model_links import run_experiments, run_simulations
 from intake_bluesky.catalogs.stream import BlueskyStream
 from intake_bluesky.documents.dimensions import Dimension, dimensions
 from intake_bluesky.documents.model import Document, ReadOnlyDocument, RunHeader, RunSummary

@@ -13,7 +13,6 @@ from intake.catalog.base import Catalog
 from intake_bluesky.assets import AssetOptions
 from intake_bluesky.catalogs.argument_source import KnowsItsSource
 from intake_bluesky.catalogs.arguments import KeepsArguments
-from intake_bluesky.catalogs.simulations.comparison import compare_catalog
 from intake_bluesky.catalogs.display.completion import OffersNames
 from intake_bluesky.catalogs.display.displayed import Displayed
 from intake_bluesky.catalogs.display.listing import RunsListing, catalog_line, listing_html, listing_text
@@ -23,6 +22,7 @@ from intake_bluesky.catalogs.removal import RemovesRuns
 from intake_bluesky.catalogs.results import Results
 from intake_bluesky.catalogs.run import BlueskyRun
 from intake_bluesky.catalogs.run_entries import RunEntries, as_key
+from intake_bluesky.catalogs.simulations.comparison import compare_catalog
 from intake_bluesky.catalogs.yaml_files.catalog import open_catalog
 from intake_bluesky.documents.model import RunHeader, RunSummary
 from intake_bluesky.errors import RunNotFound

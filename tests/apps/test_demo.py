@@ -17,6 +17,8 @@ import pytest
 from intake_bluesky.apps.demo import Demonstration, run_demo
 from intake_bluesky.apps.demo.beamline import peak, powder_rings
 from intake_bluesky.apps.demo.experiments import TEMPERATURES, run_engine
+from intake_bluesky.apps.demo.silicon import lattice_parameter, rings
+from intake_bluesky.apps.demo.silicon_model import LATTICE_PARAMETERS
 from intake_bluesky.apps.validate import validate
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
 
@@ -133,18 +135,57 @@ def test_what_it_says_to_type_next_draws_the_map(demo: Demo) -> None:
     np.testing.assert_array_equal(mesh.get_array(), sums)
 
 
-def test_picture(demo: Demo) -> None:
+@pytest.mark.parametrize("act", [1, 2])
+def test_picture(act: int, demo: Demo) -> None:
     from matplotlib.image import imread
 
-    image = imread(demo.left.picture)
-    assert image.shape[0] > 800
+    image = imread(demo.left.picture if act == 1 else demo.left.silicon.picture)
+    assert image.shape[0] > 500
     assert image.shape[1] > 1000
     assert len(np.unique((image[..., :3] * 255).astype(np.uint8).reshape(-1, 3), axis=0)) > 500
+
+
+def test_the_lattice_parameter_is_found(demo: Demo) -> None:
+    """Within a step of the sweep at each temperature, though what was measured knows nothing of what was simulated."""
+    found = demo.left.silicon.lattice_parameters
+    assert sorted(found) == [300, 450, 600, 750]
+    for kelvin, edge in found.items():
+        assert abs(edge - lattice_parameter(kelvin)) <= 0.001
+        assert f"{kelvin} K: a = {edge:.3f} angstrom" in demo.printed
+    assert all(len(table) == len(LATTICE_PARAMETERS) for table in demo.left.silicon.tables.values())
+
+
+def test_simulations_and_measurements_lead_to_each_other(demo: Demo) -> None:
+    catalogs = open_catalog(str(demo.left.silicon.yaml))
+    assert len(catalogs.simulations) == len(LATTICE_PARAMETERS)
+    pattern, simulation = catalogs.patterns[-1], catalogs.simulations[-1]
+    assert len(pattern.simulations(catalogs.simulations)) == len(LATTICE_PARAMETERS)
+    assert sorted(simulation.experiments(catalogs.patterns)) == sorted(catalogs.patterns)
+    images = catalogs.images[pattern.start["image_run"]]
+    assert images.primary.to_dask()["img"].shape == (3, 512, 512)
+    assert images.start["temperature"] == pattern.start["temperature"]
+    assert list(validate(catalogs.images)) == list(validate(catalogs.patterns)) == []
+    together = catalogs.silicon
+    assert together.sources.counts() == {"images": 4, "patterns": 4, "simulations": len(LATTICE_PARAMETERS)}
+    near = together.search("text: parameters.a > 5.44 or temperature > 700")
+    assert {run.origin.source for run in near.values()} == {"images", "patterns", "simulations"}
+
+
+def test_points_of_the_sweep_are_no_copies(demo: Demo) -> None:
+    """All of them are in the one file, and nothing else was written for them."""
+    folder = demo.left.silicon.yaml.parent / "silicon"
+    assert sorted(path.name for path in folder.iterdir()) == ["files", "images", "patterns", "sweep.nc"]
+    sims = open_catalog(str(demo.left.silicon.yaml)).simulations
+    with h5py.File(folder / "sweep.nc") as file:
+        for run in sims.search(f"text: parameters.a < {LATTICE_PARAMETERS[3]}").values():
+            row = LATTICE_PARAMETERS.index(run.start["parameters"]["a"])
+            np.testing.assert_array_equal(run.primary.read()["I"], file["I"][row])
 
 
 def test_physics_repeats_exactly() -> None:
     np.testing.assert_array_equal(powder_rings(3), powder_rings(3))
     assert (powder_rings(3) != powder_rings(4)).any()
+    np.testing.assert_array_equal(rings(300.0, 3), rings(300.0, 3))
 
 
 def test_engine_leaves_no_event_loop() -> None:
@@ -163,7 +204,8 @@ def test_engine_leaves_no_event_loop() -> None:
 def test_as_a_process_twice_beside_catalogs(tmp_path: Path) -> None:
     """As ``make demo`` in a clone: it opens catalogs/demo.yml, and a second time adds to what is there."""
     (tmp_path / "catalogs").mkdir()
-    (tmp_path / "catalogs" / "demo.yml").write_bytes((CATALOGS / "demo.yml").read_bytes())
+    for name in ("demo.yml", "silicon.yml"):
+        (tmp_path / "catalogs" / name).write_bytes((CATALOGS / name).read_bytes())
     environment = {**os.environ, "INTAKE_BLUESKY_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "intake_bluesky.apps.cli", "demo"]
     for total in (9, 18):
@@ -173,7 +215,7 @@ def test_as_a_process_twice_beside_catalogs(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert 'intake.open_catalog("catalogs/demo.yml").demo' in done.stdout
         assert f"{total} runs; the newest:" in done.stdout
-    assert not (tmp_path / "demo-data" / "demo.yml").exists()
+    assert not list((tmp_path / "demo-data").glob("*.yml"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
         catalog = open_catalog(str(tmp_path / "catalogs" / "demo.yml")).demo

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from intake_bluesky.apps.demo.experiments import GRID_POINTS, Experiments, Runs
 from intake_bluesky.apps.demo.picture import draw
+from intake_bluesky.apps.demo.silicon_act import Silicon, run_silicon
 from intake_bluesky.apps.terminal.page import console, counted
 from intake_bluesky.apps.terminal.tables import runs_table
 from intake_bluesky.apps.terminal.trees import describe_run, run_tree
@@ -49,12 +50,15 @@ class Demonstration:
     means : numpy.ndarray, shape (points of the map,), dtype float64
         Mean counts of each image of the map.
     picture : Path
+    silicon : Silicon
+        The second act.
     """
 
     yaml: Path
     runs: Runs
     means: Any
     picture: Path
+    silicon: Silicon
 
 
 def run_demo(folder: Path, *, grid_points: int = GRID_POINTS) -> Demonstration:
@@ -80,9 +84,10 @@ def run_demo(folder: Path, *, grid_points: int = GRID_POINTS) -> Demonstration:
     picture = folder / "demo.png"
     draw(catalog, runs, picture)
     page.print(f"{picture}")
+    silicon = run_silicon(page, folder)
     _step(page, f"Done in {time.perf_counter() - began:.0f} seconds. What to type next")
-    page.print(_next(yaml, runs))
-    return Demonstration(yaml, runs, means, picture)
+    page.print(_next(yaml, runs, silicon))
+    return Demonstration(yaml, runs, means, picture, silicon)
 
 
 def _catalog_file(folder: Path) -> Path:
@@ -153,13 +158,14 @@ def _mean(page: Console, catalog: BlueskyCatalog, runs: Runs) -> Any:
     return means
 
 
-def _next(yaml: Path, runs: Runs) -> str:
+def _next(yaml: Path, runs: Runs, silicon: Silicon) -> str:
     uid = runs["rocking"][0][:8]
     command, python = _typed("intake-bluesky"), _typed("python")
     return (
         f"  {command} ls {yaml}\n"
         f"  {command} show {yaml} {uid}\n"
         f"  {command} validate {yaml}\n"
+        f"  {command} ls {silicon.yaml}:simulations\n"
         f"  {python} -c \"import intake; print(intake.open_catalog('{yaml}').demo[-1].primary.read())\"\n"
         f"  {python} -c \"import intake; intake.open_catalog('{yaml}').demo[-1].plot().figure.savefig('map.png')\""
     )

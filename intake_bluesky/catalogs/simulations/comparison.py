@@ -145,7 +145,8 @@ def _rows(runs: Iterable[BlueskyRun], measured: xr.Dataset, options: Mapping[str
         except (IntakeBlueskyError, OSError):  # of one of them: which, and why, is found one by one
             found = tuple(_computed(each) for each in lazy)
         for run, each in zip(some, found, strict=True):
-            yield {"uid": run.uid, **each, **_parameters(run)}
+            numbers = {name: float(each[name]) for name in NUMBERS if name in each}
+            yield {"uid": run.uid, **each, **numbers, **_parameters(run)}
 
 
 def _compared(measured: xr.Dataset, run: BlueskyRun, options: Mapping[str, Any]) -> dict[str, Any]:
