@@ -6,6 +6,7 @@ lattice parameters of measured expansion; angles of pixels are pyFAI's.
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from math import sqrt
 from typing import Any, Final
@@ -55,6 +56,7 @@ def lattice_parameter(kelvin: float) -> float:
 
 @cache
 def _detector() -> Any:
+    logging.getLogger("silx.opencl").setLevel(logging.ERROR)  # it warns that there is no pyopencl, which nobody needs
     from pyFAI.detectors import Detector
     from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 

@@ -146,7 +146,7 @@ def _measure(catalog: BlueskyCatalog, folder: Path) -> list[BlueskyRun]:
     newest = next(catalog.selection.runs(limit=1), None)
     with catalog.writer() as writer, run_engine({"scan_id": (newest.scan_id or 0) if newest else 0}) as engine:
         engine.subscribe(writer)
-        uids = engine(warming())
+        uids: Any = engine(warming())
     catalog.refresh()
     return [catalog[uid] for uid in uids]
 
