@@ -135,7 +135,7 @@ def _written(
 
 def _chosen(run: BlueskyRun, names: Iterable[str] | None, options: Mapping[str, Any]) -> dict[str, BlueskyStream]:
     """The streams, each with those of the keys that it has."""
-    streams = {name: run[name] for name in (run.header.streams if names is None else names)}
+    streams = {name: run[name](as_events=True) for name in (run.header.streams if names is None else names)}
     asked = {name: keys for name, keys in checked_options(options).items() if name in ("include", "exclude") and keys}
     if not asked:
         return {name: stream(**options) for name, stream in streams.items()}

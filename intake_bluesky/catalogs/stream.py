@@ -17,6 +17,7 @@ from intake_bluesky.catalogs.display.stream import StreamView
 from intake_bluesky.catalogs.entries import IntakeObject, shown_documents
 from intake_bluesky.catalogs.plots.methods import plot_stream
 from intake_bluesky.datasets.options import DatasetOptions, checked_options
+from intake_bluesky.datasets.stored_datasets.layout import restored_layout
 from intake_bluesky.documents.model import ReadOnlyDocument, RunHeader, is_external
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
 from intake_bluesky.storage.contract import RunStore
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from intake_bluesky.catalogs.configurations import Configurations
-    from intake_bluesky.datasets.stream_reader import StreamReader
 
 __all__ = ["BlueskyStream"]
 
@@ -56,8 +56,8 @@ class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: 
         Joins ``start``, ``stop`` and ``descriptors`` in `metadata`.
     **options
         ``include``, ``exclude`` (keys), ``sub_dict="timestamps"``, ``on_missing="fill"``, ``on_mismatch="object"``,
-        ``trim``, ``text_dtype="string"``, ``portable``, ``decode_times``, ``target_chunk``: see `DatasetOptions`;
-        ``join_method`` and ``squeeze``: see `AssetOptions`.
+        ``trim``, ``text_dtype="string"``, ``portable``, ``decode_times``, ``as_events``, ``target_chunk``: see
+        `DatasetOptions`; ``join_method`` and ``squeeze``: see `AssetOptions`.
 
     Raises
     ------
@@ -118,15 +118,18 @@ class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: 
         if unknown := ", ".join(map(repr, sorted(options.keys() - OF_DATASET - OF_ASSETS))):
             raise TypeError(f"a stream has no option {unknown}; it has {', '.join(sorted(OPTIONS))}")
         found = checked_options(options)
-        for name in ("include", "exclude"):
-            if self._layout.observed is not None:  # else events may have keys that are not known yet
-                check_keys(found.get(name) or (), self.keys, what="key", where=self._where)
         assets = replace(assets, **{name: found.pop(name) for name in OF_ASSETS & found.keys()})
-        return DatasetOptions(**found, assets=assets)
+        checked = DatasetOptions(**found, assets=assets)
+        self._dataset = restored_layout(self._layout, checked)
+        if self._layout.observed is not None or self._dataset:  # else events may have keys that are not known yet
+            check_keys((*(checked.include or ()), *checked.exclude), self.keys, what="key", where=self._where)
+        return checked
 
     @property
     def keys(self) -> list[str]:
-        """Every key: those of the descriptors, then those that only events have."""
+        """Every key: those of the descriptors, then those that only events have. Of a Dataset, every variable."""
+        if self._dataset:
+            return [variable.name for variable in self._dataset.variables]
         return list(dict.fromkeys([*self._layout.data_keys, *(self._layout.observed or ())]))
 
     @property
@@ -140,10 +143,10 @@ class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: 
         return tuple(map(ReadOnlyDocument, self._layout.descriptors))
 
     @cached_property
-    def _reader(self) -> StreamReader:
-        from intake_bluesky.datasets.stream_reader import StreamReader
+    def _reader(self) -> Any:  # a `StreamReader` of the form of events, as exports ask for it
+        from intake_bluesky.datasets.stored_datasets.restore import reader_of
 
-        return StreamReader(self._store, self._header, self._stream, self._options)
+        return reader_of(self._store, self._header, self._stream, self._options, self._dataset)
 
     def configure_new(self, **options: Any) -> Self:
         """The stream itself, or with options a copy that has them as well."""
@@ -254,14 +257,14 @@ class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: 
         from intake_bluesky.datasets.presentation import present
 
         # Objects do not say that they are text, whose gaps are "".
-        flat = self(text_dtype="string")
+        flat = self(text_dtype="string", as_events=True)
         points = int(flat._reader.rows.seq_num.max(initial=0))
         given: dict[str, Any] = {"shape": shape, "axes": axes, "snaking": snaking}
         grid = scanned(self._header, self._stream, self.keys, **given, points=points)
         positions = [key for axis in grid.axes for key in (axis, position_key(axis, self.keys))]
         # What the user excluded or trimmed is for the result; the grid needs all positions. `target_chunk=1` makes each
         # page a block, so that the first page alone is read to compare with the plan.
-        plain = {"exclude": (), "sub_dict": "data", "on_missing": "fill", "trim": False, "decode_times": False}
+        plain = {"exclude": (), "sub_dict": "data", "on_missing": "fill", "trim": False, "decode_times": False, "as_events": True}
         motors = self(include=positions, target_chunk=1, **plain).to_dask()
         fill = self._options.on_missing == "fill"
         gridding = gridded(flat.to_dask(), grid, motors, files=flat._reader.assets, fill=fill)
@@ -287,7 +290,7 @@ class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: 
 
         # pandas takes numpy's variable-width strings only as objects.
         decoded = self._given.get("decode_times", True) if decode_times is None else decode_times
-        source, asked = self(text_dtype="object", decode_times=False), self._options.include or ()
+        source, asked = self(text_dtype="object", decode_times=False, as_events=True), self._options.include or ()
         if self._device is None:
             specs = self._layout.data_keys
             external = (key for key, spec in specs.items() if is_external(spec) and key not in asked)
@@ -347,7 +350,7 @@ class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: 
         from intake_bluesky.datasets.presentation import columns
 
         dataset = self.to_dask()
-        keys = columns(dataset).data_vars.items()
+        keys = list((dataset.variables if self._dataset else columns(dataset).data_vars).items())
         return {
             "dtype": {str(name): str(v.dtype) for name, v in keys},
             "shape": {str(name): v.shape for name, v in keys},

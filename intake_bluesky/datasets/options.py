@@ -15,7 +15,7 @@ ALLOWED: Final[Mapping[str, tuple[Any, ...]]] = {
     "sub_dict": ("data", "timestamps"), "on_missing": ("raise", "fill"), "on_mismatch": ("raise", "object"),
     "text_dtype": ("object", "string"),
     "trim": (False, True), "portable": (False, True), "decode_times": (False, True), "squeeze": (False, True),
-    "join_method": (None, "stack", "concat"),
+    "as_events": (False, True), "join_method": (None, "stack", "concat"),
 }  # fmt: skip
 """The values that options of few values may have."""
 
@@ -48,6 +48,9 @@ class DatasetOptions:
         with the attribute ``media_type``; a variable for each field of a structure; chunks of one size.
     decode_times : bool
         Give ``time`` as datetime64[ns] (UTC) instead of float seconds.
+    as_events : bool
+        Give a stream that holds a Dataset (`intake_bluesky.ingest.write_run`) as events, too: rows with ``time`` and
+        ``seq_num``, as of any stream; else it is the Dataset as it was. So do `portable` and the timestamps.
     target_chunk : int or None
         Size in bytes that dask chunks are merged up to; None for the measured default. A stream takes text, too:
         ``"10 MiB"``.
@@ -64,6 +67,7 @@ class DatasetOptions:
     text_dtype: Literal["object", "string"] = "object"
     portable: bool = False
     decode_times: bool = False
+    as_events: bool = False
     target_chunk: int | None = None
     assets: AssetOptions = field(default_factory=AssetOptions)
 

@@ -1,0 +1,185 @@
+"""Values of every dtype of a Dataset as what documents hold, booleans, numbers and text, and back.
+
+What JSON has no form for becomes integers or floats of which nothing is lost: dates count their own unit, complex
+numbers are pairs, bytes are numbers; the latter two on one more axis, the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import dask.array as da
+import numpy as np
+
+from intake_bluesky.documents.columns import OBJECT, TEXT, Array
+from intake_bluesky.errors import DamagedRun, UnsupportedOperation
+
+__all__ = ["checked_text", "decode", "dtype_name", "dtype_of", "encode", "encoded_form", "is_text"]
+
+OBJECTS_OF_TEXT: Final = "object"
+VARIABLE_TEXT: Final = "StringDType()"
+WIDEST: Final = 8
+"""Bytes of a float, or of each of the two of a complex number: JSON and BSON have none that are longer."""
+
+
+def dtype_name(dtype: Any, what: str) -> str:
+    """The name by which a layout tells a dtype.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype, or an extension of pandas
+    what : str
+        The variable that has it, for the error.
+
+    Raises
+    ------
+    UnsupportedOperation
+        For a dtype that documents cannot hold.
+
+    Examples
+    --------
+    >>> dtype_name(np.dtype("<f4"), "'I'"), dtype_name(np.dtype("datetime64[ms]"), "'t'")
+    ('<f4', '<M8[ms]')
+    """
+    if dtype == OBJECT:
+        return OBJECTS_OF_TEXT
+    if isinstance(dtype, np.dtypes.StringDType) and dtype == TEXT:
+        return VARIABLE_TEXT
+    if isinstance(dtype, np.dtype) and dtype.kind in "biufcmMUS":
+        width = dtype.itemsize // (2 if dtype.kind == "c" else 1)
+        if dtype.kind not in "fc" or width <= WIDEST:
+            return str(dtype.str)
+    raise UnsupportedOperation(
+        f"{what} is of dtype {dtype}, and runs hold booleans, integers, floats and complex numbers of up to 64 bits a "
+        "part, text, bytes, dates and durations: convert it, or drop it"
+    )
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """The dtype of a name that `dtype_name` gave.
+
+    Raises
+    ------
+    DamagedRun
+
+    Examples
+    --------
+    >>> dtype_of("<M8[ms]"), dtype_of("object")
+    (dtype('<M8[ms]'), dtype('O'))
+    """
+    if name in (OBJECTS_OF_TEXT, VARIABLE_TEXT):
+        return OBJECT if name == OBJECTS_OF_TEXT else TEXT
+    try:
+        dtype = np.dtype(name)
+    except (TypeError, ValueError):
+        dtype = OBJECT
+    if dtype.kind not in "biufcmMUS":
+        raise DamagedRun(f"a descriptor's `dataset` names the dtype {name!r}, which version 1 does not have")
+    return dtype
+
+
+def is_text(dtype: np.dtype[Any]) -> bool:
+    """Whether values are text, in any of the three forms that a Dataset may have it."""
+    return dtype.kind in "UOT"
+
+
+def encoded_form(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """The dtype and the shape that `encode` makes of an array.
+
+    Examples
+    --------
+    >>> encoded_form(np.dtype("complex64"), (3,)), encoded_form(np.dtype("S4"), ())
+    ((dtype('float32'), (3, 2)), (dtype('uint8'), (4,)))
+    """
+    match dtype.kind:
+        case "c":
+            return np.dtype(f"{dtype.byteorder}f{dtype.itemsize // 2}"), (*shape, 2)
+        case "S":
+            return np.dtype(np.uint8), (*shape, dtype.itemsize)
+        case "m" | "M":
+            return np.dtype(np.int64).newbyteorder(dtype.byteorder), shape
+        case "U" | "O" | "T":
+            return TEXT, shape
+        case _:
+            return dtype, shape
+
+
+def encode(data: Any, what: str) -> Any:
+    """Bring an array, of numpy or dask, to what documents hold; lazily, of dask.
+
+    Raises
+    ------
+    UnsupportedOperation
+        Where one of its objects is no text, which of a dask array is known when it is computed.
+
+    Examples
+    --------
+    >>> encode(np.array([1 + 2j, float("nan")]), "'z'")
+    array([[ 1.,  2.],
+           [nan,  0.]])
+    >>> encode(np.array(["2026-01-01", "NaT"], "datetime64[D]"), "'t'")
+    array([               20454, -9223372036854775808])
+    """
+    dtype, shape = encoded_form(data.dtype, data.shape)
+    return _mapped(partial(_encoded, what=what), data, dtype, shape)
+
+
+def _encoded(block: Array, what: str) -> Array:
+    dtype, shape = encoded_form(block.dtype, block.shape)
+    if block.dtype.kind == "O":
+        return checked_text(block, what)
+    if is_text(block.dtype) or block.dtype == dtype:
+        return block.astype(dtype, copy=False)
+    if not block.size:  # numpy views no bytes of nothing
+        return np.empty(shape, dtype)
+    return np.ascontiguousarray(block).view(dtype).reshape(shape)
+
+
+def checked_text(objects: Array, what: str) -> Array:
+    """Objects that are all `str`, as text.
+
+    Raises
+    ------
+    UnsupportedOperation
+    """
+    for value in objects.ravel().tolist():
+        if type(value) is not str:
+            raise UnsupportedOperation(
+                f"{what} holds objects, and {value!r:.60}, a {type(value).__name__}, is no text: runs hold arrays of "
+                "numbers or of text; convert it, or drop it"
+            )
+    # As objects: half a surrogate pair is text of Python, and none of numpy.
+    return objects
+
+
+def decode(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    """Bring back what `encode` made of an array of that dtype and shape; lazily, of dask."""
+    form, encoded_shape = encoded_form(dtype, shape)
+    if 0 in encoded_shape:  # of which documents keep no shape
+        return np.zeros(shape, dtype) if not is_text(dtype) else np.full(shape, "", dtype)
+    if isinstance(data, da.Array) and len(encoded_shape) > len(shape):
+        data = data.rechunk({data.ndim - 1: -1})
+    return _mapped(partial(_decoded, form=form, dtype=dtype), data, dtype, shape)
+
+
+def _decoded(block: Array, form: np.dtype[Any], dtype: np.dtype[Any]) -> Array:
+    if is_text(dtype) or form == dtype:
+        return block.astype(dtype, copy=False)
+    plain = np.ascontiguousarray(block.astype(form, copy=False))
+    if dtype.kind in "mM":
+        return plain.view(dtype)
+    shape = block.shape[:-1]
+    return plain.view(dtype).reshape(shape) if block.size else np.empty(shape, dtype)
+
+
+def _mapped(change: Callable[[Array], Array], data: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    if not isinstance(data, da.Array):
+        return change(np.asarray(data))
+    more = len(shape) - data.ndim
+    chunks = (*data.chunks, *((n,) for n in shape[data.ndim :])) if more >= 0 else data.chunks[: len(shape)]
+    return da.map_blocks(
+        change, data, dtype=dtype, chunks=chunks, meta=np.empty((0,) * len(shape), dtype),
+        new_axis=data.ndim if more > 0 else None, drop_axis=data.ndim - 1 if more < 0 else [],
+    )  # fmt: skip

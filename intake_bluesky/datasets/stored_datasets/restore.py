@@ -1,0 +1,187 @@
+"""A stream that holds a Dataset, read as that Dataset was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from intake_bluesky.cached import cached_property
+from intake_bluesky.datasets.options import DatasetOptions
+from intake_bluesky.datasets.stored_datasets.attributes import attributes_of, values_of_plain
+from intake_bluesky.datasets.stored_datasets.encoding import decode, dtype_of, encoded_form
+from intake_bluesky.datasets.stored_datasets.layout import (
+    CONFIGURATION,
+    DEVICE,
+    EVENTS,
+    DatasetLayout,
+    StoredVariable,
+    warn_of_version,
+)
+from intake_bluesky.datasets.stream_reader import StreamReader
+from intake_bluesky.documents.model import RunHeader
+from intake_bluesky.errors import DamagedRun, IntakeBlueskyError
+from intake_bluesky.storage.contract import RunStore
+
+__all__ = ["DatasetReader", "reader_of"]
+
+
+def reader_of(
+    store: RunStore, header: RunHeader, stream: str, options: DatasetOptions, layout: DatasetLayout | None
+) -> StreamReader | DatasetReader:
+    """What reads a stream in the form that was asked for: as the Dataset of a layout, or without one as events."""
+    if layout is not None:
+        return DatasetReader(store, header, stream, options, layout)
+    warn_of_version(header.streams[stream])
+    return StreamReader(store, header, stream, options)
+
+
+class DatasetReader:
+    """Reads one stream as the Dataset that it was made of.
+
+    Parameters
+    ----------
+    store : RunStore
+    header : RunHeader
+    stream : str
+    options : DatasetOptions
+        Whose `include` and `exclude` name variables.
+    layout : DatasetLayout
+        That of the stream.
+    """
+
+    def __init__(
+        self, store: RunStore, header: RunHeader, stream: str, options: DatasetOptions, layout: DatasetLayout
+    ) -> None:
+        self.store, self.header, self.stream = store, header, stream
+        self.options, self.layout = options, layout
+
+    @cached_property
+    def _wanted(self) -> list[StoredVariable]:
+        """The variables asked for, and as of a selection of a Dataset the coordinates that they have."""
+        asked, out = self.options.include, set(self.options.exclude)
+        chosen = [v for v in self.layout.variables if asked is None or v.name in asked]
+        dims = {dim for variable in chosen for dim in variable.dims}
+        return [
+            v
+            for v in self.layout.variables
+            if v.name not in out and (v in chosen or (v.coordinate and dims.issuperset(v.dims)))
+        ]
+
+    def _reader(self, stream: str) -> StreamReader | None:
+        """What reads the event form of a stream, of the wanted variables that are in it; None where none is."""
+        if stream not in self.header.streams:
+            raise DamagedRun(f"{self._where} has variables in stream {stream!r}, which the run does not have")
+        place = EVENTS if stream == self.stream else stream
+        keys = tuple(v.key for v in self._wanted if v.place == place and 0 not in self._encoded(v)[1])
+        if not keys:
+            return None
+        options = replace(
+            self.options, include=keys, exclude=(), text_dtype="object", decode_times=False, trim=False, as_events=True
+        )
+        return StreamReader(self.store, self.header, stream, options)
+
+    @property
+    def _where(self) -> str:
+        return f"the Dataset in stream {self.stream!r} of run {self.header.uid}"
+
+    @staticmethod
+    def _encoded(variable: StoredVariable) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        return encoded_form(dtype_of(variable.dtype), variable.shape)
+
+    @cached_property
+    def _readers(self) -> dict[str, StreamReader]:
+        others = {v.place for v in self._wanted} - {EVENTS, CONFIGURATION}
+        readers = {place: self._reader(self.stream if place == EVENTS else place) for place in (EVENTS, *sorted(others))}
+        return {place: reader for place, reader in readers.items() if reader is not None}
+
+    def to_dask(self) -> xr.Dataset:
+        """Describe the Dataset; coordinates with the name of their dimension are loaded, as xarray needs them."""
+        return self._restored(StreamReader.to_dask)
+
+    def read(self) -> xr.Dataset:
+        """Read the Dataset into memory, without dask."""
+        return self._restored(StreamReader.read)
+
+    @cached_property
+    def _bounds(self) -> list[int]:
+        """Where partitions begin and end along the dimension of events: where a chunk of any variable does."""
+        along = self.layout.dimension
+        if along is None:
+            return [0, 1]
+        chunks = self.to_dask().unify_chunks().chunksizes.get(along, (self.layout.events,))
+        return [0, *np.cumsum(chunks).tolist()]
+
+    @property
+    def npartitions(self) -> int:
+        """Into how many parts `partition` splits the events."""
+        return len(self._bounds) - 1
+
+    def partition(self, i: int) -> xr.Dataset:
+        """Read part `i` into memory, with all that does not change from event to event."""
+        along, lazy = self.layout.dimension, self.to_dask()
+        part = slice(*self._bounds[i : i + 2])
+        return (lazy.isel({along: part}) if along in lazy.dims else lazy).compute()
+
+    def _restored(self, read: Callable[[StreamReader], xr.Dataset]) -> xr.Dataset:
+        found = {place: _by_key(read(reader)) for place, reader in self._readers.items()}
+        variables = {v.name: self._variable(v, found) for v in self._wanted}
+        coordinates = [v.name for v in self._wanted if v.coordinate]
+        # One after the other: a coordinate that is not named like its dimension may come before that which is.
+        return xr.Dataset(variables, attrs=attributes_of(self.layout.attrs)).set_coords(coordinates)
+
+    def _variable(self, own: StoredVariable, found: Mapping[str, Mapping[str, xr.Variable]]) -> xr.Variable:
+        dtype, attrs = dtype_of(own.dtype), attributes_of(own.attrs)
+        if own.place == CONFIGURATION:
+            return xr.Variable(own.dims, self._fixed(own, dtype), attrs)
+        along = self.layout.dimension if own.place == EVENTS else None
+        axis = own.dims.index(along) if along in own.dims else None
+        rest = [n for place, n in enumerate(own.shape) if place != axis]
+        shape = (1 if axis is None else own.shape[axis], *rest)
+        form, encoded_shape = encoded_form(dtype, shape)
+        if 0 in encoded_shape:
+            data = decode(np.empty(encoded_shape, form if form.kind != "T" else object), dtype, shape)
+        else:
+            data = self._checked(own, found[own.place][own.key], encoded_shape)
+            data = decode(data, dtype, shape)
+        return xr.Variable(own.dims, data[0] if axis is None else _moved(data, axis), attrs)
+
+    def _checked(self, own: StoredVariable, variable: xr.Variable, shape: tuple[int, ...]) -> Any:
+        if variable.shape != shape:
+            raise DamagedRun(
+                f"{self._where}: {own.name!r} has the shape {own.shape}, which is {shape} of the events, and what is "
+                f"there has {variable.shape}: the run is not whole, or was changed. With as_events=True it is read as "
+                "far as it is there"
+            )
+        return variable.data
+
+    def _fixed(self, own: StoredVariable, dtype: np.dtype[Any]) -> Any:
+        (descriptor,) = self.header.streams[self.stream].descriptors
+        try:
+            plain = descriptor["configuration"][DEVICE]["data"][own.key]
+            return values_of_plain(plain, dtype, own.shape)
+        except IntakeBlueskyError:
+            raise
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise DamagedRun(
+                f"{self._where}: the configuration does not hold {own.name!r} of shape {own.shape} and dtype {dtype}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def _by_key(dataset: xr.Dataset) -> dict[str, xr.Variable]:
+    """The variables of a Dataset of events, by their data keys."""
+    own: Iterable[tuple[Any, xr.Variable]] = dataset.variables.items()
+    keyed = {str(v.attrs.get("key", name)): v for name, v in own if name not in ("time", "seq_num")}
+    return keyed
+
+
+def _moved(data: Any, axis: int) -> Any:
+    """The first axis at its place."""
+    if axis == 0:
+        return data
+    return da.moveaxis(data, 0, axis) if isinstance(data, da.Array) else np.moveaxis(data, 0, axis)
