@@ -264,7 +264,14 @@ class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: 
         positions = [key for axis in grid.axes for key in (axis, position_key(axis, self.keys))]
         # What the user excluded or trimmed is for the result; the grid needs all positions. `target_chunk=1` makes each
         # page a block, so that the first page alone is read to compare with the plan.
-        plain = {"exclude": (), "sub_dict": "data", "on_missing": "fill", "trim": False, "decode_times": False, "as_events": True}
+        plain = {
+            "exclude": (),
+            "sub_dict": "data",
+            "on_missing": "fill",
+            "trim": False,
+            "decode_times": False,
+            "as_events": True,
+        }
         motors = self(include=positions, target_chunk=1, **plain).to_dask()
         fill = self._options.on_missing == "fill"
         gridding = gridded(flat.to_dask(), grid, motors, files=flat._reader.assets, fill=fill)

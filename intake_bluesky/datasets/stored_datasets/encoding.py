@@ -167,11 +167,11 @@ def decode(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
 def _decoded(block: Array, form: np.dtype[Any], dtype: np.dtype[Any]) -> Array:
     if is_text(dtype) or form == dtype:
         return block.astype(dtype, copy=False)
-    plain = np.ascontiguousarray(block.astype(form, copy=False))
-    if dtype.kind in "mM":
-        return plain.view(dtype)
-    shape = block.shape[:-1]
-    return plain.view(dtype).reshape(shape) if block.size else np.empty(shape, dtype)
+    shape = block.shape if dtype.kind in "mM" else block.shape[:-1]
+    if not block.size:
+        return np.empty(shape, dtype)
+    # Contiguous is of one dimension at least, hence the shape.
+    return np.ascontiguousarray(block.astype(form, copy=False)).view(dtype).reshape(shape)
 
 
 def _mapped(change: Callable[[Array], Array], data: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:

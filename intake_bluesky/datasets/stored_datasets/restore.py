@@ -96,7 +96,9 @@ class DatasetReader:
     @cached_property
     def _readers(self) -> dict[str, StreamReader]:
         others = {v.place for v in self._wanted} - {EVENTS, CONFIGURATION}
-        readers = {place: self._reader(self.stream if place == EVENTS else place) for place in (EVENTS, *sorted(others))}
+        readers = {
+            place: self._reader(self.stream if place == EVENTS else place) for place in (EVENTS, *sorted(others))
+        }
         return {place: reader for place, reader in readers.items() if reader is not None}
 
     def to_dask(self) -> xr.Dataset:
