@@ -260,19 +260,12 @@ class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: 
         flat = self(text_dtype="string", as_events=True)
         points = int(flat._reader.rows.seq_num.max(initial=0))
         given: dict[str, Any] = {"shape": shape, "axes": axes, "snaking": snaking}
-        grid = scanned(self._header, self._stream, self.keys, **given, points=points)
-        positions = [key for axis in grid.axes for key in (axis, position_key(axis, self.keys))]
+        grid = scanned(self._header, self._stream, flat.keys, **given, points=points)
+        positions = [key for axis in grid.axes for key in (axis, position_key(axis, flat.keys))]
         # What the user excluded or trimmed is for the result; the grid needs all positions. `target_chunk=1` makes each
         # page a block, so that the first page alone is read to compare with the plan.
-        plain = {
-            "exclude": (),
-            "sub_dict": "data",
-            "on_missing": "fill",
-            "trim": False,
-            "decode_times": False,
-            "as_events": True,
-        }
-        motors = self(include=positions, target_chunk=1, **plain).to_dask()
+        plain = {"exclude": (), "sub_dict": "data", "on_missing": "fill", "trim": False, "decode_times": False}
+        motors = flat(include=positions, target_chunk=1, **plain).to_dask()
         fill = self._options.on_missing == "fill"
         gridding = gridded(flat.to_dask(), grid, motors, files=flat._reader.assets, fill=fill)
         return present(gridding, self._options)
@@ -357,10 +350,10 @@ class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: 
         from intake_bluesky.datasets.presentation import columns
 
         dataset = self.to_dask()
-        keys = list((dataset.variables if self._dataset else columns(dataset).data_vars).items())
+        found: Mapping[Any, Any] = dataset.variables if self._dataset else columns(dataset).data_vars
         return {
-            "dtype": {str(name): str(v.dtype) for name, v in keys},
-            "shape": {str(name): v.shape for name, v in keys},
+            "dtype": {str(name): str(v.dtype) for name, v in found.items()},
+            "shape": {str(name): v.shape for name, v in found.items()},
             "npartitions": self.npartitions,
             "metadata": self.metadata | {"dims": dict(dataset.sizes), "coords": [str(c) for c in dataset.coords]},
         }

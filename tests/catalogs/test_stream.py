@@ -124,7 +124,7 @@ class TestOptions:
 
     def test_unknown_options(self, tmp_path: Path) -> None:
         stream = opened("scan", tmp_path)
-        with pytest.raises(TypeError, match="no option 'colour'; it has configuration_for, decode_times"):
+        with pytest.raises(TypeError, match="no option 'colour'; it has as_events, configuration_for, decode_times"):
             stream(colour="red")
         with pytest.raises(ValueError, match="sub_dict is 'data' or 'timestamps'"):
             stream(sub_dict="filled")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["PlottedValues", "plotted_values"]
 
 PLAIN: Final[Mapping[str, Any]] = {
-    "exclude": (), "as_events": True, "sub_dict": "data", "on_missing": "raise", "portable": False, "decode_times": False,
-    "text_dtype": "object",
+    "exclude": (), "as_events": True, "sub_dict": "data", "on_missing": "raise", "portable": False,
+    "decode_times": False, "text_dtype": "object",
 }  # fmt: skip
 """Whatever else a stream was opened with: what is missing is drawn as a gap, never as zeros."""
 COLOURS: Final = (3, 4)

@@ -41,8 +41,8 @@ def _entry(name: Any, value: Any, owner: str) -> Document:
         return {**entry, "shape": list(array.shape)} if isinstance(value, np.ndarray) else entry
     if not _is_json(value):
         raise UnsupportedOperation(
-            f"{what} is {value!r:.60}, a {type(value).__name__}: give text, numbers, True, False, None, lists and dicts "
-            "of these, or an array of numpy"
+            f"{what} is {value!r:.60}, a {type(value).__name__}: give text, numbers, True, False, None, lists and "
+            "dicts of these, or an array of numpy"
         )
     return {"name": name, "value": value}
 

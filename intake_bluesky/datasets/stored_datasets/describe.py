@@ -222,10 +222,8 @@ def _data_keys(dataset: xr.Dataset) -> dict[Hashable, str]:
 def _variable(dataset: xr.Dataset, name: Hashable, key: str, along: str | None, shared: str) -> StoredVariable:
     variable = dataset.variables[name]
     dtype = dtype_name(variable.dtype, repr(name))
-    if along in variable.dims or along is None:
-        place = EVENTS
-    else:
-        place = CONFIGURATION if _is_small(variable) else shared
+    fixed = CONFIGURATION if _is_small(variable) else shared
+    place = EVENTS if along is None or along in variable.dims else fixed
     attrs = attribute_entries(variable.attrs, repr(name))
     dims = tuple(map(str, variable.dims))
     return StoredVariable(str(name), key, dims, dtype, variable.shape, name in dataset.coords, place, attrs)

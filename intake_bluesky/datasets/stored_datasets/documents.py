@@ -68,7 +68,7 @@ def row_blocks(columns: Mapping[str, Any], events: int) -> list[tuple[int, int]]
     if lazy:
         ends = np.cumsum(max(lazy, key=lambda c: c.nbytes).chunks[0]).tolist()
     else:
-        ends = list(range(rows, events, rows)) + [events]
+        ends = [*range(rows, events, rows), events]
     bounds = [0]
     for end, following in pairwise([*ends, events]):
         if end > bounds[-1] and (following - bounds[-1] > rows or end == events):

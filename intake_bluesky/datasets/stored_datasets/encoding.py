@@ -158,13 +158,14 @@ def decode(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     """Bring back what `encode` made of an array of that dtype and shape; lazily, of dask."""
     form, encoded_shape = encoded_form(dtype, shape)
     if 0 in encoded_shape:  # of which documents keep no shape
-        return np.zeros(shape, dtype) if not is_text(dtype) else np.full(shape, "", dtype)
+        return np.zeros(shape, dtype)
     if isinstance(data, da.Array) and len(encoded_shape) > len(shape):
         data = data.rechunk({data.ndim - 1: -1})
     return _mapped(partial(_decoded, form=form, dtype=dtype), data, dtype, shape)
 
 
 def _decoded(block: Array, form: np.dtype[Any], dtype: np.dtype[Any]) -> Array:
+    block = np.asarray(block)  # dask gives a scalar of an array without dimensions, which has no byte order
     if is_text(dtype) or form == dtype:
         return block.astype(dtype, copy=False)
     shape = block.shape if dtype.kind in "mM" else block.shape[:-1]

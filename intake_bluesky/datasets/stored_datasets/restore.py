@@ -23,6 +23,7 @@ from intake_bluesky.datasets.stored_datasets.layout import (
     warn_of_version,
 )
 from intake_bluesky.datasets.stream_reader import StreamReader
+from intake_bluesky.datasets.variables import RESERVED
 from intake_bluesky.documents.model import RunHeader
 from intake_bluesky.errors import DamagedRun, IntakeBlueskyError
 from intake_bluesky.storage.contract import RunStore
@@ -96,9 +97,8 @@ class DatasetReader:
     @cached_property
     def _readers(self) -> dict[str, StreamReader]:
         others = {v.place for v in self._wanted} - {EVENTS, CONFIGURATION}
-        readers = {
-            place: self._reader(self.stream if place == EVENTS else place) for place in (EVENTS, *sorted(others))
-        }
+        streams = {EVENTS: self.stream, **{place: place for place in sorted(others)}}
+        readers = {place: self._reader(stream) for place, stream in streams.items()}
         return {place: reader for place, reader in readers.items() if reader is not None}
 
     def to_dask(self) -> xr.Dataset:
@@ -140,17 +140,20 @@ class DatasetReader:
         dtype, attrs = dtype_of(own.dtype), attributes_of(own.attrs)
         if own.place == CONFIGURATION:
             return xr.Variable(own.dims, self._fixed(own, dtype), attrs)
-        along = self.layout.dimension if own.place == EVENTS else None
-        axis = own.dims.index(along) if along in own.dims else None
-        rest = [n for place, n in enumerate(own.shape) if place != axis]
+        axis = own.dims.index(along) if (along := self._along(own)) is not None else None
+        rest = tuple(n for place, n in enumerate(own.shape) if place != axis)
         shape = (1 if axis is None else own.shape[axis], *rest)
-        form, encoded_shape = encoded_form(dtype, shape)
+        _, encoded_shape = encoded_form(dtype, shape)
         if 0 in encoded_shape:
-            data = decode(np.empty(encoded_shape, form if form.kind != "T" else object), dtype, shape)
-        else:
-            data = self._checked(own, found[own.place][own.key], encoded_shape)
-            data = decode(data, dtype, shape)
-        return xr.Variable(own.dims, data[0] if axis is None else _moved(data, axis), attrs)
+            return xr.Variable(own.dims, np.zeros(own.shape, dtype), attrs)
+        data = self._checked(own, found[own.place][own.key], encoded_shape)
+        if axis is None:
+            return xr.Variable(own.dims, decode(data[0], dtype, rest), attrs)
+        return xr.Variable(own.dims, _moved(decode(data, dtype, shape), axis), attrs)
+
+    def _along(self, own: StoredVariable) -> str | None:
+        """The dimension of which a variable has a value an event; None where it has one value in all."""
+        return self.layout.dimension if own.place == EVENTS else None
 
     def _checked(self, own: StoredVariable, variable: xr.Variable, shape: tuple[int, ...]) -> Any:
         if variable.shape != shape:
@@ -178,8 +181,7 @@ class DatasetReader:
 def _by_key(dataset: xr.Dataset) -> dict[str, xr.Variable]:
     """The variables of a Dataset of events, by their data keys."""
     own: Iterable[tuple[Any, xr.Variable]] = dataset.variables.items()
-    keyed = {str(v.attrs.get("key", name)): v for name, v in own if name not in ("time", "seq_num")}
-    return keyed
+    return {str(v.attrs.get("key", name)): v for name, v in own if name not in RESERVED}
 
 
 def _moved(data: Any, axis: int) -> Any:
