@@ -1,9 +1,9 @@
-"""Runs copied into a catalog, `copy`, and into archives, `pack` and `unpack`; and the `CopyReport` of what was done."""
+"""Runs made of Datasets, `write_run`; copied into a catalog, `copy`, and into archives, `pack` and `unpack`."""
 
 from __future__ import annotations
 
 import os
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UnsupportedOperation
@@ -15,9 +15,13 @@ from intake_bluesky.transfer.report import CopiedFile, CopyReport, EmbeddedArray
 from intake_bluesky.transfer.sources import Runs, Sources
 from intake_bluesky.transfer.targets import assets_place, check_into
 
+if TYPE_CHECKING:
+    from intake_bluesky.catalogs.run import BlueskyRun
+    from intake_bluesky.transfer.written_runs.write import Arrays, Streams
+
 __all__ = [
     "Assets", "CopiedFile", "CopyReport", "EmbeddedArray", "PackAssets", "PackFormat", "Runs", "Unfinished",
-    "check_pack", "copy", "pack", "unpack",
+    "check_pack", "copy", "pack", "unpack", "write_run",
 ]  # fmt: skip
 
 Assets: TypeAlias = Literal["link", "copy", "embed"]
@@ -95,3 +99,72 @@ def copy(
     elif assets == "embed":
         files = Embedding(into.store, dry_run=dry_run)
     return Copier(into.store, files, unfinished=unfinished == "copy", dry_run=dry_run).copy(Sources(runs))
+
+
+def write_run(  # what there is to choose, and beside it the run start
+    streams: Streams,
+    into: BlueskyCatalog,
+    *,
+    arrays: Arrays = "auto",
+    files: str | os.PathLike[str] | None = None,
+    dimension: str | None = None,
+    check: bool | None = None,
+    **start: Any,
+) -> BlueskyRun:
+    """Write Datasets into a catalog as a run, from which they are read back as they were.
+
+    Variables, coordinates, dimensions, dtypes, attributes and their order are kept; `encoding`, indexes of other
+    kinds than xarray makes by itself, and the chunks of dask are not. The run goes in whole, or nothing stays of it.
+
+    Parameters
+    ----------
+    streams : xarray.Dataset, mapping of str to Dataset, or xarray.DataTree
+        A Dataset becomes the stream ``primary``; of a mapping, each stream has a name. Groups of a tree are streams
+        called by their paths, its root ``primary``.
+    into : BlueskyCatalog
+        One that can be written.
+    arrays : {"auto", "inline", "hdf5", "zarr"}
+        Where values are: in events (``"inline"``), or arrays of numbers in one file of the run, HDF5 or Zarr in a zip
+        file, written some chunks of dask at a time. Text is in events. ``"auto"``: up to 1 MiB in events, more in HDF5,
+        or Zarr where h5py is missing; without a place for a file, or a library for it, up to 64 MiB in events.
+    files : str or Path, optional
+        The folder for that file, or the URL of one in a bucket; by default ``assets`` in the folder of the catalog's
+        runs. A database has none.
+    dimension : str, optional
+        The dimension of which each position becomes an event, of all Datasets that have it. By default ``time``, else
+        the first dimension of the first data variable that has one.
+    check : bool, optional
+        Read the run back and compare it, which computes dask arrays twice. By default where it has up to 64 MiB.
+    **start
+        Fields of the run start: ``plan_name``, ``sample`` ... Without ``uid`` and ``time`` it has a new one, and now.
+
+    Returns
+    -------
+    BlueskyRun
+
+    Raises
+    ------
+    DuplicateRun
+        When the catalog has a run of this uid.
+    UnsupportedOperation
+        When the catalog cannot be written, the Dataset has what runs have no form for, or there is no place for a file.
+    DamagedRun
+        When what is read back is not what was written.
+    StoreUnavailable, MissingDependency
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> from intake_bluesky import BlueskyCatalog, Data, Start, ingest
+    >>> from intake_bluesky.testing import MemoryStore
+    >>> cat = BlueskyCatalog(MemoryStore())
+    >>> pattern = xr.Dataset({"I": ("tth", [3.0, 9.0, 4.0])}, coords={"tth": [1.0, 1.5, 2.0]}, attrs={"sample": "Si"})
+    >>> run = ingest.write_run(pattern, into=cat, plan_name="simulation", parameters={"a": 5.43})
+    >>> run.primary.read().identical(pattern)
+    True
+    >>> len(cat.search((Start("parameters.a") > 5.4) & (Data("I").max() > 8)))
+    1
+    """
+    from intake_bluesky.transfer.written_runs.write import write_datasets
+
+    return write_datasets(streams, into, arrays=arrays, files=files, dimension=dimension, check=check, start=start)

@@ -24,15 +24,17 @@ def check_into(into: BlueskyCatalog, *, dry_run: bool = False) -> None:
     store = into.store
     if not store.writable:
         raise UnsupportedOperation(
-            f"{into!r} is open for reading only, nothing is copied into it: open it for writing, with writable=True "
+            f"{into!r} is open for reading only, nothing is written into it: open it for writing, with writable=True "
             "where its driver takes that"
         )
     if not dry_run:
         store.check_writable()
 
 
-def assets_place(into: BlueskyCatalog, given: str | os.PathLike[str] | None) -> FilePlace:
-    """Where the files of runs in a catalog are copied to.
+def assets_place(
+    into: BlueskyCatalog, given: str | os.PathLike[str] | None, *, argument: str = "assets_into"
+) -> FilePlace:
+    """Where the files of runs in a catalog are put: a place that was `given` by an argument, else beside the runs.
 
     Raises
     ------
@@ -43,6 +45,6 @@ def assets_place(into: BlueskyCatalog, given: str | os.PathLike[str] | None) -> 
     if folder is None and (own := into.store.folder) is not None:
         folder = f"{own.rstrip('/')}/{FOLDER}"
     if folder is None:
-        raise UnsupportedOperation(f"{into!r} has no folder to copy files into: give assets_into=...")
+        raise UnsupportedOperation(f"{into!r} has no folder to put files into: give {argument}=...")
     # By these the catalog reads the copies, too.
     return file_place(folder, into.storage_options or {})

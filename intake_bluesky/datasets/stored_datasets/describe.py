@@ -103,7 +103,8 @@ def event_dimension(dataset: xr.Dataset, wanted: str | None = None) -> str | Non
     ----------
     dataset : xarray.Dataset
     wanted : str, optional
-        By default ``time``, else the first dimension of the first data variable that has one, else of any variable.
+        By default ``time``, if a data variable has it, else the first dimension of the first data variable that has
+        one; where none has, the same of coordinates.
 
     Raises
     ------
@@ -120,10 +121,11 @@ def event_dimension(dataset: xr.Dataset, wanted: str | None = None) -> str | Non
             names = ", ".join(map(repr, dataset.sizes)) or "none"
             raise UnsupportedOperation(f"the Dataset has no dimension {wanted!r} to make events of; it has {names}")
         return wanted
-    if "time" in dataset.sizes:
-        return "time"
-    variables = [dataset.variables[name] for name in (*dataset.data_vars, *dataset.coords)]
-    return next((str(variable.dims[0]) for variable in variables if variable.dims), None)
+    for names in (dataset.data_vars, dataset.coords):
+        dims = [str(dim) for name in names for dim in dataset.variables[name].dims]
+        if dims:
+            return "time" if "time" in dims else dims[0]
+    return None
 
 
 def describe(

@@ -156,13 +156,14 @@ class DatasetReader:
         return self.layout.dimension if own.place == EVENTS else None
 
     def _checked(self, own: StoredVariable, variable: xr.Variable, shape: tuple[int, ...]) -> Any:
-        if variable.shape != shape:
+        # Axes of length one come and go where values are frames of files.
+        if [n for n in variable.shape if n != 1] != [n for n in shape if n != 1]:
             raise DamagedRun(
-                f"{self._where}: {own.name!r} has the shape {own.shape}, which is {shape} of the events, and what is "
-                f"there has {variable.shape}: the run is not whole, or was changed. With as_events=True it is read as "
+                f"{self._where}: {own.name!r} is of shape {own.shape}, which is {shape} in events, and what is there "
+                f"is of {variable.shape}: the run is not whole, or was changed. With as_events=True it is read as "
                 "far as it is there"
             )
-        return variable.data
+        return variable.data if variable.shape == shape else variable.data.reshape(shape)
 
     def _fixed(self, own: StoredVariable, dtype: np.dtype[Any]) -> Any:
         (descriptor,) = self.header.streams[self.stream].descriptors

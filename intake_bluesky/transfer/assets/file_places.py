@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
+from intake_bluesky.assets.location import Location
 from intake_bluesky.errors import AssetUnavailable, UnsupportedOperation
 from intake_bluesky.objects import check_installed, objects_at
 from intake_bluesky.runtime.secrets import shown
@@ -55,6 +57,19 @@ class FilePlace(ABC):
         AssetUnavailable
             When the source cannot be read, or the copy is not what was read.
         """
+
+    @abstractmethod
+    def make(self, path: str, write: Callable[[str], None]) -> None:
+        """Have a file written that is not there, by what takes its local path; where that fails, nothing stays.
+
+        Raises
+        ------
+        FileExistsError
+        """
+
+    @abstractmethod
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
 
 
 def file_place(folder: str, storage_options: Mapping[str, Any]) -> FilePlace:
@@ -125,6 +140,22 @@ class _FolderPlace(FilePlace):
         finally:
             part.unlink(missing_ok=True)
         return True
+
+    def make(self, path: str, write: Callable[[str], None]) -> None:
+        made = Path(self.at(path))
+        made.parent.mkdir(parents=True, exist_ok=True)
+        part = made.with_name(f"{made.name}.{_me()}{os.getpid()}{PASSING}")
+        try:
+            write(str(part))
+            with open(part, "rb") as file:
+                os.fsync(file.fileno())
+            objects, name = objects_at(str(part))
+            objects.rename(name, str(made))
+        finally:
+            part.unlink(missing_ok=True)
+
+    def remove(self, path: str) -> None:
+        Path(self.at(path)).unlink(missing_ok=True)
 
 
 def _me() -> str:
@@ -197,6 +228,17 @@ class _ObjectPlace(FilePlace):
             source.check()  # what it raised, by the one who knows it
             raise
         return True
+
+    def make(self, path: str, write: Callable[[str], None]) -> None:
+        with tempfile.TemporaryDirectory(prefix="intake-bluesky-") as folder:
+            made = os.path.join(folder, path.rpartition("/")[2])
+            write(made)
+            with CopiedBytes(Location(made)) as source:
+                if not self.put(path, source):
+                    raise FileExistsError(self.at(path))
+
+    def remove(self, path: str) -> None:
+        self._objects.delete([self._name(path)])
 
     def _put_large(self, name: str, source: CopiedBytes) -> None:
         passing = _passing(name, source)

@@ -1,0 +1,1 @@
+"""Datasets written into catalogs as runs."""
