@@ -78,9 +78,15 @@ class DatasetReader:
         if stream not in self.header.streams:
             raise DamagedRun(f"{self._where} has variables in stream {stream!r}, which the run does not have")
         place = EVENTS if stream == self.stream else stream
-        keys = tuple(v.key for v in self._wanted if v.place == place and 0 not in self._encoded(v)[1])
-        if not keys:
+        held = [v for v in self._wanted if v.place == place and 0 not in self._encoded(v)[1]]
+        for own in held:
+            if own.key not in self.header.streams[stream].data_keys:
+                raise DamagedRun(
+                    f"{self._where} has {own.name!r} under the key {own.key!r}, which stream {stream!r} does not have"
+                )
+        if not held:
             return None
+        keys = tuple(own.key for own in held)
         options = replace(
             self.options, include=keys, exclude=(), text_dtype="object", decode_times=False, trim=False, as_events=True
         )

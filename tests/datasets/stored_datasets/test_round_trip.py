@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
+import dask.array as da
 import event_model
 import numpy as np
+import pandas as pd
+import pytest
 import xarray as xr
 from hypothesis import given
 
@@ -15,13 +19,14 @@ from intake_bluesky.catalogs.stream import BlueskyStream
 from intake_bluesky.datasets.stored_datasets.describe import describe
 from intake_bluesky.datasets.stored_datasets.documents import descriptors, event_pages
 from intake_bluesky.documents.model import Document
+from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 from intake_bluesky.testing import MemoryStore
 from tests.datasets.stored_datasets.drawn_datasets import assert_same, datasets
 
 
 def documents(dataset: xr.Dataset, **options: Any) -> Iterator[tuple[str, Document]]:
     """The run of one Dataset."""
-    stored = describe(dataset, **options)
+    stored = describe(dataset, time=1.0, **options)
     yield "start", {"uid": "run", "time": 1.0}
     own = descriptors(stored, "primary", run_start="run", uid="d", time=1.0)
     for doc in own:
@@ -49,3 +54,157 @@ def test_any_dataset_is_read_back_as_it_was(dataset: xr.Dataset) -> None:
     if dataset.sizes:
         parts = [part.sizes for part in stream.read_chunked()]
         assert len(parts) == stream.npartitions
+
+
+def pattern() -> xr.Dataset:
+    """Curves over 2θ, with an axis that all share and what is too large for the descriptor."""
+    return xr.Dataset(
+        {
+            "I": (("tth", "cake"), np.arange(12.0).reshape(4, 3), {"units": "counts"}),
+            "flags": (("tth", "bit"), np.ones((4, 2), np.uint8)),
+            "gain": ((), np.float32(1.5)),
+            "mask": ("pixel", np.zeros(9000, bool)),
+        },
+        coords={"tth": [1.0, 2.0, 3.0, 4.0], "cake": ["a", "b", "c"], "q": ("tth", [0.1, 0.2, 0.3, 0.4])},
+        attrs={"program": "own"},
+    )
+
+
+def test_keys_are_those_of_the_dataset() -> None:
+    stream, whole = stream_of(list(documents(pattern()))), pattern()
+    assert stream.keys == list(whole.variables)
+    xr.testing.assert_identical(stream(include=["I"]).read(), whole[["I"]])
+    xr.testing.assert_identical(stream(include=["gain", "flags"]).to_dask().compute(), whole[["flags", "gain"]])
+    xr.testing.assert_identical(stream(exclude=["mask", "q"]).read(), whole.drop_vars(["mask", "q"]))
+    with pytest.raises(KeyError, match="'J'"):
+        stream(include=["J"])
+    found = stream.discover()
+    assert found["dtype"]["gain"] == "float32"
+    assert found["shape"]["mask"] == (9000,)
+
+
+def test_the_form_of_events_is_that_of_any_stream() -> None:
+    stream = stream_of(list(documents(pattern())))
+    for form in (stream(as_events=True), stream(portable=True)):
+        events = form.read()
+        assert list(events.data_vars) == ["I", "flags", "tth", "q"]
+        assert events["I"].sizes == {"time": 4, "cake": 3}
+        assert events["seq_num"].values.tolist() == [1, 2, 3, 4]
+        assert events["I"].attrs["units"] == "counts"
+        assert form.keys == ["I", "flags", "tth", "q"]
+    assert stream.timestamps.read()["I"].values.tolist() == [1.0] * 4
+    assert stream.to_dataframe()["q"].tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert stream.config["dataset"].read()["gain"].values.tolist() == [1.5]
+    with pytest.raises(UnsupportedOperation):
+        stream.to_grid()
+
+
+def test_nothing_is_computed_before_it_is_asked_for() -> None:
+    store = MemoryStore([documents(pattern().drop_vars("mask"))])
+    stream = BlueskyCatalog(store)["run"].primary
+    lazy = stream.to_dask()
+    assert {name for name, v in lazy.variables.items() if v.chunks is None} == {"tth", "cake", "gain"}
+    assert store.reads == 1  # of tth, which is an index
+    lazy["I"].compute()
+    assert store.reads == 2
+
+
+def test_a_lazy_dataset_pickles() -> None:
+    stream = stream_of(list(documents(pattern())))
+    xr.testing.assert_identical(pickle.loads(pickle.dumps(stream.to_dask())).compute(), pattern())
+    xr.testing.assert_identical(pickle.loads(pickle.dumps(stream)).read(), pattern())
+
+
+def _in_single_events(run: Iterator[tuple[str, Document]]) -> Iterator[tuple[str, Document]]:
+    for name, doc in run:
+        if name != "event_page":
+            yield name, doc
+            continue
+        for event in event_model.unpack_event_page(doc):
+            yield "event", event
+
+
+def test_parts_are_along_the_dimension_of_events() -> None:
+    store = MemoryStore(page_size=1)
+    store.put(_in_single_events(documents(pattern())))
+    stream = BlueskyCatalog(store)["run"].primary(target_chunk=1)
+    assert stream.npartitions == 4
+    parts = list(stream.read_chunked())
+    xr.testing.assert_identical(xr.concat(parts, "tth", data_vars="minimal", coords="minimal"), pattern())
+
+
+REFUSED: list[tuple[xr.Dataset, str]] = [
+    (xr.Dataset({1: ("x", [1])}), "called 1, and names are text"),
+    (xr.Dataset({"a": ((3,), [1])}), "called 3, and names are text"),
+    (xr.Dataset({"a": ("x", np.array([{"b": 1}], object))}), "'a' holds objects, and {'b': 1}, a dict, is no text"),
+    (xr.Dataset({"a": ("x", np.array(["b", None], object))}), "and nan, a float, is no text"),
+    (xr.Dataset({"a": ("x", np.zeros(1, np.longdouble))}), "'a' is of dtype float128"),
+    (xr.Dataset({"a": ("x", np.zeros(1, [("b", "i4")]))}), "'a' is of dtype"),
+    (xr.Dataset({"a": ("x", pd.Categorical(["b"]))}), "'a' is of dtype category"),
+    (xr.Dataset({"a": ("x", np.array(["b"], np.dtypes.StringDType(na_object=None)))}), "'a' is of dtype"),
+    (xr.Dataset(attrs={"a": (1, 2)}), "attribute 'a' of the Dataset is .*tuple: give"),
+    (xr.Dataset(attrs={"a": np.zeros(1, np.longdouble)}), "attribute 'a' of the Dataset is of dtype float128"),
+    (xr.Dataset(attrs={2: 1}), "attribute of the Dataset is called 2"),
+    (xr.Dataset({"a": ((), 1, {"when": pd.Timestamp(0)})}), "attribute 'when' of 'a' is Timestamp"),
+    (xr.Dataset(coords={"b": ("x", [1]), "c": ("x", [2])}).set_index(x=["b", "c"]), "part of a MultiIndex"),
+]
+
+
+@pytest.mark.parametrize(("dataset", "said"), REFUSED)
+def test_what_has_no_form_is_refused_by_name(dataset: xr.Dataset, said: str) -> None:
+    with pytest.raises(UnsupportedOperation, match=said):
+        list(documents(dataset))
+
+
+def test_objects_of_dask_are_looked_at_when_they_are_computed() -> None:
+    mixed = xr.Dataset({"a": ("x", da.from_array(np.array(["b", 1], object), chunks=1))})
+    run = documents(mixed)
+    assert [next(run)[0] for _ in range(2)] == ["start", "descriptor"]
+    with pytest.raises(UnsupportedOperation, match="'a' holds objects, and 1, a int"):
+        list(run)
+
+
+def changed(change: Any) -> list[tuple[str, Document]]:
+    run = list(documents(pattern().drop_vars("mask")))
+    [descriptor] = [doc for name, doc in run if name == "descriptor"]
+    change(descriptor)
+    return run
+
+
+def test_another_version_is_read_as_events() -> None:
+    stream = stream_of(changed(lambda doc: doc["dataset"].update(version=2)))
+    with pytest.warns(UserWarning, match="layout of version 2, and this program knows version 1"):
+        assert "seq_num" in stream.read().coords
+    # What is no layout is a field like any other.
+    assert "seq_num" in stream_of(changed(lambda doc: doc.update(dataset="IM-1"))).read().coords
+
+
+DAMAGED: list[tuple[Any, str]] = [
+    (lambda doc: doc["dataset"].pop("variables"), "`dataset` cannot be read: KeyError"),
+    (lambda doc: doc["dataset"]["variables"][0].update(dims=["tth"]), "`dataset` cannot be read: ValueError"),
+    (lambda doc: doc["dataset"]["variables"][0].update(dtype="complex999"), "names the dtype 'complex999'"),
+    (lambda doc: doc["dataset"]["variables"][0].update(shape=[5, 3]), "'I' is of shape .* the run is not whole"),
+    (lambda doc: doc["configuration"]["dataset"]["data"].pop("gain"), "does not hold 'gain'"),
+    (lambda doc: doc["configuration"]["dataset"]["data"].update(gain=[1, 2]), "does not hold 'gain' of shape"),
+    (lambda doc: doc["dataset"]["variables"][0].update({"in": "elsewhere"}), "in stream 'elsewhere', which the run"),
+    (
+        lambda doc: doc["dataset"]["variables"][0].update(key="nothing"),
+        "has 'I' under the key 'nothing', which stream 'primary' does not have",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), DAMAGED)
+def test_a_layout_that_cannot_be_is_an_error(change: Any, said: str) -> None:
+    run = changed(change)
+    with pytest.raises(DamagedRun, match=said):
+        stream_of(run).read()
+    with pytest.raises(DamagedRun, match=said):
+        stream_of(run).to_dask()
+
+
+def test_a_run_that_was_cut_off_is_no_dataset() -> None:
+    run = [pair for pair in documents(pattern().drop_vars("mask")) if pair[0] in ("start", "descriptor")]
+    with pytest.raises(DamagedRun, match="the run is not whole"):
+        stream_of(run).read()
+    assert stream_of(run)(as_events=True).read().sizes["time"] == 0
