@@ -121,8 +121,8 @@ def event_dimension(dataset: xr.Dataset, wanted: str | None = None) -> str | Non
             names = ", ".join(map(repr, dataset.sizes)) or "none"
             raise UnsupportedOperation(f"the Dataset has no dimension {wanted!r} to make events of; it has {names}")
         return wanted
-    for names in (dataset.data_vars, dataset.coords):
-        dims = [str(dim) for name in names for dim in dataset.variables[name].dims]
+    for own in ([*dataset.data_vars], [*dataset.coords]):
+        dims = [str(dim) for name in own for dim in dataset.variables[name].dims]
         if dims:
             return "time" if "time" in dims else dims[0]
     return None

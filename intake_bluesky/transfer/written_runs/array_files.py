@@ -98,7 +98,7 @@ class ZarrFile(ArrayFile):
 def _store(arrays: Mapping[str, da.Array], made: Mapping[str, Any]) -> None:
     # Threads of this process, whatever the user's scheduler is: no other has the file open.
     names = list(arrays)
-    targets = [_Target(name, made[name]) for name in names]
+    targets: list[Any] = [_Target(name, made[name]) for name in names]
     da.store([arrays[name] for name in names], targets, lock=True, scheduler="threads")
 
 

@@ -120,8 +120,10 @@ def _in_single_events(run: Iterator[tuple[str, Document]]) -> Iterator[tuple[str
         if name != "event_page":
             yield name, doc
             continue
-        for event in event_model.unpack_event_page(doc):
-            yield "event", event
+        for row in range(len(doc["time"])):
+            own = {key: doc[key][row] for key in ("uid", "time", "seq_num")}
+            parts = {part: {key: c[row] for key, c in doc[part].items()} for part in ("data", "timestamps")}
+            yield "event", {**own, **parts, "descriptor": doc["descriptor"], "filled": {}}
 
 
 def test_parts_are_along_the_dimension_of_events() -> None:
