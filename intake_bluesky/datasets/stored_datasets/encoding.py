@@ -155,7 +155,13 @@ def checked_text(objects: Array, what: str) -> Array:
 
 
 def decode(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-    """Bring back what `encode` made of an array of that dtype and shape; lazily, of dask."""
+    """Bring back what `encode` made of an array of that dtype and shape; lazily, of dask.
+
+    Raises
+    ------
+    DamagedRun
+        Where a value is none of that dtype, which of a dask array is known when it is computed.
+    """
     form, encoded_shape = encoded_form(dtype, shape)
     if 0 in encoded_shape:  # of which documents keep no shape
         return np.zeros(shape, dtype)
@@ -167,12 +173,35 @@ def decode(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
 def _decoded(block: Array, form: np.dtype[Any], dtype: np.dtype[Any]) -> Array:
     block = np.asarray(block)  # dask gives a scalar of an array without dimensions, which has no byte order
     if is_text(dtype) or form == dtype:
-        return block.astype(dtype, copy=False)
+        return _exactly(block, dtype)
     shape = block.shape if dtype.kind in "mM" else block.shape[:-1]
     if not block.size:
         return np.empty(shape, dtype)
     # Contiguous is of one dimension at least, hence the shape.
-    return np.ascontiguousarray(block.astype(form, copy=False)).view(dtype).reshape(shape)
+    return np.ascontiguousarray(_exactly(block, form)).view(dtype).reshape(shape)
+
+
+def _exactly(block: Array, dtype: np.dtype[Any]) -> Array:
+    """The values in another dtype, if it holds them: numpy would cut texts, and count on from zero."""
+    if block.dtype == dtype or not block.size:
+        return block.astype(dtype, copy=False)
+    if is_text(dtype):
+        texts = block.astype(OBJECT)
+        held = {*map(type, texts.ravel().tolist())} <= {str}
+        found = texts.astype(dtype) if held else texts
+        same = found.astype(OBJECT) == texts
+    else:
+        held = block.dtype.kind in "biuf" and (block.dtype.kind == "b") is (dtype.kind == "b")
+        with np.errstate(all="ignore"):
+            found = block.astype(dtype) if held else block
+        same = (found == block) | ((found != found) & (block != block))  # noqa: PLR0124  # NaN is not itself
+    if not held or not np.all(same):
+        wrong = block.ravel()[0] if not held else block[~np.asarray(same)].ravel()[0]
+        raise DamagedRun(
+            f"values of {block.dtype}, such as {wrong!r:.60}, where the descriptor's `dataset` says {dtype}: they are "
+            "not those that were written. With as_events=True they are given as they are"
+        )
+    return found
 
 
 def _mapped(change: Callable[[Array], Array], data: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:

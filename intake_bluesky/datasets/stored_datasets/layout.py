@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from intake_bluesky.datasets.options import DatasetOptions
+from intake_bluesky.datasets.stored_datasets.encoding import dtype_of
 from intake_bluesky.documents.model import ODD_DOCUMENT, Document, StreamLayout, to_plain
 from intake_bluesky.errors import DamagedRun
 
@@ -66,8 +67,9 @@ class StoredVariable:
     def of(cls, doc: Mapping[str, Any]) -> StoredVariable:
         """Rebuild what `to_document` gave."""
         name, dims, shape = str(doc["name"]), tuple(map(str, doc["dims"])), tuple(map(int, doc["shape"]))
-        if len(dims) != len(shape):
+        if len(dims) != len(shape) or len({*dims}) != len(dims) or any(n < 0 for n in shape):
             raise ValueError(f"{name!r} has dimensions {dims} and the shape {shape}")
+        dtype_of(str(doc["dtype"]))
         return cls(
             name, str(doc.get("key", name)), dims, str(doc["dtype"]), shape,
             bool(doc["coordinate"]), str(doc["in"]), list(doc.get("attrs", ())),
@@ -113,6 +115,9 @@ class DatasetLayout:
         try:
             plain, dimension = to_plain(doc), doc["dimension"]
             variables = tuple(map(StoredVariable.of, plain["variables"]))
+            for own in variables if dimension is not None else ():
+                if own.place == EVENTS and dimension not in own.dims:
+                    raise ValueError(f"{own.name!r} is in events, and has no dimension {dimension!r}")
             return cls(None if dimension is None else str(dimension), variables, list(plain["attrs"]))
         except ODD_DOCUMENT as error:
             raise DamagedRun(f"the descriptor's `dataset` cannot be read: {type(error).__name__}: {error}") from error
