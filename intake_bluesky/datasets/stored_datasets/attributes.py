@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from intake_bluesky.datasets.stored_datasets.encoding import decode, dtype_name, dtype_of, encode, encoded_form, is_text
+from intake_bluesky.datasets.stored_datasets.dtypes import dtype_name, dtype_of, encoded_form, is_text
+from intake_bluesky.datasets.stored_datasets.encoding import decode, encode
 from intake_bluesky.documents.columns import OBJECT
 from intake_bluesky.documents.model import ODD_DOCUMENT, Document
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation

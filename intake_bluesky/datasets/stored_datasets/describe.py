@@ -12,7 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from intake_bluesky.datasets.stored_datasets.attributes import attribute_entries, plain_values
-from intake_bluesky.datasets.stored_datasets.encoding import dtype_name, encode, encoded_form, is_text
+from intake_bluesky.datasets.stored_datasets.dtypes import dtype_name, encoded_form, is_text
+from intake_bluesky.datasets.stored_datasets.encoding import encode
 from intake_bluesky.datasets.stored_datasets.layout import (
     CONFIGURATION,
     DEVICE,

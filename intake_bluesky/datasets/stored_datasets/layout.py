@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from intake_bluesky.datasets.options import DatasetOptions
-from intake_bluesky.datasets.stored_datasets.encoding import dtype_of
+from intake_bluesky.datasets.stored_datasets.dtypes import dtype_of
 from intake_bluesky.documents.model import ODD_DOCUMENT, Document, StreamLayout, to_plain
 from intake_bluesky.errors import DamagedRun
 
@@ -37,7 +37,7 @@ class StoredVariable:
         The data key that has its values.
     dims : tuple of str
     dtype : str
-        As `intake_bluesky.datasets.stored_datasets.encoding.dtype_name` names it.
+        As `intake_bluesky.datasets.stored_datasets.dtypes.dtype_name` names it.
     shape : tuple of int
     coordinate : bool
     place : str

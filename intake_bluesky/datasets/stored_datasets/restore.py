@@ -13,7 +13,8 @@ import xarray as xr
 from intake_bluesky.cached import cached_property
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.stored_datasets.attributes import attributes_of, values_of_plain
-from intake_bluesky.datasets.stored_datasets.encoding import decode, dtype_of, encoded_form
+from intake_bluesky.datasets.stored_datasets.dtypes import dtype_of, encoded_form
+from intake_bluesky.datasets.stored_datasets.encoding import decode
 from intake_bluesky.datasets.stored_datasets.layout import (
     CONFIGURATION,
     DEVICE,
