@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from intake_bluesky.datasets.options import DatasetOptions
-from intake_bluesky.datasets.stored_datasets.dtypes import dtype_of
+from intake_bluesky.datasets.stored_datasets.dtypes import dtype_of, is_text
 from intake_bluesky.documents.model import ODD_DOCUMENT, Document, StreamLayout, to_plain
 from intake_bluesky.errors import DamagedRun
 
 __all__ = [
     "CONFIGURATION", "DEVICE", "EVENTS", "FIELD", "VERSION", "DatasetLayout", "StoredVariable", "layout_of",
-    "restored_layout", "warn_of_version",
+    "restored_layout", "shown_layout", "warn_of_version",
 ]  # fmt: skip
 
 FIELD: Final = "dataset"
@@ -144,6 +144,19 @@ def restored_layout(stream: StreamLayout, options: DatasetOptions) -> DatasetLay
     if options.as_events or options.portable or options.sub_dict != "data":
         return None
     return layout_of(stream)
+
+
+def shown_layout(stream: StreamLayout, dataset: DatasetLayout) -> StreamLayout:
+    """The stream with the variables of its Dataset in the place of data keys, for whoever lists these."""
+    keys: Document = {}
+    for own in dataset.variables:
+        dtype = dtype_of(own.dtype)
+        units = [entry["value"] for entry in own.attrs if entry.get("name") == "units" and "dtype" not in entry]
+        keys[own.name] = {"dtype": "string", "shape": list(own.shape), "units": units[0] if units else None}
+        keys[own.name] |= {} if is_text(dtype) else {"dtype_numpy": dtype.str}
+    [descriptor] = stream.descriptors
+    object_keys = {DEVICE: list(keys)}
+    return replace(stream, descriptors=({**descriptor, "data_keys": keys, "object_keys": object_keys},), observed=None)
 
 
 def warn_of_version(stream: StreamLayout) -> None:

@@ -78,6 +78,10 @@ def test_keys_are_those_of_the_dataset() -> None:
     xr.testing.assert_identical(stream(exclude=["mask", "q"]).read(), whole.drop_vars(["mask", "q"]))
     with pytest.raises(KeyError, match="'J'"):
         stream(include=["J"])
+    shown = stream._lines(80)
+    assert "I      float64  (4, 3)   counts  dataset" in shown
+    assert "gain   float32" in shown
+    assert "cake   string   (3,)" in shown
     found = stream.discover()
     assert found["dtype"]["gain"] == "float32"
     assert found["shape"]["mask"] == (9000,)
