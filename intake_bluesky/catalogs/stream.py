@@ -17,7 +17,7 @@ from intake_bluesky.catalogs.display.stream import StreamView
 from intake_bluesky.catalogs.entries import IntakeObject, shown_documents
 from intake_bluesky.catalogs.plots.methods import plot_stream
 from intake_bluesky.datasets.options import DatasetOptions, checked_options
-from intake_bluesky.datasets.stored_datasets.layout import restored_layout
+from intake_bluesky.datasets.stored_datasets.layout import restored_layout, shown_layout
 from intake_bluesky.documents.model import ReadOnlyDocument, RunHeader, is_external
 from intake_bluesky.errors import StreamNotFound, UnsupportedOperation
 from intake_bluesky.storage.contract import RunStore
@@ -384,7 +384,8 @@ class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: 
         shown_keys = dict.fromkeys(self.keys)
         keys = [key for key in asked.include or shown_keys if key in shown_keys and key not in asked.exclude]
         shown = {name: value for name, value in self._given.items() if name not in SHOWN_OTHERWISE}
-        return StreamView(self._header, self._layout, keys, asked.sub_dict, self._device, shown)
+        layout = shown_layout(self._layout, self._dataset) if self._dataset else self._layout
+        return StreamView(self._header, layout, keys, asked.sub_dict, self._device, shown)
 
     def _line(self) -> str:
         return self._view.line()

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from intake_bluesky.datasets.stored_datasets.encoding import decode, dtype_name, dtype_of, encode
-from intake_bluesky.documents.model import Document
-from intake_bluesky.errors import UnsupportedOperation
+from intake_bluesky.datasets.stored_datasets.dtypes import dtype_name, dtype_of, encoded_form, is_text
+from intake_bluesky.datasets.stored_datasets.encoding import decode, encode
+from intake_bluesky.documents.columns import OBJECT
+from intake_bluesky.documents.model import ODD_DOCUMENT, Document
+from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 
 __all__ = ["attribute_entries", "attributes_of", "plain_values", "values_of_plain"]
 
@@ -58,12 +60,19 @@ def _is_json(value: Any) -> bool:
 def attributes_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The attributes that `attribute_entries` listed.
 
+    Raises
+    ------
+    DamagedRun
+
     Examples
     --------
     >>> attributes_of([{"name": "gain", "value": 2.0, "dtype": "<f4"}])
     {'gain': np.float32(2.0)}
     """
-    return {str(entry["name"]): _value(entry) for entry in entries}
+    try:
+        return {str(entry["name"]): _value(entry) for entry in entries}
+    except ODD_DOCUMENT as error:
+        raise DamagedRun(f"attributes in the descriptor's `dataset` cannot be read: {error}") from error
 
 
 def _value(entry: Mapping[str, Any]) -> Any:
@@ -80,11 +89,19 @@ def plain_values(encoded: Any) -> Any:
 
 
 def values_of_plain(plain: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-    """The array of a dtype and shape that `encode` and `plain_values` made lists of."""
-    from intake_bluesky.datasets.stored_datasets.encoding import encoded_form, is_text
+    """The array of a dtype and shape that `encode` and `plain_values` made lists of.
 
-    form, encoded_shape = encoded_form(dtype, shape)
-    array = np.empty(encoded_shape, object if is_text(dtype) else form)
-    if array.size:
-        array[...] = plain
+    Raises
+    ------
+    DamagedRun
+        When they are of another shape, or no values of that dtype.
+    ValueError
+        When they have no shape.
+    """
+    _, encoded_shape = encoded_form(dtype, shape)
+    array = np.array(plain, OBJECT if is_text(dtype) else None)
+    if 0 in encoded_shape:
+        return np.zeros(shape, dtype)
+    if array.shape != encoded_shape:
+        raise DamagedRun(f"what is there has shape {array.shape}, where {encoded_shape} was declared")
     return decode(array, dtype, shape)

@@ -12,7 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from intake_bluesky.datasets.stored_datasets.attributes import attribute_entries, plain_values
-from intake_bluesky.datasets.stored_datasets.encoding import dtype_name, encode, encoded_form, is_text
+from intake_bluesky.datasets.stored_datasets.dtypes import dtype_name, encoded_form, is_text
+from intake_bluesky.datasets.stored_datasets.encoding import encode
 from intake_bluesky.datasets.stored_datasets.layout import (
     CONFIGURATION,
     DEVICE,
@@ -121,8 +122,8 @@ def event_dimension(dataset: xr.Dataset, wanted: str | None = None) -> str | Non
             names = ", ".join(map(repr, dataset.sizes)) or "none"
             raise UnsupportedOperation(f"the Dataset has no dimension {wanted!r} to make events of; it has {names}")
         return wanted
-    for names in (dataset.data_vars, dataset.coords):
-        dims = [str(dim) for name in names for dim in dataset.variables[name].dims]
+    for own in ([*dataset.data_vars], [*dataset.coords]):
+        dims = [str(dim) for name in own for dim in dataset.variables[name].dims]
         if dims:
             return "time" if "time" in dims else dims[0]
     return None

@@ -8,102 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import dask.array as da
 import numpy as np
 
-from intake_bluesky.documents.columns import OBJECT, TEXT, Array
+from intake_bluesky.datasets.stored_datasets.dtypes import encoded_form, is_text
+from intake_bluesky.documents.columns import OBJECT, Array
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 
-__all__ = ["checked_text", "decode", "dtype_name", "dtype_of", "encode", "encoded_form", "is_text"]
-
-OBJECTS_OF_TEXT: Final = "object"
-VARIABLE_TEXT: Final = "StringDType()"
-WIDEST: Final = 8
-"""Bytes of a float, or of each of the two of a complex number: JSON and BSON have none that are longer."""
-
-
-def dtype_name(dtype: Any, what: str) -> str:
-    """The name by which a layout tells a dtype.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype, or an extension of pandas
-    what : str
-        The variable that has it, for the error.
-
-    Raises
-    ------
-    UnsupportedOperation
-        For a dtype that documents cannot hold.
-
-    Examples
-    --------
-    >>> dtype_name(np.dtype("<f4"), "'I'"), dtype_name(np.dtype("datetime64[ms]"), "'t'")
-    ('<f4', '<M8[ms]')
-    """
-    if dtype == OBJECT:
-        return OBJECTS_OF_TEXT
-    if isinstance(dtype, np.dtypes.StringDType) and dtype == TEXT:
-        return VARIABLE_TEXT
-    if isinstance(dtype, np.dtype) and dtype.kind in "biufcmMUS":
-        width = dtype.itemsize // (2 if dtype.kind == "c" else 1)
-        if dtype.kind not in "fc" or width <= WIDEST:
-            return str(dtype.str)
-    raise UnsupportedOperation(
-        f"{what} is of dtype {dtype}, and runs hold booleans, integers, floats and complex numbers of up to 64 bits a "
-        "part, text, bytes, dates and durations: convert it, or drop it"
-    )
-
-
-def dtype_of(name: str) -> np.dtype[Any]:
-    """The dtype of a name that `dtype_name` gave.
-
-    Raises
-    ------
-    DamagedRun
-
-    Examples
-    --------
-    >>> dtype_of("<M8[ms]"), dtype_of("object")
-    (dtype('<M8[ms]'), dtype('O'))
-    """
-    if name in (OBJECTS_OF_TEXT, VARIABLE_TEXT):
-        return OBJECT if name == OBJECTS_OF_TEXT else TEXT
-    try:
-        dtype = np.dtype(name)
-    except (TypeError, ValueError):
-        dtype = OBJECT
-    if dtype.kind not in "biufcmMUS":
-        raise DamagedRun(f"a descriptor's `dataset` names the dtype {name!r}, which version 1 does not have")
-    return dtype
-
-
-def is_text(dtype: np.dtype[Any]) -> bool:
-    """Whether values are text, in any of the three forms that a Dataset may have it."""
-    return dtype.kind in "UOT"
-
-
-def encoded_form(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """The dtype and the shape that `encode` makes of an array.
-
-    Examples
-    --------
-    >>> encoded_form(np.dtype("complex64"), (3,)), encoded_form(np.dtype("S4"), ())
-    ((dtype('float32'), (3, 2)), (dtype('uint8'), (4,)))
-    """
-    match dtype.kind:
-        case "c":
-            return np.dtype(f"{dtype.byteorder}f{dtype.itemsize // 2}"), (*shape, 2)
-        case "S":
-            return np.dtype(np.uint8), (*shape, dtype.itemsize)
-        case "m" | "M":
-            return np.dtype(np.int64).newbyteorder(dtype.byteorder), shape
-        case "U" | "O" | "T":
-            return TEXT, shape
-        case _:
-            return dtype, shape
+__all__ = ["checked_text", "decode", "encode"]
 
 
 def encode(data: Any, what: str) -> Any:
@@ -155,7 +69,13 @@ def checked_text(objects: Array, what: str) -> Array:
 
 
 def decode(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-    """Bring back what `encode` made of an array of that dtype and shape; lazily, of dask."""
+    """Bring back what `encode` made of an array of that dtype and shape; lazily, of dask.
+
+    Raises
+    ------
+    DamagedRun
+        Where a value is none of that dtype, which of a dask array is known when it is computed.
+    """
     form, encoded_shape = encoded_form(dtype, shape)
     if 0 in encoded_shape:  # of which documents keep no shape
         return np.zeros(shape, dtype)
@@ -167,12 +87,35 @@ def decode(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
 def _decoded(block: Array, form: np.dtype[Any], dtype: np.dtype[Any]) -> Array:
     block = np.asarray(block)  # dask gives a scalar of an array without dimensions, which has no byte order
     if is_text(dtype) or form == dtype:
-        return block.astype(dtype, copy=False)
+        return _exactly(block, dtype)
     shape = block.shape if dtype.kind in "mM" else block.shape[:-1]
     if not block.size:
         return np.empty(shape, dtype)
     # Contiguous is of one dimension at least, hence the shape.
-    return np.ascontiguousarray(block.astype(form, copy=False)).view(dtype).reshape(shape)
+    return np.ascontiguousarray(_exactly(block, form)).view(dtype).reshape(shape)
+
+
+def _exactly(block: Array, dtype: np.dtype[Any]) -> Array:
+    """The values in another dtype, if it holds them: numpy would cut texts, and count on from zero."""
+    if block.dtype == dtype or not block.size:
+        return block.astype(dtype, copy=False)
+    if is_text(dtype):
+        texts = block.astype(OBJECT)
+        held = {*map(type, texts.ravel().tolist())} <= {str}
+        found = texts.astype(dtype) if held else texts
+        same = found.astype(OBJECT) == texts
+    else:
+        held = block.dtype.kind in "biuf" and (block.dtype.kind == "b") is (dtype.kind == "b")
+        with np.errstate(all="ignore"):
+            found = block.astype(dtype) if held else block
+        same = (found == block) | ((found != found) & (block != block))  # noqa: PLR0124  # NaN is not itself
+    if not held or not np.all(same):
+        wrong = block.ravel()[0] if not held else block[~np.asarray(same)].ravel()[0]
+        raise DamagedRun(
+            f"values of {block.dtype}, such as {wrong!r:.60}, where the descriptor's `dataset` says {dtype}: they are "
+            "not those that were written. With as_events=True they are given as they are"
+        )
+    return found
 
 
 def _mapped(change: Callable[[Array], Array], data: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from intake_bluesky.datasets.options import DatasetOptions
+from intake_bluesky.datasets.stored_datasets.dtypes import dtype_of, is_text
 from intake_bluesky.documents.model import ODD_DOCUMENT, Document, StreamLayout, to_plain
 from intake_bluesky.errors import DamagedRun
 
 __all__ = [
     "CONFIGURATION", "DEVICE", "EVENTS", "FIELD", "VERSION", "DatasetLayout", "StoredVariable", "layout_of",
-    "restored_layout", "warn_of_version",
+    "restored_layout", "shown_layout", "warn_of_version",
 ]  # fmt: skip
 
 FIELD: Final = "dataset"
@@ -36,7 +37,7 @@ class StoredVariable:
         The data key that has its values.
     dims : tuple of str
     dtype : str
-        As `intake_bluesky.datasets.stored_datasets.encoding.dtype_name` names it.
+        As `intake_bluesky.datasets.stored_datasets.dtypes.dtype_name` names it.
     shape : tuple of int
     coordinate : bool
     place : str
@@ -66,8 +67,9 @@ class StoredVariable:
     def of(cls, doc: Mapping[str, Any]) -> StoredVariable:
         """Rebuild what `to_document` gave."""
         name, dims, shape = str(doc["name"]), tuple(map(str, doc["dims"])), tuple(map(int, doc["shape"]))
-        if len(dims) != len(shape):
+        if len(dims) != len(shape) or len({*dims}) != len(dims) or any(n < 0 for n in shape):
             raise ValueError(f"{name!r} has dimensions {dims} and the shape {shape}")
+        dtype_of(str(doc["dtype"]))
         return cls(
             name, str(doc.get("key", name)), dims, str(doc["dtype"]), shape,
             bool(doc["coordinate"]), str(doc["in"]), list(doc.get("attrs", ())),
@@ -113,6 +115,9 @@ class DatasetLayout:
         try:
             plain, dimension = to_plain(doc), doc["dimension"]
             variables = tuple(map(StoredVariable.of, plain["variables"]))
+            for own in variables if dimension is not None else ():
+                if own.place == EVENTS and dimension not in own.dims:
+                    raise ValueError(f"{own.name!r} is in events, and has no dimension {dimension!r}")
             return cls(None if dimension is None else str(dimension), variables, list(plain["attrs"]))
         except ODD_DOCUMENT as error:
             raise DamagedRun(f"the descriptor's `dataset` cannot be read: {type(error).__name__}: {error}") from error
@@ -139,6 +144,19 @@ def restored_layout(stream: StreamLayout, options: DatasetOptions) -> DatasetLay
     if options.as_events or options.portable or options.sub_dict != "data":
         return None
     return layout_of(stream)
+
+
+def shown_layout(stream: StreamLayout, dataset: DatasetLayout) -> StreamLayout:
+    """The stream with the variables of its Dataset in the place of data keys, for whoever lists these."""
+    keys: Document = {}
+    for own in dataset.variables:
+        dtype = dtype_of(own.dtype)
+        units = [entry["value"] for entry in own.attrs if entry.get("name") == "units" and "dtype" not in entry]
+        keys[own.name] = {"dtype": "string", "shape": list(own.shape), "units": units[0] if units else None}
+        keys[own.name] |= {} if is_text(dtype) else {"dtype_numpy": dtype.str}
+    [descriptor] = stream.descriptors
+    object_keys = {DEVICE: list(keys)}
+    return replace(stream, descriptors=({**descriptor, "data_keys": keys, "object_keys": object_keys},), observed=None)
 
 
 def warn_of_version(stream: StreamLayout) -> None:

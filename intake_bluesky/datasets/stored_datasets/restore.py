@@ -13,7 +13,8 @@ import xarray as xr
 from intake_bluesky.cached import cached_property
 from intake_bluesky.datasets.options import DatasetOptions
 from intake_bluesky.datasets.stored_datasets.attributes import attributes_of, values_of_plain
-from intake_bluesky.datasets.stored_datasets.encoding import decode, dtype_of, encoded_form
+from intake_bluesky.datasets.stored_datasets.dtypes import dtype_of, encoded_form
+from intake_bluesky.datasets.stored_datasets.encoding import decode
 from intake_bluesky.datasets.stored_datasets.layout import (
     CONFIGURATION,
     DEVICE,
@@ -25,7 +26,7 @@ from intake_bluesky.datasets.stored_datasets.layout import (
 from intake_bluesky.datasets.stream_reader import StreamReader
 from intake_bluesky.datasets.variables import RESERVED
 from intake_bluesky.documents.model import RunHeader
-from intake_bluesky.errors import DamagedRun, IntakeBlueskyError
+from intake_bluesky.errors import DamagedRun
 from intake_bluesky.storage.contract import RunStore
 
 __all__ = ["DatasetReader", "reader_of"]
@@ -139,8 +140,11 @@ class DatasetReader:
         found = {place: _by_key(read(reader)) for place, reader in self._readers.items()}
         variables = {v.name: self._variable(v, found) for v in self._wanted}
         coordinates = [v.name for v in self._wanted if v.coordinate]
-        # One after the other: a coordinate that is not named like its dimension may come before that which is.
-        return xr.Dataset(variables, attrs=attributes_of(self.layout.attrs)).set_coords(coordinates)
+        try:
+            # One after the other, so that the order stays.
+            return xr.Dataset(variables, attrs=attributes_of(self.layout.attrs)).set_coords(coordinates)
+        except ValueError as error:  # sizes that contradict each other
+            raise DamagedRun(f"{self._where} is none that can be: {error}") from error
 
     def _variable(self, own: StoredVariable, found: Mapping[str, Mapping[str, xr.Variable]]) -> xr.Variable:
         dtype, attrs = dtype_of(own.dtype), attributes_of(own.attrs)
@@ -176,8 +180,6 @@ class DatasetReader:
         try:
             plain = descriptor["configuration"][DEVICE]["data"][own.key]
             return values_of_plain(plain, dtype, own.shape)
-        except IntakeBlueskyError:
-            raise
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise DamagedRun(
                 f"{self._where}: the configuration does not hold {own.name!r} of shape {own.shape} and dtype {dtype}: "

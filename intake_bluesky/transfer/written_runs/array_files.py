@@ -98,11 +98,11 @@ class ZarrFile(ArrayFile):
 def _store(arrays: Mapping[str, da.Array], made: Mapping[str, Any]) -> None:
     # Threads of this process, whatever the user's scheduler is: no other has the file open.
     names = list(arrays)
-    targets = [_Target(name, made[name]) for name in names]
+    targets: list[Any] = [_OpenArray(name, made[name]) for name in names]
     da.store([arrays[name] for name in names], targets, lock=True, scheduler="threads")
 
 
-class _Target:
+class _OpenArray:
     """An array in an open file, of which dask makes no copies: one of a zip file would empty it."""
 
     def __init__(self, name: str, array: Any) -> None:

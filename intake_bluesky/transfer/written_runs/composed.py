@@ -101,10 +101,10 @@ class ComposedRun:
 
     def _add(self, name: str, stored: StoredDataset) -> None:
         made = descriptors(stored, name, run_start=self.start["uid"], uid=str(uuid4()), time=float(self.start["time"]))
+        self.parts[name] = Part(made[-1], stored.times, dict(stored.columns))
         if stored.shared_keys:
             once = np.full(1, self.start["time"], np.float64)
             self.parts[stored.shared] = Part(made[0], once, dict(stored.shared_columns))
-        self.parts[name] = Part(made[-1], stored.times, dict(stored.columns))
 
     @property
     def inline_bytes(self) -> int:

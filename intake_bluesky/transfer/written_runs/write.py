@@ -114,15 +114,17 @@ def _insert(
         raise
     try:
         store.refresh()
-        opened = into._opened(store.header(uid))
-        if checked and (found := difference(opened, datasets)):
+        origin = into.origin
+        # Without the transforms of the catalog, which users see the run through.
+        stored = BlueskyRun(store, store.header(uid), assets=origin.assets)
+        if checked and (found := difference(stored, datasets)):
             raise DamagedRun(f"run {uid}, read back from {into!r}, is not what was written, {found}: it was taken out")
     except BaseException:
         with suppress(RunNotFound):
             store.remove(uid, permanent=True)
         written.remove()
         raise
-    return opened
+    return into._opened(origin.store.header(uid))
 
 
 def _make_file(run: ComposedRun, written: _Written) -> None:

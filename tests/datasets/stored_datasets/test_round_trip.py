@@ -78,6 +78,10 @@ def test_keys_are_those_of_the_dataset() -> None:
     xr.testing.assert_identical(stream(exclude=["mask", "q"]).read(), whole.drop_vars(["mask", "q"]))
     with pytest.raises(KeyError, match="'J'"):
         stream(include=["J"])
+    shown = stream._lines(80)
+    assert "I      float64  (4, 3)   counts  dataset" in shown
+    assert "gain   float32" in shown
+    assert "cake   string   (3,)" in shown
     found = stream.discover()
     assert found["dtype"]["gain"] == "float32"
     assert found["shape"]["mask"] == (9000,)
@@ -120,8 +124,10 @@ def _in_single_events(run: Iterator[tuple[str, Document]]) -> Iterator[tuple[str
         if name != "event_page":
             yield name, doc
             continue
-        for event in event_model.unpack_event_page(doc):
-            yield "event", event
+        for row in range(len(doc["time"])):
+            own = {key: doc[key][row] for key in ("uid", "time", "seq_num")}
+            parts = {part: {key: c[row] for key, c in doc[part].items()} for part in ("data", "timestamps")}
+            yield "event", {**own, **parts, "descriptor": doc["descriptor"], "filled": {}}
 
 
 def test_parts_are_along_the_dimension_of_events() -> None:
@@ -186,6 +192,11 @@ DAMAGED: list[tuple[Any, str]] = [
     (lambda doc: doc["dataset"]["variables"][0].update(shape=[5, 3]), "'I' is of shape .* the run is not whole"),
     (lambda doc: doc["configuration"]["dataset"]["data"].pop("gain"), "does not hold 'gain'"),
     (lambda doc: doc["configuration"]["dataset"]["data"].update(gain=[1, 2]), "does not hold 'gain' of shape"),
+    (lambda doc: doc["configuration"]["dataset"]["data"].update(gain=0.1), "does not hold 'gain' .*such as np.float64"),
+    (lambda doc: doc["dataset"]["variables"][0].update(dims=["cake", "cake"]), "`dataset` cannot be read: ValueError"),
+    (lambda doc: doc["dataset"]["variables"][0].update(dims=["k", "cake"]), "in events, and has no dimension 'tth'"),
+    (lambda doc: doc["dataset"]["variables"][0].update(dims=["tth", "bit"]), "is none that can be: conflicting sizes"),
+    (lambda doc: doc["dataset"]["attrs"].append({"name": "b", "value": [1], "dtype": "<i4"}), "attributes in the"),
     (lambda doc: doc["dataset"]["variables"][0].update({"in": "elsewhere"}), "in stream 'elsewhere', which the run"),
     (
         lambda doc: doc["dataset"]["variables"][0].update(key="nothing"),
@@ -201,6 +212,20 @@ def test_a_layout_that_cannot_be_is_an_error(change: Any, said: str) -> None:
         stream_of(run).read()
     with pytest.raises(DamagedRun, match=said):
         stream_of(run).to_dask()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"), [("|i1", [1, 300]), ("<i8", [1.5, 2.0]), ("|b1", [1, 0]), ("<U2", ["a", "abc"])]
+)
+def test_values_that_the_layout_denies_are_an_error(dtype: str, values: list[Any]) -> None:
+    """None is cut, counted on from zero, or made text."""
+    run = list(documents(xr.Dataset({"a": ("x", np.array(values))})))
+    [descriptor] = [doc for name, doc in run if name == "descriptor"]
+    descriptor["dataset"]["variables"][0]["dtype"] = dtype
+    for read in (stream_of(run).read, lambda: stream_of(run).to_dask().compute()):
+        with pytest.raises(DamagedRun, match=f"`dataset` says {np.dtype(dtype)}"):
+            read()
+    assert stream_of(run)(as_events=True).read()["a"].values.tolist() == values
 
 
 def test_a_run_that_was_cut_off_is_no_dataset() -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from intake_bluesky import BlueskyCatalog, Data, Start, ingest
 from intake_bluesky.apps.cli import main
+from intake_bluesky.documents.columns import take
 from intake_bluesky.errors import DamagedRun, DuplicateRun, MissingDependency, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.storage import WrapperStore
 from intake_bluesky.testing import MemoryStore
@@ -106,7 +107,7 @@ def test_large_arrays_that_all_events_share_are_in_a_stream_of_one(tmp_path: Pat
     dataset = xr.Dataset({"I": ("q", np.arange(3.0)), "flat": (("y", "x"), np.ones((100, 100)))})
     into = catalog("jsonl", tmp_path)
     run = ingest.write_run(dataset, into=into)
-    assert sorted(run) == ["primary", "primary_shared"]
+    assert list(run) == ["primary", "primary_shared"]
     assert run["primary_shared"].read()["flat"].shape == (1, 100, 100)
     xr.testing.assert_identical(run.primary.read(), dataset)
     assert len(json.dumps(run.primary.descriptors[0])) < 3000
@@ -262,7 +263,9 @@ class Forgetting(WrapperStore):
 
     def event_pages(self, *args: Any, **options: Any) -> Any:
         for page in super().event_pages(*args, **options):
-            yield type(page)(page.descriptor, page.seq_num, page.time, {k: c * 2 for k, c in page.data.items()})
+            yield type(page)(
+                page.descriptor, page.seq_num, page.time, {k: take(c, [0] * len(c)) for k, c in page.data.items()}
+            )
 
 
 def test_a_store_that_fails_leaves_no_file(tmp_path: Path) -> None:
@@ -278,7 +281,7 @@ def test_what_is_read_back_is_compared(tmp_path: Path) -> None:
     with pytest.raises(DamagedRun, match="stream 'primary': 'a' has other values: it was taken out"):
         ingest.write_run(dataset, into=into)
     assert list(store.find()) == []
-    assert ingest.write_run(dataset, into=into, check=False).primary.read()["a"].values.tolist() == [3.0, 4.0]
+    assert ingest.write_run(dataset, into=into, check=False).primary.read()["a"].values.tolist() == [1.5, 1.5]
 
 
 def test_a_disk_without_room(tmp_path: Path) -> None:
