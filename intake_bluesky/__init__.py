@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from intake_bluesky import errors, query
     from intake_bluesky.apps.validate import validate
     from intake_bluesky.catalogs import catalog
-    from intake_bluesky.catalogs.simulations.comparison import compare
     from intake_bluesky.catalogs.run import BlueskyRun
     from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
+    from intake_bluesky.catalogs.simulations.comparison import compare
     from intake_bluesky.catalogs.stream import BlueskyStream
     from intake_bluesky.query import (
         Comparison,
