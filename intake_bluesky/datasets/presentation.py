@@ -113,6 +113,9 @@ def _fields(name: str, variable: xr.Variable) -> Iterator[tuple[str, xr.Variable
 def _stored(variable: xr.Variable) -> xr.Variable:
     """The variable in a form that netCDF and Zarr hold."""
     data, attrs = variable.data, dict(variable.attrs)
+    if variable.dtype.byteorder in "<>":  # as fields of structures have it; netCDF4 warns of all but "="
+        native = variable.dtype.newbyteorder("=")
+        data = _mapped(lambda values: values.astype(native), data, native)
     if variable.dtype == TEXT:
         data = _mapped(_without_nul, data, TEXT)
     elif variable.dtype == OBJECT:

@@ -28,9 +28,12 @@ MEANINGS: Final = ("units", "choices")
 
 UNWRITABLE: Final = re.compile("[\0\ud800-\udfff]")
 """What no text in files holds."""
-SEPARATORS: Final = re.compile(r"[/\\]")
-"""Of groups: the slash in netCDF, Zarr and DataTree, the backslash in Zarr."""
-FILES_OF_ZARR: Final = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
+NO_NAME: Final = re.compile(r"[/\\\x00-\x1f\x7f\ud800-\udfff]")
+"""What no name holds: what separates groups, the slash in netCDF, Zarr and DataTree, the backslash in Zarr; control
+characters in netCDF."""
+BEGINNING: Final = re.compile(r"[A-Za-z0-9_]|[^\x00-\x7f]")
+"""How names begin in netCDF (the User's Guide, "Permitted characters in netCDF names")."""
+FILES_OF_ZARR: Final = frozenset({"zarr.json"})  # others begin with a dot
 LONGEST: Final = 200  # bytes; Zarr makes a folder for each name, which most file systems give 255
 
 
@@ -60,13 +63,16 @@ def storable(key: str) -> str:
 
     Examples
     --------
-    >>> storable("det/image"), storable("motor.user_readback"), storable("..")
-    ('det_image', 'motor.user_readback', '.._')
+    >>> storable("det/image"), storable("motor.user_readback"), storable(".."), storable("(x)")
+    ('det_image', 'motor.user_readback', '_..', '_(x)')
     """
     if len(key) * 4 <= LONGEST and key.isidentifier():  # as nearly all are, and a small run is read as fast as named
         return key
-    name = UNWRITABLE.sub("_", SEPARATORS.sub("_", key)).encode()[:LONGEST].decode(errors="ignore")
-    return f"{name}_" if name in FILES_OF_ZARR or not name.strip(".") else name
+    name = NO_NAME.sub("_", key)
+    if not BEGINNING.match(name):
+        name = f"_{name}"
+    name = name.encode()[:LONGEST].decode(errors="ignore")
+    return f"{name}_" if name in FILES_OF_ZARR or name.endswith(" ") else name
 
 
 class Dimensions:
