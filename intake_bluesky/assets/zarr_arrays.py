@@ -20,7 +20,7 @@ from intake_bluesky.errors import AssetUnavailable, MissingDependency, Untrusted
 from intake_bluesky.runtime.optional import optional_import
 from intake_bluesky.runtime.shared import Shared
 
-__all__ = ["ZarrReader"]
+__all__ = ["ZarrReader", "zarr_store"]
 
 LARGE_SHARD: Final = 128 * 2**20
 """Bytes; of larger shards the chunks inside are read, a request each."""
@@ -171,7 +171,8 @@ def _import_zarr() -> Any:
     return optional_import("zarr", extra="zarr", purpose="to read Zarr arrays")
 
 
-def _store(location: Location) -> Any:
+def zarr_store(location: Location) -> Any:
+    """Zarr's store of a folder, a bucket or a zip file, for reading; in a folder no link leads out of it."""
     storage = _import_zarr().storage
     if not location.is_local:
         scheme = location.path.partition("://")[0]
@@ -248,7 +249,7 @@ def _opened(location: Location, path: str) -> Iterator[Any]:
         When the store has no such array, or one that is not to be read.
     """
     with _named(f"the Zarr store {location.path}"):
-        store = _store(location)
+        store = zarr_store(location)
     try:
         with _named(f"{path or '/'} of {location.path}"):
             array = _find(store, location, path)

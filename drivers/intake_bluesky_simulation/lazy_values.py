@@ -1,0 +1,106 @@
+"""Values of outputs, read when they are computed, and no more of a file than is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from intake_bluesky_simulation.output_file import OutputFile
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["FileValues", "lazily"]
+
+BLOCK: Final = 2**24
+"""Bytes of a dask chunk: storage chunks are read together up to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileValues:
+    """Values of one variable at one point of a sweep, an array as numpy's that reads what it is indexed with.
+
+    Attributes
+    ----------
+    file : OutputFile
+    version : str
+        That has to be there still.
+    stream, name : str
+        Where the variable is.
+    point : tuple of int or None
+        The place along each axis that is fixed; None of the axes that the values have.
+    shape : tuple of int
+    dtype : numpy.dtype
+    """
+
+    file: OutputFile
+    version: str
+    stream: str
+    name: str
+    point: tuple[int | None, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        """How many axes the values have."""
+        return len(self.shape)
+
+    def __getitem__(self, key: Any) -> Any:
+        given = iter(key if isinstance(key, tuple) else (key,))
+        whole = tuple(next(given, slice(None)) if place is None else place for place in self.point)
+        with self.file.datasets(self.version) as datasets:
+            return datasets[self.stream].variables[self.name][whole].values
+
+
+def lazily(
+    file: OutputFile, version: str, stream: str, dataset: xr.Dataset, point: Mapping[Hashable, int]
+) -> xr.Dataset:
+    """A Dataset at a point, as ``dataset.isel(point)`` is, with dask arrays that check the version.
+
+    Values that are in memory already, those of dimensions, stay there.
+    """
+    import xarray as xr
+
+    variables = {name: _variable(file, version, stream, dataset, name, point) for name in dataset.variables}
+    made = xr.Dataset(variables, attrs=dataset.attrs)
+    return made.set_coords([name for name in dataset.coords if name in made.variables])
+
+
+def _variable(
+    file: OutputFile, version: str, stream: str, dataset: xr.Dataset, name: Hashable, point: Mapping[Hashable, int]
+) -> xr.Variable:
+    import dask.array as da
+    import xarray as xr
+    from dask.base import tokenize
+
+    whole = dataset.variables[name]
+    if whole._in_memory:  # of dimensions, which xarray has loaded
+        return whole.isel(point, missing_dims="ignore")
+    places = tuple(point.get(dim) for dim in whole.dims)
+    left = [axis for axis, place in enumerate(places) if place is None]
+    shape = tuple(whole.shape[axis] for axis in left)
+    values = FileValues(file, version, stream, str(name), places, shape, whole.dtype)
+    stored = whole.encoding.get("preferred_chunks") or {}
+    chunks = _chunks(values, [stored.get(whole.dims[axis]) for axis in left])
+    token = tokenize(file.path, version, stream, str(name), places)
+    meta = np.empty((0,) * len(left), whole.dtype)
+    data = da.from_array(values, chunks=chunks, name=f"output-{name}-{token}", meta=meta, asarray=False)
+    return xr.Variable([whole.dims[axis] for axis in left], data, whole.attrs)
+
+
+def _chunks(values: FileValues, stored: list[Any]) -> Any:
+    """Whole storage chunks, merged up to `BLOCK`; what is stored in one piece is cut."""
+    from dask.array.core import normalize_chunks
+
+    shape, dtype = values.shape, np.dtype("U32") if values.dtype.hasobject else values.dtype
+    if not shape or 0 in shape:
+        return shape
+    sizes = [size if isinstance(size, int) else max(size or (1,)) for size in stored]
+    known = any(one is not None for one in stored)
+    largest = int(np.prod([min(size, n) for size, n in zip(sizes, shape, strict=True)])) * dtype.itemsize if known else 0
+    previous = tuple(sizes) if known else None
+    return normalize_chunks("auto", shape=shape, limit=max(BLOCK, largest), dtype=dtype, previous_chunks=previous)
