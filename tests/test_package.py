@@ -60,6 +60,7 @@ NAMES = {
     "federated": "intake_bluesky.catalogs.federated:BlueskyFederatedCatalog",
     "jsonl": "intake_bluesky_jsonl:BlueskyJSONLCatalog",
     "msgpack": "intake_bluesky_msgpack:BlueskyMsgpackCatalog",
+    "simulation": "intake_bluesky_simulation:BlueskySimulationCatalog",
     "sql": "intake_bluesky_sql:BlueskySQLCatalog",
     "zarr": "intake_bluesky_zarr:BlueskyZarrCatalog",
     "mongo-normalized": "intake_bluesky_mongo:BlueskyMongoNormalizedCatalog",

@@ -76,6 +76,17 @@ class OutputFile:
         except (OSError, IntakeBlueskyError) as error:
             raise DamagedRun(f"{shown(self.path)} is not there any more, or cannot be looked at: {error}") from error
 
+    def attributes(self, version: str) -> dict[str, Any]:
+        """The attributes of the root; raises as `datasets` does."""
+        with self.datasets(version) as datasets:
+            return dict(datasets[PRIMARY].attrs) if PRIMARY in datasets else {}
+
+    def at(self, version: str, stream: str, dataset: xr.Dataset, point: Mapping[Hashable, int]) -> xr.Dataset:
+        """A Dataset of this file at a point, lazily."""
+        from intake_bluesky_simulation.lazy_values import lazily
+
+        return lazily(self, version, stream, dataset, point)
+
     @contextmanager
     def datasets(self, version: str) -> Iterator[Mapping[str, xr.Dataset]]:
         """The Datasets of a version by stream, of which values are read while this lasts.

@@ -37,6 +37,8 @@ class GivenSource:
         That of the file.
     trusted, said : bool
         Whether the file is of this machine, and whether the user said that it is to be trusted.
+    owner : str
+        What it is a source of, in messages.
     """
 
     name: str
@@ -45,6 +47,7 @@ class GivenSource:
     folder: str | None = None
     trusted: bool = True
     said: bool = False
+    owner: str = "a federation"
 
     @property
     def address(self) -> str:
@@ -96,14 +99,15 @@ class GivenSource:
         UntrustedName
             When a file from elsewhere names what it may not.
         """
-        found = self._opened()
+        found = self.opened()
         if not isinstance(found, BlueskyCatalog):
             raise StoreUnavailable(
-                f"source {self.name!r} of a federation is a {type(found).__name__}, and no catalog of Bluesky runs"
+                f"source {self.name!r} of {self.owner} is a {type(found).__name__}, and no catalog of Bluesky runs"
             )
         return found
 
-    def _opened(self) -> Any:
+    def opened(self) -> Any:
+        """Open it, whatever it is; raises as it does when it is called."""
         if isinstance(self.given, BlueskyCatalog):
             return self.given
         if isinstance(self.given, Mapping):
@@ -128,7 +132,7 @@ class GivenSource:
         )
         if parser.errors:
             # Not what it quotes: arguments may hold secrets.
-            raise PluginError(f"source {self.name!r} of a federation is no source: it takes driver and args")
+            raise PluginError(f"source {self.name!r} of {self.owner} is no source: it takes driver and args")
         (entry,) = parser.data["data_sources"]
         entry._catalog = parent
         entry._filesystem = None if parent is None else parent.filesystem
