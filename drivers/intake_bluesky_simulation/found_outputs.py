@@ -47,7 +47,14 @@ class Output(Protocol):
     def attributes(self, version: str) -> dict[str, Any]:
         """The attributes of the whole."""
 
-    def at(self, version: str, stream: str, dataset: xr.Dataset, point: Mapping[Hashable, int]) -> xr.Dataset:
+    def at(
+        self,
+        version: str,
+        stream: str,
+        dataset: xr.Dataset,
+        point: Mapping[Hashable, int],
+        events: str | None = None,
+    ) -> xr.Dataset:
         """A Dataset of a stream at a point, lazily, that raises once the version is another."""
 
 

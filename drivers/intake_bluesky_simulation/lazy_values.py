@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from intake_bluesky.datasets.stored_datasets.describe import event_dimension
 from intake_bluesky_simulation.output_file import OutputFile
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileValues", "lazily"]
 
+SMALL: Final = 2**12
+"""Bytes of what is read when a run is opened."""
 BLOCK: Final = 2**24
 """Bytes of a dask chunk: storage chunks are read together up to this."""
 
@@ -57,39 +60,42 @@ class FileValues:
 
 
 def lazily(
-    file: OutputFile, version: str, stream: str, dataset: xr.Dataset, point: Mapping[Hashable, int]
+    file: OutputFile,
+    version: str,
+    stream: str,
+    dataset: xr.Dataset,
+    point: Mapping[Hashable, int],
+    events: str | None = None,
 ) -> xr.Dataset:
     """A Dataset at a point, as ``dataset.isel(point)`` is, with dask arrays that check the version.
 
-    Values that are in memory already, those of dimensions, stay there.
+    Values of dimensions are in memory, and what is small and the same for all `events` is read now: descriptors have
+    it.
     """
     import xarray as xr
 
-    variables = {name: _variable(file, version, stream, dataset, name, point) for name in dataset.variables}
-    made = xr.Dataset(variables, attrs=dataset.attrs)
-    return made.set_coords([name for name in dataset.coords if name in made.variables])
+    chosen = dataset.isel(point, missing_dims="ignore")
+    along = event_dimension(chosen, events if events in chosen.sizes else None)
+    variables = {}
+    for name, variable in chosen.variables.items():
+        if variable._in_memory or (along not in variable.dims and variable.nbytes <= SMALL):
+            variables[name] = variable.load()
+        else:
+            places = tuple(point.get(dim) for dim in dataset.variables[name].dims)
+            values = FileValues(file, version, stream, str(name), places, variable.shape, variable.dtype)
+            variables[name] = variable.copy(data=_as_dask(values, variable))
+    return xr.Dataset(variables, attrs=chosen.attrs).set_coords(list(chosen.coords))
 
 
-def _variable(
-    file: OutputFile, version: str, stream: str, dataset: xr.Dataset, name: Hashable, point: Mapping[Hashable, int]
-) -> xr.Variable:
+def _as_dask(values: FileValues, variable: xr.Variable) -> Any:
     import dask.array as da
-    import xarray as xr
     from dask.base import tokenize
 
-    whole = dataset.variables[name]
-    if whole._in_memory:  # of dimensions, which xarray has loaded
-        return whole.isel(point, missing_dims="ignore")
-    places = tuple(point.get(dim) for dim in whole.dims)
-    left = [axis for axis, place in enumerate(places) if place is None]
-    shape = tuple(whole.shape[axis] for axis in left)
-    values = FileValues(file, version, stream, str(name), places, shape, whole.dtype)
-    stored = whole.encoding.get("preferred_chunks") or {}
-    chunks = _chunks(values, [stored.get(whole.dims[axis]) for axis in left])
-    token = tokenize(file.path, version, stream, str(name), places)
-    meta = np.empty((0,) * len(left), whole.dtype)
-    data = da.from_array(values, chunks=chunks, name=f"output-{name}-{token}", meta=meta, asarray=False)
-    return xr.Variable([whole.dims[axis] for axis in left], data, whole.attrs)
+    stored = variable.encoding.get("preferred_chunks") or {}
+    chunks = _chunks(values, [stored.get(dim) for dim in variable.dims])
+    token = tokenize(values.file.path, values.version, values.stream, values.name, values.point)
+    meta = np.empty((0,) * values.ndim, values.dtype)
+    return da.from_array(values, chunks=chunks, name=f"output-{values.name}-{token}", meta=meta, asarray=False)
 
 
 def _chunks(values: FileValues, stored: list[Any]) -> Any:

@@ -81,11 +81,18 @@ class OutputFile:
         with self.datasets(version) as datasets:
             return dict(datasets[PRIMARY].attrs) if PRIMARY in datasets else {}
 
-    def at(self, version: str, stream: str, dataset: xr.Dataset, point: Mapping[Hashable, int]) -> xr.Dataset:
+    def at(
+        self,
+        version: str,
+        stream: str,
+        dataset: xr.Dataset,
+        point: Mapping[Hashable, int],
+        events: str | None = None,
+    ) -> xr.Dataset:
         """A Dataset of this file at a point, lazily."""
         from intake_bluesky_simulation.lazy_values import lazily
 
-        return lazily(self, version, stream, dataset, point)
+        return lazily(self, version, stream, dataset, point, events)
 
     @contextmanager
     def datasets(self, version: str) -> Iterator[Mapping[str, xr.Dataset]]:

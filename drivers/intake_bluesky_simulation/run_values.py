@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID, uuid5
 
 import numpy as np
 
 from intake_bluesky.datasets.stored_datasets.describe import describe
-from intake_bluesky.datasets.stored_datasets.documents import descriptors, event_pages, row_blocks
+from intake_bluesky.datasets.stored_datasets.documents import descriptors, event_pages, inline_bytes, row_blocks
 from intake_bluesky.documents.columns import Array, Observed, column
 from intake_bluesky.documents.model import Document, EventPage, Keys, RunHeader, StreamLayout
 from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, StreamNotFound
@@ -22,18 +21,16 @@ __all__ = ["RunValues", "stop_of"]
 
 TEXT: Final = "OT"
 """Kinds of the dtypes of text."""
+AT_ONCE: Final = 2**20
+"""Bytes of a stream that are read as quickly by one thread."""
 
 
 def stop_of(start: Document) -> Document:
     """The stop document of a simulation, which says nothing that its output would have to be opened for."""
     return {
-        "uid": _named(start, "stop"), "run_start": start["uid"], "time": start["time"], "exit_status": "success",
+        "uid": f"{start['uid']}-stop", "run_start": start["uid"], "time": start["time"], "exit_status": "success",
         "reason": "",
     }  # fmt: skip
-
-
-def _named(start: Document, name: str) -> str:
-    return str(uuid5(UUID(start["uid"]), name))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +89,7 @@ class RunValues:
             stored = describe(dataset, stream=stream, dimension=dimension, time=start["time"])
         except IntakeBlueskyError as error:
             raise DamagedRun(f"run {start['uid']}: stream {stream!r} cannot be given as documents: {error}") from error
-        uid = _named(start, stream)
+        uid = f"{start['uid']}-{stream}"
         for doc in descriptors(stored, stream, run_start=start["uid"], uid=uid, time=start["time"]):
             own = doc["uid"] == uid
             if doc["name"] in self._streams:
@@ -123,12 +120,14 @@ class RunValues:
         own = self._stream(stream)
         first, last, _ = events.indices(len(own.times))
         wanted = {key: values for key, values in own.columns.items() if key in data}
+        # Threads take longer to begin than a few values to be read.
+        how = {"scheduler": "sync"} if inline_bytes(wanted, len(own.times)) <= AT_ONCE else {}
         stamped = [key for key in own.columns if key in timestamps]
         for begin, end in own.blocks:
             begin, end = max(begin, first), min(end, last)
             if begin >= end:
                 continue
-            (block,) = dask.compute({key: values[begin:end] for key, values in wanted.items()}) if wanted else ({},)
+            (block,) = dask.compute({key: values[begin:end] for key, values in wanted.items()}, **how)
             values = {key: _column(part) for key, part in block.items()}
             times = own.times[begin:end]
             numbers = np.arange(begin + 1, end + 1, dtype=np.int64)

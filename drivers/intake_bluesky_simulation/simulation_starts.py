@@ -17,11 +17,13 @@ from intake_bluesky.documents.model import Document, to_plain
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.runtime.secrets import shown
 
-__all__ = ["ALL_ATTRIBUTES", "SimulationStarts", "plain_attributes", "plain_parameter"]
+__all__ = ["ALL_ATTRIBUTES", "SimulationStarts", "plain_attributes", "plain_parameter", "sorted_json"]
 
 SPACE: Final = UUID("6d7a36a3-7c55-5e0f-9d2b-5f1b8d1c0c47")
 """In which an address and a point name a run, the same for ever."""
 ALL_ATTRIBUTES: Final = "all"
+sorted_json: Final = json.JSONEncoder(sort_keys=True).encode
+"""Parameters as text: the same for the same values, in whichever order they come."""
 NO_NAME: Final = re.compile(r"[./$\0]")
 """What event-model, or a database, has no names with."""
 
@@ -82,7 +84,7 @@ class SimulationStarts:
         """
         origins = {"the catalog": self.parameters, **told, "the sweep": point or {}, "attributes": self._of(attributes)}
         parameters = _joined(origins, address)
-        name = address if point is None else f"{address}\n{json.dumps(point, sort_keys=True)}"
+        name = address if point is None else f"{address}\n{sorted_json(point)}"
         start: Document = {"uid": str(uuid5(SPACE, name)), "time": self._when(address, modified, attributes)}
         start |= self.fields
         if parameters:

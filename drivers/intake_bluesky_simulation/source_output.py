@@ -107,7 +107,14 @@ class SourceOutput:
         with self.datasets(version) as datasets:
             return dict(datasets["primary"].attrs)
 
-    def at(self, version: str, stream: str, dataset: xr.Dataset, point: Mapping[Hashable, int]) -> xr.Dataset:
+    def at(
+        self,
+        version: str,
+        stream: str,
+        dataset: xr.Dataset,
+        point: Mapping[Hashable, int],
+        events: str | None = None,
+    ) -> xr.Dataset:
         """Its Dataset at a point, whose values are checked to be of a version as they are computed."""
         import xarray as xr
 

@@ -223,7 +223,7 @@ class SimulationStore(RunStore):
             if known is None:
                 with run.found.output.datasets(version) as datasets:
                     at = {
-                        stream: run.found.output.at(version, stream, dataset, run.point)
+                        stream: run.found.output.at(version, stream, dataset, run.point, self._events)
                         for stream, dataset in datasets.items()
                     }
                     values = RunValues(run.summary.start, version, at, self._events)

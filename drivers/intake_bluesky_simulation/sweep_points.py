@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.runtime.secrets import shown
-from intake_bluesky_simulation.simulation_starts import plain_parameter
+from intake_bluesky_simulation.simulation_starts import plain_parameter, sorted_json
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,7 +41,7 @@ def sweep_points(datasets: Mapping[str, xr.Dataset], sweep: Sequence[str], addre
     for place in product(*map(range, sizes.values())):
         point = dict(zip(sweep, place, strict=True))
         told = {name: value for dim, at in point.items() for name, value in values[dim][at].items()}
-        key = json.dumps(told, sort_keys=True)
+        key = sorted_json(told)
         if key in seen:
             raise DamagedRun(
                 f"{shown(address)} has the point {told} of its sweep more than once: runs would have one name. Give "

@@ -20,6 +20,8 @@ __all__ = ["as_dask", "read_together", "stored_arrays"]
 
 TOGETHER: Final = 4
 """Arrays that are read at once, at most."""
+AT_ONCE: Final = 2**20
+"""Bytes that one thread reads as quickly as several."""
 
 
 def stored_arrays(store: RunStore, header: RunHeader, layout: StreamLayout, keys: Iterable[str]) -> Mapping[str, Any]:
@@ -66,9 +68,13 @@ def read_together(arrays: Mapping[str, Any], events: slice = slice(None)) -> dic
     """Read arrays into memory, all at the same time: of storage far away one would else wait for the other."""
     if all(hasattr(array, "async_array") for array in arrays.values()):  # of Zarr, which has a loop for that
         found = _awaited([array.async_array for array in arrays.values()], events)
+    elif all(isinstance(array, (da.Array, np.ndarray)) for array in arrays.values()):
+        # dask has threads of its own, which take longer to begin than a few values to be read.
+        how = {"scheduler": "sync"} if sum(array.nbytes for array in arrays.values()) <= AT_ONCE else {}
+        found = da.compute(*(array[events] for array in arrays.values()), **how)
     else:
         with ThreadPoolExecutor(TOGETHER) as pool:
-            found = list(pool.map(lambda array: np.asarray(array[events]), arrays.values()))
+            found = tuple(pool.map(lambda array: np.asarray(array[events]), arrays.values()))
     return dict(zip(arrays, found, strict=True))
 
 
