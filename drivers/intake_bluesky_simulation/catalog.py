@@ -125,7 +125,7 @@ class BlueskySimulationCatalog(BlueskyCatalog):
         chosen: Any = attributes if attributes == "all" else _names(attributes, "attributes")
         starts = SimulationStarts(fields, dict(parameters or {}), chosen, time)
         self._given, places = source, [_checked(os.fspath(path)) for path in several]
-        options = {"sweep": _names(sweep, "sweep"), "events": events}
+        options: dict[str, Any] = {"sweep": _names(sweep, "sweep"), "events": events}
         self._servers = tuple({origin_of(path) for path in places if "://" in path})
         made = SimulationStore(starts, paths=places, storage_options=storage_options, **options)
         super().__init__(made, storage_options=storage_options, **kwargs)
@@ -141,7 +141,8 @@ class BlueskySimulationCatalog(BlueskyCatalog):
             from intake_bluesky_simulation.source_output import SourceOutput
 
             given, opener = self._given, self._opener()
-            named = opener.address if isinstance(given, str) else json.dumps(without_secrets(given), sort_keys=True, default=str)
+            told = json.dumps(without_secrets(given), sort_keys=True, default=str)
+            named = opener.address if isinstance(given, str) else told
             self._checked_store = self._made_store.with_source(SourceOutput(named, opener.opened))  # type: ignore[attr-defined]  # ours
         return super().store
 
@@ -209,12 +210,12 @@ def _program(given: Mapping[str, Any] | str | None) -> dict[str, Any] | None:
 def _models(given: Query | Mapping[str, Any] | Sequence[str] | str | None) -> dict[str, Any] | None:
     if given is None:
         return None
-    uids = given["uids"] if isinstance(given, Mapping) and set(given) == {"uids"} else given
+    uids: Any = given["uids"] if isinstance(given, Mapping) and set(given) == {"uids"} else given
     if isinstance(uids, Sequence) and not isinstance(uids, str):
         if not uids or not all(isinstance(uid, str) for uid in uids):
             raise WrongArgument(f"models is a query, or a list of uids of runs, not {given!r}")
         return {"uids": list(uids)}
-    query = given["query"] if isinstance(given, Mapping) and set(given) == {"query"} else given
+    query: Any = given["query"] if isinstance(given, Mapping) and set(given) == {"query"} else given
     return {"query": json.loads(to_json(lasting_query(query)))}
 
 

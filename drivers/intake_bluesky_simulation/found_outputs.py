@@ -52,6 +52,7 @@ class Output(Protocol):
         version: str,
         stream: str,
         dataset: xr.Dataset,
+        *,
         point: Mapping[Hashable, int],
         events: str | None = None,
     ) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -64,6 +65,7 @@ def lazily(
     version: str,
     stream: str,
     dataset: xr.Dataset,
+    *,
     point: Mapping[Hashable, int],
     events: str | None = None,
 ) -> xr.Dataset:
@@ -105,8 +107,11 @@ def _chunks(values: FileValues, stored: list[Any]) -> Any:
     shape, dtype = values.shape, np.dtype("U32") if values.dtype.hasobject else values.dtype
     if not shape or 0 in shape:
         return shape
-    sizes = [size if isinstance(size, int) else max(size or (1,)) for size in stored]
-    known = any(one is not None for one in stored)
-    largest = int(np.prod([min(size, n) for size, n in zip(sizes, shape, strict=True)])) * dtype.itemsize if known else 0
-    previous = tuple(sizes) if known else None
-    return normalize_chunks("auto", shape=shape, limit=max(BLOCK, largest), dtype=dtype, previous_chunks=previous)
+    if all(one is None for one in stored):
+        return normalize_chunks("auto", shape=shape, limit=BLOCK, dtype=dtype)
+    sizes = [
+        n if size is None else min(size if isinstance(size, int) else max(size), n)
+        for size, n in zip(stored, shape, strict=True)
+    ]
+    limit = max(BLOCK, math.prod(sizes) * dtype.itemsize)
+    return normalize_chunks("auto", shape=shape, limit=limit, dtype=dtype, previous_chunks=tuple(sizes))

@@ -86,13 +86,14 @@ class OutputFile:
         version: str,
         stream: str,
         dataset: xr.Dataset,
+        *,
         point: Mapping[Hashable, int],
         events: str | None = None,
     ) -> xr.Dataset:
         """A Dataset of this file at a point, lazily."""
         from intake_bluesky_simulation.lazy_values import lazily
 
-        return lazily(self, version, stream, dataset, point, events)
+        return lazily(self, version, stream, dataset, point=point, events=events)
 
     @contextmanager
     def datasets(self, version: str) -> Iterator[Mapping[str, xr.Dataset]]:
@@ -111,7 +112,7 @@ class OutputFile:
             raise
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001  # libraries of formats raise any type
+        except Exception as error:  # libraries of formats raise any type
             self._check(version)
             told = (str(error).splitlines() or [""])[0]
             raise DamagedRun(f"{shown(self.path)} cannot be read: {type(error).__name__}: {shown(told)}") from error
@@ -129,7 +130,7 @@ class OutputFile:
         import xarray as xr
 
         optional_import("h5netcdf", extra="simulation", purpose="to read netCDF files")
-        file = self.location.open() if self.location.is_local else self.location.open_remote(
+        file: Any = self.location.open() if self.location.is_local else self.location.open_remote(
             self.location.info(recent=True), exact=True
         )  # fmt: skip
         with ExitStack() as failing:

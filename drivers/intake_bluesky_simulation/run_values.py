@@ -93,7 +93,7 @@ class RunValues:
         for doc in descriptors(stored, stream, run_start=start["uid"], uid=uid, time=start["time"]):
             own = doc["uid"] == uid
             if doc["name"] in self._streams:
-                raise DamagedRun(f"run {start['uid']}: two of its groups would be the stream {doc['name']!r}: rename one")
+                raise DamagedRun(f"run {start['uid']}: two groups would be its stream {doc['name']!r}: rename one")
             times = np.full(stored.events if own else 1, start["time"], np.float64)
             self._streams[doc["name"]] = _Stream(doc, stored.columns if own else stored.shared_columns, times)
 

@@ -135,7 +135,7 @@ def _joined(origins: Mapping[str, Mapping[str, Any]], address: str) -> dict[str,
 
 
 def plain_parameter(value: Any) -> Any:
-    """A value of a coordinate or an attribute as documents have it: dates as text, what else numpy has as Python has it.
+    """A value of a coordinate or an attribute as documents have it: dates as text, other values of numpy as of Python.
 
     Raises
     ------
@@ -191,4 +191,3 @@ def plain_attributes(attributes: Mapping[str, Any], most: int = 1000) -> dict[st
         except DamagedRun:
             continue
     return found
-

@@ -88,7 +88,7 @@ class SourceOutput:
             found = self._made().to_dask()
         except (IntakeBlueskyError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001  # libraries of formats raise any type
+        except Exception as error:  # libraries of formats raise any type
             told = (str(error).splitlines() or [""])[0]
             raise DamagedRun(
                 f"source {shown(self.path)} cannot be opened: {type(error).__name__}: {shown(told)}"
@@ -112,6 +112,7 @@ class SourceOutput:
         version: str,
         stream: str,
         dataset: xr.Dataset,
+        *,
         point: Mapping[Hashable, int],
         events: str | None = None,
     ) -> xr.Dataset:

@@ -176,8 +176,8 @@ class SimulationStore(RunStore):
             if isinstance(attributes, DamagedRun):
                 raise attributes
             lacking = ", ".join(map(repr, self._starts.lacking(attributes)))
-            problem = f"{shown(found.output.path)} has no attribute {lacking}, which the catalog names" if lacking else ""
-            return _OfOutput(found, list(self._simulations(found, attributes)), problem)
+            told = f"{shown(found.output.path)} has no attribute {lacking}, which the catalog names"
+            return _OfOutput(found, list(self._simulations(found, attributes)), told if lacking else "")
         except DamagedRun as error:
             return _OfOutput(found, (), str(error))
 
@@ -223,7 +223,7 @@ class SimulationStore(RunStore):
             if known is None:
                 with run.found.output.datasets(version) as datasets:
                     at = {
-                        stream: run.found.output.at(version, stream, dataset, run.point, self._events)
+                        stream: run.found.output.at(version, stream, dataset, point=run.point, events=self._events)
                         for stream, dataset in datasets.items()
                     }
                     values = RunValues(run.summary.start, version, at, self._events)

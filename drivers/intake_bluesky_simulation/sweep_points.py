@@ -39,8 +39,8 @@ def sweep_points(datasets: Mapping[str, xr.Dataset], sweep: Sequence[str], addre
     values = {dim: _coordinates(datasets, dim, sizes[dim]) for dim in sweep}
     seen = set[str]()
     for place in product(*map(range, sizes.values())):
-        point = dict(zip(sweep, place, strict=True))
-        told = {name: value for dim, at in point.items() for name, value in values[dim][at].items()}
+        point: dict[Hashable, int] = dict(zip(sweep, place, strict=True))
+        told = {name: value for dim, at in point.items() for name, value in values[str(dim)][at].items()}
         key = sorted_json(told)
         if key in seen:
             raise DamagedRun(
@@ -48,7 +48,7 @@ def sweep_points(datasets: Mapping[str, xr.Dataset], sweep: Sequence[str], addre
                 "the dimension another coordinate as well, such as the number of a repetition"
             )
         seen.add(key)
-        yield dict(point), told
+        yield point, told
 
 
 def _size(datasets: Mapping[str, xr.Dataset], dim: str, address: str) -> int:
