@@ -170,6 +170,9 @@ def _add_file(listed: Listed, path: str, values: dict[str, Any] | None) -> None:
                 return
             root = location.with_path(os.path.join(path, name))
             found = os.stat(root.path)
+    except FileNotFoundError:
+        listed.lack(path, f"nothing is at {path} yet", to_come=True)
+        return
     except OSError as error:
         listed.lack(path, f"{path} cannot be looked at: {error}")
         return

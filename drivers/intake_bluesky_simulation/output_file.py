@@ -139,7 +139,8 @@ class OutputFile:
             file.seek(0)
             if first != HDF5:
                 raise DamagedRun(f"{shown(self.path)} {_what_it_is(first)}")
-            found = xr.open_groups(file, engine="h5netcdf", cache=False)
+            # Dimensions without names are then called as by the library of netCDF.
+            found = xr.open_groups(file, engine="h5netcdf", cache=False, phony_dims="sort")
             failing.pop_all()
         return _Opened(found, file)
 

@@ -211,11 +211,18 @@ class SimulationStore(RunStore):
             raise RunNotFound(f"no simulation {uid!r} among {len(runs)} of {self!r}: a store takes full uids")
         return runs[uid]
 
+    @staticmethod
+    def _has_changed(run: _Simulation) -> bool:
+        try:
+            return run.found.output.version() != run.found.version
+        except DamagedRun:  # it is gone, as a listing will show
+            return True
+
     def _described(self, uid: str) -> tuple[RunValues, RunHeader]:
         """A run of the version that is there now."""
         run = self._simulation(uid)
         try:
-            if run.found.output.version() != run.found.version:
+            if self._has_changed(run):
                 self.refresh()
                 run = self._simulation(uid)
             version = run.found.version
@@ -232,6 +239,7 @@ class SimulationStore(RunStore):
         except DamagedRun as error:
             self._damaged[uid] = Problem(shown(run.found.output.path), str(error), uid)
             raise
+        self._damaged.pop(uid, None)
         return known
 
     def header(self, uid: str) -> RunHeader:

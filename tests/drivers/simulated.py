@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from intake.source.base import DataSource
 
-__all__ = ["LATTICE", "bytes_read", "pattern", "sweep", "write"]
+__all__ = ["LATTICE", "Computed", "bytes_read", "pattern", "sweep", "write"]
 
 LATTICE = (5.42, 5.43, 5.44)
 
@@ -49,3 +50,18 @@ def bytes_read() -> int:
     """Bytes that this process has read from files so far, as Linux counts them."""
     told = dict(line.split(": ") for line in Path("/proc/self/io").read_text(encoding="ascii").splitlines())
     return int(told["rchar"])
+
+
+class Computed(DataSource):  # type: ignore[misc]  # Intake has no types
+    """A source whose Dataset is in no file."""
+
+    container = "xarray"
+    name = "computed"
+
+    def __init__(self, number: int, metadata: Any = None) -> None:
+        super().__init__(metadata=metadata)
+        self._number = number
+
+    def to_dask(self) -> xr.Dataset:
+        values = np.arange(float(self._number))
+        return xr.Dataset({"I": (("a", "q"), np.stack([values, values], 1))}, {"a": values}).chunk()
