@@ -139,7 +139,8 @@ def _add_local(listed: Listed, text: str) -> None:
         here = os.getcwd().replace("{", "{{").replace("}", "}}")
         text = os.path.normpath(os.path.join(here, text))
     folder, rest = _split(text, os.path.lexists, os.sep)
-    if not rest and os.path.isdir(folder) and not _root_in(folder):
+    is_folder = not rest and os.path.isdir(folder) and not is_hierarchy(folder) and not _root_in(folder)
+    if is_folder:
         found: Iterable[str] = (name for name in os.listdir(folder) if name.endswith(ENDINGS) and name[0] != ".")
         rest = "*"
     elif rest:
@@ -148,7 +149,7 @@ def _add_local(listed: Listed, text: str) -> None:
         found = [""]
     pattern = PathPattern.of(rest)
     names = sorted(found)
-    if not names:
+    if not names and not is_folder:
         listed.lack(text, f"nothing is at {text} yet", to_come=True)
     for name in names:
         _add_file(listed, os.path.join(folder, name) if name else folder, pattern.values(name))

@@ -123,10 +123,10 @@ class OutputFile:
         if self.version() != version:
             raise DamagedRun(f"{shown(self.path)} was written anew since its run was opened: open the run again")
 
-    def _open(self) -> _Opened:
+    def _open(self) -> _OpenOutput:
         return self._open_hierarchy() if is_hierarchy(self.path) else self._open_netcdf()
 
-    def _open_netcdf(self) -> _Opened:
+    def _open_netcdf(self) -> _OpenOutput:
         import xarray as xr
 
         optional_import("h5netcdf", extra="simulation", purpose="to read netCDF files")
@@ -142,9 +142,9 @@ class OutputFile:
             # Dimensions without names are then called as by the library of netCDF.
             found = xr.open_groups(file, engine="h5netcdf", cache=False, phony_dims="sort")
             failing.pop_all()
-        return _Opened(found, file)
+        return _OpenOutput(found, file)
 
-    def _open_hierarchy(self) -> _Opened:
+    def _open_hierarchy(self) -> _OpenOutput:
         import xarray as xr
 
         from intake_bluesky.assets.zarr_arrays import zarr_store  # late: it imports zarr
@@ -157,7 +157,7 @@ class OutputFile:
             warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata", RuntimeWarning)
             found = xr.open_groups(store, engine="zarr", chunks=None, cache=False)
             failing.pop_all()
-        return _Opened(found, store)
+        return _OpenOutput(found, store)
 
 
 def _what_it_is(first: bytes) -> str:
@@ -169,7 +169,7 @@ def _what_it_is(first: bytes) -> str:
     return "is neither netCDF 4 (HDF5) nor a Zarr hierarchy: name a .zarr folder or zip file, or give another pattern"
 
 
-class _Opened:
+class _OpenOutput:
     """Datasets by stream, and what they are read from."""
 
     def __init__(self, groups: Mapping[str, xr.Dataset], file: Any) -> None:
@@ -195,11 +195,11 @@ class _KeptOpen:
     """Outputs that are open: those in use, and those that were last."""
 
     def __init__(self) -> None:
-        self._shared: Shared[_Opened] = Shared(_Opened.close)
+        self._shared: Shared[_OpenOutput] = Shared(_OpenOutput.close)
         self._kept: PerProcess[OrderedDict[Hashable, ExitStack]] = PerProcess()
 
     @contextmanager
-    def lend(self, key: tuple[OutputFile, str], make: Any) -> Iterator[_Opened]:
+    def lend(self, key: tuple[OutputFile, str], make: Any) -> Iterator[_OpenOutput]:
         """Lend an open output, opened now if it is not."""
         file, version = key
         # Who reads with other credentials opens it for himself.

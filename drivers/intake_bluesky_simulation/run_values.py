@@ -34,7 +34,7 @@ def stop_of(start: Document) -> Document:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Stream:
+class _StreamValues:
     """A descriptor, and the values of its events by key."""
 
     descriptor: Document
@@ -79,7 +79,7 @@ class RunValues:
         self, start: Document, version: str, datasets: Mapping[str, xr.Dataset], dimension: str | None = None
     ) -> None:
         self.start, self.version = start, version
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, _StreamValues] = {}
         for stream, dataset in datasets.items():
             self._add(stream, dataset, dimension if dimension in dataset.sizes else None)
 
@@ -95,7 +95,7 @@ class RunValues:
             if doc["name"] in self._streams:
                 raise DamagedRun(f"run {start['uid']}: two groups would be its stream {doc['name']!r}: rename one")
             times = np.full(stored.events if own else 1, start["time"], np.float64)
-            self._streams[doc["name"]] = _Stream(doc, stored.columns if own else stored.shared_columns, times)
+            self._streams[doc["name"]] = _StreamValues(doc, stored.columns if own else stored.shared_columns, times)
 
     def header(self) -> RunHeader:
         """Describe the run."""
@@ -103,7 +103,7 @@ class RunValues:
         docs = tuple(stream.descriptor for stream in self._streams.values())
         return RunHeader(self.start, stop_of(self.start), docs, (), (), layouts, self.version)
 
-    def _stream(self, name: str) -> _Stream:
+    def _stream(self, name: str) -> _StreamValues:
         if name not in self._streams:
             there = ", ".join(map(repr, self._streams)) or "none"
             raise StreamNotFound(f"run {self.start['uid']} has no stream {name!r}; it has {there}")

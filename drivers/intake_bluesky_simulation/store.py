@@ -44,7 +44,7 @@ class _OfOutput:
 
 
 @dataclass(slots=True, eq=False)
-class _Listing:
+class _FoundSimulations:
     """What was found at one time."""
 
     outputs: dict[str, _OfOutput] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class SimulationStore(RunStore):
         self._starts, self._paths, self._source = starts, tuple(paths), source
         self._options, self._sweep, self._events = dict(storage_options or {}), tuple(sweep), events
         self._lock = threading.RLock()
-        self._listing: _Listing | None = None
+        self._listing: _FoundSimulations | None = None
         self._values = HeaderCache[tuple[RunValues, RunHeader]]()
         self._damaged: dict[str, Problem] = {}
         self._cache: AttributesCache | None = None
@@ -128,20 +128,20 @@ class SimulationStore(RunStore):
 
     # Listing
 
-    def _listed(self) -> _Listing:
+    def _listed(self) -> _FoundSimulations:
         with self._lock:
             if self._listing is None:
-                self._listing = self._looked(_Listing())
+                self._listing = self._looked(_FoundSimulations())
             return self._listing
 
     def refresh(self, *, deep: bool = False) -> None:
         """Look for new, changed and removed outputs; `deep` reads their points and attributes again."""
         with self._lock:
-            before = _Listing() if deep or self._listing is None else self._listing
+            before = _FoundSimulations() if deep or self._listing is None else self._listing
             self._listing = self._looked(before)
             self._damaged = {uid: one for uid, one in self._damaged.items() if uid in self._listing.runs and not deep}
 
-    def _looked(self, before: _Listing) -> _Listing:
+    def _looked(self, before: _FoundSimulations) -> _FoundSimulations:
         listed = list_outputs(self._paths, self._options) if self._source is None else self._looked_at_source()
         known = {
             path: of
@@ -156,7 +156,7 @@ class SimulationStore(RunStore):
         made = known | {one.output.path: self._of_output(one, attributes.get(one.output.path, {})) for one in new}
         runs = {run.summary.uid: run for of in made.values() for run in of.runs}
         oldest = sorted((run.summary for run in runs.values()), key=lambda run: (run.time, run.uid))
-        return _Listing(made, runs, oldest, [*listed.problems.values(), *_problems(made)])
+        return _FoundSimulations(made, runs, oldest, [*listed.problems.values(), *_problems(made)])
 
     def _looked_at_source(self) -> Listed:
         assert self._source is not None

@@ -33,7 +33,9 @@ def pattern(a: float, points: int = 40, **attrs: Any) -> xr.Dataset:
 def sweep(a: Any = LATTICE, points: int = 40) -> xr.Dataset:
     """Patterns over a lattice parameter in one Dataset, with the temperature that each is of."""
     values = np.asarray(a, np.float64)
-    whole = xr.concat([pattern(one, points) for one in values], "a", data_vars=["I"], coords="minimal", compat="override")
+    whole = xr.concat(
+        [pattern(one, points) for one in values], "a", data_vars=["I"], coords="minimal", compat="override"
+    )
     return whole.assign_coords(a=values, temperature=("a", 300 + 1000 * (values - 5.43)))
 
 

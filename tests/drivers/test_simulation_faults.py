@@ -46,7 +46,7 @@ class TestChange:
         lazy["I"].compute()
         other(output)
         for name in ("I", "label"):
-            with pytest.raises(DamagedRun, match="open the run again|open it again"):
+            with pytest.raises(DamagedRun, match=r"open the run again|open it again"):
                 lazy[name].compute()
         for describe in (run.primary.read, run.primary.to_dask):
             with pytest.raises(DamagedRun, match="replaced since it was opened"):

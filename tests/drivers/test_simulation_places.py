@@ -50,15 +50,15 @@ class TestBucket:
     ) -> None:
         for a in LATTICE:
             put(proxy, write(pattern(a), tmp_path / f"a_{a}{ending}"), f"{place}/a_{a}{ending}")
-        catalog = BlueskySimulationCatalog(
-            f"{place}/a_{{a:f}}{ending}", storage_options=options_of(proxy.endpoint)
-        )
+        catalog = BlueskySimulationCatalog(f"{place}/a_{{a:f}}{ending}", storage_options=options_of(proxy.endpoint))
         proxy.reset()
         assert {run.start["parameters"]["a"] for run in catalog.values()} == set(LATTICE)
         methods = {request.method for request in proxy.requests}
         assert methods == {"LIST"}, "a listing opens nothing"
         run = only(catalog.search(Start("parameters.a") > 5.43))
-        with xr.open_dataset(tmp_path / f"a_5.44{ending}", engine="h5netcdf" if ending == ".nc" else "zarr") as expected:
+        with xr.open_dataset(
+            tmp_path / f"a_5.44{ending}", engine="h5netcdf" if ending == ".nc" else "zarr"
+        ) as expected:
             xr.testing.assert_identical(run.primary.to_dask().compute(), expected.load())
         again = pickle.loads(pickle.dumps(run.primary.to_dask()))
         xr.testing.assert_identical(again.compute(), expected)
@@ -70,9 +70,7 @@ class TestBucket:
             encoding={"I": {"chunksizes": (1, 2**15)}},
         )  # fmt: skip
         put(proxy, path, f"{place}/sweep.nc")
-        catalog = BlueskySimulationCatalog(
-            f"{place}/sweep.nc", sweep="a", storage_options=options_of(proxy.endpoint)
-        )
+        catalog = BlueskySimulationCatalog(f"{place}/sweep.nc", sweep="a", storage_options=options_of(proxy.endpoint))
         proxy.reset()
         assert len(catalog) == 64
         lazy = catalog.search(Start("parameters.a") == 7)[-1].primary.to_dask()
@@ -86,7 +84,7 @@ class TestBucket:
         catalog = BlueskySimulationCatalog(f"{place}/one.nc", storage_options=options_of(proxy.endpoint))
         lazy = only(catalog).primary.to_dask()
         put(proxy, write(pattern(5.6, points=2**16), tmp_path / "two.nc"), f"{place}/one.nc")
-        with pytest.raises(DamagedRun, match="open the run again|replaced"):
+        with pytest.raises(DamagedRun, match=r"open the run again|replaced"):
             lazy["I"].compute()
 
     def test_nothing_there_is_a_problem_to_come(self, proxy: Proxy, place: str) -> None:

@@ -91,7 +91,7 @@ class TestStarts:
         forms = (
             Start("sample.name") == "Si", "text: sample.name == 'Si'", {"query": "text: sample.name == 'Si'"},
         )  # fmt: skip
-        models = [only(BlueskySimulationCatalog(tmp_path, models=form)).start["models"] for form in forms]  # type: ignore[arg-type]
+        models = [only(BlueskySimulationCatalog(tmp_path, models=form)).start["models"] for form in forms]
         assert models == models[:1] * 3
         mongo = only(BlueskySimulationCatalog(tmp_path, models={"sample.name": "Si"}))
         assert as_query(mongo.start["models"]["query"]) == from_mongo({"sample.name": "Si"})
