@@ -55,7 +55,10 @@ class SourceOutput:
 
     def _files(self) -> dict[str, FoundOutput]:
         places, options = _places(self._made())
-        return list_outputs(places, options).outputs
+        try:
+            return list_outputs(places, options).outputs
+        except Exception:  # noqa: BLE001  # a server of data, as of OPeNDAP, need not tell of files
+            return {}
 
     def _made(self) -> Any:
         if self._source is None:

@@ -8,6 +8,7 @@ import pytest
 from intake_bluesky.apps.demo.tour import CATALOG
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
 from intake_bluesky.testing.runs import EXAMPLES
+from tests.drivers.simulated import LATTICE, pattern, sweep, write
 
 CATALOGS = Path(__file__).parents[2] / "catalogs"
 FILES = sorted(path.name for path in CATALOGS.iterdir())
@@ -16,18 +17,35 @@ RUNS = {"bucket.yml": {"archive": "bucket-data/runs"}, "demo.yml": {"demo": "dem
 """File to entry to the folder, beside catalogs/, where its runs lie."""
 
 
+SIMULATIONS = {"simulations.yml": ["files", "sweep"]}
+"""File to entries, which show outputs and cannot be written."""
+
+
 def test_every_file_is_here() -> None:
-    assert sorted(RUNS) == FILES
+    assert sorted([*RUNS, *SIMULATIONS]) == FILES
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_opens_where_it_stands(name: str) -> None:
     catalog = open_catalog(str(CATALOGS / name))
-    assert list(catalog) == list(RUNS[name])
+    assert list(catalog) == list(RUNS.get(name) or SIMULATIONS[name])
     assert all(isinstance(catalog[entry], BlueskyCatalog) for entry in catalog)
 
 
-@pytest.mark.parametrize("name", FILES)
+def test_simulations_lie_beside_it(tmp_path: Path) -> None:
+    shutil.copytree(CATALOGS, tmp_path / "catalogs")
+    (tmp_path / "simulations").mkdir()
+    for a in LATTICE:
+        write(pattern(a), tmp_path / "simulations" / f"Si_a_{a}.nc")
+    write(sweep(), tmp_path / "simulations" / "Si_sweep.nc")
+    catalog = open_catalog(str(tmp_path / "catalogs" / "simulations.yml"))
+    for entry in SIMULATIONS["simulations.yml"]:
+        runs = catalog[entry].sort("parameters.a")
+        assert [run.start["parameters"]["a"] for run in runs.values()] == list(LATTICE)
+        assert [run.primary.read()["I"].size for run in runs.values()] == [40] * 3
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
 def test_shows_the_runs_that_lie_beside_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTAKE_BLUESKY_CACHE", str(tmp_path / "cache"))
     shutil.copytree(CATALOGS, tmp_path / "catalogs")
