@@ -1,4 +1,4 @@
-"""Attributes of outputs, read once for each version: they lie in the user's cache, with what could not be read."""
+"""Attributes of outputs, read once for each version: they lie in the user's cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intake_bluesky_simulation.simulation_starts import plain_attributes
 
 __all__ = ["AttributesCache"]
 
-ALL: Final = "SELECT path, stamp, start, problem FROM files LEFT JOIN documents ON file = id"
+ALL: Final = "SELECT path, stamp, start FROM files JOIN documents ON file = id"
 TOGETHER: Final = 8
 """Outputs that are opened at once: those on servers are waited for."""
 MANY: Final = 500
@@ -37,15 +37,15 @@ class AttributesCache:
     def of(self, outputs: Iterable[FoundOutput]) -> dict[str, dict[str, Any] | DamagedRun]:
         """The attributes of outputs by path, or why they cannot be read; reads those that nobody has read yet."""
         rows = self._index.again(lambda: list(self._index.rows(ALL, [])))
-        known = {path: (stamp, start, problem) for path, stamp, start, problem in rows}
+        known = {path: (stamp, start) for path, stamp, start in rows}
         found: dict[str, dict[str, Any] | DamagedRun] = {}
         missing = []
         for output in outputs:
-            stamp, start, problem = known.get(output.output.path, (None, None, None))
+            stamp, start = known.get(output.output.path, (None, None))
             if stamp != output.version:
                 missing.append(output)
             else:
-                found[output.output.path] = DamagedRun(problem) if problem else json.loads(start)
+                found[output.output.path] = json.loads(start)
         for first in range(0, len(missing), MANY):
             found |= self._read(missing[first : first + MANY])
         return found
@@ -53,12 +53,11 @@ class AttributesCache:
     def _read(self, outputs: list[FoundOutput]) -> Mapping[str, dict[str, Any] | DamagedRun]:
         with ThreadPoolExecutor(TOGETHER) as pool:
             read = dict(zip((one.output.path for one in outputs), pool.map(_attributes, outputs), strict=True))
+        # Not what could not be read: a server may answer the next time.
         entries = [
-            IndexEntry(one.output.path, one.version, problem=str(told))
-            if isinstance(told, DamagedRun)
-            else IndexEntry(one.output.path, one.version, start=json_text(told).encode())
+            IndexEntry(one.output.path, one.version, start=json_text(told).encode())
             for one, told in zip(outputs, read.values(), strict=True)
-            if storable(one.output.path)
+            if isinstance(told, dict) and storable(one.output.path)
         ]
         self._index.again(lambda: self._index.put(entries))
         return read

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from intake_bluesky.assets.location import Location
-from intake_bluesky.errors import DamagedRun, IntakeBlueskyError
-from intake_bluesky.runtime.optional import optional_import
+from intake_bluesky.errors import DamagedRun, IntakeBlueskyError, MissingDependency
 from intake_bluesky.runtime.processes import PerProcess
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.runtime.shared import Shared
+from intake_bluesky_simulation.open_output import PRIMARY, OpenOutput, open_hierarchy, open_netcdf
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,12 +23,8 @@ __all__ = ["ROOTS", "OutputFile", "forget_opened", "is_hierarchy"]
 
 ROOTS: Final = ("zarr.json", ".zmetadata", ".zgroup")
 """Metadata at the root of a Zarr hierarchy, of format 3 and of 2; the first that is there counts."""
-HDF5: Final = b"\x89HDF\r\n\x1a\n"
-CLASSIC: Final = b"CDF"
 KEPT: Final = 4
 """Outputs that stay open after they were read: opening one takes longer than reading a point of a sweep."""
-PRIMARY: Final = "primary"
-"""The stream of what is at the root of a file."""
 
 
 def is_hierarchy(path: str) -> bool:
@@ -71,7 +66,8 @@ class OutputFile:
         try:
             if self.root.is_local:
                 return self.root.status()[0]
-            info = self.root.info(recent=True)
+            # What is fetched of a file tells whether it is of one version; chunks of a hierarchy do not.
+            info = self.root.info(recent=not self._is_hierarchy)
             return info.tag or str(info.size)
         except (OSError, IntakeBlueskyError) as error:
             raise DamagedRun(f"{shown(self.path)} is not there any more, or cannot be looked at: {error}") from error
@@ -107,7 +103,7 @@ class OutputFile:
         try:
             with _opened.lend((self, version), self._open) as opened:
                 yield opened.datasets
-        except IntakeBlueskyError:
+        except (DamagedRun, MissingDependency):
             self._check(version)
             raise
         except MemoryError:
@@ -123,83 +119,23 @@ class OutputFile:
         if self.version() != version:
             raise DamagedRun(f"{shown(self.path)} was written anew since its run was opened: open the run again")
 
-    def _open(self) -> _OpenOutput:
-        return self._open_hierarchy() if is_hierarchy(self.path) else self._open_netcdf()
+    @property
+    def _is_hierarchy(self) -> bool:
+        return self.root is not self.location or is_hierarchy(self.path)
 
-    def _open_netcdf(self) -> _OpenOutput:
-        import xarray as xr
-
-        optional_import("h5netcdf", extra="simulation", purpose="to read netCDF files")
-        file: Any = self.location.open() if self.location.is_local else self.location.open_remote(
-            self.location.info(recent=True), exact=True
-        )  # fmt: skip
-        with ExitStack() as failing:
-            failing.callback(file.close)
-            first = file.read(len(HDF5))
-            file.seek(0)
-            if first != HDF5:
-                raise DamagedRun(f"{shown(self.path)} {_what_it_is(first)}")
-            # Dimensions without names are then called as by the library of netCDF.
-            found = xr.open_groups(file, engine="h5netcdf", cache=False, phony_dims="sort")
-            failing.pop_all()
-        return _OpenOutput(found, file)
-
-    def _open_hierarchy(self) -> _OpenOutput:
-        import xarray as xr
-
-        from intake_bluesky.assets.zarr_arrays import zarr_store  # late: it imports zarr
-
-        optional_import("zarr", extra="zarr", purpose="to read Zarr hierarchies")
-        store = zarr_store(self.location)
-        with ExitStack() as failing, warnings.catch_warnings():
-            failing.callback(store.close)
-            # Format 2 without consolidated metadata is read all the same.
-            warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata", RuntimeWarning)
-            found = xr.open_groups(store, engine="zarr", chunks=None, cache=False)
-            failing.pop_all()
-        return _OpenOutput(found, store)
-
-
-def _what_it_is(first: bytes) -> str:
-    if first.startswith(CLASSIC):
-        return (
-            "is netCDF of the classic format, which cannot be read in parts by all libraries: give it as source: "
-            "{driver: netcdf, args: {urlpath: ...}}, by the package intake-xarray, or convert it: nccopy -k nc4"
-        )
-    return "is neither netCDF 4 (HDF5) nor a Zarr hierarchy: name a .zarr folder or zip file, or give another pattern"
-
-
-class _OpenOutput:
-    """Datasets by stream, and what they are read from."""
-
-    def __init__(self, groups: Mapping[str, xr.Dataset], file: Any) -> None:
-        self._groups, self._file = groups, file
-        self.datasets: dict[str, xr.Dataset] = {}
-        for path, dataset in groups.items():
-            # Values of variables alone make a stream: a group that only holds others is none.
-            if dataset.variables or (path == "/" and len(groups) == 1):
-                name = path.strip("/").replace("/", "_") or PRIMARY
-                if name in self.datasets:
-                    self.close()
-                    raise DamagedRun(f"two groups would be the stream {name!r}: rename {path}")
-                self.datasets[name] = dataset
-
-    def close(self) -> None:
-        """Let go of the file: Datasets first, which read from it."""
-        for dataset in self._groups.values():
-            dataset.close()
-        self._file.close()
+    def _open(self) -> OpenOutput:
+        return open_hierarchy(self.location) if self._is_hierarchy else open_netcdf(self.location)
 
 
 class _KeptOpen:
     """Outputs that are open: those in use, and those that were last."""
 
     def __init__(self) -> None:
-        self._shared: Shared[_OpenOutput] = Shared(_OpenOutput.close)
+        self._shared: Shared[OpenOutput] = Shared(OpenOutput.close)
         self._kept: PerProcess[OrderedDict[Hashable, ExitStack]] = PerProcess()
 
     @contextmanager
-    def lend(self, key: tuple[OutputFile, str], make: Any) -> Iterator[_OpenOutput]:
+    def lend(self, key: tuple[OutputFile, str], make: Any) -> Iterator[OpenOutput]:
         """Lend an open output, opened now if it is not."""
         file, version = key
         # Who reads with other credentials opens it for himself.

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from intake_bluesky.documents.model import ALL_KEYS, DatumPage, Document, EventPage, Keys, RunHeader, RunSummary
 from intake_bluesky.errors import DamagedRun, RunNotFound
@@ -23,6 +23,9 @@ from intake_bluesky_simulation.source_output import SourceOutput
 from intake_bluesky_simulation.sweep_points import sweep_points
 
 __all__ = ["SimulationStore"]
+
+SERVED: Final = 10.0
+"""Seconds between two looks at a server."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +122,8 @@ class SimulationStore(RunStore):
     @property
     def ttl(self) -> float:
         """10 seconds where servers are asked, else 5: all files are listed."""
-        return 10.0 if self._source is not None or any("://" in path for path in self._paths) else 5.0
+        served = self._source is not None or any("://" in path for path in self._paths)
+        return SERVED if served else 5.0
 
     @property
     def cache_key(self) -> str:
@@ -146,7 +150,10 @@ class SimulationStore(RunStore):
         known = {
             path: of
             for path, found in listed.outputs.items()
-            if (of := before.outputs.get(path)) is not None and of.found.version == found.version
+            # Those of which nothing could be read from a server are tried again: it may answer now.
+            if (of := before.outputs.get(path)) is not None
+            and of.found.version == found.version
+            and (of.runs or self.ttl < SERVED)
         }
         new = [found for path, found in listed.outputs.items() if path not in known]
         if not new and len(known) == len(before.outputs) and before.outputs:

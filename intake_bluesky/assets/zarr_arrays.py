@@ -20,7 +20,7 @@ from intake_bluesky.errors import AssetUnavailable, MissingDependency, Untrusted
 from intake_bluesky.runtime.optional import optional_import
 from intake_bluesky.runtime.shared import Shared
 
-__all__ = ["ZarrReader", "zarr_store"]
+__all__ = ["ZarrReader", "refuse_pickles", "zarr_store"]
 
 LARGE_SHARD: Final = 128 * 2**20
 """Bytes; of larger shards the chunks inside are read, a request each."""
@@ -283,7 +283,7 @@ def _find(store: Any, location: Location, path: str) -> Any:
         raise AssetUnavailable(f"{location.path} has no array {path or '/'!r}; {_listed(zarr, store)}")
     if not node.shape:
         raise AssetUnavailable(f"{path or '/'!r} of {location.path} is a single value: it cannot hold frames")
-    _refuse_pickles(node, location)
+    refuse_pickles(node, location)
     return node
 
 
@@ -296,7 +296,7 @@ def _listed(zarr: Any, store: Any) -> str:
     return f"its arrays are {shown}" if shown else "it has none that can be listed"
 
 
-def _refuse_pickles(array: Any, location: Location) -> None:
+def refuse_pickles(array: Any, location: Location) -> None:
     """Zarr 2 may name numcodecs' pickle codec, which runs whatever code the chunk holds."""
     codecs = [*array.filters, *array.compressors]
     if any("pickle" in type(codec).__name__.lower() for codec in codecs):

@@ -11,7 +11,7 @@ from intake_bluesky.assets.hdf5.open_files import SIGNATURE, import_h5py, open_f
 from intake_bluesky.assets.location import Location
 from intake_bluesky.errors import AssetUnavailable
 
-__all__ = ["LinkedFile", "is_hdf5", "linked_files"]
+__all__ = ["LinkedFile", "is_hdf5", "linked_files", "names_of_others"]
 
 ENDINGS: Final = (".h5", ".hdf5", ".nxs", ".hdf", ".he5")
 
@@ -54,7 +54,7 @@ def linked_files(location: Location) -> list[LinkedFile]:
     """
     try:
         with open_files.lend(location) as handle:
-            names = dict.fromkeys(_names(handle.file))
+            names = dict.fromkeys(names_of_others(handle.file))
     except AssetUnavailable:
         raise
     except (OSError, RuntimeError, ValueError, KeyError) as error:
@@ -74,8 +74,8 @@ def linked_files(location: Location) -> list[LinkedFile]:
     return list(found)
 
 
-def _names(file: Any) -> Iterator[tuple[str, str]]:
-    """What the file calls others, and the variable by which HDF5 finds those."""
+def names_of_others(file: Any) -> Iterator[tuple[str, str]]:
+    """What a file of h5py calls others, and the variable by which HDF5 finds those."""
     h5py = import_h5py()
     found: list[tuple[str, str]] = []
 

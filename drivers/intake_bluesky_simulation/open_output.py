@@ -1,0 +1,147 @@
+"""Opening netCDF files and Zarr hierarchies as Datasets, of which nothing is read but what is the same for all."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+from intake_bluesky.assets.location import Location
+from intake_bluesky.errors import DamagedRun
+from intake_bluesky.runtime.optional import optional_import
+from intake_bluesky.runtime.secrets import shown
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["PRIMARY", "OpenOutput", "open_hierarchy", "open_netcdf"]
+
+HDF5: Final = b"\x89HDF\r\n\x1a\n"
+CLASSIC: Final = b"CDF"
+PRIMARY: Final = "primary"
+"""The stream of what is at the root of a file."""
+
+
+class OpenOutput:
+    """Datasets by stream, and what they are read from.
+
+    Parameters
+    ----------
+    path : str
+        Of the output, for messages.
+    groups : mapping of path to Dataset
+        As `xarray.open_groups` gives them.
+    file : object
+        What is closed in the end.
+    """
+
+    def __init__(self, path: str, groups: Mapping[str, xr.Dataset], file: Any) -> None:
+        self._groups, self._file = groups, file
+        self.datasets: dict[str, xr.Dataset] = {}
+        for name, dataset in groups.items():
+            # Variables make a stream: a group that only holds others is none.
+            if not dataset.variables and (name != "/" or len(groups) > 1):
+                continue
+            stream = name.strip("/").replace("/", "_") or PRIMARY
+            if stream in self.datasets:
+                self.close()
+                raise DamagedRun(f"two groups of {shown(path)} would be the stream {stream!r}: rename {name}")
+            self.datasets[stream] = dataset
+
+    def close(self) -> None:
+        """Let go of the file: Datasets first, which read from it."""
+        for dataset in self._groups.values():
+            dataset.close()
+        self._file.close()
+
+
+def open_netcdf(location: Location) -> OpenOutput:
+    """Open a netCDF 4 file.
+
+    As a file of Python, not by its name: HDF5 then neither locks it, nor refuses this process to write it anew.
+
+    Raises
+    ------
+    DamagedRun
+        When it is none, or one that takes values from other files.
+    """
+    import xarray as xr
+
+    optional_import("h5netcdf", extra="simulation", purpose="to read netCDF files")
+    with ExitStack() as failing:
+        remote = None if location.is_local else location.open_remote(location.info(recent=True), exact=True)
+        file: Any = location.open() if remote is None else remote
+        failing.callback(file.close)
+        first = file.read(min(len(HDF5), _size(file)))
+        file.seek(0)
+        if first != HDF5:
+            raise DamagedRun(f"{shown(location.path)} {_what_it_is(first)}")
+        _check(file, location)
+        # Dimensions without names are then called as by the library of netCDF.
+        found = xr.open_groups(file, engine="h5netcdf", cache=False, phony_dims="sort")
+        failing.pop_all()
+    return OpenOutput(location.path, found, file)
+
+
+def _size(file: Any) -> int:
+    size: int = file.seek(0, 2)
+    file.seek(0)
+    return size
+
+
+def _check(file: Any, location: Location) -> None:
+    """Refuse what leads to other files: nobody compares their versions, and HDF5 fills in for those that are gone."""
+    import h5py
+
+    from intake_bluesky.assets.hdf5.filters import check_filters
+    from intake_bluesky.assets.hdf5.linked_files import names_of_others
+
+    def needs(_: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset):
+            check_filters(node, location.path)
+
+    with h5py.File(file, "r") as content:
+        for name, _ in names_of_others(content):
+            raise DamagedRun(
+                f"{shown(location.path)} takes values from another file, {name!r}, and is not read as one output: "
+                "copy the values into it, h5repack --merge or nccopy"
+            )
+        content.visititems(needs)
+
+
+def _what_it_is(first: bytes) -> str:
+    if first.startswith(CLASSIC):
+        return (
+            "is netCDF of the classic format, which cannot be read in parts by all libraries: give it as source: "
+            "{driver: netcdf, args: {urlpath: ...}}, by the package intake-xarray, or convert it: nccopy -k nc4"
+        )
+    return "is neither netCDF 4 (HDF5) nor a Zarr hierarchy: name a .zarr folder or zip file, or give another pattern"
+
+
+def open_hierarchy(location: Location) -> OpenOutput:
+    """Open a Zarr hierarchy, in a folder or in a zip file.
+
+    Raises
+    ------
+    DamagedRun, AssetUnavailable
+        When it is none, or one with values that run code as they are read.
+    """
+    import xarray as xr
+
+    zarr = optional_import("zarr", extra="zarr", purpose="to read Zarr hierarchies")
+
+    from intake_bluesky.assets.zarr_arrays import refuse_pickles, zarr_store  # late: these import zarr
+
+    store = zarr_store(location)
+    with ExitStack() as failing, warnings.catch_warnings():
+        failing.callback(store.close)
+        # Format 2 without consolidated metadata is read all the same.
+        warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata", RuntimeWarning)
+        # Before xarray reads the values of dimensions.
+        for _, node in zarr.open_group(store, mode="r").members(max_depth=None):
+            if isinstance(node, zarr.Array):
+                refuse_pickles(node, location)
+        found = xr.open_groups(store, engine="zarr", chunks=None, cache=False)
+        failing.pop_all()
+    return OpenOutput(location.path, found, store)
