@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from intake_bluesky.assets.location import Location
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable
-from intake_bluesky.objects import ObjectInfo, objects_at
+from intake_bluesky.objects import ObjectInfo, check_installed, objects_at
 from intake_bluesky.runtime.patterns import fixed_part
 from intake_bluesky.runtime.secrets import shown
 from intake_bluesky.storage.contract import Problem
@@ -196,6 +196,7 @@ def _unread(path: str) -> str:
 
 def _add_remote(listed: Listed, text: str, options: Mapping[str, Any]) -> None:
     folder, rest = _split(text, lambda _: False, "/")
+    check_installed(folder, options)
     objects, name = objects_at(folder, options)
     pattern = PathPattern.of(rest)
     found = dict[str, tuple[ObjectInfo, str]]()

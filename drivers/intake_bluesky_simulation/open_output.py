@@ -105,7 +105,7 @@ def _check(file: Any, location: Location) -> None:
         for name, _ in names_of_others(content):
             raise DamagedRun(
                 f"{shown(location.path)} takes values from another file, {name!r}, and is not read as one output: "
-                "copy the values into it, h5repack --merge or nccopy"
+                "write all values into one file, as xarray's to_netcdf does"
             )
         content.visititems(needs)
 
