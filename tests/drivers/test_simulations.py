@@ -317,6 +317,17 @@ class TestSweeps:
         catalog = BlueskySimulationCatalog(tmp_path, sweep="b")
         assert "has no dimension 'b'; it has 'a', 'tth'" in catalog.problems[0].message
 
+    def test_a_sweep_over_dimensions_of_values_is_a_problem(self, tmp_path: Path) -> None:
+        write(xr.Dataset({"I": (("a", "x", "y"), np.zeros((2, 1024, 1024), np.int8))}), tmp_path / "sweep.nc")
+        catalog = BlueskySimulationCatalog(tmp_path, sweep=["a", "x", "y"])
+        assert "would be 2,097,152 runs" in catalog.problems[0].message
+
+    def test_short_floats_are_found_by_the_numbers_that_they_stand_for(self, tmp_path: Path) -> None:
+        values = np.array([5.42, 5.43], np.float32)
+        write(xr.Dataset({"I": (("a", "q"), np.zeros((2, 3)))}, {"a": values}), tmp_path / "sweep.nc")
+        catalog = BlueskySimulationCatalog(tmp_path, sweep="a")
+        assert len(catalog.search(Start("parameters.a") == 5.43)) == 1
+
     def test_dates_and_text_are_parameters(self, tmp_path: Path) -> None:
         days = np.array(["2026-05-01", "2026-05-02"], "M8[ns]")
         dataset = xr.Dataset(
