@@ -40,9 +40,10 @@ def sweep_points(datasets: Mapping[str, xr.Dataset], sweep: Sequence[str], addre
     """
     sizes = {dim: _size(datasets, dim, address) for dim in sweep}
     if math.prod(sizes.values()) > MOST:
+        runs = f"{math.prod(sizes.values()):,}"
         raise DamagedRun(
-            f"a sweep over {', '.join(sweep)} of {shown(address)} would be {math.prod(sizes.values()):,} runs, and may be "
-            f"{MOST:,}: name the dimensions of parameters alone"
+            f"a sweep over {', '.join(sweep)} of {shown(address)} would be {runs} runs, and may be {MOST:,}: name the "
+            "dimensions of parameters alone"
         )
     values = {dim: _coordinates(datasets, dim, sizes[dim]) for dim in sweep}
     seen = set[str]()

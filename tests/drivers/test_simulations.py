@@ -342,6 +342,17 @@ class TestSweeps:
 class TestLaziness:
     """What is read, counted in bytes."""
 
+    @pytest.fixture(autouse=True)
+    def imported(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        """Do all of it once with another file: modules that are imported are bytes, too."""
+        path = write(sweep(), tmp_path_factory.mktemp("before") / "n_1.nc")
+        for catalog in (
+            BlueskySimulationCatalog(path.with_name("n_{n:d}.nc")),
+            BlueskySimulationCatalog(path, sweep="a"),
+        ):
+            for run in catalog.search(Start("plan_name") == "simulation").values():
+                run.primary.to_dask().compute()
+
     def test_a_point_reads_its_chunk_and_listing_reads_none(self, tmp_path: Path) -> None:
         many = np.arange(64.0)
         large = xr.Dataset({"I": (("a", "q"), np.random.default_rng(1).random((64, 2**15)))}, {"a": many})
