@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from intake_bluesky.assets.location import Location
@@ -15,7 +15,7 @@ from intake_bluesky.runtime.secrets import shown
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["PRIMARY", "OpenOutput", "open_hierarchy", "open_netcdf"]
+__all__ = ["OpenOutput", "hierarchy_attributes", "netcdf_attributes", "open_hierarchy", "open_netcdf"]
 
 HDF5: Final = b"\x89HDF\r\n\x1a\n"
 CLASSIC: Final = b"CDF"
@@ -56,10 +56,27 @@ class OpenOutput:
         self._file.close()
 
 
+@contextmanager
+def _netcdf(location: Location) -> Iterator[Any]:
+    """A file of Python that is netCDF 4, closed when something fails.
+
+    HDF5 neither locks it, as it does those that it opens by their names, nor refuses this process to write it anew.
+    """
+    optional_import("h5netcdf", extra="simulation", purpose="to read netCDF files")
+    remote = None if location.is_local else location.open_remote(location.info(recent=True), exact=True)
+    file: Any = location.open() if remote is None else remote
+    with ExitStack() as failing:
+        failing.callback(file.close)
+        first = file.read(min(len(HDF5), _size(file)))
+        file.seek(0)
+        if first != HDF5:
+            raise DamagedRun(f"{shown(location.path)} {_what_it_is(first)}")
+        yield file
+        failing.pop_all()
+
+
 def open_netcdf(location: Location) -> OpenOutput:
     """Open a netCDF 4 file.
-
-    As a file of Python, not by its name: HDF5 then neither locks it, nor refuses this process to write it anew.
 
     Raises
     ------
@@ -68,20 +85,22 @@ def open_netcdf(location: Location) -> OpenOutput:
     """
     import xarray as xr
 
-    optional_import("h5netcdf", extra="simulation", purpose="to read netCDF files")
-    with ExitStack() as failing:
-        remote = None if location.is_local else location.open_remote(location.info(recent=True), exact=True)
-        file: Any = location.open() if remote is None else remote
-        failing.callback(file.close)
-        first = file.read(min(len(HDF5), _size(file)))
-        file.seek(0)
-        if first != HDF5:
-            raise DamagedRun(f"{shown(location.path)} {_what_it_is(first)}")
+    with _netcdf(location) as file:
         _check(file, location)
         # Dimensions without names are then called as by the library of netCDF.
         found = xr.open_groups(file, engine="h5netcdf", cache=False, phony_dims="sort")
-        failing.pop_all()
     return OpenOutput(location.path, found, file)
+
+
+def netcdf_attributes(location: Location) -> dict[str, Any]:
+    """The attributes at the root of a netCDF 4 file, without those that its library keeps for itself."""
+    with _netcdf(location) as file:
+        import h5py  # after the check that there is one
+
+        with h5py.File(file, "r") as content:
+            found = {name: value for name, value in content.attrs.items() if not name.startswith("_NC")}
+    file.close()
+    return found
 
 
 def _size(file: Any) -> int:
@@ -119,29 +138,46 @@ def _what_it_is(first: bytes) -> str:
     return "is neither netCDF 4 (HDF5) nor a Zarr hierarchy: name a .zarr folder or zip file, or give another pattern"
 
 
+@contextmanager
+def _hierarchy(location: Location) -> Iterator[tuple[Any, Any]]:
+    """Zarr's store, and the group at its root, closed when something fails."""
+    zarr = optional_import("zarr", extra="zarr", purpose="to read Zarr hierarchies")
+
+    from intake_bluesky.assets.zarr_arrays import zarr_store  # late: it imports zarr
+
+    store = zarr_store(location)
+    with ExitStack() as failing:
+        failing.callback(store.close)
+        yield store, zarr.open_group(store, mode="r")
+        failing.pop_all()
+
+
 def open_hierarchy(location: Location) -> OpenOutput:
     """Open a Zarr hierarchy, in a folder or in a zip file.
 
     Raises
     ------
-    DamagedRun, AssetUnavailable
-        When it is none, or one with values that run code as they are read.
+    AssetUnavailable
+        When it has values that run code as they are read.
     """
     import xarray as xr
 
-    zarr = optional_import("zarr", extra="zarr", purpose="to read Zarr hierarchies")
+    with _hierarchy(location) as (store, root), warnings.catch_warnings():
+        from intake_bluesky.assets.zarr_arrays import refuse_pickles
 
-    from intake_bluesky.assets.zarr_arrays import refuse_pickles, zarr_store  # late: these import zarr
-
-    store = zarr_store(location)
-    with ExitStack() as failing, warnings.catch_warnings():
-        failing.callback(store.close)
+        # Before xarray reads the values of dimensions.
+        for _, node in root.members(max_depth=None):
+            if hasattr(node, "compressors"):  # an array
+                refuse_pickles(node, location)
         # Format 2 without consolidated metadata is read all the same.
         warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata", RuntimeWarning)
-        # Before xarray reads the values of dimensions.
-        for _, node in zarr.open_group(store, mode="r").members(max_depth=None):
-            if isinstance(node, zarr.Array):
-                refuse_pickles(node, location)
         found = xr.open_groups(store, engine="zarr", chunks=None, cache=False)
-        failing.pop_all()
     return OpenOutput(location.path, found, store)
+
+
+def hierarchy_attributes(location: Location) -> dict[str, Any]:
+    """The attributes at the root of a Zarr hierarchy."""
+    with _hierarchy(location) as (store, root):
+        found: dict[str, Any] = root.attrs.asdict()
+    store.close()
+    return found

@@ -137,6 +137,8 @@ def _joined(origins: Mapping[str, Mapping[str, Any]], address: str) -> dict[str,
 def plain_parameter(value: Any) -> Any:
     """A value of a coordinate or an attribute as documents have it: dates as text, other values of numpy as of Python.
 
+    A float of 32 bits is the shortest decimal number that it stands for, by which people search for it.
+
     Raises
     ------
     DamagedRun
@@ -146,11 +148,15 @@ def plain_parameter(value: Any) -> Any:
     --------
     >>> plain_parameter(np.float64(5.43)), plain_parameter(np.datetime64("2026-05-01", "D"))
     (5.43, '2026-05-01')
+    >>> plain_parameter(np.float32(5.43)), float(np.float32(5.43))
+    (5.43, 5.429999828338623)
     """
     if isinstance(value, np.ndarray) and value.size == 1 and value.ndim <= 1:
         value = value.reshape(())[()]
     if isinstance(value, (np.datetime64, np.timedelta64)):
         return str(value)
+    if isinstance(value, (np.float32, np.float16)):
+        return float(str(value))
     plain = to_plain(value)
     if isinstance(plain, bytes):
         plain = plain.decode(errors="replace")

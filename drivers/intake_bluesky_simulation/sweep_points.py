@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.runtime.secrets import shown
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["sweep_points"]
 
+MOST: Final = 2**20
+"""Points of one sweep: each takes about a kilobyte of memory."""
 Point = tuple[dict[Hashable, int], dict[str, Any]]
 """Places along the dimensions of a sweep, and what coordinates have there."""
 
@@ -36,6 +39,12 @@ def sweep_points(datasets: Mapping[str, xr.Dataset], sweep: Sequence[str], addre
         When there is no such dimension, or two points have the same coordinates.
     """
     sizes = {dim: _size(datasets, dim, address) for dim in sweep}
+    if math.prod(sizes.values()) > MOST:
+        runs = f"{math.prod(sizes.values()):,}"
+        raise DamagedRun(
+            f"a sweep over {', '.join(sweep)} of {shown(address)} would be {runs} runs, and may be {MOST:,}: name the "
+            "dimensions of parameters alone"
+        )
     values = {dim: _coordinates(datasets, dim, sizes[dim]) for dim in sweep}
     seen = set[str]()
     for place in product(*map(range, sizes.values())):
@@ -67,8 +76,8 @@ def _coordinates(datasets: Mapping[str, xr.Dataset], dim: str, size: int) -> lis
         for name, coordinate in dataset.coords.items():
             if coordinate.dims == (dim,) and str(name) not in found:
                 values = coordinate.values
-                # Dates stay what they are: `tolist` would make integers of them.
-                listed = values if values.dtype.kind in "mM" else values.tolist()
+                # Of dates `tolist` would make integers, and of short floats long ones that are not quite the same.
+                listed = values if values.dtype.kind in "mMf" else values.tolist()
                 found[str(name)] = [plain_parameter(one) for one in listed]
     named = found or {dim: list(range(size))}
     return [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]

@@ -317,6 +317,17 @@ class TestSweeps:
         catalog = BlueskySimulationCatalog(tmp_path, sweep="b")
         assert "has no dimension 'b'; it has 'a', 'tth'" in catalog.problems[0].message
 
+    def test_a_sweep_over_dimensions_of_values_is_a_problem(self, tmp_path: Path) -> None:
+        write(xr.Dataset({"I": (("a", "x", "y"), np.zeros((2, 1024, 1024), np.int8))}), tmp_path / "sweep.nc")
+        catalog = BlueskySimulationCatalog(tmp_path, sweep=["a", "x", "y"])
+        assert "would be 2,097,152 runs" in catalog.problems[0].message
+
+    def test_short_floats_are_found_by_the_numbers_that_they_stand_for(self, tmp_path: Path) -> None:
+        values = np.array([5.42, 5.43], np.float32)
+        write(xr.Dataset({"I": (("a", "q"), np.zeros((2, 3)))}, {"a": values}), tmp_path / "sweep.nc")
+        catalog = BlueskySimulationCatalog(tmp_path, sweep="a")
+        assert len(catalog.search(Start("parameters.a") == 5.43)) == 1
+
     def test_dates_and_text_are_parameters(self, tmp_path: Path) -> None:
         days = np.array(["2026-05-01", "2026-05-02"], "M8[ns]")
         dataset = xr.Dataset(
@@ -330,6 +341,17 @@ class TestSweeps:
 
 class TestLaziness:
     """What is read, counted in bytes."""
+
+    @pytest.fixture(autouse=True)
+    def imported(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        """Do all of it once with another file: modules that are imported are bytes, too."""
+        path = write(sweep(), tmp_path_factory.mktemp("before") / "n_1.nc")
+        for catalog in (
+            BlueskySimulationCatalog(path.with_name("n_{n:d}.nc")),
+            BlueskySimulationCatalog(path, sweep="a"),
+        ):
+            for run in catalog.search(Start("plan_name") == "simulation").values():
+                run.primary.to_dask().compute()
 
     def test_a_point_reads_its_chunk_and_listing_reads_none(self, tmp_path: Path) -> None:
         many = np.arange(64.0)
