@@ -60,7 +60,9 @@ def datasets(draw: st.DrawFn) -> xr.Dataset:
         dims = dims if name in sizes else dims[: draw(st.integers(0, len(dims)))]
         del free
         shape = tuple(sizes[dim] for dim in dims)
-        array = draw(arrays(draw(DTYPES), shape))
+        # pandas has no index of float16, of which xarray warns.
+        dtype = draw(DTYPES.filter(lambda one: one != np.float16) if name in sizes else DTYPES)
+        array = draw(arrays(dtype, shape))
         variables[name] = xr.Variable(dims, array, draw(attributes()))
         if name not in sizes and draw(st.booleans()):
             coordinates.append(name)
@@ -87,8 +89,9 @@ def assert_same(observed: xr.Dataset, expected: xr.Dataset) -> None:
         assert found.dims == own.dims, name
         assert found.dtype == own.dtype, name
         np.testing.assert_array_equal(found.values, own.values, strict=True)
-        if own.dtype.kind in "fc":
-            np.testing.assert_array_equal(np.signbit(found.values.real), np.signbit(own.values.real))
+        if own.dtype.kind == "f":
+            known = ~np.isnan(own.values)
+            np.testing.assert_array_equal(np.signbit(found.values[known]), np.signbit(own.values[known]))
         assert_attributes(found.attrs, own.attrs)
 
 
