@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,25 @@ def test_a_dataset_that_cannot_be_computed_leaves_nothing(driver: str, kind: Any
     assert nothing_below(files)
     run = ingest.write_run(xr.Dataset({"a": 1}), into=into, uid="u")
     assert run.primary.read()["a"] == 1
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_one_of_several_writers_of_a_uid_wins(driver: str, tmp_path: Path) -> None:
+    into = catalog(driver, tmp_path)
+
+    def write_one(number: int) -> int:
+        dataset = xr.Dataset({"a": (("t", "x"), np.full((4, 300), number))})
+        try:
+            ingest.write_run(dataset, into=into, arrays="hdf5", files=tmp_path / "files", uid="u")
+        except DuplicateRun:
+            return -1
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        won = [number for number in pool.map(write_one, range(8)) if number >= 0]
+    assert len(won) == 1
+    assert into["u"].primary.read()["a"].values[0, 0] == won[0]
+    assert len(list((tmp_path / "files").iterdir())) == 1
 
 
 class Refusing(WrapperStore):
