@@ -110,6 +110,8 @@ def test_the_form_of_events_is_that_of_any_stream() -> None:
     assert stream.config["dataset"].read()["gain"].values.tolist() == [1.5]
     with pytest.raises(UnsupportedOperation):
         stream.to_grid()
+    for other in (stream(trim=True), stream(join_method="concat"), stream(squeeze=True), stream(decode_times=True)):
+        xr.testing.assert_identical(other.read(), pattern())
 
 
 def test_nothing_is_computed_before_it_is_asked_for() -> None:

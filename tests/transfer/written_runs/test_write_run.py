@@ -102,6 +102,8 @@ def test_arrays_in_events_or_in_a_file(kind: Any, chunks: dict[str, int], tmp_pa
             np.testing.assert_array_equal(found[:], images()["image"].values)
     assert main(["validate", str(into.store.folder)]) == 0
     assert "1 run, 0 errors, 0 warnings" in capsys.readouterr().out
+    assert main(["show", str(into.store.folder), "-1"]) == 0
+    assert "image  float64 (time: 12, y: 30, x: 40)  counts" in capsys.readouterr().out
 
 
 def test_large_arrays_that_all_events_share_are_in_a_stream_of_one(tmp_path: Path) -> None:
@@ -330,3 +332,12 @@ def test_values_of_a_lazy_dataset_are_read_when_they_are_computed(tmp_path: Path
     with xr.open_dataset(netcdf, engine="h5netcdf") as lazy:
         run = ingest.write_run(lazy, into=catalog("jsonl", tmp_path), arrays="hdf5")
         assert_same(run.primary.read(), lazy)
+
+
+def test_trees_are_of_events_or_of_the_datasets() -> None:
+    run = ingest.write_run(images(), into=BlueskyCatalog(MemoryStore()))
+    assert run.to_datatree()["primary/image"].dims == ("time", "y", "x")
+    assert "seq_num" in run.to_datatree()["primary"].coords
+    tree = run.to_datatree(portable=False, as_events=False)
+    xr.testing.assert_identical(tree["primary"].to_dataset().compute(), images())
+    assert list(run.to_datatree(include=["label"])["primary"].data_vars) == ["label"]
