@@ -39,7 +39,7 @@ def _describe_stream(run: BlueskyRun, name: str) -> dict[str, Any]:
 
     stream = run[name]
     try:
-        dataset = stream(text_dtype="string").to_dask()
+        dataset = stream(text_dtype="string", as_events=True).to_dask()
     except IntakeBlueskyError as error:  # the other streams are shown
         return {"events": None, "variables": {}, "configuration": {}, "error": str(error)}
     return {

@@ -9,7 +9,7 @@ import numpy as np
 
 from intake_bluesky.datasets.stored_datasets.dtypes import dtype_name, dtype_of, encoded_form, is_text
 from intake_bluesky.datasets.stored_datasets.encoding import decode, encode
-from intake_bluesky.documents.columns import OBJECT
+from intake_bluesky.documents.columns import OBJECT, column
 from intake_bluesky.documents.model import ODD_DOCUMENT, Document
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 
@@ -99,9 +99,12 @@ def values_of_plain(plain: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) ->
         When they have no shape.
     """
     _, encoded_shape = encoded_form(dtype, shape)
-    array = np.array(plain, OBJECT if is_text(dtype) else None)
+    array = np.array(plain, OBJECT)
     if 0 in encoded_shape:
         return np.zeros(shape, dtype)
     if array.shape != encoded_shape:
         raise DamagedRun(f"what is there has shape {array.shape}, where {encoded_shape} was declared")
+    if not is_text(dtype):
+        numbers, _ = column(array.ravel().tolist())  # numpy itself makes floats of int64 and uint64 together
+        array = np.asarray(numbers).reshape(array.shape)
     return decode(array, dtype, shape)

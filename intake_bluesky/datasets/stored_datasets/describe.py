@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -225,11 +226,20 @@ def _data_keys(dataset: xr.Dataset) -> dict[Hashable, str]:
 def _variable(dataset: xr.Dataset, name: Hashable, key: str, along: str | None, shared: str) -> StoredVariable:
     variable = dataset.variables[name]
     dtype = dtype_name(variable.dtype, repr(name))
+    _check_kind(variable.data if variable._in_memory or variable.chunks is not None else np.empty(0), name)
     fixed = CONFIGURATION if _is_small(variable) else shared
     place = EVENTS if along is None or along in variable.dims else fixed
     attrs = attribute_entries(variable.attrs, repr(name))
     dims = tuple(map(str, variable.dims))
     return StoredVariable(str(name), key, dims, dtype, variable.shape, name in dataset.coords, place, attrs)
+
+
+def _check_kind(data: Any, name: Hashable) -> None:
+    """Refuse arrays of other libraries: what their values mean beside the numbers, such as units, would be lost."""
+    inner = data._meta if isinstance(data, da.Array) else data
+    if not isinstance(inner, np.ndarray):
+        kind = f"{type(inner).__module__}.{type(inner).__qualname__}"
+        raise UnsupportedOperation(f"{name!r} is an array of {kind}, and runs hold those of numpy and dask: convert it")
 
 
 def _lazily(variable: xr.Variable) -> xr.Variable:

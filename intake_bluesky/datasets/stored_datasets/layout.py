@@ -169,7 +169,7 @@ def warn_of_version(stream: StreamLayout) -> None:
     found = _described(stream)
     if found is not None and to_plain(found["version"]) != VERSION:
         warnings.warn(
-            f"stream {stream.name!r} is a Dataset in the layout of version {found['version']!r}, and this program "
+            f"stream {stream.name!r} is a Dataset in the layout of version {found['version']!r:.40}, and this program "
             f"knows version {VERSION}: it is given as events. A newer intake-bluesky gives it as it was",
             stacklevel=2,
         )

@@ -88,8 +88,11 @@ class DatasetReader:
         if not held:
             return None
         keys = tuple(own.key for own in held)
-        options = replace(
-            self.options, include=keys, exclude=(), text_dtype="object", decode_times=False, trim=False, as_events=True
+        # What is to become of rows and frames is for the form of events: those of a Dataset have one shape alone.
+        options = DatasetOptions(
+            include=keys,
+            target_chunk=self.options.target_chunk,
+            assets=replace(self.options.assets, join_method=None, squeeze=False),
         )
         return StreamReader(self.store, self.header, stream, options)
 

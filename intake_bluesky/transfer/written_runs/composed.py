@@ -13,6 +13,7 @@ import xarray as xr
 
 from intake_bluesky.datasets.stored_datasets.describe import StoredDataset, describe
 from intake_bluesky.datasets.stored_datasets.documents import descriptors, event_pages, inline_bytes
+from intake_bluesky.datasets.stored_datasets.dtypes import dtype_of
 from intake_bluesky.datasets.stored_datasets.layout import EVENTS
 from intake_bluesky.datasets.variables import variable_names
 from intake_bluesky.documents.columns import Array
@@ -189,6 +190,10 @@ def _datum(resource: str, part: Part) -> Document:
 def _add_hints(start: Document, stored: StoredDataset) -> None:
     """Say, as plans do, along what was measured: events are then drawn against it."""
     along = stored.layout.dimension
-    axes = [v.key for v in stored.layout.variables if v.name == along and v.place == EVENTS and v.name != "time"]
+    axes = [
+        own.key
+        for own in stored.layout.variables
+        if own.name == along and own.place == EVENTS and own.name != "time" and dtype_of(own.dtype).kind in "iuf"
+    ]
     if axes:
         start.setdefault("hints", {"dimensions": [[axes, DEFAULT_STREAM]]})

@@ -60,7 +60,9 @@ def datasets(draw: st.DrawFn) -> xr.Dataset:
         dims = dims if name in sizes else dims[: draw(st.integers(0, len(dims)))]
         del free
         shape = tuple(sizes[dim] for dim in dims)
-        array = draw(arrays(draw(DTYPES), shape))
+        # pandas has no index of float16, of which xarray warns.
+        dtype = draw(DTYPES.filter(lambda one: one != np.float16) if name in sizes else DTYPES)
+        array = draw(arrays(dtype, shape))
         variables[name] = xr.Variable(dims, array, draw(attributes()))
         if name not in sizes and draw(st.booleans()):
             coordinates.append(name)
@@ -76,6 +78,44 @@ def _some_lazy(dataset: xr.Dataset, lazy: bool) -> xr.Dataset:
     return dataset.assign(outer).set_coords(list(dataset.coords))
 
 
+def everything() -> xr.Dataset:
+    """Each dtype with its extremes, names that databases refuse, and attributes of all kinds."""
+    variables: dict[str, Any] = {}
+    for kind in "?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">i4", ">u8":
+        dtype = np.dtype(kind)
+        ends = [False, True] if kind == "?" else [np.iinfo(dtype).min, np.iinfo(dtype).max]
+        variables[f"of {kind}"] = ("tth", np.array([*ends, ends[0]], dtype))
+        variables[f"fixed.{kind}"] = ("two", np.array(ends, dtype))
+    for kind in "f2", "f4", "f8", ">f8", "c8", "c16":
+        dtype = np.dtype(kind)
+        variables[f"$of {kind}"] = ("tth", np.array([np.nan, -np.inf, np.finfo(dtype).tiny], dtype))
+        variables[f"fixed/{kind}"] = ((), np.array(-0.0, dtype))
+    for kind in "M8[ns]", "M8[s]", "m8[ms]":
+        variables[kind] = ("tth", np.array([np.iinfo("i8").min, -1, 2**40]).view(f"<{kind}"))
+    texts = ["", "\0 NUL", "Å 2θ 😀 " * 9]
+    variables |= {"text": ("tth", np.array(texts, object)), "": ("tth", np.array(["", "b", "Å"]))}
+    variables |= {"bytes": (("tth", "two"), np.array([[b"", b"\xff"], [b"a", b"bc"], [b"\0c", b""]]))}
+    variables |= {
+        "\0": ((), "NUL"),
+        "time": ("tth", [1, 2, 3]),
+        "seq_num": ("tth", texts),
+        "_id": (("two", "tth"), np.eye(2, 3)),
+    }
+    variables |= {
+        "nothing": (("none", "tth"), np.zeros((0, 3))),
+        "large": ("k", np.arange(3000.0)),
+        "x": (("x", "tth"), np.ones((2, 3))),
+    }
+    attrs = {
+        "$a.b": {"c": [None, True, 1.5, "d", -(2**63), {"e": float("inf")}]}, "": "", "units": "mm", "array": np.eye(2),
+        "scalar": np.float32(0.1), "date": np.datetime64("2026-01-01"), "none": None, "complex": np.complex64(1j),
+        "texts": np.array(["a", "bc"]), "bytes": np.bytes_(b"\xff"), "empty": np.zeros((2, 0)),
+        "max": np.uint64(2**64 - 1),
+    }  # fmt: skip
+    dataset = xr.Dataset({name: (*own, attrs) for name, own in variables.items()}, {"tth": [0.1, 0.2, 0.3]}, attrs)
+    return dataset.set_coords(["time", "text", "fixed.u8", "_id"])
+
+
 def assert_same(observed: xr.Dataset, expected: xr.Dataset) -> None:
     """Names and their order, dimensions, dtypes, values, attributes with their types."""
     expected = expected.compute()
@@ -87,8 +127,9 @@ def assert_same(observed: xr.Dataset, expected: xr.Dataset) -> None:
         assert found.dims == own.dims, name
         assert found.dtype == own.dtype, name
         np.testing.assert_array_equal(found.values, own.values, strict=True)
-        if own.dtype.kind in "fc":
-            np.testing.assert_array_equal(np.signbit(found.values.real), np.signbit(own.values.real))
+        if own.dtype.kind == "f":
+            known = ~np.isnan(own.values)
+            np.testing.assert_array_equal(np.signbit(found.values[known]), np.signbit(own.values[known]))
         assert_attributes(found.attrs, own.attrs)
 
 

@@ -21,7 +21,7 @@ from intake_bluesky.datasets.stored_datasets.documents import descriptors, event
 from intake_bluesky.documents.model import Document
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 from intake_bluesky.testing import MemoryStore
-from tests.datasets.stored_datasets.drawn_datasets import assert_same, datasets
+from tests.datasets.stored_datasets.drawn_datasets import assert_same, datasets, everything
 
 
 def documents(dataset: xr.Dataset, **options: Any) -> Iterator[tuple[str, Document]]:
@@ -54,6 +54,15 @@ def test_any_dataset_is_read_back_as_it_was(dataset: xr.Dataset) -> None:
     if dataset.sizes:
         parts = [part.sizes for part in stream.read_chunked()]
         assert len(parts) == stream.npartitions
+
+
+def test_everything() -> None:
+    dataset = everything()
+    for one in (dataset, dataset.chunk(tth=2)):
+        stream = stream_of(list(documents(one)))
+        assert_same(stream.read(), dataset)
+        assert_same(stream.to_dask().compute(), dataset)
+        assert_same(stream_of(list(documents(one, dimension="two"))).read(), dataset)
 
 
 def pattern() -> xr.Dataset:
@@ -101,6 +110,8 @@ def test_the_form_of_events_is_that_of_any_stream() -> None:
     assert stream.config["dataset"].read()["gain"].values.tolist() == [1.5]
     with pytest.raises(UnsupportedOperation):
         stream.to_grid()
+    for other in (stream(trim=True), stream(join_method="concat"), stream(squeeze=True), stream(decode_times=True)):
+        xr.testing.assert_identical(other.read(), pattern())
 
 
 def test_nothing_is_computed_before_it_is_asked_for() -> None:

@@ -22,7 +22,7 @@ from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from intake_bluesky_mongo import EmbeddedStore, NormalizedStore
 from intake_bluesky_sql import SQLStore
 from intake_bluesky_zarr import BlueskyZarrCatalog
-from tests.datasets.stored_datasets.drawn_datasets import assert_same, datasets
+from tests.datasets.stored_datasets.drawn_datasets import assert_same, datasets, everything
 from tests.drawn import drawn
 from tests.drivers.mongo_stores import EAGER
 from tests.servers.mongo import new_database, uri_of
@@ -70,7 +70,7 @@ def folders(options: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
 
 
 def test_any_dataset_in_every_database(databases: dict[str, Any]) -> None:
-    for dataset in drawn(datasets(), 12):
+    for dataset in [everything(), *drawn(datasets(), 12)]:
         for into in databases.values():
             run = ingest.write_run(dataset, into=into)
             assert_same(run.primary.read(), dataset)
@@ -78,7 +78,7 @@ def test_any_dataset_in_every_database(databases: dict[str, Any]) -> None:
 
 
 def test_any_dataset_in_every_bucket(folders: dict[str, Any]) -> None:
-    for number, dataset in enumerate(drawn(datasets(), 8)):
+    for number, dataset in enumerate([*3 * [everything()], *drawn(datasets(), 8)]):
         for into in folders.values():
             run = ingest.write_run(dataset, into=into, arrays=KINDS[number % 3])
             assert_same(run.primary.read(), dataset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,8 @@ def test_arrays_in_events_or_in_a_file(kind: Any, chunks: dict[str, int], tmp_pa
             np.testing.assert_array_equal(found[:], images()["image"].values)
     assert main(["validate", str(into.store.folder)]) == 0
     assert "1 run, 0 errors, 0 warnings" in capsys.readouterr().out
+    assert main(["show", str(into.store.folder), "-1"]) == 0
+    assert "image  float64 (time: 12, y: 30, x: 40)  counts" in capsys.readouterr().out
 
 
 def test_large_arrays_that_all_events_share_are_in_a_stream_of_one(tmp_path: Path) -> None:
@@ -249,6 +252,25 @@ def test_a_dataset_that_cannot_be_computed_leaves_nothing(driver: str, kind: Any
     assert run.primary.read()["a"] == 1
 
 
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_one_of_several_writers_of_a_uid_wins(driver: str, tmp_path: Path) -> None:
+    into = catalog(driver, tmp_path)
+
+    def write_one(number: int) -> int:
+        dataset = xr.Dataset({"a": (("t", "x"), np.full((4, 300), number))})
+        try:
+            ingest.write_run(dataset, into=into, arrays="hdf5", files=tmp_path / "files", uid="u")
+        except DuplicateRun:
+            return -1
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        won = [number for number in pool.map(write_one, range(8)) if number >= 0]
+    assert len(won) == 1
+    assert into["u"].primary.read()["a"].values[0, 0] == won[0]
+    assert len(list((tmp_path / "files").iterdir())) == 1
+
+
 class Refusing(WrapperStore):
     """A store that takes no stop."""
 
@@ -310,3 +332,12 @@ def test_values_of_a_lazy_dataset_are_read_when_they_are_computed(tmp_path: Path
     with xr.open_dataset(netcdf, engine="h5netcdf") as lazy:
         run = ingest.write_run(lazy, into=catalog("jsonl", tmp_path), arrays="hdf5")
         assert_same(run.primary.read(), lazy)
+
+
+def test_trees_are_of_events_or_of_the_datasets() -> None:
+    run = ingest.write_run(images(), into=BlueskyCatalog(MemoryStore()))
+    assert run.to_datatree()["primary/image"].dims == ("time", "y", "x")
+    assert "seq_num" in run.to_datatree()["primary"].coords
+    tree = run.to_datatree(portable=False, as_events=False)
+    xr.testing.assert_identical(tree["primary"].to_dataset().compute(), images())
+    assert list(run.to_datatree(include=["label"])["primary"].data_vars) == ["label"]
