@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -69,25 +70,40 @@ def compared(
     if scale is False:
         _check_units(one.values, other.values, keys[0])
     places, at = _overlap(one, other)
-    values = _along(one, axes[0]).isel({axes[0]: _as_slice(places)}).astype(np.float64)
-    model = _interpolated(other, at, axes[0])
+    values, model = _on_the_same(
+        _along(one, axes[0]).isel({axes[0]: _as_slice(places)}), _interpolated(other, at, axes[0]), keys, axes[0]
+    )
+    dims, others = values.dims, {name: values.coords[name] for name in values.coords}
+    # From here on arrays, of numpy or dask: each step of xarray takes longer than the arithmetic of a curve.
+    measured_values, model_values = values.data.astype(np.float64), model.data
+    factor, offset = _fitted(measured_values, model_values, scale)
+    model_values = factor * model_values + offset
+    difference = measured_values - model_values
+    known = ~np.isnan(difference)
+    squares = np.where(known, difference, 0) ** 2
+    rms = _quotient(squares.sum(), known.sum(), "no point has both a measured and a simulated value") ** 0.5
+    told = {name: v for name, v in one.values.attrs.items() if name in ("units", "long_name")}
+    found = {"measured": measured_values, "simulated": model_values, "difference": difference}
+    numbers = {"rms": rms, "factor": factor, "offset": offset}
+    return xr.Dataset(
+        {name: (dims, array, told) for name, array in found.items()},
+        {axes[0]: (axes[0], at, dict(one.axis.attrs)), **others, **{name: ((), v) for name, v in numbers.items()}},
+    )
+
+
+def _on_the_same(
+    values: xr.DataArray, model: xr.DataArray, keys: tuple[str, str], axis: str
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Both with the same dimensions in the same order, and on the same coordinates along them."""
     if extra := sorted(map(str, set(model.dims) - set(values.dims))):
         raise UnsupportedOperation(f"{keys[1]!r} has dimensions in the simulation that were not measured: {extra}")
+    if len(values.dims) == 1:
+        return values, model
     try:
-        values, model = xr.align(values, model, join="exact", exclude=[axes[0]])
+        values, model = xr.align(values, model, join="exact", exclude=[axis])
     except ValueError as error:
         raise UnsupportedOperation(f"{keys[0]!r} and {keys[1]!r} do not lie on the same points: {error}") from error
-    factor, offset = _fitted(values, model, scale)
-    model = (factor * model + offset).broadcast_like(values).transpose(*values.dims)
-    difference = values - model
-    squares = difference**2
-    found = xr.Dataset({"measured": values, "simulated": model, "difference": difference}, {axes[0]: (axes[0], at)})
-    rms = _quotient(squares.sum(), squares.count(), "no point has both a measured and a simulated value") ** 0.5
-    told = {name: v for name, v in one.values.attrs.items() if name in ("units", "long_name")}
-    for name in found.data_vars:
-        found[name].attrs = dict(told)
-    found[axes[0]].attrs = dict(one.axis.attrs)
-    return found.assign_coords(rms=rms, factor=factor, offset=offset)
+    return values, model.broadcast_like(values).transpose(*values.dims)
 
 
 def names_of(given: Pair, what: str) -> tuple[str, str]:
@@ -193,34 +209,37 @@ def _interpolated(curve: _Curve, at: Array, name: str) -> xr.DataArray:
     if not np.array_equal(order, np.arange(len(curve.places))):
         values = values.isel({name: order})
     right = np.clip(np.searchsorted(places, at, side="right"), 1, len(places) - 1)
-    share = xr.DataArray((at - places[right - 1]) / (places[right] - places[right - 1]), dims=name)
-    low, high = (values.isel({name: number}).astype(np.float64) for number in (right - 1, right))
+    share = (at - places[right - 1]) / (places[right] - places[right - 1])
+    axis = values.dims.index(name)
+    share = share.reshape([-1 if number == axis else 1 for number in range(values.ndim)])
+    low, high = (np.take(values.data, number, axis=axis).astype(np.float64) for number in (right - 1, right))
     # On a point, its neighbour does not count: it may be missing.
-    found: xr.DataArray = xr.where(share == 0, low, xr.where(share == 1, high, low + (high - low) * share))
-    return found
+    between = np.where(share == 0, low, np.where(share == 1, high, low + (high - low) * share))
+    others = {dim: values.coords[dim] for dim in values.dims if dim in values.coords}
+    return xr.DataArray(between, others, values.dims)
 
 
-def _fitted(values: xr.DataArray, model: xr.DataArray, scale: Scale) -> tuple[xr.DataArray, xr.DataArray]:
+def _fitted(values: Any, model: Any, scale: Scale) -> tuple[Any, Any]:
     """Factor and offset by which the model comes nearest to the values."""
-    one, nothing = xr.DataArray(1.0), xr.DataArray(0.0)
     if scale is False:
-        return one, nothing
-    both = values.notnull() & model.notnull()
-    known, own = values.where(both), model.where(both)
-    centre = (nothing, nothing) if scale == "factor" else (known.mean(), own.mean())
-    apart = own - centre[1]
+        return 1.0, 0.0
+    both = ~(np.isnan(values) | np.isnan(model))
+    count = np.maximum(both.sum(), 1)
+    centre = (0.0, 0.0) if scale == "factor" else tuple(np.where(both, v, 0).sum() / count for v in (values, model))
+    known, own = (np.where(both, array - middle, 0) for array, middle in zip((values, model), centre, strict=True))
     constant = "the simulated values are all the same there, or missing: no scale can be fitted, ask for scale=False"
-    factor = _quotient(((known - centre[0]) * apart).sum(), (apart**2).sum(), constant)
+    factor = _quotient((known * own).sum(), (own**2).sum(), constant)
     return factor, centre[0] - factor * centre[1]
 
 
-def _quotient(of: xr.DataArray, by: xr.DataArray, otherwise: str) -> xr.DataArray:
-    """A quotient, lazily; where it is none, computing it raises."""
+def _quotient(of: Any, by: Any, otherwise: str) -> Any:
+    """A quotient, of dask lazily; where it is none, computing it raises."""
 
-    def divided(numerator: Array, denominator: Array) -> Array:
+    def divided(numerator: Any, denominator: Any) -> Any:
         if not denominator > 0:
             raise UnsupportedOperation(otherwise)
-        return np.asarray(numerator / denominator)
+        return numerator / denominator
 
-    found: xr.DataArray = xr.apply_ufunc(divided, of, by, dask="parallelized", output_dtypes=[np.float64])
-    return found
+    if isinstance(by, da.Array):
+        return da.map_blocks(divided, of, by, dtype=np.float64, meta=np.empty((), np.float64))
+    return divided(of, by)
