@@ -10,17 +10,28 @@ from intake_bluesky.runtime.installed_packages import check_installed_packages
 if TYPE_CHECKING:
     from intake_bluesky.catalogs.installed.mapping import InstalledCatalogs
     from intake_bluesky.catalogs.installed.search_path import CatalogLocation, search_path
+    from intake_bluesky.catalogs.intake_readers.readers import BlueskyRunReader, BlueskyStreamReader
     from intake_bluesky.catalogs.offered import Offered
 
     catalog: InstalledCatalogs
 
-__all__ = ["CatalogLocation", "InstalledCatalogs", "Offered", "catalog", "search_path"]
+__all__ = [
+    "BlueskyRunReader",
+    "BlueskyStreamReader",
+    "CatalogLocation",
+    "InstalledCatalogs",
+    "Offered",
+    "catalog",
+    "search_path",
+]
 
 check_installed_packages()
 
 _MODULES = {
     "InstalledCatalogs": "installed.mapping",
     "Offered": "offered",
+    "BlueskyRunReader": "intake_readers.readers",
+    "BlueskyStreamReader": "intake_readers.readers",
     "CatalogLocation": "installed.search_path",
     "search_path": "installed.search_path",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
@@ -32,6 +33,9 @@ class KeepsArguments(IntakeObject):
 
     WITHOUT_SECRETS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"storage_options": without_secrets}
     """Arguments that may hold secrets, and what makes of each the form that is shown; a driver adds its own."""
+
+    PLACES: ClassVar[frozenset[str]] = frozenset({"paths", "directory", "urlpath", "uri"})
+    """Arguments that name files: relative ones are saved whole, since what is saved may be opened in another folder."""
 
     root_map: Any
     _entry: Any
@@ -80,6 +84,11 @@ class KeepsArguments(IntakeObject):
         hidden = {name: self._captured_init_kwargs[name] for name in self._secrets if name in told["args"]}
         return {**told, "args": {**told["args"], **hidden}}
 
+    def hidden_arguments(self) -> list[str]:
+        """Names of the arguments that had secrets, which are left out wherever arguments are shown or saved."""
+        kept = self._captured_init_kwargs
+        return [name for name, value in self._secrets.items() if plain_argument(value) != plain_argument(kept[name])]
+
     def _yaml(self) -> dict[str, Any]:
         data: dict[str, Any] = super()._yaml()  # type: ignore[misc]  # Intake's
         (source,) = data["sources"].values()
@@ -95,6 +104,8 @@ class KeepsArguments(IntakeObject):
             roots = self._settings.data_roots(self._source)  # type: ignore[attr-defined]  # of the catalog
             source["args"]["data_roots"] = self.WITHOUT_SECRETS["data_roots"](roots)
         source["args"] = {name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"}
+        for name in self.PLACES & source["args"].keys():
+            source["args"][name] = _from_anywhere(source["args"][name])
         name = type(self).name
         if DRIVERS.get(name) is type(self):  # of what no package announces, as a subclass, the class is named
             source["driver"] = name
@@ -119,6 +130,17 @@ class KeepsArguments(IntakeObject):
     def serialize(self) -> str:
         """YAML of a file with this catalog as its one source, query included, secrets left out: `save` writes it."""
         return yaml.safe_dump({"metadata": {}, **self._yaml()}, sort_keys=False)
+
+
+def _from_anywhere(place: Any) -> Any:
+    if isinstance(place, list):
+        return [_from_anywhere(one) for one in place]
+    if not isinstance(place, str):
+        return place
+    scheme, slashes, file = place.partition(":///") if place.startswith("sqlite") else ("", "", place)
+    if not file or ":" in file:  # a URL, a disk of Windows
+        return place
+    return f"{scheme}{slashes}{os.path.abspath(os.path.expanduser(file))}"
 
 
 def plain_argument(value: Any) -> Any:

@@ -13,6 +13,7 @@ from intake_bluesky.catalogs.display.displayed import Displayed
 from intake_bluesky.catalogs.display.files import seen_files
 from intake_bluesky.catalogs.display.run import run_html, run_line, run_text
 from intake_bluesky.catalogs.entries import IntakeObject, StreamEntry, shown_documents
+from intake_bluesky.catalogs.intake_readers.methods import reader_of_run
 from intake_bluesky.catalogs.plots.methods import plot_run
 from intake_bluesky.catalogs.run_export import run_to_datatree, run_to_zarr
 from intake_bluesky.catalogs.simulations.model_links import run_experiments, run_simulations
@@ -260,6 +261,7 @@ class BlueskyRun(Displayed, OffersNames, IntakeObject, Catalog):  # type: ignore
         return self[stream].to_dataframe(decode_times=decode_times)
 
     plot = plot_run
+    reader = reader_of_run
 
     def read(self) -> NoReturn:
         """Not for a run: it holds several streams.

@@ -15,6 +15,7 @@ from intake_bluesky.catalogs.display.completion import OffersNames
 from intake_bluesky.catalogs.display.displayed import Displayed
 from intake_bluesky.catalogs.display.stream import StreamView
 from intake_bluesky.catalogs.entries import IntakeObject, shown_documents
+from intake_bluesky.catalogs.intake_readers.methods import reader_of_stream
 from intake_bluesky.catalogs.plots.methods import plot_stream
 from intake_bluesky.datasets.options import DatasetOptions, checked_options
 from intake_bluesky.datasets.stored_datasets.layout import restored_layout, shown_layout
@@ -298,6 +299,7 @@ class BlueskyStream(Displayed, OffersNames, IntakeObject, DataSource):  # type: 
         return data_frame(columns(source.read()), decode_times=decoded)
 
     plot = plot_stream
+    reader = reader_of_stream
 
     @property
     def timestamps(self) -> Self:
