@@ -84,11 +84,6 @@ class KeepsArguments(IntakeObject):
         hidden = {name: self._captured_init_kwargs[name] for name in self._secrets if name in told["args"]}
         return {**told, "args": {**told["args"], **hidden}}
 
-    def hidden_arguments(self) -> list[str]:
-        """Names of the arguments that had secrets, which are left out wherever arguments are shown or saved."""
-        kept = self._captured_init_kwargs
-        return [name for name, value in self._secrets.items() if plain_argument(value) != plain_argument(kept[name])]
-
     def _yaml(self) -> dict[str, Any]:
         data: dict[str, Any] = super()._yaml()  # type: ignore[misc]  # Intake's
         (source,) = data["sources"].values()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["reader_of_run", "reader_of_stream"]
 
 SEARCHED: Final = ("plan_name", "scan_id", "time")
-"""What Intake's catalogs of readers are told of a run, to search by."""
+"""What a saved reader tells of its run, for those who read the YAML."""
 
 
 def reader_of_run(self: BlueskyRun) -> BlueskyRunReader:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from intake.catalog.local import YAMLFileCatalog
 
 from intake_bluesky.catalogs.drivers import DRIVERS
+from intake_bluesky.catalogs.intake_readers.secret_arguments import secret_arguments
 from intake_bluesky.catalogs.yaml_files.catalog import open_catalog
 from intake_bluesky.catalogs.yaml_files.named_entry import named_entry
 from intake_bluesky.errors import MissingDependency, StoreUnavailable, UnsupportedOperation
@@ -38,9 +39,9 @@ def catalog_name(catalog: BlueskyCatalog) -> dict[str, Any]:
     if file is not None:
         return file
     driver, args = _driver_and_args(catalog)
-    if hidden := catalog.hidden_arguments():
+    if secret := secret_arguments(catalog):
         raise UnsupportedOperation(
-            f"{catalog!r} was opened with credentials in {', '.join(hidden)}, which a reader does not hold: write a "
+            f"{catalog!r} was opened with credentials in {', '.join(secret)}, which a reader does not hold: write a "
             "YAML file with this catalog, in which {{ env(NAME) }} stands for them, and open it by that"
         )
     return {"args": args, "driver": driver}
@@ -69,7 +70,7 @@ def _file_with(catalog: BlueskyCatalog) -> dict[str, Any] | None:
 
 
 def _identity(catalog: BlueskyCatalog) -> tuple[Any, ...]:
-    return *_driver_and_args(catalog), {name: catalog._secrets[name] for name in catalog.hidden_arguments()}
+    return *_driver_and_args(catalog), {name: catalog._secrets.get(name) for name in secret_arguments(catalog)}
 
 
 def open_named(name: Mapping[str, Any]) -> BlueskyCatalog:

@@ -63,7 +63,7 @@ class BlueskyStreamReader(RunDescription):
         The run's, whole.
     stream : str
     metadata : mapping, optional
-        Shown and searched by Intake; not part of the token.
+        Saved with the reader; not part of the token.
     output_instance : str, optional
         Intake's; leave it out.
     **options
