@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import yaml
 
@@ -21,7 +21,10 @@ from intake_bluesky.query import Query, to_json
 from intake_bluesky.runtime.secrets import without_secrets
 from intake_bluesky.storage.contract import RunStore
 
-__all__ = ["KeepsArguments", "plain_argument"]
+__all__ = ["KeepsArguments", "plain_argument", "whole_places"]
+
+PLACES: Final = frozenset({"paths", "directory", "urlpath", "uri"})
+"""Arguments that name files."""
 
 
 class KeepsArguments(IntakeObject):
@@ -33,9 +36,6 @@ class KeepsArguments(IntakeObject):
 
     WITHOUT_SECRETS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"storage_options": without_secrets}
     """Arguments that may hold secrets, and what makes of each the form that is shown; a driver adds its own."""
-
-    PLACES: ClassVar[frozenset[str]] = frozenset({"paths", "directory", "urlpath", "uri"})
-    """Arguments that name files: relative ones are saved whole, since what is saved may be opened in another folder."""
 
     root_map: Any
     _entry: Any
@@ -99,8 +99,7 @@ class KeepsArguments(IntakeObject):
             roots = self._settings.data_roots(self._source)  # type: ignore[attr-defined]  # of the catalog
             source["args"]["data_roots"] = self.WITHOUT_SECRETS["data_roots"](roots)
         source["args"] = {name: plain_argument(value) for name, value in source["args"].items() if name != "metadata"}
-        for name in self.PLACES & source["args"].keys():
-            source["args"][name] = _from_anywhere(source["args"][name])
+        source["args"] = whole_places(source["args"])
         name = type(self).name
         if DRIVERS.get(name) is type(self):  # of what no package announces, as a subclass, the class is named
             source["driver"] = name
@@ -125,6 +124,28 @@ class KeepsArguments(IntakeObject):
     def serialize(self) -> str:
         """YAML of a file with this catalog as its one source, query included, secrets left out: `save` writes it."""
         return yaml.safe_dump({"metadata": {}, **self._yaml()}, sort_keys=False)
+
+
+def whole_places(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with whole paths, also of the sources of a federation.
+
+    Relative ones are so to the working directory, and what is saved may be opened in another.
+
+    Examples
+    --------
+    >>> whole_places({"paths": ["s3://bucket/runs", "/data"], "name": "x"})
+    {'paths': ['s3://bucket/runs', '/data'], 'name': 'x'}
+    """
+    whole = {name: _from_anywhere(value) if name in PLACES else value for name, value in args.items()}
+    sources = args.get("sources")
+    if isinstance(sources, Mapping):
+        whole["sources"] = {
+            name: {**one, "args": whole_places(one["args"])}
+            if isinstance(one, Mapping) and isinstance(one.get("args"), Mapping)
+            else one
+            for name, one in sources.items()
+        }
+    return whole
 
 
 def _from_anywhere(place: Any) -> Any:

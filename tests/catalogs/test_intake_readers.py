@@ -199,16 +199,22 @@ class TestName:
         assert reader.read().start["plan_name"] == "scan"
 
     def test_sources_keep_their_precedence(self, here: Path) -> None:
-        first, second = BlueskyJSONLCatalog("z"), BlueskyJSONLCatalog("a")
-        for catalog in (first, second):
+        one, other = BlueskyJSONLCatalog("z"), BlueskyJSONLCatalog("a")
+        for catalog in (one, other):
             write(catalog, EXAMPLES["scan"](here))
-        both = intake.open_bluesky_federated_catalog({"z": first, "a": second})
-        saved = ReaderCatalog()
-        saved["scan"] = both[-1].reader()
-        saved.to_yaml_file("saved.yaml")
-        again = intake.open_catalog("saved.yaml")["scan"]
-        assert again.token == both[-1].reader().token
-        assert (again.read().origin.source, both[-1].origin.source) == ("z", "z")
+        inline = {name: {"driver": "bluesky-jsonl-catalog", "args": {"paths": name}} for name in ("z", "a")}
+        nested = {"inner": {"driver": "bluesky-federated-catalog", "args": {"sources": inline}}}
+        for sources, first in (({"z": one, "a": other}, "z"), (inline, "z"), (nested, "inner/z")):
+            both = intake.open_bluesky_federated_catalog(sources)
+            saved = ReaderCatalog()
+            saved["scan"], saved["stream"] = both[-1].reader(), both[-1].primary.reader()
+            saved.to_yaml_file("saved.yaml")
+            again = intake.open_catalog("saved.yaml")["scan"]
+            assert again.token == both[-1].reader().token
+            assert (again.read().origin.source, both[-1].origin.source) == (first, first)
+            token, dataset = in_another_process(here / "saved.yaml", "stream")["stream"]
+            assert token == both[-1].primary.reader().token
+            assert dataset["data_vars"]["det"]["data"] == both[-1].primary.read()["det"].values.tolist()
 
     def test_in_a_catalog_written_by_hand(self, lab: Path, runs: BlueskyJSONLCatalog) -> None:
         entry = {

@@ -91,6 +91,24 @@ def test_the_command_shows_and_opens_it(environment: dict[str, str], tmp_path: P
     assert "1 run" in process(tmp_path, environment, *command, "ls", "examples")
 
 
+INTAKE_SEES = """
+import intake
+assert {"examples", "archive"} <= set(intake.cat) and {"examples", "archive"} <= set(intake.cat.walk())
+run = intake.cat["examples", -1]
+assert intake.cat[f"examples.{run.uid}.primary"] == intake.cat["examples", run.uid, "primary"] == run.primary
+assert f"{run.uid}.primary" in intake.cat.examples.walk(depth=2)
+for number, one in enumerate((intake.cat.examples, intake.cat.examples(year="2025"), run)):
+    with open(f"{number}.yml", "w") as file:
+        file.write(one.yaml())
+    (again,) = intake.open_catalog(f"{number}.yml").values()
+    assert list(again) == ([run.uid] if one is run else list(one)), again
+"""
+
+
+def test_intakes_own_objects_see_it(environment: dict[str, str], tmp_path: Path) -> None:
+    process(tmp_path, environment, sys.executable, "-c", INTAKE_SEES)
+
+
 def test_readers_name_the_file_in_the_package(environment: dict[str, str], installed: Path, tmp_path: Path) -> None:
     file = str(installed / "beamline_catalogs" / "catalogs.yml")
     process(tmp_path, environment, sys.executable, "-c", SAVED_AND_PIPED, file)

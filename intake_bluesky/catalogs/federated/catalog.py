@@ -8,7 +8,7 @@ from typing import Any, Final, Self, get_args
 from intake.catalog.local import YAMLFileCatalog
 
 from intake_bluesky.catalogs.argument_checks import WrongArgument
-from intake_bluesky.catalogs.arguments import plain_argument
+from intake_bluesky.catalogs.arguments import plain_argument, whole_places
 from intake_bluesky.catalogs.display.listing import RunsListing
 from intake_bluesky.catalogs.federated.given_sources import GivenSource
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
@@ -166,7 +166,7 @@ class BlueskyFederatedCatalog(BlueskyCatalog):
         (source,) = data["sources"].values()
         openers = self.store.sources.openers
         lasting = {name: opener.lasting() for name, opener in openers.items() if isinstance(opener, GivenSource)}
-        source["args"]["sources"] = plain_argument(_without_secrets(lasting))
+        source["args"] = whole_places({**source["args"], "sources": plain_argument(_without_secrets(lasting))})
         return data
 
     def _listing(self, *, read: bool = True) -> RunsListing:
