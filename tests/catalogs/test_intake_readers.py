@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from intake.readers.entry import Catalog as ReaderCatalog
 
 from intake_bluesky import open_catalog
 from intake_bluesky.catalogs import BlueskyRunReader, BlueskyStreamReader
-from intake_bluesky.catalogs.run import BlueskyRun
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import (
     MissingDependency,
@@ -30,43 +27,15 @@ from intake_bluesky.errors import (
     UnsupportedOperation,
 )
 from intake_bluesky.testing.asset_runs import npy_seq
-from intake_bluesky.testing.examples import Run
 from intake_bluesky.testing.memory import MemoryStore
 from intake_bluesky.testing.runs import EXAMPLES
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
-from tests.servers.postgres import GUARDED, PASSWORD, Postgres
-
-READ_ELSEWHERE = """
-import json, sys
-import intake
-cat = intake.open_catalog(sys.argv[1])
-named = {name: cat[name] for name in sys.argv[2:]}
-print(json.dumps({name: [reader.token, reader.read().to_dict()] for name, reader in named.items()}))
-"""
+from tests.catalogs.other_processes import in_another_process, write
 
 
 def halves(dataset: xr.Dataset) -> xr.Dataset:
     """What pipelines of these tests call, by its name, in other processes too."""
     return dataset / 2
-
-
-def write(catalog: Any, *runs: Run) -> Any:
-    with catalog.writer() as writer:
-        for run in runs:
-            for pair in run:
-                writer(*pair)
-    return catalog
-
-
-def in_another_process(path: Path, *names: str) -> dict[str, Any]:
-    """Tokens and Datasets as a process in another folder has them."""
-    (path.parent / "elsewhere").mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-c", READ_ELSEWHERE, str(path), *names],
-        cwd=path.parent / "elsewhere", capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
 @pytest.fixture(autouse=True)
@@ -89,85 +58,6 @@ def lab(runs: BlueskyJSONLCatalog, here: Path) -> Path:
         "  , table: {driver: csv, args: {urlpath: table.csv}}}\n"
     )
     return path
-
-
-KINDS = {
-    "jsonl": ("bluesky-jsonl-catalog", "runs"),
-    "msgpack": ("bluesky-msgpack-catalog", "runs"),
-    "sqlite": ("bluesky-sql-catalog", "runs.db"),
-    "sqlite by its URI": ("bluesky-sql-catalog", "sqlite:///runs.db"),
-    "bucket": ("bluesky-bucket-catalog", "runs"),
-    "zarr": ("bluesky-zarr-catalog", "runs"),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_another_process_reads_the_same(kind: str, here: Path) -> None:
-    driver, place = KINDS[kind]
-    run = write(open_catalog(place, driver=driver), EXAMPLES["scan"](here))[-1]
-    saved = ReaderCatalog()
-    streams = {"all": run.primary, "some": run.primary(include="det"), "times": run.primary.timestamps}
-    for name, stream in streams.items():
-        saved[name] = stream.reader()
-        assert saved[name].read().identical(stream.to_dask())
-        assert dask.base.is_dask_collection(saved[name].to_dask()["det"])
-    saved.to_yaml_file("saved.yaml")
-    found = in_another_process(here / "saved.yaml", *streams)
-    for name, stream in streams.items():
-        token, dataset = found[name]
-        assert token == stream.reader().token
-        assert dataset == json.loads(json.dumps(stream.read().to_dict()))
-
-
-def test_of_mongodb(database_uri: str, here: Path) -> None:
-    options: dict[str, Any] = {"driver": "bluesky-mongo-normalized-catalog", "writable": True}
-    run = write(open_catalog(database_uri, **options), EXAMPLES["scan"](here))[-1]
-    saved = ReaderCatalog()
-    saved["scan"] = run.primary.reader()
-    saved.to_yaml_file("saved.yaml")
-    token, dataset = in_another_process(here / "saved.yaml", "scan")["scan"]
-    assert token == saved["scan"].token
-    assert dataset["data_vars"]["det"]["data"] == run.primary.read()["det"].values.tolist()
-
-
-@pytest.mark.parametrize(
-    ("driver", "place", "options"),
-    [
-        ("bluesky-mongo-normalized-catalog", "mongodb://me:hunter2@localhost/runs", {}),
-        ("bluesky-sql-catalog", "postgresql://me@localhost/runs?sslpassword=hunter2", {}),
-        ("bluesky-jsonl-catalog", ["/data", "https://me:hunter2@localhost/runs.jsonl"], {}),
-        ("bluesky-jsonl-catalog", "https://localhost/runs.jsonl?sig=hunter2hunter2", {}),
-        ("bluesky-bucket-catalog", "s3://bucket/runs", {"storage_options": {"key": "me", "secret": "hunter2"}}),
-        ("bluesky-jsonl-catalog", "/data", {"root_map": {"/a": "https://me:hunter2@localhost/a"}}),
-    ],
-)
-def test_credentials_are_not_in_readers(driver: str, place: Any, options: dict[str, Any], here: Path) -> None:
-    catalog = open_catalog(place, driver=driver, **options)
-    header = MemoryStore([EXAMPLES["scan"](here)])
-    for one in (catalog, intake.open_bluesky_federated_catalog({"lab": catalog})):
-        run = BlueskyRun(header, next(header.find()))
-        run.cat = one
-        with pytest.raises(UnsupportedOperation, match="was opened with credentials in ") as caught:
-            run.reader()
-        assert "hunter2" not in str(caught.value)
-
-
-def test_of_postgresql_by_a_file_that_has_the_password(
-    postgres: Postgres, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uri = postgres.uri().replace("postgres@", f"{GUARDED}:{PASSWORD}@")
-    run = write(open_catalog(uri, driver="bluesky-sql-catalog"), EXAMPLES["scan"](here))[-1]
-    with pytest.raises(UnsupportedOperation, match=r"credentials in uri, .*\{\{ env\(NAME\) \}\}"):
-        run.primary.reader()
-    (here / "lab.yml").write_text("sources: {runs: {driver: bluesky-sql-catalog, args: {uri: '{{ env(RUNS_URI) }}'}}}")
-    monkeypatch.setenv("RUNS_URI", uri)
-    saved = ReaderCatalog()
-    saved["scan"] = open_catalog("lab.yml").runs[-1].primary.reader()
-    saved.to_yaml_file("saved.yaml")
-    assert PASSWORD not in (here / "saved.yaml").read_text()
-    token, dataset = in_another_process(here / "saved.yaml", "scan")["scan"]
-    assert token == saved["scan"].token
-    assert dataset["data_vars"]["det"]["data"] == run.primary.read()["det"].values.tolist()
 
 
 class TestName:
@@ -377,18 +267,6 @@ class TestReader:
         assert not before.is_complete
         assert reader.read().is_complete
         assert reader["primary"].read().sizes["time"] == 11
-
-
-def test_a_saved_catalog_opens_from_another_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number, (driver, place) in enumerate(KINDS.values()):
-        catalog = write(open_catalog(place.replace("runs", f"{number}"), driver=driver), EXAMPLES["scan"](here))
-        catalog.save(str(here / "saved.yml"))
-        (here / "elsewhere").mkdir(exist_ok=True)
-        with monkeypatch.context() as elsewhere:
-            elsewhere.chdir(here / "elsewhere")
-            (again,) = open_catalog(here / "saved.yml").values()
-            assert list(again) == list(catalog)
-            assert len(again) == 1
 
 
 def test_names_of_the_classes_are_those_in_yaml() -> None:
