@@ -151,8 +151,11 @@ def _add_local(listed: Listed, text: str) -> None:
     names = sorted(found)
     if not names and not is_folder:
         listed.lack(text, f"nothing is at {text} yet", to_come=True)
-    for name in names:
-        _add_file(listed, os.path.join(folder, name) if name else folder, pattern.values(name))
+    places = [os.path.join(folder, name) if name else folder for name in names]
+    for name, path in zip(names, places, strict=True):
+        _add_file(listed, path, pattern.values(name))
+    if names and not any(path in listed.outputs or path in listed.problems for path in places):
+        listed.lack(text, f"nothing but folders is at {text}: name what is in them, and write braces of names as {{{{")
 
 
 def _root_in(folder: str) -> str | None:

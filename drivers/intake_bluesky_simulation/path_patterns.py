@@ -27,7 +27,8 @@ AS_REGEX: Final = {"**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
 class PathPattern:
     """A path in which fields stand for values, and ``*``, ``?``, ``[...]`` and ``**/`` for parts of names.
 
-    A field is ``{name:d}``, an integer; ``{name:f}``, a number; or ``{name}``, a text without slashes.
+    A field is ``{name:d}``, an integer; ``{name:f}``, a number; or ``{name}``, a text without slashes. Something fixed
+    stands between two fields, and between a star and a field: else nobody could tell where a value begins.
 
     Attributes
     ----------
@@ -60,12 +61,13 @@ class PathPattern:
         Raises
         ------
         PluginError
-            When a field is not of this form.
+            When a field is not of this form, or nothing tells where its value begins or ends.
         """
         glob, regex, readers = "", "", dict[str, Callable[[str], Any]]()
+        _check_borders(text)
         for literal, name, kind in _parts(text):
             glob += literal
-            regex += _as_regex(literal)
+            regex += _as_regex(literal, text)
             if name is None:
                 continue
             glob += "*"
@@ -102,10 +104,29 @@ def _parts(text: str) -> Iterator[tuple[str, str | None, str]]:
         yield literal, name, kind
 
 
-def _as_regex(literal: str) -> str:
+def _check_borders(text: str) -> None:
+    """Refuse fields that touch each other or a star: ``run*{seed:d}`` would read 3 of run123."""
+    before: str | None = None
+    for literal, name, _ in _parts(text):
+        for own, begins in ((before, False), (name, True)):
+            touches = literal.endswith("*") if begins else literal.startswith("*")
+            if own is not None and (touches or (begins and not literal and before is not None)):
+                raise PluginError(
+                    f"nothing in the pattern {text!r} tells where the value of {own!r} {'begins' if begins else 'ends'}"
+                    ": put what is fixed in the paths between fields, and between stars and fields"
+                )
+        before = name
+
+
+def _as_regex(literal: str, text: str) -> str:
     found, place = "", 0
     for magic in GLOB.finditer(literal):
         found += re.escape(literal[place : magic.start()])
-        found += AS_REGEX.get(magic[0]) or magic[0].replace("[!", "[^", 1)
+        part = AS_REGEX.get(magic[0]) or magic[0].replace("[!", "[^", 1)
+        try:
+            re.compile(part)
+        except re.error as error:
+            raise PluginError(f"{magic[0]} of the pattern {text!r} cannot be read: {error}") from error
+        found += part
         place = magic.end()
     return found + re.escape(literal[place:])

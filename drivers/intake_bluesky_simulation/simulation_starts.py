@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class SimulationStarts:
         origins = {"the catalog": self.parameters, **told, "the sweep": point or {}, "attributes": self._of(attributes)}
         parameters = _joined(origins, address)
         name = address if point is None else f"{address}\n{sorted_json(point)}"
-        start: Document = {"uid": str(uuid5(SPACE, name)), "time": self._when(address, modified, attributes)}
+        start: Document = {"uid": _uid(name), "time": self._when(address, modified, attributes)}
         start |= self.fields
         if parameters:
             start["parameters"] = parameters
@@ -112,6 +113,12 @@ class SimulationStarts:
                 "give start: {time: ...}, in seconds since 1970"
             )
         return modified
+
+
+def _uid(name: str) -> str:
+    """The UUID of version 5 of a name; that of the standard library takes none of files that are no UTF-8."""
+    digest = hashlib.sha1(SPACE.bytes + name.encode(errors="surrogatepass"), usedforsecurity=False).digest()
+    return str(UUID(bytes=digest[:16], version=5))
 
 
 def _joined(origins: Mapping[str, Mapping[str, Any]], address: str) -> dict[str, Any]:
@@ -159,7 +166,10 @@ def plain_parameter(value: Any) -> Any:
         return float(str(value))
     plain = to_plain(value)
     if isinstance(plain, bytes):
-        plain = plain.decode(errors="replace")
+        try:
+            plain = plain.decode()
+        except UnicodeDecodeError as error:
+            raise DamagedRun(f"{value!r:.60} is no value of a parameter: it is no text in UTF-8") from error
     if not _is_plain(plain):
         raise DamagedRun(f"{value!r:.60} is no value of a parameter: it is a {type(value).__name__}")
     return plain
@@ -190,7 +200,7 @@ def plain_attributes(attributes: Mapping[str, Any], most: int = 1000) -> dict[st
     """Those attributes of an output that documents have a form for, long ones aside."""
     found: dict[str, Any] = {}
     for name, value in attributes.items():
-        if np.size(value) > most:
+        if (np.size(value) or 0) > most:  # None, of what HDF5 calls empty
             continue
         try:
             found[str(name)] = plain_parameter(value)

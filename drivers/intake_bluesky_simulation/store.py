@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -161,7 +161,7 @@ class SimulationStore(RunStore):
             return before
         attributes = self._attributes(new)
         made = known | {one.output.path: self._of_output(one, attributes.get(one.output.path, {})) for one in new}
-        runs = {run.summary.uid: run for of in made.values() for run in of.runs}
+        runs = _by_uid(made)
         oldest = sorted((run.summary for run in runs.values()), key=lambda run: (run.time, run.uid))
         return _FoundSimulations(made, runs, oldest, [*listed.problems.values(), *_problems(made)])
 
@@ -292,6 +292,22 @@ class SimulationStore(RunStore):
 
 def _made(starts: SimulationStarts, arguments: Mapping[str, Any]) -> SimulationStore:
     return SimulationStore(starts, **arguments)
+
+
+def _by_uid(outputs: dict[str, _OfOutput]) -> dict[str, _Simulation]:
+    """All runs; outputs whose addresses differ in what is no part of a uid, such as queries of URLs, are left out."""
+    runs: dict[str, _Simulation] = {}
+    for path, of in outputs.items():
+        same = next((runs[run.summary.uid] for run in of.runs if run.summary.uid in runs), None)
+        if same is None:
+            runs |= {run.summary.uid: run for run in of.runs}
+            continue
+        told = (
+            f"it is left out: its runs would have the uids of those at {shown(same.found.output.path)}, for addresses "
+            "name runs without their queries and users. Give each a path of its own"
+        )
+        outputs[path] = replace(of, runs=(), problem=told)
+    return runs
 
 
 def _problems(outputs: Mapping[str, _OfOutput]) -> list[Problem]:

@@ -36,7 +36,7 @@ def sweep_points(datasets: Mapping[str, xr.Dataset], sweep: Sequence[str], addre
     Raises
     ------
     DamagedRun
-        When there is no such dimension, or two points have the same coordinates.
+        When there is no such dimension, two points have the same coordinates, or groups have different ones.
     """
     sizes = {dim: _size(datasets, dim, address) for dim in sweep}
     if math.prod(sizes.values()) > MOST:
@@ -45,7 +45,7 @@ def sweep_points(datasets: Mapping[str, xr.Dataset], sweep: Sequence[str], addre
             f"a sweep over {', '.join(sweep)} of {shown(address)} would be {runs} runs, and may be {MOST:,}: name the "
             "dimensions of parameters alone"
         )
-    values = {dim: _coordinates(datasets, dim, sizes[dim]) for dim in sweep}
+    values = {dim: _coordinates(datasets, dim, sizes[dim], address) for dim in sweep}
     seen = set[str]()
     for place in product(*map(range, sizes.values())):
         point: dict[Hashable, int] = dict(zip(sweep, place, strict=True))
@@ -69,15 +69,20 @@ def _size(datasets: Mapping[str, xr.Dataset], dim: str, address: str) -> int:
     raise DamagedRun(f"a sweep over {dim!r} was asked of {shown(address)}, which {found}")
 
 
-def _coordinates(datasets: Mapping[str, xr.Dataset], dim: str, size: int) -> list[dict[str, Any]]:
+def _coordinates(datasets: Mapping[str, xr.Dataset], dim: str, size: int, address: str) -> list[dict[str, Any]]:
     """What the coordinates along a dimension alone have at each place; the place itself where there are none."""
     found: dict[str, list[Any]] = {}
     for dataset in datasets.values():
         for name, coordinate in dataset.coords.items():
-            if coordinate.dims == (dim,) and str(name) not in found:
+            if coordinate.dims == (dim,):
                 values = coordinate.values
                 # Of dates `tolist` would make integers, and of short floats long ones that are not quite the same.
                 listed = values if values.dtype.kind in "mMf" else values.tolist()
-                found[str(name)] = [plain_parameter(one) for one in listed]
+                read = [plain_parameter(one) for one in listed]
+                if sorted_json(found.setdefault(str(name), read)) != sorted_json(read):
+                    raise DamagedRun(
+                        f"groups of {shown(address)} have other values of {str(name)!r} along {dim!r} of the sweep: "
+                        "which are of which point, nobody tells. Rename one of them"
+                    )
     named = found or {dim: list(range(size))}
     return [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]

@@ -204,7 +204,8 @@ def _along(curve: _Curve, name: str) -> xr.DataArray:
 
 def _interpolated(curve: _Curve, at: Array, name: str) -> xr.DataArray:
     """The values at some places within the axis: a line between neighbours."""
-    order = np.argsort(curve.places, kind="stable")[: int(np.isfinite(curve.places).sum())]  # what is no number is last
+    order = np.argsort(curve.places, kind="stable")
+    order = order[np.isfinite(curve.places[order])]
     places, values = curve.places[order], _along(curve, name)
     if not np.array_equal(order, np.arange(len(curve.places))):
         values = values.isel({name: order})
@@ -228,7 +229,9 @@ def _fitted(values: Any, model: Any, scale: Scale) -> tuple[Any, Any]:
     centre = (0.0, 0.0) if scale == "factor" else tuple(np.where(both, v, 0).sum() / count for v in (values, model))
     known, own = (np.where(both, array - middle, 0) for array, middle in zip((values, model), centre, strict=True))
     constant = "the simulated values are all the same there, or missing: no scale can be fitted, ask for scale=False"
-    factor = _quotient((known * own).sum(), (own**2).sum(), constant)
+    # Rounding of their mean leaves something of equal values, which is nothing to go by.
+    varies = scale == "factor" or np.where(both, model, -np.inf).max() > np.where(both, model, np.inf).min()
+    factor = _quotient((known * own).sum(), (own**2).sum() * varies, constant)
     return factor, centre[0] - factor * centre[1]
 
 

@@ -151,3 +151,21 @@ def test_units_of_values_count_where_they_are_not_scaled() -> None:
         compared(one, other, on="x", scale="both")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="on is a name, or"):
         compared(one, other, on=("x", "x", "x"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+@pytest.mark.parametrize(("value", "points"), [(0.1, 3), (0.1, 101), (1e-3, 10)])
+def test_equal_values_have_no_scale_though_their_mean_is_rounded(value: float, points: int, lazy: bool) -> None:
+    x = np.arange(float(points))
+    measured = xr.Dataset({"I": ("x", np.sin(x))}, {"x": x})
+    simulated = xr.Dataset({"I": ("x", chunked(np.full(points, value), lazy))}, {"x": x})
+    with pytest.raises(UnsupportedOperation, match="all the same there"):
+        compared(measured, simulated, on="x").compute()
+
+
+def test_no_value_is_beyond_the_last_where_the_axis_begins_at_no_number() -> None:
+    x = np.array([0.0, 1.0, 1.5, 2.0])
+    measured = xr.Dataset({"I": ("x", x)}, {"x": x})
+    simulated = xr.Dataset({"I": ("x", [9.0, 0.0, 1.0, 4.0])}, {"x": [-np.inf, 0.0, 1.0, 2.0]})
+    found = compared(measured, simulated, on="x", scale=False)
+    assert found.simulated.values.tolist() == [0, 1, 2.5, 4]

@@ -13,8 +13,9 @@ import numpy as np
 from intake_bluesky.datasets.stored_datasets.describe import StoredDataset
 from intake_bluesky.documents.columns import OBJECT, Array
 from intake_bluesky.documents.model import Document
+from intake_bluesky.errors import UnsupportedOperation
 
-__all__ = ["descriptors", "event_pages", "inline_bytes", "row_blocks"]
+__all__ = ["check_shape", "descriptors", "event_pages", "inline_bytes", "row_blocks"]
 
 PAGE_BYTES: Final = 2**20
 """Of the values in one event page, about: documents are read and sent whole."""
@@ -97,10 +98,26 @@ def event_pages(
         if begin >= end:
             continue
         (block,) = dask.compute({key: column[begin:end] for key, column in columns.items()})
+        for key, column in block.items():
+            check_shape(column, (end - begin, *columns[key].shape[1:]), key)
         for start in range(begin, end, rows):
             part = slice(start - begin, min(start + rows, end) - begin)
             data = {key: _listed(column[part]) for key, column in block.items()}
             yield _page(data, times[begin:end][part].tolist(), start, descriptor)
+
+
+def check_shape(values: Any, shape: tuple[int, ...], key: str) -> None:
+    """Refuse values of another shape than their dask array has: they would be repeated, or be those of other rows.
+
+    Raises
+    ------
+    UnsupportedOperation
+    """
+    if values.shape != shape:
+        raise UnsupportedOperation(
+            f"the dask array of {key!r} computes values of shape {values.shape} where it has {shape}: say so where it "
+            "is made, by the chunks of map_blocks"
+        )
 
 
 def _listed(column: Array) -> list[Any]:

@@ -26,7 +26,8 @@ def encode(data: Any, what: str) -> Any:
     Raises
     ------
     UnsupportedOperation
-        Where one of its objects is no text, which of a dask array is known when it is computed.
+        Where one of its objects is no text, or a dask array computes another dtype than it has, which is known when it
+        is computed.
 
     Examples
     --------
@@ -37,10 +38,11 @@ def encode(data: Any, what: str) -> Any:
     array([               20454, -9223372036854775808])
     """
     dtype, shape = encoded_form(data.dtype, data.shape)
-    return _mapped(partial(_encoded, what=what), data, dtype, shape)
+    return _mapped(partial(_encoded, what=what, declared=data.dtype), data, dtype, shape)
 
 
-def _encoded(block: Array, what: str) -> Array:
+def _encoded(block: Array, what: str, declared: np.dtype[Any]) -> Array:
+    block = _as_declared(np.asarray(block), what, declared)
     dtype, shape = encoded_form(block.dtype, block.shape)
     if block.dtype.kind == "O":
         return checked_text(block, what)
@@ -49,6 +51,18 @@ def _encoded(block: Array, what: str) -> Array:
     if not block.size:  # numpy views no bytes of nothing
         return np.empty(shape, dtype)
     return np.ascontiguousarray(block).view(dtype).reshape(shape)
+
+
+def _as_declared(block: Array, what: str, declared: np.dtype[Any]) -> Array:
+    """The values in the dtype that dask says they have, to which HDF5 and Zarr bring them whatever is lost."""
+    if block.dtype == declared or (declared.kind in "OT" and (is_text(block.dtype) or not block.size)):
+        return block
+    if block.dtype.kind == declared.kind and np.can_cast(block.dtype, declared, "safe"):
+        return block.astype(declared)
+    raise UnsupportedOperation(
+        f"{what} is of dtype {declared}, and its dask array computes values of {block.dtype}: say so where it is made, "
+        "by the dtype of map_blocks, or convert it there"
+    )
 
 
 def checked_text(objects: Array, what: str) -> Array:

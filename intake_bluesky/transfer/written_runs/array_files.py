@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 import dask.array as da
 import numpy as np
 
+from intake_bluesky.datasets.stored_datasets.documents import check_shape
 from intake_bluesky.runtime.optional import optional_import
 
 __all__ = ["ArrayFile", "HDF5File", "ZarrFile", "chunk_shape"]
@@ -109,6 +110,9 @@ class _OpenArray:
         self._name, self._array = name, array
 
     def __setitem__(self, region: Any, values: Any) -> None:
+        # Both libraries would repeat values to fill the region.
+        shape = tuple(len(range(*own.indices(n))) for own, n in zip(region, self._array.shape, strict=True))
+        check_shape(values, shape, self._name)
         self._array[region] = values
 
     def __dask_tokenize__(self) -> tuple[str, str, int]:
