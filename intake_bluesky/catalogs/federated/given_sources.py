@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from intake.catalog.local import YAMLFileCatalog
@@ -37,6 +37,8 @@ class GivenSource:
         That of the file.
     trusted, said : bool
         Whether the file is of this machine, and whether the user said that it is to be trusted.
+    parameters : mapping
+        Values for parameters that the file of a source that is named declares for all of its sources.
     owner : str
         What it is a source of, in messages.
     """
@@ -47,6 +49,7 @@ class GivenSource:
     folder: str | None = None
     trusted: bool = True
     said: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     owner: str = "a federation"
 
     @property
@@ -116,8 +119,13 @@ class GivenSource:
         if file:
             return self._of_file(file["file"], file["entry"])
         if self._is_beside:
-            return named_entry(self.parent, self.given, self._file)
+            return named_entry(self._with_parameters(self.parent), self.given, self._file)
         return self._installed()
+
+    def _with_parameters(self, catalog: Any) -> Any:
+        """A file with the values of parameters that are for it: as its own defaults, and trusted as little."""
+        values = {name: value for name, value in self.parameters.items() if name in catalog.user_parameters}
+        return catalog(**values) if values else catalog
 
     def _inline(self, given: dict[str, Any]) -> Any:
         """A source that is described in the place of a name, as one of its file."""
@@ -143,7 +151,8 @@ class GivenSource:
         if not self.trusted:
             check_remote(place, f"the file of source {self.name!r}")
         options = {} if self.parent is None or self.parent.path != place else self.parent.storage_options or {}
-        return named_entry(open_catalog(place, trust=self.said, storage_options=options), entry, place)
+        catalog = self._with_parameters(open_catalog(place, trust=self.said, storage_options=options))
+        return named_entry(catalog, entry, place)
 
     def _installed(self) -> Any:
         where = f"in {self._file}" if self._file else "installed"
