@@ -15,7 +15,7 @@ from intake_bluesky.catalogs.yaml_files.entries import SourceParser
 from intake_bluesky.catalogs.yaml_files.named_entry import YAML_ENTRY, named_entry
 from intake_bluesky.errors import CatalogNotFound, PluginError, StoreUnavailable, UntrustedName
 from intake_bluesky.runtime.secrets import shown
-from intake_bluesky.runtime.trust import TRUST, check_remote, resolve_against
+from intake_bluesky.runtime.trust import TRUST, check_remote, origin_of, resolve_against
 
 __all__ = ["GivenSource"]
 
@@ -130,6 +130,11 @@ class GivenSource:
     def _inline(self, given: dict[str, Any]) -> Any:
         """A source that is described in the place of a name, as one of its file."""
         parent = self.parent
+        if parent is not None and given.get("parameters"):  # by now its templates were filled in without them
+            raise PluginError(
+                f"source {self.name!r} of {self.owner} declares parameters, which are lost there: declare them for all "
+                f"of the file, in its metadata, or beside the args of {self.owner}; or name the source"
+            )
         parser = SourceParser(
             {"sources": {self.name: given}},
             trusted=self.trusted,
@@ -144,13 +149,15 @@ class GivenSource:
         (entry,) = parser.data["data_sources"]
         entry._catalog = parent
         entry._filesystem = None if parent is None else parent.filesystem
-        return entry.get()
+        return entry()  # not by `get`: then the catalog would not know by which entry it is trusted
 
     def _of_file(self, path: str, entry: str | None) -> Any:
         place = resolve_against(self.folder, path)
         if not self.trusted:
             check_remote(place, f"the file of source {self.name!r}")
-        options = {} if self.parent is None or self.parent.path != place else self.parent.storage_options or {}
+        # Options of the file are for its own server, and for no other.
+        beside = self.parent is not None and origin_of(place) == origin_of(str(self.parent.path))
+        options = (self.parent.storage_options or {}) if beside and "://" in place else {}
         catalog = self._with_parameters(open_catalog(place, trust=self.said, storage_options=options))
         return named_entry(catalog, entry, place)
 
