@@ -127,7 +127,9 @@ def bucket(request: pytest.FixtureRequest, hosted: Path, buckets: Buckets) -> tu
     for path in hosted.rglob("*"):
         if path.is_file():
             buckets.client.upload_file(str(path), request.param, f"{prefix}/{path.relative_to(hosted).as_posix()}")
-    keys: dict[str, Any] = {"key": buckets.key, "secret": buckets.secret} if request.param == "private" else {"anon": True}
+    keys: dict[str, Any] = (
+        {"key": buckets.key, "secret": buckets.secret} if request.param == "private" else {"anon": True}
+    )
     return f"s3://{request.param}/{prefix}", {**keys, "endpoint_url": buckets.endpoint}
 
 
@@ -196,13 +198,16 @@ def test_what_a_hosted_file_may_not(web: str, bucket: tuple[str, dict[str, Any]]
 
 def test_a_file_of_this_machine_runs_no_shell(tmp_path: Path) -> None:
     """Nor do those that it names, nor a source in a federation; whoever opens it."""
-    (tmp_path / "here.yml").write_text(FILES["evil.yml"] + """
+    (tmp_path / "here.yml").write_text(
+        FILES["evil.yml"]
+        + """
   within:
     driver: bluesky-federated-catalog
     parameters: {ran: {description: "", type: str, default: "shell(touch ran)"}}
     args: {sources: {a: shell, b: {driver: bluesky-jsonl-catalog, args: {paths: "{{ ran }}"}}}}
   nested: {driver: yaml_file_cat, args: {path: "{{ CATALOG_DIR }}/here.yml"}}
-""")
+"""
+    )
     for opens in (open_catalog, intake.open_catalog):
         catalog = opens(str(tmp_path / "here.yml"))
         assert not catalog.getshell
