@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import intake
 import pytest
 
-from intake_bluesky import BlueskyCatalog, open_catalog
+from intake_bluesky import open_catalog
 from intake_bluesky.catalogs.argument_checks import WrongArgument
 from intake_bluesky.catalogs.federated import BlueskyFederatedCatalog
 from intake_bluesky.errors import StoreUnavailable
 
 SITE = "{description: where, type: str, default: env(A_SITE), allowed: ['', lab, cluster]}"
-OUTER = (
-    """
-metadata: {parameters: {site: %s}}
+OUTER = """
+metadata: {parameters: {site: SITE}}
 sources:
   runs: {driver: bluesky-jsonl-catalog, container: catalog, args: {paths: "{{ CATALOG_DIR }}/outer-{{ site }}"}}
   inner: {driver: yaml_file_cat, container: catalog, args: {path: "{{ CATALOG_DIR }}/inner.yml"}}
@@ -36,17 +36,12 @@ sources:
     driver: bluesky-federated-catalog
     container: catalog
     args: {sources: {beside: runs, other: inner.yml:runs}}
-"""
-    % SITE
-)
-INNER = (
-    """
-metadata: {parameters: {site: %s}}
+""".replace("SITE", SITE)
+INNER = """
+metadata: {parameters: {site: SITE}}
 sources:
   runs: {driver: bluesky-jsonl-catalog, container: catalog, args: {paths: "{{ CATALOG_DIR }}/inner-{{ site }}"}}
-"""
-    % SITE
-)
+""".replace("SITE", SITE)
 PLAIN = 'sources: {runs: {driver: bluesky-jsonl-catalog, args: {paths: "{{ CATALOG_DIR }}/plain"}}}'
 
 
@@ -135,11 +130,12 @@ def test_in_python(outer: Path) -> None:
 
 def test_what_cannot_be(outer: Path) -> None:
     catalog = open_catalog(outer)
-    for ask in (
+    asked: list[Callable[[], Any]] = [
         lambda: catalog.runs(site="moon"),
         lambda: catalog(site="moon").runs,
         lambda: BlueskyFederatedCatalog({"a": f"{outer}:runs"}, parameters={"site": "moon"}).sources["a"],
-    ):
+    ]
+    for ask in asked:
         with pytest.raises(StoreUnavailable, match="site=moon is not one of the allowed values: ,lab,cluster"):
             ask()
     with pytest.raises(WrongArgument, match="has no argument 'sit'"):

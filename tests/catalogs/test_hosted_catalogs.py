@@ -161,7 +161,7 @@ def test_keys_of_the_environment_open_the_file_and_nothing_that_it_names(
         return
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", options["key"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", options["secret"])
-    with pytest.raises(StoreUnavailable, match="source 'files' of the federation cannot be read: .*Access Denied"):
+    with pytest.raises(StoreUnavailable, match=r"source 'files' of the federation cannot be read: .*Access Denied"):
         len(open_catalog(f"{url}/catalog.yml")["all"])
     read_all(open_catalog(f"{url}/catalog.yml", trust=True)["all"])
 

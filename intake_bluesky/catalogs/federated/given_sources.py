@@ -155,9 +155,10 @@ class GivenSource:
         place = resolve_against(self.folder, path)
         if not self.trusted:
             check_remote(place, f"the file of source {self.name!r}")
-        # Options of the file are for its own server, and for no other.
-        beside = self.parent is not None and origin_of(place) == origin_of(str(self.parent.path))
-        options = (self.parent.storage_options or {}) if beside and "://" in place else {}
+        options = {}
+        # Those of the file that names it are for the same server, and for no other.
+        if self.parent is not None and "://" in place and origin_of(place) == origin_of(str(self.parent.path)):
+            options = self.parent.storage_options or {}
         catalog = self._with_parameters(open_catalog(place, trust=self.said, storage_options=options))
         return named_entry(catalog, entry, place)
 

@@ -46,7 +46,8 @@ class SharesParameters:
         return super().__getitem__(key)  # type: ignore[misc]  # Intake's
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "chosen": self._chosen}  # type: ignore[misc]  # Intake's
+        state: Any = super().__getstate__()
+        return {**state, "chosen": self._chosen}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         rest = dict(state)
