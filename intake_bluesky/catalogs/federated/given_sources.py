@@ -155,7 +155,7 @@ class GivenSource:
         place = resolve_against(self.folder, path)
         if not self.trusted:
             check_remote(place, f"the file of source {self.name!r}")
-        options = {}
+        options: dict[str, Any] = {}
         # Those of the file that names it are for the same server, and for no other.
         if self.parent is not None and "://" in place and origin_of(place) == origin_of(str(self.parent.path)):
             options = self.parent.storage_options or {}
