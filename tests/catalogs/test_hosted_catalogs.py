@@ -185,6 +185,45 @@ def test_on_a_web_server(web: str, opens: Any) -> None:
     read_all(opens(f"{web}/web.yml")["all"], {"files": 1, "runs": 1, "zarr": 1})
 
 
+@pytest.mark.parametrize("opens", [open_catalog, intake.open_catalog], ids=["ours", "intake"])
+def test_the_environment_is_for_files_of_one_server_and_if_it_is_said(
+    opens: Any, hosted: Path, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that a file names on its own server are as it is; others learn nothing, whatever was said of it."""
+    monkeypatch.setenv("A_SECRET", "hunter2")
+    leaf = """
+sources:
+  runs:
+    driver: bluesky-jsonl-catalog
+    container: catalog
+    parameters: {word: {description: "", type: str, default: env(A_SECRET)}}
+    args: {paths: "{{ CATALOG_DIR }}/{{ word }}{{ env('A_SECRET') }}"}
+"""
+    (hosted / "leaf.yml").write_text(leaf, encoding="utf-8")
+    other = web.replace("127.0.0.1", "localhost")
+    names = {"beside": "leaf.yml:runs", "below": "nested.runs", "there": f"{other}/leaf.yml:runs"}
+    (hosted / "root.yml").write_text(
+        f"""
+sources:
+  nested: {{driver: yaml_file_cat, container: catalog, args: {{path: "{{{{ CATALOG_DIR }}}}/leaf.yml"}}}}
+  away: {{driver: yaml_file_cat, container: catalog, args: {{path: "{other}/leaf.yml"}}}}
+  all: {{driver: bluesky-federated-catalog, container: catalog, args: {{sources: {json.dumps(names)}}}}}
+""",
+        encoding="utf-8",
+    )
+    told = open_catalog(f"{web}/root.yml", getenv=True)
+    assert {name: "hunter2hunter2" in repr(one.store) for name, one in told.all.sources.items()} == {
+        "beside": True, "below": True, "there": False
+    }  # fmt: skip
+    assert "hunter2" not in repr(told.away.runs.store)
+    untold = opens(f"{web}/root.yml")
+    sources = untold.all.sources
+    shown = {repr(sources[name].store) for name in ("beside", "there")}
+    if opens is open_catalog:
+        shown |= {repr(one.store) for one in (sources["below"], untold.nested.runs, untold.away.runs)}
+    assert not [text for text in shown if "hunter2" in text]
+
+
 def test_what_a_hosted_file_may_not(web: str, bucket: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
     url, options = bucket
     for catalog in (open_catalog(f"{web}/evil.yml"), open_catalog(f"{url}/evil.yml", storage_options=options)):

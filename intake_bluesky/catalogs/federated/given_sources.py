@@ -10,7 +10,7 @@ from typing import Any
 from intake.catalog.local import YAMLFileCatalog
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
-from intake_bluesky.catalogs.yaml_files.catalog import open_catalog
+from intake_bluesky.catalogs.yaml_files.catalog import YAMLCatalog, open_catalog
 from intake_bluesky.catalogs.yaml_files.entries import SourceParser
 from intake_bluesky.catalogs.yaml_files.named_entry import YAML_ENTRY, named_entry
 from intake_bluesky.errors import CatalogNotFound, PluginError, StoreUnavailable, UntrustedName
@@ -156,10 +156,11 @@ class GivenSource:
         if not self.trusted:
             check_remote(place, f"the file of source {self.name!r}")
         options: dict[str, Any] = {}
-        # Those of the file that names it are for the same server, and for no other.
+        # What the user said of the file that names it is for the same server, and for no other.
         if self.parent is not None and "://" in place and origin_of(place) == origin_of(str(self.parent.path)):
-            options = self.parent.storage_options or {}
-        catalog = self._with_parameters(open_catalog(place, trust=self.said, storage_options=options))
+            said = isinstance(self.parent, YAMLCatalog) and self.parent.getenv  # of Intake's it is so if nobody says
+            options = {"storage_options": self.parent.storage_options, **({"getenv": True} if said else {})}
+        catalog = self._with_parameters(open_catalog(place, trust=self.said, **options))
         return named_entry(catalog, entry, place)
 
     def _installed(self) -> Any:
