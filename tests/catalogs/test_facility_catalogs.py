@@ -211,6 +211,7 @@ def facility(
 
 
 WHERE = ["both", "bucket", "database", "group", "laptop", "zarr"]
+COUNTS = {"laptop": 2, "database": 1, "group": 1, "bucket": 2, "zarr": 1, "simulations": 3}
 
 
 @pytest.mark.parametrize("opens", [open_catalog, intake.open_catalog])
@@ -219,9 +220,7 @@ def test_all_of_a_facility(facility: Path, opens: Any) -> None:
     assert set(catalog.all.sources.states.values()) == {"not opened yet"}
     assert sorted(places(catalog.experiments)) == WHERE
     assert len(catalog.all) == len(WHERE) + len(LATTICE)
-    assert catalog.all.sources.counts() == {
-        "laptop": 2, "database": 1, "group": 1, "bucket": 2, "zarr": 1, "simulations": 3
-    }  # fmt: skip
+    assert catalog.all.sources.counts() == COUNTS
     assert catalog.all.problems == ()
     assert places(catalog.failed) == places(catalog.database.failed) == ["database"]
     assert [run.origin.source for run in catalog.failed.values()] == ["all/database"]
@@ -250,3 +249,22 @@ def test_what_is_not_there_is_left_out_and_told(facility: Path, monkeypatch: pyt
     with pytest.warns(SourceLeftOutWarning, match="source 'group' of the federation cannot be read"):
         assert sorted(places(catalog)) == [where for where in WHERE if where != "group"]
     assert [problem.where for problem in catalog.problems] == ["all: group"]
+
+
+def test_the_same_files_in_a_bucket(
+    facility: Path, bucket_variables: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trusted, for they name servers and folders of the user's, and send the user's keys."""
+    place = uuid4().hex
+    for path in facility.parent.iterdir():
+        bucket_variables.client.upload_file(str(path), "private", f"{place}/{path.name}")
+    for a in LATTICE:
+        output = tmp_path / "simulations" / f"Si_a_{a}.nc"
+        bucket_variables.client.upload_file(str(output), "private", f"{place}/sims/{output.name}")
+    monkeypatch.setenv("BLUESKY_RUNS", str(tmp_path / "laptop-data" / "runs"))
+    monkeypatch.setenv("BLUESKY_SIMULATIONS", f"s3://private/{place}/sims")
+    catalog = open_catalog(f"s3://private/{place}/facility.yml", trust=True)
+    assert sorted(places(catalog.experiments)) == WHERE
+    assert catalog.all.sources.counts() == COUNTS
+    found = catalog(site="cloud").all.sources["laptop"]
+    assert dict(found.root_map) == {"/beamline": "s3://beamline"}
