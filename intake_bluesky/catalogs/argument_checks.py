@@ -61,6 +61,7 @@ ARGUMENTS: Final[Mapping[str, Kind]] = {
     "data_roots": ("a list of folders or URLs, data_roots: [/data]", _listed),
     "transforms": ("a mapping of names of documents to functions or dotted names", _named),
     "storage_options": ("a mapping of options by name", _options),
+    "parameters": ("a mapping of values by name", _options),
     "metadata": ("a mapping", lambda value: isinstance(value, Mapping)),
     "ttl": ("a number of seconds", _number),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 import yaml
+from intake.catalog.base import Catalog
 
 from intake_bluesky.catalogs.argument_checks import check_arguments
 from intake_bluesky.catalogs.argument_source import ArgumentSource
@@ -68,7 +69,9 @@ class KeepsArguments(IntakeObject):
         # Intake would pass on what it captured, without secrets. A catalog of a YAML file is made again from its entry,
         # which has its own secrets; then only those that the user passed are missing.
         again = self._secrets if self._entry is None else self._secrets.keys() & self.__dict__.get("_passed_kwargs", ())
-        new = super().configure_new(**{**{name: self._secrets[name] for name in again}, **kwargs})  # type: ignore[misc]
+        given = {**{name: self._secrets[name] for name in again}, **kwargs}
+        # Past Intake's own, which takes a parameter of the whole file for one of this catalog, and leaves it out.
+        new = super(Catalog, self).configure_new(**given)  # type: ignore[misc]
         source: ArgumentSource = self._source  # type: ignore[attr-defined]  # of `KnowsItsSource`
         if self._entry is None and not source.trusted:  # of a search, or unpickled: the arguments are of a file
             new._source_kept = source.passing(kwargs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -46,6 +47,11 @@ class FederatedStore(RunStore):
         See `FederatedSources`.
     timeout : float or None
         Seconds in which a source has to give its next results.
+
+    Attributes
+    ----------
+    read_at_most : int or None
+        Bytes of data that a search may read in each source; None for the limits that the sources have.
     """
 
     ordered = True
@@ -61,15 +67,24 @@ class FederatedStore(RunStore):
     ) -> None:
         self.sources = FederatedSources(openers, on_error, timeout)
         self.write_to = write_to
+        self.read_at_most: int | None = None
         self._origins: HeaderCache[Origin] = HeaderCache(REMEMBERED)
 
     def __reduce__(self) -> Any:
-        return _unpickled, (type(self), self.sources, self.write_to)
+        return _unpickled, (type(self), self.sources, self.write_to, self.read_at_most)
 
     def with_openers(self, openers: Mapping[str, SourceOpener]) -> FederatedStore:
         """The same of sources that are opened otherwise."""
         own = self.sources
         return type(self)(openers, write_to=self.write_to, on_error=own.on_error, timeout=own.timeout)
+
+    def reading_at_most(self, size: int | None) -> FederatedStore:
+        """The same store, of which a search reads at most so many bytes of data in each source."""
+        if size == self.read_at_most:
+            return self
+        limited = copy(self)
+        limited.read_at_most = size
+        return limited
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(self.sources.openers)})"
@@ -87,7 +102,7 @@ class FederatedStore(RunStore):
 
         def runs_of(name: str, source: FederatedRuns) -> Iterator[RunSummary]:
             origin = self._named(name, source.origin)
-            for run in _searched(source, plan).runs(order=plan.order, limit=stop):
+            for run in self._searched(source, plan).runs(order=plan.order, limit=stop):
                 own = origin if run.origin is None else self._named(name, run.origin)
                 # Not by `dataclasses.replace`, which takes as long as all else.
                 yield RunSummary(run.uid, run.time, run.scan_id, run.start, run.stop, own)
@@ -103,23 +118,24 @@ class FederatedStore(RunStore):
 
     def _looked_up(self, paths: tuple[Path, ...], plan: Plan) -> Lookup:
         rank = rank_of(plan.order)
-        with self.sources.streams(lambda _, source: _lookup(source, paths, plan)) as streams:
+        with self.sources.streams(lambda _, source: self._lookup(source, paths, plan)) as streams:
             yield from _merged(streams, plan.order, lambda one: rank(one[1], one[0]), lambda one: one[0])
 
     def count(self, plan: Plan = ALL_RUNS) -> int:
         """Count the runs, those of several sources once."""
         if len(self.sources) == 1:
-            return sum(number for _, number in self.sources.each(lambda _, source: _searched(source, plan).count()))
-        found = self.sources.each(lambda _, source: [uid for uid, _, _ in _lookup(source, (), plan)])
+            counts = self.sources.each(lambda _, source: self._searched(source, plan).count())
+            return sum(number for _, number in counts)
+        found = self.sources.each(lambda _, source: [uid for uid, _, _ in self._lookup(source, (), plan)])
         return len(set().union(*(uids for _, uids in found)))
 
     def distinct(self, path: Path, plan: Plan = ALL_RUNS) -> Iterable[tuple[Any, int]]:
         """Yield the values, of several copies of a run that of the first."""
         if len(self.sources) == 1:
-            told = self.sources.each(lambda _, source: _distinct(source, path, plan))
+            told = self.sources.each(lambda _, source: self._distinct(source, path, plan))
             return (pair for _, pairs in told for pair in pairs)
         found = self.sources.each(
-            lambda _, source: [(uid, value) for uid, _, (value,) in _lookup(source, (path,), plan)]
+            lambda _, source: [(uid, value) for uid, _, (value,) in self._lookup(source, (path,), plan)]
         )
         values: dict[str, Any] = {}
         for _, pairs in found:
@@ -128,9 +144,40 @@ class FederatedStore(RunStore):
 
     def server_plan(self, plan: Plan) -> str:
         """Say what each source does."""
-        told = self.sources.each(lambda _, source: _plan_of(source, plan))
+        told = self.sources.each(lambda _, source: self._plan_of(source, plan))
         parts = [f"{name}: {text}" for name, text in told]
         return "; ".join([*parts, *(f"{name}: left out, {why}" for name, why in self.sources.failures().items())])
+
+    def _searched(self, source: FederatedRuns, plan: Plan) -> Selection:
+        # Keys that no run has are looked for in all sources together.
+        selection = replace(source.selection.narrowed(plan.pushed), unknown=None)
+        if self.read_at_most is None:
+            return selection
+        store = selection.store
+        within = store.reading_at_most(self.read_at_most) if isinstance(store, FederatedStore) else store
+        return replace(selection, store=within, read_at_most=self.read_at_most)
+
+    def _lookup(self, source: FederatedRuns, paths: tuple[Path, ...], plan: Plan) -> Lookup:
+        selection = self._searched(source, plan)
+        own = selection.plan(order=plan.order).whole
+        found = selection.store.lookup(paths, own) if own is not None and own.ordered else None
+        if found is not None:
+            return found
+        runs = selection.runs(order=plan.order)
+        return ((run.uid, run.time, tuple(value_of(run, path) for path in paths)) for run in runs)
+
+    def _distinct(self, source: FederatedRuns, path: Path, plan: Plan) -> Iterable[tuple[Any, int]]:
+        selection = self._searched(source, plan)
+        own = selection.plan().whole
+        found = None if own is None else selection.store.distinct(path, own)
+        if found is not None:
+            return list(found)
+        return [(value, 1) for _, _, (value,) in self._lookup(source, (path,), plan) if value is not MISSING]
+
+    def _plan_of(self, source: FederatedRuns, plan: Plan) -> str:
+        own = self._searched(source, plan).plan(order=plan.order)
+        left = "" if own.whole is not None else f", and finishes {own.residual!r} run by run"
+        return f"finds {own.pushed!r}{left}"
 
     def header(self, uid: str) -> RunHeader:
         """Describe a run as the first source that has it does; all are asked at once."""
@@ -258,8 +305,11 @@ class FederatedStore(RunStore):
         raise UnsupportedOperation(f"nothing is removed from {self!r}: remove the run from the sources that have it")
 
 
-def _unpickled(kind: type[FederatedStore], sources: FederatedSources, write_to: str | None) -> FederatedStore:
-    return kind(sources.openers, write_to=write_to, on_error=sources.on_error, timeout=sources.timeout)
+def _unpickled(
+    kind: type[FederatedStore], sources: FederatedSources, write_to: str | None, read_at_most: int | None
+) -> FederatedStore:
+    made = kind(sources.openers, write_to=write_to, on_error=sources.on_error, timeout=sources.timeout)
+    return made.reading_at_most(read_at_most)
 
 
 def _merged(streams: Sequence[Iterator[T]], order: Order, key: Any, uid: Callable[[T], str]) -> Iterator[T]:
@@ -272,32 +322,3 @@ def _merged(streams: Sequence[Iterator[T]], order: Order, key: Any, uid: Callabl
         if (own := uid(one)) not in seen:
             seen.add(own)
             yield one
-
-
-def _searched(source: FederatedRuns, plan: Plan) -> Selection:
-    # Keys that no run has are looked for in all sources together.
-    return replace(source.selection.narrowed(plan.pushed), unknown=None)
-
-
-def _lookup(source: FederatedRuns, paths: tuple[Path, ...], plan: Plan) -> Lookup:
-    selection = _searched(source, plan)
-    own = selection.plan(order=plan.order).whole
-    found = selection.store.lookup(paths, own) if own is not None and own.ordered else None
-    if found is not None:
-        return found
-    runs = selection.runs(order=plan.order)
-    return ((run.uid, run.time, tuple(value_of(run, path) for path in paths)) for run in runs)
-
-
-def _distinct(source: FederatedRuns, path: Path, plan: Plan) -> Iterable[tuple[Any, int]]:
-    selection = _searched(source, plan)
-    own = selection.plan().whole
-    found = None if own is None else selection.store.distinct(path, own)
-    if found is not None:
-        return list(found)
-    return [(value, 1) for _, _, (value,) in _lookup(source, (path,), plan) if value is not MISSING]
-
-
-def _plan_of(source: FederatedRuns, plan: Plan) -> str:
-    own = _searched(source, plan).plan(order=plan.order)
-    return f"finds {own.pushed!r}" + ("" if own.whole is not None else f", and finishes {own.residual!r} run by run")

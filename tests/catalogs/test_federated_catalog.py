@@ -163,11 +163,10 @@ def test_wrong_arguments() -> None:
         ({"sources": {"a": lab}, "on_error": "ignore"}, "on_error is 'raise', 'warn', 'skip'"),
         ({"sources": {"a": lab}, "timeout": 0}, "timeout is a number"),
         ({"sources": {"a": lab}, "root_map": {"/a": "/b"}}, "root_map is for each source"),
+        ({"sources": {"a": lab}, "parameters": ["site"]}, "'parameters' .* is a mapping of values by name"),
     ):
         with pytest.raises(WrongArgument, match=told):
             BlueskyFederatedCatalog(**arguments)
-    with pytest.raises(WrongArgument, match="read_at_most is for each source"):
-        BlueskyFederatedCatalog({"a": lab}).search(read_at_most="1 MB")
 
 
 def test_a_cycle_is_an_error_that_names_the_path(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from intake_bluesky.apps.demo import silicon_act
 from intake_bluesky.apps.demo.tour import CATALOG
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog, open_catalog
+from intake_bluesky.catalogs.yaml_files.catalog import YAMLCatalog
 from intake_bluesky.testing.runs import EXAMPLES
 from tests.drivers.simulated import LATTICE, pattern, sweep, write
 
@@ -17,24 +18,32 @@ FILES = sorted(path.name for path in CATALOGS.iterdir())
 RUNS = {
     "bucket.yml": {"archive": "bucket-data/runs"},
     "demo.yml": {"demo": "demo-data/runs"},
+    "laptop.yml": {"runs": "laptop-data/runs"},
     "silicon.yml": {"images": "demo-data/silicon/images", "patterns": "demo-data/silicon/patterns"},
+    "zarr-archive.yml": {"archive": "zarr-data/runs"},
 }
 """File to entry to the folder, beside catalogs/, where its runs lie."""
 
 
 SIMULATIONS = {"simulations.yml": ["files", "sweep"]}
 """File to entries, which show outputs and cannot be written."""
+SERVERS = {
+    "facility-mongodb.yml": ["runs", "failed"],
+    "facility.yml": ["all", "experiments", "failed", "database"],
+    "group-postgresql.yml": ["runs"],
+}
+"""File to entries, for which `test_facility_catalogs` has the servers."""
 
 
 def test_every_file_is_here() -> None:
-    assert sorted([*RUNS, *SIMULATIONS]) == FILES
+    assert sorted([*RUNS, *SIMULATIONS, *SERVERS]) == FILES
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_opens_where_it_stands(name: str) -> None:
     catalog = open_catalog(str(CATALOGS / name))
-    assert set(RUNS.get(name) or SIMULATIONS[name]) <= set(catalog)
-    assert all(isinstance(catalog[entry], BlueskyCatalog) for entry in catalog)
+    assert set((RUNS | SIMULATIONS | SERVERS)[name]) <= set(catalog)
+    assert all(isinstance(catalog[entry], BlueskyCatalog | YAMLCatalog) for entry in catalog)
 
 
 def test_simulations_lie_beside_it(tmp_path: Path) -> None:

@@ -39,10 +39,13 @@ from intake_bluesky_bucket import BlueskyBucketCatalog
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from intake_bluesky_mongo import EmbeddedStore, NormalizedStore
 from intake_bluesky_msgpack import BlueskyMsgpackCatalog
+from intake_bluesky_simulation import BlueskySimulationCatalog
 from intake_bluesky_sql import SQLStore
 from intake_bluesky_zarr import BlueskyZarrCatalog
 from tests.drawn import drawn
 from tests.drivers.mongo_stores import EAGER
+from tests.drivers.simulated import LATTICE, pattern
+from tests.drivers.simulated import write as write_output
 from tests.servers.mongo import new_database, uri_of
 from tests.servers.postgres import Postgres
 from tests.servers.s3 import Buckets
@@ -267,7 +270,7 @@ def test_queries_have_one_answer_in_every_store(stores: Stores) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of runs that cannot be read where they would decide
-def test_a_federation_of_all_stores_finds_what_each_does(stores: Stores, buckets: Buckets) -> None:
+def test_a_federation_of_all_stores_finds_what_each_does(stores: Stores, buckets: Buckets, tmp_path: Path) -> None:
     """Every kind of query, order and facet, over servers, files and buckets at once; some runs are in two of them."""
     options = {"key": buckets.key, "secret": buckets.secret, "endpoint_url": buckets.endpoint}
     for name, driver in (("bucket", BlueskyBucketCatalog), ("Zarr", BlueskyZarrCatalog)):
@@ -281,6 +284,11 @@ def test_a_federation_of_all_stores_finds_what_each_does(stores: Stores, buckets
         assert all(error is None or isinstance(error, UnsupportedOperation) for error in errors)
         if None in errors:
             whole.put(documents)
+    for a in LATTICE:
+        write_output(pattern(a), tmp_path / f"a_{a}.nc")
+    stores["simulations"] = BlueskySimulationCatalog(f"{tmp_path}/a_{{a:f}}.nc").store
+    for simulation in stores["simulations"].find():
+        whole.put(list(stores["simulations"].documents(simulation.uid)))
     for store in stores.values():
         store.refresh()
     assert whole.count() > 20
@@ -295,8 +303,10 @@ def test_a_federation_of_all_stores_finds_what_each_does(stores: Stores, buckets
             keys = ("plan_name", "-stop.exit_status", "scan_id")
             assert list(found.sort(*keys)) == list(right.sort(*keys)), query
             assert found.distinct(*keys[::2], missing=True) == right.distinct(*keys[::2], missing=True), query
-    assert {run.origin.source for run in federated.values()} > {"JSONL", "SQLite", "PostgreSQL", "bucket", "Zarr"}
-    for kind in ("bucket", "Zarr"):
+    assert {run.origin.source for run in federated.values()} > {
+        "JSONL", "SQLite", "PostgreSQL", "bucket", "Zarr", "simulations"
+    }  # fmt: skip
+    for kind in ("bucket", "Zarr", "simulations"):
         stores[kind].close()
 
 

@@ -20,7 +20,7 @@ from intake_bluesky.catalogs.federated import BlueskyFederatedCatalog
 from intake_bluesky.catalogs.federated.given_sources import GivenSource
 from intake_bluesky.documents.model import RunHeader, RunSummary
 from intake_bluesky.errors import RunNotFound, SearchTooLarge, StoreUnavailable, UnsupportedOperation
-from intake_bluesky.query import ALL, Query, ScanID, Start
+from intake_bluesky.query import ALL, Data, Query, ScanID, Start
 from intake_bluesky.search.distinct import facets
 from intake_bluesky.search.federated_store import FederatedStore
 from intake_bluesky.search.ordering import Arrangement, Sorting
@@ -306,3 +306,49 @@ def test_a_wrong_question_is_nobodys_fault() -> None:
     with pytest.raises(SearchTooLarge):
         list(catalog)
     assert catalog.sources.states["s1"] == "open"
+
+
+def _reading(uids: str, *, read_at_most: int | None = None) -> BlueskyCatalog:
+    """Runs of 10 values of 8 bytes each, of which no statistics are kept."""
+    runs = []
+    for uid in uids:
+        run = RunComposer(uid)
+        primary = run.descriptor({"x": data_key("number")})
+        for n in range(10):
+            run.event(primary, {"x": float(n)})
+        run.stop()
+        runs.append(run.documents)
+    return BlueskyCatalog(MemoryStore(runs), read_at_most=read_at_most)
+
+
+NEEDED = 2 * 10 * 8
+"""Bytes of each source that a search for values of x has to read, until what it found out is kept."""
+HIGH = Data("x").max() > 5
+
+
+def _nested() -> BlueskyFederatedCatalog:
+    inner = BlueskyFederatedCatalog({"b": _reading("cd")})
+    return BlueskyFederatedCatalog({"a": _reading("ab"), "inner": inner})
+
+
+@pytest.mark.parametrize("ask", [len, list, lambda cat: cat.distinct("uid"), lambda cat: cat.sort("uid")[-1]])
+def test_what_a_search_may_read_is_for_each_source(ask: Any) -> None:
+    for catalog in (_nested(), pickle.loads(pickle.dumps(_nested()))):
+        enough = catalog.search(HIGH, read_at_most=NEEDED)
+        ask(enough)
+        assert len(enough) == 4
+    for catalog in (
+        _nested().search(HIGH, read_at_most=NEEDED - 1),
+        pickle.loads(pickle.dumps(_nested().search(HIGH, read_at_most=NEEDED - 1))),
+        BlueskyFederatedCatalog({"nested": _nested()}, read_at_most=NEEDED - 1).search(HIGH),
+    ):
+        with pytest.raises(SearchTooLarge, match=f"may read {NEEDED - 1} bytes"):
+            ask(catalog)
+
+
+def test_it_is_in_the_place_of_the_limits_of_the_sources() -> None:
+    """As that of a search is in the place of its catalog's; without one, each source has its own."""
+    catalog = BlueskyFederatedCatalog({"a": _reading("ab", read_at_most=1), "b": _reading("cd")})
+    with pytest.raises(SearchTooLarge, match="may read 1 bytes"):
+        len(catalog.search(HIGH))
+    assert len(catalog.search(HIGH, read_at_most="1 MB")) == 4

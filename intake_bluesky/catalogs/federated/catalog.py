@@ -19,7 +19,7 @@ from intake_bluesky.storage.contract import RunStore
 
 __all__ = ["BlueskyFederatedCatalog", "FederationSources"]
 
-OF_SOURCES: Final = ("handler_registry", "root_map", "transforms", "data_roots", "read_at_most")
+OF_SOURCES: Final = ("handler_registry", "root_map", "transforms", "data_roots")
 """Arguments that each source has for itself."""
 
 
@@ -82,6 +82,11 @@ class BlueskyFederatedCatalog(BlueskyCatalog):
         `SourceLeftOutWarning` or without. What is left out is in `problems`, in the repr, and in `explain`.
     timeout : float, optional
         Seconds in which a source has to give its next results; it is then one that cannot be asked.
+    parameters : mapping of str to value, optional
+        Values of parameters, such as ``site``, for the sources that are named: each file that declares a parameter of
+        this name for all of its sources has this value as its default.
+    read_at_most : int or str, optional
+        How much data a search may read in each source, in the place of the source's own limit.
     **kwargs
         Of `BlueskyCatalog`, but for what each source has for itself.
 
@@ -107,13 +112,14 @@ class BlueskyFederatedCatalog(BlueskyCatalog):
         write_to: str | None = None,
         on_error: OnError = "raise",
         timeout: float | None = None,
+        parameters: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         _check(sources, write_to, on_error, timeout)
         for name in OF_SOURCES:
             if kwargs.get(name) is not None:
                 raise WrongArgument(f"{name} is for each source of a federation: give it among the args of a source")
-        self._given = sources
+        self._given, self._parameters = sources, dict(parameters or {})
         openers = {name: GivenSource(name, given) for name, given in sources.items()}
         super().__init__(FederatedStore(openers, write_to=write_to, on_error=on_error, timeout=timeout), **kwargs)
 
@@ -131,6 +137,7 @@ class BlueskyFederatedCatalog(BlueskyCatalog):
                 "folder": source.folder,
                 "trusted": source.trusts("sources"),
                 "said": source.said,
+                "parameters": self._parameters,
             }
             openers = {name: GivenSource(name, given, **options) for name, given in self._given.items()}
             made = self._made_store
@@ -141,7 +148,7 @@ class BlueskyFederatedCatalog(BlueskyCatalog):
 
     @property
     def _view(self) -> RunStore:
-        return self.store
+        return self.store.reading_at_most(self._read_at_most)
 
     @property
     def sources(self) -> FederationSources:
@@ -156,8 +163,6 @@ class BlueskyFederatedCatalog(BlueskyCatalog):
         return self
 
     def _changed(self, **changes: Any) -> Self:
-        if changes.get("read_at_most") is not None:
-            raise WrongArgument("read_at_most is for each source of a federation: give it among the args of a source")
         _ = self.store  # which a search shares, and does not open again
         return super()._changed(**changes)
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from intake.catalog.local import YAMLFileCatalog
 
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
-from intake_bluesky.catalogs.yaml_files.catalog import open_catalog
+from intake_bluesky.catalogs.yaml_files.catalog import YAMLCatalog, open_catalog
 from intake_bluesky.catalogs.yaml_files.entries import SourceParser
 from intake_bluesky.catalogs.yaml_files.named_entry import YAML_ENTRY, named_entry
 from intake_bluesky.errors import CatalogNotFound, PluginError, StoreUnavailable, UntrustedName
 from intake_bluesky.runtime.secrets import shown
-from intake_bluesky.runtime.trust import TRUST, check_remote, resolve_against
+from intake_bluesky.runtime.trust import TRUST, check_remote, origin_of, resolve_against
 
 __all__ = ["GivenSource"]
 
@@ -37,6 +37,8 @@ class GivenSource:
         That of the file.
     trusted, said : bool
         Whether the file is of this machine, and whether the user said that it is to be trusted.
+    parameters : mapping
+        Values for parameters that the file of a source that is named declares for all of its sources.
     owner : str
         What it is a source of, in messages.
     """
@@ -47,6 +49,7 @@ class GivenSource:
     folder: str | None = None
     trusted: bool = True
     said: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     owner: str = "a federation"
 
     @property
@@ -116,12 +119,22 @@ class GivenSource:
         if file:
             return self._of_file(file["file"], file["entry"])
         if self._is_beside:
-            return named_entry(self.parent, self.given, self._file)
+            return named_entry(self._with_parameters(self.parent), self.given, self._file)
         return self._installed()
+
+    def _with_parameters(self, catalog: Any) -> Any:
+        """A file with the values of parameters that are for it: as its own defaults, and trusted as little."""
+        values = {name: value for name, value in self.parameters.items() if name in catalog.user_parameters}
+        return catalog(**values) if values else catalog
 
     def _inline(self, given: dict[str, Any]) -> Any:
         """A source that is described in the place of a name, as one of its file."""
         parent = self.parent
+        if parent is not None and given.get("parameters"):  # by now its templates were filled in without them
+            raise PluginError(
+                f"source {self.name!r} of {self.owner} declares parameters, which are lost there: declare them for all "
+                f"of the file, in its metadata, or beside the args of {self.owner}; or name the source"
+            )
         parser = SourceParser(
             {"sources": {self.name: given}},
             trusted=self.trusted,
@@ -136,14 +149,19 @@ class GivenSource:
         (entry,) = parser.data["data_sources"]
         entry._catalog = parent
         entry._filesystem = None if parent is None else parent.filesystem
-        return entry.get()
+        return entry()  # not by `get`: then the catalog would not know by which entry it is trusted
 
     def _of_file(self, path: str, entry: str | None) -> Any:
         place = resolve_against(self.folder, path)
         if not self.trusted:
             check_remote(place, f"the file of source {self.name!r}")
-        options = {} if self.parent is None or self.parent.path != place else self.parent.storage_options or {}
-        return named_entry(open_catalog(place, trust=self.said, storage_options=options), entry, place)
+        options: dict[str, Any] = {}
+        # What the user said of the file that names it is for the same server, and for no other.
+        if self.parent is not None and "://" in place and origin_of(place) == origin_of(str(self.parent.path)):
+            said = isinstance(self.parent, YAMLCatalog) and self.parent.getenv  # of Intake's it is so if nobody says
+            options = {"storage_options": self.parent.storage_options, **({"getenv": True} if said else {})}
+        catalog = self._with_parameters(open_catalog(place, trust=self.said, **options))
+        return named_entry(catalog, entry, place)
 
     def _installed(self) -> Any:
         where = f"in {self._file}" if self._file else "installed"

@@ -16,6 +16,7 @@ from intake.catalog.local import UserParameter, YAMLFileCatalog, YAMLFilesCatalo
 from intake_bluesky.catalogs.driver_of_files import driver_of_files
 from intake_bluesky.catalogs.yaml_files.display import ListsEntries
 from intake_bluesky.catalogs.yaml_files.entries import SourceParser, opens_nested
+from intake_bluesky.catalogs.yaml_files.parameters import SharesParameters
 from intake_bluesky.catalogs.yaml_files.text import load, what_is_wrong
 from intake_bluesky.errors import IntakeBlueskyError, StoreUnavailable, UntrustedName
 from intake_bluesky.runtime.filesystems import check_filesystems
@@ -29,7 +30,7 @@ LARGEST: Final = 16 * 2**20
 """Bytes of a YAML file from elsewhere."""
 
 
-class YAMLCatalog(ListsEntries, YAMLFileCatalog):  # type: ignore[misc]  # Intake ships no types
+class YAMLCatalog(SharesParameters, ListsEntries, YAMLFileCatalog):  # type: ignore[misc]  # Intake ships no types
     """The sources of one YAML file; one from elsewhere imports, runs and sends nothing of this machine.
 
     Parameters
@@ -92,7 +93,7 @@ class YAMLCatalog(ListsEntries, YAMLFileCatalog):  # type: ignore[misc]  # Intak
             ) from None
         self._entries = {}
         shared = (data.get("metadata") or {}).get("parameters", {})
-        self.user_parameters.update({name: UserParameter(name, **attributes) for name, attributes in shared.items()})
+        self._declare({name: UserParameter(name, **attributes) for name, attributes in shared.items()})
         for entry in told["data_sources"]:
             entry._catalog, entry._filesystem = self, self.filesystem
             self._entries[entry.name] = entry
@@ -116,7 +117,7 @@ def _parsed(data: Any, catalog: YAMLCatalog) -> dict[str, Any]:
     return parser.data  # type: ignore[no-any-return]  # Intake has no types
 
 
-class YAMLCatalogs(ListsEntries, Catalog):  # type: ignore[misc]  # Intake has no types
+class YAMLCatalogs(SharesParameters, ListsEntries, Catalog):  # type: ignore[misc]  # Intake has no types
     """The sources of several YAML files together.
 
     Parameters
@@ -140,6 +141,7 @@ class YAMLCatalogs(ListsEntries, Catalog):  # type: ignore[misc]  # Intake has n
 
     def _load(self) -> None:
         found: dict[str, Any] = {}
+        declared: dict[str, Any] = {}
         urls = _urls(self.path, self.storage_options or {})
         if not urls:
             raise StoreUnavailable(f"no catalog in YAML is at {shown(str(self.path))}")
@@ -148,13 +150,14 @@ class YAMLCatalogs(ListsEntries, Catalog):  # type: ignore[misc]  # Intake has n
             if catalog is None:
                 catalog = self._opened[url] = YAMLCatalog(url, trust=self.trust, **self._options)
             catalog.reload()
-            self.user_parameters.update(catalog.user_parameters)
+            declared |= catalog.user_parameters
             offered = catalog._entries if self._flatten else {catalog.name_from_path: catalog}
             if offered.keys() & found.keys():
                 raise StoreUnavailable(
                     f"several of the files of {self.path} have a source of one name: open one by one"
                 )
             found.update(offered)
+        self._declare(declared)
         self._entries = found
 
 

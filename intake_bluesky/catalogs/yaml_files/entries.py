@@ -91,6 +91,8 @@ class YAMLEntry(LocalCatalogEntry):  # type: ignore[misc]  # Intake has no types
         if not self.trusted:
             args = {name: value for name, value in args.items() if name in NESTED or name in given}
             _check_nested(self._name, args, given)
+            if self.getenv and _stays_at(origin_of(self._catalog_dir), args.get("path")):
+                args["getenv"] = True  # which the user said of a file of the same server
         return nested, {**args, "trust": said}
 
     def _rendered(self, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
