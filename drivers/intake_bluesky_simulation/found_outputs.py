@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import math
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -163,7 +164,7 @@ def _add_file(listed: Listed, path: str, values: dict[str, Any] | None) -> None:
     location = root = Location(path)
     try:
         found = os.stat(path)
-        if os.path.isdir(path):
+        if stat.S_ISDIR(found.st_mode):
             name = _root_in(path)
             if name is None:
                 if path.endswith(".zarr"):
