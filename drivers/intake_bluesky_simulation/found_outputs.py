@@ -136,9 +136,10 @@ def _split(text: str, exists: Any, separator: str) -> tuple[str, str]:
 
 def _add_local(listed: Listed, text: str) -> None:
     text = os.path.expanduser(text)
+    if os.path.lexists(text):  # by that very name it is no pattern
+        text = _without_fields(text)
     if not os.path.isabs(text):
-        here = os.getcwd().replace("{", "{{").replace("}", "}}")
-        text = os.path.normpath(os.path.join(here, text))
+        text = os.path.normpath(os.path.join(_without_fields(os.getcwd()), text))
     folder, rest = _split(text, os.path.lexists, os.sep)
     is_folder = not rest and os.path.isdir(folder) and not is_hierarchy(folder) and not _root_in(folder)
     if is_folder:
@@ -154,6 +155,10 @@ def _add_local(listed: Listed, text: str) -> None:
         listed.lack(text, f"nothing is at {text} yet", to_come=True)
     for name in names:
         _add_file(listed, os.path.join(folder, name) if name else folder, pattern.values(name))
+
+
+def _without_fields(path: str) -> str:
+    return path.replace("{", "{{").replace("}", "}}")
 
 
 def _root_in(folder: str) -> str | None:
