@@ -217,6 +217,8 @@ def _add_remote(listed: Listed, text: str, options: Mapping[str, Any]) -> None:
             listed.lack(location.path, _unread(location.path))
             continue
         at = location.with_path(f"{location.path}/{root}") if root else root_of(location)
+        if not info.tag:  # as in listings of web servers, which tell more of one file
+            info = objects.head(info.name)
         modified = info.modified if math.isfinite(info.modified) else math.nan
         listed.add(FoundOutput(OutputFile(location, at), info.tag or str(info.size), modified, values))
 
