@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +11,7 @@ from intake.catalog.local import YAMLFileCatalog
 
 from intake_bluesky.catalogs.argument_checks import WrongArgument
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
+from intake_bluesky.documents.model import MAX_TIME
 from intake_bluesky.errors import UntrustedName
 from intake_bluesky.query import Query, to_json
 from intake_bluesky.runtime.secrets import without_secrets
@@ -40,7 +40,8 @@ class BlueskySimulationCatalog(BlueskyCatalog):
     paths : str, Path or list of them, optional
         Patterns, files, folders and URLs, of netCDF 4 (``.nc``) and of Zarr (``.zarr``, ``.zarr.zip``). Fields of a
         pattern are parameters: ``sims/a_{a:f}_seed_{seed:d}.nc``; ``{name:d}`` is an integer, ``{name:f}`` a number,
-        ``{name}`` a text. ``*``, ``?``, ``[...]`` and ``**/`` stand for anything. A listing opens none of them.
+        ``{name}`` a text. ``*``, ``?``, ``[...]`` and ``**/`` stand for anything. Of several patterns that read a path
+        the first counts. A listing opens none of them.
     source : mapping or str, optional
         In the place of paths: any Intake source that gives a Dataset of xarray, as in a YAML file, ``{driver: netcdf,
         args: {...}}``, or the name of one in the same file.
@@ -226,6 +227,6 @@ def _start(given: Mapping[str, Any] | None) -> dict[str, Any]:
             own = "follows from the path" if name == "uid" else "is an argument of its own"
             raise WrongArgument(f"{name} of start cannot be given: it {own}")
     time = fields.get("time", 0.0)
-    if isinstance(time, bool) or not isinstance(time, (int, float)) or not math.isfinite(time):
+    if isinstance(time, bool) or not isinstance(time, (int, float)) or not abs(time) < MAX_TIME:
         raise WrongArgument(f"time of start is a number of seconds since 1970, not {time!r}")
     return {"plan_name": "simulation", **fields}

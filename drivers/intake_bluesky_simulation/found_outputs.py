@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import math
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -135,9 +136,10 @@ def _split(text: str, exists: Any, separator: str) -> tuple[str, str]:
 
 def _add_local(listed: Listed, text: str) -> None:
     text = os.path.expanduser(text)
+    if os.path.lexists(text):  # by that very name it is no pattern
+        text = _without_fields(text)
     if not os.path.isabs(text):
-        here = os.getcwd().replace("{", "{{").replace("}", "}}")
-        text = os.path.normpath(os.path.join(here, text))
+        text = os.path.normpath(os.path.join(_without_fields(os.getcwd()), text))
     folder, rest = _split(text, os.path.lexists, os.sep)
     is_folder = not rest and os.path.isdir(folder) and not is_hierarchy(folder) and not _root_in(folder)
     if is_folder:
@@ -158,6 +160,10 @@ def _add_local(listed: Listed, text: str) -> None:
         listed.lack(text, f"nothing but folders is at {text}: name what is in them, and write braces of names as {{{{")
 
 
+def _without_fields(path: str) -> str:
+    return path.replace("{", "{{").replace("}", "}}")
+
+
 def _root_in(folder: str) -> str | None:
     return next((root for root in ROOTS if os.path.exists(os.path.join(folder, root))), None)
 
@@ -166,7 +172,7 @@ def _add_file(listed: Listed, path: str, values: dict[str, Any] | None) -> None:
     location = root = Location(path)
     try:
         found = os.stat(path)
-        if os.path.isdir(path):
+        if stat.S_ISDIR(found.st_mode):
             name = _root_in(path)
             if name is None:
                 if path.endswith(".zarr"):
@@ -214,6 +220,8 @@ def _add_remote(listed: Listed, text: str, options: Mapping[str, Any]) -> None:
             listed.lack(location.path, _unread(location.path))
             continue
         at = location.with_path(f"{location.path}/{root}") if root else root_of(location)
+        if not info.tag:  # as in listings of web servers, which tell more of one file
+            info = objects.head(info.name)
         modified = info.modified if math.isfinite(info.modified) else math.nan
         listed.add(FoundOutput(OutputFile(location, at), info.tag or str(info.size), modified, values))
 

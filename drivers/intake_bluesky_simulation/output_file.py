@@ -131,7 +131,7 @@ class OutputFile:
 
     @property
     def _is_hierarchy(self) -> bool:
-        return self.root is not self.location or is_hierarchy(self.path)
+        return self.root.path != self.path or is_hierarchy(self.path)
 
     def _open(self) -> OpenOutput:
         return open_hierarchy(self.location) if self._is_hierarchy else open_netcdf(self.location)

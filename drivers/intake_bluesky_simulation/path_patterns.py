@@ -18,6 +18,8 @@ KINDS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "s": (r"[^/]+?", str),
 }
 """What a field may stand for by the last letter of its format, and what makes a value of it."""
+FIELD: Final = "\0"
+"""Stands for a field while a pattern is made."""
 SAME: Final = {"e": "f", "g": "f", "": "s"}
 GLOB: Final = re.compile(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]")
 AS_REGEX: Final = {"**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
@@ -70,14 +72,17 @@ class PathPattern:
             regex += _as_regex(literal, text)
             if name is None:
                 continue
-            glob += "*"
+            glob += FIELD
             pattern, reader = KINDS[kind]
             regex += f"(?P={name})" if name in readers else f"(?P<{name}>{pattern})"
             readers[name] = reader
-        return cls(glob, re.compile(regex), readers)
+        # One star, also beside another: two would stand for folders.
+        return cls(re.sub(rf"\**{FIELD}[*{FIELD}]*", "*", glob), re.compile(regex), readers)
 
     def values(self, path: str) -> dict[str, Any] | None:
-        """The values in a path; None where it is no path of this pattern."""
+        """The values in a path that `glob` finds; None where they are not of the form of the fields."""
+        if not self.readers:
+            return {}
         found = self.regex.fullmatch(path)
         return None if found is None else {name: read(found[name]) for name, read in self.readers.items()}
 

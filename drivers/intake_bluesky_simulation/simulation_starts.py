@@ -14,7 +14,7 @@ from uuid import UUID
 
 import numpy as np
 
-from intake_bluesky.documents.model import Document, to_plain
+from intake_bluesky.documents.model import MAX_TIME, Document, to_plain
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky.runtime.secrets import shown
 
@@ -184,7 +184,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _seconds(value: Any, what: str) -> float:
-    if type(value) in (int, float) and math.isfinite(value):
+    if type(value) in (int, float) and abs(value) < MAX_TIME:
         return float(value)
     try:
         found = datetime.fromisoformat(value)

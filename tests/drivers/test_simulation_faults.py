@@ -171,7 +171,7 @@ class TestDamage:
         assert only(catalog).start["parameters"] == {"title": "Si"}
         assert "has no attribute 'cod'" in catalog.problems[0].message
 
-    @pytest.mark.parametrize("told", ["yesterday", [1.0, 2.0], float("nan")])
+    @pytest.mark.parametrize("told", ["yesterday", [1.0, 2.0], float("nan"), 1e301])
     def test_what_is_no_time_is_a_problem(self, tmp_path: Path, told: object) -> None:
         write(pattern(5.43, created=told), tmp_path / "one.nc")
         catalog = BlueskySimulationCatalog(tmp_path, time="created")

@@ -16,6 +16,8 @@ import zarr
 
 from intake_bluesky.errors import DamagedRun
 from intake_bluesky_simulation import BlueskySimulationCatalog
+from tests.datasets.stored_datasets.drawn_datasets import assert_same, datasets
+from tests.drawn import drawn
 from tests.drivers.simulated import pattern, write
 
 
@@ -103,3 +105,26 @@ def test_numbers_in_paths_are_exact(tmp_path: Path, a: float) -> None:
     write(pattern(5.43), tmp_path / f"a_{a!r}.nc")
     catalog = BlueskySimulationCatalog(tmp_path / "a_{a:f}.nc")
     assert [run.start["parameters"]["a"] for run in catalog.values()] == [a]
+
+
+@pytest.mark.parametrize("ending", [".nc", ".zarr"])
+@pytest.mark.filterwarnings("ignore")  # xarray's, of names and dtypes that these formats have no form for
+def test_any_dataset_reads_as_xarray_opens_it(tmp_path: Path, ending: str) -> None:
+    compared = 0
+    for number, dataset in enumerate(drawn(datasets(), 120)):
+        path = tmp_path / f"{number}{ending}"
+        try:
+            write(dataset.compute(), path)
+        except Exception:  # noqa: BLE001  # whatever xarray raises for what it cannot write
+            continue
+        with xr.open_dataset(path, engine="zarr" if ending == ".zarr" else "h5netcdf") as found:
+            expected = found.load()
+        assert_same(opened(path).primary.read(), expected)
+        assert_same(opened(path).primary.to_dask().compute(), expected)
+        for dim in [dim for dim, size in expected.sizes.items() if size and dim not in expected.coords][:1]:
+            for run in BlueskySimulationCatalog(path, sweep=str(dim)).values():
+                place = run.start["parameters"].get(dim)
+                if place is not None:  # else a coordinate along it names the point
+                    assert_same(run.primary.read(), expected.isel({dim: place}))
+        compared += 1
+    assert compared >= 15, "most cannot be written, and were not compared"

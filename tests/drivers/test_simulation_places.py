@@ -17,7 +17,7 @@ from intake_bluesky.errors import DamagedRun, EmptyCatalogWarning, StoreUnavaila
 from intake_bluesky_simulation import BlueskySimulationCatalog
 from tests.drivers.simulated import LATTICE, pattern, sweep, write
 from tests.servers.proxy import Proxy
-from tests.servers.s3 import KEY, SECRET
+from tests.servers.s3 import KEY, SECRET, Buckets
 
 
 def only(catalog: BlueskyCatalog) -> Any:
@@ -91,6 +91,21 @@ class TestBucket:
         catalog = BlueskySimulationCatalog(f"{place}/*.nc", storage_options=options_of(proxy.endpoint))
         assert len(catalog) == 0
         assert [problem.to_come for problem in catalog.problems] == [True]
+
+
+class TestWebServer:
+    """Which tells of files one by one, and not when they were written."""
+
+    def test_a_file_is_read_in_parts_where_its_time_is_known(self, buckets: Buckets, tmp_path: Path) -> None:
+        path = write(pattern(5.43, points=2**15, created="2026-05-01T12:00:00Z"), tmp_path / "one.nc")
+        name = f"{uuid4().hex}_a_5.43.nc"
+        buckets.client.put_object(Bucket="public", Key=name, Body=path.read_bytes())
+        url = f"{buckets.endpoint}/public/{name}"
+        with pytest.warns(EmptyCatalogWarning, match="nobody tells when"):
+            assert len(BlueskySimulationCatalog(url)) == 0
+        run = only(BlueskySimulationCatalog(url, time="created"))
+        with xr.open_dataset(path, engine="h5netcdf") as expected:
+            xr.testing.assert_identical(run.primary.to_dask().compute(), expected.load())
 
 
 class TestZip:

@@ -171,6 +171,7 @@ class TestStarts:
             ({"paths": "x", "models": []}, "a list of uids"),
             ({"paths": "x", "start": {"uid": "abc"}}, "follows from the path"),
             ({"paths": "x", "start": {"time": "now"}}, "seconds since 1970"),
+            ({"paths": "x", "start": {"time": 1e301}}, "seconds since 1970"),
             ({"paths": "x", "parametres": {}}, "did you mean 'parameters'"),
         ],
     )
