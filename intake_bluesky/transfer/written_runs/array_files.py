@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 import dask.array as da
@@ -60,12 +62,44 @@ class HDF5File(ArrayFile):
         """As of any."""
         import h5py
 
-        with h5py.File(path, "w") as file:
-            made = {
-                name: file.create_dataset(name, array.shape, array.dtype, chunks=chunk_shape(array), track_times=False)
-                for name, array in arrays.items()
-            }
-            _store(arrays, made)
+        with _Unfailing(path, "w+") as raw:
+            with h5py.File(raw, "w") as file:
+                made = {
+                    name: file.create_dataset(
+                        name, array.shape, array.dtype, chunks=chunk_shape(array), track_times=False
+                    )
+                    for name, array in arrays.items()
+                }
+                _store(arrays, made, raw.check)
+            raw.check()
+
+
+class _Unfailing(io.FileIO):
+    """A file that HDF5 writes, and that keeps errors for who asks: HDF5 crashes Python where a disk is full."""
+
+    _error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the first error there was."""
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        total = len(rest)
+        try:
+            while rest and self._error is None:
+                rest = rest[super().write(rest) or 0 :]
+        except OSError as error:
+            self._error = error
+        return total
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
 
 
 class ZarrFile(ArrayFile):
@@ -95,21 +129,50 @@ class ZarrFile(ArrayFile):
             _store({name: array.rechunk(chunk_shape(array)) for name, array in arrays.items()}, made)
 
 
-def _store(arrays: Mapping[str, da.Array], made: Mapping[str, Any]) -> None:
+def _store(arrays: Mapping[str, da.Array], made: Mapping[str, Any], check: Callable[[], None] = lambda: None) -> None:
     # Threads of this process, whatever the user's scheduler is: no other has the file open.
-    names = list(arrays)
-    targets: list[Any] = [_OpenArray(name, made[name]) for name in names]
-    da.store([arrays[name] for name in names], targets, lock=True, scheduler="threads")
+    names, writing = list(arrays), _Writing(check)
+    targets: list[Any] = [_OpenArray(name, made[name], writing) for name in names]
+    try:
+        da.store([arrays[name] for name in names], targets, lock=False, scheduler="threads")
+    finally:
+        writing.end()
+
+
+class _Writing:
+    """Lets one thread write at a time, and none once it has ended: where a task fails, dask waits for no other."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check, self._lock, self._ended = check, threading.Lock(), False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        try:
+            if self._ended:
+                raise io.UnsupportedOperation("this file is not written any more")
+            self._check()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def end(self) -> None:
+        """Wait for who is writing, and let nobody else."""
+        with self._lock:
+            self._ended = True
 
 
 class _OpenArray:
     """An array in an open file, of which dask makes no copies: one of a zip file would empty it."""
 
-    def __init__(self, name: str, array: Any) -> None:
-        self._name, self._array = name, array
+    def __init__(self, name: str, array: Any, writing: _Writing) -> None:
+        self._name, self._array, self._writing = name, array, writing
 
     def __setitem__(self, region: Any, values: Any) -> None:
-        self._array[region] = values
+        with self._writing:
+            self._array[region] = values
 
     def __dask_tokenize__(self) -> tuple[str, str, int]:
         return type(self).__name__, self._name, id(self)

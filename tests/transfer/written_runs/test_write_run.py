@@ -306,11 +306,11 @@ def test_what_is_read_back_is_compared(tmp_path: Path) -> None:
     assert ingest.write_run(dataset, into=into, check=False).primary.read()["a"].values.tolist() == [1.5, 1.5]
 
 
-def test_a_disk_without_room(tmp_path: Path) -> None:
+def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
     file = tmp_path / "a file"
     file.touch()
     into = catalog("jsonl", tmp_path)
-    with pytest.raises((StoreUnavailable, OSError), match="a file"):
+    with pytest.raises(StoreUnavailable, match=r"cannot be written to .*a file"):
         ingest.write_run(images(), into=into, arrays="hdf5", files=file)
     assert len(into) == 0
 
