@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import io
 import math
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, zip_longest
+from typing import Any, ClassVar, Final, TypeAlias
 
+import dask
 import dask.array as da
 import numpy as np
+from dask.array.core import slices_from_chunks
 
 from intake_bluesky.runtime.optional import optional_import
 
 __all__ = ["ArrayFile", "HDF5File", "ZarrFile", "chunk_shape"]
 
+Region: TypeAlias = tuple[slice, ...]
 LARGEST_CHUNK: Final = 2**24
 SMALLEST_CHUNK: Final = 2**18
 """Bytes; between the two, chunks are those of the dask array."""
+TOGETHER: Final = 2**26
+"""Bytes that are computed at once, and then written."""
 PURPOSE: Final = "to write arrays beside a run"
 
 
@@ -125,57 +130,33 @@ class ZarrFile(ArrayFile):
                 )
                 for name, array in arrays.items()
             }
-            # A member of a zip file is written once: each task writes whole chunks.
+            # A member of a zip file is written once: whole chunks at a time.
             _store({name: array.rechunk(chunk_shape(array)) for name, array in arrays.items()}, made)
 
 
 def _store(arrays: Mapping[str, da.Array], made: Mapping[str, Any], check: Callable[[], None] = lambda: None) -> None:
-    # Threads of this process, whatever the user's scheduler is: no other has the file open.
-    names, writing = list(arrays), _Writing(check)
-    targets: list[Any] = [_OpenArray(name, made[name], writing) for name in names]
-    try:
-        da.store([arrays[name] for name in names], targets, lock=False, scheduler="threads")
-    finally:
-        writing.end()
+    """Write arrays into those that were made for them: computed by the user's scheduler, written by this thread."""
+    for batch in _batches(arrays):
+        # Together: arrays that are made of the same values share the work.
+        values = dask.compute(*(arrays[name][region] for name, region in batch))
+        for (name, region), block in zip(batch, values, strict=True):
+            made[name][region] = block
+        check()
 
 
-class _Writing:
-    """Lets one thread write at a time, and none once it has ended: where a task fails, dask waits for no other."""
-
-    def __init__(self, check: Callable[[], None]) -> None:
-        self._check, self._lock, self._ended = check, threading.Lock(), False
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        try:
-            if self._ended:
-                raise io.UnsupportedOperation("this file is not written any more")
-            self._check()
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-    def end(self) -> None:
-        """Wait for who is writing, and let nobody else."""
-        with self._lock:
-            self._ended = True
-
-
-class _OpenArray:
-    """An array in an open file, of which dask makes no copies: one of a zip file would empty it."""
-
-    def __init__(self, name: str, array: Any, writing: _Writing) -> None:
-        self._name, self._array, self._writing = name, array, writing
-
-    def __setitem__(self, region: Any, values: Any) -> None:
-        with self._writing:
-            self._array[region] = values
-
-    def __dask_tokenize__(self) -> tuple[str, str, int]:
-        return type(self).__name__, self._name, id(self)
+def _batches(arrays: Mapping[str, da.Array]) -> Iterator[list[tuple[str, Region]]]:
+    """Chunks of all arrays, those at the same place one after the other, in lists of bounded size."""
+    batch, size = list[tuple[str, Region]](), 0
+    named = ([(name, region) for region in slices_from_chunks(array.chunks)] for name, array in arrays.items())
+    for name, region in filter(None, chain.from_iterable(zip_longest(*named))):
+        own = math.prod(part.stop - part.start for part in region) * arrays[name].dtype.itemsize
+        if batch and size + own > TOGETHER:
+            yield batch
+            batch, size = [], 0
+        batch.append((name, region))
+        size += own
+    if batch:
+        yield batch
 
 
 def chunk_shape(array: da.Array) -> tuple[int, ...]:
