@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
+from xarray.core.indexing import ExplicitlyIndexed
 
 from intake_bluesky.datasets.stored_datasets.attributes import attribute_entries, plain_values
 from intake_bluesky.datasets.stored_datasets.dtypes import dtype_name, encoded_form, is_text
@@ -167,6 +169,7 @@ def describe(
     arrays: dict[str, dict[str, Any]] = {EVENTS: {}, CONFIGURATION: {}, shared: {}}
     for own in described:
         variable = _lazily(dataset.variables[own.name])
+        _check_kind(variable.data, own.name)
         many = own.place == EVENTS and along is not None
         variable = variable.transpose(along, ...) if many else variable
         data = variable.data if many or own.place == CONFIGURATION else variable.data[None]
@@ -226,9 +229,10 @@ def _data_keys(dataset: xr.Dataset) -> dict[Hashable, str]:
 def _variable(dataset: xr.Dataset, name: Hashable, key: str, along: str | None, shared: str) -> StoredVariable:
     variable = dataset.variables[name]
     dtype = dtype_name(variable.dtype, repr(name))
-    _check_kind(variable.data if variable._in_memory or variable.chunks is not None else np.empty(0), name)
     fixed = CONFIGURATION if _is_small(variable) else shared
     place = EVENTS if along is None or along in variable.dims else fixed
+    if len({*variable.dims}) != variable.ndim:
+        raise UnsupportedOperation(f"{name!r} has a dimension twice, {variable.dims}: rename one")
     attrs = attribute_entries(variable.attrs, repr(name))
     dims = tuple(map(str, variable.dims))
     return StoredVariable(str(name), key, dims, dtype, variable.shape, name in dataset.coords, place, attrs)
@@ -240,11 +244,15 @@ def _check_kind(data: Any, name: Hashable) -> None:
     if not isinstance(inner, np.ndarray):
         kind = f"{type(inner).__module__}.{type(inner).__qualname__}"
         raise UnsupportedOperation(f"{name!r} is an array of {kind}, and runs hold those of numpy and dask: convert it")
+    if isinstance(data, da.Array) and any(math.isnan(n) for n in data.shape):
+        raise UnsupportedOperation(
+            f"{name!r} is a dask array of unknown length, and a run says how long it is: call its compute_chunk_sizes()"
+        )
 
 
 def _lazily(variable: xr.Variable) -> xr.Variable:
     """The variable itself, or where its values are still in a file that xarray opened, with dask arrays of them."""
-    if variable._in_memory or variable.chunks is not None:  # which xarray tells nobody else
+    if variable._in_memory or not isinstance(variable._data, ExplicitlyIndexed):  # which xarray tells nobody else
         return variable
     return variable.chunk({} if variable.dtype == OBJECT else "auto")
 

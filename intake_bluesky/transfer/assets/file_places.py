@@ -109,7 +109,9 @@ class _FolderPlace(FilePlace):
         return _sha256(self.at(path))
 
     def tidy(self, path: str, source: CopiedBytes) -> None:
-        folder = Path(self.at(path)).parent
+        self._tidy(Path(self.at(path)).parent)
+
+    def _tidy(self, folder: Path) -> None:
         # Elsewhere to ask for a process may end it.
         if os.name != "posix" or folder in self._tidied or not folder.is_dir():
             return
@@ -144,6 +146,7 @@ class _FolderPlace(FilePlace):
     def make(self, path: str, write: Callable[[str], None]) -> None:
         made = Path(self.at(path))
         made.parent.mkdir(parents=True, exist_ok=True)
+        self._tidy(made.parent)
         part = made.with_name(f"{made.name}.{_me()}{os.getpid()}{PASSING}")
         try:
             write(str(part))

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, zip_longest
+from typing import Any, ClassVar, Final, TypeAlias
 
+import dask
 import dask.array as da
 import numpy as np
+from dask.array.core import slices_from_chunks
 
 from intake_bluesky.datasets.stored_datasets.documents import check_shape
 from intake_bluesky.runtime.optional import optional_import
 
 __all__ = ["ArrayFile", "HDF5File", "ZarrFile", "chunk_shape"]
 
+Region: TypeAlias = tuple[slice, ...]
 LARGEST_CHUNK: Final = 2**24
 SMALLEST_CHUNK: Final = 2**18
 """Bytes; between the two, chunks are those of the dask array."""
+TOGETHER: Final = 2**26
+"""Bytes that are computed at once, and then written."""
 PURPOSE: Final = "to write arrays beside a run"
 
 
@@ -61,12 +68,44 @@ class HDF5File(ArrayFile):
         """As of any."""
         import h5py
 
-        with h5py.File(path, "w") as file:
-            made = {
-                name: file.create_dataset(name, array.shape, array.dtype, chunks=chunk_shape(array), track_times=False)
-                for name, array in arrays.items()
-            }
-            _store(arrays, made)
+        with _Unfailing(path, "w+") as raw:
+            with h5py.File(raw, "w") as file:
+                made = {
+                    name: file.create_dataset(
+                        name, array.shape, array.dtype, chunks=chunk_shape(array), track_times=False
+                    )
+                    for name, array in arrays.items()
+                }
+                _store(arrays, made, raw.check)
+            raw.check()
+
+
+class _Unfailing(io.FileIO):
+    """A file that HDF5 writes, and that keeps errors for who asks: HDF5 crashes Python where a disk is full."""
+
+    _error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the first error there was."""
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        total = len(rest)
+        try:
+            while rest and self._error is None:
+                rest = rest[super().write(rest) or 0 :]
+        except OSError as error:
+            self._error = error
+        return total
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
 
 
 class ZarrFile(ArrayFile):
@@ -92,31 +131,36 @@ class ZarrFile(ArrayFile):
                 )
                 for name, array in arrays.items()
             }
-            # A member of a zip file is written once: each task writes whole chunks.
+            # A member of a zip file is written once: whole chunks at a time.
             _store({name: array.rechunk(chunk_shape(array)) for name, array in arrays.items()}, made)
 
 
-def _store(arrays: Mapping[str, da.Array], made: Mapping[str, Any]) -> None:
-    # Threads of this process, whatever the user's scheduler is: no other has the file open.
-    names = list(arrays)
-    targets: list[Any] = [_OpenArray(name, made[name]) for name in names]
-    da.store([arrays[name] for name in names], targets, lock=True, scheduler="threads")
+def _store(arrays: Mapping[str, da.Array], made: Mapping[str, Any], check: Callable[[], None] = lambda: None) -> None:
+    """Write arrays into those that were made for them: computed by the user's scheduler, written by this thread."""
+    for batch in _batches(arrays):
+        # Together: arrays that are made of the same values share the work.
+        values = dask.compute(*(arrays[name][region] for name, region in batch))
+        for (name, region), block in zip(batch, values, strict=True):
+            # Both libraries would repeat values to fill the region.
+            shape = tuple(len(range(*own.indices(n))) for own, n in zip(region, made[name].shape, strict=True))
+            check_shape(block, shape, name)
+            made[name][region] = block
+        check()
 
 
-class _OpenArray:
-    """An array in an open file, of which dask makes no copies: one of a zip file would empty it."""
-
-    def __init__(self, name: str, array: Any) -> None:
-        self._name, self._array = name, array
-
-    def __setitem__(self, region: Any, values: Any) -> None:
-        # Both libraries would repeat values to fill the region.
-        shape = tuple(len(range(*own.indices(n))) for own, n in zip(region, self._array.shape, strict=True))
-        check_shape(values, shape, self._name)
-        self._array[region] = values
-
-    def __dask_tokenize__(self) -> tuple[str, str, int]:
-        return type(self).__name__, self._name, id(self)
+def _batches(arrays: Mapping[str, da.Array]) -> Iterator[list[tuple[str, Region]]]:
+    """Chunks of all arrays, those at the same place one after the other, in lists of bounded size."""
+    batch, size = list[tuple[str, Region]](), 0
+    named = ([(name, region) for region in slices_from_chunks(array.chunks)] for name, array in arrays.items())
+    for name, region in filter(None, chain.from_iterable(zip_longest(*named))):
+        own = math.prod(part.stop - part.start for part in region) * arrays[name].dtype.itemsize
+        if batch and size + own > TOGETHER:
+            yield batch
+            batch, size = [], 0
+        batch.append((name, region))
+        size += own
+    if batch:
+        yield batch
 
 
 def chunk_shape(array: da.Array) -> tuple[int, ...]:

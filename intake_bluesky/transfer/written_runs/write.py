@@ -109,8 +109,12 @@ def _insert(
         [error] = store.insert_runs([run.documents(written.file, written.uri, stopped=time.time())])
         if error is not None:
             raise error
-    except BaseException:
+    except BaseException as error:
         written.remove()
+        if isinstance(error, OSError) and not isinstance(error, IntakeBlueskyError):
+            raise StoreUnavailable(
+                f"run {uid} cannot be written into {into!r}: {type(error).__name__}: {error}; nothing of it stays"
+            ) from error
         raise
     try:
         store.refresh()

@@ -167,6 +167,33 @@ REFUSED: list[tuple[xr.Dataset, str]] = [
 ]
 
 
+class WithUnits:
+    """An array as another library may have it, whose units numpy does not know."""
+
+    shape, ndim, dtype, size = (2,), 1, np.dtype(float), 2
+
+    def __array_function__(self, *_: Any) -> Any:
+        return NotImplemented
+
+    __array_ufunc__ = __array_function__
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        return np.zeros(2)
+
+
+def test_arrays_that_no_run_holds() -> None:
+    with pytest.warns(UserWarning, match="Duplicate dimension names"):
+        square = xr.Dataset({"a": (("x", "x"), np.eye(2))})
+    with pytest.raises(UnsupportedOperation, match="'a' has a dimension twice"):
+        list(documents(square))
+    some = da.arange(4, chunks=2)
+    unknown = xr.Dataset({"a": xr.Variable("x", some[some > 1])})
+    with pytest.raises(UnsupportedOperation, match="'a' is a dask array of unknown length"):
+        list(documents(unknown))
+    with pytest.raises(UnsupportedOperation, match=r"'a' is an array of \S*WithUnits, and runs hold"):
+        list(documents(xr.Dataset({"a": ("x", WithUnits())})))
+
+
 @pytest.mark.parametrize(("dataset", "said"), REFUSED)
 def test_what_has_no_form_is_refused_by_name(dataset: xr.Dataset, said: str) -> None:
     with pytest.raises(UnsupportedOperation, match=said):

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import dask.array as da
+import numpy as np
 import pytest
 import xarray as xr
 from pymongo import MongoClient
@@ -17,6 +18,7 @@ from pymongo import MongoClient
 from intake_bluesky import BlueskyCatalog, ingest, open_catalog
 from intake_bluesky.errors import DuplicateRun
 from intake_bluesky.objects import objects_at
+from intake_bluesky.transfer.assets import file_places
 from intake_bluesky_bucket import BlueskyBucketCatalog
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from intake_bluesky_mongo import EmbeddedStore, NormalizedStore
@@ -107,6 +109,18 @@ def test_a_database_names_files_elsewhere(databases: dict[str, Any], tmp_path: P
         assert file.exists
         assert Path(file.path).parent == tmp_path
         xr.testing.assert_identical(run.primary.read(), images())
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "zarr"])
+def test_a_file_that_is_put_in_parts(kind: Any, options: dict[str, Any]) -> None:
+    into = BlueskyBucketCatalog(f"s3://private/written-{uuid4().hex}", storage_options=options)
+    values = np.random.default_rng(0).normal(size=(24, 256, 512))
+    dataset = xr.Dataset({"a": (("t", "y", "x"), values)}).chunk(t=5)
+    run = ingest.write_run(dataset, into=into, arrays=kind)
+    [file] = run.files()
+    assert (file.size or 0) > 2 * file_places.BLOCK
+    np.testing.assert_array_equal(into[run.uid].primary.to_dask()["a"][7].values, values[7])
+    assert len([name for name in below(str(into.store.folder), options) if "/assets/" in name]) == 1
 
 
 def below(folder: str, options: dict[str, Any]) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from intake_bluesky.documents.columns import take
 from intake_bluesky.errors import DamagedRun, DuplicateRun, MissingDependency, StoreUnavailable, UnsupportedOperation
 from intake_bluesky.storage import WrapperStore
 from intake_bluesky.testing import MemoryStore
+from intake_bluesky.transfer.assets import file_places
 from intake_bluesky.transfer.written_runs import array_files, write
 from intake_bluesky_jsonl import BlueskyJSONLCatalog
 from intake_bluesky_msgpack import BlueskyMsgpackCatalog
@@ -271,6 +274,16 @@ def test_one_of_several_writers_of_a_uid_wins(driver: str, tmp_path: Path) -> No
     assert len(list((tmp_path / "files").iterdir())) == 1
 
 
+def test_what_a_killed_program_left_is_removed(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = {number: f"run.h5.{file_places._me()}{number}.part" for number in (ended.pid, os.getpid())}
+    for name in names.values():
+        (tmp_path / name).touch()
+    ingest.write_run(images(), into=BlueskyCatalog(MemoryStore()), arrays="hdf5", files=tmp_path)
+    assert [path.name for path in tmp_path.glob("*.part")] == [names[os.getpid()]]
+
+
 class Refusing(WrapperStore):
     """A store that takes no stop."""
 
@@ -306,11 +319,11 @@ def test_what_is_read_back_is_compared(tmp_path: Path) -> None:
     assert ingest.write_run(dataset, into=into, check=False).primary.read()["a"].values.tolist() == [1.5, 1.5]
 
 
-def test_a_disk_without_room(tmp_path: Path) -> None:
+def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
     file = tmp_path / "a file"
     file.touch()
     into = catalog("jsonl", tmp_path)
-    with pytest.raises((StoreUnavailable, OSError), match="a file"):
+    with pytest.raises(StoreUnavailable, match=r"cannot be written to .*a file"):
         ingest.write_run(images(), into=into, arrays="hdf5", files=file)
     assert len(into) == 0
 
