@@ -46,7 +46,8 @@ def test_a_name_that_is_no_text_in_utf8(tmp_path: Path, attributes: str | None) 
     write(pattern(5.44), tmp_path / "b.nc")
     catalog = BlueskySimulationCatalog(tmp_path, attributes=attributes)
     assert len(catalog) == 2
-    assert all(run.primary.read().identical(catalog[uid].primary.read()) for uid, run in catalog.items())
+    listed = dict(catalog.items())
+    assert all(listed[uid].primary.read().identical(catalog[uid].primary.read()) for uid in catalog)
 
 
 def test_uids_are_those_of_version_5(tmp_path: Path) -> None:
