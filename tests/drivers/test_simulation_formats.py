@@ -112,6 +112,8 @@ def test_numbers_in_paths_are_exact(tmp_path: Path, a: float) -> None:
 def test_any_dataset_reads_as_xarray_opens_it(tmp_path: Path, ending: str) -> None:
     compared = 0
     for number, dataset in enumerate(drawn(datasets(), 120)):
+        if any("/" in str(name) for name in dataset.variables):  # xarray makes groups of these, which are other streams
+            continue
         path = tmp_path / f"{number}{ending}"
         try:
             write(dataset.compute(), path)
