@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping
@@ -137,6 +138,12 @@ class OutputFile:
         return open_hierarchy(self.location) if self._is_hierarchy else open_netcdf(self.location)
 
 
+def _none_kept() -> OrderedDict[Hashable, ExitStack]:
+    # When Python ends, HDF5 would read from files that are gone. Registered after h5py, so that it comes before.
+    atexit.register(forget_opened)
+    return OrderedDict()
+
+
 class _KeptOpen:
     """Outputs that are open: those in use, and those that were last."""
 
@@ -156,7 +163,7 @@ class _KeptOpen:
 
     def _keep(self, known: Hashable, make: Any) -> None:
         with self._shared.lock:
-            kept = self._kept.get(OrderedDict)
+            kept = self._kept.get(_none_kept)
             if known not in kept:
                 stack = ExitStack()
                 stack.enter_context(self._shared.lend(known, make))
@@ -168,7 +175,7 @@ class _KeptOpen:
     def forget(self) -> None:
         """Close all that are not in use."""
         with self._shared.lock:
-            kept = self._kept.get(OrderedDict)
+            kept = self._kept.get(_none_kept)
             while kept:
                 kept.popitem()[1].close()
 
