@@ -124,6 +124,11 @@ class BlueskySimulationCatalog(BlueskyCatalog):
         given = {"program": _program(program), "inputs": inputs, "models": _models(models)}
         fields = _start(start) | {name: value for name, value in given.items() if value is not None}
         chosen: Any = attributes if attributes == "all" else _names(attributes, "attributes")
+        if not isinstance(parameters or {}, Mapping):
+            raise WrongArgument(
+                f"parameters is a mapping of names to values, parameters: {{sample: Si}}, not {parameters!r:.60}; of "
+                "attributes in the output give the names by attributes, of dimensions by sweep"
+            )
         starts = SimulationStarts(fields, dict(parameters or {}), chosen, time)
         self._given, places = source, [_checked(os.fspath(path)) for path in several]
         options: dict[str, Any] = {"sweep": _names(sweep, "sweep"), "events": events}

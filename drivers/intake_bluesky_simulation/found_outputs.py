@@ -141,6 +141,8 @@ def _add_local(listed: Listed, text: str) -> None:
     if not os.path.isabs(text):
         text = os.path.normpath(os.path.join(_without_fields(os.getcwd()), text))
     folder, rest = _split(text, os.path.lexists, os.sep)
+    folder = _plain(folder or os.sep)
+    text = os.path.join(folder, rest) if rest else folder
     is_folder = not rest and os.path.isdir(folder) and not is_hierarchy(folder) and not _root_in(folder)
     if is_folder:
         found: Iterable[str] = (name for name in os.listdir(folder) if name.endswith(ENDINGS) and name[0] != ".")
@@ -162,6 +164,15 @@ def _add_local(listed: Listed, text: str) -> None:
 
 def _without_fields(path: str) -> str:
     return path.replace("{", "{{").replace("}", "}}")
+
+
+def _plain(folder: str) -> str:
+    """Without ``//``, as after ``{{ CATALOG_DIR }}``, and ``..``: a file has one path, by which its run has one uid."""
+    plain = os.path.normpath(folder)
+    try:
+        return plain if os.path.samefile(folder, plain) else folder  # where `..` follows a link it is another
+    except OSError:
+        return plain
 
 
 def _root_in(folder: str) -> str | None:

@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import Parameter, signature
+from itertools import islice
 from typing import Any, Final
+
+from intake.catalog import Catalog
 
 from intake_bluesky.errors import PluginError
 
-__all__ = ["WrongArgument", "check_arguments", "check_keys"]
+__all__ = ["WrongArgument", "check_arguments", "check_keys", "not_of_runs"]
 
 Kind = tuple[str, Callable[[Any], bool]]
 """What an argument may be, in words and as a function; None is what an argument has that is not given."""
@@ -117,3 +120,15 @@ def check_keys(asked: Sequence[str], known: Sequence[str], *, what: str, where: 
                 f"did you mean {' or '.join(map(repr, close))}?" if close else f"it has {', '.join(known) or 'none'}"
             )
             raise KeyError(f"{where} has no {what} {key!r}; {meant}")
+
+
+def not_of_runs(given: Any) -> str:
+    """Say what was given in the place of a catalog of runs, and what may be meant."""
+    if isinstance(given, Catalog):  # as of a YAML file
+        names = ", ".join(map(repr, islice(given, 5))) or "none"
+        return (
+            f"a {type(given).__name__}, a catalog of others: give one of its entries, such as cat[name]; it has {names}"
+        )
+    if isinstance(given, str):
+        return f"the text {given!r}: open it first, as by intake.open_catalog(...)[name]"
+    return f"a {type(given).__name__}"

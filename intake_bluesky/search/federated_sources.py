@@ -90,12 +90,12 @@ class _Source:
     def open(self, path: tuple[str, ...]) -> FederatedRuns:
         """Open it, once; `path` are the federations by which it was reached."""
         with self.lock:
+            address = self.opener.address
+            # Also of one that is open: Intake opens a source of a file once, so that a federation that has itself among
+            # its sources finds the very object.
+            if address in path:
+                raise UnsupportedQuery(f"a federation has itself among its sources: {' -> '.join((*path, address))}")
             if self.runs is None:
-                address = self.opener.address
-                if address in path:
-                    raise UnsupportedQuery(
-                        f"a federation has itself among its sources: {' -> '.join((*path, address))}"
-                    )
                 runs = self.opener()
                 within = getattr(runs.selection.store, "sources", None)
                 if isinstance(within, FederatedSources):

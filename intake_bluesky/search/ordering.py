@@ -267,7 +267,7 @@ class Arrangement:
             return self.selection.newest(-place - 1).uid
         uids: Sequence[str] = list(self.uids())
         if -place > len(uids):
-            raise IndexError(f"{place} was asked and there are {len(uids)} runs")
+            raise IndexError(f"{place} was asked and there are {len(uids)} runs{self.selection.unread()}")
         return uids[place]
 
     def cut(self, part: slice) -> Selection:

@@ -247,9 +247,12 @@ class Selection:
         """
         for run in self.runs(offset=place, limit=1):
             return run
+        raise IndexError(f"{-place - 1} was asked and there are {self.count()} runs{self._among()}{self.unread()}")
+
+    def unread(self) -> str:
+        """What of the store could not be read, for the end of an error; "" where all was."""
         problems = self.store.problems()
-        more = f"; not read: {problems[0].where}, {problems[0].message} ({len(problems)} in all)" if problems else ""
-        raise IndexError(f"{-place - 1} was asked and there are {self.count()} runs{self._among()}{more}")
+        return f"; not read: {problems[0].where}, {problems[0].message} ({len(problems)} in all)" if problems else ""
 
     def _among(self) -> str:
         return f" among those that match {self.query!r}" if self.stages else ""

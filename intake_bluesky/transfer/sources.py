@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
+from intake.catalog import Catalog
+
 from intake_bluesky.assets import AssetOptions
+from intake_bluesky.catalogs.argument_checks import not_of_runs
 from intake_bluesky.catalogs.run import BlueskyRun
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.documents.model import RunSummary
@@ -46,6 +49,10 @@ class Sources:
             runs.reload()
             self._uids = list(runs.arrangement.uids())
             return
+        if isinstance(runs, (Catalog, str)):
+            raise UnsupportedOperation(
+                f"copy takes a catalog of runs, a run or a list of runs, not {not_of_runs(runs)}"
+            )
         several = [runs] if isinstance(runs, BlueskyRun) else list(runs) if isinstance(runs, Iterable) else [runs]
         for run in several:
             if not isinstance(run, BlueskyRun):

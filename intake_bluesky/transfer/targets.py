@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from intake_bluesky.catalogs.argument_checks import not_of_runs
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.transfer.assets.file_places import FilePlace, file_place
@@ -21,6 +22,8 @@ def check_into(into: BlueskyCatalog, *, dry_run: bool = False) -> None:
     ------
     UnsupportedOperation, StoreUnavailable
     """
+    if not isinstance(into, BlueskyCatalog):
+        raise UnsupportedOperation(f"into is a catalog of runs, not {not_of_runs(into)}")
     store = into.store
     if not store.writable:
         raise UnsupportedOperation(

@@ -14,6 +14,7 @@ from intake_bluesky.catalogs.display.values import (
     brief_duration,
     local_time,
     on_one_line,
+    parameters_of,
     plain_text,
     sample_of,
     status,
@@ -32,7 +33,10 @@ __all__ = [
 TO_THE_MINUTE: Final = "%Y-%m-%d %H:%M"
 OF_THE_YEAR: Final = "%m-%d %H:%M"
 WIDEST: Final = 80  # characters of a cell in a notebook
-FLEXIBLE: Final = frozenset({"plan", "sample", "purpose"})
+FLEXIBLE: Final = frozenset({"plan", "sample", "purpose", "parameters"})
+OPTIONAL: Final = frozenset({"scan_id", "parameters", "took"})
+"""Columns that are left out where no run has anything in them."""
+LONGEST_QUERY: Final = 240  # characters, in a notebook: one may name hundreds of uids
 NUMBERS: Final = frozenset({"scan_id", "took", "events"})
 
 
@@ -43,6 +47,7 @@ class RunRow(NamedTuple):
     scan_id: str
     plan: str
     sample: str
+    parameters: str
     time: float | None
     took: str
     status: str
@@ -59,6 +64,7 @@ class RunRow(NamedTuple):
             "" if given is None else plain_text(given),
             plain_text(start.get("plan_name") or ""),
             sample_of(start)[1],
+            parameters_of(start),
             run.time,
             brief_duration(run.time, (stop or {}).get("time")),
             status(stop),
@@ -85,11 +91,15 @@ class RunsTable:
     def cells(self, form: str = LOCAL, *, started: str = "started") -> list[tuple[str, ...]]:
         """The head and the rows, times in this form."""
         sample = [str(self._sample)] if self._sample else []
-        table = [("uid", "scan_id", "plan", *sample, started, "took", "status", "events")]
+        head = ("uid", "scan_id", "plan", *sample, "parameters", started, "took", "status", "events")
+        table = [head]
         for row, when in zip(self.rows, self._started(form), strict=True):
             measured = [row.sample] if self._sample else []
-            table.append((row.uid, row.scan_id, row.plan, *measured, when, row.took, row.status, row.events))
-        return table
+            cells = (row.uid, row.scan_id, row.plan, *measured, row.parameters, when, row.took, row.status, row.events)
+            table.append(cells)
+        # Simulations have no scan_id, and nobody knows how long they took; experiments have no parameters.
+        used = [n for n, name in enumerate(head) if name not in OPTIONAL or any(row[n] for row in table[1:])]
+        return [tuple(row[n] for n in used) for row in table]
 
     def fitted(self, width: int) -> list[tuple[str, ...]]:
         """The head and the rows, in a width: times as exact as it allows, then long names cut."""
@@ -204,7 +214,9 @@ def _in_html(cell: str, column: int, of_status: int) -> str:
 def listing_html(listing: RunsListing) -> str:
     """A notebook's view of a catalog."""
     head = f"{escaped(listing.name)} <span class='ib-note'>{listing.number}</span>"
-    parts = [f"<div class='ib-note'>where {code(listing.asked)}</div>"] if listing.asked else []
+    parts = (
+        [f"<div class='ib-note'>where {code(shortened(listing.asked, LONGEST_QUERY))}</div>"] if listing.asked else []
+    )
     if listing.runs:
         names, *rows = RunsTable(listing.runs).cells()
         place = names.index("status")

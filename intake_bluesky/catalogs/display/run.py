@@ -25,6 +25,7 @@ from intake_bluesky.catalogs.display.values import (
     duration,
     local_time,
     on_one_line,
+    parameters_of,
     plain_text,
     sample_of,
     status,
@@ -48,6 +49,7 @@ def run_line(header: RunHeader) -> str:
     if start.get("scan_id") is not None:
         words.append(f"scan_id={shortened(plain_text(start['scan_id']), OF_A_LINE)}")
     words += [shortened(plain_text(start["plan_name"]), OF_A_LINE)] if start.get("plan_name") else []
+    words += [f"({shortened(parameters_of(start), OF_A_LINE)})"] if parameters_of(start) else []
     words.append(shortened(status(header.stop), OF_A_LINE))
     return on_one_line(f"<BlueskyRun {' '.join(words)} streams=[{first_of(list(header.streams), OF_STREAMS)}]>")
 

@@ -18,6 +18,7 @@ __all__ = [
     "local_time",
     "on_one_line",
     "outcome",
+    "parameters_of",
     "plain_text",
     "sample_of",
     "status",
@@ -73,10 +74,14 @@ def duration(start: Any, stop: Any) -> str:
     --------
     >>> duration(0, 0.25), duration(0, 75), duration(0, 7265), duration(0, None)
     ('0.2 s', '1 min 15 s', '2 h 1 min', '')
+    >>> duration(5, 5), duration(5, 5.01)  # of a simulation nobody knows
+    ('', '<0.1 s')
     """
     seconds = _seconds(start, stop)
-    if seconds is None:
+    if not seconds:
         return ""
+    if 0 < seconds < 0.05:
+        return "<0.1 s"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -90,10 +95,14 @@ def brief_duration(start: Any, stop: Any) -> str:
     --------
     >>> [brief_duration(0, stop) for stop in (0.25, 75, 700, 7265, 400_000, None)]
     ['0.2 s', '75 s', '12 min', '2.0 h', '4.6 d', '']
+    >>> brief_duration(5, 5), brief_duration(5, 5.01)  # of a simulation nobody knows
+    ('', '<0.1 s')
     """
     seconds = _seconds(start, stop)
-    if seconds is None:
+    if not seconds:
         return ""
+    if 0 < seconds < 0.05:
+        return "<0.1 s"
     if seconds < 120:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     for limit, unit, length in ((7200, "min", 60), (172_800, "h", 3600)):
@@ -121,3 +130,17 @@ def sample_of(start: Mapping[str, Any]) -> tuple[str, str]:
         if found is not None and plain_text(found):
             return "purpose" if key == "purpose" else "sample", plain_text(found)
     return "", ""
+
+
+def parameters_of(start: Mapping[str, Any]) -> str:
+    """The parameters of a simulation, for one cell; "" where there are none.
+
+    Examples
+    --------
+    >>> parameters_of({"parameters": {"a": 5.43, "shape": "gauss"}})
+    'a=5.43, shape=gauss'
+    """
+    given = start.get("parameters")
+    if not isinstance(given, Mapping):
+        return ""
+    return ", ".join(f"{plain_text(name)}={plain_text(value)}" for name, value in given.items())

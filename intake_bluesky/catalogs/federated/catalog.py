@@ -183,7 +183,8 @@ class BlueskyFederatedCatalog(BlueskyCatalog):
 def _check(sources: Any, write_to: Any, on_error: Any, timeout: Any) -> None:
     kinds = (str, Mapping, BlueskyCatalog)
     if not isinstance(sources, Mapping) or not sources:
-        raise WrongArgument(f"sources is a mapping of names to sources, not a {type(sources).__name__}")
+        given = "an empty one" if isinstance(sources, Mapping) else f"a {type(sources).__name__}"
+        raise WrongArgument(f"sources is a mapping of names to sources, sources: {{lab: ..., group: ...}}, not {given}")
     for name, given in sources.items():
         if not isinstance(name, str) or not name or not isinstance(given, kinds):
             raise WrongArgument(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from intake_bluesky.catalogs.argument_checks import WrongArgument
 from intake_bluesky.catalogs.run import BlueskyRun
 from intake_bluesky.errors import IntakeBlueskyError, UnsupportedOperation
 
@@ -37,11 +38,13 @@ def compare(
     Parameters
     ----------
     run, simulation : BlueskyRun or xarray.Dataset
+        What was measured, and what was simulated. With all runs of a catalog, `BlueskyCatalog.compare` does it.
     on : str or (str, str)
         The axis, such as ``"tth"``: a key of one dimension. A pair names it in the run and in the simulation.
     key : str or (str, str), optional
         What is compared; by default the only key of numbers that both have along the axis.
     stream : str or (str, str)
+        In which stream they are; a pair names that of the run and that of the simulation.
     scale : {True, "factor", False}
         Whether a factor and an offset, a factor alone, or nothing is fitted to the simulated values, by least squares.
 
@@ -79,7 +82,16 @@ def compare(
 
 
 def _dataset(given: Any, stream: str) -> xr.Dataset:
-    return given[stream].to_dask() if isinstance(given, BlueskyRun) else given
+    import xarray as xr
+
+    if isinstance(given, BlueskyRun):
+        return given[stream].to_dask()
+    if isinstance(given, xr.Dataset):
+        return given
+    raise WrongArgument(
+        f"what is compared is a run or an xarray.Dataset, not a {type(given).__name__}: of a catalog give one of its "
+        "runs, or compare a run with all of them, simulations.compare(run, on=...)"
+    )
 
 
 def compare_catalog(
@@ -114,6 +126,21 @@ def compare_catalog(
     ------
     UnsupportedOperation
         When none can be compared.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from intake_bluesky import BlueskyCatalog, ingest
+    >>> from intake_bluesky.testing import MemoryStore
+    >>> x = np.linspace(0, 10, 101)
+    >>> cat = BlueskyCatalog(MemoryStore())
+    >>> for centre in (4.0, 5.0, 6.0):
+    ...     curve = xr.Dataset({"I": ("x", np.exp(-((x - centre) ** 2)))}, {"x": x})
+    ...     _ = ingest.write_run(curve, into=cat, parameters={"centre": centre})
+    >>> measured = xr.Dataset({"I": ("x", 3 * np.exp(-((x - 5) ** 2)) + 1)}, {"x": x})
+    >>> table = cat.compare(measured, on="x")
+    >>> float(table.iloc[0]["parameters.centre"]), cat[table.index[0]].start["parameters"]
+    (5.0, {'centre': 5.0})
     """
     import pandas as pd
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from intake_bluesky.catalogs.argument_checks import WrongArgument, not_of_runs
 from intake_bluesky.documents.exact_json import json_text
 from intake_bluesky.documents.model import to_plain
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
@@ -43,6 +44,8 @@ def run_simulations(self: BlueskyRun, catalog: BlueskyCatalog) -> BlueskyCatalog
     ------
     DamagedRun
         When ``models`` of a simulation is neither a query nor uids.
+    WrongArgument
+        When `catalog` is no catalog of runs.
 
     Examples
     --------
@@ -54,6 +57,7 @@ def run_simulations(self: BlueskyRun, catalog: BlueskyCatalog) -> BlueskyCatalog
     >>> list(run.simulations(sims)), list(sims["s"].experiments(BlueskyCatalog(MemoryStore([EXAMPLES["scan"](None)]))))
     (['s'], ['...'])
     """
+    _check_runs(catalog)
     catalog.reload()
     own = Selection(self._store, (Start("uid") == self.uid,), self._assets)
     decided: dict[str, bool] = {}
@@ -87,6 +91,18 @@ def run_experiments(self: BlueskyRun, catalog: BlueskyCatalog) -> BlueskyCatalog
         When this run does not say that it models others.
     DamagedRun
         When what it says is neither a query nor uids.
+    WrongArgument
+        When `catalog` is no catalog of runs.
+
+    Examples
+    --------
+    >>> from intake_bluesky import BlueskyCatalog
+    >>> from intake_bluesky.testing import EXAMPLES, MemoryStore
+    >>> start = {"uid": "s", "time": 1.0, "models": {"query": "text: plan_name == 'scan'"}}
+    >>> simulation = BlueskyCatalog(MemoryStore([[("start", start)]]))["s"]
+    >>> measured = BlueskyCatalog(MemoryStore(EXAMPLES[name](None) for name in ("scan", "count")))
+    >>> [run.start["plan_name"] for run in simulation.experiments(measured).values()]
+    ['scan']
     """
     models = to_plain(self.start.get("models"))
     if models is None:
@@ -94,7 +110,17 @@ def run_experiments(self: BlueskyRun, catalog: BlueskyCatalog) -> BlueskyCatalog
             f"run {self.uid} does not say which runs it models: give models=... to its catalog, or to write_run, as a "
             "query or as {'uids': [...]}"
         )
+    _check_runs(catalog)
     return catalog.search(_query_of(models, self.uid))
+
+
+def _check_runs(catalog: Any) -> None:
+    from intake_bluesky.catalogs.run_catalog import BlueskyCatalog  # late: it has these as methods
+
+    if not isinstance(catalog, BlueskyCatalog):
+        raise WrongArgument(
+            f"simulations and experiments are looked for in a catalog of runs, not {not_of_runs(catalog)}"
+        )
 
 
 def _query_of(models: Any, uid: str) -> Query:
