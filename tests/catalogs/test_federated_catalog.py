@@ -251,3 +251,27 @@ def test_a_parameter_with_a_text_warns_of_no_shell_command(facility: Path) -> No
     code = f"import intake_bluesky as ib; ib.open_catalog({str(facility / 'facility.yml')!r})['all'](folder='second')"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stderr == ""
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_a_federation_that_has_itself_among_its_sources_names_the_way(tmp_path: Path, between: bool) -> None:
+    """Intake opens a source of a file once, so what is found is the very federation."""
+    write_into(BlueskyJSONLCatalog(str(tmp_path / "lab")), count())
+    (tmp_path / "round.yml").write_text(f"""
+sources:
+  lab: {{driver: bluesky-jsonl-catalog, args: {{paths: "{{{{ CATALOG_DIR }}}}/lab"}}}}
+  all: {{driver: bluesky-federated-catalog, args: {{sources: {{lab: lab, other: {"other" if between else "all"}}}}}}}
+  other: {{driver: bluesky-federated-catalog, args: {{sources: {{all: all}}}}}}
+""")
+    path = tmp_path / "round.yml"
+    names = ("other", "all", "other") if between else ("all", "all")
+    way = " -> ".join(f"{path}:{name}" for name in names)
+    catalog = intake.open_catalog(str(path))["all"]
+    for _ in range(2):  # also when it was asked before
+        with pytest.raises(UnsupportedQuery, match=f"itself among its sources: {way}"):
+            len(catalog)
+
+
+def test_no_sources_are_told() -> None:
+    with pytest.raises(WrongArgument, match="not an empty one"):
+        BlueskyFederatedCatalog({})

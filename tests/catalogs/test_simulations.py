@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from intake.catalog import Catalog
 
 from intake_bluesky import BlueskyCatalog, Start, compare
+from intake_bluesky.catalogs.argument_checks import WrongArgument
+from intake_bluesky.catalogs.display.listing import listing_html, listing_text
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
 from intake_bluesky.query import to_json
 from intake_bluesky.testing.compose import RunComposer, data_key
@@ -126,3 +129,44 @@ def test_simulations_that_cannot_be_compared_are_told() -> None:
     with pytest.raises(UnsupportedOperation, match="none of 2 simulations can be compared"):
         BlueskyCatalog(MemoryStore([other.documents, flat.documents])).compare(run, on="x", key="I")
     assert len(BlueskyCatalog(MemoryStore()).compare(run, on="x", key="I")) == 0
+
+
+def test_what_is_no_run_or_catalog_of_runs_is_told(measured: BlueskyCatalog, sims: BlueskyCatalog) -> None:
+    given: Any
+    file = Catalog.from_dict({"one": sims, "two": measured})
+    for given, told in (
+        (file, "a catalog of others.*it has 'one', 'two'"),
+        ("sims", "'sims': open it first"),
+        (3, "a int"),
+    ):
+        for found_in in (measured[1].simulations, sims[-1].simulations):
+            with pytest.raises(WrongArgument, match=told):
+                found_in(given)
+        with pytest.raises(WrongArgument, match=told):
+            sims.search(Start("models").exists())[-1].experiments(given)
+    for run, simulation in ((measured[1], sims), (sims, measured[1])):
+        given = (run, simulation)
+        with pytest.raises(WrongArgument, match=r"a run or an xarray.Dataset, not a BlueskyCatalog: .*compare\(run"):
+            compare(*given, on="x")
+    given = measured
+    with pytest.raises(WrongArgument, match="not a BlueskyCatalog"):
+        sims.compare(given, on="x")
+
+
+def test_parameters_are_seen(sims: BlueskyCatalog) -> None:
+    """In the table of a catalog, and in the line of a run."""
+    [one] = sims.search(Start("parameters.a") == 5.0).values()
+    assert " (a=5.0, shape=gauss) " in repr(one)
+    head, *rows = listing_text(sims._listing(), 120).splitlines()[1:]
+    assert "parameters" in head.split()
+    assert sum("a=" in row for row in rows) == 5
+    assert "scan_id" not in head.split(), "none has one"
+    html = listing_html(sims._listing())
+    assert "a=5.0, shape=gauss" in html
+
+
+def test_a_query_of_many_uids_is_cut_in_a_notebook(sims: BlueskyCatalog) -> None:
+    uids = [f"{n:032d}" for n in range(500)]
+    html = listing_html(sims.search(Start("uid").is_in(uids))._listing())
+    assert uids[0] in html
+    assert uids[-1] not in html

@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 
 from intake_bluesky import BlueskyCatalog, Start, open_catalog
+from intake_bluesky.catalogs.argument_checks import WrongArgument
 from intake_bluesky.errors import DamagedRun, EmptyCatalogWarning, StoreUnavailable, WrongSetting
 from intake_bluesky_simulation import BlueskySimulationCatalog
 from tests.drivers.simulated import LATTICE, pattern, sweep, write
@@ -215,3 +216,43 @@ class TestSources:
     def test_what_is_no_source_of_a_dataset(self, tmp_path: Path, source: str, message: str) -> None:
         with pytest.raises((StoreUnavailable, WrongSetting), match=message):
             len(self.opened(tmp_path, source))
+
+
+class TestPaths:
+    def test_a_file_has_one_uid_however_its_path_is_spelled(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "sims").mkdir()
+        for a in LATTICE:
+            write(pattern(a), tmp_path / "sims" / f"a_{a}.nc")
+        (tmp_path / "sims.yml").write_text("""
+sources:
+  sims: {driver: bluesky-simulation-catalog, args: {paths: "{{ CATALOG_DIR }}/sims/a_{a:f}.nc"}}
+""")
+        monkeypatch.chdir(tmp_path)
+        expected = set(BlueskySimulationCatalog(f"{tmp_path}/sims/*.nc"))
+        assert len(expected) == len(LATTICE)
+        assert set(open_catalog(str(tmp_path / "sims.yml")).sims) == expected
+        for paths in ("sims", "sims/*.nc", f"{tmp_path}//sims/", f"{tmp_path}/./sims/*.nc", f"{tmp_path}/sims/../sims"):
+            assert set(BlueskySimulationCatalog(paths)) == expected, paths
+
+    def test_behind_a_link_two_dots_are_what_they_are_on_the_disk(self, tmp_path: Path) -> None:
+        """The folder above the one that the link leads to, and not above the link."""
+        (tmp_path / "far" / "inner").mkdir(parents=True)
+        write(pattern(5.43), tmp_path / "far" / "a_5.43.nc")
+        write(pattern(5.44), tmp_path / "a_5.44.nc")
+        (tmp_path / "link").symlink_to(tmp_path / "far" / "inner")
+        run = only(BlueskySimulationCatalog(f"{tmp_path}/link/../a_{{a:f}}.nc"))
+        assert run.start["parameters"] == {"a": 5.43}
+
+    def test_what_parameters_are_not(self) -> None:
+        given: Any = ["a"]
+        with pytest.raises(WrongArgument, match=r"parameters is a mapping of names to values.*not \['a'\]"):
+            BlueskySimulationCatalog("sims/*.nc", parameters=given)
+
+    def test_the_last_of_a_sorted_catalog_without_runs(self, tmp_path: Path) -> None:
+        """Says why there are none, as that of one that is not sorted."""
+        for sort in (None, "parameters.a"):
+            catalog = BlueskySimulationCatalog(f"{tmp_path}/none.zarr", sort=sort)
+            with pytest.raises(IndexError, match=f"not read: .*nothing is at {tmp_path}/none.zarr yet"):
+                catalog[-1]

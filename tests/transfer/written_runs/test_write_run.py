@@ -19,6 +19,7 @@ import zarr
 from event_model import DocumentNames, schema_validators
 from hypothesis import given
 from hypothesis import strategies as st
+from intake.catalog import Catalog
 
 from intake_bluesky import BlueskyCatalog, Data, Start, ingest
 from intake_bluesky.apps.cli import main
@@ -354,3 +355,16 @@ def test_trees_are_of_events_or_of_the_datasets() -> None:
     tree = run.to_datatree(portable=False, as_events=False)
     xr.testing.assert_identical(tree["primary"].to_dataset().compute(), images())
     assert list(run.to_datatree(include=["label"])["primary"].data_vars) == ["label"]
+
+
+def test_a_catalog_of_no_runs_is_told() -> None:
+    """A file of catalogs has no store, and a name is none."""
+    of_others, dataset = Catalog.from_dict({"reduced": BlueskyCatalog(MemoryStore())}), xr.Dataset({"a": 1.0})
+    given: Any
+    for given, told in ((of_others, "a catalog of others.*it has 'reduced'"), ("reduced", "open it first")):
+        with pytest.raises(UnsupportedOperation, match=told):
+            ingest.write_run(dataset, into=given)
+        with pytest.raises(UnsupportedOperation, match=told):
+            ingest.copy(BlueskyCatalog(MemoryStore()), into=given)
+        with pytest.raises(UnsupportedOperation, match=told):
+            ingest.copy(given, into=BlueskyCatalog(MemoryStore()))
