@@ -195,12 +195,7 @@ class RemovesRuns(ABC):
         # Before anything is removed: a uid that is not there, or not clear, has to leave all runs where they are.
         found = tuple(_found(selection, what))
         removal = Removal(found, permanent=permanent, _asked=asked if len(asked) <= LONG else "...")
-        # A dry run raises, too: its table would promise what cannot be done.
-        if not store.writable:
-            raise UnsupportedOperation(
-                f"{store!r} is open for reading only, nothing is removed from it: open the catalog for writing, with "
-                "writable=True where its driver takes that"
-            )
+        self._check_removal()  # a dry run raises, too: its table would promise what cannot be done
         if dry_run:
             return removal
         failures: dict[str, Exception] = {}
@@ -216,6 +211,15 @@ class RemovesRuns(ABC):
         if failures:
             raise RemovalFailed(_message(failures, len(found)), removed)
         return removed
+
+    def _check_removal(self) -> None:
+        """Refuse to remove from what is open for reading only."""
+        store = self.selection.store
+        if not store.writable:
+            raise UnsupportedOperation(
+                f"{store!r} is open for reading only, nothing is removed from it: open the catalog for writing, with "
+                "writable=True where its driver takes that"
+            )
 
 
 def _message(failures: Mapping[str, Exception], number: int) -> str:

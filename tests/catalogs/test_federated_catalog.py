@@ -24,6 +24,7 @@ from intake_bluesky.errors import (
     EmptyCatalogWarning,
     SourceLeftOutWarning,
     StoreUnavailable,
+    UnsupportedOperation,
     UnsupportedQuery,
     UntrustedName,
 )
@@ -275,3 +276,13 @@ sources:
 def test_no_sources_are_told() -> None:
     with pytest.raises(WrongArgument, match="not an empty one"):
         BlueskyFederatedCatalog({})
+
+
+def test_a_dry_run_promises_no_removal() -> None:
+    first, second = BlueskyCatalog(MemoryStore([count()])), BlueskyCatalog(MemoryStore())
+    both = BlueskyFederatedCatalog({"first": first, "second": second}, write_to="first")
+    for catalog in (both, both.search(plan_name="count")):
+        for dry_run in (True, False):
+            with pytest.raises(UnsupportedOperation, match=r"cat.sources\[name\].remove\(...\), of first, second"):
+                catalog.remove({"plan_name": "count"}, dry_run=dry_run)
+    assert len(both.sources["first"].remove({"plan_name": "count"}, dry_run=False)) == 1

@@ -12,6 +12,7 @@ from intake_bluesky.catalogs.arguments import plain_argument, whole_places
 from intake_bluesky.catalogs.display.listing import RunsListing
 from intake_bluesky.catalogs.federated.given_sources import GivenSource
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
+from intake_bluesky.errors import UnsupportedOperation
 from intake_bluesky.runtime.secrets import without_secrets
 from intake_bluesky.search.federated_sources import OnError
 from intake_bluesky.search.federated_store import FederatedStore
@@ -165,6 +166,13 @@ class BlueskyFederatedCatalog(BlueskyCatalog):
     def _changed(self, **changes: Any) -> Self:
         _ = self.store  # which a search shares, and does not open again
         return super()._changed(**changes)
+
+    def _check_removal(self) -> None:
+        """Refuse: another copy might show in the place of a run."""
+        raise UnsupportedOperation(
+            f"nothing is removed from {self!r}: remove the run from the sources that have it, cat.sources[name].remove"
+            f"(...), of {', '.join(self.sources)}"
+        )
 
     def _yaml(self) -> dict[str, Any]:
         data = super()._yaml()
