@@ -286,3 +286,8 @@ def test_a_dry_run_promises_no_removal() -> None:
             with pytest.raises(UnsupportedOperation, match=r"cat.sources\[name\].remove\(...\), of first, second"):
                 catalog.remove({"plan_name": "count"}, dry_run=dry_run)
     assert len(both.sources["first"].remove({"plan_name": "count"}, dry_run=False)) == 1
+
+
+def test_a_source_that_lacks_an_argument_is_named() -> None:
+    with pytest.raises(StoreUnavailable, match=r"source 'group' of a federation has not the arguments.*'uri'"):
+        len(BlueskyFederatedCatalog({"group": {"driver": "bluesky-sql-catalog"}}))

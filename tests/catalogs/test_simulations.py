@@ -9,6 +9,7 @@ import pytest
 from intake.catalog import Catalog
 
 from intake_bluesky import BlueskyCatalog, Start, compare
+from intake_bluesky.apps.terminal.trees import describe_run, run_tree
 from intake_bluesky.catalogs.argument_checks import WrongArgument
 from intake_bluesky.catalogs.display.listing import listing_html, listing_text
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
@@ -161,8 +162,10 @@ def test_parameters_are_seen(sims: BlueskyCatalog) -> None:
     assert "parameters" in head.split()
     assert sum("a=" in row for row in rows) == 5
     assert "scan_id" not in head.split(), "none has one"
-    html = listing_html(sims._listing())
-    assert "a=5.0, shape=gauss" in html
+    assert "a=5.0, shape=gauss" in listing_html(sims._listing())
+    assert "  parameters a=5.0, shape=gauss" in one._lines(100).splitlines()
+    assert "a=5.0, shape=gauss" in one._html()
+    assert "parameters a=5.0, shape=gauss" in [str(branch.label) for branch in run_tree(describe_run(one)).children]
 
 
 def test_a_query_of_many_uids_is_cut_in_a_notebook(sims: BlueskyCatalog) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from intake_bluesky.apps.terminal.page import counted
-from intake_bluesky.catalogs.display.values import local_time, status
+from intake_bluesky.catalogs.display.values import local_time, parameters_of, status
 from intake_bluesky.errors import IntakeBlueskyError
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def run_tree(description: Mapping[str, Any]) -> Tree:
     facts = (f"scan_id {start.get('scan_id', '-')}", start.get("plan_name", "-"), status(description["stop"]))
     tree.add(Text("  ".join(map(str, facts))))
     tree.add(Text(f"{local_time(start.get('time'))} to {local_time(stop.get('time'))}"))
+    if parameters_of(start):
+        tree.add(Text(f"parameters {parameters_of(start)}"))
     if stop.get("reason"):
         tree.add(Text(f"reason: {stop['reason']}"))
     for name, stream in description["streams"].items():

@@ -69,6 +69,7 @@ def _facts(header: RunHeader) -> list[tuple[str, str]]:
         if start.get(key) is not None:
             facts.append((label, plain_text(start[key])))
     facts += [sample_of(start)] if sample_of(start)[0] else []
+    facts += [("parameters", parameters_of(start))] if parameters_of(start) else []
     facts.append(("started", local_time(began)))
     if stop is not None:
         took = duration(began, ended)
@@ -81,9 +82,10 @@ def run_text(header: RunHeader, files: FilesSeen, width: int) -> str:
     facts = _facts(header)
     others = [key for key in header.start if key not in SHOWN_AS_FACTS and key not in dict(facts)]
     lines = [cut(on_one_line(f"BlueskyRun {header.uid}"), width)]
-    lines += [cut(on_one_line(f"  {label:<9}{value}"), width) for label, value in facts]
+    wide = max(len("metadata"), *(len(label) for label, _ in facts)) + 1
+    lines += [cut(on_one_line(f"  {label:<{wide}}{value}"), width) for label, value in facts]
     if others:
-        lines += wrapped(list(map(str, others)), width, first="  metadata ", most=2)
+        lines += wrapped(list(map(str, others)), width, first=f"  {'metadata':<{wide}}", most=2)
     for layout in streams_of(header):
         lines.append("")
         lines.append(cut(on_one_line(f"{layout.name}: {events_of(header, layout)}"), width))

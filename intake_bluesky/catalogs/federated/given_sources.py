@@ -9,6 +9,7 @@ from typing import Any
 
 from intake.catalog.local import YAMLFileCatalog
 
+from intake_bluesky.catalogs.argument_checks import WrongArgument
 from intake_bluesky.catalogs.run_catalog import BlueskyCatalog
 from intake_bluesky.catalogs.yaml_files.catalog import YAMLCatalog, open_catalog
 from intake_bluesky.catalogs.yaml_files.entries import SourceParser
@@ -101,8 +102,18 @@ class GivenSource:
             When there is none of that name, or it is no catalog of runs.
         UntrustedName
             When a file from elsewhere names what it may not.
+        WrongArgument
+            When it lacks arguments that its driver needs.
         """
-        found = self.opened()
+        try:
+            found = self.opened()
+        except TypeError as error:
+            if isinstance(error, WrongArgument):
+                raise
+            # As Python says that an argument is missing, which names the class, and not which of several sources it is.
+            raise WrongArgument(
+                f"source {self.name!r} of {self.owner} has not the arguments it needs: {error}"
+            ) from error
         if not isinstance(found, BlueskyCatalog):
             raise StoreUnavailable(
                 f"source {self.name!r} of {self.owner} is a {type(found).__name__}, and no catalog of Bluesky runs"

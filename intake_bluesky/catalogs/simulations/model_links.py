@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from intake_bluesky.catalogs.argument_checks import WrongArgument, not_of_runs
+from intake_bluesky.catalogs.results import Results
 from intake_bluesky.documents.exact_json import json_text
 from intake_bluesky.documents.model import to_plain
 from intake_bluesky.errors import DamagedRun, UnsupportedOperation
@@ -115,9 +116,7 @@ def run_experiments(self: BlueskyRun, catalog: BlueskyCatalog) -> BlueskyCatalog
 
 
 def _check_runs(catalog: Any) -> None:
-    from intake_bluesky.catalogs.run_catalog import BlueskyCatalog  # late: it has these as methods
-
-    if not isinstance(catalog, BlueskyCatalog):
+    if not isinstance(catalog, Results):
         raise WrongArgument(
             f"simulations and experiments are looked for in a catalog of runs, not {not_of_runs(catalog)}"
         )
