@@ -278,7 +278,7 @@ class _CopiedArray:
             if self._key not in page.data:
                 raise DamagedRun(f"a copy has no values of {self._key!r} in its events")
             found.append(conform(page.data[self._key], self.dtype, self.shape[1:]))
-        values = np.concatenate(found)
+        values = np.concatenate(found).astype(self.dtype, copy=False)  # numpy alone forgets the order of bytes
         if len(values) != events.stop - events.start:
             raise DamagedRun(f"a copy has {len(values)} of {events.stop - events.start} events")
         return values
