@@ -104,8 +104,8 @@ class _SameRun(NamedTuple):
 class CopiesStore(WrapperStore):
     """A store as one of its runs is read: where it fails, the rest is read from a copy in another source.
 
-    A copy is a run of the same uid, start, stop, descriptors, resources and numbers of events. Only runs that have
-    ended have copies: of others one may be ahead.
+    A copy is a run of the same uid, start, stop, descriptors, resources and numbers of events, and with its events in
+    the same order, as far as they were read. Only runs that have ended have copies: of others one may be ahead.
 
     Parameters
     ----------
@@ -116,17 +116,29 @@ class CopiesStore(WrapperStore):
         Of the run; what is asked of others is passed on.
     header : RunHeader or None
         Of the run, where it was read before.
+    known : _SameRun, optional
+    order : mapping of stream to (int, str), optional
+        So many first events that were read, and what tells their order.
     """
 
     def __init__(
-        self, inner: RunStore, copies: SourceCopies, uid: str, header: RunHeader | None, known: _SameRun | None = None
+        self,
+        inner: RunStore,
+        copies: SourceCopies,
+        uid: str,
+        header: RunHeader | None,
+        *,
+        known: _SameRun | None = None,
+        order: Mapping[str, tuple[int, str]] | None = None,
     ) -> None:
         super().__init__(inner)
+        self._order = dict(order or {})
+        self._agreed: dict[str, dict[str, tuple[int, str]]] = {}  # by the sources that were compared
         self.uid, self._copies, self._header, self._told = uid, copies, header, known
         self._current = inner
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.inner, self._copies, self.uid, None, self._known)
+        return _rebuilt, (self.inner, self._copies, self.uid, self._known, dict(self._order))
 
     def __dask_tokenize__(self) -> Any:
         return self.inner
@@ -153,10 +165,38 @@ class CopiesStore(WrapperStore):
     def next_copies(self, error: Exception) -> Iterator[RunStore]:
         """Yield the copies, each of which is the one that is read from then on, and say so."""
         for name, origin in self.others():
+            if not self._in_order(name, origin.store):
+                continue
             self._current = origin.store
             self._copies.sources.read_elsewhere(self.uid, self._copies.name, name, error)
             yield origin.store
         self._current = self.inner
+
+    def _in_order(self, name: str, store: RunStore) -> bool:
+        """Whether a copy has its events where those that were read have them: blocks are read by their places."""
+        order = dict(self._order)
+        if self._agreed.get(name) == order:
+            return True
+        with suppress(*UNREADABLE):
+            for stream, (count, digest) in order.items():
+                found = hashlib.sha256()
+                for page in store.event_pages(self.uid, stream, data=(), events=slice(0, count)):
+                    found.update(_order_of(page))
+                if found.hexdigest() != digest:
+                    return False
+            self._agreed[name] = order
+            return True
+        return False
+
+    def _noted(self, stream: str, pages: Iterator[EventPage]) -> Iterator[EventPage]:
+        """The pages of a stream from its first; remembers in which order they have events."""
+        count, digest = 0, hashlib.sha256()
+        for page in pages:
+            count += len(page)
+            digest.update(_order_of(page))
+            if count > self._order.get(stream, (0, ""))[0]:
+                self._order[stream] = count, digest.hexdigest()
+            yield page
 
     def failure(self, error: Exception) -> Exception:
         """The error of the preferred copy, with the name of its source."""
@@ -213,7 +253,8 @@ class CopiesStore(WrapperStore):
             rest = slice(begin + given, events.stop)
             return store.event_pages(uid, stream, data=data, timestamps=timestamps, events=rest)
 
-        return self._each(uid, ask, len)
+        pages = self._each(uid, ask, len)
+        return pages if uid != self.uid or begin else self._noted(stream, pages)
 
     def documents(self, uid: str) -> Iterator[tuple[str, Document]]:
         return self._each(uid, lambda store, given: _after(store, given, store.documents(uid)), _one)
@@ -233,6 +274,17 @@ class CopiesStore(WrapperStore):
         if found is None or uid != self.uid:
             return found
         return {key: _CopiedArray(self, stream, key, array) for key, array in found.items()}  # type: ignore[misc]  # used as one
+
+
+def _rebuilt(inner: RunStore, copies: SourceCopies, uid: str, known: Any, order: Any) -> CopiesStore:
+    return CopiesStore(inner, copies, uid, None, known=known, order=order)
+
+
+def _order_of(page: EventPage) -> bytes:
+    """The events of a page in their order, however they are cut into pages."""
+    return np.column_stack(
+        [np.asarray(page.seq_num, np.int64), np.asarray(page.time, np.float64).view(np.int64)]
+    ).tobytes()
 
 
 def _one(_: object) -> int:
@@ -278,7 +330,7 @@ class _CopiedArray:
             if self._key not in page.data:
                 raise DamagedRun(f"a copy has no values of {self._key!r} in its events")
             found.append(conform(page.data[self._key], self.dtype, self.shape[1:]))
-        values = np.concatenate(found)
+        values = np.concatenate(found).astype(self.dtype, copy=False)  # numpy alone forgets the order of bytes
         if len(values) != events.stop - events.start:
             raise DamagedRun(f"a copy has {len(values)} of {events.stop - events.start} events")
         return values

@@ -196,3 +196,19 @@ def test_examples_have_copies_in_any_kind_of_store(tmp_path: Path) -> None:
         assert [name for name, _ in run._store.others()] == ["second"]
         assert run.primary.read().equals(targets[1][run.uid].primary.read())
     assert np.all([run.uid in targets[1] for run in catalog.values()])
+
+
+@pytest.mark.parametrize("pages", [0, 3])
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_copy_with_its_events_in_another_order_is_none(pages: int, pickled: bool) -> None:
+    """Blocks are read by their places among the stored events: others would be there."""
+    documents = numbers()
+    events = [one for one in documents if one[0] == "event"]
+    turned = [one for one in documents if one[0] not in ("event", "stop")] + events[::-1] + [documents[-1]]
+    first = Stopping([documents])
+    run = both(first, MemoryStore([turned], page_size=3), on_error="warn")[-1]
+    lazy = run.primary.to_dask()
+    first.left = pages
+    lazy = pickle.loads(pickle.dumps(lazy)) if pickled else lazy
+    with pytest.raises(StoreUnavailable, match="no other has a copy"):
+        lazy.compute(scheduler="sync")
