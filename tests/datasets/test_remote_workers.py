@@ -59,7 +59,12 @@ def cluster(proxied: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     own = {**keys(proxied.endpoint), "AWS_EC2_METADATA_DISABLED": "true", "INTAKE_BLUESKY_CACHE": folder}
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1", env=own
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            host="127.0.0.1",
+            env=own,
         ) as workers,
         Client(workers) as client,
     ):
