@@ -49,7 +49,7 @@ class Sources:
             runs.reload()
             self._uids = list(runs.arrangement.uids())
             return
-        if isinstance(runs, (Catalog, str)):
+        if isinstance(runs, (Catalog, str)) and not isinstance(runs, BlueskyRun):
             raise UnsupportedOperation(
                 f"copy takes a catalog of runs, a run or a list of runs, not {not_of_runs(runs)}"
             )

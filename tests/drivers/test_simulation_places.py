@@ -247,7 +247,9 @@ sources:
 
     def test_what_parameters_are_not(self) -> None:
         given: Any = ["a"]
-        with pytest.raises(WrongArgument, match=r"parameters is a mapping of names to values.*not \['a'\]"):
+        with pytest.raises(
+            WrongArgument, match=r"'parameters' of BlueskySimulationCatalog is a mapping of values by name"
+        ):
             BlueskySimulationCatalog("sims/*.nc", parameters=given)
 
     def test_the_last_of_a_sorted_catalog_without_runs(self, tmp_path: Path) -> None:

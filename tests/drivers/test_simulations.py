@@ -367,7 +367,7 @@ class TestLaziness:
         before = bytes_read()
         lazy = [run.primary.to_dask() for run in catalog.values()]
         opened = bytes_read() - before
-        assert opened < 2**18, "opening runs reads no values"
+        assert opened < 2**20, "opening runs reads no values"  # which are 16 MiB
         before = bytes_read()
         lazy[5]["I"].compute()
         assert 2**18 <= bytes_read() - before < 2 * 2**18
