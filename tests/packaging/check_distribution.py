@@ -119,6 +119,7 @@ from intake_bluesky.apps.demo import run_demo
 with redirect_stdout(io.StringIO()):
     left = run_demo(Path("demonstration"), grid_points=3)
 assert left.picture.stat().st_size > 10_000
+assert left.silicon.picture.stat().st_size > 10_000
 """,
     "docs": """
 import subprocess, sys
@@ -129,6 +130,15 @@ Path("page/conf.py").write_text("extensions = ['myst_parser', 'numpydoc', 'sphin
 Path("page/index.md").write_text("# Errors\\n\\n```{eval-rst}\\n.. automodule:: intake_bluesky.errors\\n```\\n")
 subprocess.run([sys.executable, "-m", "sphinx", "-q", "page", "page/html"], check=True)
 assert "RunNotFound" in Path("page/html/index.html").read_text()
+""",
+    "simulation": """
+import intake
+import xarray as xr
+patterns = xr.Dataset({"I": (("a", "tth"), [[1.0, 2.0], [3.0, 4.0]])}, {"a": [5.43, 5.44], "tth": [1.0, 2.0]})
+patterns.to_netcdf("sweep.nc", engine="h5netcdf")
+cat = intake.open_bluesky_simulation_catalog("sweep.nc", sweep="a")
+[run] = cat.search("text: parameters.a > 5.435").values()
+assert run.primary.read()["I"].values.tolist() == [3.0, 4.0]
 """,
     "plot": """
 import intake, matplotlib
@@ -240,7 +250,7 @@ def check_wheel(machine: Machine, wheel: Path, extras: Sequence[str], servers: M
         for program in (CORE, *programs):
             machine.program(program, **servers)
         _tell(f"wheel[{extra}]", began)
-        for name in ("images", "zarr", "runs.db", "demonstration", "page"):
+        for name in ("images", "zarr", "runs.db", "demonstration", "page", "sweep.nc"):
             place = machine.folder / name
             shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
 
