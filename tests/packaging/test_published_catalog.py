@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -118,9 +119,10 @@ def test_the_archive_is_read_from_its_bucket(environment: dict[str, str], tmp_pa
     from intake_bluesky_bucket import BlueskyBucketCatalog
 
     options: dict[str, Any] = {"key": buckets.key, "secret": buckets.secret, "endpoint_url": buckets.endpoint}
-    with BlueskyBucketCatalog("s3://public/runs", storage_options=options).writer() as write:
+    place = f"public/{uuid4().hex}"  # a folder of the bucket, which other tests use, too
+    with BlueskyBucketCatalog(f"s3://{place}/runs", storage_options=options).writer() as write:
         for pair in EXAMPLES["scan"](tmp_path):
             write(*pair)
-    code = "from intake_bluesky import catalog; print(len(catalog['archive'](bucket='public')))"
-    told = process(tmp_path, {**environment, "AWS_ENDPOINT_URL": buckets.endpoint}, sys.executable, "-c", code)
+    code = "import sys; from intake_bluesky import catalog; print(len(catalog['archive'](bucket=sys.argv[1])))"
+    told = process(tmp_path, {**environment, "AWS_ENDPOINT_URL": buckets.endpoint}, sys.executable, "-c", code, place)
     assert told.split() == ["1"]
